@@ -1,1 +1,35 @@
-//! Placeholder.
+//! Lockkeeper's API, group `lockkeeper.dev`, version `v1alpha1`: types, names and nothing that talks.
+//!
+//! Three kinds, all cluster-scoped: [`RebootPolicy`] is what an admin wants for a set of nodes, [`NodeReboot`] is one
+//! per Node and says where it is on its way through the lock, [`RebootLock`] is one object that lists who is inside.
+//! Each field has one writer; the table is in `ARCHITECTURE.md`.
+
+// The schema derive makes private twins of each type, with our visibility on them.
+#![allow(unreachable_pub)]
+
+pub mod condition;
+pub mod generate;
+pub mod host;
+pub mod limit;
+pub mod lock;
+pub mod names;
+pub mod node_reboot;
+pub mod operation;
+pub mod policy;
+pub mod selector;
+pub mod time;
+
+pub use condition::Condition;
+pub use host::{HostReport, OrderAnswer, OrderState, RebootRequired};
+pub use limit::IntOrPercent;
+pub use lock::{Holder, RebootLock, RebootLockSpec, RebootLockStatus};
+pub use node_reboot::{
+    Deferred, LastCommand, NodeReboot, NodeRebootSpec, NodeRebootStatus, NodeState, Order, OrderAction, RebootMethod,
+    RebootRecord, Released, WaitingStatus,
+};
+pub use operation::{Ending, Failure, Operation, OperationSettings, Outcome, Phase};
+pub use policy::{
+    Disruption, Drain, PolicyWaiting, Reboot, RebootPolicy, RebootPolicySpec, RebootPolicyStatus, UnmanagedPods,
+    Window, WindowState,
+};
+pub use selector::{LabelSelector, SelectorOperator, SelectorRequirement};

@@ -1,0 +1,154 @@
+//! The operation record: what must survive a crash while a node is inside the lock.
+//!
+//! What can be seen again (cordoned, drained, booted, ready) is read from Node and Pods in each pass and is not here.
+
+use chrono::{DateTime, Utc};
+use kube::KubeSchema;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::host::Cause;
+use crate::policy::UnmanagedPods;
+
+/// One node's way through the lock.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Operation {
+    /// The same id as in the lock, in the order and in our mark on the Node.
+    #[schemars(length(max = 64))]
+    pub id: String,
+    /// How far it is.
+    pub phase: Phase,
+    /// The policy under which it went in.
+    #[schemars(length(max = 253))]
+    pub policy: String,
+    /// The boot to leave; another one proves the reboot.
+    #[serde(rename = "bootIDBefore")]
+    #[schemars(length(max = 64))]
+    pub boot_id_before: String,
+    /// The kernel before the reboot, for the record.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 256))]
+    pub kernel_before: String,
+    /// Why the node is rebooted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 33))]
+    pub reasons: Vec<Cause>,
+    /// The value of the reboot-requested annotation that this operation answers; that value alone is removed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
+    pub requested: Option<String>,
+    /// When the reboot became required.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub required_time: Option<DateTime<Utc>>,
+    /// When it went in.
+    pub started_time: DateTime<Utc>,
+    /// When the agent was asked, last; the answer's time limit runs from here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked_time: Option<DateTime<Utc>>,
+    /// When our marks were seen on the Node; the drain's time limit runs from here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cordoned_time: Option<DateTime<Utc>>,
+    /// When the reboot was ordered; the reboot's time limit runs from here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reboot_ordered_time: Option<DateTime<Utc>>,
+    /// When the new boot id was seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rebooted_time: Option<DateTime<Utc>>,
+    /// Pods evicted for it.
+    #[serde(default)]
+    pub pods_moved: i32,
+    /// The policy's settings as they were; the operation finishes with those.
+    pub settings: OperationSettings,
+    /// What went wrong, once it is Failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<Failure>,
+    /// How it ends, written before the first step of the release.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ending: Option<Ending>,
+}
+
+/// How far an operation is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Phase {
+    /// The agent is asked whether it is alive and able.
+    Preparing,
+    /// Our marks are on the Node; its pods are being moved.
+    Draining,
+    /// The reboot is ordered: the point of no return.
+    Rebooting,
+    /// A new boot was seen.
+    Verifying,
+    /// Something that a person must look at; the slot is kept.
+    Failed,
+    /// A word of a newer version; nothing is done with it.
+    #[serde(other)]
+    #[schemars(skip)]
+    Unknown,
+}
+
+/// The policy's settings that an operation finishes with.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct OperationSettings {
+    /// Seconds a drain may take before the node is put back.
+    pub drain_timeout_seconds: i32,
+    /// Grace period of evicted pods, if it is not their own; never less than 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grace_period_seconds: Option<i32>,
+    /// What happens to pods that nobody would make again.
+    #[serde(default)]
+    pub unmanaged_pods: UnmanagedPods,
+    /// Seconds from the order until the node must be back and Ready.
+    pub reboot_timeout_seconds: i32,
+    /// Seconds the agent may take to answer.
+    pub require_agent_seconds: i32,
+}
+
+/// What went wrong.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Failure {
+    /// When.
+    pub time: DateTime<Utc>,
+    /// What did not happen, within what time, and where to look.
+    #[schemars(length(max = 1024))]
+    pub message: String,
+}
+
+/// How an operation ends.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Ending {
+    /// Which way it ends.
+    pub outcome: Outcome,
+    /// When that was decided.
+    pub time: DateTime<Utc>,
+    /// A waiting reason's name, or empty.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 64))]
+    pub cause: String,
+    /// The cause in words.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 1024))]
+    pub message: String,
+}
+
+/// Which way an operation ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Outcome {
+    /// Rebooted, proven and verified.
+    Succeeded,
+    /// It could not go on; tried again after a back-off.
+    PutBack,
+    /// It may not go on now (window, hold, suspension); no back-off.
+    Withdrawn,
+    /// A person held the node; it stays cordoned.
+    Held,
+    /// A person released it; not again for the same cause.
+    Released,
+    /// A word of a newer version; treated as `PutBack`.
+    #[serde(other)]
+    #[schemars(skip)]
+    Unknown,
+}
