@@ -17,6 +17,10 @@ pub struct Operation {
     /// The same id as in the lock, in the order and in our mark on the Node.
     #[schemars(length(max = 64))]
     pub id: String,
+    /// How often a person's `retry` gave the order anew; the order's id is `<id>-<attempt>`.
+    #[serde(default)]
+    #[schemars(range(min = 0))]
+    pub attempt: i32,
     /// How far it is.
     pub phase: Phase,
     /// The policy under which it went in.
