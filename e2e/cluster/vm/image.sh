@@ -1,0 +1,101 @@
+#!/bin/bash
+# Builds the disk image and the kernel of a real node, once for each content of this directory and kubelet.
+# Usage: image.sh KUBELET   (prints the directory that holds base.img and vmlinuz; progress goes to stderr)
+set -euo pipefail
+
+kubelet=${1:?usage: image.sh KUBELET_BINARY}
+here=$(cd "$(dirname "$0")" && pwd)
+cache=${LOCKKEEPER_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/lockkeeper}
+suite=trixie
+packages=systemd-sysv,systemd,dbus,polkitd,udev,kmod,procps,apparmor,iproute2,iptables,containerd,runc
+packages+=,containernetworking-plugins,linux-image-cloud-amd64,qemu-guest-agent
+
+# Units that only cost boot time in a guest that lives for minutes; nothing of Lockkeeper meets them.
+masked="apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer fstrim.timer e2scrub_all.timer
+    systemd-tmpfiles-clean.timer getty@tty1.service getty-static.service serial-getty@ttyS0.service
+    systemd-pstore.service ldconfig.service systemd-hwdb-update.service systemd-journal-catalog-update.service
+    systemd-update-done.service systemd-firstboot.service systemd-binfmt.service systemd-random-seed.service
+    proc-sys-fs-binfmt_misc.automount systemd-hibernate-clear.service systemd-ask-password-wall.path
+    systemd-ask-password-console.path systemd-pcrphase.service systemd-pcrphase-sysinit.service
+    systemd-pcrmachine.service systemd-tpm2-setup.service systemd-tpm2-setup-early.service
+    dev-hugepages.mount sys-kernel-debug.mount sys-kernel-tracing.mount sys-fs-fuse-connections.mount
+    systemd-journal-flush.service systemd-machine-id-commit.service systemd-user-sessions.service"
+
+say() { echo "vm image: $*" >&2; }
+
+# Everything that ends up in the image is in its key.
+key=$({ cat "$0" "$kubelet"; cd "$here/guest" && find . -type f -print0 | sort -z | xargs -0 sha256sum; } | sha256sum | cut -c1-16)
+out=$cache/vm/$key
+if [ -e "$out/complete" ]; then
+    echo "$out"
+    exit 0
+fi
+
+"$here/../packages.sh"
+PATH=$PATH:/usr/sbin:/sbin
+mkdir -p "$cache/vm"
+# One build at a time: two test runs that start together build one image.
+exec 9>"$cache/vm/.lock"
+flock 9
+if [ -e "$out/complete" ]; then
+    echo "$out"
+    exit 0
+fi
+rm -rf "$out" "$cache/vm/".tmp.*
+work=$(mktemp -d "$cache/vm/.tmp.XXXXXX")
+trap 'rm -rf "$work"' EXIT
+
+# Files of many owners need root: the real one, or a user namespace.
+as_root=()
+[ "$(id -u)" = 0 ] || as_root=(mmdebstrap --unshare-helper)
+
+# The packages are the slow part and rarely change: they have a cache entry of their own.
+rootfs=$cache/vm/rootfs-$suite-$(echo "$packages" | sha256sum | cut -c1-16).tar
+if [ ! -e "$rootfs" ]; then
+    say "1 of 3: installing Debian $suite into a tree (about 1 min, once)"
+    mmdebstrap --quiet --variant=minbase --include="$packages" \
+        --aptopt='APT::Install-Recommends "false"' --dpkgopt='path-exclude=/usr/share/man/*' \
+        --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/locale/*' \
+        "$suite" "$work/rootfs.tar" >&2
+    mv "$work/rootfs.tar" "$rootfs"
+fi
+
+say "2 of 3: adding kubelet, containerd and boot settings (seconds)"
+cat >"$work/assemble" <<'ASSEMBLE'
+set -eu
+work=$1 rootfs=$2 guest=$3 kubelet=$4; shift 4
+root=$work/root
+mkdir "$root"
+tar --extract --numeric-owner --file "$rootfs" --directory "$root"
+cp --recursive "$guest/." "$root/"
+chown --recursive 0:0 "$root/etc/systemd" "$root/etc/containerd" "$root/etc/kubernetes" "$root/usr/local"
+find "$root/usr/local/lib/lockkeeper" -type f -exec chmod 0755 {} +
+install -m 0755 "$kubelet" "$root/usr/local/bin/kubelet"
+for unit in "$@"; do ln -sf /dev/null "$root/etc/systemd/system/$unit"; done
+wants=$root/etc/systemd/system/multi-user.target.wants
+for unit in node-setup node-images kubelet; do ln -s "../$unit.service" "$wants/$unit.service"; done
+# Profiles of desktop programs take seconds to load at each boot; containerd brings the one pods run under.
+find "$root/etc/apparmor.d" -maxdepth 1 -type f ! -name runc -delete
+# The name and the machine id of a node come from its kernel command line.
+rm -f "$root/etc/hostname"
+: >"$root/etc/machine-id"
+cp "$root"/boot/vmlinuz-* "$work/vmlinuz"
+rm -f "$root"/boot/*
+ln -sf /proc/self/mounts "$root/etc/mtab"
+printf '127.0.0.1 localhost\n' >"$root/etc/hosts"
+say() { echo "vm image: $*" >&2; }
+say "3 of 3: writing the disk image (seconds)"
+truncate -s 4G "$work/base.img"
+mke2fs -q -t ext4 -m 0 -E lazy_itable_init=0,lazy_journal_init=0 -L root -d "$root" "$work/base.img"
+rm -rf "$root"
+ASSEMBLE
+# shellcheck disable=SC2086 # one word per unit
+"${as_root[@]}" sh "$work/assemble" "$work" "$rootfs" "$here/guest" "$kubelet" $masked
+
+rm "$work/assemble"
+touch "$work/complete"
+chmod 0755 "$work"
+mv "$work" "$out"
+trap - EXIT
+say "done: $out"
+echo "$out"
