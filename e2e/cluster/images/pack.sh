@@ -1,0 +1,32 @@
+#!/bin/bash
+# Packs one static program into a container image archive: same bytes in, same archive out, no Docker.
+# Usage: pack.sh NAME:TAG PROGRAM OUT.tar [USER]   (docker-archive; `ctr images import` and `docker load` take it)
+set -euo pipefail
+
+image=${1:?image name} program=${2:?program} out=${3:?output archive} user=${4:-65532:65532}
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+# No clock, no owner, no directory order: nothing of this machine gets into the archive.
+pack() {
+    tar --create --format=ustar --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner --mode=u=rwX,go=rX "$@"
+}
+
+entry=/$(basename "$program")
+mkdir -p "$work/root" "$work/image/blobs/sha256"
+install -m 0755 "$program" "$work/root$entry"
+pack --directory "$work/root" --file "$work/layer.tar" ".$entry"
+layer=$(sha256sum "$work/layer.tar" | cut -d' ' -f1)
+
+cat >"$work/config.json" <<CONFIG
+{"created":"1970-01-01T00:00:00Z","architecture":"amd64","os":"linux","config":{"User":"$user","Entrypoint":["$entry"],"WorkingDir":"/"},"rootfs":{"type":"layers","diff_ids":["sha256:$layer"]},"history":[{"created":"1970-01-01T00:00:00Z","created_by":"pack.sh $entry"}]}
+CONFIG
+config=$(sha256sum "$work/config.json" | cut -d' ' -f1)
+
+mv "$work/layer.tar" "$work/image/blobs/sha256/$layer"
+mv "$work/config.json" "$work/image/blobs/sha256/$config"
+cat >"$work/image/manifest.json" <<MANIFEST
+[{"Config":"blobs/sha256/$config","RepoTags":["$image"],"Layers":["blobs/sha256/$layer"]}]
+MANIFEST
+pack --directory "$work/image" --file "$out.tmp.$$" manifest.json blobs
+mv "$out.tmp.$$" "$out"
