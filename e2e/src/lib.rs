@@ -1,1 +1,3 @@
-//! Placeholder.
+//! The harness: a real control plane with hollow or real nodes, all on the loopback, all ending with it.
+
+pub mod process;
