@@ -1,0 +1,391 @@
+//! What is known about the node's pods and their budgets, and what each event does to it.
+//!
+//! No clock and no I/O: the caller passes the time and carries out what [`crate::gate`] picks.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::answer::Answer;
+use crate::blocker::Blocker;
+use crate::budget::BudgetView;
+use crate::pod::{PodName, PodView, Uid};
+use crate::select::{Decision, decide};
+use crate::settings::Settings;
+
+/// The fallback where no event can announce that a refusal is over; half of it is jitter, so that many nodes do not
+/// ask at once.
+const SLOW: TimeDelta = TimeDelta::seconds(15);
+/// A missing permission is repaired by a person.
+const FORBIDDEN: TimeDelta = TimeDelta::seconds(60);
+/// First pause after a failure that says nothing about the pod; it doubles up to [`LONGEST_PAUSE`].
+const FIRST_PAUSE: TimeDelta = TimeDelta::milliseconds(200);
+/// Long enough for a struggling API server, short enough to notice that it is back.
+const LONGEST_PAUSE: TimeDelta = TimeDelta::seconds(10);
+/// A granted pod that is not seen shutting down by then is asked again, which changes nothing if it is.
+pub(crate) const GRANT_SEEN_WITHIN: TimeDelta = TimeDelta::seconds(30);
+/// A watch that failed and then works again says nothing until something changes.
+const TROUBLE_SHOWN_FOR: TimeDelta = TimeDelta::seconds(20);
+
+/// All that a running drain knows.
+#[derive(Debug)]
+pub(crate) struct State {
+    pub(crate) settings: Settings,
+    /// Pods on the node, as the watch shows them; none before the first list.
+    pub(crate) pods: Option<BTreeMap<Uid, Tracked>>,
+    /// Every pod that ever had to leave.
+    pub(crate) seen: BTreeSet<Uid>,
+    /// Budgets by namespace.
+    pub(crate) budgets: BTreeMap<String, Budgets>,
+    /// What is known of a budget from its refusals.
+    pub(crate) gates: BTreeMap<PodName, Gate>,
+    /// Requests without an answer so far.
+    pub(crate) asked: BTreeMap<Uid, Asked>,
+    /// What the API server last failed at, and when.
+    trouble: Option<(DateTime<Utc>, String)>,
+}
+
+/// One pod and what came of asking it to leave.
+#[derive(Debug)]
+pub(crate) struct Tracked {
+    pub(crate) view: PodView,
+    pub(crate) decision: Decision,
+    pub(crate) attempt: Attempt,
+    /// Failures in a row that say nothing about the pod.
+    failures: u32,
+}
+
+/// What came of asking.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Attempt {
+    /// Not asked yet, or its budget's gate says when.
+    Open,
+    /// Granted; the watch will show it.
+    Granted { at: DateTime<Utc>, budget: Option<PodName> },
+    /// Refused; asked again later.
+    Later {
+        at: DateTime<Utc>,
+        why: Option<Blocker>,
+        budget_wakes: bool,
+    },
+}
+
+/// The budgets of one namespace.
+#[derive(Debug, Default)]
+pub(crate) struct Budgets {
+    /// Whether they have been listed, or could not be: then the API server's refusals have to do.
+    pub(crate) known: bool,
+    pub(crate) all: BTreeMap<String, BudgetView>,
+}
+
+/// What is known of a budget from the answers it caused.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Gate {
+    /// The version it had when it last refused.
+    pub(crate) refused: Option<String>,
+    /// When it is asked again although it looks closed; none before the first answer.
+    pub(crate) probe_at: Option<DateTime<Utc>>,
+    /// The API server's words.
+    pub(crate) message: String,
+}
+
+/// A request that is under way.
+#[derive(Clone, Debug)]
+pub(crate) struct Asked {
+    pub(crate) pod: PodName,
+    /// The budget that guards the pod, with its version at that time.
+    pub(crate) budget: Option<(PodName, String)>,
+}
+
+impl State {
+    pub(crate) fn new(settings: Settings) -> Self {
+        Self {
+            settings,
+            pods: None,
+            seen: BTreeSet::new(),
+            budgets: BTreeMap::new(),
+            gates: BTreeMap::new(),
+            asked: BTreeMap::new(),
+            trouble: None,
+        }
+    }
+
+    /// The watch listed the node's pods anew.
+    pub(crate) fn pods_listed(&mut self, pods: Vec<PodView>) {
+        let mut before = self.pods.take().unwrap_or_default();
+        let mut now = BTreeMap::new();
+        for view in pods {
+            let uid = view.uid.clone();
+            let tracked = self.tracked(view, before.remove(&uid));
+            now.insert(uid, tracked);
+        }
+        self.pods = Some(now);
+    }
+
+    /// The watch shows one pod, new or changed.
+    pub(crate) fn pod_applied(&mut self, view: PodView) {
+        let mut pods = self.pods.take().unwrap_or_default();
+        let uid = view.uid.clone();
+        let tracked = self.tracked(view, pods.remove(&uid));
+        pods.insert(uid, tracked);
+        self.pods = Some(pods);
+    }
+
+    /// The watch shows that one pod is gone.
+    pub(crate) fn pod_deleted(&mut self, uid: &Uid) {
+        if let Some(pods) = &mut self.pods {
+            pods.remove(uid);
+        }
+    }
+
+    /// The watch listed a namespace's budgets anew.
+    pub(crate) fn budgets_listed(&mut self, namespace: &str, budgets: Vec<BudgetView>) {
+        let all = budgets
+            .into_iter()
+            .map(|budget| (budget.name.name.clone(), budget))
+            .collect();
+        self.budgets.insert(namespace.to_owned(), Budgets { known: true, all });
+        self.wake(namespace);
+    }
+
+    /// The watch shows one budget, new or changed.
+    pub(crate) fn budget_applied(&mut self, budget: BudgetView) {
+        let namespace = budget.name.namespace.clone();
+        self.budgets
+            .entry(namespace.clone())
+            .or_default()
+            .all
+            .insert(budget.name.name.clone(), budget);
+        self.wake(&namespace);
+    }
+
+    /// The watch shows that one budget is gone.
+    pub(crate) fn budget_deleted(&mut self, name: &PodName) {
+        if let Some(budgets) = self.budgets.get_mut(&name.namespace) {
+            budgets.all.remove(&name.name);
+        }
+        self.wake(&name.namespace);
+    }
+
+    /// A namespace's budgets cannot be seen: the API server asks them all the same.
+    pub(crate) fn budgets_unseen(&mut self, namespace: &str) {
+        self.budgets.entry(namespace.to_owned()).or_default().known = true;
+    }
+
+    /// The namespaces of pods that have to leave.
+    pub(crate) fn namespaces(&self) -> BTreeSet<String> {
+        let pods = self.pods.iter().flatten().map(|(_, pod)| pod);
+        pods.filter(|pod| pod.decision == Decision::Evict)
+            .map(|pod| pod.view.name.namespace.clone())
+            .collect()
+    }
+
+    /// Something that must work did not.
+    pub(crate) fn failed(&mut self, now: DateTime<Utc>, message: String) {
+        self.trouble = Some((now, message));
+    }
+
+    /// What the API server failed at lately.
+    pub(crate) fn trouble(&self, now: DateTime<Utc>) -> Option<&str> {
+        let (at, message) = self.trouble.as_ref()?;
+        (now - *at < TROUBLE_SHOWN_FOR).then_some(message.as_str())
+    }
+
+    /// When the last failure is no longer news.
+    pub(crate) fn trouble_ends(&self) -> Option<DateTime<Utc>> {
+        self.trouble.as_ref().map(|(at, _)| *at + TROUBLE_SHOWN_FOR)
+    }
+
+    /// The API server answered about a pod.
+    pub(crate) fn answered(&mut self, now: DateTime<Utc>, uid: &Uid, answer: Answer) {
+        let Some(asked) = self.asked.remove(uid) else { return };
+        if let Answer::Unavailable { message, .. } = &answer {
+            self.failed(now, message.clone());
+        } else {
+            self.trouble = None;
+        }
+        if answer == Answer::Gone {
+            self.pod_deleted(uid);
+            return;
+        }
+        let wait = slow(uid, now);
+        let next = self.next_attempt(now, uid, &asked, answer, wait);
+        let Some(pod) = self.pods.as_mut().and_then(|pods| pods.get_mut(uid)) else {
+            return;
+        };
+        pod.failures = match next {
+            Next::Again(_) => pod.failures.saturating_add(1),
+            Next::Is(_) => 0,
+        };
+        pod.attempt = match next {
+            Next::Is(attempt) => attempt,
+            Next::Again(not_before) => {
+                let pause = pause(uid, pod.failures).max(not_before);
+                Attempt::Later {
+                    at: now + pause,
+                    why: None,
+                    budget_wakes: false,
+                }
+            }
+        };
+    }
+
+    fn next_attempt(&mut self, now: DateTime<Utc>, uid: &Uid, asked: &Asked, answer: Answer, slow: TimeDelta) -> Next {
+        let pod = asked.pod.clone();
+        let later = |after, why, budget_wakes| {
+            Next::Is(Attempt::Later {
+                at: now + after,
+                why: Some(why),
+                budget_wakes,
+            })
+        };
+        match answer {
+            Answer::Granted => {
+                let budget = asked.budget.as_ref().map(|(name, _)| name.clone());
+                if let Some(name) = &budget {
+                    // It works: its next opening will be announced, so there is no hurry to ask without.
+                    self.gates.insert(
+                        name.clone(),
+                        Gate {
+                            probe_at: Some(now + slow),
+                            ..Gate::default()
+                        },
+                    );
+                }
+                Next::Is(Attempt::Granted { at: now, budget })
+            }
+            Answer::Gone => Next::Is(Attempt::Open),
+            Answer::Budget {
+                name,
+                message,
+                retry_after,
+            } => {
+                let after = slow.max(delta(retry_after));
+                self.refused(now + after, asked, name.as_deref(), &message);
+                if asked.budget.is_some() {
+                    return Next::Is(Attempt::Open);
+                }
+                let budget = name.map(|name| PodName::new(pod.namespace.clone(), name));
+                later(
+                    after,
+                    Blocker::Budget {
+                        pod,
+                        budget,
+                        numbers: None,
+                        message,
+                    },
+                    true,
+                )
+            }
+            Answer::TwoBudgets => {
+                let budgets = self.selecting(uid);
+                later(slow, Blocker::TwoBudgets { pod, budgets }, true)
+            }
+            Answer::Webhook { message } => later(slow, Blocker::Webhook { pod, message }, false),
+            Answer::NamespaceTerminating => later(FORBIDDEN, Blocker::NamespaceTerminating { pod }, false),
+            Answer::Forbidden { message } => later(FORBIDDEN, Blocker::Forbidden { pod, message }, false),
+            Answer::Refused { code, message } => later(slow, Blocker::Refused { pod, code, message }, false),
+            Answer::Busy { retry_after } | Answer::Unavailable { retry_after, .. } => Next::Again(delta(retry_after)),
+        }
+    }
+
+    /// Closes the gate of the budget that refused.
+    fn refused(&mut self, probe_at: DateTime<Utc>, asked: &Asked, name: Option<&str>, message: &str) {
+        let (name, version) = match (&asked.budget, name) {
+            (Some((name, version)), _) => (name.clone(), Some(version.clone())),
+            (None, Some(name)) => (PodName::new(asked.pod.namespace.clone(), name), None),
+            (None, None) => return,
+        };
+        self.gates.insert(
+            name,
+            Gate {
+                refused: version,
+                probe_at: Some(probe_at),
+                message: message.to_owned(),
+            },
+        );
+    }
+
+    /// The budgets that select a pod.
+    fn selecting(&self, uid: &Uid) -> Vec<PodName> {
+        let Some(pod) = self.pods.as_ref().and_then(|pods| pods.get(uid)) else {
+            return Vec::new();
+        };
+        self.budgets_of(&pod.view).map(|budget| budget.name.clone()).collect()
+    }
+
+    /// The budgets that select a pod.
+    pub(crate) fn budgets_of<'a>(&'a self, pod: &'a PodView) -> impl Iterator<Item = &'a BudgetView> {
+        let budgets = self
+            .budgets
+            .get(&pod.name.namespace)
+            .into_iter()
+            .flat_map(|budgets| budgets.all.values());
+        budgets.filter(move |budget| budget.selects(pod))
+    }
+
+    /// Pods refused by a budget that was not known are asked again once budgets change.
+    fn wake(&mut self, namespace: &str) {
+        for pod in self.pods.iter_mut().flatten().map(|(_, pod)| pod) {
+            let waits = matches!(pod.attempt, Attempt::Later { budget_wakes: true, .. });
+            if waits && pod.view.name.namespace == namespace {
+                pod.attempt = Attempt::Open;
+            }
+        }
+    }
+
+    fn tracked(&mut self, view: PodView, before: Option<Tracked>) -> Tracked {
+        let decision = decide(&view, &self.settings);
+        if matters(decision) {
+            self.seen.insert(view.uid.clone());
+        }
+        let (attempt, failures) = before.map_or((Attempt::Open, 0), |pod| (pod.attempt, pod.failures));
+        Tracked {
+            view,
+            decision,
+            attempt,
+            failures,
+        }
+    }
+}
+
+/// What follows from an answer.
+enum Next {
+    /// The pod is now like this.
+    Is(Attempt),
+    /// Nothing was learnt about the pod: again, but not before this.
+    Again(TimeDelta),
+}
+
+/// Whether the node is held by a pod with this decision.
+pub(crate) fn matters(decision: Decision) -> bool {
+    match decision {
+        Decision::Skip(_) => false,
+        Decision::Evict | Decision::Wait | Decision::Block(_) => true,
+    }
+}
+
+/// Between [`SLOW`] and twice that.
+fn slow(uid: &Uid, now: DateTime<Utc>) -> TimeDelta {
+    SLOW + SLOW * spread(uid, now.timestamp()) / 1000
+}
+
+/// The pause after so many failures in a row, between half of it and all of it.
+fn pause(uid: &Uid, failures: u32) -> TimeDelta {
+    let full = (FIRST_PAUSE * (1 << failures.saturating_sub(1).min(10))).min(LONGEST_PAUSE);
+    full / 2 + full / 2 * spread(uid, i64::from(failures)) / 1000
+}
+
+/// Thousandths that differ from pod to pod and from try to try, and are the same in every run.
+fn spread(uid: &Uid, salt: i64) -> i32 {
+    let mut hasher = DefaultHasher::new();
+    (uid, salt).hash(&mut hasher);
+    i32::try_from(hasher.finish() % 1000).unwrap_or_default()
+}
+
+fn delta(duration: Option<std::time::Duration>) -> TimeDelta {
+    duration
+        .and_then(|duration| TimeDelta::from_std(duration).ok())
+        .unwrap_or_default()
+}
