@@ -1,1 +1,5 @@
-//! Placeholder.
+//! The operator: observe, plan, check, execute.
+
+pub mod cache;
+pub mod client;
+pub mod slim;

@@ -1,0 +1,202 @@
+//! The four watches that fill the cache, for ever.
+
+use std::fmt::Debug;
+use std::pin::pin;
+use std::sync::Arc;
+
+use futures::{Stream, StreamExt};
+use kube::core::DeserializeGuard;
+use kube::runtime::watcher::Event;
+use kube::runtime::{WatchStreamExt, watcher};
+use kube::{Api, Client, Resource, ResourceExt};
+use lockkeeper_crds::{NodeReboot, RebootLock, RebootPolicy, names};
+use serde::de::DeserializeOwned;
+use tokio::time::Instant;
+
+use super::table::{Applied, Key, Table};
+use super::{Cache, Kind, SharedCache, decoded};
+use crate::client::{chain, explain};
+use crate::slim::Node;
+
+/// Pages of this size keep a list of thousands of nodes small in memory.
+const PAGE: u32 = 200;
+
+/// Fills the cache until it is dropped; failures are said once in words, counted, and tried again with back-off.
+pub async fn feed(cache: SharedCache, client: Client) {
+    let config = watcher::Config::default().page_size(PAGE);
+    let lock_only = config.clone().fields(&format!("metadata.name={}", names::LOCK));
+    let nodes = follow(&cache, events::<Node>(&client, &config), View::nodes());
+    let reboots = follow(&cache, events::<NodeReboot>(&client, &config), View::reboots());
+    let policies = follow(
+        &cache,
+        events::<DeserializeGuard<RebootPolicy>>(&client, &config),
+        View::policies(),
+    );
+    let lock = follow(&cache, events::<RebootLock>(&client, &lock_only), View::lock());
+    futures::join!(nodes, reboots, policies, lock);
+}
+
+/// How objects of one kind get into their table.
+pub(super) struct View<K, T> {
+    pub(super) kind: Kind,
+    table: fn(&mut Cache) -> &mut Table<T>,
+    store: fn(K) -> T,
+    /// Whether going from the first to the second is no reason to look again.
+    quiet: fn(&T, &T) -> bool,
+}
+
+impl View<Node, Arc<Node>> {
+    pub(super) fn nodes() -> Self {
+        let store = |mut node: Node| {
+            node.prune();
+            Arc::new(node)
+        };
+        Self {
+            kind: Kind::Nodes,
+            table: |cache| &mut cache.nodes,
+            store,
+            quiet: |old, new| old.is_only_alive(new),
+        }
+    }
+}
+
+impl View<NodeReboot, Arc<NodeReboot>> {
+    pub(super) fn reboots() -> Self {
+        Self {
+            kind: Kind::Reboots,
+            table: |cache| &mut cache.reboots,
+            store: pruned,
+            quiet: |_, _| false,
+        }
+    }
+}
+
+impl View<DeserializeGuard<RebootPolicy>, Result<Arc<RebootPolicy>, String>> {
+    pub(super) fn policies() -> Self {
+        let store = |mut policy: DeserializeGuard<RebootPolicy>| {
+            policy.managed_fields_mut().clear();
+            decoded(policy)
+        };
+        Self {
+            kind: Kind::Policies,
+            table: |cache| &mut cache.policies,
+            store,
+            quiet: |_, _| false,
+        }
+    }
+}
+
+impl View<RebootLock, Arc<RebootLock>> {
+    pub(super) fn lock() -> Self {
+        Self {
+            kind: Kind::Lock,
+            table: |cache| &mut cache.locks,
+            store: pruned,
+            quiet: |_, _| false,
+        }
+    }
+}
+
+fn pruned<K: Resource>(mut object: K) -> Arc<K> {
+    object.meta_mut().managed_fields = None;
+    Arc::new(object)
+}
+
+fn events<K>(client: &Client, config: &watcher::Config) -> impl Stream<Item = watcher::Result<Event<K>>> + use<K>
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
+{
+    watcher(Api::<K>::all(client.clone()), config.clone()).default_backoff()
+}
+
+async fn follow<K, T>(cache: &SharedCache, events: impl Stream<Item = watcher::Result<Event<K>>>, view: View<K, T>)
+where
+    K: Resource,
+{
+    let mut events = pin!(events);
+    while let Some(event) = events.next().await {
+        match event {
+            Ok(event) => see(cache, &view, event),
+            Err(error) => fail(cache, &view, &error),
+        }
+    }
+}
+
+/// Puts one event of a watch into the cache.
+pub(super) fn see<K: Resource, T>(cache: &SharedCache, view: &View<K, T>, event: Event<K>) {
+    let changed = {
+        let mut guard = cache.read();
+        let changed = apply((view.table)(&mut guard), view, event);
+        if changed.is_some() {
+            guard.works(view.kind);
+        }
+        changed
+    };
+    if changed == Some(true) {
+        cache.changed();
+    }
+}
+
+/// Answers whether there is a reason to look again; nothing if the event shows nothing of the server.
+fn apply<K: Resource, T>(table: &mut Table<T>, view: &View<K, T>, event: Event<K>) -> Option<bool> {
+    match event {
+        Event::Init => {
+            table.start_list();
+            None
+        }
+        Event::InitApply(object) => {
+            table.list(Key::of(&object), (view.store)(object));
+            Some(false)
+        }
+        Event::InitDone => {
+            table.end_list();
+            Some(true)
+        }
+        Event::Apply(object) => {
+            let key = Key::of(&object);
+            let value = (view.store)(object);
+            let news = match table.get(key.name()) {
+                Some(known) => !(view.quiet)(known, &value),
+                None => true,
+            };
+            match table.apply(key, value) {
+                Applied::Stored => Some(news),
+                Applied::Stale => Some(false),
+            }
+        }
+        Event::Delete(object) => Some(table.delete(&Key::of(&object))),
+    }
+}
+
+/// Records a failure, says it once, and forgets a kind that the server denies us.
+fn fail<K, T>(cache: &SharedCache, view: &View<K, T>, error: &watcher::Error) {
+    let (message, denied) = describe(view.kind, error);
+    let mut guard = cache.read();
+    if denied && (view.table)(&mut guard).is_listed() {
+        (view.table)(&mut guard).forget();
+        cache.changed();
+    }
+    let news = guard.fails(view.kind, &message, Instant::now());
+    drop(guard);
+    if news {
+        tracing::warn!("{message}; tried again until it works");
+    } else {
+        tracing::debug!("{message}");
+    }
+}
+
+/// The failure in words, and whether the server will show us nothing of this kind.
+fn describe(kind: Kind, error: &watcher::Error) -> (String, bool) {
+    match error {
+        watcher::Error::InitialListFailed(error) => {
+            let denied = matches!(error, kube::Error::Api(status) if matches!(status.code, 401 | 403 | 404));
+            (explain(&format!("list {}", kind.as_str()), error), denied)
+        }
+        watcher::Error::WatchStartFailed(error) | watcher::Error::WatchFailed(error) => {
+            (explain(&format!("watch {}", kind.as_str()), error), false)
+        }
+        other @ (watcher::Error::WatchError(_) | watcher::Error::NoResourceVersion) => {
+            (format!("watch {}: {}", kind.as_str(), chain(other)), false)
+        }
+    }
+}
