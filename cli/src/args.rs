@@ -1,0 +1,122 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+/// What the reboots of this cluster are doing, and what you can do about one.
+#[derive(Debug, Parser)]
+#[command(
+    name = "kubectl-lockkeeper",
+    bin_name = "kubectl lockkeeper",
+    version,
+    after_help = "Exit codes: 0 done, 1 error, 2 usage, 3 timed out, 4 blocked, 5 refused."
+)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    pub(crate) cluster: ClusterArgs,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Which cluster, as kubectl asks for it.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ClusterArgs {
+    /// The kubeconfig file [default: as kubectl, $KUBECONFIG or ~/.kube/config].
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) kubeconfig: Option<PathBuf>,
+    /// The context in it.
+    #[arg(long, global = true, value_name = "NAME")]
+    pub(crate) context: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Which node is where on its way through the lock, and why the others wait.
+    Status(StatusArgs),
+    /// Why one node is where it is, what comes next and what you can do.
+    Explain(NodeArgs),
+    /// Try a failed node again; it keeps its slot.
+    Retry(WordArgs),
+    /// Give a node's slot back and lift our marks; it is not rebooted again for the same cause.
+    Release(WordArgs),
+    /// Put a node back before it is rebooted.
+    Cancel(WordArgs),
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct StatusArgs {
+    /// Follow it: redrawn in a terminal, else one line for each change.
+    #[arg(short, long)]
+    pub(crate) watch: bool,
+    /// Print for programs.
+    #[arg(short, long, value_enum, conflicts_with = "watch")]
+    pub(crate) output: Option<Output>,
+    /// Only the nodes of this policy.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) policy: Option<String>,
+    /// End with 0 once every node of every policy (or of --policy) is up to date and out of the lock.
+    #[arg(long, requires = "watch")]
+    pub(crate) until_done: bool,
+    /// End with 3 after that many seconds.
+    #[arg(long, value_name = "SECONDS", requires = "watch", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) timeout: Option<u64>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Output {
+    Json,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct NodeArgs {
+    /// The Node's name.
+    #[arg(value_parser = node_name)]
+    pub(crate) node: String,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct WordArgs {
+    /// The Node's name.
+    #[arg(value_parser = node_name)]
+    pub(crate) node: String,
+    /// Seconds to wait for the operator's answer.
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) timeout: u64,
+}
+
+/// Takes `node/NAME` too, as `kubectl get -o name` prints it.
+fn node_name(text: &str) -> Result<String, String> {
+    let name = text.rsplit_once('/').map_or(text, |(_, name)| name);
+    if name.is_empty() {
+        return Err("a node has a name".to_owned());
+    }
+    Ok(name.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn takes_a_node_as_kubectl_prints_it() {
+        assert_eq!(node_name("node/w-01").unwrap(), "w-01");
+        assert_eq!(node_name("w-01").unwrap(), "w-01");
+        assert!(node_name("node/").is_err());
+    }
+
+    #[test]
+    fn until_done_and_timeout_make_sense_only_while_watching() {
+        for words in [["status", "--until-done"], ["status", "--timeout=3"]] {
+            let error = Args::try_parse_from([&["kubectl-lockkeeper"], &words[..]].concat()).unwrap_err();
+            assert_eq!(error.exit_code(), 2);
+        }
+    }
+}

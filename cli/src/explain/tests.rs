@@ -1,0 +1,113 @@
+use expect_test::{Expect, expect};
+use serde_json::{Value, json};
+
+use super::*;
+use crate::fixture::{moment, reboot};
+
+const NOW: &str = "2026-11-24T22:08:00Z";
+
+fn check(name: &str, status: Value, expected: &Expect) {
+    let lines = render(name, &reboot(name, status), None, &moment(NOW));
+    let text: Vec<String> = lines.into_iter().map(|line| line.text).collect();
+    expected.assert_eq(&text.join("\n"));
+}
+
+fn host() -> Value {
+    json!({"rebootCapable": true, "rebootRequired": {"required": true, "since": "2026-11-24T19:12:00Z",
+        "reasons": ["libc6", "linux-image-6.1.0-28"], "source": "Debian sentinel"}})
+}
+
+fn operation(phase: &str) -> Value {
+    json!({"id": "7f3c", "phase": phase, "policy": "workers", "bootIDBefore": "826de3c9-aaaa",
+        "startedTime": "2026-11-24T22:04:00Z", "askedTime": "2026-11-24T22:04:00Z",
+        "cordonedTime": "2026-11-24T22:04:00Z",
+        "settings": {"drainTimeoutSeconds": 900, "rebootTimeoutSeconds": 900, "requireAgentSeconds": 60}})
+}
+
+#[test]
+fn a_drain_that_is_blocked_names_pod_budget_limit_and_way_out() {
+    let message = "pod shop/db-0: budget shop/db allows 0 disruptions (2 of 3 ready, 3 needed)";
+    let status = json!({"state": "Draining", "host": host(), "operation": operation("Draining"),
+        "waiting": {"reason": "EvictionBlocked", "message": message, "sinceTime": "2026-11-24T22:05:00Z"}});
+    check(
+        "w-02",
+        status,
+        &expect![[r#"
+        w-02 is being drained for a reboot under policy workers (operation 7f3c, started 22:04, 4 min ago).
+          why          libc6, linux-image-6.1.0-28 need a reboot since 19:12 (source: Debian sentinel)
+          blocked by   pod shop/db-0: budget shop/db allows 0 disruptions (2 of 3 ready, 3 needed)
+          next         it reboots once it is empty; if it is not by 22:19 (in 11 min), it is put back and the next node goes
+          you can      repair the workload or raise its budget, or put the node back: kubectl lockkeeper cancel w-02"#]],
+    );
+}
+
+#[test]
+fn a_failed_node_says_what_did_not_happen_and_the_two_words() {
+    let mut operation = operation("Failed");
+    operation["failure"] =
+        json!({"time": "2026-11-24T22:06:00Z", "message": "no new boot within 900 s; look at its console"});
+    check(
+        "w-02",
+        json!({"state": "Failed", "host": host(), "operation": operation}),
+        &expect![[r#"
+        w-02 failed and keeps its slot under policy workers (operation 7f3c, started 22:04, 4 min ago).
+          why          libc6, linux-image-6.1.0-28 need a reboot since 19:12 (source: Debian sentinel)
+          blocked by   no new boot within 900 s; look at its console
+          next         nothing: its slot is kept until a person says retry or release
+          you can      look at the node, then: kubectl lockkeeper retry w-02, or: kubectl lockkeeper release w-02"#]],
+    );
+}
+
+#[test]
+fn a_node_that_waits_says_since_when_and_for_what() {
+    let status = json!({"state": "Pending", "host": host(),
+        "waiting": {"reason": "OutsideWindow", "message": "the next window opens 2026-11-25T21:00:00Z",
+            "sinceTime": "2026-11-24T20:00:00Z", "untilTime": "2026-11-25T21:00:00Z"}});
+    check(
+        "w-03",
+        status,
+        &expect![[r#"
+        w-03 waits for a reboot under policy workers, since 19:12, 2 h 56 min ago.
+          why          libc6, linux-image-6.1.0-28 need a reboot since 19:12 (source: Debian sentinel)
+          now          the next window opens Wed 21:00 (in 22 h 52 min)
+          next         asked again Wed 21:00 (in 22 h 52 min)"#]],
+    );
+}
+
+#[test]
+fn a_node_that_is_up_to_date_tells_its_last_reboot() {
+    let record = json!({"operationID": "7f3c", "outcome": "Succeeded", "startedTime": "2026-11-24T20:00:00Z",
+        "endedTime": "2026-11-24T20:02:00Z", "waitedSeconds": 57, "drainedSeconds": 11, "downSeconds": 43, "verifiedSeconds": 5,
+        "bootIDBefore": "826de3c9-aaaa", "bootIDAfter": "29156efd-bbbb"});
+    check(
+        "w-01",
+        json!({"state": "UpToDate", "history": [record]}),
+        &expect![[r#"
+        w-01 needs no reboot under policy workers.
+          last time    rebooted 20:02, 2 h 6 min ago: waited 57 s, drained 11 s, down 43 s, verified 5 s (boot 826de3c9 -> 29156efd)
+          you can      have it rebooted all the same: kubectl annotate node w-01 lockkeeper.dev/reboot-requested='why'"#]],
+    );
+}
+
+#[test]
+fn an_agent_that_cannot_reboot_says_so_before_it_is_asked() {
+    let status = json!({"state": "UpToDate", "host": {"rebootCapable": false,
+        "rebootCapableMessage": "logind asks for a password; allow login1.reboot for uid 0"}});
+    check(
+        "w-01",
+        status,
+        &expect![[r#"
+        w-01 needs no reboot under policy workers.
+          agent        cannot reboot this host: logind asks for a password; allow login1.reboot for uid 0
+          you can      have it rebooted all the same: kubectl annotate node w-01 lockkeeper.dev/reboot-requested='why'"#]],
+    );
+}
+
+#[test]
+fn an_unknown_name_leads_to_those_that_are_close() {
+    assert_eq!(
+        unknown("w-1", None, &["w-01", "w-10"]),
+        "there is no node w-1; did you mean w-01, w-10?"
+    );
+    assert_eq!(unknown("x", None, &[]), "there is no node x; see: kubectl get nrb");
+}

@@ -1,0 +1,163 @@
+//! The objects, kept up to date by watches.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use futures::stream::{BoxStream, select_all};
+use futures::{StreamExt, TryStreamExt};
+use kube::ResourceExt;
+use kube::runtime::watcher::{self, Event};
+use kube::runtime::{WatchStreamExt, watcher as watch_kind};
+use lockkeeper_crds::{NodeReboot, RebootLock, RebootPolicy};
+
+use crate::connect::Cluster;
+use crate::objects::Objects;
+
+/// One event of one of the watches.
+pub(super) type Change = Result<Seen, watcher::Error>;
+
+#[derive(Debug)]
+pub(super) enum Seen {
+    Policy(Event<RebootPolicy>),
+    Reboot(Event<NodeReboot>),
+    Lock(Event<RebootLock>),
+}
+
+/// A broken watch is tried again within 30 s, so an error older than this one is over.
+const ERROR_LASTS: Duration = Duration::from_secs(60);
+
+/// All three kinds, watched.
+pub(super) fn watch(cluster: &Cluster) -> BoxStream<'static, Change> {
+    let config = watcher::Config::default;
+    select_all([
+        watch_kind(cluster.policies(), config())
+            .default_backoff()
+            .map_ok(Seen::Policy)
+            .boxed(),
+        watch_kind(cluster.reboots(), config())
+            .default_backoff()
+            .map_ok(Seen::Reboot)
+            .boxed(),
+        watch_kind(cluster.locks(), config())
+            .default_backoff()
+            .map_ok(Seen::Lock)
+            .boxed(),
+    ])
+    .boxed()
+}
+
+/// What the watches have said so far.
+pub(super) struct Follower {
+    objects: Objects,
+    policies: Listing<RebootPolicy>,
+    reboots: Listing<NodeReboot>,
+    locks: Listing<RebootLock>,
+    error: Option<(Instant, String)>,
+}
+
+/// A list that is coming in, which replaces the objects once it is whole.
+struct Listing<K> {
+    coming: BTreeMap<String, K>,
+    open: bool,
+}
+
+impl Follower {
+    /// Starts from what was listed.
+    pub(super) fn new(objects: Objects) -> Self {
+        Self {
+            objects,
+            policies: Listing::default(),
+            reboots: Listing::default(),
+            locks: Listing::default(),
+            error: None,
+        }
+    }
+
+    pub(super) fn take(&mut self, change: Change) {
+        match change {
+            Ok(Seen::Policy(event)) => self.policies.take(event, &mut self.objects.policies),
+            Ok(Seen::Reboot(event)) => self.reboots.take(event, &mut self.objects.reboots),
+            Ok(Seen::Lock(event)) => {
+                let mut locks: BTreeMap<String, RebootLock> = self
+                    .objects
+                    .lock
+                    .take()
+                    .map(|lock| (lock.name_any(), lock))
+                    .into_iter()
+                    .collect();
+                self.locks.take(event, &mut locks);
+                self.objects.lock = locks.into_values().next();
+            }
+            Err(error) => self.error = Some((Instant::now(), error.to_string().replace('\n', " "))),
+        }
+    }
+
+    /// The objects, unless a list is half in.
+    pub(super) fn complete(&self) -> Option<&Objects> {
+        (!self.policies.open && !self.reboots.open && !self.locks.open).then_some(&self.objects)
+    }
+
+    /// What went wrong lately, if anything.
+    pub(super) fn notice(&self) -> Option<String> {
+        let (when, error) = self.error.as_ref()?;
+        (when.elapsed() < ERROR_LASTS).then(|| format!("the API server does not answer, this may be old: {error}"))
+    }
+}
+
+impl<K> Default for Listing<K> {
+    fn default() -> Self {
+        Self {
+            coming: BTreeMap::new(),
+            open: false,
+        }
+    }
+}
+
+impl<K: ResourceExt> Listing<K> {
+    fn take(&mut self, event: Event<K>, objects: &mut BTreeMap<String, K>) {
+        match event {
+            Event::Init => {
+                self.coming.clear();
+                self.open = true;
+            }
+            Event::InitApply(object) => {
+                self.coming.insert(object.name_any(), object);
+            }
+            Event::InitDone => {
+                *objects = std::mem::take(&mut self.coming);
+                self.open = false;
+            }
+            Event::Apply(object) => {
+                objects.insert(object.name_any(), object);
+            }
+            Event::Delete(object) => {
+                objects.remove(&object.name_any());
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::fixture::{objects, reboot};
+
+    fn names(follower: &Follower) -> Option<Vec<&str>> {
+        Some(follower.complete()?.reboots.keys().map(String::as_str).collect())
+    }
+
+    #[test]
+    fn a_list_that_comes_again_forgets_what_is_gone_and_shows_nothing_half_in() {
+        let mut follower = Follower::new(objects(vec![], vec![reboot("a", json!({})), reboot("b", json!({}))]));
+        assert_eq!(names(&follower), Some(vec!["a", "b"]));
+        follower.take(Ok(Seen::Reboot(Event::Init)));
+        follower.take(Ok(Seen::Reboot(Event::InitApply(reboot("b", json!({}))))));
+        assert_eq!(names(&follower), None);
+        follower.take(Ok(Seen::Reboot(Event::InitDone)));
+        assert_eq!(names(&follower), Some(vec!["b"]));
+        follower.take(Ok(Seen::Reboot(Event::Delete(reboot("b", json!({}))))));
+        assert_eq!(names(&follower), Some(vec![]));
+    }
+}

@@ -1,0 +1,55 @@
+//! What the cluster holds, as it was read.
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+
+use kube::api::ListParams;
+use kube::{Api, ResourceExt};
+use lockkeeper_crds::{NodeReboot, RebootLock, RebootPolicy, names};
+use serde::de::DeserializeOwned;
+
+use crate::connect::Cluster;
+use crate::failure::Failure;
+
+/// The three kinds, by name.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Objects {
+    pub(crate) policies: BTreeMap<String, RebootPolicy>,
+    pub(crate) reboots: BTreeMap<String, NodeReboot>,
+    pub(crate) lock: Option<RebootLock>,
+}
+
+/// Reads all three kinds once.
+pub(crate) async fn fetch(cluster: &Cluster) -> Result<Objects, Failure> {
+    let lock = cluster
+        .locks()
+        .get_opt(names::LOCK)
+        .await
+        .map_err(|error| Failure::of_request("read the RebootLock", &cluster.server, &error))?;
+    Ok(Objects {
+        policies: list(cluster, &cluster.policies(), "list RebootPolicies").await?,
+        reboots: list(cluster, &cluster.reboots(), "list NodeReboots").await?,
+        lock,
+    })
+}
+
+/// Reads all objects of a kind in pages, so that 5,000 nodes do not come as one answer.
+async fn list<K>(cluster: &Cluster, api: &Api<K>, step: &str) -> Result<BTreeMap<String, K>, Failure>
+where
+    K: Clone + Debug + DeserializeOwned + kube::Resource,
+{
+    let mut found = BTreeMap::new();
+    let mut page = ListParams::default().limit(500);
+    loop {
+        let list = api
+            .list(&page)
+            .await
+            .map_err(|error| Failure::of_request(step, &cluster.server, &error))?;
+        let next = list.metadata.continue_.clone().filter(|token| !token.is_empty());
+        found.extend(list.items.into_iter().map(|object| (object.name_any(), object)));
+        match next {
+            Some(token) => page = page.continue_token(&token),
+            None => return Ok(found),
+        }
+    }
+}

@@ -1,0 +1,199 @@
+use expect_test::{Expect, expect};
+use serde_json::{Value, json};
+
+use super::*;
+use crate::fixture::{moment, objects, policy, reboot};
+use crate::objects::Objects;
+use crate::view::view;
+
+const NOW: &str = "2026-11-24T21:48:00Z";
+
+fn check(objects: &Objects, expected: &Expect) {
+    let lines = render(&view(objects, None).unwrap(), &moment(NOW));
+    let text: Vec<String> = lines.into_iter().map(|line| line.text).collect();
+    expected.assert_eq(&text.join("\n"));
+}
+
+fn waiting(reason: &str, message: &str, since: &str) -> Value {
+    json!({"state": "Pending", "waiting": {"reason": reason, "message": message, "sinceTime": since}})
+}
+
+fn draining() -> Value {
+    json!({
+        "state": "Draining",
+        "waiting": {"reason": "EvictionBlocked", "sinceTime": "2026-11-24T21:45:00Z",
+            "message": "pod shop/db-0: budget shop/db allows 0 disruptions (2 of 3 ready, 3 needed)"},
+        "operation": {"id": "7f3c", "phase": "Draining", "policy": "workers", "bootIDBefore": "b0",
+            "startedTime": "2026-11-24T21:43:50Z", "cordonedTime": "2026-11-24T21:44:00Z",
+            "settings": {"drainTimeoutSeconds": 900, "rebootTimeoutSeconds": 900, "requireAgentSeconds": 60}},
+    })
+}
+
+fn workers() -> lockkeeper_crds::RebootPolicy {
+    let spec = json!({"windows": [{"schedule": "0 22 * * *", "durationSeconds": 21600}]});
+    policy(
+        "workers",
+        spec,
+        json!({"window": "Open", "windowClosesTime": "2026-11-25T01:00:00Z"}),
+    )
+}
+
+#[test]
+fn tells_who_is_inside_and_why_the_others_wait() {
+    let slot = "no free slot: w-02 inside (1 of 1, policy)";
+    let nodes = vec![
+        reboot("w-01", json!({"state": "UpToDate"})),
+        reboot("w-02", draining()),
+        reboot("w-03", waiting("NoFreeSlot", slot, "2026-11-24T19:48:00Z")),
+        reboot(
+            "w-05",
+            waiting(
+                "NoFreeSlot",
+                &format!("{slot}; 1 before this one"),
+                "2026-11-24T19:50:00Z",
+            ),
+        ),
+        reboot(
+            "w-04",
+            waiting(
+                "Held",
+                "held by annotation: \"debugging the NIC\", until 2026-11-30T00:00:00Z",
+                "2026-11-19T10:00:00Z",
+            ),
+        ),
+    ];
+    check(
+        &objects(vec![workers()], nodes),
+        &expect![[r#"
+            workers   window open, closes Wed 01:00 (in 3 h 12 min)   1 of 5 up to date, 1 inside, 3 waiting
+              w-02   Draining    4 min     pod shop/db-0: budget shop/db allows 0 disruptions (2 of 3 ready, 3 needed)
+              w-04   held        5 d       held by annotation: "debugging the NIC", until Mon 00:00 (in 5 d 2 h)
+              w-03   waits       2 h       no free slot: w-02 inside (1 of 1, policy)
+              w-05   waits       118 min   no free slot: w-02 inside (1 of 1, policy); 1 before this one"#]],
+    );
+}
+
+#[test]
+fn many_nodes_that_wait_for_one_reason_are_one_line() {
+    let message = |before: usize| match before {
+        0 => "no free slot: n-000, n-001 inside (2 of 2, policy)".to_owned(),
+        before => format!("no free slot: n-000, n-001 inside (2 of 2, policy); {before} before this one"),
+    };
+    let nodes = (0..3912).map(|index| {
+        reboot(
+            &format!("n-{index:04}"),
+            waiting("NoFreeSlot", &message(index), "2026-11-24T19:48:00Z"),
+        )
+    });
+    check(
+        &objects(vec![workers()], nodes.collect()),
+        &expect![[r#"
+        workers   window open, closes Wed 01:00 (in 3 h 12 min)   0 of 3,912 up to date, 3,912 waiting
+          3,912 wait: no free slot: n-000, n-001 inside (2 of 2, policy) (n-0000, n-0001, n-0002 and 3,909 more, the first for 2 h)"#]],
+    );
+}
+
+#[test]
+fn a_failed_node_and_a_policy_that_is_not_ready_stand_out() {
+    let failed = json!({
+        "state": "Failed",
+        "operation": {"id": "9a1b", "phase": "Failed", "policy": "workers", "bootIDBefore": "b0",
+            "startedTime": "2026-11-24T21:00:00Z",
+            "settings": {"drainTimeoutSeconds": 900, "rebootTimeoutSeconds": 900, "requireAgentSeconds": 60},
+            "failure": {"time": "2026-11-24T21:30:00Z", "message": "no new boot within 900 s; look at the console"}},
+    });
+    let ready = json!([{"type": "Ready", "status": "False", "reason": "NodeFailed", "message": "1 node failed: w-01",
+        "lastTransitionTime": NOW}]);
+    let general = policy("general", json!({}), json!({"conditions": ready}));
+    let mut node = reboot("w-01", failed);
+    node.spec.policy = Some("general".to_owned());
+    let objects = objects(vec![general], vec![node]);
+    check(
+        &objects,
+        &expect![[r#"
+            general   any time   0 of 1 up to date, 1 failed
+              not ready: 1 node failed: w-01
+              w-01   Failed      18 min    no new boot within 900 s; look at the console"#]],
+    );
+    let lines = render(&view(&objects, None).unwrap(), &moment(NOW));
+    assert_eq!(
+        lines.iter().map(|line| line.needs).collect::<Vec<_>>(),
+        [Needs::Nothing, Needs::Repair, Needs::Repair]
+    );
+}
+
+#[test]
+fn a_closed_window_says_when_it_opens() {
+    let spec = json!({"windows": [{"schedule": "0 22 * * *", "durationSeconds": 21600}]});
+    let closed = policy(
+        "workers",
+        spec,
+        json!({"window": "Closed", "nextWindowTime": "2026-11-24T22:00:00Z"}),
+    );
+    let node = reboot(
+        "w-01",
+        waiting(
+            "OutsideWindow",
+            "the next window opens 2026-11-24T22:00:00Z",
+            "2026-11-24T21:47:00Z",
+        ),
+    );
+    check(
+        &objects(vec![closed], vec![node]),
+        &expect![[r#"
+            workers   window closed, opens 22:00 (in 12 min)   0 of 1 up to date, 1 waiting
+              w-01   waits       60 s      the next window opens 22:00 (in 12 min)"#]],
+    );
+}
+
+#[test]
+fn without_a_policy_it_says_what_to_do() {
+    let mut node = reboot("w-01", waiting("NoPolicy", "no policy selects this node", NOW));
+    node.spec.policy = None;
+    check(
+        &objects(vec![], vec![node]),
+        &expect![[r#"
+            no RebootPolicy, so none of 1 node is rebooted; a first one: kubectl apply -f deploy/samples/general.yaml
+            no policy   1 node without a policy of their own, never rebooted
+              w-01   waits       0 s       no policy selects this node"#]],
+    );
+    check(
+        &objects(vec![], vec![]),
+        &expect![
+            "no RebootPolicy and no NodeReboot yet; if this lasts, look at: kubectl -n lockkeeper-system get pods"
+        ],
+    );
+}
+
+#[test]
+fn what_the_operator_has_not_seen_is_not_called_up_to_date() {
+    let fresh = serde_json::from_value(json!({"apiVersion": "lockkeeper.dev/v1alpha1", "kind": "RebootPolicy",
+        "metadata": {"name": "general"}, "spec": {}}))
+    .unwrap();
+    let mut node = reboot("w-01", json!({}));
+    node.spec.policy = Some("general".to_owned());
+    check(
+        &objects(vec![fresh], vec![node]),
+        &expect![[r#"
+            general   any time   0 of 1 up to date, 1 waiting
+              not ready: the operator has not looked at this policy yet
+              w-01   waits                 the operator has not looked at this node yet"#]],
+    );
+}
+
+#[test]
+fn a_message_that_all_share_is_cut_at_a_clause() {
+    let texts = [
+        "a b; 1 before".to_owned(),
+        "a b; 12 before".to_owned(),
+        "a b".to_owned(),
+    ];
+    assert_eq!(common(&texts), "a b");
+    assert_eq!(common(&texts[..2]), "a b");
+    let far = [
+        "no free slot: a inside; 9 before".to_owned(),
+        "no free slot (1); 10 or more before".to_owned(),
+    ];
+    assert_eq!(common(&far), "no free slot");
+    assert_eq!(common(&["x y".to_owned(), "z".to_owned()]), "");
+}
