@@ -1,1 +1,31 @@
-//! Placeholder.
+//! Who may reboot, when, and why not: pure functions over values.
+//!
+//! `plan(&Snapshot, now)` returns what to do next, why everybody else waits, and when to look again. Nothing here reads
+//! a clock, does I/O, draws a random number or knows a Kubernetes type; `operator/` builds the [`Snapshot`] and carries
+//! the [`Plan`] out. [`check`] states the safety rules once; tests and production call the same function.
+
+pub mod action;
+pub mod capacity;
+pub mod check;
+mod command;
+pub mod gate;
+mod grant;
+mod inside;
+pub mod plan;
+mod repair;
+pub mod snapshot;
+pub mod waiting;
+pub mod windows;
+
+pub use action::{Action, Change, Finished, RecordChange};
+pub use check::{Violation, check};
+pub use plan::{Plan, plan};
+pub use snapshot::{
+    Answer, AnswerState, Command, Deferred, Drain, Ending, Failure, Hold, Holder, Host, LastReboot, Limit, Lock, Node,
+    Operation, Order, OrderAction, Outcome, Phase, Policy, Ready, Record, Released, Settings, Snapshot,
+};
+pub use waiting::Waiting;
+pub use windows::{Opening, Window, WindowError};
+
+/// An instant in UTC.
+pub type Instant = chrono::DateTime<chrono::Utc>;

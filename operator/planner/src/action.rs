@@ -1,0 +1,176 @@
+//! What a plan asks for: one action is one API write with its precondition.
+
+use crate::Instant;
+use crate::snapshot::{Command, Deferred, Holder, LastReboot, Operation, Order, Outcome, Released};
+
+/// One API write. Every action may be repeated, and after each one the process may die.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Make the lock.
+    CreateLock,
+    /// Make the `NodeReboot` of a Node, owned by it.
+    CreateRecord {
+        /// The Node.
+        node: String,
+        /// Its uid.
+        uid: String,
+    },
+    /// Replace the lock's holders by compare-and-swap.
+    SetHolders {
+        /// All that are inside afterwards.
+        holders: Vec<Holder>,
+        /// Who came and who went, in words, for the log.
+        because: String,
+    },
+    /// Change what the `NodeReboot`'s status remembers.
+    WriteRecord {
+        /// The node.
+        node: String,
+        /// What changes.
+        change: Box<RecordChange>,
+    },
+    /// Set the policy's name or the order in the `NodeReboot`'s spec; never the reboot order.
+    SetSpec {
+        /// The node.
+        node: String,
+        /// `spec.policy` afterwards.
+        policy: Option<String>,
+        /// `spec.order` afterwards.
+        order: Option<Order>,
+    },
+    /// Give the order to reboot: the point of no return. The executor looks at lock, cordon and pods afresh first.
+    OrderReboot {
+        /// The node.
+        node: String,
+        /// The order.
+        order: Order,
+    },
+    /// Put our marks on the Node: cordon and annotations in one apply. The executor looks at the lock afresh first.
+    ApplyMarks {
+        /// The node.
+        node: String,
+        /// The operation that the mark names.
+        operation_id: String,
+    },
+    /// Take our marks off the Node.
+    LiftMarks {
+        /// The node.
+        node: String,
+        /// Leave it cordoned for the person who holds it.
+        keep_cordon: bool,
+    },
+    /// Remove a command that was answered.
+    RemoveCommand {
+        /// The node.
+        node: String,
+        /// The command as it was read.
+        command: Command,
+    },
+    /// Remove a request for a reboot that was fulfilled, if it still has this value.
+    RemoveRequest {
+        /// The node.
+        node: String,
+        /// The annotation's value.
+        value: String,
+    },
+}
+
+impl Action {
+    /// The action's name in logs and metrics.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::CreateLock => "CreateLock",
+            Self::CreateRecord { .. } => "CreateRecord",
+            Self::SetHolders { .. } => "SetHolders",
+            Self::WriteRecord { .. } => "WriteRecord",
+            Self::SetSpec { .. } => "SetSpec",
+            Self::OrderReboot { .. } => "OrderReboot",
+            Self::ApplyMarks { .. } => "ApplyMarks",
+            Self::LiftMarks { .. } => "LiftMarks",
+            Self::RemoveCommand { .. } => "RemoveCommand",
+            Self::RemoveRequest { .. } => "RemoveRequest",
+        }
+    }
+
+    /// The node it is about, if it is about one.
+    pub fn node(&self) -> Option<&str> {
+        match self {
+            Self::CreateLock | Self::SetHolders { .. } => None,
+            Self::CreateRecord { node, .. }
+            | Self::WriteRecord { node, .. }
+            | Self::SetSpec { node, .. }
+            | Self::OrderReboot { node, .. }
+            | Self::ApplyMarks { node, .. }
+            | Self::LiftMarks { node, .. }
+            | Self::RemoveCommand { node, .. }
+            | Self::RemoveRequest { node, .. } => Some(node),
+        }
+    }
+}
+
+/// Whether a field of the record stays or gets a new value.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Change<T> {
+    /// It stays.
+    #[default]
+    Keep,
+    /// It becomes this, or goes away.
+    Set(Option<T>),
+}
+
+impl<T> Change<T> {
+    /// The value afterwards.
+    pub fn apply(&self, before: &Option<T>) -> Option<T>
+    where
+        T: Clone,
+    {
+        match self {
+            Self::Keep => before.clone(),
+            Self::Set(after) => after.clone(),
+        }
+    }
+}
+
+/// What changes in a record, in one write.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RecordChange {
+    /// The operation.
+    pub operation: Change<Operation>,
+    /// The back-off.
+    pub deferred: Change<Deferred>,
+    /// The release.
+    pub released: Change<Released>,
+    /// An operation that ended: an entry for the history.
+    pub finished: Option<Finished>,
+    /// A command that was answered, and how.
+    pub answered: Option<(Command, Result<String, String>)>,
+}
+
+impl RecordChange {
+    /// A change of the operation alone.
+    pub fn operation(operation: Operation) -> Self {
+        Self {
+            operation: Change::Set(Some(operation)),
+            ..Self::default()
+        }
+    }
+}
+
+/// An operation that ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finished {
+    /// The operation as it was.
+    pub operation: Operation,
+    /// Which way it ended.
+    pub outcome: Outcome,
+    /// Why, in words; empty for a success.
+    pub message: String,
+    /// When.
+    pub time: Instant,
+    /// The boot afterwards.
+    pub boot_id_after: String,
+    /// The kernel afterwards.
+    pub kernel_after: String,
+    /// A proven reboot, to be remembered as the last one.
+    pub last_reboot: Option<LastReboot>,
+}

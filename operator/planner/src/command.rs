@@ -1,0 +1,132 @@
+//! A person's `retry`, `release` or `cancel`: obeyed only for the current operation, and answered.
+
+use chrono::TimeDelta;
+
+use crate::Instant;
+use crate::action::{Action, Change, RecordChange};
+use crate::snapshot::{Command, Ending, Node, Operation, OrderAction, Outcome, Phase, Record};
+
+/// What a pending command makes of this node, if there is one.
+pub(crate) fn obey(name: &str, node: &Node, record: &Record, now: Instant) -> Option<Action> {
+    let command = record.command.as_ref()?;
+    let verdict = judge(command, node, record, now);
+    match verdict {
+        Ok((operation, said)) => Some(write(name, command, Change::Set(Some(operation)), Ok(said))),
+        // Answered already (this very command made it inapplicable, or it was refused): only take it away.
+        Err(_) if record.answered.as_ref() == Some(command) => Some(Action::RemoveCommand {
+            node: name.to_owned(),
+            command: command.clone(),
+        }),
+        Err(why) => Some(write(name, command, Change::Keep, Err(why))),
+    }
+}
+
+fn write(name: &str, command: &Command, operation: Change<Operation>, said: Result<String, String>) -> Action {
+    let change = RecordChange {
+        operation,
+        answered: Some((command.clone(), said)),
+        ..RecordChange::default()
+    };
+    Action::WriteRecord {
+        node: name.to_owned(),
+        change: Box::new(change),
+    }
+}
+
+fn judge(command: &Command, node: &Node, record: &Record, now: Instant) -> Result<(Operation, String), String> {
+    let Some(operation) = &record.operation else {
+        return Err("no operation holds this node; there is nothing to do".to_owned());
+    };
+    if operation.id != command.operation_id {
+        return Err(format!(
+            "the current operation is {}, not {}",
+            operation.id, command.operation_id
+        ));
+    }
+    if let Some(ending) = &operation.ending {
+        return Err(format!("the operation is ending already: {}", ending.message));
+    }
+    let failed = operation.phase == Phase::Failed;
+    match command.verb.as_str() {
+        "retry" if failed => Ok(retry(operation, node, now)),
+        "release" if failed => Ok((
+            end(operation, Outcome::Released, "", &failure_of(operation), now),
+            "the slot is freed and our marks are lifted".to_owned(),
+        )),
+        "retry" | "release" => Err(format!(
+            "the node is {:?}, not Failed; before the reboot order it can be put back with cancel",
+            operation.phase
+        )),
+        "cancel" if may_cancel(operation, record) => Ok((
+            end(operation, Outcome::PutBack, "Cancelled", "cancelled by a person", now),
+            "the node is put back".to_owned(),
+        )),
+        "cancel" if failed => Err("the node is Failed; retry or release it".to_owned()),
+        "cancel" => Err("the reboot is ordered; it cannot be called back".to_owned()),
+        other => Err(format!("\"{other}\" is none of retry, release, cancel")),
+    }
+}
+
+fn may_cancel(operation: &Operation, record: &Record) -> bool {
+    let ordered = record
+        .order
+        .as_ref()
+        .is_some_and(|order| order.action == OrderAction::Reboot);
+    match operation.phase {
+        Phase::Preparing | Phase::Draining => !ordered,
+        Phase::Rebooting | Phase::Verifying | Phase::Failed => false,
+    }
+}
+
+fn failure_of(operation: &Operation) -> String {
+    operation
+        .failure
+        .as_ref()
+        .map_or_else(|| "it failed".to_owned(), |failure| failure.message.clone())
+}
+
+fn retry(operation: &Operation, node: &Node, now: Instant) -> (Operation, String) {
+    let rebooted = node.boot_id != operation.boot_id_before;
+    let next = Operation {
+        attempt: operation.attempt + 1,
+        phase: if rebooted { Phase::Verifying } else { Phase::Preparing },
+        asked: now,
+        cordoned: None,
+        reboot_ordered: if rebooted { operation.reboot_ordered } else { None },
+        rebooted: if rebooted {
+            operation.rebooted.or(Some(now))
+        } else {
+            None
+        },
+        failure: None,
+        ..operation.clone()
+    };
+    let said = if rebooted {
+        "the node has a new boot: verified again"
+    } else {
+        "the node is prepared again"
+    };
+    (next, said.to_owned())
+}
+
+/// The operation with its end decided; the release follows from there, whoever carries it out.
+pub(crate) fn end(operation: &Operation, outcome: Outcome, cause: &str, message: &str, now: Instant) -> Operation {
+    let ending = Ending {
+        outcome,
+        time: now,
+        cause: cause.to_owned(),
+        message: message.to_owned(),
+    };
+    Operation {
+        ending: Some(ending),
+        ..operation.clone()
+    }
+}
+
+/// How long a node is left alone after it was put back for the `count`th time: 10 min, doubling, at most 6 h.
+pub(crate) fn back_off(count: i32) -> TimeDelta {
+    const FIRST_MINUTES: i64 = 10;
+    const LONGEST: TimeDelta = TimeDelta::hours(6);
+    let doublings = u32::try_from(count - 1).unwrap_or(0).min(16);
+    TimeDelta::minutes(FIRST_MINUTES << doublings).min(LONGEST)
+}

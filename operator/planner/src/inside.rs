@@ -1,0 +1,501 @@
+//! The next step of a node that is inside the lock, phase by phase.
+
+use crate::Instant;
+use crate::action::{Action, Change, Finished, RecordChange};
+use crate::capacity::Facts;
+use crate::command::{back_off, end, obey};
+use crate::gate;
+use crate::snapshot::{
+    AnswerState, Deferred, Drain, Ending, Failure, Holder, LastReboot, Node, Operation, Order, OrderAction, Outcome,
+    Phase, Record, Released,
+};
+use crate::waiting::{Waiting, duration, time};
+
+/// What to do with a node that is inside, why it waits and when to look again.
+#[derive(Debug, Default)]
+pub(crate) struct Step {
+    pub(crate) action: Option<Action>,
+    pub(crate) waiting: Option<Waiting>,
+    pub(crate) recheck: Option<Instant>,
+}
+
+impl Step {
+    fn act(action: Action) -> Self {
+        Self {
+            action: Some(action),
+            ..Self::default()
+        }
+    }
+    fn wait(waiting: Waiting, until: Option<Instant>) -> Self {
+        Self {
+            waiting: Some(waiting),
+            recheck: until,
+            ..Self::default()
+        }
+    }
+}
+
+/// One node that is inside, with what its steps need.
+struct Inside<'a> {
+    name: &'a str,
+    node: &'a Node,
+    record: &'a Record,
+    operation: &'a Operation,
+    facts: &'a Facts<'a>,
+}
+
+/// The next step of the node that `holder` lets in. `ahead` are the holders that went in before it.
+pub(crate) fn step(name: &str, node: &Node, record: &Record, facts: &Facts, ahead: &[&Holder]) -> Step {
+    let Some(operation) = &record.operation else {
+        return Step::default();
+    };
+    let inside = Inside {
+        name,
+        node,
+        record,
+        operation,
+        facts,
+    };
+    if let Some(ending) = &operation.ending {
+        return Step::act(inside.release(ending));
+    }
+    if let Some(action) = obey(name, node, record, facts.now) {
+        return Step::act(action);
+    }
+    match operation.phase {
+        Phase::Preparing => inside.preparing(ahead),
+        Phase::Draining => inside.draining(),
+        Phase::Rebooting => inside.rebooting(),
+        Phase::Verifying => inside.verifying(),
+        Phase::Failed => inside.failed(),
+    }
+}
+
+impl Inside<'_> {
+    fn preparing(&self, ahead: &[&Holder]) -> Step {
+        let now = self.facts.now;
+        if let Some(step) = self.may_not_stay() {
+            return step;
+        }
+        let order = self.order(OrderAction::Prepare);
+        if self.record.order.as_ref() != Some(&order) {
+            return self.set_order(Some(order));
+        }
+        let deadline = self.operation.asked + self.operation.settings.agent_timeout;
+        let Some(answer) = self.answer() else {
+            if now >= deadline {
+                let seconds = self.operation.settings.agent_timeout.num_seconds();
+                return self.put_back(&Waiting::AgentNotAnswering {
+                    order: order.id,
+                    seconds,
+                });
+            }
+            let asked = self.operation.asked;
+            return Step::wait(Waiting::Preparing { asked, until: deadline }, Some(deadline));
+        };
+        match answer.state {
+            AnswerState::Ready => {}
+            AnswerState::Refused | AnswerState::Failed | AnswerState::Rebooting | AnswerState::Withdrawn => {
+                return self.put_back(&self.refusal(&answer.message));
+            }
+        }
+        if self.marked() {
+            // Ours, and set once for each operation: a cordon that is gone was taken away by somebody.
+            return if self.node.unschedulable {
+                self.advance(Operation {
+                    phase: Phase::Draining,
+                    cordoned: Some(now),
+                    ..self.operation.clone()
+                })
+            } else {
+                self.put_back(&Waiting::Uncordoned)
+            };
+        }
+        let may_start =
+            gate::standing(self.node, self.facts).and_then(|()| gate::room(self.name, self.node, self.facts, ahead, 0));
+        match may_start {
+            Ok(()) => Step::act(Action::ApplyMarks {
+                node: self.name.to_owned(),
+                operation_id: self.operation.id.clone(),
+            }),
+            Err(waiting) => self.end(Outcome::Withdrawn, &waiting),
+        }
+    }
+
+    fn draining(&self) -> Step {
+        let now = self.facts.now;
+        if self.record.order.as_ref() == Some(&self.order(OrderAction::Reboot)) {
+            let next = Operation {
+                phase: Phase::Rebooting,
+                reboot_ordered: Some(now),
+                pods_moved: self.pods_moved(),
+                ..self.operation.clone()
+            };
+            return self.advance(next);
+        }
+        if self.node.boot_id != self.operation.boot_id_before {
+            // It went down by itself; a new boot is what was wanted, and it is looked at like any other.
+            return self.advance(Operation {
+                phase: Phase::Verifying,
+                rebooted: Some(now),
+                ..self.operation.clone()
+            });
+        }
+        if let Some(step) = self.may_not_stay() {
+            return step;
+        }
+        if !self.marked() || !self.node.unschedulable {
+            return self.put_back(&Waiting::Uncordoned);
+        }
+        let deadline = self.operation.cordoned.unwrap_or(self.operation.asked) + self.operation.settings.drain_timeout;
+        let waiting = match &self.node.drain {
+            Drain::Done { .. } => {
+                let order = self.order(OrderAction::Reboot);
+                return Step::act(Action::OrderReboot {
+                    node: self.name.to_owned(),
+                    order,
+                });
+            }
+            Drain::Running { waiting, .. } => waiting.clone(),
+            Drain::NotStarted => None,
+        };
+        if now >= deadline {
+            let took = duration(self.operation.settings.drain_timeout);
+            let blocked = waiting.unwrap_or_else(|| Waiting::EvictionBlocked {
+                what: format!("the drain did not end within {took}"),
+            });
+            return self.put_back(&blocked);
+        }
+        Step {
+            action: None,
+            waiting,
+            recheck: Some(deadline),
+        }
+    }
+
+    fn rebooting(&self) -> Step {
+        let now = self.facts.now;
+        if self.node.boot_id != self.operation.boot_id_before {
+            return self.advance(Operation {
+                phase: Phase::Verifying,
+                rebooted: Some(now),
+                ..self.operation.clone()
+            });
+        }
+        let order = self.order(OrderAction::Reboot);
+        if self.record.order.as_ref() != Some(&order) {
+            return Step::act(Action::OrderReboot {
+                node: self.name.to_owned(),
+                order,
+            });
+        }
+        if let Some(answer) = self.answer() {
+            match answer.state {
+                // Nothing was asked of the host.
+                AnswerState::Refused => return self.put_back(&self.refusal(&answer.message)),
+                AnswerState::Failed => {
+                    return self.fail(format!(
+                        "the host did not reboot: {}; look at systemd-logind on {}, then retry or release",
+                        answer.message, self.name
+                    ));
+                }
+                AnswerState::Ready | AnswerState::Rebooting | AnswerState::Withdrawn => {}
+            }
+        }
+        let since = self.operation.reboot_ordered.unwrap_or(self.operation.asked);
+        let until = since + self.operation.settings.reboot_timeout;
+        if now >= until {
+            return self.fail(format!(
+                "no new boot of {} within {} of the order at {}; look at its console or power, then retry or release",
+                self.name,
+                duration(self.operation.settings.reboot_timeout),
+                time(since)
+            ));
+        }
+        Step::wait(Waiting::Rebooting { since, until }, Some(until))
+    }
+
+    fn verifying(&self) -> Step {
+        let now = self.facts.now;
+        let ready = self.back_and_ready();
+        let marked = self.marked();
+        if let Err(message) = &ready {
+            let since = self
+                .operation
+                .reboot_ordered
+                .max(Some(self.operation.asked))
+                .unwrap_or(self.operation.asked);
+            let until = since + self.operation.settings.reboot_timeout;
+            if now >= until {
+                return self.fail(format!(
+                    "{} came back with a new boot but was not well within {}: {message}; \
+                     look at kubelet and node agent there, then retry or release",
+                    self.name,
+                    duration(self.operation.settings.reboot_timeout)
+                ));
+            }
+            return Step::wait(
+                Waiting::NodeNotReady {
+                    message: message.clone(),
+                    until,
+                },
+                Some(until),
+            );
+        }
+        if marked {
+            let keep_cordon = self.held().is_some();
+            return Step::act(Action::LiftMarks {
+                node: self.name.to_owned(),
+                keep_cordon,
+            });
+        }
+        let ending = Ending {
+            outcome: Outcome::Succeeded,
+            time: now,
+            cause: String::new(),
+            message: String::new(),
+        };
+        Step::act(self.release(&ending))
+    }
+
+    fn failed(&self) -> Step {
+        // A late agent must not reboot a node that nobody is waiting for.
+        if self.record.order.is_some() {
+            return self.set_order(None);
+        }
+        let message = self
+            .operation
+            .failure
+            .as_ref()
+            .map(|failure| failure.message.clone())
+            .unwrap_or_default();
+        Step::wait(Waiting::Failed { message }, None)
+    }
+
+    /// The next step of a release, in this order: marks, order, request, operation; the holder goes last, by `repair`.
+    fn release(&self, ending: &Ending) -> Action {
+        let node = self.name.to_owned();
+        if self.marked() {
+            return Action::LiftMarks {
+                node,
+                keep_cordon: self.held().is_some(),
+            };
+        }
+        if self.record.order.is_some() {
+            return Action::SetSpec {
+                node,
+                policy: self.record.policy.clone(),
+                order: None,
+            };
+        }
+        let fulfilled = match ending.outcome {
+            Outcome::Succeeded | Outcome::Released => true,
+            Outcome::PutBack | Outcome::Withdrawn | Outcome::Held => false,
+        };
+        if let Some(value) = self.operation.requested.as_ref().filter(|_| fulfilled)
+            && self.node.requested.as_ref() == Some(value)
+        {
+            return Action::RemoveRequest {
+                node,
+                value: value.clone(),
+            };
+        }
+        Action::WriteRecord {
+            node,
+            change: Box::new(self.finish(ending)),
+        }
+    }
+
+    fn finish(&self, ending: &Ending) -> RecordChange {
+        let operation = self.operation;
+        let (mut deferred, mut released, mut last_reboot) = (Change::Keep, Change::Keep, None);
+        match ending.outcome {
+            Outcome::Succeeded => {
+                deferred = Change::Set(None);
+                last_reboot = Some(LastReboot {
+                    time: self.facts.now,
+                    reasons: operation.reasons.clone(),
+                });
+            }
+            Outcome::PutBack => {
+                let count = self.record.deferred.as_ref().map_or(0, |deferred| deferred.count) + 1;
+                deferred = Change::Set(Some(Deferred {
+                    count,
+                    cause: ending.cause.clone(),
+                    message: ending.message.clone(),
+                    until: ending.time + back_off(count),
+                }));
+            }
+            Outcome::Released => {
+                released = Change::Set(Some(Released {
+                    time: ending.time,
+                    failure: ending.message.clone(),
+                    reasons: operation.reasons.clone(),
+                }));
+            }
+            Outcome::Withdrawn | Outcome::Held => {}
+        }
+        let host = gate::trusted_host(self.node);
+        let finished = Finished {
+            operation: Operation {
+                pods_moved: self.pods_moved(),
+                ..operation.clone()
+            },
+            outcome: ending.outcome,
+            message: ending.message.clone(),
+            time: self.facts.now,
+            boot_id_after: self.node.boot_id.clone(),
+            kernel_after: host.map(|host| host.kernel.clone()).unwrap_or_default(),
+            last_reboot,
+        };
+        RecordChange {
+            operation: Change::Set(None),
+            deferred,
+            released,
+            finished: Some(finished),
+            answered: None,
+        }
+    }
+
+    /// What ends an operation before the reboot order whatever its phase: a hold, a policy that is gone, the breaker.
+    fn may_not_stay(&self) -> Option<Step> {
+        if let Some(waiting) = self.held() {
+            let outcome = if self.marked() {
+                Outcome::Held
+            } else {
+                Outcome::Withdrawn
+            };
+            return Some(self.end(outcome, &waiting));
+        }
+        match gate::policy_of(self.node, self.facts) {
+            Ok((name, policy)) if name == self.operation.policy => {
+                let failed: Vec<String> = policy
+                    .failed
+                    .iter()
+                    .filter(|node| *node != self.name)
+                    .cloned()
+                    .collect();
+                (!failed.is_empty()).then(|| self.end(Outcome::Withdrawn, &Waiting::BreakerOpen { nodes: failed }))
+            }
+            Ok(_) => Some(self.put_back(&Waiting::NoPolicy)),
+            // A policy that cannot be decoded is not gone.
+            Err(_) if !self.facts.snapshot.undecodable.is_empty() => None,
+            Err(waiting) => Some(self.put_back(&waiting)),
+        }
+    }
+
+    /// Back for good: Ready, by a kubelet and an agent of this boot.
+    fn back_and_ready(&self) -> Result<(), String> {
+        if !self.node.ready.ready {
+            return Err(self.node.ready.message.clone());
+        }
+        let Some(host) = gate::trusted_host(self.node) else {
+            return Err("the node agent has not reported from this boot".to_owned());
+        };
+        match host.boot_time {
+            Some(boot) if self.node.ready.heartbeat < boot => Err(format!(
+                "the kubelet's last word is older than the boot at {}",
+                time(boot)
+            )),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    fn held(&self) -> Option<Waiting> {
+        let hold = self.node.hold.as_ref().filter(|hold| hold.holds(self.facts.now))?;
+        Some(Waiting::Held {
+            reason: hold.reason.clone(),
+            until: hold.until,
+        })
+    }
+
+    fn marked(&self) -> bool {
+        self.node.mark.as_ref() == Some(&self.operation.id)
+    }
+
+    fn pods_moved(&self) -> i32 {
+        let seen = match self.node.drain {
+            Drain::Done { moved } | Drain::Running { moved, .. } => i32::try_from(moved).unwrap_or(i32::MAX),
+            Drain::NotStarted => 0,
+        };
+        self.operation.pods_moved.max(seen)
+    }
+
+    fn order(&self, action: OrderAction) -> Order {
+        Order {
+            id: self.operation.order_id(),
+            action,
+            boot_id: self.operation.boot_id_before.clone(),
+        }
+    }
+
+    /// The agent's answer to the order of this attempt, from the boot that it was given to.
+    fn answer(&self) -> Option<&crate::snapshot::Answer> {
+        let host = self
+            .record
+            .host
+            .as_ref()
+            .filter(|host| host.boot_id == self.operation.boot_id_before)?;
+        host.answer
+            .as_ref()
+            .filter(|answer| answer.id == self.operation.order_id())
+    }
+
+    fn refusal(&self, message: &str) -> Waiting {
+        let inhibitor = self.record.host.as_ref().and_then(|host| host.inhibitors.first());
+        match inhibitor {
+            Some((who, why)) => Waiting::Inhibited {
+                who: who.clone(),
+                why: why.clone(),
+            },
+            None => Waiting::AgentIncapable {
+                cause: message.to_owned(),
+            },
+        }
+    }
+
+    fn set_order(&self, order: Option<Order>) -> Step {
+        let policy = self.record.policy.clone();
+        Step::act(Action::SetSpec {
+            node: self.name.to_owned(),
+            policy,
+            order,
+        })
+    }
+
+    fn advance(&self, operation: Operation) -> Step {
+        let change = Box::new(RecordChange::operation(operation));
+        Step::act(Action::WriteRecord {
+            node: self.name.to_owned(),
+            change,
+        })
+    }
+
+    fn put_back(&self, waiting: &Waiting) -> Step {
+        self.end(Outcome::PutBack, waiting)
+    }
+
+    fn end(&self, outcome: Outcome, waiting: &Waiting) -> Step {
+        let mut operation = end(
+            self.operation,
+            outcome,
+            waiting.reason(),
+            &waiting.to_string(),
+            self.facts.now,
+        );
+        operation.pods_moved = self.pods_moved();
+        self.advance(operation)
+    }
+
+    fn fail(&self, message: String) -> Step {
+        let failure = Some(Failure {
+            time: self.facts.now,
+            message,
+        });
+        self.advance(Operation {
+            phase: Phase::Failed,
+            failure,
+            ..self.operation.clone()
+        })
+    }
+}

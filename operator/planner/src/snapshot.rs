@@ -1,0 +1,429 @@
+//! What the operator has seen, as plain values; everything that a plan depends on is in here or is `now`.
+
+use std::collections::BTreeMap;
+
+use chrono::TimeDelta;
+
+use crate::Instant;
+use crate::waiting::Waiting;
+use crate::windows::Window;
+
+/// One look at the cluster.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Snapshot {
+    /// Views that have not been listed yet, in words; not empty means that nothing at all is done.
+    pub unseen: Vec<String>,
+    /// Policies that could not be decoded, with the cause; not empty means that nothing starts.
+    pub undecodable: Vec<String>,
+    /// Policies by name.
+    pub policies: BTreeMap<String, Policy>,
+    /// Linux Nodes by name.
+    pub nodes: BTreeMap<String, Node>,
+    /// The lock; absent until it is made.
+    pub lock: Option<Lock>,
+    /// The node that this operator runs on, if it runs in the cluster.
+    pub own_node: Option<String>,
+}
+
+/// A policy, parsed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// Start nothing.
+    pub suspend: bool,
+    /// When nodes may start; empty = always; an error closes the policy.
+    pub windows: Result<Vec<Window>, String>,
+    /// Nodes that we may hold under this policy.
+    pub max_in_progress: Limit,
+    /// Nodes that may be down for any reason while one more starts.
+    pub max_unavailable: Limit,
+    /// What an operation takes along.
+    pub settings: Settings,
+}
+
+/// A limit, parsed; one that cannot be read allows nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limit {
+    /// That many nodes.
+    Count(usize),
+    /// A percentage, rounded down, at least 1 unless it is 0.
+    Percent(usize),
+    /// It could not be read.
+    Unreadable,
+}
+
+impl Limit {
+    /// How many of `total` nodes this allows.
+    pub fn of(self, total: usize) -> usize {
+        match self {
+            Self::Count(count) => count,
+            Self::Percent(0) | Self::Unreadable => 0,
+            Self::Percent(percent) => (total * percent / 100).max(1),
+        }
+    }
+}
+
+/// The settings an operation finishes with, as they were when it began.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// How long a drain may take.
+    pub drain_timeout: TimeDelta,
+    /// Grace period of evicted pods, in seconds, if not their own.
+    pub grace_period_seconds: Option<i32>,
+    /// Whether pods that nobody would make again may be evicted.
+    pub evict_unmanaged: bool,
+    /// From the reboot order until the node must be back and Ready.
+    pub reboot_timeout: TimeDelta,
+    /// How long an agent may take to answer.
+    pub agent_timeout: TimeDelta,
+}
+
+/// The lock and who is inside.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Lock {
+    /// The cap over all policies; absent = the largest limit of any policy.
+    pub max_in_progress: Option<Limit>,
+    /// Who is inside.
+    pub holders: Vec<Holder>,
+}
+
+/// A node that is inside.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Holder {
+    /// The Node's name.
+    pub node: String,
+    /// The Node's uid.
+    pub node_uid: String,
+    /// The policy under which it went in.
+    pub policy: String,
+    /// The operation.
+    pub operation_id: String,
+    /// When it went in.
+    pub acquired: Instant,
+}
+
+/// A Node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Node {
+    /// Its uid.
+    pub uid: String,
+    /// When it was made.
+    pub created: Instant,
+    /// The policies that select it.
+    pub policies: Vec<String>,
+    /// The boot that the kubelet reports.
+    pub boot_id: String,
+    /// Whether it is Ready.
+    pub ready: Ready,
+    /// `spec.unschedulable`.
+    pub unschedulable: bool,
+    /// The operation that our mark names.
+    pub mark: Option<String>,
+    /// A taint of a program that is about to delete it.
+    pub leaving: Option<String>,
+    /// Whether it is part of the control plane.
+    pub control_plane: bool,
+    /// A person's hold.
+    pub hold: Option<Hold>,
+    /// A person's request for a reboot: the annotation's value.
+    pub requested: Option<String>,
+    /// Its `NodeReboot`, if there is one that this very Node owns.
+    pub record: Option<Record>,
+    /// How far its drain is.
+    pub drain: Drain,
+}
+
+/// Whether a node is Ready.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ready {
+    /// Ready is `True`; unknown is not.
+    pub ready: bool,
+    /// When it last changed.
+    pub since: Instant,
+    /// When the kubelet last said so.
+    pub heartbeat: Instant,
+    /// What the condition says, such as `KubeletNotReady: container runtime is down`.
+    pub message: String,
+}
+
+/// A person's hold on a node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hold {
+    /// The person's reason.
+    pub reason: String,
+    /// When it ends by itself.
+    pub until: Option<Instant>,
+}
+
+impl Hold {
+    /// Whether it still holds.
+    pub fn holds(&self, now: Instant) -> bool {
+        self.until.is_none_or(|until| now < until)
+    }
+}
+
+/// How far a drain is, as its task last said.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Drain {
+    /// No task runs.
+    #[default]
+    NotStarted,
+    /// Pods are being moved; what the first of them waits for, if anything.
+    Running {
+        /// Pods evicted so far.
+        moved: usize,
+        /// The first blocker.
+        waiting: Option<Waiting>,
+    },
+    /// Nothing is left that would have to leave.
+    Done {
+        /// Pods evicted.
+        moved: usize,
+    },
+}
+
+/// A `NodeReboot`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Record {
+    /// `spec.policy`.
+    pub policy: Option<String>,
+    /// `spec.order`.
+    pub order: Option<Order>,
+    /// The agent's report.
+    pub host: Option<Host>,
+    /// The operation.
+    pub operation: Option<Operation>,
+    /// Back-off.
+    pub deferred: Option<Deferred>,
+    /// Released by a person.
+    pub released: Option<Released>,
+    /// The last reboot that was proven.
+    pub last_reboot: Option<LastReboot>,
+    /// A person's command.
+    pub command: Option<Command>,
+    /// The last command that was answered.
+    pub answered: Option<Command>,
+}
+
+/// An order to the agent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Order {
+    /// Operation and attempt.
+    pub id: String,
+    /// What to do.
+    pub action: OrderAction,
+    /// For which boot.
+    pub boot_id: String,
+}
+
+/// What an agent shall do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OrderAction {
+    /// Answer whether it could.
+    Prepare,
+    /// Reboot.
+    Reboot,
+}
+
+/// The agent's report.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Host {
+    /// The boot that the agent is in.
+    pub boot_id: String,
+    /// When that boot began, by the host's clock.
+    pub boot_time: Option<Instant>,
+    /// The running kernel.
+    pub kernel: String,
+    /// Whether a reboot is required.
+    pub required: bool,
+    /// Since when.
+    pub required_since: Option<Instant>,
+    /// Why.
+    pub reasons: Vec<String>,
+    /// Why the agent could not reboot the host; absent if it could.
+    pub incapable: Option<String>,
+    /// Programs that ask not to shut down: who, why.
+    pub inhibitors: Vec<(String, String)>,
+    /// The answer to the last order.
+    pub answer: Option<Answer>,
+}
+
+/// The agent's answer to an order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The order.
+    pub id: String,
+    /// What became of it.
+    pub state: AnswerState,
+    /// The cause in words.
+    pub message: String,
+}
+
+/// What became of an order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AnswerState {
+    /// It could reboot now.
+    Ready,
+    /// It will not.
+    Refused,
+    /// The host accepted.
+    Rebooting,
+    /// The host was asked and did not do it.
+    Failed,
+    /// The order is gone, or the word is of a newer version.
+    Withdrawn,
+}
+
+/// What must survive a crash while a node is inside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Operation {
+    /// Its id.
+    pub id: String,
+    /// How often its order was given anew by a person's `retry`; the order's id names it.
+    pub attempt: i32,
+    /// How far it is.
+    pub phase: Phase,
+    /// Its policy.
+    pub policy: String,
+    /// The boot to leave.
+    pub boot_id_before: String,
+    /// The kernel before.
+    pub kernel_before: String,
+    /// Why.
+    pub reasons: Vec<String>,
+    /// The reboot-requested annotation's value that it answers.
+    pub requested: Option<String>,
+    /// When the reboot became required.
+    pub required: Option<Instant>,
+    /// When it went in.
+    pub started: Instant,
+    /// When the agent was asked, last.
+    pub asked: Instant,
+    /// When our marks were seen.
+    pub cordoned: Option<Instant>,
+    /// When the reboot order was seen.
+    pub reboot_ordered: Option<Instant>,
+    /// When the new boot was seen.
+    pub rebooted: Option<Instant>,
+    /// Pods evicted.
+    pub pods_moved: i32,
+    /// The settings it finishes with.
+    pub settings: Settings,
+    /// What went wrong.
+    pub failure: Option<Failure>,
+    /// How it ends.
+    pub ending: Option<Ending>,
+}
+
+impl Operation {
+    /// The id of the order that belongs to the present attempt.
+    pub fn order_id(&self) -> String {
+        format!("{}-{}", self.id, self.attempt)
+    }
+}
+
+/// How far an operation is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// The agent is asked.
+    Preparing,
+    /// Our marks are on the Node.
+    Draining,
+    /// The reboot is ordered.
+    Rebooting,
+    /// A new boot was seen.
+    Verifying,
+    /// A person must look.
+    Failed,
+}
+
+/// What went wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// When.
+    pub time: Instant,
+    /// What did not happen, and where to look.
+    pub message: String,
+}
+
+/// How an operation ends; written before the first step of its release.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ending {
+    /// Which way.
+    pub outcome: Outcome,
+    /// When that was decided.
+    pub time: Instant,
+    /// A waiting reason's name, `Cancelled`, or empty.
+    pub cause: String,
+    /// The cause in words.
+    pub message: String,
+}
+
+/// Which way an operation ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Rebooted, proven, verified.
+    Succeeded,
+    /// It could not go on; tried again after a back-off.
+    PutBack,
+    /// It may not go on now; no back-off.
+    Withdrawn,
+    /// Held by a person while cordoned; stays cordoned.
+    Held,
+    /// A person released it.
+    Released,
+}
+
+/// How often a node was put back since the last success.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Deferred {
+    /// How often.
+    pub count: i32,
+    /// Why, the last time: a waiting reason's name, or `Cancelled`.
+    pub cause: String,
+    /// Why, in words.
+    pub message: String,
+    /// Not before.
+    pub until: Instant,
+}
+
+/// A person released the node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Released {
+    /// When.
+    pub time: Instant,
+    /// What had failed.
+    pub failure: String,
+    /// The cause it is not rebooted for again.
+    pub reasons: Vec<String>,
+}
+
+/// The last reboot that was proven.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LastReboot {
+    /// When it ended.
+    pub time: Instant,
+    /// Why it was made.
+    pub reasons: Vec<String>,
+}
+
+/// A person's command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Command {
+    /// The annotation as it stands, and what is removed after the answer.
+    pub verb: String,
+    /// The operation that it is meant for.
+    pub operation_id: String,
+}
+
+impl Default for Settings {
+    /// The policy's defaults, for an operation whose policy nobody knows any more.
+    fn default() -> Self {
+        Self {
+            drain_timeout: TimeDelta::seconds(900),
+            grace_period_seconds: None,
+            evict_unmanaged: false,
+            reboot_timeout: TimeDelta::seconds(900),
+            agent_timeout: TimeDelta::seconds(60),
+        }
+    }
+}

@@ -1,0 +1,373 @@
+//! A cluster as values: applies actions as the API server would, and moves agents, kubelets and pods one step at a time.
+// Each test file uses its part of it.
+#![allow(dead_code, unreachable_pub, missing_debug_implementations)]
+
+use std::fmt::Write as _;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use lockkeeper_planner::*;
+
+pub fn at(text: &str) -> Instant {
+    DateTime::parse_from_rfc3339(text).unwrap().with_timezone(&Utc)
+}
+
+pub struct World {
+    pub snapshot: Snapshot,
+    pub now: Instant,
+    /// How long the host is away on a reboot; a node that is in here with `None` never comes back.
+    pub away: TimeDelta,
+    pub never_back: Vec<String>,
+    /// Nodes whose pods may not leave.
+    pub blocked: Vec<String>,
+    pub refusing: Vec<String>,
+    pub silent: Vec<String>,
+    /// When a node that is down comes back.
+    coming: Vec<(String, Instant)>,
+    boots: usize,
+    pub trace: String,
+    start: Instant,
+}
+
+pub fn policy() -> Policy {
+    Policy {
+        suspend: false,
+        windows: Ok(vec![]),
+        max_in_progress: Limit::Count(1),
+        max_unavailable: Limit::Count(1),
+        settings: Settings::default(),
+    }
+}
+
+impl World {
+    /// Nodes `n1`.. under policy `general`, all up, all asking for a reboot since one after the other.
+    pub fn new(count: usize) -> Self {
+        let now = at("2026-11-21T12:00:00Z");
+        let mut snapshot = Snapshot {
+            lock: Some(Lock::default()),
+            ..Snapshot::default()
+        };
+        snapshot.policies.insert("general".to_owned(), policy());
+        for number in 1..=count {
+            let name = format!("n{number}");
+            let boot_id = format!("boot-{number}-0");
+            let host = Host {
+                boot_id: boot_id.clone(),
+                boot_time: Some(now - TimeDelta::days(9)),
+                kernel: "6.1.0-27".to_owned(),
+                required: true,
+                required_since: Some(now - TimeDelta::hours(2) + TimeDelta::minutes(number as i64)),
+                reasons: vec!["linux-image-6.1.0-28".to_owned()],
+                ..Host::default()
+            };
+            let ready = Ready {
+                ready: true,
+                since: now - TimeDelta::days(8),
+                heartbeat: now,
+                message: "KubeletReady: kubelet is posting ready status".to_owned(),
+            };
+            let record = Record {
+                policy: Some("general".to_owned()),
+                host: Some(host),
+                ..Record::default()
+            };
+            snapshot.nodes.insert(
+                name.clone(),
+                Node {
+                    uid: format!("uid-{name}"),
+                    created: now - TimeDelta::days(9),
+                    policies: vec!["general".to_owned()],
+                    boot_id,
+                    ready,
+                    unschedulable: false,
+                    mark: None,
+                    leaving: None,
+                    control_plane: false,
+                    hold: None,
+                    requested: None,
+                    record: Some(record),
+                    drain: Drain::NotStarted,
+                },
+            );
+        }
+        Self {
+            snapshot,
+            now,
+            away: TimeDelta::seconds(40),
+            never_back: vec![],
+            blocked: vec![],
+            refusing: vec![],
+            silent: vec![],
+            coming: vec![],
+            boots: 0,
+            trace: String::new(),
+            start: now,
+        }
+    }
+
+    pub fn node(&mut self, name: &str) -> &mut Node {
+        self.snapshot.nodes.get_mut(name).unwrap()
+    }
+
+    pub fn record(&mut self, name: &str) -> &mut Record {
+        self.node(name).record.as_mut().unwrap()
+    }
+
+    pub fn policy(&mut self) -> &mut Policy {
+        self.snapshot.policies.get_mut("general").unwrap()
+    }
+
+    pub fn command(&mut self, verb: &str, name: &str) {
+        let operation_id = self
+            .record(name)
+            .operation
+            .as_ref()
+            .map(|op| op.id.clone())
+            .unwrap_or_default();
+        self.record(name).command = Some(Command {
+            verb: verb.to_owned(),
+            operation_id,
+        });
+    }
+
+    pub fn plan(&self) -> Plan {
+        let plan = plan(&self.snapshot, self.now);
+        assert_eq!(
+            check(&self.snapshot, &plan, self.now),
+            vec![],
+            "at {}\n{}",
+            self.now,
+            self.trace
+        );
+        plan
+    }
+
+    /// One pass, of which only the first `cut` writes happen.
+    pub fn pass(&mut self, cut: usize) -> usize {
+        let plan = self.plan();
+        let written = plan.actions.len().min(cut);
+        for action in plan.actions.into_iter().take(cut) {
+            self.tell(&action);
+            self.apply(&action);
+        }
+        written
+    }
+
+    /// Passes until nothing is written any more.
+    pub fn settle(&mut self) {
+        for _ in 0..100 {
+            if self.pass(usize::MAX) == 0 {
+                return;
+            }
+        }
+        panic!("the planner does not come to rest\n{}", self.trace);
+    }
+
+    /// Time goes on by `seconds`, one second a step, with a settled planner in each.
+    pub fn run(&mut self, seconds: i64) {
+        for _ in 0..seconds {
+            self.now += TimeDelta::seconds(1);
+            self.surroundings();
+            self.settle();
+        }
+    }
+
+    pub fn down(&self) -> usize {
+        let down = |node: &&Node| node.mark.is_some() || !node.ready.ready;
+        self.snapshot.nodes.values().filter(down).count()
+    }
+
+    /// Why each node waits, one line each.
+    pub fn waits(&self) -> String {
+        let mut text = String::new();
+        for (name, why) in self.plan().waiting {
+            writeln!(text, "{name} {}: {why}", why.reason()).unwrap();
+        }
+        text
+    }
+
+    fn tell(&mut self, action: &Action) {
+        let what = match action {
+            Action::SetHolders { because, .. } => because.clone(),
+            Action::WriteRecord { change, .. } => match (&change.operation, &change.finished, &change.answered) {
+                (_, Some(finished), _) => format!("{:?} {}", finished.outcome, finished.message),
+                (_, _, Some((command, said))) => format!("{} -> {said:?}", command.verb),
+                (Change::Set(Some(operation)), _, _) => match (&operation.ending, &operation.failure) {
+                    (Some(ending), _) => format!("ends {:?}: {}", ending.outcome, ending.message),
+                    (None, Some(failure)) => format!("Failed: {}", failure.message),
+                    (None, None) => format!("{:?}", operation.phase),
+                },
+                (change, _, _) => format!("{change:?}"),
+            },
+            Action::SetSpec { order, .. } => order
+                .as_ref()
+                .map_or("no order".to_owned(), |o| format!("{:?}", o.action)),
+            Action::LiftMarks { keep_cordon: true, .. } => "stays cordoned".to_owned(),
+            _ => String::new(),
+        };
+        let seconds = (self.now - self.start).num_seconds();
+        let who = action.node().unwrap_or("lock");
+        writeln!(self.trace, "{seconds:>4} {who} {} {what}", action.name()).unwrap();
+    }
+
+    pub fn apply(&mut self, action: &Action) {
+        match action {
+            Action::CreateLock => self.snapshot.lock = Some(Lock::default()),
+            Action::SetHolders { holders, .. } => {
+                self.snapshot.lock.as_mut().unwrap().holders.clone_from(holders);
+            }
+            Action::CreateRecord { node, .. } => self.node(node).record = Some(Record::default()),
+            Action::WriteRecord { node, change } => {
+                let now = self.now;
+                let record = self.record(node);
+                record.operation = change.operation.apply(&record.operation);
+                record.deferred = change.deferred.apply(&record.deferred);
+                record.released = change.released.apply(&record.released);
+                if let Some(last) = change
+                    .finished
+                    .as_ref()
+                    .and_then(|finished| finished.last_reboot.clone())
+                {
+                    record.last_reboot = Some(LastReboot { time: now, ..last });
+                }
+                if let Some((command, _)) = &change.answered {
+                    record.answered = Some(command.clone());
+                }
+            }
+            Action::SetSpec { node, policy, order } => {
+                let record = self.record(node);
+                record.policy.clone_from(policy);
+                record.order.clone_from(order);
+            }
+            Action::OrderReboot { node, order } => self.record(node).order = Some(order.clone()),
+            Action::ApplyMarks { node, operation_id } => {
+                let id = operation_id.clone();
+                let node = self.node(node);
+                node.mark = Some(id);
+                node.unschedulable = true;
+            }
+            Action::LiftMarks { node, keep_cordon } => {
+                let node = self.node(node);
+                node.mark = None;
+                node.unschedulable = *keep_cordon;
+                node.drain = Drain::NotStarted;
+            }
+            Action::RemoveCommand { node, .. } => self.record(node).command = None,
+            Action::RemoveRequest { node, .. } => self.node(node).requested = None,
+        }
+    }
+
+    /// Agents answer, pods leave, hosts go down and come back.
+    pub fn surroundings(&mut self) {
+        let now = self.now;
+        for name in self.snapshot.nodes.keys().cloned().collect::<Vec<_>>() {
+            if self.silent.contains(&name) {
+                continue;
+            }
+            let (refuses, blocked) = (self.refusing.contains(&name), self.blocked.contains(&name));
+            let never_back = self.never_back.contains(&name);
+            let boot_id = self.node(&name).boot_id.clone();
+            let Some(record) = self.node(&name).record.as_mut() else {
+                continue;
+            };
+            record.host.get_or_insert_with(|| Host {
+                boot_id,
+                ..Host::default()
+            });
+            let Some(order) = record.order.clone() else { continue };
+            let node = self.node(&name);
+            let draining = node
+                .record
+                .as_ref()
+                .unwrap()
+                .operation
+                .as_ref()
+                .is_some_and(|op| op.phase == Phase::Draining);
+            if draining && node.mark.is_some() {
+                let waiting = Waiting::EvictionBlocked {
+                    what: "pod shop/db-0: budget shop/db allows 0".to_owned(),
+                };
+                node.drain = if blocked {
+                    Drain::Running {
+                        moved: 1,
+                        waiting: Some(waiting),
+                    }
+                } else {
+                    Drain::Done { moved: 3 }
+                };
+            }
+            if !node.ready.ready
+                || node
+                    .record
+                    .as_ref()
+                    .unwrap()
+                    .host
+                    .as_ref()
+                    .is_none_or(|h| h.boot_id != order.boot_id)
+            {
+                continue;
+            }
+            let state = match (order.action, refuses) {
+                (_, true) => AnswerState::Refused,
+                (OrderAction::Prepare, false) => AnswerState::Ready,
+                (OrderAction::Reboot, false) => AnswerState::Rebooting,
+            };
+            let reboots = state == AnswerState::Rebooting;
+            let message = if refuses {
+                "polkit asks for a password".to_owned()
+            } else {
+                String::new()
+            };
+            let host = self.record(&name).host.as_mut().unwrap();
+            host.answer = Some(Answer {
+                id: order.id,
+                state,
+                message,
+            });
+            if reboots {
+                let node = self.node(&name);
+                node.ready = Ready {
+                    ready: false,
+                    since: now,
+                    heartbeat: now,
+                    message: "down".to_owned(),
+                };
+                if !never_back {
+                    let back = now + self.away;
+                    self.coming.push((name, back));
+                }
+            }
+        }
+        let due: Vec<String> = self
+            .coming
+            .iter()
+            .filter(|(_, at)| *at <= now)
+            .map(|(name, _)| name.clone())
+            .collect();
+        self.coming.retain(|(_, at)| *at > now);
+        for name in due {
+            self.boot(&name);
+        }
+    }
+
+    /// The host comes up with a new boot; nothing asks for a reboot any more.
+    pub fn boot(&mut self, name: &str) {
+        self.boots += 1;
+        let (now, boot_id) = (self.now, format!("boot-{name}-{}", self.boots));
+        let node = self.node(name);
+        node.boot_id.clone_from(&boot_id);
+        node.ready = Ready {
+            ready: true,
+            since: now,
+            heartbeat: now,
+            message: "KubeletReady".to_owned(),
+        };
+        node.drain = Drain::NotStarted;
+        let host = node.record.as_mut().unwrap().host.as_mut().unwrap();
+        *host = Host {
+            boot_id,
+            boot_time: Some(now),
+            kernel: "6.1.0-28".to_owned(),
+            ..Host::default()
+        };
+    }
+}

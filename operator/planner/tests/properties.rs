@@ -1,0 +1,153 @@
+//! Rules that hold whatever the cluster looks like and wherever the operator dies.
+
+mod common;
+
+use chrono::TimeDelta;
+use common::World;
+use lockkeeper_planner::*;
+use proptest::prelude::*;
+
+/// One thing that happens between two passes.
+#[derive(Clone, Debug)]
+enum Event {
+    /// The operator writes this many actions of its plan and dies.
+    Pass(usize),
+    /// A second passes for agents, kubelets and pods.
+    Second,
+    /// Minutes pass.
+    Minutes(u8),
+    Uncordon(usize),
+    Cordon(usize),
+    Hold(usize),
+    Unhold(usize),
+    Die(usize),
+    Command(usize, &'static str),
+    Limit(usize),
+    Suspend(bool),
+    LoseLock,
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    let node = 1usize..5;
+    prop_oneof![
+        30 => (0usize..6).prop_map(Event::Pass),
+        30 => Just(Event::Second),
+        4 => (1u8..20).prop_map(Event::Minutes),
+        1 => node.clone().prop_map(Event::Uncordon),
+        1 => node.clone().prop_map(Event::Cordon),
+        1 => node.clone().prop_map(Event::Hold),
+        1 => node.clone().prop_map(Event::Unhold),
+        1 => node.clone().prop_map(Event::Die),
+        2 => (node, prop::sample::select(vec!["retry", "release", "cancel"])).prop_map(|(n, c)| Event::Command(n, c)),
+        1 => (1usize..3).prop_map(Event::Limit),
+        1 => any::<bool>().prop_map(Event::Suspend),
+        1 => Just(Event::LoseLock),
+    ]
+}
+
+fn happen(world: &mut World, event: &Event) {
+    let name = |number: &usize| format!("n{number}");
+    match event {
+        Event::Pass(cut) => {
+            world.pass(*cut);
+        }
+        Event::Second => {
+            world.now += TimeDelta::seconds(1);
+            world.surroundings();
+        }
+        Event::Minutes(minutes) => world.now += TimeDelta::minutes(i64::from(*minutes)),
+        Event::Uncordon(n) => world.node(&name(n)).unschedulable = false,
+        Event::Cordon(n) => world.node(&name(n)).unschedulable = true,
+        Event::Hold(n) => {
+            world.node(&name(n)).hold = Some(Hold {
+                reason: "why".to_owned(),
+                until: None,
+            })
+        }
+        Event::Unhold(n) => world.node(&name(n)).hold = None,
+        Event::Die(n) => {
+            let (now, node) = (world.now, world.node(&name(n)));
+            node.ready = Ready {
+                ready: false,
+                since: now,
+                heartbeat: now,
+                message: "gone".to_owned(),
+            };
+        }
+        Event::Command(n, verb) => world.command(verb, &name(n)),
+        Event::Limit(limit) => {
+            world.policy().max_in_progress = Limit::Count(*limit);
+            world.policy().max_unavailable = Limit::Count(*limit);
+        }
+        Event::Suspend(suspend) => world.policy().suspend = *suspend,
+        Event::LoseLock => world.snapshot.lock = None,
+    }
+}
+
+/// Everything that was broken is repaired and every held node is let go; then the rollout must end.
+fn heal(world: &mut World) {
+    world.policy().suspend = false;
+    world.never_back.clear();
+    world.blocked.clear();
+    for name in ["n1", "n2", "n3", "n4"] {
+        world.node(name).hold = None;
+        if !world.node(name).ready.ready {
+            world.boot(name);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, max_shrink_iters: 2000, ..ProptestConfig::default() })]
+
+    /// `World::plan` asks `check` in every pass: a violation fails the test with the trace.
+    #[test]
+    fn every_prefix_of_every_plan_is_safe_and_every_rollout_ends(
+        events in prop::collection::vec(event(), 1..120),
+        never_back in any::<bool>(),
+        blocked in any::<bool>(),
+    ) {
+        let mut world = World::new(4);
+        if never_back { world.never_back = vec!["n2".to_owned()]; }
+        if blocked { world.blocked = vec!["n3".to_owned()]; }
+        let mut most = 1;
+        for event in &events {
+            if let Event::Limit(limit) = event { most = most.max(*limit); }
+            happen(&mut world, event);
+            let marked = world.snapshot.nodes.values().filter(|node| node.mark.is_some()).count();
+            prop_assert!(marked <= most, "{marked} cordoned, {most} allowed\n{}", world.trace);
+        }
+        heal(&mut world);
+        for _ in 0..40 {
+            world.now += TimeDelta::minutes(20);
+            for name in ["n1", "n2", "n3", "n4"] {
+                if world.record(name).operation.as_ref().is_some_and(|op| op.phase == Phase::Failed) {
+                    world.command("retry", name);
+                }
+                if !world.node(name).ready.ready { world.boot(name); }
+            }
+            world.settle();
+            world.run(60);
+        }
+        for (name, node) in &world.snapshot.nodes {
+            let record = node.record.as_ref().unwrap();
+            prop_assert!(record.operation.is_none(), "{name} still inside\n{}", world.trace);
+            prop_assert!(node.mark.is_none(), "{name} still marked\n{}", world.trace);
+            prop_assert!(record.order.is_none(), "{name} still ordered\n{}", world.trace);
+            prop_assert!(!gate::wants_reboot(node) || record.released.is_some() || record.last_reboot.is_some(),
+                "{name} was never rebooted: {}\n{}", world.waits(), world.trace);
+        }
+        prop_assert_eq!(&world.snapshot.lock.as_ref().unwrap().holders, &vec![]);
+    }
+
+    #[test]
+    fn the_same_snapshot_gives_the_same_plan_and_a_plan_that_is_applied_is_not_repeated(
+        events in prop::collection::vec(event(), 1..60),
+    ) {
+        let mut world = World::new(4);
+        for event in &events { happen(&mut world, event); }
+        prop_assert_eq!(world.plan(), world.plan());
+        world.settle();
+        prop_assert_eq!(world.plan().actions, vec![]);
+    }
+}
