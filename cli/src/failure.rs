@@ -97,5 +97,6 @@ fn chain(error: &dyn Error) -> String {
         }
         source = error.source();
     }
-    text
+    // The wrapper's own name tells a reader nothing.
+    text.trim_start_matches("ServiceError: ").to_owned()
 }

@@ -51,8 +51,8 @@ impl Moment {
         let seconds = self.seconds_since(time);
         match seconds {
             ..120 => format!("{seconds} s"),
-            ..7_200 => format!("{} min", seconds / 60),
-            ..172_800 => format!("{} h", seconds / 3_600),
+            120..7_200 => format!("{} min", seconds / 60),
+            7_200..172_800 => format!("{} h", seconds / 3_600),
             _ => format!("{} d", seconds / 86_400),
         }
     }
@@ -102,9 +102,9 @@ pub(crate) fn span(seconds: i64) -> String {
     };
     match seconds {
         ..60 => format!("{seconds} s"),
-        ..600 => two(seconds / 60, "min", seconds % 60, "s"),
-        ..3_600 => format!("{} min", seconds / 60),
-        ..86_400 => two(seconds / 3_600, "h", seconds % 3_600 / 60, "min"),
+        60..600 => two(seconds / 60, "min", seconds % 60, "s"),
+        600..3_600 => format!("{} min", seconds / 60),
+        3_600..86_400 => two(seconds / 3_600, "h", seconds % 3_600 / 60, "min"),
         _ => two(seconds / 86_400, "d", seconds % 86_400 / 3_600, "h"),
     }
 }
@@ -114,7 +114,7 @@ pub(crate) fn count(number: usize) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index) % 3 == 0 {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);

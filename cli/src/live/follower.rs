@@ -19,12 +19,12 @@ pub(super) type Change = Result<Seen, watcher::Error>;
 #[derive(Debug)]
 pub(super) enum Seen {
     Policy(Event<RebootPolicy>),
-    Reboot(Event<NodeReboot>),
+    Reboot(Box<Event<NodeReboot>>),
     Lock(Event<RebootLock>),
 }
 
 /// A broken watch is tried again within 30 s, so an error older than this one is over.
-const ERROR_LASTS: Duration = Duration::from_secs(60);
+const ERROR_LASTS: Duration = Duration::from_mins(1);
 
 /// All three kinds, watched.
 pub(super) fn watch(cluster: &Cluster) -> BoxStream<'static, Change> {
@@ -36,7 +36,7 @@ pub(super) fn watch(cluster: &Cluster) -> BoxStream<'static, Change> {
             .boxed(),
         watch_kind(cluster.reboots(), config())
             .default_backoff()
-            .map_ok(Seen::Reboot)
+            .map_ok(|event| Seen::Reboot(Box::new(event)))
             .boxed(),
         watch_kind(cluster.locks(), config())
             .default_backoff()
@@ -76,7 +76,7 @@ impl Follower {
     pub(super) fn take(&mut self, change: Change) {
         match change {
             Ok(Seen::Policy(event)) => self.policies.take(event, &mut self.objects.policies),
-            Ok(Seen::Reboot(event)) => self.reboots.take(event, &mut self.objects.reboots),
+            Ok(Seen::Reboot(event)) => self.reboots.take(*event, &mut self.objects.reboots),
             Ok(Seen::Lock(event)) => {
                 let mut locks: BTreeMap<String, RebootLock> = self
                     .objects
@@ -148,16 +148,20 @@ mod tests {
         Some(follower.complete()?.reboots.keys().map(String::as_str).collect())
     }
 
+    fn reboots(event: Event<NodeReboot>) -> Change {
+        Ok(Seen::Reboot(Box::new(event)))
+    }
+
     #[test]
     fn a_list_that_comes_again_forgets_what_is_gone_and_shows_nothing_half_in() {
         let mut follower = Follower::new(objects(vec![], vec![reboot("a", json!({})), reboot("b", json!({}))]));
         assert_eq!(names(&follower), Some(vec!["a", "b"]));
-        follower.take(Ok(Seen::Reboot(Event::Init)));
-        follower.take(Ok(Seen::Reboot(Event::InitApply(reboot("b", json!({}))))));
+        follower.take(reboots(Event::Init));
+        follower.take(reboots(Event::InitApply(reboot("b", json!({})))));
         assert_eq!(names(&follower), None);
-        follower.take(Ok(Seen::Reboot(Event::InitDone)));
+        follower.take(reboots(Event::InitDone));
         assert_eq!(names(&follower), Some(vec!["b"]));
-        follower.take(Ok(Seen::Reboot(Event::Delete(reboot("b", json!({}))))));
+        follower.take(reboots(Event::Delete(reboot("b", json!({})))));
         assert_eq!(names(&follower), Some(vec![]));
     }
 }
