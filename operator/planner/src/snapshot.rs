@@ -130,6 +130,8 @@ pub struct Node {
     pub record: Option<Record>,
     /// How far its drain is.
     pub drain: Drain,
+    /// Who refused our marks, and for which field, when they were last tried.
+    pub marks_refused: Option<(String, String)>,
 }
 
 /// Whether a node is Ready.

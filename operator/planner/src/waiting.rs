@@ -161,6 +161,8 @@ impl Waiting {
 }
 
 impl fmt::Display for Waiting {
+    // One arm a reason: longer than other functions, and nothing but words.
+    #[allow(clippy::too_many_lines)]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::ViewIncomplete { what } => write!(f, "the operator has not seen {what} yet"),

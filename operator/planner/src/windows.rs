@@ -208,9 +208,9 @@ impl Window {
         while after - before > TimeDelta::seconds(1) {
             let middle = before + (after - before) / 2;
             if passed(middle) {
-                after = middle
+                after = middle;
             } else {
-                before = middle
+                before = middle;
             }
         }
         Some(chrono::SubsecRound::trunc_subsecs(after, 0))

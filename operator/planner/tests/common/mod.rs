@@ -86,6 +86,7 @@ impl World {
                     requested: None,
                     record: Some(record),
                     drain: Drain::NotStarted,
+                    marks_refused: None,
                 },
             );
         }
