@@ -1,5 +1,8 @@
 //! Objects for tests.
 
+// `json!` values are written in place, so they are taken whole.
+#![allow(clippy::needless_pass_by_value)]
+
 use chrono::{DateTime, FixedOffset, Utc};
 use lockkeeper_crds::{NodeReboot, RebootPolicy};
 use serde_json::{Value, json};

@@ -104,7 +104,7 @@ fn rows(all: &[NodeView], moment: &Moment) -> Vec<Line> {
     let single = |node: &&NodeView| {
         node.state != NodeState::Pending || !crowds.contains_key(node.reason.as_deref().unwrap_or_default())
     };
-    let listed: Vec<&NodeView> = shown.iter().copied().filter(|node| single(&node)).collect();
+    let listed: Vec<&NodeView> = shown.iter().copied().filter(|node| single(node)).collect();
     let width = listed.iter().map(|node| node.name.len()).max().unwrap_or(0);
     let mut lines: Vec<Line> = listed.iter().map(|node| row(node, width, moment)).collect();
     lines.extend(crowds.values().map(|nodes| crowd(nodes, moment)));

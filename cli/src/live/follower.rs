@@ -18,9 +18,9 @@ pub(super) type Change = Result<Seen, watcher::Error>;
 
 #[derive(Debug)]
 pub(super) enum Seen {
-    Policy(Event<RebootPolicy>),
+    Policy(Box<Event<RebootPolicy>>),
     Reboot(Box<Event<NodeReboot>>),
-    Lock(Event<RebootLock>),
+    Lock(Box<Event<RebootLock>>),
 }
 
 /// A broken watch is tried again within 30 s, so an error older than this one is over.
@@ -32,7 +32,7 @@ pub(super) fn watch(cluster: &Cluster) -> BoxStream<'static, Change> {
     select_all([
         watch_kind(cluster.policies(), config())
             .default_backoff()
-            .map_ok(Seen::Policy)
+            .map_ok(|event| Seen::Policy(Box::new(event)))
             .boxed(),
         watch_kind(cluster.reboots(), config())
             .default_backoff()
@@ -40,7 +40,7 @@ pub(super) fn watch(cluster: &Cluster) -> BoxStream<'static, Change> {
             .boxed(),
         watch_kind(cluster.locks(), config())
             .default_backoff()
-            .map_ok(Seen::Lock)
+            .map_ok(|event| Seen::Lock(Box::new(event)))
             .boxed(),
     ])
     .boxed()
@@ -75,7 +75,7 @@ impl Follower {
 
     pub(super) fn take(&mut self, change: Change) {
         match change {
-            Ok(Seen::Policy(event)) => self.policies.take(event, &mut self.objects.policies),
+            Ok(Seen::Policy(event)) => self.policies.take(*event, &mut self.objects.policies),
             Ok(Seen::Reboot(event)) => self.reboots.take(*event, &mut self.objects.reboots),
             Ok(Seen::Lock(event)) => {
                 let mut locks: BTreeMap<String, RebootLock> = self
@@ -85,7 +85,7 @@ impl Follower {
                     .map(|lock| (lock.name_any(), lock))
                     .into_iter()
                     .collect();
-                self.locks.take(event, &mut locks);
+                self.locks.take(*event, &mut locks);
                 self.objects.lock = locks.into_values().next();
             }
             Err(error) => self.error = Some((Instant::now(), error.to_string().replace('\n', " "))),
@@ -148,20 +148,20 @@ mod tests {
         Some(follower.complete()?.reboots.keys().map(String::as_str).collect())
     }
 
-    fn reboots(event: Event<NodeReboot>) -> Change {
-        Ok(Seen::Reboot(Box::new(event)))
+    fn reboots(event: Event<NodeReboot>) -> Seen {
+        Seen::Reboot(Box::new(event))
     }
 
     #[test]
     fn a_list_that_comes_again_forgets_what_is_gone_and_shows_nothing_half_in() {
         let mut follower = Follower::new(objects(vec![], vec![reboot("a", json!({})), reboot("b", json!({}))]));
         assert_eq!(names(&follower), Some(vec!["a", "b"]));
-        follower.take(reboots(Event::Init));
-        follower.take(reboots(Event::InitApply(reboot("b", json!({})))));
+        follower.take(Ok(reboots(Event::Init)));
+        follower.take(Ok(reboots(Event::InitApply(reboot("b", json!({}))))));
         assert_eq!(names(&follower), None);
-        follower.take(reboots(Event::InitDone));
+        follower.take(Ok(reboots(Event::InitDone)));
         assert_eq!(names(&follower), Some(vec!["b"]));
-        follower.take(reboots(Event::Delete(reboot("b", json!({})))));
+        follower.take(Ok(reboots(Event::Delete(reboot("b", json!({}))))));
         assert_eq!(names(&follower), Some(vec![]));
     }
 }
