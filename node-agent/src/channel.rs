@@ -1,0 +1,269 @@
+//! The directory that the agent and the actuator share: four small JSON files, each with one writer.
+//!
+//! | file | writer | says |
+//! |---|---|---|
+//! | `facts-wanted.json` | agent | [`FactsWanted`]: publish the facts anew, for this order |
+//! | `facts.json` | actuator | [`HostFacts`]: whether the host can be rebooted, who asks not to |
+//! | `order.json` | agent | [`HostOrder`]: reboot, for exactly this boot; removed when withdrawn or answered |
+//! | `answer.json` | actuator | [`HostAnswer`]: what became of the order |
+//!
+//! Each file is written whole under another name and renamed, mode 0640, so that a reader sees the old text or the new
+//! one. Each carries the boot id: a directory that outlives a boot confuses nobody. A host unit (`.path`) that reads
+//! `order.json` and writes the other two can stand in for the actuator.
+
+use std::fs::{File, OpenOptions, Permissions};
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use lockkeeper_crds::host::Inhibitor;
+use rustix::fs::OFlags;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+/// The agent's question.
+pub const FACTS_WANTED: &str = "facts-wanted.json";
+/// The actuator's facts.
+pub const FACTS: &str = "facts.json";
+/// The agent's order.
+pub const ORDER: &str = "order.json";
+/// The actuator's answer to the order.
+pub const ANSWER: &str = "answer.json";
+
+/// No file of ours comes near this; a larger one is not ours.
+const LARGEST: u64 = 64 * 1024;
+
+/// The agent asks for fresh facts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FactsWanted {
+    /// The order that the facts are wanted for; the facts carry it back.
+    pub order_id: String,
+}
+
+/// Whether the host can be rebooted.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HostFacts {
+    /// The boot that they are about.
+    #[serde(rename = "bootID")]
+    pub boot_id: String,
+    /// The order that they were wanted for; empty if nobody asked.
+    #[serde(default)]
+    pub order_id: String,
+    /// Whether the host would reboot if asked.
+    pub reboot_capable: bool,
+    /// Why it would not, and what to do about it.
+    #[serde(default)]
+    pub message: String,
+    /// Programs that ask not to shut down and may not be overruled.
+    #[serde(default)]
+    pub inhibitors: Vec<Inhibitor>,
+}
+
+/// The one thing the actuator does.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HostOrder {
+    /// The order's id; each is obeyed once.
+    pub id: String,
+    /// What to do.
+    pub action: HostAction,
+    /// The boot to leave.
+    #[serde(rename = "bootID")]
+    pub boot_id: String,
+}
+
+/// What an actuator can do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum HostAction {
+    /// Reboot.
+    Reboot,
+}
+
+/// What became of an order.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HostAnswer {
+    /// The order's id.
+    pub id: String,
+    /// The boot in which it was answered.
+    #[serde(rename = "bootID")]
+    pub boot_id: String,
+    /// What became of it.
+    pub state: AnswerState,
+    /// The cause and the remedy in words.
+    #[serde(default)]
+    pub message: String,
+}
+
+/// What an actuator can answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum AnswerState {
+    /// The host accepted the reboot.
+    Rebooting,
+    /// Nothing was asked of the host.
+    Refused,
+    /// The host was asked and said no.
+    Failed,
+}
+
+/// One side's view of the directory.
+#[derive(Clone, Debug)]
+pub struct Channel {
+    directory: PathBuf,
+}
+
+impl Channel {
+    /// A channel over a directory that exists.
+    pub fn new(directory: impl Into<PathBuf>) -> Self {
+        Self {
+            directory: directory.into(),
+        }
+    }
+
+    /// The directory.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Reads a file; one that is absent is none, one that is not ours is an error.
+    pub fn read<T: DeserializeOwned>(&self, name: &str) -> io::Result<Option<T>> {
+        let path = self.directory.join(name);
+        let Some(bytes) = read_bounded(&path).map_err(|error| about(&path, &error))? else {
+            return Ok(None);
+        };
+        serde_json::from_slice(&bytes)
+            .map(Some)
+            .map_err(|error| about(&path, &io::Error::new(ErrorKind::InvalidData, error)))
+    }
+
+    /// Writes a file whole: a reader sees the old text or the new one.
+    pub fn write<T: Serialize>(&self, name: &str, value: &T) -> io::Result<()> {
+        let path = self.directory.join(name);
+        let scratch = self.directory.join(format!(".{name}.new"));
+        write_and_rename(&scratch, &path, value).map_err(|error| about(&path, &error))
+    }
+
+    /// Removes a file; one that is absent is fine.
+    pub fn remove(&self, name: &str) -> io::Result<()> {
+        remove_if_there(&self.directory.join(name))
+    }
+}
+
+fn write_and_rename<T: Serialize>(scratch: &Path, path: &Path, value: &T) -> io::Result<()> {
+    remove_if_there(scratch)?;
+    // The other side may write here too: a new file only, so that its symbolic link leads nowhere.
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o640)
+        .open(scratch)?;
+    // The umask may have taken the group's right to read, and the group is how the other side reads.
+    file.set_permissions(Permissions::from_mode(0o640))?;
+    file.write_all(&serde_json::to_vec(value)?)?;
+    drop(file);
+    std::fs::rename(scratch, path)
+}
+
+/// Reads a regular file of bounded size; neither a symbolic link nor a pipe can lead the reader astray or hold it up.
+pub fn read_bounded(path: &Path) -> io::Result<Option<Vec<u8>>> {
+    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32;
+    let file = match File::options().read(true).custom_flags(flags).open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::new(ErrorKind::InvalidInput, "not a regular file"));
+    }
+    let mut bytes = Vec::new();
+    file.take(LARGEST).read_to_end(&mut bytes)?;
+    Ok(Some(bytes))
+}
+
+fn remove_if_there(path: &Path) -> io::Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(about(path, &error)),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+fn about(path: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn order() -> HostOrder {
+        HostOrder {
+            id: "7f3c-0".into(),
+            action: HostAction::Reboot,
+            boot_id: "boot-a".into(),
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read_and_nothing_else_is_left() {
+        let directory = tempfile::tempdir().unwrap();
+        let channel = Channel::new(directory.path());
+        channel.write(ORDER, &order()).unwrap();
+        channel.write(ORDER, &order()).unwrap();
+        assert_eq!(channel.read::<HostOrder>(ORDER).unwrap(), Some(order()));
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_file_on_the_wire_has_the_documented_words() {
+        let directory = tempfile::tempdir().unwrap();
+        let channel = Channel::new(directory.path());
+        channel.write(ORDER, &order()).unwrap();
+        let text = std::fs::read_to_string(directory.path().join(ORDER)).unwrap();
+        assert_eq!(text, r#"{"id":"7f3c-0","action":"Reboot","bootID":"boot-a"}"#);
+    }
+
+    #[test]
+    fn only_owner_and_group_may_read() {
+        let directory = tempfile::tempdir().unwrap();
+        Channel::new(directory.path()).write(ORDER, &order()).unwrap();
+        let mode = std::fs::metadata(directory.path().join(ORDER))
+            .unwrap()
+            .permissions()
+            .mode();
+        assert_eq!(mode & 0o777, 0o640);
+    }
+
+    #[test]
+    fn an_absent_file_is_no_order() {
+        let directory = tempfile::tempdir().unwrap();
+        let channel = Channel::new(directory.path());
+        assert_eq!(channel.read::<HostOrder>(ORDER).unwrap(), None);
+        channel.remove(ORDER).unwrap();
+    }
+
+    #[test]
+    fn an_unknown_action_is_an_error_that_names_the_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let text = r#"{"id":"7f3c-0","action":"PowerOff","bootID":"boot-a"}"#;
+        std::fs::write(directory.path().join(ORDER), text).unwrap();
+        let error = Channel::new(directory.path()).read::<HostOrder>(ORDER).unwrap_err();
+        assert!(error.to_string().contains("order.json"), "{error}");
+        assert!(error.to_string().contains("PowerOff"), "{error}");
+    }
+
+    #[test]
+    fn a_symbolic_link_is_neither_read_nor_written_through() {
+        let directory = tempfile::tempdir().unwrap();
+        let elsewhere = directory.path().join("elsewhere");
+        std::fs::write(&elsewhere, "{}").unwrap();
+        let channel = Channel::new(directory.path());
+        std::os::unix::fs::symlink(&elsewhere, directory.path().join(ORDER)).unwrap();
+        std::os::unix::fs::symlink(&elsewhere, directory.path().join(".order.json.new")).unwrap();
+        assert!(channel.read::<HostOrder>(ORDER).is_err());
+        channel.write(ORDER, &order()).unwrap();
+        assert_eq!(std::fs::read_to_string(&elsewhere).unwrap(), "{}");
+        assert_eq!(channel.read::<HostOrder>(ORDER).unwrap(), Some(order()));
+    }
+}

@@ -1,0 +1,36 @@
+//! The agent's Kubernetes client.
+
+use std::path::Path;
+
+use anyhow::Context;
+use http::{HeaderValue, header::USER_AGENT};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Client, Config};
+
+/// How the audit log names us; the client library sets nothing.
+pub const AGENT: &str = concat!("lockkeeper-node-agent/", env!("CARGO_PKG_VERSION"));
+
+/// A client from a kubeconfig file, or from the pod it runs in.
+pub async fn connect(kubeconfig: Option<&Path>) -> anyhow::Result<Client> {
+    let config = match kubeconfig {
+        Some(path) => from_file(path).await?,
+        None => Config::incluster().context(
+            "read the pod's service account; outside a cluster say --kubeconfig, inside one mount the token in this container",
+        )?,
+    };
+    with_config(config)
+}
+
+/// A client that names itself and leaves retries to the agent, which knows what is worth one.
+pub fn with_config(mut config: Config) -> anyhow::Result<Client> {
+    config.default_retry = false;
+    config.headers.push((USER_AGENT, HeaderValue::from_static(AGENT)));
+    Client::try_from(config).context("set up the Kubernetes client")
+}
+
+async fn from_file(path: &Path) -> anyhow::Result<Config> {
+    let text = Kubeconfig::read_from(path).with_context(|| format!("read the kubeconfig {}", path.display()))?;
+    Config::from_custom_kubeconfig(text, &KubeConfigOptions::default())
+        .await
+        .with_context(|| format!("use the kubeconfig {}", path.display()))
+}

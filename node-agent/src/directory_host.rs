@@ -1,0 +1,127 @@
+//! The real host, as the agent sees it: files of the host, and the directory shared with the actuator.
+
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context;
+use lockkeeper_crds::RebootRequired;
+
+use crate::channel::{ANSWER, Channel, FACTS, FACTS_WANTED, FactsWanted, HostOrder, ORDER};
+use crate::detect::{self, DEBIAN, DEBIAN_PACKAGES, DROP_DIRECTORY, OURS, SUSE};
+use crate::facts::{FactPaths, KernelFacts, boot_id, kernel_facts};
+use crate::host::{Host, HostView};
+use crate::watch::{DirectoryWatch, Watched};
+
+/// A package manager writes its files in a burst; one report for it is enough.
+const SETTLE: Duration = Duration::from_millis(250);
+
+/// The host behind files.
+#[derive(Debug)]
+pub struct DirectoryHost {
+    run: PathBuf,
+    boot_id: PathBuf,
+    kernel: KernelFacts,
+    channel: Channel,
+    sentinels: DirectoryWatch,
+    answers: DirectoryWatch,
+}
+
+impl DirectoryHost {
+    /// Starts to watch the host's run directory and the shared one.
+    pub fn new(run: PathBuf, channel: Channel, paths: FactPaths) -> anyhow::Result<Self> {
+        anyhow::ensure!(
+            channel.directory().is_dir(),
+            "{} is no directory: mount the directory shared with the actuator there (--channel-dir)",
+            channel.directory().display()
+        );
+        let sentinels = DirectoryWatch::new(vec![
+            Watched {
+                directory: run.clone(),
+                names: &[DEBIAN, DEBIAN_PACKAGES, SUSE, OURS],
+            },
+            Watched {
+                directory: run.join(OURS),
+                names: &[DROP_DIRECTORY],
+            },
+            Watched {
+                directory: run.join(OURS).join(DROP_DIRECTORY),
+                names: &[],
+            },
+        ]);
+        let answers = DirectoryWatch::new(vec![Watched {
+            directory: channel.directory().to_owned(),
+            names: &[FACTS, ANSWER],
+        }]);
+        let hint = "start file notification; if too many files are open, raise fs.inotify.max_user_instances";
+        Ok(Self {
+            kernel: kernel_facts(&paths),
+            boot_id: paths.boot_id,
+            sentinels: sentinels.context(hint)?,
+            answers: answers.context(hint)?,
+            run,
+            channel,
+        })
+    }
+
+    fn required(&mut self) -> RebootRequired {
+        self.sentinels.arm();
+        detect::detect(&self.run)
+    }
+}
+
+impl Host for DirectoryHost {
+    async fn observe(&mut self) -> anyhow::Result<HostView> {
+        self.answers.arm();
+        Ok(HostView {
+            boot_id: boot_id(&self.boot_id)?,
+            boot_time: self.kernel.boot_time,
+            os: self.kernel.os.clone(),
+            kernel: self.kernel.kernel.clone(),
+            reboot_required: self.required(),
+            facts: readable(self.channel.read(FACTS)),
+            answer: readable(self.channel.read(ANSWER)),
+        })
+    }
+
+    async fn changed(&mut self) -> anyhow::Result<()> {
+        tokio::select! {
+            changed = self.answers.changed() => changed?,
+            changed = self.sentinels.changed() => {
+                changed?;
+                tokio::time::sleep(SETTLE).await;
+            }
+        }
+        Ok(())
+    }
+
+    async fn ask_facts(&mut self, order_id: &str) -> anyhow::Result<()> {
+        let wanted = FactsWanted {
+            order_id: order_id.to_owned(),
+        };
+        self.channel
+            .write(FACTS_WANTED, &wanted)
+            .context("ask the actuator for facts")
+    }
+
+    async fn set_order(&mut self, order: Option<&HostOrder>) -> anyhow::Result<()> {
+        // What cannot be read is replaced.
+        let held: Option<HostOrder> = readable(self.channel.read(ORDER));
+        match order {
+            Some(order) if held.as_ref() == Some(order) => Ok(()),
+            Some(order) => self
+                .channel
+                .write(ORDER, order)
+                .context("give the order to the actuator"),
+            None => self.channel.remove(ORDER).context("take the order from the actuator"),
+        }
+    }
+}
+
+/// A file that cannot be read says nothing, and says so in the log.
+fn readable<T>(read: io::Result<Option<T>>) -> Option<T> {
+    read.unwrap_or_else(|error| {
+        tracing::warn!(%error, "ignored a file of the shared directory");
+        None
+    })
+}

@@ -1,0 +1,104 @@
+//! What the kernel and the operating system say of themselves.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, ensure};
+use chrono::{DateTime, Utc};
+
+use crate::text::{NAME, bounded};
+
+/// Where to look; a container sees its host's kernel in `/proc`.
+#[derive(Clone, Debug)]
+pub struct FactPaths {
+    /// The kernel's id of the present boot.
+    pub boot_id: PathBuf,
+    /// The host's own `os-release`.
+    pub os_release: PathBuf,
+}
+
+/// What stays the same for a whole boot.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KernelFacts {
+    /// When the kernel booted.
+    pub boot_time: Option<DateTime<Utc>>,
+    /// The operating system's name for itself.
+    pub os: String,
+    /// The running kernel's release.
+    pub kernel: String,
+}
+
+/// Reads what stays the same; what cannot be read stays empty, for none of it decides anything.
+pub fn kernel_facts(paths: &FactPaths) -> KernelFacts {
+    KernelFacts {
+        boot_time: read("/proc/stat".as_ref()).and_then(|text| boot_time(&text)),
+        os: read(&paths.os_release)
+            .and_then(|text| pretty_name(&text))
+            .unwrap_or_default(),
+        kernel: read("/proc/sys/kernel/osrelease".as_ref())
+            .map(|text| bounded(&text, NAME))
+            .unwrap_or_default(),
+    }
+}
+
+/// Reads the boot id; without it nothing can be decided.
+pub fn boot_id(path: &Path) -> anyhow::Result<String> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("read the boot id from {}", path.display()))?;
+    let id = text.trim();
+    ensure!(
+        !id.is_empty() && id.len() <= 64,
+        "{} holds no boot id; is it the kernel's random/boot_id?",
+        path.display()
+    );
+    Ok(id.to_owned())
+}
+
+fn boot_time(stat: &str) -> Option<DateTime<Utc>> {
+    let seconds = stat.lines().find_map(|line| line.strip_prefix("btime "))?;
+    DateTime::from_timestamp(seconds.trim().parse().ok()?, 0)
+}
+
+fn pretty_name(os_release: &str) -> Option<String> {
+    let value = os_release.lines().find_map(|line| line.strip_prefix("PRETTY_NAME="))?;
+    Some(bounded(value.trim().trim_matches(['"', '\'']), NAME))
+}
+
+fn read(path: &Path) -> Option<String> {
+    std::fs::read_to_string(path)
+        .inspect_err(|error| tracing::warn!(path = %path.display(), %error, "not reported"))
+        .ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_boot_time_is_the_kernels() {
+        let time = boot_time("cpu  1 2 3\nintr 4\nbtime 1795000000\nprocesses 5\n").unwrap();
+        assert_eq!(time.timestamp(), 1_795_000_000);
+        assert_eq!(boot_time("cpu  1 2 3\n"), None);
+    }
+
+    #[test]
+    fn the_systems_name_is_without_quotes() {
+        let text = "NAME=\"Debian GNU/Linux\"\nPRETTY_NAME=\"Debian GNU/Linux 13 (trixie)\"\n";
+        assert_eq!(pretty_name(text).unwrap(), "Debian GNU/Linux 13 (trixie)");
+    }
+
+    #[test]
+    fn an_empty_boot_id_is_an_error_that_names_the_file() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let error = boot_id(file.path()).unwrap_err().to_string();
+        assert!(error.contains(&file.path().display().to_string()), "{error}");
+    }
+
+    #[test]
+    fn this_kernel_says_all_of_it() {
+        let facts = kernel_facts(&FactPaths {
+            boot_id: "/proc/sys/kernel/random/boot_id".into(),
+            os_release: "/etc/os-release".into(),
+        });
+        assert!(facts.boot_time.is_some_and(|time| time < Utc::now()));
+        assert!(!facts.kernel.is_empty() && !facts.os.is_empty(), "{facts:?}");
+    }
+}

@@ -1,0 +1,42 @@
+//! The seam between the agent and its host, so that a test can run hundreds of agents in one process.
+
+use std::future::Future;
+
+use chrono::{DateTime, Utc};
+use lockkeeper_crds::RebootRequired;
+
+use crate::channel::{HostAnswer, HostFacts, HostOrder};
+
+/// What the agent can see of its host and ask of it.
+pub trait Host: Send {
+    /// What the host looks like now.
+    fn observe(&mut self) -> impl Future<Output = anyhow::Result<HostView>> + Send;
+
+    /// Returns once something may have changed; may be dropped and called again at any time.
+    fn changed(&mut self) -> impl Future<Output = anyhow::Result<()>> + Send;
+
+    /// Asks for facts that carry this order's id, so that the answer proves that somebody is there.
+    fn ask_facts(&mut self, order_id: &str) -> impl Future<Output = anyhow::Result<()>> + Send;
+
+    /// Makes this the order the host holds; the same one again, or none when there is none, changes nothing.
+    fn set_order(&mut self, order: Option<&HostOrder>) -> impl Future<Output = anyhow::Result<()>> + Send;
+}
+
+/// A host at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HostView {
+    /// The kernel's id of the present boot.
+    pub boot_id: String,
+    /// When it booted.
+    pub boot_time: Option<DateTime<Utc>>,
+    /// The operating system's name for itself.
+    pub os: String,
+    /// The running kernel's release.
+    pub kernel: String,
+    /// Whether the host asks for a reboot.
+    pub reboot_required: RebootRequired,
+    /// What the actuator published; it may be of an earlier boot.
+    pub facts: Option<HostFacts>,
+    /// What the actuator answered last; it may be to an earlier order.
+    pub answer: Option<HostAnswer>,
+}

@@ -1,0 +1,159 @@
+//! The agent's one write: `status.host` of its own `NodeReboot`.
+
+use std::time::Duration;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::api::{Patch, PatchParams};
+use kube::{Api, Client, Resource};
+use lockkeeper_crds::names::AGENT_MANAGER;
+use lockkeeper_crds::{HostReport, NodeReboot, Order, OrderAnswer};
+use serde::Deserialize;
+use serde_json::json;
+
+use crate::host::HostView;
+use crate::text::{MESSAGE, NAME, bounded};
+
+/// A write that takes longer is lost; the network may be.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(15);
+/// The custom resource holds no more inhibitors.
+const MOST_INHIBITORS: usize = 16;
+
+/// The part of a `NodeReboot` that concerns its agent; whatever a newer operator adds elsewhere cannot confuse it.
+#[derive(Clone, Debug, Deserialize, Resource)]
+#[resource(inherit = "NodeReboot")]
+pub struct OwnNodeReboot {
+    /// Name, uid and version.
+    pub metadata: ObjectMeta,
+    /// The order.
+    #[serde(default)]
+    pub spec: OwnSpec,
+    /// Our report.
+    #[serde(default)]
+    pub status: OwnStatus,
+}
+
+/// The operator's wishes that concern the agent.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub struct OwnSpec {
+    /// The order that stands.
+    pub order: Option<Order>,
+}
+
+/// What the API server holds of ours.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub struct OwnStatus {
+    /// The report.
+    pub host: Option<HostReport>,
+}
+
+/// Why a report was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum ReportError {
+    /// The operator has not made the object yet, or its Node is gone.
+    #[error("there is no NodeReboot {0}; the operator makes one for each Linux Node")]
+    Missing(String),
+    /// RBAC or the admission policy.
+    #[error(
+        "report for {0} refused; apply the agent's ClusterRole and admission policy as shipped, with a token bound to this node's pod"
+    )]
+    Refused(String, #[source] kube::Error),
+    /// Anything that may pass.
+    #[error("report for {0}")]
+    Failed(String, #[source] kube::Error),
+    /// No answer.
+    #[error("report for {0}: no answer within {s} s", s = WRITE_TIMEOUT.as_secs())]
+    NoAnswer(String),
+}
+
+/// What to report.
+pub fn host_report(view: &HostView, answer: Option<OrderAnswer>, agent_version: &str) -> HostReport {
+    let facts = view.facts.as_ref().filter(|facts| facts.boot_id == view.boot_id);
+    let message = match facts {
+        Some(facts) if facts.reboot_capable => String::new(),
+        Some(facts) => bounded(&facts.message, MESSAGE),
+        None => "the actuator has said nothing since this boot; look at the log of container actuator".to_owned(),
+    };
+    let inhibitors = facts.map_or(&[][..], |facts| &facts.inhibitors);
+    HostReport {
+        boot_id: view.boot_id.clone(),
+        boot_time: view.boot_time,
+        os: view.os.clone(),
+        kernel: view.kernel.clone(),
+        reboot_required: view.reboot_required.clone(),
+        reboot_capable: facts.is_some_and(|facts| facts.reboot_capable),
+        reboot_capable_message: message,
+        inhibitors: inhibitors
+            .iter()
+            .take(MOST_INHIBITORS)
+            .map(|inhibitor| lockkeeper_crds::host::Inhibitor {
+                who: bounded(&inhibitor.who, NAME),
+                why: bounded(&inhibitor.why, NAME),
+            })
+            .collect(),
+        order: answer,
+        agent_version: agent_version.to_owned(),
+    }
+}
+
+/// Writes reports.
+#[derive(Clone)]
+pub struct Reporter {
+    api: Api<OwnNodeReboot>,
+    name: String,
+}
+
+impl std::fmt::Debug for Reporter {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Reporter")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Reporter {
+    /// Writes for the node of this name.
+    pub fn new(client: Client, name: &str) -> Self {
+        Self {
+            api: Api::all(client),
+            name: name.to_owned(),
+        }
+    }
+
+    /// Reports; the answer is the object as it is then.
+    pub async fn report(&self, report: &HostReport) -> Result<OwnNodeReboot, ReportError> {
+        let params = PatchParams::apply(AGENT_MANAGER).force();
+        self.apply(report, &params).await
+    }
+
+    /// Whether the admission policy confines us: a dry run as another field manager must be refused.
+    pub async fn is_confined(&self, report: &HostReport) -> Result<bool, ReportError> {
+        let params = PatchParams::apply("lockkeeper-self-test").force().dry_run();
+        match self.apply(report, &params).await {
+            Ok(_) => Ok(false),
+            Err(ReportError::Refused(..)) => Ok(true),
+            Err(error @ (ReportError::Missing(_) | ReportError::Failed(..) | ReportError::NoAnswer(_))) => Err(error),
+        }
+    }
+
+    async fn apply(&self, report: &HostReport, params: &PatchParams) -> Result<OwnNodeReboot, ReportError> {
+        let name = || self.name.clone();
+        let body = json!({
+            "apiVersion": NodeReboot::api_version(&()),
+            "kind": NodeReboot::kind(&()),
+            "metadata": {"name": self.name},
+            "status": {"host": report},
+        });
+        let patch = Patch::Apply(&body);
+        let request = self.api.patch_status(&self.name, params, &patch);
+        match tokio::time::timeout(WRITE_TIMEOUT, request).await {
+            Ok(Ok(own)) => Ok(own),
+            Ok(Err(kube::Error::Api(status))) if status.code == 404 => Err(ReportError::Missing(name())),
+            Ok(Err(kube::Error::Api(status))) if matches!(status.code, 401 | 403 | 422) => {
+                Err(ReportError::Refused(name(), kube::Error::Api(status)))
+            }
+            Ok(Err(error)) => Err(ReportError::Failed(name(), error)),
+            Err(_elapsed) => Err(ReportError::NoAnswer(name())),
+        }
+    }
+}

@@ -1,0 +1,261 @@
+//! What the agent does about an order, as a table of texts.
+
+// The helper that reads the tables is not a test in clippy's eyes.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use expect_test::{Expect, expect};
+use lockkeeper_crds::host::Inhibitor;
+use lockkeeper_crds::{Order, OrderAction, OrderAnswer, OrderState, RebootMethod};
+use lockkeeper_node_agent::channel::{AnswerState, HostAnswer, HostFacts};
+use lockkeeper_node_agent::decide::{Decision, Inputs, decide};
+
+/// A case in words: the host is in boot `b`, orders have the id `1` unless they say so.
+#[derive(Default)]
+struct Case {
+    order: Option<Order>,
+    reported: Option<OrderAnswer>,
+    reported_boot_id: String,
+    facts: Option<HostFacts>,
+    answer: Option<HostAnswer>,
+    overdue: bool,
+}
+
+/// Reads words such as `prepare`, `reboot@a`, `said:Ready`, `said:Rebooting@a`, `capable`, `actuator:Failed`, `overdue`.
+fn case(text: &str) -> Case {
+    let mut case = Case::default();
+    for word in text.split_whitespace() {
+        let (word, boot) = word.split_once('@').unwrap_or((word, "b"));
+        let (word, id) = word.split_once('#').unwrap_or((word, "1"));
+        let order = |action, method| {
+            Some(Order {
+                id: id.into(),
+                action,
+                boot_id: boot.into(),
+                method,
+            })
+        };
+        let facts = |capable, inhibitors: &[&str]| {
+            Some(HostFacts {
+                boot_id: boot.into(),
+                order_id: id.into(),
+                reboot_capable: capable,
+                message: if capable { "" } else { "polkit asks; run as uid 0" }.into(),
+                inhibitors: inhibitors
+                    .iter()
+                    .map(|who| Inhibitor {
+                        who: (*who).into(),
+                        why: "mid-update".into(),
+                    })
+                    .collect(),
+            })
+        };
+        match word.split_once(':').unwrap_or((word, "")) {
+            ("prepare", _) => case.order = order(OrderAction::Prepare, RebootMethod::Auto),
+            ("reboot", _) => case.order = order(OrderAction::Reboot, RebootMethod::Auto),
+            ("strange-action", _) => case.order = order(OrderAction::Unknown, RebootMethod::Auto),
+            ("strange-method", _) => case.order = order(OrderAction::Reboot, RebootMethod::Unknown),
+            ("said", state) => {
+                case.reported = Some(OrderAnswer {
+                    id: id.into(),
+                    state: serde_json::from_value(state.into()).unwrap(),
+                    message: String::new(),
+                });
+                case.reported_boot_id = boot.into();
+            }
+            ("capable", _) => case.facts = facts(true, &[]),
+            ("incapable", _) => case.facts = facts(false, &[]),
+            ("inhibited", who) => case.facts = facts(true, &[who]),
+            ("actuator", state) => {
+                case.answer = Some(HostAnswer {
+                    id: id.into(),
+                    boot_id: boot.into(),
+                    state: match state {
+                        "Rebooting" => AnswerState::Rebooting,
+                        "Refused" => AnswerState::Refused,
+                        "Failed" => AnswerState::Failed,
+                        other => panic!("no such answer: {other}"),
+                    },
+                    message: "the actuator's words".into(),
+                });
+            }
+            ("overdue", _) => case.overdue = true,
+            other => panic!("no such word: {other:?}"),
+        }
+    }
+    case
+}
+
+fn decision(text: &str) -> Decision {
+    let case = case(text);
+    decide(&Inputs {
+        boot_id: "b",
+        order: case.order.as_ref(),
+        reported: case.reported.as_ref(),
+        reported_boot_id: &case.reported_boot_id,
+        facts: case.facts.as_ref(),
+        answer: case.answer.as_ref(),
+        facts_overdue: case.overdue,
+    })
+}
+
+fn check(text: &str, expected: &Expect) {
+    let decision = decision(text);
+    let mut words = Vec::new();
+    if let Some(OrderAnswer { id, state, message }) = decision.answer {
+        let state: OrderState = state;
+        words.push(format!("say {id} {state:?} {message}").trim_end().to_owned());
+    }
+    if let Some(order) = decision.host_order {
+        words.push(format!(
+            "order {:?} {} of boot {}",
+            order.action, order.id, order.boot_id
+        ));
+    }
+    if let Some(id) = decision.ask_facts {
+        words.push(format!("ask facts for {id}"));
+    }
+    expected.assert_eq(&words.join("; "));
+}
+
+#[test]
+fn without_an_order_nothing_is_done_and_nothing_said() {
+    check("capable", &expect![""]);
+}
+
+#[test]
+fn a_prepare_asks_the_actuator_first() {
+    check("prepare", &expect!["ask facts for 1"]);
+    check("prepare capable#0", &expect!["ask facts for 1"]);
+    check("prepare capable#", &expect!["ask facts for 1"]);
+    check("prepare capable@a", &expect!["ask facts for 1"]);
+}
+
+#[test]
+fn a_prepare_is_answered_ready_by_facts_of_its_own() {
+    check("prepare capable", &expect!["say 1 Ready"]);
+}
+
+#[test]
+fn a_prepare_is_refused_with_the_remedy() {
+    check("prepare incapable", &expect!["say 1 Refused polkit asks; run as uid 0"]);
+    check(
+        "prepare inhibited:dpkg",
+        &expect!["say 1 Refused dpkg asks not to shut down: mid-update; wait for it, or end it"],
+    );
+    check(
+        "prepare overdue",
+        &expect![
+            "say 1 Refused the actuator does not answer; look at the log of container actuator of this node's agent pod"
+        ],
+    );
+}
+
+#[test]
+fn a_prepare_for_another_boot_is_refused() {
+    check(
+        "prepare@a capable",
+        &expect!["say 1 Refused the order is for boot a, this host is in boot b; the operator gives a new order"],
+    );
+}
+
+#[test]
+fn a_prepare_is_answered_once() {
+    check("prepare said:Ready", &expect!["say 1 Ready"]);
+    check("prepare said:Ready incapable", &expect!["say 1 Ready"]);
+    check("prepare said:Refused capable", &expect!["say 1 Refused"]);
+}
+
+#[test]
+fn an_answer_of_the_boot_before_is_no_answer_in_this_one() {
+    check("prepare said:Ready@a", &expect!["say 1 Ready; ask facts for 1"]);
+    check(
+        "reboot said:Rebooting@a",
+        &expect!["say 1 Rebooting; order Reboot 1 of boot b"],
+    );
+}
+
+#[test]
+fn a_new_order_is_a_new_question() {
+    check(
+        "prepare#2 said:Failed capable",
+        &expect!["say 1 Failed; ask facts for 2"],
+    );
+    check("prepare#2 said:Failed capable#2", &expect!["say 2 Ready"]);
+    check(
+        "reboot#2 said:Failed actuator:Failed",
+        &expect!["say 1 Failed; order Reboot 2 of boot b"],
+    );
+}
+
+#[test]
+fn a_reboot_goes_to_the_actuator() {
+    check("reboot", &expect!["order Reboot 1 of boot b"]);
+    check("reboot said:Ready", &expect!["say 1 Ready; order Reboot 1 of boot b"]);
+}
+
+#[test]
+fn a_reboot_order_for_another_boot_does_nothing() {
+    check("reboot@a", &expect![""]);
+    check("reboot@a said:Rebooting@a", &expect!["say 1 Rebooting"]);
+    check("reboot@a said:Ready@a", &expect!["say 1 Ready"]);
+}
+
+#[test]
+fn the_actuators_answer_is_passed_on_and_the_order_taken_away() {
+    check(
+        "reboot actuator:Rebooting",
+        &expect!["say 1 Rebooting the actuator's words"],
+    );
+    check(
+        "reboot said:Ready actuator:Failed",
+        &expect!["say 1 Failed the actuator's words"],
+    );
+    check(
+        "reboot actuator:Refused",
+        &expect!["say 1 Refused the actuator's words"],
+    );
+}
+
+#[test]
+fn an_actuators_answer_to_another_order_or_boot_does_not_count() {
+    check("reboot actuator:Rebooting#0", &expect!["order Reboot 1 of boot b"]);
+    check("reboot actuator:Rebooting@a", &expect!["order Reboot 1 of boot b"]);
+}
+
+#[test]
+fn an_order_is_given_to_the_host_at_most_once_even_if_the_directory_is_lost() {
+    check("reboot said:Rebooting", &expect!["say 1 Rebooting"]);
+    check("reboot said:Failed", &expect!["say 1 Failed"]);
+    check("reboot said:Refused", &expect!["say 1 Refused"]);
+}
+
+#[test]
+fn an_order_that_is_gone_is_withdrawn() {
+    check("said:Ready", &expect!["say 1 Withdrawn"]);
+    check("said:Rebooting", &expect!["say 1 Withdrawn"]);
+    check("said:Rebooting actuator:Rebooting", &expect!["say 1 Withdrawn"]);
+    check("said:Withdrawn", &expect!["say 1 Withdrawn"]);
+}
+
+#[test]
+fn the_words_of_a_refusal_or_failure_outlive_the_order() {
+    check("said:Refused", &expect!["say 1 Refused"]);
+    check("said:Failed", &expect!["say 1 Failed"]);
+}
+
+#[test]
+fn an_order_that_comes_back_is_asked_again() {
+    check("prepare said:Withdrawn capable", &expect!["say 1 Ready"]);
+}
+
+#[test]
+fn a_word_of_a_newer_operator_is_refused() {
+    check(
+        "strange-action",
+        &expect!["say 1 Refused this agent is older than the order's action; update the agent"],
+    );
+    check(
+        "strange-method",
+        &expect!["say 1 Refused this agent is older than the order's method; update the agent"],
+    );
+}
