@@ -94,7 +94,7 @@ pub(crate) fn render(name: &str, reboot: &NodeReboot, node: Option<&Node>, momen
         last.map(|record| record_text(record, moment)),
         Needs::Nothing,
     );
-    add("last command", last_command(&status, moment), Needs::Nothing);
+    add("command", last_command(&status, moment), Needs::Nothing);
     add("you can", you_can(&view, policy), Needs::Nothing);
     lines
 }
@@ -221,10 +221,23 @@ fn of_node(node: &Node) -> String {
     format!("{ready}, {}", if cordoned { "cordoned" } else { "not cordoned" })
 }
 
-/// What one operation came to, in numbers.
-pub(crate) fn record_text(record: &RebootRecord, moment: &Moment) -> String {
+/// What one operation came to, and when.
+fn record_text(record: &RebootRecord, moment: &Moment) -> String {
     let when = moment.ago(record.ended_time);
-    let lengths: Vec<String> = [
+    let how = match record.outcome {
+        Outcome::Succeeded => return format!("rebooted {when}: {}", numbers(record)),
+        Outcome::PutBack => "put back",
+        Outcome::Withdrawn => "withdrawn",
+        Outcome::Held => "held",
+        Outcome::Released => "released by a person",
+        Outcome::Unknown => "ended",
+    };
+    format!("{how} {when}: {}", moment.localise(&record.message))
+}
+
+/// How long a reboot took, and the proof of it.
+pub(crate) fn numbers(record: &RebootRecord) -> String {
+    let mut parts: Vec<String> = [
         ("waited", record.waited_seconds),
         ("drained", record.drained_seconds),
         ("down", record.down_seconds),
@@ -233,23 +246,16 @@ pub(crate) fn record_text(record: &RebootRecord, moment: &Moment) -> String {
     .into_iter()
     .filter_map(|(word, seconds)| seconds.map(|seconds| format!("{word} {}", span(seconds))))
     .collect();
-    match record.outcome {
-        Outcome::Succeeded => format!(
-            "rebooted {when}: {} (boot {} -> {})",
-            lengths.join(", "),
-            short(&record.boot_id_before),
-            short(&record.boot_id_after)
-        ),
-        Outcome::PutBack => format!("put back {when}: {}", moment.localise(&record.message)),
-        Outcome::Withdrawn => format!("withdrawn {when}: {}", moment.localise(&record.message)),
-        Outcome::Held => format!("held {when}: {}", moment.localise(&record.message)),
-        Outcome::Released => format!("released by a person {when}: {}", moment.localise(&record.message)),
-        Outcome::Unknown => format!("ended {when}: {}", moment.localise(&record.message)),
-    }
+    parts.push(format!(
+        "boot {} -> {}",
+        short(&record.boot_id_before),
+        short(&record.boot_id_after)
+    ));
+    parts.join(", ")
 }
 
 /// The first part of a boot id, enough to tell two apart.
-pub(crate) fn short(boot_id: &str) -> &str {
+fn short(boot_id: &str) -> &str {
     boot_id.split('-').next().unwrap_or(boot_id)
 }
 

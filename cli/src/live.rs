@@ -108,7 +108,7 @@ impl Display {
             return Ok(screen);
         }
         screen::print(&status::render(&view, &Moment::now()));
-        let ledger = Ledger::new(objects, &view);
+        let ledger = Ledger::new(&view);
         Ok(Self::Lines { view, ledger })
     }
 

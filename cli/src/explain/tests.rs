@@ -83,9 +83,9 @@ fn a_node_that_is_up_to_date_tells_its_last_reboot() {
         "w-01",
         json!({"state": "UpToDate", "history": [record]}),
         &expect![[r#"
-        w-01 needs no reboot under policy workers.
-          last time    rebooted 20:02, 2 h 6 min ago: waited 57 s, drained 11 s, down 43 s, verified 5 s (boot 826de3c9 -> 29156efd)
-          you can      have it rebooted all the same: kubectl annotate node w-01 lockkeeper.dev/reboot-requested='why'"#]],
+            w-01 needs no reboot under policy workers.
+              last time    rebooted 20:02, 2 h 6 min ago: waited 57 s, drained 11 s, down 43 s, verified 5 s, boot 826de3c9 -> 29156efd
+              you can      have it rebooted all the same: kubectl annotate node w-01 lockkeeper.dev/reboot-requested='why'"#]],
     );
 }
 

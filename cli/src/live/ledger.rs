@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use lockkeeper_crds::{NodeState, Outcome};
 
-use crate::explain::record_text;
+use crate::explain::numbers;
 use crate::moment::Moment;
 use crate::objects::Objects;
 use crate::reasons::Needs;
@@ -41,7 +41,7 @@ impl Told {
 
 impl Ledger {
     /// What the first screen told.
-    pub(super) fn new(_: &Objects, view: &View) -> Self {
+    pub(super) fn new(view: &View) -> Self {
         Self {
             nodes: view.nodes().map(|node| (node.name.clone(), Told::of(node))).collect(),
             policies: view
@@ -82,7 +82,7 @@ impl Ledger {
         for node in view.nodes() {
             let now = Told::of(node);
             if self.nodes.get(&node.name) != Some(&now) {
-                let message = done(objects, node, moment).unwrap_or_else(|| told(node, moment));
+                let message = done(objects, node).unwrap_or_else(|| told(node, moment));
                 let (name, state) = (&node.name, node.state.as_str());
                 lines.push(Line::new(
                     format!("{clock} {name:width$} {state:<10} {message}"),
@@ -111,11 +111,79 @@ fn of_policy(policy: &PolicyView) -> (String, Option<String>) {
 }
 
 /// What a node that is up to date has behind it.
-fn done(objects: &Objects, node: &NodeView, moment: &Moment) -> Option<String> {
+fn done(objects: &Objects, node: &NodeView) -> Option<String> {
     if node.state != NodeState::UpToDate {
         return None;
     }
     let status = objects.reboots.get(&node.name)?.status.as_ref()?;
     let record = status.history.first().or(status.last_reboot.as_ref())?;
-    (record.outcome == Outcome::Succeeded).then(|| record_text(record, moment))
+    (record.outcome == Outcome::Succeeded).then(|| format!("rebooted: {}", numbers(record)))
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::{Expect, expect};
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::fixture::{moment, objects, policy, reboot};
+    use crate::view::view;
+
+    const NOW: &str = "2026-11-24T22:08:00Z";
+
+    fn cluster(nodes: &[(&str, Value)]) -> Objects {
+        let nodes = nodes.iter().map(|(name, status)| reboot(name, status.clone()));
+        objects(vec![policy("workers", json!({}), json!({}))], nodes.collect())
+    }
+
+    fn waits(message: &str) -> Value {
+        json!({"state": "Pending", "waiting": {"reason": "NoFreeSlot", "message": message, "sinceTime": NOW}})
+    }
+
+    /// What is told when the first cluster becomes the second.
+    fn check(before: &Objects, after: &Objects, expected: &Expect) {
+        let mut ledger = Ledger::new(&view(before, None).unwrap());
+        let after_view = view(after, None).unwrap();
+        let lines = ledger.changes(after, &after_view, None, &moment(NOW));
+        let text: Vec<String> = lines.into_iter().map(|line| line.text).collect();
+        expected.assert_eq(&text.join("\n"));
+        assert_eq!(ledger.changes(after, &after_view, None, &moment(NOW)), [], "told once");
+    }
+
+    #[test]
+    fn a_new_phase_is_a_line_and_a_turn_of_the_queue_is_none() {
+        check(
+            &cluster(&[
+                ("n-1", waits("0 before")),
+                ("n-2", waits("1 before")),
+                ("n-3", waits("2 before")),
+            ]),
+            &cluster(&[
+                ("n-1", json!({"state": "Preparing"})),
+                ("n-2", waits("0 before")),
+                ("n-3", waits("1 before")),
+            ]),
+            &expect!["22:08:00 n-1 Preparing  its agent is being asked"],
+        );
+    }
+
+    #[test]
+    fn a_reboot_that_is_done_tells_its_numbers() {
+        let record = json!({"operationID": "7f3c", "outcome": "Succeeded", "startedTime": NOW, "endedTime": NOW,
+            "drainedSeconds": 11, "downSeconds": 43, "bootIDBefore": "826de3c9-a", "bootIDAfter": "29156efd-b"});
+        check(
+            &cluster(&[("n-1", json!({"state": "Verifying"}))]),
+            &cluster(&[("n-1", json!({"state": "UpToDate", "history": [record]}))]),
+            &expect!["22:08:00 n-1 UpToDate   rebooted: drained 11 s, down 43 s, boot 826de3c9 -> 29156efd"],
+        );
+    }
+
+    #[test]
+    fn a_node_that_is_gone_and_a_suspended_policy_are_told() {
+        let mut after = cluster(&[]);
+        after.policies.get_mut("workers").unwrap().spec.suspend = true;
+        check(&cluster(&[("n-1", waits("0 before"))]), &after, &expect![[r#"
+            22:08:00 policy workers suspended, any time
+            22:08:00 n-1 gone"#]]);
+    }
 }
