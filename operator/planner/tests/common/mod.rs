@@ -1,6 +1,6 @@
 //! A cluster as values: applies actions as the API server would, and moves agents, kubelets and pods one step at a time.
 // Each test file uses its part of it.
-#![allow(dead_code, unreachable_pub, missing_debug_implementations)]
+#![allow(dead_code, unreachable_pub, missing_debug_implementations, clippy::unwrap_used, clippy::panic)]
 
 use std::fmt::Write as _;
 
