@@ -154,6 +154,11 @@ impl Display {
         lines.extend(notice.map(|text| Line::new(text, Needs::Person)));
         let now = screen::size();
         let (columns, rows) = now;
+        // A full last column would be wiped by the erasure behind it.
+        let mut lines: Vec<Line> = lines
+            .iter()
+            .flat_map(|line| line.folded(columns.saturating_sub(1)))
+            .collect();
         let room = rows.saturating_sub(1).max(1);
         if lines.len() > room {
             let more = lines.len() + 1 - room;
@@ -166,7 +171,7 @@ impl Display {
             drawn => format!("\x1b[{drawn}A\r"),
         };
         let colour = screen::colour();
-        let body: Vec<String> = lines.iter().map(|line| line.cut(columns).painted(colour)).collect();
+        let body: Vec<String> = lines.iter().map(|line| line.painted(colour)).collect();
         screen::write(&format!("{back}{}\x1b[K\n\x1b[J", body.join("\x1b[K\n")));
         *drawn = lines.len();
         *size = now;

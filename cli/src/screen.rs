@@ -13,6 +13,8 @@ use crate::reasons::Needs;
 pub(crate) struct Line {
     pub(crate) text: String,
     pub(crate) needs: Needs,
+    /// The column where the text goes on if the line is folded.
+    pub(crate) hang: usize,
 }
 
 impl Line {
@@ -24,7 +26,13 @@ impl Line {
         Self {
             text: text.into(),
             needs,
+            hang: 4,
         }
+    }
+
+    /// With the column where a folded line goes on.
+    pub(crate) fn hanging(self, hang: usize) -> Self {
+        Self { hang, ..self }
     }
 
     /// As it is sent to a terminal; nothing relies on the colour.
@@ -42,18 +50,28 @@ impl Line {
         }
     }
 
-    /// The line cut to `width` characters.
-    pub(crate) fn cut(&self, width: usize) -> Self {
-        let text = if self.text.chars().count() > width {
-            let head: String = self.text.chars().take(width.saturating_sub(1)).collect();
-            format!("{}…", head.trim_end())
-        } else {
-            self.text.clone()
-        };
-        Self {
-            text,
-            needs: self.needs,
+    /// The line in pieces of at most `width` characters, broken between words where that is possible.
+    pub(crate) fn folded(&self, width: usize) -> Vec<Self> {
+        // On a narrow screen the column gives way to the words.
+        let hang = if self.hang + 24 > width { 4 } else { self.hang };
+        let mut pieces = Vec::new();
+        let mut rest: Vec<char> = self.text.chars().collect();
+        while rest.len() > width.max(hang + 1) {
+            let used = rest.iter().take_while(|letter| **letter == ' ').count();
+            let fits = &rest[..width.max(hang + 1)];
+            let at = fits
+                .iter()
+                .rposition(|letter| *letter == ' ')
+                .filter(|at| *at > used.max(hang));
+            let at = at.unwrap_or(fits.len());
+            let tail: Vec<char> = rest.split_off(at);
+            pieces.push(rest.iter().collect::<String>());
+            let tail: String = tail.iter().collect();
+            rest = format!("{:hang$}{}", "", tail.trim_start()).chars().collect();
         }
+        pieces.push(rest.iter().collect());
+        let line = |text: String| Self::new(text.trim_end(), self.needs);
+        pieces.into_iter().map(line).collect()
     }
 }
 
@@ -102,10 +120,31 @@ pub(crate) fn complain(message: &str) {
 mod tests {
     use super::*;
 
+    fn folded(text: &str, hang: usize, width: usize) -> String {
+        let pieces = Line::plain(text).hanging(hang).folded(width);
+        let pieces: Vec<String> = pieces.into_iter().map(|line| line.text).collect();
+        assert!(pieces.iter().all(|piece| piece.chars().count() <= width), "{pieces:?}");
+        pieces.join("\n")
+    }
+
     #[test]
-    fn a_line_is_cut_by_characters_not_bytes() {
-        assert_eq!(Line::plain("grüßende Knoten").cut(9).text, "grüßende…");
-        assert_eq!(Line::plain("short").cut(5).text, "short");
+    fn a_long_line_goes_on_below_its_own_column() {
+        expect_test::expect![[r#"
+              w-02   Draining   pod shop/db-0: budget
+                                shop/db allows 0
+                                disruptions"#]]
+        .assert_eq(&folded(
+            "  w-02   Draining   pod shop/db-0: budget shop/db allows 0 disruptions",
+            20,
+            44,
+        ));
+    }
+
+    #[test]
+    fn a_narrow_screen_and_a_word_without_end_lose_nothing() {
+        assert_eq!(folded("  w-02   größer", 20, 10), "  w-02\n    größer");
+        assert_eq!(folded("abcdefghijklmnop", 20, 10), "abcdefghij\n    klmnop");
+        assert_eq!(folded("short", 4, 10), "short");
     }
 
     #[test]

@@ -119,7 +119,7 @@ fn row(node: &NodeView, width: usize, moment: &Moment) -> Line {
         word(node),
         told(node, moment)
     );
-    Line::new(text.trim_end(), node.needs)
+    Line::new(text.trim_end(), node.needs).hanging(width + 27)
 }
 
 /// The message, and until when unless it says so itself.

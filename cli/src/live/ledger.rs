@@ -182,8 +182,12 @@ mod tests {
     fn a_node_that_is_gone_and_a_suspended_policy_are_told() {
         let mut after = cluster(&[]);
         after.policies.get_mut("workers").unwrap().spec.suspend = true;
-        check(&cluster(&[("n-1", waits("0 before"))]), &after, &expect![[r#"
+        check(
+            &cluster(&[("n-1", waits("0 before"))]),
+            &after,
+            &expect![[r#"
             22:08:00 policy workers suspended, any time
-            22:08:00 n-1 gone"#]]);
+            22:08:00 n-1 gone"#]],
+        );
     }
 }
