@@ -1,0 +1,48 @@
+//! What the guests are made from: the disk image and the container images, built by scripts, once.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, ensure};
+
+/// The disk and the kernel all nodes start from.
+#[derive(Debug, Clone)]
+pub struct BaseImage {
+    /// An ext4 file system without a partition table; never written to.
+    pub disk: PathBuf,
+    /// Its kernel, which needs no initial ramdisk.
+    pub kernel: PathBuf,
+}
+
+/// The image of a node with this kubelet; built when the cache has none.
+pub fn base(kubelet: &Path) -> Result<BaseImage> {
+    let printed = script("cluster/vm/image.sh", &[kubelet])?;
+    let dir = PathBuf::from(printed.trim());
+    Ok(BaseImage {
+        disk: dir.join("base.img"),
+        kernel: dir.join("vmlinuz"),
+    })
+}
+
+/// Archives of every container image that the guests run, built from this work tree.
+pub fn containers() -> Result<Vec<PathBuf>> {
+    let printed = script("cluster/images/build.sh", &[])?;
+    Ok(printed.lines().map(PathBuf::from).collect())
+}
+
+/// Runs one of this crate's scripts; its progress goes to our standard error, what it prints is returned.
+fn script(path: &str, args: &[&Path]) -> Result<String> {
+    let program = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    let output = Command::new(&program)
+        .args(args)
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()
+        .with_context(|| format!("start {}", program.display()))?;
+    ensure!(
+        output.status.success(),
+        "{path} ended with {}: what it said is above",
+        output.status
+    );
+    String::from_utf8(output.stdout).with_context(|| format!("{path} printed no text"))
+}

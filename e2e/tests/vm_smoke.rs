@@ -1,0 +1,142 @@
+//! Real nodes by themselves: they join, run pods, reboot through logind, and stay away when told to.
+
+use std::collections::BTreeSet;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use k8s_openapi::api::core::v1::Pod;
+use kube::Api;
+use kube::api::PostParams;
+use kube::runtime::wait::await_condition;
+use lockkeeper_e2e::control_plane::{ControlPlane, Options};
+use lockkeeper_e2e::vm::{VmCluster, VmOptions, image};
+use lockkeeper_e2e::workdir::Workdir;
+
+/// Emulated on a busy machine; alone a node needs half a minute.
+const LIMIT: Duration = Duration::from_mins(5);
+
+async fn start(dir: &Workdir, no_reboot: &[&str]) -> (ControlPlane, VmCluster) {
+    let plane = ControlPlane::start(dir.path(), Options::default()).await.unwrap();
+    let options = VmOptions {
+        count: 1,
+        no_reboot: no_reboot.iter().map(|&name| name.to_owned()).collect::<BTreeSet<_>>(),
+        images: image::containers().unwrap(),
+        ..VmOptions::default()
+    };
+    let begin = Instant::now();
+    let mut nodes = VmCluster::start(&plane, &options).unwrap();
+    nodes.wait_ready(LIMIT).await.unwrap();
+    eprintln!(
+        "start to Ready: {:?}, memory {:?} KiB",
+        begin.elapsed(),
+        nodes.rss_kib()
+    );
+    (plane, nodes)
+}
+
+/// The workload of the demo in one pod.
+fn web() -> Pod {
+    serde_json::from_value(serde_json::json!({
+        "metadata": {"name": "web"},
+        "spec": {
+            "containers": [{
+                "name": "web", "image": "lockkeeper/web:e2e", "imagePullPolicy": "Never",
+                "readinessProbe": {"httpGet": {"path": "/", "port": 8080}, "periodSeconds": 1},
+            }],
+            "tolerations": [{"operator": "Exists"}],
+        },
+    }))
+    .unwrap()
+}
+
+async fn wait_pod_ready(plane: &ControlPlane) {
+    let pods: Api<Pod> = Api::namespaced(plane.client(), "default");
+    let ready = await_condition(pods, "web", |pod: Option<&Pod>| {
+        let conditions = pod
+            .and_then(|pod| pod.status.as_ref())
+            .and_then(|status| status.conditions.as_ref());
+        conditions.is_some_and(|all| all.iter().any(|one| one.type_ == "Ready" && one.status == "True"))
+    });
+    tokio::time::timeout(LIMIT, ready)
+        .await
+        .expect("the pod is not ready in time")
+        .unwrap();
+}
+
+fn kubectl(plane: &ControlPlane, args: &[&str]) -> String {
+    let output = Command::new(plane.binaries().program("kubectl"))
+        .arg("--kubeconfig")
+        .arg(plane.kubeconfig())
+        .args(args)
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "kubectl {args:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn runs_pods_and_comes_back_from_a_reboot_with_a_new_boot_id() {
+    let dir = Workdir::new("vm-smoke").unwrap();
+    let (plane, mut nodes) = start(&dir, &[]).await;
+    let begin = Instant::now();
+    let pods: Api<Pod> = Api::namespaced(plane.client(), "default");
+    pods.create(&PostParams::default(), &web()).await.unwrap();
+    wait_pod_ready(&plane).await;
+    eprintln!("pod made to ready: {:?}", begin.elapsed());
+    // Both go through the API server to the kubelet, by the node's name.
+    kubectl(&plane, &["logs", "web"]);
+    assert_eq!(
+        kubectl(&plane, &["get", "pod", "web", "-o", "jsonpath={.spec.nodeName}"]),
+        "node-1"
+    );
+
+    nodes
+        .stage_update("node-1", &["linux-image-amd64", "libc6"])
+        .await
+        .unwrap();
+    assert_eq!(
+        nodes.exec("node-1", "cat /run/reboot-required.pkgs").await.unwrap(),
+        "linux-image-amd64\nlibc6\n"
+    );
+    let enforced = nodes
+        .exec("node-1", "cat /sys/module/apparmor/parameters/enabled")
+        .await
+        .unwrap();
+    assert_eq!(enforced.trim(), "Y");
+    assert!(
+        nodes
+            .exec("node-1", "exit 3")
+            .await
+            .unwrap_err()
+            .to_string()
+            .contains("ended with 3")
+    );
+
+    let before = nodes.boot_id("node-1").await.unwrap();
+    let begin = Instant::now();
+    nodes.reboot("node-1").await.unwrap();
+    let after = nodes.wait_new_boot("node-1", &before, LIMIT).await.unwrap();
+    eprintln!("reboot to Ready: {:?}", begin.elapsed());
+    assert_ne!(before, after);
+    assert_eq!(nodes.boot_id("node-1").await.unwrap(), after);
+    // What an update left in /run is gone with the boot.
+    nodes.exec("node-1", "test ! -e /run/reboot-required").await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ends_where_it_should_not_come_back_until_somebody_starts_it_again() {
+    let dir = Workdir::new("vm-smoke").unwrap();
+    let (_plane, mut nodes) = start(&dir, &["node-1"]).await;
+    let before = nodes.boot_id("node-1").await.unwrap();
+    nodes.reboot("node-1").await.unwrap();
+    nodes.wait_end("node-1", LIMIT).await.unwrap();
+    assert!(nodes.exec("node-1", "true").await.is_err());
+
+    nodes.restart("node-1").unwrap();
+    nodes.wait_new_boot("node-1", &before, LIMIT).await.unwrap();
+    assert!(!nodes.has_ended("node-1").unwrap());
+}
