@@ -1,3 +1,12 @@
 //! The harness: a real control plane with hollow or real nodes, all on the loopback, all ending with it.
 
+pub mod audit;
+pub mod binaries;
+pub mod control_plane;
+pub mod hollow;
+pub mod hollow_agents;
+pub mod pki;
 pub mod process;
+pub mod tokens;
+pub mod vm;
+pub mod workdir;

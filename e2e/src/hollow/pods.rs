@@ -1,0 +1,69 @@
+//! What a stage of a pod cannot see: whether its node is up.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result};
+use futures::TryStreamExt;
+use k8s_openapi::api::core::v1::{Node, Pod};
+use kube::api::{ListParams, Patch, PatchParams};
+use kube::runtime::{WatchStreamExt, watcher};
+use kube::{Api, Client, ResourceExt};
+use serde_json::json;
+
+use super::node::is_ready;
+use super::{HOLLOW, NODE_DOWN};
+
+/// Runs until it is aborted.
+pub(super) async fn follow_nodes(client: Client) {
+    let config = watcher::Config::default().labels(&format!("{}={}", HOLLOW.0, HOLLOW.1));
+    let events = watcher(Api::<Node>::all(client.clone()), config)
+        .default_backoff()
+        .applied_objects();
+    let mut events = std::pin::pin!(events);
+    let mut ready_before: BTreeMap<String, bool> = BTreeMap::new();
+    loop {
+        let node = match events.try_next().await {
+            Ok(Some(node)) => node,
+            Ok(None) => return,
+            Err(error) => {
+                tracing::debug!(%error, "watch of the hollow nodes failed; it is tried again");
+                continue;
+            }
+        };
+        let (name, ready) = (node.name_any(), is_ready(&node));
+        // A node that is seen for the first time has no pods that were there before.
+        let before = ready_before.insert(name.clone(), ready).unwrap_or(ready);
+        if before != ready
+            && let Err(error) = turn(&client, &name, ready).await
+        {
+            // Asked again at the node's next change: the pods are not where they should be yet.
+            ready_before.insert(name.clone(), before);
+            tracing::warn!(
+                node = name,
+                error = format!("{error:#}"),
+                "pods of a hollow node were not updated"
+            );
+        }
+    }
+}
+
+/// Tells all pods of a node that it went down, or that it is back; the stages do the rest.
+async fn turn(client: &Client, node: &str, up: bool) -> Result<()> {
+    let on_node = ListParams::default().fields(&format!("spec.nodeName={node}"));
+    let pods = Api::<Pod>::all(client.clone())
+        .list(&on_node)
+        .await
+        .context("list pods")?;
+    let mark = (!up).then_some("true");
+    let patch = Patch::Merge(json!({ "metadata": { "annotations": { NODE_DOWN: mark } } }));
+    for pod in pods {
+        let api: Api<Pod> = Api::namespaced(client.clone(), &pod.namespace().unwrap_or_default());
+        match api.patch(&pod.name_any(), &PatchParams::default(), &patch).await {
+            Ok(_) => {}
+            // It went away meanwhile.
+            Err(kube::Error::Api(status)) if status.code == 404 => {}
+            Err(error) => return Err(error).with_context(|| format!("mark pod {}", pod.name_any())),
+        }
+    }
+    Ok(())
+}
