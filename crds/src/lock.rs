@@ -58,7 +58,7 @@ pub struct Holder {
     /// The policy under which it went in.
     #[schemars(length(max = 253))]
     pub policy: String,
-    /// The operation, also in the NodeReboot's status and in our mark on the Node.
+    /// The operation, also in the status of the node's record and in our mark on the Node.
     #[serde(rename = "operationID")]
     #[schemars(length(max = 64))]
     pub operation_id: String,

@@ -2,6 +2,9 @@
 //!
 //! `UPDATE_EXPECT=1 cargo test -p lockkeeper-crds` writes `deploy/lockkeeper.yaml` anew.
 
+// Helpers of tests, outside of the test functions that clippy.toml exempts.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

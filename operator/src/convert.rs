@@ -1,0 +1,294 @@
+//! API types to the planner's values and back; nothing is decided here.
+
+use chrono::TimeDelta;
+use lockkeeper_crds as api;
+use lockkeeper_crds::host::Cause;
+use lockkeeper_crds::time::whole_seconds;
+use lockkeeper_planner as planner;
+
+/// The planner's operation; one in a phase that this version does not know is Failed until a person looks.
+pub fn operation(from: &api::Operation) -> planner::Operation {
+    let unknown = (from.phase == api::Phase::Unknown).then(|| planner::Failure {
+        time: from.started_time,
+        message: "the operation is in a phase of a newer version of Lockkeeper; run that version, or release the node"
+            .to_owned(),
+    });
+    planner::Operation {
+        id: from.id.clone(),
+        attempt: from.attempt,
+        phase: match from.phase {
+            api::Phase::Preparing => planner::Phase::Preparing,
+            api::Phase::Draining => planner::Phase::Draining,
+            api::Phase::Rebooting => planner::Phase::Rebooting,
+            api::Phase::Verifying => planner::Phase::Verifying,
+            api::Phase::Failed | api::Phase::Unknown => planner::Phase::Failed,
+        },
+        policy: from.policy.clone(),
+        boot_id_before: from.boot_id_before.clone(),
+        kernel_before: from.kernel_before.clone(),
+        reasons: words(&from.reasons),
+        requested: from.requested.clone(),
+        required: from.required_time,
+        started: from.started_time,
+        asked: from.asked_time.unwrap_or(from.started_time),
+        cordoned: from.cordoned_time,
+        reboot_ordered: from.reboot_ordered_time,
+        rebooted: from.rebooted_time,
+        pods_moved: from.pods_moved,
+        settings: planner::Settings {
+            drain_timeout: seconds(from.settings.drain_timeout_seconds),
+            grace_period_seconds: from.settings.grace_period_seconds,
+            evict_unmanaged: evicts(from.settings.unmanaged_pods),
+            reboot_timeout: seconds(from.settings.reboot_timeout_seconds),
+            agent_timeout: seconds(from.settings.require_agent_seconds),
+        },
+        failure: from
+            .failure
+            .as_ref()
+            .map(|failure| planner::Failure {
+                time: failure.time,
+                message: failure.message.clone(),
+            })
+            .or(unknown),
+        ending: from.ending.as_ref().map(ending),
+    }
+}
+
+/// The API's operation, with whole seconds and bounded texts.
+pub fn operation_to_api(from: &planner::Operation) -> api::Operation {
+    api::Operation {
+        id: from.id.clone(),
+        attempt: from.attempt,
+        phase: match from.phase {
+            planner::Phase::Preparing => api::Phase::Preparing,
+            planner::Phase::Draining => api::Phase::Draining,
+            planner::Phase::Rebooting => api::Phase::Rebooting,
+            planner::Phase::Verifying => api::Phase::Verifying,
+            planner::Phase::Failed => api::Phase::Failed,
+        },
+        policy: from.policy.clone(),
+        boot_id_before: from.boot_id_before.clone(),
+        kernel_before: from.kernel_before.clone(),
+        reasons: causes(&from.reasons),
+        requested: from.requested.as_ref().map(|text| bounded(text, 1024)),
+        required_time: from.required.map(whole_seconds),
+        started_time: whole_seconds(from.started),
+        asked_time: Some(whole_seconds(from.asked)),
+        // Rounded up: a cordon is never taken for older than it is.
+        cordoned_time: from
+            .cordoned
+            .map(|time| whole_seconds(time + TimeDelta::milliseconds(999))),
+        reboot_ordered_time: from.reboot_ordered.map(whole_seconds),
+        rebooted_time: from.rebooted.map(whole_seconds),
+        pods_moved: from.pods_moved,
+        settings: api::OperationSettings {
+            drain_timeout_seconds: whole(from.settings.drain_timeout),
+            grace_period_seconds: from.settings.grace_period_seconds,
+            unmanaged_pods: if from.settings.evict_unmanaged {
+                api::UnmanagedPods::Evict
+            } else {
+                api::UnmanagedPods::Block
+            },
+            reboot_timeout_seconds: whole(from.settings.reboot_timeout),
+            require_agent_seconds: whole(from.settings.agent_timeout),
+        },
+        failure: from.failure.as_ref().map(|failure| api::Failure {
+            time: whole_seconds(failure.time),
+            message: bounded(&failure.message, 1024),
+        }),
+        ending: from.ending.as_ref().map(|ending| api::Ending {
+            outcome: outcome_to_api(ending.outcome),
+            time: whole_seconds(ending.time),
+            cause: ending.cause.clone(),
+            message: bounded(&ending.message, 1024),
+        }),
+    }
+}
+
+fn ending(from: &api::Ending) -> planner::Ending {
+    planner::Ending {
+        outcome: match from.outcome {
+            api::Outcome::Succeeded => planner::Outcome::Succeeded,
+            api::Outcome::PutBack | api::Outcome::Unknown => planner::Outcome::PutBack,
+            api::Outcome::Withdrawn => planner::Outcome::Withdrawn,
+            api::Outcome::Held => planner::Outcome::Held,
+            api::Outcome::Released => planner::Outcome::Released,
+        },
+        time: from.time,
+        cause: from.cause.clone(),
+        message: from.message.clone(),
+    }
+}
+
+/// The API's word for how an operation ends.
+pub fn outcome_to_api(from: planner::Outcome) -> api::Outcome {
+    match from {
+        planner::Outcome::Succeeded => api::Outcome::Succeeded,
+        planner::Outcome::PutBack => api::Outcome::PutBack,
+        planner::Outcome::Withdrawn => api::Outcome::Withdrawn,
+        planner::Outcome::Held => api::Outcome::Held,
+        planner::Outcome::Released => api::Outcome::Released,
+    }
+}
+
+/// The agent's report.
+pub fn host(from: &api::HostReport) -> planner::Host {
+    let incapable = (!from.reboot_capable).then(|| match from.reboot_capable_message.as_str() {
+        "" => "it does not say why; look at its log".to_owned(),
+        why => why.to_owned(),
+    });
+    planner::Host {
+        boot_id: from.boot_id.clone(),
+        boot_time: from.boot_time,
+        kernel: from.kernel.clone(),
+        required: from.reboot_required.required,
+        required_since: from.reboot_required.since,
+        reasons: words(&from.reboot_required.reasons),
+        incapable,
+        inhibitors: from
+            .inhibitors
+            .iter()
+            .map(|lock| (lock.who.clone(), lock.why.clone()))
+            .collect(),
+        answer: from.order.as_ref().map(|answer| planner::Answer {
+            id: answer.id.clone(),
+            state: match answer.state {
+                api::OrderState::Ready => planner::AnswerState::Ready,
+                api::OrderState::Refused => planner::AnswerState::Refused,
+                api::OrderState::Rebooting => planner::AnswerState::Rebooting,
+                api::OrderState::Failed => planner::AnswerState::Failed,
+                api::OrderState::Withdrawn | api::OrderState::Unknown => planner::AnswerState::Withdrawn,
+            },
+            message: answer.message.clone(),
+        }),
+    }
+}
+
+/// The order in a spec; a word of a newer version is no order of ours.
+pub fn order(from: &api::Order) -> Option<planner::Order> {
+    let action = match from.action {
+        api::OrderAction::Prepare => planner::OrderAction::Prepare,
+        api::OrderAction::Reboot => planner::OrderAction::Reboot,
+        api::OrderAction::Unknown => return None,
+    };
+    Some(planner::Order {
+        id: from.id.clone(),
+        action,
+        boot_id: from.boot_id.clone(),
+    })
+}
+
+/// The order as the agent reads it.
+pub fn order_to_api(from: &planner::Order) -> api::Order {
+    api::Order {
+        id: from.id.clone(),
+        action: match from.action {
+            planner::OrderAction::Prepare => api::OrderAction::Prepare,
+            planner::OrderAction::Reboot => api::OrderAction::Reboot,
+        },
+        boot_id: from.boot_id.clone(),
+        method: api::RebootMethod::Auto,
+    }
+}
+
+/// An entry of the lock.
+pub fn holder(from: &api::Holder) -> planner::Holder {
+    planner::Holder {
+        node: from.node.clone(),
+        node_uid: from.node_uid.clone(),
+        policy: from.policy.clone(),
+        operation_id: from.operation_id.clone(),
+        acquired: from.acquired_time,
+    }
+}
+
+/// An entry of the lock as it is written.
+pub fn holder_to_api(from: &planner::Holder) -> api::Holder {
+    api::Holder {
+        node: from.node.clone(),
+        node_uid: from.node_uid.clone(),
+        policy: from.policy.clone(),
+        operation_id: from.operation_id.clone(),
+        acquired_time: whole_seconds(from.acquired),
+    }
+}
+
+/// A limit; what cannot be read allows nothing.
+pub fn limit(from: &api::IntOrPercent) -> planner::Limit {
+    let percent = |text: &str| {
+        text.strip_suffix('%')?
+            .parse::<usize>()
+            .ok()
+            .filter(|percent| *percent <= 100)
+    };
+    match from {
+        api::IntOrPercent::Int(count) => {
+            usize::try_from(*count).map_or(planner::Limit::Unreadable, planner::Limit::Count)
+        }
+        api::IntOrPercent::Percent(text) => percent(text).map_or(planner::Limit::Unreadable, planner::Limit::Percent),
+    }
+}
+
+/// A policy's spec, parsed; a bad window closes the policy and says why.
+pub fn policy(from: &api::RebootPolicySpec) -> planner::Policy {
+    let windows = from.windows.iter().enumerate().map(|(index, window)| {
+        planner::Window::parse(&window.schedule, window.duration_seconds.into(), &window.time_zone)
+            .map_err(|error| format!("spec.windows[{index}]: {error}"))
+    });
+    let max_in_progress = limit(&from.disruption.max_in_progress);
+    planner::Policy {
+        suspend: from.suspend,
+        windows: windows.collect(),
+        max_in_progress,
+        max_unavailable: from.disruption.max_unavailable.as_ref().map_or(max_in_progress, limit),
+        settings: planner::Settings {
+            drain_timeout: seconds(from.drain.timeout_seconds),
+            grace_period_seconds: from.drain.grace_period_seconds,
+            evict_unmanaged: evicts(from.drain.unmanaged_pods),
+            reboot_timeout: seconds(from.reboot.timeout_seconds),
+            agent_timeout: seconds(from.require_agent_seconds),
+        },
+    }
+}
+
+/// A command annotation: `<verb> <operation id>`.
+pub fn command(text: &str) -> planner::Command {
+    let (verb, operation_id) = text.trim().split_once(' ').unwrap_or((text.trim(), ""));
+    planner::Command {
+        verb: verb.to_owned(),
+        operation_id: operation_id.trim().to_owned(),
+    }
+}
+
+/// Texts as the API bounds them.
+pub fn causes(from: &[String]) -> Vec<Cause> {
+    from.iter().take(33).map(|text| Cause(bounded(text, 256))).collect()
+}
+
+/// Causes as plain texts.
+pub fn words(from: &[Cause]) -> Vec<String> {
+    from.iter().map(|cause| cause.0.clone()).collect()
+}
+
+/// At most `most` characters, cut at the end with an ellipsis.
+pub fn bounded(text: &str, most: usize) -> String {
+    if text.chars().count() <= most {
+        return text.to_owned();
+    }
+    text.chars().take(most.saturating_sub(3)).chain("...".chars()).collect()
+}
+
+fn evicts(unmanaged: api::UnmanagedPods) -> bool {
+    match unmanaged {
+        api::UnmanagedPods::Evict => true,
+        api::UnmanagedPods::Block | api::UnmanagedPods::Unknown => false,
+    }
+}
+
+fn seconds(count: i32) -> TimeDelta {
+    TimeDelta::seconds(count.into())
+}
+
+fn whole(length: TimeDelta) -> i32 {
+    i32::try_from(length.num_seconds()).unwrap_or(i32::MAX)
+}

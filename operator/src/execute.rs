@@ -1,0 +1,211 @@
+//! One action, one API write with its precondition; what was refused is forgotten and looked at again.
+//!
+//! Every write names the version that was seen. A pass's own answers become the versions of its next writes, so that a
+//! change by anybody else in between is noticed and ends the pass.
+
+mod lock;
+mod marks;
+mod record;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use kube::{Api, Client};
+use lockkeeper_crds::{NodeReboot, RebootLock};
+use lockkeeper_planner::{Action, Snapshot};
+use thiserror::Error;
+
+use crate::cache::SharedCache;
+use crate::observe::Seen;
+use crate::slim;
+
+/// What one pass writes with: clients, the versions it saw, and the time.
+#[derive(Debug)]
+pub struct Pass<'a> {
+    /// How to write.
+    pub api: &'a Api3,
+    /// Where answers go, so that the next pass sees its own writes.
+    pub cache: &'a SharedCache,
+    /// The versions that guard the writes.
+    pub seen: Seen,
+    /// What was decided on.
+    pub snapshot: &'a Snapshot,
+    /// When.
+    pub now: DateTime<Utc>,
+    /// The namespace of our own pods.
+    pub namespace: &'a str,
+}
+
+/// The kinds of objects that actions write to.
+#[derive(Clone)]
+pub struct Api3 {
+    /// For lists of pods.
+    pub client: Client,
+    /// Nodes.
+    pub nodes: Api<slim::Node>,
+    /// `NodeReboot`s.
+    pub reboots: Api<NodeReboot>,
+    /// The lock.
+    pub locks: Api<RebootLock>,
+}
+
+impl std::fmt::Debug for Api3 {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Api3")
+    }
+}
+
+impl Api3 {
+    /// All through one client, which must not retry by itself.
+    pub fn new(client: &Client) -> Self {
+        Self {
+            client: client.clone(),
+            nodes: Api::all(client.clone()),
+            reboots: Api::all(client.clone()),
+            locks: Api::all(client.clone()),
+        }
+    }
+}
+
+/// A write that was not made.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// The API server refused it, or did not answer.
+    #[error("{step} {object}")]
+    Api {
+        /// The action.
+        step: &'static str,
+        /// The object.
+        object: String,
+        /// What the API server said.
+        #[source]
+        source: kube::Error,
+    },
+    /// A last look showed something else than the plan was made on.
+    #[error("{step} {object}: {found}; looked at again")]
+    Stale {
+        /// The action.
+        step: &'static str,
+        /// The object.
+        object: String,
+        /// What was found.
+        found: String,
+    },
+    /// The node is not empty after all.
+    #[error("order the reboot of {node}: {pods} are there again; drained again")]
+    NotEmpty {
+        /// The node.
+        node: String,
+        /// The pods.
+        pods: String,
+    },
+    /// Somebody else's server-side apply holds one of our marks.
+    #[error("cordon {node}: {manager} holds {field}")]
+    MarksRefused {
+        /// The node.
+        node: String,
+        /// The operation that wanted them.
+        operation_id: String,
+        /// Who holds it.
+        manager: String,
+        /// The field.
+        field: String,
+    },
+    /// The pods could not be listed.
+    #[error("order the reboot of {node}: list its pods")]
+    Pods {
+        /// The node.
+        node: String,
+        /// Why not.
+        #[source]
+        source: lockkeeper_drain::Error,
+    },
+}
+
+/// What becomes of a pass whose write was not made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Somebody else was faster: look again, as soon as the watches show it.
+    Reobserve,
+    /// The API server is in trouble or says no: look again after a while.
+    Later,
+}
+
+impl Error {
+    /// The one place that decides how a failed write goes on.
+    pub fn next(&self) -> Next {
+        match self {
+            Self::Api {
+                source: kube::Error::Api(status),
+                ..
+            } if matches!(status.code, 404 | 409 | 422) => Next::Reobserve,
+            Self::Stale { .. } | Self::NotEmpty { .. } | Self::MarksRefused { .. } => Next::Reobserve,
+            Self::Api { .. } | Self::Pods { .. } => Next::Later,
+        }
+    }
+}
+
+impl Pass<'_> {
+    /// Carries one action out.
+    pub async fn execute(&mut self, action: &Action) -> Result<(), Error> {
+        match action {
+            Action::CreateLock => self.create_lock().await,
+            Action::CreateRecord { node, uid } => self.create_record(node, uid).await,
+            Action::SetHolders { holders, .. } => self.set_holders(holders).await,
+            Action::WriteRecord { node, change } => self.write_record(node, change).await,
+            Action::SetSpec { node, policy, order } => self.set_spec(node, policy.as_ref(), order.as_ref()).await,
+            Action::OrderReboot { node, order } => self.order_reboot(node, order).await,
+            Action::ApplyMarks { node, operation_id } => self.apply_marks(node, operation_id).await,
+            Action::LiftMarks { node, keep_cordon } => self.lift_marks(node, *keep_cordon).await,
+            Action::RemoveCommand { node, .. } => self.remove_command(node).await,
+            Action::RemoveRequest { node, .. } => self.remove_request(node).await,
+        }
+    }
+
+    fn reboot(&self, step: &'static str, node: &str) -> Result<Arc<NodeReboot>, Error> {
+        self.seen
+            .reboots
+            .get(node)
+            .cloned()
+            .ok_or_else(|| gone(step, format!("NodeReboot {node}")))
+    }
+
+    fn node(&self, step: &'static str, node: &str) -> Result<Arc<slim::Node>, Error> {
+        self.seen
+            .nodes
+            .get(node)
+            .cloned()
+            .ok_or_else(|| gone(step, format!("Node {node}")))
+    }
+
+    fn keep_reboot(&mut self, reboot: NodeReboot) {
+        self.cache.absorb_reboot(reboot.clone());
+        self.seen
+            .reboots
+            .insert(reboot.metadata.name.clone().unwrap_or_default(), Arc::new(reboot));
+    }
+
+    fn keep_node(&mut self, node: slim::Node) {
+        self.cache.absorb_node(node.clone());
+        self.seen
+            .nodes
+            .insert(node.metadata.name.clone().unwrap_or_default(), Arc::new(node));
+    }
+}
+
+fn gone(step: &'static str, object: String) -> Error {
+    Error::Stale {
+        step,
+        object,
+        found: "it is gone".to_owned(),
+    }
+}
+
+fn failed(step: &'static str, object: impl Into<String>) -> impl FnOnce(kube::Error) -> Error {
+    let object = object.into();
+    move |source| Error::Api { step, object, source }
+}
+
+/// Marks that somebody refused, by node: operation, manager, field.
+pub type Refused = BTreeMap<String, (String, String, String)>;

@@ -1,0 +1,78 @@
+//! The lock: made once, filled by compare-and-swap, looked at afresh before a node is touched.
+
+use std::sync::Arc;
+
+use kube::api::PostParams;
+use lockkeeper_crds::{RebootLock, RebootLockSpec, RebootLockStatus, names};
+use lockkeeper_planner::Holder;
+
+use super::{Error, Pass, failed, gone};
+use crate::convert;
+
+impl Pass<'_> {
+    pub(super) async fn create_lock(&mut self) -> Result<(), Error> {
+        let lock = RebootLock::new(names::LOCK, RebootLockSpec::default());
+        let params = PostParams {
+            field_manager: Some(names::OPERATOR_MANAGER.to_owned()),
+            ..PostParams::default()
+        };
+        let made = self
+            .api
+            .locks
+            .create(&params, &lock)
+            .await
+            .map_err(failed("create RebootLock", names::LOCK))?;
+        self.keep_lock(made);
+        Ok(())
+    }
+
+    /// PUT of the whole status with uid and resourceVersion: whoever was faster, the other one gets a 409.
+    pub(super) async fn set_holders(&mut self, holders: &[Holder]) -> Result<(), Error> {
+        const STEP: &str = "write the holders of RebootLock";
+        let mut lock = RebootLock::clone(
+            self.seen
+                .lock
+                .as_ref()
+                .ok_or_else(|| gone(STEP, names::LOCK.to_owned()))?,
+        );
+        lock.status = Some(RebootLockStatus {
+            holders: holders.iter().map(convert::holder_to_api).collect(),
+        });
+        let params = PostParams {
+            field_manager: Some(names::OPERATOR_MANAGER.to_owned()),
+            ..PostParams::default()
+        };
+        let written = self
+            .api
+            .locks
+            .replace_status(names::LOCK, &params, &lock)
+            .await
+            .map_err(failed(STEP, names::LOCK))?;
+        self.keep_lock(written);
+        Ok(())
+    }
+
+    /// Reads the lock from etcd: a node is touched only while its entry is in there.
+    pub(super) async fn still_holds(&mut self, step: &'static str, node: &str, operation: &str) -> Result<(), Error> {
+        let lock = self.api.locks.get(names::LOCK).await.map_err(failed(step, node))?;
+        let uid = self.node(step, node)?.metadata.uid.clone();
+        let holds = lock.status.iter().flat_map(|status| &status.holders).any(|holder| {
+            holder.node == node && Some(&holder.node_uid) == uid.as_ref() && holder.operation_id == operation
+        });
+        self.keep_lock(lock);
+        if holds {
+            return Ok(());
+        }
+        let found = format!("RebootLock {} has no entry for operation {operation}", names::LOCK);
+        Err(Error::Stale {
+            step,
+            object: node.to_owned(),
+            found,
+        })
+    }
+
+    fn keep_lock(&mut self, lock: RebootLock) {
+        self.cache.absorb_lock(lock.clone());
+        self.seen.lock = Some(Arc::new(lock));
+    }
+}

@@ -1,0 +1,133 @@
+//! Our marks on a Node: one server-side apply puts them on, one takes off what is ours and nothing else.
+
+use kube::api::{Patch, PatchParams};
+use lockkeeper_crds::names;
+use serde_json::{Map, Value, json};
+
+use super::{Error, Pass, failed};
+use crate::slim;
+
+impl Pass<'_> {
+    pub(super) async fn apply_marks(&mut self, node: &str, operation_id: &str) -> Result<(), Error> {
+        const STEP: &str = "cordon";
+        self.still_holds(STEP, node, operation_id).await?;
+        let seen = self.node(STEP, node)?;
+        let patch = marks(&seen, operation_id);
+        let params = PatchParams::apply(names::OPERATOR_MANAGER);
+        match self.api.nodes.patch(node, &params, &Patch::Apply(&patch)).await {
+            Ok(marked) => {
+                self.keep_node(marked);
+                Ok(())
+            }
+            Err(error) => Err(refused(node, operation_id, &error).unwrap_or_else(|| failed(STEP, node)(error))),
+        }
+    }
+
+    /// An apply without our fields removes what we alone own; another's cordon, label or annotation stays.
+    pub(super) async fn lift_marks(&mut self, node: &str, keep_cordon: bool) -> Result<(), Error> {
+        const STEP: &str = "uncordon";
+        let seen = self.node(STEP, node)?;
+        let bare = json!({
+            "apiVersion": "v1", "kind": "Node",
+            "metadata": {"name": node, "uid": seen.metadata.uid},
+        });
+        if keep_cordon {
+            let mut held = bare.clone();
+            held["spec"] = json!({"unschedulable": true});
+            let params = PatchParams::apply(names::HOLD_MANAGER);
+            let kept = self.api.nodes.patch(node, &params, &Patch::Apply(&held)).await;
+            self.keep_node(kept.map_err(failed("keep the cordon of", node))?);
+        }
+        // The uid alone guards it: a kubelet's heartbeat must not keep a node cordoned.
+        let params = PatchParams::apply(names::OPERATOR_MANAGER);
+        let lifted = self.api.nodes.patch(node, &params, &Patch::Apply(&bare)).await;
+        self.keep_node(lifted.map_err(failed(STEP, node))?);
+        Ok(())
+    }
+
+    /// Removes the request that was fulfilled; the version sees to it that it is that one.
+    pub(super) async fn remove_request(&mut self, node: &str) -> Result<(), Error> {
+        const STEP: &str = "remove the reboot request of";
+        let seen = self.node(STEP, node)?;
+        let patch = json!({"metadata": {
+            "resourceVersion": seen.metadata.resource_version,
+            "annotations": {names::REBOOT_REQUESTED: null},
+        }});
+        let params = PatchParams {
+            field_manager: Some(names::OPERATOR_MANAGER.to_owned()),
+            ..PatchParams::default()
+        };
+        let written = self.api.nodes.patch(node, &params, &Patch::Merge(&patch)).await;
+        self.keep_node(written.map_err(failed(STEP, node))?);
+        Ok(())
+    }
+}
+
+/// All marks in one apply, less those labels and annotations that are there already: they are somebody else's.
+fn marks(node: &slim::Node, operation_id: &str) -> Value {
+    let there = |map: &Option<std::collections::BTreeMap<String, String>>, key: &str| {
+        map.as_ref().is_some_and(|map| map.contains_key(key))
+    };
+    let mut annotations = Map::from_iter([(names::OPERATION.to_owned(), json!(operation_id))]);
+    for key in [
+        names::CLUSTER_AUTOSCALER_SCALE_DOWN_DISABLED,
+        names::KARPENTER_DO_NOT_DISRUPT,
+    ] {
+        if !there(&node.metadata.annotations, key) {
+            annotations.insert(key.to_owned(), json!("true"));
+        }
+    }
+    let mut labels = Map::new();
+    if !there(&node.metadata.labels, names::EXCLUDE_FROM_LOAD_BALANCERS) {
+        labels.insert(names::EXCLUDE_FROM_LOAD_BALANCERS.to_owned(), json!("true"));
+    }
+    json!({
+        "apiVersion": "v1", "kind": "Node",
+        "metadata": {
+            "name": node.metadata.name, "uid": node.metadata.uid, "resourceVersion": node.metadata.resource_version,
+            "annotations": annotations, "labels": labels,
+        },
+        "spec": {"unschedulable": true},
+    })
+}
+
+/// A conflict of field managers, told apart from one of versions.
+fn refused(node: &str, operation_id: &str, error: &kube::Error) -> Option<Error> {
+    let kube::Error::Api(status) = error else { return None };
+    let causes = &status.details.as_ref()?.causes;
+    let cause = causes.iter().find(|cause| cause.reason == "FieldManagerConflict")?;
+    let manager = cause
+        .message
+        .split('"')
+        .nth(1)
+        .unwrap_or("another field manager")
+        .to_owned();
+    Some(Error::MarksRefused {
+        node: node.to_owned(),
+        operation_id: operation_id.to_owned(),
+        manager,
+        field: cause.field.clone(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_somebody_else_has_set_is_left_out() {
+        let node: slim::Node = serde_json::from_value(json!({"metadata": {
+            "name": "w-01", "uid": "u", "resourceVersion": "7",
+            "annotations": {"karpenter.sh/do-not-disrupt": "false"},
+            "labels": {"node.kubernetes.io/exclude-from-external-load-balancers": ""},
+        }}))
+        .unwrap();
+        let marks = marks(&node, "op");
+        assert_eq!(
+            marks["metadata"]["annotations"],
+            json!({"lockkeeper.dev/operation": "op", "cluster-autoscaler.kubernetes.io/scale-down-disabled": "true"})
+        );
+        assert_eq!(marks["metadata"]["labels"], json!({}));
+        assert_eq!(marks["metadata"]["resourceVersion"], "7");
+    }
+}

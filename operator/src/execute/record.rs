@@ -1,0 +1,254 @@
+//! `NodeReboot`: made for each node, its status changed by the difference, its order given and taken back.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use kube::ResourceExt;
+use kube::api::{Patch, PatchParams, PostParams};
+use lockkeeper_crds::time::whole_seconds;
+use lockkeeper_crds::{
+    Deferred, LastCommand, NodeReboot, NodeRebootSpec, NodeRebootStatus, RebootRecord, Released, names,
+};
+use lockkeeper_drain::still_there;
+use lockkeeper_planner::{Change, Finished, Order, RecordChange};
+use serde_json::json;
+
+use super::{Error, Pass, failed};
+use crate::convert::{self, bounded, causes};
+use crate::difference::difference;
+use crate::drains;
+use crate::publish::node::dress;
+
+/// Pods were seen to land on a node up to 2.0 s after its cordon was answered.
+const SETTLED: TimeDelta = TimeDelta::seconds(3);
+/// What the history keeps.
+const HISTORY: usize = 10;
+
+impl Pass<'_> {
+    pub(super) async fn create_record(&mut self, node: &str, uid: &str) -> Result<(), Error> {
+        let mut reboot = NodeReboot::new(node, NodeRebootSpec::default());
+        reboot.metadata.owner_references = Some(vec![owner(node, uid)]);
+        let params = PostParams {
+            field_manager: Some(names::OPERATOR_MANAGER.to_owned()),
+            ..PostParams::default()
+        };
+        if let Some(orphan) = self
+            .seen
+            .reboots
+            .get(node)
+            .filter(|reboot| reboot.owner_references().is_empty())
+        {
+            // Somebody made it by hand: it becomes that node's.
+            let patch = json!({"metadata": {
+                "resourceVersion": orphan.resource_version(), "ownerReferences": [owner(node, uid)],
+            }});
+            let adopted = self
+                .api
+                .reboots
+                .patch(node, &PatchParams::default(), &Patch::Merge(&patch))
+                .await;
+            self.keep_reboot(adopted.map_err(failed("adopt NodeReboot", node))?);
+            return Ok(());
+        }
+        let made = self
+            .api
+            .reboots
+            .create(&params, &reboot)
+            .await
+            .map_err(failed("create NodeReboot", node))?;
+        self.keep_reboot(made);
+        Ok(())
+    }
+
+    pub(super) async fn write_record(&mut self, node: &str, change: &RecordChange) -> Result<(), Error> {
+        let seen = self.reboot("write the status of NodeReboot", node)?;
+        let before = seen.status.clone().unwrap_or_default();
+        let mut after = self.changed(&before, change);
+        if let Some(view) = self.snapshot.nodes.get(node) {
+            let operation = after.operation.as_ref().map(convert::operation);
+            dress(&mut after, &seen, view, operation.as_ref(), None, self.now);
+        }
+        self.patch_status(&seen, &before, &after).await
+    }
+
+    /// Merge patch of the difference with resourceVersion: touches only our keys, and only what was seen.
+    pub(crate) async fn patch_status(
+        &mut self,
+        seen: &NodeReboot,
+        before: &NodeRebootStatus,
+        after: &NodeRebootStatus,
+    ) -> Result<(), Error> {
+        const STEP: &str = "write the status of NodeReboot";
+        let name = seen.name_any();
+        let Some(status) = difference(before, after) else {
+            return Ok(());
+        };
+        let patch = json!({"metadata": {"resourceVersion": seen.resource_version()}, "status": status});
+        let params = PatchParams {
+            field_manager: Some(names::OPERATOR_MANAGER.to_owned()),
+            ..PatchParams::default()
+        };
+        let written = self
+            .api
+            .reboots
+            .patch_status(&name, &params, &Patch::Merge(&patch))
+            .await;
+        self.keep_reboot(written.map_err(failed(STEP, &name))?);
+        Ok(())
+    }
+
+    fn changed(&self, before: &NodeRebootStatus, change: &RecordChange) -> NodeRebootStatus {
+        let mut after = before.clone();
+        let now = whole_seconds(self.now);
+        if let Change::Set(operation) = &change.operation {
+            after.operation = operation.as_ref().map(convert::operation_to_api);
+        }
+        if let Change::Set(deferred) = &change.deferred {
+            after.deferred = deferred.as_ref().map(|deferred| Deferred {
+                count: deferred.count,
+                cause: deferred.cause.clone(),
+                message: bounded(&deferred.message, 1024),
+                until_time: whole_seconds(deferred.until),
+            });
+        }
+        if let Change::Set(released) = &change.released {
+            after.released = released.as_ref().map(|released| Released {
+                time: whole_seconds(released.time),
+                failure: bounded(&released.failure, 1024),
+                reasons: causes(&released.reasons),
+            });
+        }
+        if let Some(finished) = &change.finished {
+            let record = history(finished);
+            if finished.last_reboot.is_some() {
+                after.last_reboot = Some(record.clone());
+            }
+            after.history.insert(0, record);
+            after.history.truncate(HISTORY);
+        }
+        if let Some((command, said)) = &change.answered {
+            let (result, message) = match said {
+                Ok(message) => ("Accepted", message),
+                Err(message) => ("Refused", message),
+            };
+            after.last_command = Some(LastCommand {
+                verb: bounded(&command.verb, 32),
+                operation_id: bounded(&command.operation_id, 64),
+                time: now,
+                result: result.to_owned(),
+                message: bounded(message, 1024),
+            });
+        }
+        after
+    }
+
+    pub(super) async fn set_spec(
+        &mut self,
+        node: &str,
+        policy: Option<&String>,
+        order: Option<&Order>,
+    ) -> Result<(), Error> {
+        const STEP: &str = "write the order of NodeReboot";
+        let seen = self.reboot(STEP, node)?;
+        let spec = json!({"policy": policy, "order": order.map(convert::order_to_api)});
+        let patch = json!({"metadata": {"resourceVersion": seen.resource_version()}, "spec": spec});
+        let params = PatchParams {
+            field_manager: Some(names::OPERATOR_MANAGER.to_owned()),
+            ..PatchParams::default()
+        };
+        let written = self.api.reboots.patch(node, &params, &Patch::Merge(&patch)).await;
+        self.keep_reboot(written.map_err(failed(STEP, node))?);
+        Ok(())
+    }
+
+    /// The point of no return: lock, cordon, boot and pods are looked at afresh, then the order is written.
+    pub(super) async fn order_reboot(&mut self, node: &str, order: &Order) -> Result<(), Error> {
+        const STEP: &str = "order the reboot of";
+        let seen = self.reboot(STEP, node)?;
+        let operation = seen.status.as_ref().and_then(|status| status.operation.as_ref());
+        let stale = |found: &str| Error::Stale {
+            step: STEP,
+            object: node.to_owned(),
+            found: found.to_owned(),
+        };
+        let operation = operation.ok_or_else(|| stale("it has no operation"))?;
+        self.still_holds(STEP, node, &operation.id).await?;
+        let fresh = self.api.nodes.get(node).await.map_err(failed(STEP, node))?;
+        let cordoned = fresh.spec.unschedulable;
+        let marked = crate::slim::annotation(&fresh, names::OPERATION) == Some(operation.id.as_str());
+        let same_boot = fresh.status.node_info.boot_id == order.boot_id;
+        self.keep_node(fresh);
+        if !(cordoned && marked && same_boot) {
+            return Err(stale(&format!(
+                "cordoned {cordoned}, marked {marked}, same boot {same_boot}"
+            )));
+        }
+        let since = operation
+            .cordoned_time
+            .ok_or_else(|| stale("it does not say when it was cordoned"))?;
+        if self.now - since < SETTLED {
+            return Err(stale("the cordon is younger than 3 s"));
+        }
+        let settings = drains::settings(node, operation, self.namespace);
+        let left = still_there(&self.api.client, &settings).await;
+        let left = left.map_err(|source| Error::Pods {
+            node: node.to_owned(),
+            source,
+        })?;
+        if !left.is_empty() {
+            let pods: Vec<String> = left.iter().take(3).map(ToString::to_string).collect();
+            return Err(Error::NotEmpty {
+                node: node.to_owned(),
+                pods: pods.join(", "),
+            });
+        }
+        let policy = seen.spec.policy.clone();
+        self.set_spec(node, policy.as_ref(), Some(order)).await
+    }
+
+    pub(super) async fn remove_command(&mut self, node: &str) -> Result<(), Error> {
+        const STEP: &str = "remove the command from NodeReboot";
+        let seen = self.reboot(STEP, node)?;
+        let patch = json!({"metadata": {
+            "resourceVersion": seen.resource_version(), "annotations": {names::COMMAND: null},
+        }});
+        let params = PatchParams {
+            field_manager: Some(names::OPERATOR_MANAGER.to_owned()),
+            ..PatchParams::default()
+        };
+        let written = self.api.reboots.patch(node, &params, &Patch::Merge(&patch)).await;
+        self.keep_reboot(written.map_err(failed(STEP, node))?);
+        Ok(())
+    }
+}
+
+fn owner(node: &str, uid: &str) -> OwnerReference {
+    OwnerReference {
+        api_version: "v1".to_owned(),
+        kind: "Node".to_owned(),
+        name: node.to_owned(),
+        uid: uid.to_owned(),
+        ..OwnerReference::default()
+    }
+}
+
+fn history(finished: &Finished) -> RebootRecord {
+    let operation = &finished.operation;
+    let between = |from: Option<DateTime<Utc>>, to: Option<DateTime<Utc>>| Some((to? - from?).num_seconds());
+    RebootRecord {
+        operation_id: operation.id.clone(),
+        outcome: convert::outcome_to_api(finished.outcome),
+        message: bounded(&finished.message, 1024),
+        reasons: causes(&operation.reasons),
+        started_time: whole_seconds(operation.started),
+        ended_time: whole_seconds(finished.time),
+        waited_seconds: between(operation.required, Some(operation.started)),
+        drained_seconds: between(operation.cordoned, operation.reboot_ordered),
+        down_seconds: between(operation.reboot_ordered, operation.rebooted),
+        verified_seconds: between(operation.rebooted, Some(finished.time)),
+        pods_moved: operation.pods_moved,
+        boot_id_before: operation.boot_id_before.clone(),
+        boot_id_after: finished.boot_id_after.clone(),
+        kernel_before: operation.kernel_before.clone(),
+        kernel_after: finished.kernel_after.clone(),
+    }
+}

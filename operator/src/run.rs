@@ -1,0 +1,179 @@
+//! The loop: observe, plan, check, execute, publish; one pass on one screen.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use lockkeeper_planner::{Action, Plan, Snapshot, check, plan};
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::cache::SharedCache;
+use crate::client::{Clients, chain};
+use crate::drains::Drains;
+use crate::execute::{Api3, Error, Next, Pass};
+use crate::observe::{Local, Seen, observe};
+use crate::tell::Teller;
+
+/// After a write that failed: long enough for a server in trouble, short enough for a person who watches.
+const LATER: Duration = Duration::from_secs(2);
+/// After a write that somebody else was faster with: the watch shows it sooner than this, as a rule.
+const REOBSERVE: Duration = Duration::from_millis(200);
+/// The pods may land on a node for this long after its cordon; the order is tried again then.
+const SETTLE: Duration = Duration::from_secs(1);
+
+/// What the loop needs to know of its process.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The node it runs on.
+    pub own_node: Option<String>,
+    /// The namespace of our own pods.
+    pub namespace: String,
+}
+
+/// The loop and what it remembers between passes: nothing that a restart would lose matters.
+#[derive(Debug)]
+pub struct Loop {
+    api: Api3,
+    cache: SharedCache,
+    settings: Settings,
+    local: Local,
+    drains: Drains,
+    drained: mpsc::UnboundedReceiver<()>,
+    teller: Teller,
+    /// What the last pass carried out, to notice a plan that does not come to rest.
+    last_plan: Vec<Action>,
+}
+
+/// When to look again if nothing changes before.
+type Again = Option<Instant>;
+
+impl Loop {
+    /// A loop that has not looked yet.
+    pub fn new(clients: &Clients, cache: SharedCache, settings: Settings, teller: Teller) -> Self {
+        let (news, drained) = mpsc::unbounded_channel();
+        let drains = Drains::new(clients.evict.clone(), settings.namespace.clone(), news);
+        let local = Local {
+            own_node: settings.own_node.clone(),
+            ..Local::default()
+        };
+        Self {
+            api: Api3::new(&clients.api),
+            cache,
+            settings,
+            local,
+            drains,
+            drained,
+            teller,
+            last_plan: vec![],
+        }
+    }
+
+    /// Passes whenever something changes, while we lead, until `stop`.
+    pub async fn run(mut self, mut leading: watch::Receiver<bool>, stop: CancellationToken) {
+        let mut changes = self.cache.changes();
+        let mut again: Again = None;
+        loop {
+            let now = Instant::now();
+            if *leading.borrow_and_update() && !stop.is_cancelled() {
+                again = self.pass().await;
+            } else {
+                self.drains.stop();
+                self.local.refused.clear();
+                self.teller.idle();
+                again = again.filter(|_| false);
+            }
+            let timer = again.unwrap_or(now + Duration::from_hours(1));
+            tokio::select! {
+                () = stop.cancelled() => return,
+                _ = changes.changed() => {}
+                _ = leading.changed() => {}
+                Some(()) = self.drained.recv() => while self.drained.try_recv().is_ok() {},
+                () = tokio::time::sleep_until(timer) => {}
+            }
+        }
+    }
+
+    /// One pass: observe, plan, check, execute; published once there is nothing more to execute.
+    async fn pass(&mut self) -> Again {
+        let now = Utc::now();
+        self.local.drains = self.drains.progress();
+        let (snapshot, seen) = observe(&self.cache.read(), &self.local, Instant::now());
+        let plan = plan(&snapshot, now);
+        let violations = check(&snapshot, &plan, now);
+        self.teller.pass(&snapshot, &plan, &violations);
+        if !violations.is_empty() {
+            return Some(Instant::now() + LATER);
+        }
+        self.drains.tend(&snapshot, &seen);
+        let again = self.execute(&snapshot, seen, &plan, now).await;
+        again.or_else(|| until(plan.recheck_at, now))
+    }
+
+    async fn execute(&mut self, snapshot: &Snapshot, seen: Seen, plan: &Plan, now: DateTime<Utc>) -> Again {
+        let namespace = &self.settings.namespace;
+        let mut pass = Pass {
+            api: &self.api,
+            cache: &self.cache,
+            seen,
+            snapshot,
+            now,
+            namespace,
+        };
+        for action in &plan.actions {
+            let ended = pass.execute(action).await;
+            self.teller.acted(action, ended.as_ref().err());
+            if let Err(error) = ended {
+                return Some(self.after(&error));
+            }
+        }
+        if !plan.actions.is_empty() {
+            // Our own answers are in the cache already: look again at once. A plan that was carried out and comes
+            // again word for word has met something that we do not understand; it must not become a hot loop.
+            let repeated = self.last_plan == plan.actions;
+            self.last_plan.clone_from(&plan.actions);
+            return Some(if repeated {
+                Instant::now() + LATER
+            } else {
+                Instant::now()
+            });
+        }
+        self.last_plan.clear();
+        let published = self.teller.publish(&mut pass, plan).await;
+        published.err().map(|error| self.after(&error))
+    }
+
+    fn after(&mut self, error: &Error) -> Instant {
+        match error {
+            Error::NotEmpty { node, .. } => self.drains.restart(node),
+            Error::MarksRefused {
+                node,
+                operation_id,
+                manager,
+                field,
+            } => {
+                let refused = (operation_id.clone(), manager.clone(), field.clone());
+                self.local.refused.insert(node.clone(), refused);
+            }
+            Error::Api { .. } | Error::Stale { .. } | Error::Pods { .. } => {}
+        }
+        let next = error.next();
+        match next {
+            Next::Reobserve => tracing::info!("{}", chain(error)),
+            Next::Later => tracing::warn!("{}; tried again in {} s", chain(error), LATER.as_secs()),
+        }
+        Instant::now()
+            + match (next, error) {
+                (Next::Later, _) => LATER,
+                (Next::Reobserve, Error::Stale { .. } | Error::NotEmpty { .. }) => SETTLE,
+                (Next::Reobserve, _) => REOBSERVE,
+            }
+    }
+}
+
+/// An instant of the calendar as one of the timer.
+fn until(at: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Again {
+    let wait = (at? - now).to_std().unwrap_or_default();
+    // A little later than the instant itself: a timer that fires early would look too soon and again at once.
+    Some(Instant::now() + wait + Duration::from_millis(20))
+}
