@@ -1,0 +1,284 @@
+//! The real agent against a real API server, with the shipped rights and the shipped admission policy.
+
+// Helpers are not tests in clippy's eyes.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Node;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use kube::api::{Patch, PatchParams, PostParams};
+use kube::runtime::wait::await_condition;
+use kube::{Api, ResourceExt};
+use lockkeeper_crds::{HostReport, NodeReboot, NodeRebootSpec, OrderState};
+use lockkeeper_e2e::audit::Request;
+use lockkeeper_e2e::control_plane::{ControlPlane, Options};
+use lockkeeper_e2e::hollow::{HollowCluster, boot_id};
+use lockkeeper_e2e::hollow_agents::{
+    ACTUATOR_DEAD, INCAPABLE, INHIBITED, REBOOT_FAILS, REBOOT_REQUIRED, REPORTS_BOOT_ID, write_kubeconfigs,
+};
+use lockkeeper_e2e::process::{Process, Spec};
+use lockkeeper_e2e::workdir::Workdir;
+use serde_json::json;
+use tokio::time::timeout;
+
+/// Long enough for a busy machine.
+const LONG: Duration = Duration::from_mins(1);
+
+struct Bench {
+    nodes: HollowCluster,
+    agents: Process,
+    reboots: Api<NodeReboot>,
+    plane: ControlPlane,
+    _workdir: Workdir,
+}
+
+impl Bench {
+    async fn new(count: usize) -> Self {
+        let workdir = Workdir::new("hollow-agents").unwrap();
+        let plane = ControlPlane::start(workdir.path(), Options::default()).await.unwrap();
+        apply_manifests(&plane);
+        let nodes = HollowCluster::start(&plane, count).await.unwrap();
+        let kubeconfigs = write_kubeconfigs(&plane, nodes.names()).await.unwrap();
+        let bench = Self {
+            agents: Process::spawn(agents(&plane, &kubeconfigs)).unwrap(),
+            reboots: Api::all(plane.client()),
+            nodes,
+            plane,
+            _workdir: workdir,
+        };
+        for name in bench.nodes.names() {
+            bench.make(name).await;
+        }
+        bench
+    }
+
+    /// What the operator does for each Node.
+    async fn make(&self, name: &str) {
+        let node = Api::<Node>::all(self.plane.client()).get(name).await.unwrap();
+        let mut object = NodeReboot::new(name, NodeRebootSpec::default());
+        object.metadata.owner_references = Some(vec![OwnerReference {
+            api_version: "v1".into(),
+            kind: "Node".into(),
+            name: name.into(),
+            uid: node.metadata.uid.unwrap(),
+            ..OwnerReference::default()
+        }]);
+        self.reboots.create(&PostParams::default(), &object).await.unwrap();
+    }
+
+    async fn node_boot(&self, name: &str) -> String {
+        let node = Api::<Node>::all(self.plane.client()).get(name).await.unwrap();
+        boot_id(&node).unwrap().to_owned()
+    }
+
+    async fn order(&self, name: &str, id: &str, action: &str, boot_id: &str) {
+        self.patch(name, json!({"id": id, "action": action, "bootID": boot_id}))
+            .await;
+    }
+
+    async fn withdraw(&self, name: &str) {
+        self.patch(name, json!(null)).await;
+    }
+
+    async fn patch(&self, name: &str, order: serde_json::Value) {
+        let patch = Patch::Merge(json!({"spec": {"order": order}}));
+        self.reboots.patch(name, &PatchParams::default(), &patch).await.unwrap();
+    }
+
+    /// Waits until a node's report is as expected, and returns it.
+    async fn wait(&self, name: &str, what: &str, good: impl Fn(&HostReport) -> bool + Send + Sync) -> HostReport {
+        let condition = |object: Option<&NodeReboot>| report(object).is_some_and(&good);
+        let found = timeout(LONG, await_condition(self.reboots.clone(), name, condition)).await;
+        match found {
+            Ok(found) => report(found.unwrap().as_ref()).unwrap().clone(),
+            Err(_elapsed) => panic!(
+                "{name}: {what} not seen; it is {:#?}\n{}",
+                self.reboots.get(name).await.map(|object| object.status),
+                self.agents.log_tail(20)
+            ),
+        }
+    }
+
+    async fn answer(&self, name: &str, id: &str, state: OrderState) -> String {
+        let report = self
+            .wait(name, &format!("{state:?} to {id}"), |host| {
+                host.order
+                    .as_ref()
+                    .is_some_and(|answer| answer.id == id && answer.state == state)
+            })
+            .await;
+        report.order.unwrap().message
+    }
+}
+
+fn report(object: Option<&NodeReboot>) -> Option<&HostReport> {
+    object?.status.as_ref()?.host.as_ref()
+}
+
+fn agents(plane: &ControlPlane, kubeconfigs: &Path) -> Spec {
+    Spec::new("hollow-agents", env!("CARGO_BIN_EXE_hollow-agents"), plane.log_dir())
+        .arg(format!("--kubeconfig-dir={}", kubeconfigs.display()))
+        .arg(format!("--admin-kubeconfig={}", plane.kubeconfig().display()))
+        .arg("--facts-seconds=2")
+        .arg("--log-level=info,lockkeeper_node_agent=debug")
+}
+
+fn apply_manifests(plane: &ControlPlane) {
+    let manifest = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../deploy/lockkeeper.yaml");
+    let output = Command::new(plane.binaries().program("kubectl"))
+        .args(["apply", "--server-side", "-f"])
+        .arg(manifest)
+        .arg(format!("--kubeconfig={}", plane.kubeconfig().display()))
+        .arg(format!("--cache-dir={}", plane.dir().join("kubectl-cache").display()))
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[tokio::test]
+async fn an_agent_reports_answers_and_reboots_under_the_shipped_rights() {
+    let mut bench = Bench::new(6).await;
+    let names = bench.nodes.names().to_vec();
+    reports_and_follows_the_sentinel(&bench, &names[0]).await;
+    reboots_once_even_if_killed_in_the_middle(&mut bench, &names[0]).await;
+    refuses_with_words(&bench, &names[1..5]).await;
+    reports_a_foreign_boot(&bench, &names[5]).await;
+    stays_silent_when_idle(&bench).await;
+    assert!(!bench.agents.log_tail(10_000).contains("nothing confines this agent"));
+    assert!(
+        bench
+            .agents
+            .log_tail(10_000)
+            .contains("the admission policy confines this agent")
+    );
+    makes_do_with_an_object_that_goes_and_comes(&bench, &names[1]).await;
+    ends_at_once_when_told(&mut bench).await;
+}
+
+async fn reports_and_follows_the_sentinel(bench: &Bench, name: &str) {
+    let first = bench.wait(name, "a report", |host| host.reboot_capable).await;
+    assert_eq!(first.boot_id, bench.node_boot(name).await);
+    assert!(!first.reboot_required.required);
+    bench
+        .nodes
+        .annotate(name, REBOOT_REQUIRED, Some("linux-image-6.12,libc6"))
+        .await
+        .unwrap();
+    let required = bench.wait(name, "required", |host| host.reboot_required.required).await;
+    assert_eq!(required.reboot_required.reasons[0].0, "libc6");
+}
+
+async fn reboots_once_even_if_killed_in_the_middle(bench: &mut Bench, name: &str) {
+    let before = bench.node_boot(name).await;
+    bench.order(name, "op-0", "Prepare", &before).await;
+    assert_eq!(bench.answer(name, "op-0", OrderState::Ready).await, "");
+    bench.agents.kill();
+    bench.order(name, "op-0", "Reboot", &before).await;
+    bench.agents.restart().unwrap();
+    let after = bench.wait(name, "another boot", |host| host.boot_id != before).await;
+    assert!(!after.reboot_required.required, "a reboot empties /run");
+    assert_eq!(after.boot_id, bench.node_boot(name).await);
+    // The order still stands, for a boot that is over, and a new process sees it for the first time.
+    bench.agents.kill();
+    bench.agents.restart().unwrap();
+    bench
+        .nodes
+        .annotate(name, REBOOT_REQUIRED, Some("again"))
+        .await
+        .unwrap();
+    let later = bench
+        .wait(name, "required again", |host| host.reboot_required.required)
+        .await;
+    assert_eq!(later.boot_id, after.boot_id);
+    bench.withdraw(name).await;
+}
+
+async fn refuses_with_words(bench: &Bench, names: &[String]) {
+    for (name, annotation, action, state, words) in [
+        (
+            &names[0],
+            INCAPABLE,
+            "Prepare",
+            OrderState::Refused,
+            "polkit wants a password",
+        ),
+        (
+            &names[1],
+            INHIBITED,
+            "Prepare",
+            OrderState::Refused,
+            "dpkg asks not to shut down: mid-update",
+        ),
+        (
+            &names[2],
+            ACTUATOR_DEAD,
+            "Prepare",
+            OrderState::Refused,
+            "the actuator does not answer",
+        ),
+        (&names[3], REBOOT_FAILS, "Reboot", OrderState::Failed, "Access denied"),
+    ] {
+        let value = match annotation {
+            INCAPABLE => "polkit wants a password",
+            INHIBITED => "dpkg: mid-update",
+            REBOOT_FAILS => "Access denied",
+            _ => "true",
+        };
+        bench.nodes.annotate(name, annotation, Some(value)).await.unwrap();
+        let boot = bench.node_boot(name).await;
+        bench.order(name, "op-1", action, &boot).await;
+        let message = bench.answer(name, "op-1", state).await;
+        assert!(message.contains(words), "{name}: {message}");
+        assert_eq!(bench.node_boot(name).await, boot);
+    }
+}
+
+async fn reports_a_foreign_boot(bench: &Bench, name: &str) {
+    bench.wait(name, "a report", |host| host.reboot_capable).await;
+    bench
+        .nodes
+        .annotate(name, REPORTS_BOOT_ID, Some("somebody-elses"))
+        .await
+        .unwrap();
+    bench
+        .wait(name, "a foreign boot", |host| host.boot_id == "somebody-elses")
+        .await;
+}
+
+/// P9: after everything is said, nothing is written.
+async fn stays_silent_when_idle(bench: &Bench) {
+    let writes = |bench: &Bench| {
+        let requests = bench.plane.requests().unwrap();
+        let agents = |request: &&Request| request.program() == "lockkeeper-node-agent";
+        requests
+            .iter()
+            .filter(agents)
+            .filter(|request| request.writes())
+            .count()
+    };
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let before = writes(bench);
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(writes(bench), before);
+    assert!(before > 0);
+}
+
+async fn makes_do_with_an_object_that_goes_and_comes(bench: &Bench, name: &str) {
+    bench
+        .reboots
+        .delete(name, &kube::api::DeleteParams::default())
+        .await
+        .unwrap();
+    bench.make(name).await;
+    let report = bench.wait(name, "a report on the new object", |_| true).await;
+    assert_eq!(report.boot_id, bench.node_boot(name).await);
+    assert_eq!(bench.reboots.get(name).await.unwrap().name_any(), name);
+}
+
+async fn ends_at_once_when_told(bench: &mut Bench) {
+    let status = bench.agents.terminate(Duration::from_secs(1)).await.unwrap();
+    assert!(status.success(), "{status}");
+}
