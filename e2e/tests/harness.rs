@@ -129,17 +129,23 @@ async fn knows_the_node_of_a_token(plane: &ControlPlane) -> Result<()> {
         namespace: "default",
         name: "default",
     };
-    let node = plane_node(plane, "hollow-0005").await?;
     let pods: Api<Pod> = Api::namespaced(plane.client(), "default");
-    let on_node = ListParams::default().fields("spec.nodeName=hollow-0005");
     let pod = pods
-        .list(&on_node)
+        .list(&ListParams::default().labels("app=web"))
         .await?
         .items
         .pop()
-        .context("no pod on hollow-0005")?
-        .name_any();
-    for (name, bound) in [("node", Bound::Node("hollow-0005")), ("pod", Bound::Pod(&pod))] {
+        .context("no pod")?;
+    let node = pod
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.node_name.as_deref())
+        .context("the pod has no node")?;
+    let node = plane_node(plane, node).await?;
+    for (name, bound) in [
+        ("node", Bound::Node(&node.name_any())),
+        ("pod", Bound::Pod(&pod.name_any())),
+    ] {
         let kubeconfig = plane.token_kubeconfig(name, account, bound).await?;
         let client = control_plane::client(&kubeconfig, "harness-token").await?;
         let reviews: Api<SelfSubjectReview> = Api::all(client);
@@ -158,7 +164,7 @@ async fn knows_the_node_of_a_token(plane: &ControlPlane) -> Result<()> {
                 .and_then(|all| all.first())
         };
         ensure!(
-            one("node-name").map(String::as_str) == Some("hollow-0005"),
+            one("node-name").map(String::as_str) == node.metadata.name.as_deref(),
             "{bound:?}: {extra:?}"
         );
         ensure!(one("node-uid") == node.uid().as_ref(), "{bound:?}: {extra:?}");
