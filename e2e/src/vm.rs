@@ -39,7 +39,7 @@ pub struct VmOptions {
     pub memory_mb: u32,
     /// These guests end where they are told to reboot: the node that never comes back.
     pub no_reboot: BTreeSet<String>,
-    /// Image archives that each node has before its kubelet starts; `image::containers()` builds ours.
+    /// Image archives that each node has before its kubelet starts; `image::containers` builds ours.
     pub images: Vec<PathBuf>,
 }
 

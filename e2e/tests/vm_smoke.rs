@@ -16,11 +16,12 @@ use lockkeeper_e2e::workdir::Workdir;
 const LIMIT: Duration = Duration::from_mins(5);
 
 async fn start(dir: &Workdir, no_reboot: &[&str]) -> (ControlPlane, VmCluster) {
+    let images = image::containers(&image::WORKLOAD).unwrap();
     let plane = ControlPlane::start(dir.path(), Options::default()).await.unwrap();
     let options = VmOptions {
         count: 1,
         no_reboot: no_reboot.iter().map(|&name| name.to_owned()).collect::<BTreeSet<_>>(),
-        images: image::containers().unwrap(),
+        images,
         ..VmOptions::default()
     };
     let begin = Instant::now();

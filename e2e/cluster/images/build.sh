@@ -1,12 +1,14 @@
 #!/bin/bash
 # Builds Lockkeeper and the demo workload for the guests and packs each into an image archive, without Docker.
-# Usage: build.sh [OUT_DIR]   (prints the archives' paths; progress goes to stderr)
+# Usage: build.sh [NAME...]   (operator, node-agent, web, pause; all of them unless named)
+# Prints the archives' paths below target/images; progress goes to stderr.
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
 workspace=$(cd "$here/../../.." && pwd)
 target_dir=${CARGO_TARGET_DIR:-$workspace/target}
-out=${1:-$target_dir/images}
+out=$target_dir/images
+names=${*:-operator node-agent web pause}
 target=x86_64-unknown-linux-musl
 tag=$(sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' "$workspace/Cargo.toml")
 
@@ -17,16 +19,24 @@ if ! rustc --print sysroot | xargs -I{} test -d "{}/lib/rustlib/$target"; then
 fi
 "$here/../packages.sh"
 
-echo "images: building static release binaries (about 4 min from nothing, then only what changed)" >&2
-(cd "$workspace" && CC_x86_64_unknown_linux_musl=musl-gcc cargo build --quiet --release --target "$target" \
-    -p lockkeeper-operator -p lockkeeper-node-agent -p lockkeeper-e2e-images --bins) >&2
+crates=()
+for name in $names; do
+    case $name in
+        operator | node-agent) crates+=(-p "lockkeeper-$name") ;;
+        web | pause) crates+=(-p lockkeeper-e2e-images) ;;
+        *) echo "images: there is no image $name" >&2; exit 1 ;;
+    esac
+done
+echo "images: building static release binaries for $names (minutes from nothing, then only what changed)" >&2
+(cd "$workspace" && CC_x86_64_unknown_linux_musl=musl-gcc \
+    cargo build --quiet --release --target "$target" "${crates[@]}" --bins) >&2
 
 mkdir -p "$out"
-pack() {
-    "$here/pack.sh" "$1" "$target_dir/$target/release/$2" "$out/$3.tar"
-    echo "$out/$3.tar"
-}
-pack "lockkeeper/operator:$tag" lockkeeper-operator operator
-pack "lockkeeper/node-agent:$tag" lockkeeper-node-agent node-agent
-pack lockkeeper/web:e2e web web
-pack lockkeeper/pause:e2e pause pause
+for name in $names; do
+    case $name in
+        operator | node-agent) image=lockkeeper/$name:$tag program=lockkeeper-$name ;;
+        web | pause) image=lockkeeper/$name:e2e program=$name ;;
+    esac
+    "$here/pack.sh" "$image" "$target_dir/$target/release/$program" "$out/$name.tar"
+    echo "$out/$name.tar"
+done

@@ -24,9 +24,15 @@ pub fn base(kubelet: &Path) -> Result<BaseImage> {
     })
 }
 
-/// Archives of every container image that the guests run, built from this work tree.
-pub fn containers() -> Result<Vec<PathBuf>> {
-    let printed = script("cluster/images/build.sh", &[])?;
+/// What a cluster needs to run Lockkeeper and the demo's workload.
+pub const ALL: [&str; 4] = ["pause", "web", "operator", "node-agent"];
+/// What it needs to run pods at all, and the demo's workload.
+pub const WORKLOAD: [&str; 2] = ["pause", "web"];
+
+/// Archives of these container images, built from this work tree.
+pub fn containers(names: &[&str]) -> Result<Vec<PathBuf>> {
+    let names: Vec<&Path> = names.iter().map(Path::new).collect();
+    let printed = script("cluster/images/build.sh", &names)?;
     Ok(printed.lines().map(PathBuf::from).collect())
 }
 
