@@ -14,6 +14,7 @@ use tokio::time::Instant;
 pub use feed::feed;
 pub use table::{Key, Table};
 
+use crate::metrics::Metrics;
 use crate::slim::Node;
 
 /// A watch that fails for this long no longer shows the cluster as it is.
@@ -143,6 +144,8 @@ impl Cache {
 pub struct SharedCache {
     cache: Arc<Mutex<Cache>>,
     changes: Arc<watch::Sender<u64>>,
+    /// Where failures are counted.
+    metrics: Option<Arc<Metrics>>,
 }
 
 impl Default for SharedCache {
@@ -150,11 +153,20 @@ impl Default for SharedCache {
         Self {
             cache: Arc::default(),
             changes: Arc::new(watch::Sender::new(0)),
+            metrics: None,
         }
     }
 }
 
 impl SharedCache {
+    /// An empty cache that counts the failures of its watches.
+    pub fn counting(metrics: Arc<Metrics>) -> Self {
+        Self {
+            metrics: Some(metrics),
+            ..Self::default()
+        }
+    }
+
     /// The cache, held still; keep it no longer than it takes to read, and never over an `await`.
     pub fn read(&self) -> MutexGuard<'_, Cache> {
         // A reader that panicked has changed nothing.

@@ -171,6 +171,9 @@ fn apply<K: Resource, T>(table: &mut Table<T>, view: &View<K, T>, event: Event<K
 /// Records a failure, says it once, and forgets a kind that the server denies us.
 fn fail<K, T>(cache: &SharedCache, view: &View<K, T>, error: &watcher::Error) {
     let (message, denied) = describe(view.kind, error);
+    if let Some(metrics) = &cache.metrics {
+        metrics.count_watch_error(view.kind.as_str());
+    }
     let mut guard = cache.read();
     if denied && (view.table)(&mut guard).is_listed() {
         (view.table)(&mut guard).forget();

@@ -1,0 +1,233 @@
+//! Events about Nodes and policies: what `kubectl describe` shows.
+
+use std::collections::BTreeMap;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::Utc;
+use k8s_openapi::api::core::v1::ObjectReference;
+use k8s_openapi::api::events::v1::Event;
+use kube::api::{ObjectMeta, PostParams};
+use kube::{Api, Client};
+use lockkeeper_crds::names::{EVENT_SOURCE, GROUP};
+use lockkeeper_crds::time::to_micro;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::client::explain;
+use crate::metrics::Metrics;
+
+/// Events that wait to be written; what comes when it is full is dropped and counted.
+const QUEUE: usize = 4096;
+/// The same words about the same object are not written again for this long.
+const REPEAT: Duration = Duration::from_mins(10);
+/// How many words are remembered for that; beyond it some may be said twice.
+const REMEMBERED: usize = 8192;
+/// An answer that takes longer than this does not come.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Pauses between the tries of one Event.
+const PAUSES: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(3), Duration::from_secs(9)];
+/// The API server's limit on a note, in bytes.
+const NOTE: usize = 1024;
+/// Events about cluster-scoped objects are accepted in this namespace only.
+const NAMESPACE: &str = "default";
+
+/// Where events are said; it never blocks and never fails.
+#[derive(Clone, Debug)]
+pub struct Events {
+    queue: mpsc::Sender<Said>,
+    metrics: Arc<Metrics>,
+}
+
+/// What an event is about; the uid must be the object's own, or `kubectl describe` does not show it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum About {
+    /// A Node.
+    Node {
+        /// Its name.
+        name: String,
+        /// Its uid.
+        uid: String,
+    },
+    /// A `RebootPolicy`.
+    Policy {
+        /// Its name.
+        name: String,
+        /// Its uid.
+        uid: String,
+    },
+}
+
+/// Whether a person should look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Severity {
+    /// All is well.
+    Normal,
+    /// A person should look.
+    Warning,
+}
+
+#[derive(Clone, Debug, Hash)]
+struct Said {
+    about: About,
+    severity: Severity,
+    reason: String,
+    note: String,
+}
+
+impl Events {
+    /// A place to say events, and the task that writes them; `instance` says which replica it is.
+    pub fn new(client: &Client, instance: &str, metrics: Arc<Metrics>) -> (Self, impl Future<Output = ()> + use<>) {
+        let (queue, said) = mpsc::channel(QUEUE);
+        let writer = Writer {
+            api: Api::namespaced(client.clone(), NAMESPACE),
+            instance: cut(instance, 128).to_owned(),
+            metrics: metrics.clone(),
+            memory: Memory::default(),
+            complaint: String::new(),
+        };
+        (Self { queue, metrics }, writer.run(said))
+    }
+
+    /// Says something; the same words about the same object are written once in ten minutes.
+    ///
+    /// `reason` is one CamelCase word, `note` what happened with names and numbers.
+    pub fn say(&self, about: About, severity: Severity, reason: &str, note: &str) {
+        let said = Said {
+            about,
+            severity,
+            reason: cut(reason, 128).to_owned(),
+            note: cut(note, NOTE).to_owned(),
+        };
+        if self.queue.try_send(said).is_err() {
+            self.metrics.count_event("dropped");
+        }
+    }
+}
+
+struct Writer {
+    api: Api<Event>,
+    instance: String,
+    metrics: Arc<Metrics>,
+    memory: Memory,
+    /// The last failure that was logged.
+    complaint: String,
+}
+
+impl Writer {
+    /// Writes one event after the other, until nobody can say any more.
+    async fn run(mut self, mut queue: mpsc::Receiver<Said>) {
+        while let Some(said) = queue.recv().await {
+            if self.memory.is_repeated(&said, Instant::now()) {
+                self.metrics.count_event("repeated");
+                continue;
+            }
+            let event = self.event(&said);
+            let result = if self.write(&event).await { "posted" } else { "failed" };
+            self.metrics.count_event(result);
+        }
+    }
+
+    /// Tries a few times; the name is fixed, so that a lost answer does not make two events.
+    async fn write(&mut self, event: &Event) -> bool {
+        let params = PostParams::default();
+        for pause in PAUSES.map(Some).into_iter().chain([None]) {
+            let (words, again) = match timeout(PATIENCE, self.api.create(&params, event)).await {
+                Ok(Ok(_)) => {
+                    self.complaint.clear();
+                    return true;
+                }
+                Ok(Err(kube::Error::Api(status))) if status.code == 409 => return true,
+                Ok(Err(error)) => (explain("write an Event", &error), is_passing(&error)),
+                Err(_) => ("write an Event: no answer".to_owned(), true),
+            };
+            if self.complaint != words {
+                tracing::warn!("{words}");
+                self.complaint = words;
+            }
+            match pause {
+                Some(pause) if again => sleep(pause).await,
+                _ => break,
+            }
+        }
+        false
+    }
+
+    fn event(&self, said: &Said) -> Event {
+        let now = Utc::now();
+        let (api_version, kind, name, uid) = match &said.about {
+            About::Node { name, uid } => ("v1".to_owned(), "Node", name, uid),
+            About::Policy { name, uid } => (format!("{GROUP}/v1alpha1"), "RebootPolicy", name, uid),
+        };
+        let unique = RandomState::new().hash_one(now);
+        Event {
+            metadata: ObjectMeta {
+                name: Some(format!("{}.{unique:016x}", cut(name, 230))),
+                namespace: Some(NAMESPACE.to_owned()),
+                ..ObjectMeta::default()
+            },
+            action: Some(said.reason.clone()),
+            event_time: Some(to_micro(now)),
+            note: Some(said.note.clone()),
+            reason: Some(said.reason.clone()),
+            regarding: Some(ObjectReference {
+                api_version: Some(api_version),
+                kind: Some(kind.to_owned()),
+                name: Some(name.clone()),
+                uid: Some(uid.clone()),
+                ..ObjectReference::default()
+            }),
+            reporting_controller: Some(EVENT_SOURCE.to_owned()),
+            reporting_instance: Some(self.instance.clone()),
+            type_: Some(
+                match said.severity {
+                    Severity::Normal => "Normal",
+                    Severity::Warning => "Warning",
+                }
+                .to_owned(),
+            ),
+            ..Event::default()
+        }
+    }
+}
+
+/// What was said lately.
+#[derive(Debug, Default)]
+struct Memory {
+    said: BTreeMap<u64, Instant>,
+    hasher: RandomState,
+}
+
+impl Memory {
+    fn is_repeated(&mut self, said: &Said, now: Instant) -> bool {
+        let key = self.hasher.hash_one(said);
+        let recent = |time: &Instant| now.saturating_duration_since(*time) < REPEAT;
+        if self.said.get(&key).is_some_and(recent) {
+            return true;
+        }
+        if self.said.len() >= REMEMBERED {
+            self.said.retain(|_, time| recent(time));
+        }
+        if self.said.len() < REMEMBERED {
+            self.said.insert(key, now);
+        }
+        false
+    }
+}
+
+/// Whether trying again may help.
+fn is_passing(error: &kube::Error) -> bool {
+    match error {
+        kube::Error::Api(status) => status.code == 429 || status.code >= 500,
+        _ => true,
+    }
+}
+
+/// At most so many bytes, and no half character.
+fn cut(text: &str, bytes: usize) -> &str {
+    &text[..text.floor_char_boundary(bytes)]
+}
+
+#[cfg(test)]
+mod tests;
