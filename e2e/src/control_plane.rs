@@ -97,7 +97,7 @@ impl ControlPlane {
         };
         plane.others.push(etcd);
         plane.start_api_server().await?;
-        // Started only now, as they end when they find no API server at their start.
+        // Started only now: the controller manager waits for an API server for ten seconds only, then ends.
         plane.others.insert(
             0,
             Process::spawn(spec("kube-controller-manager", controller_manager_args))?,

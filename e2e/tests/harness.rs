@@ -178,6 +178,18 @@ async fn plane_node(plane: &ControlPlane, name: &str) -> Result<Node> {
 
 async fn loses_a_node_for_good(plane: &ControlPlane, hollow: &HollowCluster) -> Result<()> {
     let name = &hollow.names()[7];
+    let pods: Api<Pod> = Api::namespaced(plane.client(), "default");
+    let pod = json!({
+        "metadata": { "name": "stranded" },
+        "spec": { "nodeName": name, "containers": [{ "name": "a", "image": "a" }] },
+    });
+    pods.create(&PostParams::default(), &serde_json::from_value(pod)?)
+        .await?;
+    timeout(
+        Duration::from_secs(10),
+        wait::await_condition(pods.clone(), "stranded", conditions::is_pod_running()),
+    )
+    .await??;
     hollow.annotate(name, hollow::NEVER_BACK, Some("true")).await?;
     ensure!(
         hollow::is_ready(&plane_node(plane, name).await?),
@@ -195,12 +207,20 @@ async fn loses_a_node_for_good(plane: &ControlPlane, hollow: &HollowCluster) -> 
             .any(|condition| condition.type_ == "Ready" && condition.status == "Unknown")
     };
     node_when(&plane.client(), name, 15, unknown).await?;
+    let uid = pods.get("stranded").await?.uid().context("uid")?;
+    pods.delete("stranded", &DeleteParams::default()).await?;
+    let gone = timeout(
+        Duration::from_secs(3),
+        wait::await_condition(pods.clone(), "stranded", conditions::is_deleted(&uid)),
+    );
+    ensure!(gone.await.is_err(), "a pod was finalised on a node that is gone");
     // A person repairs it.
     hollow.annotate(name, hollow::NEVER_BACK, None).await?;
     node_when(&plane.client(), name, 15, |node| {
         hollow::is_ready(node) && hollow::boot_id(node) == Some(&next)
     })
     .await?;
+    timeout(Duration::from_secs(10), wait::await_condition(pods, "stranded", conditions::is_deleted(&uid))).await??;
     Ok(())
 }
 
