@@ -3,11 +3,18 @@
 //! What real logind does is seen on real nodes; here are the refusals that a healthy node never gives.
 
 // Helpers are not tests in clippy's eyes.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::missing_panics_doc,
+    unreachable_pub
+)]
+
+mod logind;
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -18,89 +25,15 @@ use lockkeeper_node_agent::channel::{
 use lockkeeper_node_agent::logind::{Logind, Reply};
 use lockkeeper_node_agent::watch::{DirectoryWatch, Watched};
 use tempfile::TempDir;
-use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::process::{Child, Command};
+use tokio::process::Child;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
-use zbus::names::OwnedErrorName;
-use zbus::{Connection, connection, interface};
+use zbus::Connection;
+
+use logind::{Script, Shared, bus_daemon, stand_in};
 
 /// Long enough for a busy machine; only a broken actuator waits for it.
 const LONG: Duration = Duration::from_secs(30);
-
-/// What the stand-in says, and what it was asked.
-#[derive(Default)]
-struct Script {
-    can_reboot: String,
-    inhibitors: Vec<(String, String, String, String, u32, u32)>,
-    refusal: Option<&'static str>,
-    without_flags: bool,
-    reboots: Vec<String>,
-    /// Done when the actuator looks at the inhibitors: what a test slips in before the point of no return.
-    on_look: Option<Box<dyn FnMut() + Send>>,
-}
-
-type Shared = Arc<Mutex<Script>>;
-
-struct StandIn(Shared);
-
-/// An error with a name of our choice.
-#[derive(Debug)]
-struct Refusal(&'static str);
-
-impl std::fmt::Display for Refusal {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str(self.0)
-    }
-}
-
-impl std::error::Error for Refusal {}
-
-impl zbus::DBusError for Refusal {
-    fn create_reply(&self, call: &zbus::message::Header<'_>) -> zbus::Result<zbus::message::Message> {
-        zbus::message::Message::error(call, self.name()).build(&("the stand-in says no",))
-    }
-
-    fn name(&self) -> zbus::names::ErrorName<'_> {
-        OwnedErrorName::try_from(self.0).unwrap().into_inner()
-    }
-
-    fn description(&self) -> Option<&str> {
-        Some("the stand-in says no")
-    }
-}
-
-#[interface(name = "org.freedesktop.login1.Manager")]
-impl StandIn {
-    fn can_reboot(&self) -> String {
-        self.0.lock().unwrap().can_reboot.clone()
-    }
-
-    fn list_inhibitors(&self) -> Vec<(String, String, String, String, u32, u32)> {
-        let mut script = self.0.lock().unwrap();
-        if let Some(slip_in) = script.on_look.as_mut() {
-            slip_in();
-        }
-        script.inhibitors.clone()
-    }
-
-    fn reboot_with_flags(&self, flags: u64) -> Result<(), Refusal> {
-        let mut script = self.0.lock().unwrap();
-        if script.without_flags {
-            return Err(Refusal("org.freedesktop.DBus.Error.UnknownMethod"));
-        }
-        script.reboots.push(format!("flags {flags}"));
-        script.refusal.map_or(Ok(()), |name| Err(Refusal(name)))
-    }
-
-    fn reboot(&self, interactive: bool) {
-        self.0
-            .lock()
-            .unwrap()
-            .reboots
-            .push(format!("interactive {interactive}"));
-    }
-}
 
 /// A bus, the stand-in, a directory, a boot.
 struct Bench {
@@ -224,41 +157,6 @@ fn order(id: &str) -> HostOrder {
         action: HostAction::Reboot,
         boot_id: "boot-a".into(),
     }
-}
-
-async fn bus_daemon(directory: &Path) -> Child {
-    let config = directory.join("bus.conf");
-    let text = format!(
-        "<busconfig><type>session</type><listen>unix:path={}</listen><auth>EXTERNAL</auth>\
-         <policy context=\"default\"><allow send_destination=\"*\" eavesdrop=\"true\"/><allow eavesdrop=\"true\"/>\
-         <allow own=\"*\"/></policy></busconfig>",
-        directory.join("bus").display()
-    );
-    fs::write(&config, text).unwrap();
-    let mut daemon = Command::new("dbus-daemon")
-        .args(["--nofork", "--print-address"])
-        .arg(format!("--config-file={}", config.display()))
-        .stdout(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .expect("dbus-daemon starts; it is in the package dbus");
-    let mut lines = BufReader::new(daemon.stdout.take().unwrap()).lines();
-    timeout(LONG, lines.next_line())
-        .await
-        .unwrap()
-        .unwrap()
-        .expect("an address");
-    daemon
-}
-
-async fn stand_in(bus: &Path, script: Shared) -> Connection {
-    let address: zbus::Address = format!("unix:path={}", bus.display()).parse().unwrap();
-    connection::Builder::address(address)
-        .serve_at("/org/freedesktop/login1", StandIn(script))
-        .name("org.freedesktop.login1")
-        .build()
-        .await
-        .unwrap()
 }
 
 fn lock(what: &str, mode: &str) -> (String, String, String, String, u32, u32) {

@@ -1,0 +1,268 @@
+//! The agent's loop over a fake API server and a host in memory, in virtual time.
+
+// Helpers are not tests in clippy's eyes; each test uses its part of the world.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::missing_panics_doc,
+    dead_code,
+    unreachable_pub
+)]
+
+mod world;
+
+use std::fs;
+use std::time::Duration;
+
+use lockkeeper_node_agent::channel::{
+    ANSWER, AnswerState, Channel, FACTS, FACTS_WANTED, FactsWanted, HostAnswer, HostOrder, ORDER,
+};
+use lockkeeper_node_agent::directory_host::DirectoryHost;
+use lockkeeper_node_agent::facts::FactPaths;
+use lockkeeper_node_agent::watch::{DirectoryWatch, Watched};
+use serde_json::json;
+use tokio::time::{Instant, sleep, timeout};
+
+use world::{Api, Fault, MemoryHost, capable, start};
+
+/// Virtual: nothing waits for it. All that was to happen has happened by then.
+const SETTLED: Duration = Duration::from_mins(10);
+
+fn reports(api: &Api) -> usize {
+    api.held().reports.len()
+}
+
+fn rebooting(id: &str) -> HostAnswer {
+    HostAnswer {
+        id: id.into(),
+        boot_id: "a".into(),
+        state: AnswerState::Rebooting,
+        message: String::new(),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn waits_for_its_object_and_then_reports_once() {
+    let (api, host) = (Api::default(), MemoryHost::new("a"));
+    let _agent = start(&api, host.clone());
+    sleep(SETTLED).await;
+    assert_eq!(reports(&api), 0);
+    api.make();
+    assert!(api.wait(|_| true).await.reboot_capable);
+    sleep(SETTLED).await;
+    assert_eq!(reports(&api), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn reports_again_only_when_something_changed() {
+    let (api, host) = (Api::default(), MemoryHost::new("a"));
+    api.make();
+    let _agent = start(&api, host.clone());
+    api.wait(|_| true).await;
+    host.change(|_| {});
+    sleep(SETTLED).await;
+    assert_eq!(reports(&api), 1);
+    host.change(|memory| memory.view.reboot_required.required = true);
+    api.wait(|report| report.reboot_required.required).await;
+    sleep(SETTLED).await;
+    assert_eq!(reports(&api), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn repairs_a_report_that_somebody_else_wrote() {
+    let (api, host) = (Api::default(), MemoryHost::new("a"));
+    api.make();
+    let _agent = start(&api, host);
+    api.wait(|_| true).await;
+    api.delete();
+    api.make();
+    assert_eq!(api.wait(|_| true).await.boot_id, "a");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_report_waits_for_the_actuator_but_not_for_ever() {
+    let (api, host) = (Api::default(), MemoryHost::new("a"));
+    host.change(|memory| memory.view.facts = None);
+    api.make();
+    let began = Instant::now();
+    let _agent = start(&api, host);
+    let report = api.wait(|_| true).await;
+    assert_eq!(began.elapsed().as_secs(), 10);
+    assert!(!report.reboot_capable);
+    assert!(report.reboot_capable_message.contains("log of container actuator"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn tries_again_after_errors_with_a_growing_wait() {
+    let (api, host) = (Api::default(), MemoryHost::new("a"));
+    api.make();
+    api.held().faults = [Fault::Status(500), Fault::Status(429), Fault::Status(403), Fault::Hang].into();
+    let began = Instant::now();
+    let _agent = start(&api, host);
+    api.wait(|_| true).await;
+    assert_eq!(reports(&api), 5);
+    let took = began.elapsed();
+    // 1 + 2 + 4 + 8 s, give or take a half, and 15 s without an answer.
+    assert!(
+        took >= Duration::from_secs(22) && took <= Duration::from_secs(39),
+        "{took:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_reply_is_not_a_lost_report() {
+    let (api, host) = (Api::default(), MemoryHost::new("a"));
+    api.make();
+    api.held().faults = [Fault::LostReply].into();
+    let _agent = start(&api, host);
+    api.wait(|_| true).await;
+    sleep(SETTLED).await;
+    assert_eq!(reports(&api), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_prepare_is_answered_after_the_actuator_was_asked() {
+    let (api, host) = (Api::default(), MemoryHost::new("a"));
+    api.make();
+    let _agent = start(&api, host.clone());
+    api.wait(|_| true).await;
+    api.order("1", "Prepare", "a");
+    api.answer("1", "Ready").await;
+    assert_eq!(host.inner.lock().unwrap().view.facts, Some(capable("a", "1")));
+    api.withdraw();
+    api.answer("1", "Withdrawn").await;
+    assert!(host.orders().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_prepare_is_refused_when_the_actuator_is_silent() {
+    let (api, host) = (Api::default(), MemoryHost::new("a"));
+    host.change(|memory| memory.actuator_dead = true);
+    api.make();
+    let _agent = start(&api, host);
+    api.wait(|_| true).await;
+    let began = Instant::now();
+    api.order("1", "Prepare", "a");
+    assert!(
+        api.answer("1", "Refused")
+            .await
+            .contains("the actuator does not answer")
+    );
+    assert_eq!(began.elapsed().as_secs(), 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_order_is_taken_from_the_actuator_when_it_is_withdrawn_or_its_object_goes() {
+    let (api, host) = (Api::default(), MemoryHost::new("a"));
+    api.make();
+    let _agent = start(&api, host.clone());
+    api.wait(|_| true).await;
+    for withdraw in [Api::withdraw, Api::delete] {
+        api.order("1", "Reboot", "a");
+        sleep(SETTLED).await;
+        assert!(host.inner.lock().unwrap().orders.last().unwrap().is_some());
+        withdraw(&api);
+        sleep(SETTLED).await;
+        assert!(host.inner.lock().unwrap().orders.last().unwrap().is_none());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_order_that_was_answered_is_not_given_again_by_a_new_agent_without_the_old_directory() {
+    let (api, host) = (Api::default(), MemoryHost::new("a"));
+    api.make();
+    let agent = start(&api, host.clone());
+    api.order("1", "Reboot", "a");
+    sleep(SETTLED).await;
+    host.answer(rebooting("1"));
+    api.answer("1", "Rebooting").await;
+    agent.abort();
+    let other = MemoryHost::new("a");
+    let _agent = start(&api, other.clone());
+    sleep(SETTLED).await;
+    assert_eq!(host.orders(), ["1"]);
+    assert!(other.orders().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_boot_after_does_not_obey_the_order_of_the_boot_before() {
+    let (api, host) = (Api::default(), MemoryHost::new("b"));
+    api.make();
+    api.order("1", "Reboot", "a");
+    let _agent = start(&api, host.clone());
+    assert_eq!(api.wait(|_| true).await.boot_id, "b");
+    sleep(SETTLED).await;
+    assert!(host.orders().is_empty());
+    assert_eq!(reports(&api), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn ends_when_told() {
+    let (api, host) = (Api::default(), MemoryHost::new("a"));
+    let config = lockkeeper_node_agent::AgentConfig::new("n1");
+    let shutdown = sleep(Duration::from_secs(5));
+    lockkeeper_node_agent::run_agent(config, api.client(), host, shutdown)
+        .await
+        .unwrap();
+}
+
+/// Real files and real notification, so real time; the actuator's part is played by hand.
+#[tokio::test]
+async fn real_files_are_followed() {
+    let directory = tempfile::tempdir().unwrap();
+    let (run, shared) = (directory.path().join("run"), directory.path().join("shared"));
+    fs::create_dir(&run).unwrap();
+    fs::create_dir(&shared).unwrap();
+    let boot_id = directory.path().join("boot_id");
+    fs::write(&boot_id, "a\n").unwrap();
+    let paths = FactPaths {
+        boot_id,
+        os_release: "/etc/os-release".into(),
+    };
+    let channel = Channel::new(&shared);
+    let host = DirectoryHost::new(run.clone(), channel.clone(), paths).unwrap();
+    let api = Api::default();
+    api.make();
+    let _agent = start(&api, host);
+
+    channel.write(FACTS, &capable("a", "")).unwrap();
+    let long = Duration::from_secs(30);
+    let report = timeout(long, api.wait(|_| true)).await.expect("a report");
+    assert!(report.reboot_capable && !report.reboot_required.required && !report.kernel.is_empty());
+
+    fs::write(run.join("reboot-required"), "").unwrap();
+    timeout(long, api.wait(|report| report.reboot_required.required))
+        .await
+        .expect("required");
+    let drop_directory = run.join("lockkeeper/reboot-required.d");
+    fs::create_dir_all(&drop_directory).unwrap();
+    fs::write(
+        drop_directory.join("firmware"),
+        json!({"reasons": ["microcode"]}).to_string(),
+    )
+    .unwrap();
+    let both = |report: &lockkeeper_crds::HostReport| report.reboot_required.source == "Debian sentinel, firmware";
+    timeout(long, api.wait(both)).await.expect("both detectors");
+
+    let mut watch = DirectoryWatch::new(vec![Watched {
+        directory: shared.clone(),
+        names: &[FACTS_WANTED, ORDER],
+    }])
+    .unwrap();
+    api.order("1", "Prepare", "a");
+    timeout(long, watch.changed()).await.expect("a question").unwrap();
+    assert_eq!(
+        channel.read::<FactsWanted>(FACTS_WANTED).unwrap().unwrap().order_id,
+        "1"
+    );
+    channel.write(FACTS, &capable("a", "1")).unwrap();
+    timeout(long, api.answer("1", "Ready")).await.expect("ready");
+
+    api.order("1", "Reboot", "a");
+    timeout(long, watch.changed()).await.expect("an order").unwrap();
+    assert_eq!(channel.read::<HostOrder>(ORDER).unwrap().unwrap().id, "1");
+    channel.write(ANSWER, &rebooting("1")).unwrap();
+    timeout(long, api.answer("1", "Rebooting")).await.expect("rebooting");
+    assert!(!shared.join(ORDER).exists(), "an answered order is taken away");
+}

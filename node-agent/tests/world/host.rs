@@ -1,0 +1,84 @@
+//! A host in memory.
+
+use std::sync::{Arc, Mutex};
+
+use lockkeeper_node_agent::channel::{HostAnswer, HostFacts, HostOrder};
+use lockkeeper_node_agent::{Host, HostView};
+use tokio::sync::Notify;
+
+/// A host in memory; clones are the same one.
+#[derive(Clone, Default)]
+pub struct MemoryHost {
+    pub inner: Arc<Mutex<Memory>>,
+    changed: Arc<Notify>,
+}
+
+#[derive(Default)]
+pub struct Memory {
+    pub view: HostView,
+    pub actuator_dead: bool,
+    /// Every order that the actuator got, and none between them when it was taken away.
+    pub orders: Vec<Option<HostOrder>>,
+}
+
+impl MemoryHost {
+    pub fn new(boot_id: &str) -> Self {
+        let host = Self::default();
+        host.change(|memory| {
+            memory.view.boot_id = boot_id.into();
+            memory.view.facts = Some(capable(boot_id, ""));
+        });
+        host
+    }
+
+    pub fn change(&self, change: impl FnOnce(&mut Memory)) {
+        change(&mut self.inner.lock().unwrap());
+        self.changed.notify_one();
+    }
+
+    pub fn orders(&self) -> Vec<String> {
+        let memory = self.inner.lock().unwrap();
+        memory.orders.iter().flatten().map(|order| order.id.clone()).collect()
+    }
+
+    pub fn answer(&self, answer: HostAnswer) {
+        self.change(|memory| memory.view.answer = Some(answer));
+    }
+}
+
+pub fn capable(boot_id: &str, order_id: &str) -> HostFacts {
+    HostFacts {
+        boot_id: boot_id.into(),
+        order_id: order_id.into(),
+        reboot_capable: true,
+        ..HostFacts::default()
+    }
+}
+
+impl Host for MemoryHost {
+    async fn observe(&mut self) -> anyhow::Result<HostView> {
+        Ok(self.inner.lock().unwrap().view.clone())
+    }
+
+    async fn changed(&mut self) -> anyhow::Result<()> {
+        self.changed.notified().await;
+        Ok(())
+    }
+
+    async fn ask_facts(&mut self, order_id: &str) -> anyhow::Result<()> {
+        self.change(|memory| {
+            if !memory.actuator_dead {
+                memory.view.facts = Some(capable(&memory.view.boot_id.clone(), order_id));
+            }
+        });
+        Ok(())
+    }
+
+    async fn set_order(&mut self, order: Option<&HostOrder>) -> anyhow::Result<()> {
+        let mut memory = self.inner.lock().unwrap();
+        if memory.orders.last().cloned().flatten().as_ref() != order {
+            memory.orders.push(order.cloned());
+        }
+        Ok(())
+    }
+}
