@@ -126,9 +126,8 @@ fn node_view(
     let created = node
         .creation_timestamp()
         .map(|time| lockkeeper_crds::time::from_kubernetes(&time));
-    let leaving = node.spec.taints.iter().map(|taint| &taint.key);
-    let leaving =
-        leaving.filter(|key| [names::TAINT_CLUSTER_AUTOSCALER, names::TAINT_KARPENTER].contains(&key.as_str()));
+    let mut leaving = node.spec.taints.iter().map(|taint| &taint.key);
+    let leaving = leaving.find(|key| [names::TAINT_CLUSTER_AUTOSCALER, names::TAINT_KARPENTER].contains(&key.as_str()));
     Some(planner::Node {
         uid,
         created: created.unwrap_or_default(),
@@ -141,7 +140,7 @@ fn node_view(
         ready: ready(node),
         unschedulable: node.spec.unschedulable,
         mark: annotation(node, names::OPERATION).map(str::to_owned),
-        leaving: leaving.next().cloned(),
+        leaving: leaving.cloned(),
         control_plane: names::CONTROL_PLANE_LABELS
             .iter()
             .any(|label| labels.contains_key(*label)),

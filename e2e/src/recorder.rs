@@ -1,0 +1,163 @@
+//! Watches a whole rollout from outside: who was down at the same time, and whether the workload was served.
+//!
+//! It believes Nodes and Pods alone: a node is down while it carries our mark, is not Ready, or has another boot id
+//! than its last Ready state showed. It never asks the operator.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::{Result, ensure};
+use futures::StreamExt;
+use k8s_openapi::api::core::v1::{Node, Pod};
+use kube::runtime::watcher::{self, Event};
+use kube::runtime::{WatchStreamExt, watcher as watch};
+use kube::{Api, Client, ResourceExt};
+use lockkeeper_crds::names;
+use tokio::task::JoinHandle;
+
+use crate::hollow::{boot_id, is_ready};
+use crate::workload;
+
+/// A recording; dropping it ends it.
+#[derive(Debug)]
+pub struct Recorder {
+    seen: Arc<Mutex<Seen>>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+/// What was recorded.
+#[derive(Clone, Debug, Default)]
+pub struct Seen {
+    /// Boot ids in the order they were seen, by node.
+    pub boots: BTreeMap<String, Vec<String>>,
+    /// Nodes that are down now.
+    pub down: BTreeSet<String>,
+    /// Nodes that carry our mark or are unschedulable now.
+    pub cordoned: BTreeSet<String>,
+    /// The most that were down at once, and who.
+    pub most_down: BTreeSet<String>,
+    /// In which order nodes were first marked by us.
+    pub order: Vec<String>,
+    /// The fewest ready pods of the workload since it was first complete.
+    pub fewest_ready: Option<usize>,
+    /// The most ready pods.
+    pub most_ready: usize,
+    /// How often the workload was looked at.
+    pub samples: usize,
+    ready: BTreeSet<String>,
+}
+
+impl Recorder {
+    /// Starts recording.
+    pub fn start(client: &Client) -> Self {
+        let seen = Arc::new(Mutex::new(Seen::default()));
+        let nodes = watch(Api::<Node>::all(client.clone()), watcher::Config::default()).default_backoff();
+        let config = watcher::Config::default().labels(workload::LABEL);
+        let pods = watch(Api::<Pod>::namespaced(client.clone(), "default"), config).default_backoff();
+        let (node_seen, pod_seen) = (seen.clone(), seen.clone());
+        let nodes = tokio::spawn(nodes.for_each(move |event| {
+            if let Ok(event) = event {
+                lock(&node_seen).node(&event);
+            }
+            std::future::ready(())
+        }));
+        let pods = tokio::spawn(pods.for_each(move |event| {
+            if let Ok(event) = event {
+                lock(&pod_seen).pod(&event);
+            }
+            std::future::ready(())
+        }));
+        Self {
+            seen,
+            tasks: vec![nodes, pods],
+        }
+    }
+
+    /// What was recorded so far.
+    pub fn seen(&self) -> Seen {
+        lock(&self.seen).clone()
+    }
+
+    /// Fails unless at most `down` nodes were ever down and the workload always had `ready` pods.
+    pub fn verdict(&self, down: usize, ready: usize) -> Result<Seen> {
+        let seen = self.seen();
+        ensure!(
+            seen.most_down.len() <= down,
+            "{} were down at once: {:?}",
+            seen.most_down.len(),
+            seen.most_down
+        );
+        let fewest = seen.fewest_ready.unwrap_or(ready);
+        ensure!(fewest >= ready, "the workload was down to {fewest} ready pods");
+        Ok(seen)
+    }
+}
+
+impl Drop for Recorder {
+    fn drop(&mut self) {
+        for task in &self.tasks {
+            task.abort();
+        }
+    }
+}
+
+fn lock(seen: &Mutex<Seen>) -> std::sync::MutexGuard<'_, Seen> {
+    seen.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Seen {
+    fn node(&mut self, event: &Event<Node>) {
+        let (Event::Apply(node) | Event::InitApply(node)) = event else {
+            if let Event::Delete(node) = event {
+                self.down.remove(&node.name_any());
+            }
+            return;
+        };
+        let name = node.name_any();
+        let boot = boot_id(node).unwrap_or_default();
+        let boots = self.boots.entry(name.clone()).or_default();
+        if !boot.is_empty() && boots.last().map(String::as_str) != Some(boot) {
+            boots.push(boot.to_owned());
+        }
+        let marked = node.annotations().contains_key(names::OPERATION);
+        if marked && !self.order.contains(&name) {
+            self.order.push(name.clone());
+        }
+        let unschedulable = node.spec.as_ref().and_then(|spec| spec.unschedulable).unwrap_or(false);
+        set(&mut self.cordoned, &name, marked || unschedulable);
+        set(&mut self.down, &name, marked || !is_ready(node));
+        if self.down.len() > self.most_down.len() {
+            self.most_down = self.down.clone();
+        }
+    }
+
+    fn pod(&mut self, event: &Event<Pod>) {
+        match event {
+            Event::Init => self.ready.clear(),
+            Event::Apply(pod) | Event::InitApply(pod) => {
+                set(&mut self.ready, &pod.name_any(), workload::is_ready(pod));
+            }
+            Event::Delete(pod) => {
+                self.ready.remove(&pod.name_any());
+            }
+            Event::InitDone => {}
+        }
+        if matches!(event, Event::Init | Event::InitApply(_)) {
+            return;
+        }
+        self.samples += 1;
+        self.most_ready = self.most_ready.max(self.ready.len());
+        if self.fewest_ready.is_some() || self.ready.len() >= 2 {
+            let fewest = self.fewest_ready.unwrap_or(usize::MAX);
+            self.fewest_ready = Some(fewest.min(self.ready.len()));
+        }
+    }
+}
+
+fn set(names: &mut BTreeSet<String>, name: &str, there: bool) {
+    if there {
+        names.insert(name.to_owned());
+    } else {
+        names.remove(name);
+    }
+}

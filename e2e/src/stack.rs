@@ -1,0 +1,181 @@
+//! Lockkeeper on hollow nodes: the real operator and real agents as host processes, under the shipped rights.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::ListParams;
+use kube::{Api, ResourceExt};
+use lockkeeper_crds::{NodeReboot, names};
+
+use crate::control_plane::{ControlPlane, Options};
+use crate::hollow::HollowCluster;
+use crate::hollow_agents::{REBOOT_REQUIRED, write_kubeconfigs};
+use crate::process::{Process, Spec, free_port};
+use crate::programs::program;
+use crate::tokens::{Account, Bound};
+use crate::workdir::Workdir;
+
+const POLL: Duration = Duration::from_millis(100);
+
+/// A hollow cluster with Lockkeeper in it.
+#[derive(Debug)]
+pub struct Stack {
+    /// The operators, each its own process.
+    pub operators: Vec<Process>,
+    /// All agents, one process.
+    pub agents: Process,
+    /// The nodes.
+    pub nodes: HollowCluster,
+    /// The control plane.
+    pub plane: ControlPlane,
+    /// Where logs are.
+    pub workdir: Workdir,
+    operator_kubeconfig: PathBuf,
+    started: usize,
+}
+
+impl Stack {
+    /// Starts `count` nodes, one agent on each, and so many operators; there is no policy yet.
+    pub async fn start(name: &str, count: usize, operators: usize) -> Result<Self> {
+        let workdir = Workdir::new(name)?;
+        let plane = ControlPlane::start(workdir.path(), Options::default()).await?;
+        plane.install()?;
+        let nodes = HollowCluster::start(&plane, count).await?;
+        let kubeconfigs = write_kubeconfigs(&plane, nodes.names()).await?;
+        let agents = Spec::new("hollow-agents", program("hollow-agents")?, plane.log_dir())
+            .arg(format!("--kubeconfig-dir={}", kubeconfigs.display()))
+            .arg(format!("--admin-kubeconfig={}", plane.kubeconfig().display()))
+            .arg("--facts-seconds=2");
+        let agents = Process::spawn(agents)?;
+        let account = Account {
+            namespace: names::NAMESPACE,
+            name: "lockkeeper-operator",
+        };
+        let pod = operator_pod(&plane).await?;
+        let operator_kubeconfig = plane.token_kubeconfig("operator", account, Bound::Pod(&pod)).await?;
+        let mut stack = Self {
+            operators: vec![],
+            agents,
+            nodes,
+            plane,
+            workdir,
+            operator_kubeconfig,
+            started: 0,
+        };
+        for _ in 0..operators {
+            stack.start_operator()?;
+        }
+        Ok(stack)
+    }
+
+    /// Starts one more operator.
+    pub fn start_operator(&mut self) -> Result<()> {
+        let number = self.started;
+        self.started += 1;
+        let spec = Spec::new(
+            format!("operator-{number}"),
+            program("lockkeeper-operator")?,
+            self.plane.log_dir(),
+        )
+        .arg(format!("--kubeconfig={}", self.operator_kubeconfig.display()))
+        .arg(format!("--http-address=127.0.0.1:{}", free_port()?))
+        .arg(format!("--pod-name=operator-{number}"))
+        .env("RUST_LOG", "info,lockkeeper_operator=debug,lockkeeper_drain=debug");
+        self.operators.push(Process::spawn(spec)?);
+        Ok(())
+    }
+
+    /// Ends the operator that leads with SIGKILL and returns its name.
+    pub async fn kill_leader(&mut self) -> Result<String> {
+        let leases: Api<Lease> = Api::namespaced(self.plane.client(), names::NAMESPACE);
+        let lease = leases.get(names::LEASE).await.context("read the Lease")?;
+        let holder = lease.spec.and_then(|spec| spec.holder_identity).unwrap_or_default();
+        let Some(leader) = self
+            .operators
+            .iter_mut()
+            .find(|operator| holder.starts_with(&format!("{}_", operator.name())))
+        else {
+            bail!("nobody leads: the Lease is held by \"{holder}\"");
+        };
+        leader.kill();
+        Ok(leader.name().to_owned())
+    }
+
+    /// The host of this node asks for a reboot from now on.
+    pub async fn stage_update(&self, node: &str) -> Result<()> {
+        self.nodes
+            .annotate(node, REBOOT_REQUIRED, Some("linux-image-6.12.0-2,libc6"))
+            .await
+    }
+
+    /// One node's record.
+    pub async fn reboot(&self, node: &str) -> Result<NodeReboot> {
+        Api::<NodeReboot>::all(self.plane.client())
+            .get(node)
+            .await
+            .with_context(|| format!("read NodeReboot {node}"))
+    }
+
+    /// Waits until a node's record is as wanted; the error shows how it is instead.
+    pub async fn wait_reboot(
+        &self,
+        node: &str,
+        what: &str,
+        limit: Duration,
+        good: impl Fn(&NodeReboot) -> bool,
+    ) -> Result<NodeReboot> {
+        let api = Api::<NodeReboot>::all(self.plane.client());
+        let end = tokio::time::Instant::now() + limit;
+        loop {
+            let now = api.get_opt(node).await.ok().flatten();
+            if let Some(reboot) = now.as_ref().filter(|reboot| good(reboot)) {
+                return Ok(reboot.clone());
+            }
+            if tokio::time::Instant::now() >= end {
+                bail!(
+                    "{node}: not {what} within {limit:?}; it is {:#?}",
+                    now.map(|now| (now.spec, now.status))
+                );
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    /// Waits until every node has been rebooted by us and is free again.
+    pub async fn wait_all_rebooted(&self, limit: Duration) -> Result<Vec<NodeReboot>> {
+        let mut all = Vec::new();
+        let end = tokio::time::Instant::now() + limit;
+        for name in self.nodes.names() {
+            let left = end.saturating_duration_since(tokio::time::Instant::now());
+            all.push(self.wait_reboot(name, "rebooted", left, is_done).await?);
+        }
+        Ok(all)
+    }
+}
+
+/// Rebooted by us, verified, and let go.
+pub fn is_done(reboot: &NodeReboot) -> bool {
+    let Some(status) = &reboot.status else { return false };
+    status.last_reboot.is_some() && status.operation.is_none() && reboot.spec.order.is_none()
+}
+
+/// A hollow pod of the operator's Deployment, for its identity.
+async fn operator_pod(plane: &ControlPlane) -> Result<String> {
+    let pods: Api<Pod> = Api::namespaced(plane.client(), names::NAMESPACE);
+    let of_operator = ListParams::default().labels("app.kubernetes.io/component=operator");
+    for _ in 0..300 {
+        let list = pods.list(&of_operator).await.context("list the operator's pods")?;
+        if let Some(pod) = list
+            .items
+            .iter()
+            .find(|pod| pod.spec.as_ref().is_some_and(|spec| spec.node_name.is_some()))
+        {
+            return Ok(pod.name_any());
+        }
+        tokio::time::sleep(POLL).await;
+    }
+    bail!("no pod of the operator was scheduled within 30 s")
+}

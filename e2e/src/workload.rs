@@ -1,0 +1,91 @@
+//! The workload that must not notice: two replicas under a budget of at least one.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use kube::api::{ListParams, PostParams};
+use kube::{Api, Client};
+use serde_json::{Value, json};
+
+/// The label of the workload's pods.
+pub const LABEL: &str = "app=web";
+
+/// Makes the Deployment `web` and its budget, and waits until both replicas are ready.
+pub async fn start(client: &Client, replicas: i32, min_available: i32) -> Result<()> {
+    let deployments: Api<Deployment> = Api::namespaced(client.clone(), "default");
+    let budgets: Api<PodDisruptionBudget> = Api::namespaced(client.clone(), "default");
+    let deployment = serde_json::from_value(deployment(replicas)).context("write the Deployment")?;
+    deployments
+        .create(&PostParams::default(), &deployment)
+        .await
+        .context("create Deployment web")?;
+    let budget = json!({
+        "metadata": {"name": "web"},
+        "spec": {"minAvailable": min_available, "selector": {"matchLabels": {"app": "web"}}},
+    });
+    let budget = serde_json::from_value(budget).context("write the budget")?;
+    budgets
+        .create(&PostParams::default(), &budget)
+        .await
+        .context("create PodDisruptionBudget web")?;
+    wait_ready(client, replicas, Duration::from_mins(3)).await
+}
+
+/// Waits until so many pods are ready.
+pub async fn wait_ready(client: &Client, replicas: i32, limit: Duration) -> Result<()> {
+    let pods: Api<Pod> = Api::namespaced(client.clone(), "default");
+    let wanted = usize::try_from(replicas)?;
+    let wait = async {
+        loop {
+            let list = pods
+                .list(&ListParams::default().labels(LABEL))
+                .await
+                .context("list the pods of web")?;
+            if list.items.iter().filter(|pod| is_ready(pod)).count() >= wanted {
+                return Ok(());
+            }
+            tokio::time::sleep(Duration::from_millis(300)).await;
+        }
+    };
+    tokio::time::timeout(limit, wait)
+        .await
+        .with_context(|| format!("{replicas} pods of web were not ready in time"))?
+}
+
+/// Whether a pod serves: ready, and not on its way out.
+pub fn is_ready(pod: &Pod) -> bool {
+    let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    let ready = conditions
+        .into_iter()
+        .any(|condition| condition.type_ == "Ready" && condition.status == "True");
+    ready && pod.metadata.deletion_timestamp.is_none()
+}
+
+fn deployment(replicas: i32) -> Value {
+    let spread = json!([{
+        "maxSkew": 1, "topologyKey": "kubernetes.io/hostname", "whenUnsatisfiable": "ScheduleAnyway",
+        "labelSelector": {"matchLabels": {"app": "web"}},
+    }]);
+    json!({
+        "metadata": {"name": "web"},
+        "spec": {
+            "replicas": replicas,
+            "selector": {"matchLabels": {"app": "web"}},
+            "template": {
+                "metadata": {"labels": {"app": "web"}},
+                "spec": {
+                    "terminationGracePeriodSeconds": 5,
+                    "topologySpreadConstraints": spread,
+                    "containers": [{
+                        "name": "web", "image": "lockkeeper/web:e2e", "imagePullPolicy": "IfNotPresent",
+                        "ports": [{"containerPort": 8080}],
+                        "readinessProbe": {"httpGet": {"path": "/", "port": 8080}, "periodSeconds": 1},
+                    }],
+                },
+            },
+        },
+    })
+}

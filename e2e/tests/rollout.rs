@@ -1,0 +1,38 @@
+//! A whole rollout on hollow nodes, seen from outside.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // helpers are not tests in clippy's eyes
+
+use std::time::Duration;
+
+use lockkeeper_e2e::recorder::Recorder;
+use lockkeeper_e2e::stack::Stack;
+use lockkeeper_e2e::workload;
+use serde_json::json;
+
+#[tokio::test]
+async fn six_nodes_are_rebooted_one_at_a_time_and_the_workload_does_not_notice() {
+    let mut stack = Stack::start("rollout", 6, 2).await.unwrap();
+    workload::start(&stack.plane.client(), 4, 3).await.unwrap();
+    let recorder = Recorder::start(&stack.plane.client());
+    stack.plane.policy("general", json!({})).await.unwrap();
+    for name in stack.nodes.names().to_vec() {
+        stack.stage_update(&name).await.unwrap();
+    }
+    let done = stack.wait_all_rebooted(Duration::from_mins(3)).await.unwrap();
+    let seen = recorder.verdict(1, 3).unwrap();
+    assert_eq!(done.len(), 6);
+    for name in stack.nodes.names() {
+        assert_eq!(
+            seen.boots[name].len(),
+            2,
+            "{name} had other boots than two: {:?}",
+            seen.boots[name]
+        );
+    }
+    assert_eq!(seen.cordoned, std::collections::BTreeSet::new());
+    println!("{}", stack.plane.kubectl(&["get", "rbp,nrb,rlock"]).unwrap());
+    for (program, count) in lockkeeper_e2e::audit::count_by_program(&stack.plane.requests().unwrap()) {
+        println!("{program} {count}");
+    }
+    stack.workdir.passed();
+}
