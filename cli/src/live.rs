@@ -48,11 +48,9 @@ pub(crate) async fn follow(cluster: &Cluster, args: &StatusArgs) -> Result<(), F
             () = until(deadline) => return Err(timed_out(args, display.last())),
             else => return Err(Failure::error("the watches ended")),
         }
-        if let Some(objects) = follower.complete() {
-            display.show(objects, follower.notice(), args)?;
-            if display.is_done(args) {
-                return Ok(());
-            }
+        display.show(follower.objects(), follower.notice(), args)?;
+        if display.is_done(args) {
+            return Ok(());
         }
     }
 }

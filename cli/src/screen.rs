@@ -134,8 +134,8 @@ mod tests {
                                 shop/db allows 0
                                 disruptions"#]]
         .assert_eq(&folded(
-            "  w-02   Draining   pod shop/db-0: budget shop/db allows 0 disruptions",
-            20,
+            "w-02   Draining   pod shop/db-0: budget shop/db allows 0 disruptions",
+            18,
             44,
         ));
     }

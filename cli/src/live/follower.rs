@@ -58,7 +58,6 @@ pub(super) struct Follower {
 /// A list that is coming in, which replaces the objects once it is whole.
 struct Listing<K> {
     coming: BTreeMap<String, K>,
-    open: bool,
 }
 
 impl Follower {
@@ -92,9 +91,9 @@ impl Follower {
         }
     }
 
-    /// The objects, unless a list is half in.
-    pub(super) fn complete(&self) -> Option<&Objects> {
-        (!self.policies.open && !self.reboots.open && !self.locks.open).then_some(&self.objects)
+    /// The objects; what a list that is half in says is not among them yet.
+    pub(super) fn objects(&self) -> &Objects {
+        &self.objects
     }
 
     /// What went wrong lately, if anything.
@@ -108,7 +107,6 @@ impl<K> Default for Listing<K> {
     fn default() -> Self {
         Self {
             coming: BTreeMap::new(),
-            open: false,
         }
     }
 }
@@ -116,17 +114,11 @@ impl<K> Default for Listing<K> {
 impl<K: ResourceExt> Listing<K> {
     fn take(&mut self, event: Event<K>, objects: &mut BTreeMap<String, K>) {
         match event {
-            Event::Init => {
-                self.coming.clear();
-                self.open = true;
-            }
+            Event::Init => self.coming.clear(),
             Event::InitApply(object) => {
                 self.coming.insert(object.name_any(), object);
             }
-            Event::InitDone => {
-                *objects = std::mem::take(&mut self.coming);
-                self.open = false;
-            }
+            Event::InitDone => *objects = std::mem::take(&mut self.coming),
             Event::Apply(object) => {
                 objects.insert(object.name_any(), object);
             }
@@ -144,8 +136,8 @@ mod tests {
     use super::*;
     use crate::fixture::{objects, reboot};
 
-    fn names(follower: &Follower) -> Option<Vec<&str>> {
-        Some(follower.complete()?.reboots.keys().map(String::as_str).collect())
+    fn names(follower: &Follower) -> Vec<&str> {
+        follower.objects().reboots.keys().map(String::as_str).collect()
     }
 
     fn reboots(event: Event<NodeReboot>) -> Seen {
@@ -153,15 +145,15 @@ mod tests {
     }
 
     #[test]
-    fn a_list_that_comes_again_forgets_what_is_gone_and_shows_nothing_half_in() {
+    fn a_list_that_comes_again_forgets_what_is_gone_once_it_is_whole() {
         let mut follower = Follower::new(objects(vec![], vec![reboot("a", json!({})), reboot("b", json!({}))]));
-        assert_eq!(names(&follower), Some(vec!["a", "b"]));
+        assert_eq!(names(&follower), ["a", "b"]);
         follower.take(Ok(reboots(Event::Init)));
         follower.take(Ok(reboots(Event::InitApply(reboot("b", json!({}))))));
-        assert_eq!(names(&follower), None);
+        assert_eq!(names(&follower), ["a", "b"]);
         follower.take(Ok(reboots(Event::InitDone)));
-        assert_eq!(names(&follower), Some(vec!["b"]));
+        assert_eq!(names(&follower), ["b"]);
         follower.take(Ok(reboots(Event::Delete(reboot("b", json!({}))))));
-        assert_eq!(names(&follower), Some(vec![]));
+        assert_eq!(names(&follower), Vec::<&str>::new());
     }
 }
