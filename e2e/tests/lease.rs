@@ -1,0 +1,150 @@
+//! Leader election against a real API server, with the operator's own rights.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use lockkeeper_crds::names;
+use lockkeeper_e2e::control_plane::{ControlPlane, Options};
+use lockkeeper_e2e::tokens::{Account, Bound};
+use lockkeeper_e2e::workdir::Workdir;
+use lockkeeper_operator::client::{Clients, clients};
+use lockkeeper_operator::lease::{Lease, identity, run};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+const OPERATOR: Account<'static> = Account {
+    namespace: names::NAMESPACE,
+    name: "lockkeeper-operator",
+};
+
+/// An elector and what it says of itself.
+struct Elector {
+    leading: watch::Receiver<bool>,
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl Elector {
+    fn start(clients: &Clients, name: &str) -> Self {
+        let lease = Lease {
+            client: clients.lease.clone(),
+            watch: clients.watch.clone(),
+            namespace: names::NAMESPACE.to_owned(),
+            name: names::LEASE.to_owned(),
+            identity: identity(name),
+        };
+        let (sender, leading) = watch::channel(false);
+        let stop = CancellationToken::new();
+        let task = tokio::spawn(run(lease, sender, stop.clone()));
+        Self { leading, stop, task }
+    }
+
+    fn leads(&self) -> bool {
+        *self.leading.borrow()
+    }
+
+    /// How long it takes until it leads, or leads no more.
+    async fn until(&mut self, leads: bool) -> Result<Duration> {
+        let start = Instant::now();
+        timeout(Duration::from_secs(40), self.leading.wait_for(|now| *now == leads)).await??;
+        Ok(start.elapsed())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_operator_leads_whatever_happens_to_it_or_to_the_server() -> Result<()> {
+    let mut workdir = Workdir::new("lease")?;
+    let mut plane = ControlPlane::start(workdir.path(), Options::default()).await?;
+    plane.install()?;
+    let kubeconfig = plane.token_kubeconfig("operator", OPERATOR, Bound::Nothing).await?;
+    let clients = clients(Some(&kubeconfig)).await?;
+
+    let mut first = Elector::start(&clients, "first");
+    println!("first leader after {:?}", first.until(true).await?);
+    let mut second = Elector::start(&clients, "second");
+    idles_on_one_write_in_three_seconds(&plane).await?;
+    ensure!(
+        first.leads() && !second.leads(),
+        "the first one leads, the second one follows"
+    );
+
+    first.task.abort();
+    let taken = second.until(true).await?;
+    println!("taken over {taken:?} after a kill");
+    ensure!(taken < Duration::from_secs(10), "taken over only after {taken:?}");
+
+    let mut third = Elector::start(&clients, "third");
+    sleep(Duration::from_secs(2)).await;
+    second.stop.cancel();
+    let handed = third.until(true).await?;
+    println!("handed over in {handed:?}");
+    ensure!(handed < Duration::from_secs(2), "handed over only after {handed:?}");
+
+    let fourth = Elector::start(&clients, "fourth");
+    survives_without_server(&mut plane, third, fourth).await?;
+    drop(plane);
+    workdir.passed();
+    Ok(())
+}
+
+/// P9: an idle operator and its stand-by cost one write in three seconds between them.
+async fn idles_on_one_write_in_three_seconds(plane: &ControlPlane) -> Result<()> {
+    sleep(Duration::from_secs(2)).await;
+    let before = plane.requests()?.len();
+    sleep(Duration::from_secs(12)).await;
+    let requests = plane.requests()?;
+    let ours = requests[before..]
+        .iter()
+        .filter(|request| request.program() == "lockkeeper-operator");
+    let ours: Vec<_> = ours
+        .map(|request| format!("{} {}", request.verb, request.resource))
+        .collect();
+    println!("in 12 idle seconds: {ours:?}");
+    ensure!(
+        ours.iter().all(|request| request == "update leases"),
+        "more than renewals: {ours:?}"
+    );
+    ensure!((3..=5).contains(&ours.len()), "not one in three seconds: {ours:?}");
+    Ok(())
+}
+
+/// Without a server nobody leads; when it is back, one does, and never both.
+async fn survives_without_server(plane: &mut ControlPlane, mut leader: Elector, mut other: Elector) -> Result<()> {
+    let (crowd, watched) = (
+        CancellationToken::new(),
+        [leader.leading.clone(), other.leading.clone()],
+    );
+    let most = tokio::spawn(most_leaders(watched, crowd.clone()));
+    plane.stop_api_server();
+    let stepped_down = leader.until(false).await?;
+    println!("stepped down {stepped_down:?} after the server went away");
+    ensure!(
+        stepped_down <= Duration::from_millis(6200),
+        "stepped down only after {stepped_down:?}"
+    );
+    sleep(Duration::from_secs(4)).await;
+    ensure!(!leader.leads() && !other.leads(), "nobody can lead without a server");
+    plane.start_api_server().await?;
+    tokio::select! {
+        led = leader.until(true) => led?,
+        led = other.until(true) => led?,
+    };
+    // Long enough for the other one to take over, if it wrongly would.
+    sleep(Duration::from_secs(9)).await;
+    ensure!(leader.leads() != other.leads(), "one leads");
+    crowd.cancel();
+    ensure!(most.await? == 1, "two led at once");
+    Ok(())
+}
+
+/// The largest number that ever led at the same time, until `stop`.
+async fn most_leaders(electors: [watch::Receiver<bool>; 2], stop: CancellationToken) -> usize {
+    let mut most = 0;
+    while !stop.is_cancelled() {
+        most = most.max(electors.iter().filter(|leading| *leading.borrow()).count());
+        sleep(Duration::from_millis(1)).await;
+    }
+    most
+}

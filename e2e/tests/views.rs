@@ -1,0 +1,204 @@
+//! What the operator sees and says, against a real API server and with the operator's own rights.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use k8s_openapi::api::core::v1::Node;
+use kube::api::{Patch, PatchParams, PostParams};
+use kube::{Api, ResourceExt};
+use lockkeeper_crds::names;
+use lockkeeper_e2e::control_plane::{ControlPlane, Options};
+use lockkeeper_e2e::tokens::{Account, Bound};
+use lockkeeper_e2e::workdir::Workdir;
+use lockkeeper_operator::cache::{Cache, SharedCache, feed};
+use lockkeeper_operator::client::{Clients, clients};
+use lockkeeper_operator::events::{About, Events, Severity};
+use lockkeeper_operator::metrics::Metrics;
+use lockkeeper_operator::slim;
+use serde_json::json;
+use tokio::time::{Instant, sleep};
+
+const OPERATOR: Account<'static> = Account {
+    namespace: names::NAMESPACE,
+    name: "lockkeeper-operator",
+};
+
+async fn until(cache: &SharedCache, what: &str, seen: impl Fn(&Cache) -> bool) -> Result<Duration> {
+    let start = Instant::now();
+    let mut changes = cache.changes();
+    while !seen(&cache.read()) {
+        let limit = Duration::from_mins(1).saturating_sub(start.elapsed());
+        ensure!(
+            !limit.is_zero(),
+            "{what}: not within a minute; {:?}",
+            cache.read().unseen()
+        );
+        // Troubles are not counted as changes, so it also looks by itself.
+        let _ = tokio::time::timeout(limit.min(Duration::from_millis(100)), changes.changed()).await;
+    }
+    Ok(start.elapsed())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_operator_sees_the_cluster_and_its_own_writes() -> Result<()> {
+    let mut workdir = Workdir::new("views")?;
+    let plane = ControlPlane::start(workdir.path(), Options::default()).await?;
+    let metrics = Arc::new(Metrics::new()?);
+    waits_for_kinds_that_are_not_installed(&plane, &metrics).await?;
+
+    let kubeconfig = plane.token_kubeconfig("operator", OPERATOR, Bound::Nothing).await?;
+    let clients = clients(Some(&kubeconfig)).await?;
+    let cache = SharedCache::counting(metrics.clone());
+    let feeding = tokio::spawn(feed(cache.clone(), clients.watch.clone()));
+    println!(
+        "all listed after {:?}",
+        until(&cache, "list", |cache| cache.unseen().is_empty()).await?
+    );
+
+    let node = make_node(&plane, "w-01").await?;
+    println!(
+        "a new Node seen after {:?}",
+        until(&cache, "w-01", |cache| cache.nodes.get("w-01").is_some()).await?
+    );
+    sees_its_own_write_at_once(&clients, &cache).await?;
+    says_what_kubectl_describe_shows(&plane, &clients, &metrics, &node).await?;
+    plane.kubectl(&["delete", "node", "w-01"])?;
+    until(&cache, "w-01 gone", |cache| cache.nodes.get("w-01").is_none()).await?;
+    feeding.abort();
+    drop(plane);
+    workdir.passed();
+    Ok(())
+}
+
+/// Started before its kinds are there, the operator says which and how to install them, and goes on once they are.
+async fn waits_for_kinds_that_are_not_installed(plane: &ControlPlane, metrics: &Arc<Metrics>) -> Result<()> {
+    let admin = clients(Some(&plane.kubeconfig())).await?;
+    let cache = SharedCache::counting(metrics.clone());
+    let feeding = tokio::spawn(feed(cache.clone(), admin.watch.clone()));
+    until(&cache, "Nodes and three troubles", |cache| {
+        cache.unseen() == ["NodeReboots", "RebootPolicies", "the RebootLock"] && cache.troubles().count() == 3
+    })
+    .await?;
+    let words: Vec<_> = cache
+        .read()
+        .troubles()
+        .map(|(_, trouble)| trouble.message.clone())
+        .collect();
+    println!("{words:#?}");
+    ensure!(
+        words
+            .iter()
+            .all(|words| words.contains("kubectl apply --server-side -f deploy/lockkeeper.yaml"))
+    );
+    ensure!(
+        metrics
+            .text()?
+            .contains(r#"lockkeeper_watch_errors_total{kind="RebootPolicies"}"#)
+    );
+    plane.install()?;
+    println!(
+        "installed kinds seen after {:?}",
+        until(&cache, "kinds", |cache| cache.unseen().is_empty()).await?
+    );
+    ensure!(cache.read().troubles().count() == 0, "the troubles are over");
+    feeding.abort();
+    Ok(())
+}
+
+async fn make_node(plane: &ControlPlane, name: &str) -> Result<Node> {
+    let node = serde_json::from_value(json!({"metadata": {"name": name, "labels": {"kubernetes.io/os": "linux"}}}))?;
+    Ok(Api::<Node>::all(plane.client())
+        .create(&PostParams::default(), &node)
+        .await?)
+}
+
+/// A hundred writes, each absorbed: the cache never goes back behind the last one, whatever the watch delivers.
+async fn sees_its_own_write_at_once(clients: &Clients, cache: &SharedCache) -> Result<()> {
+    let nodes: Api<slim::Node> = Api::all(clients.api.clone());
+    let key = names::REBOOT_REQUESTED;
+    for number in 0..100 {
+        let patch = json!({"metadata": {"annotations": {key: number.to_string()}}});
+        let written = nodes
+            .patch("w-01", &PatchParams::default(), &Patch::Merge(patch))
+            .await?;
+        ensure!(
+            !written.metadata.labels.clone().unwrap_or_default().is_empty(),
+            "the answer is a whole Node"
+        );
+        cache.absorb_node(written);
+        for _ in 0..3 {
+            let seen = cache
+                .read()
+                .nodes
+                .get("w-01")
+                .and_then(|node| slim::annotation(node, key).map(ToOwned::to_owned));
+            ensure!(seen == Some(number.to_string()), "wrote {number}, saw {seen:?}");
+            tokio::task::yield_now().await;
+        }
+    }
+    Ok(())
+}
+
+async fn says_what_kubectl_describe_shows(
+    plane: &ControlPlane,
+    clients: &Clients,
+    metrics: &Arc<Metrics>,
+    node: &Node,
+) -> Result<()> {
+    let (events, writer) = Events::new(&clients.api, "views", metrics.clone());
+    let writer = tokio::spawn(writer);
+    let about = || About::Node {
+        name: node.name_any(),
+        uid: node.uid().unwrap_or_default(),
+    };
+    events.say(
+        about(),
+        Severity::Normal,
+        "LockAcquired",
+        "slot 1 of 1 taken under policy workers",
+    );
+    events.say(
+        about(),
+        Severity::Normal,
+        "LockAcquired",
+        "slot 1 of 1 taken under policy workers",
+    );
+    events.say(
+        about(),
+        Severity::Warning,
+        "EvictionBlocked",
+        &"pod shop/db-0: budget shop/db. ".repeat(100),
+    );
+    drop(events);
+    writer.await?;
+    let mut shown = String::new();
+    for _ in 0..50 {
+        shown = plane.kubectl(&["describe", "node", "w-01"])?;
+        if shown.contains("EvictionBlocked") {
+            break;
+        }
+        sleep(Duration::from_millis(100)).await;
+    }
+    let lines: Vec<_> = shown.lines().skip_while(|line| !line.starts_with("Events:")).collect();
+    println!("{}", lines.join("\n"));
+    let line = |reason| {
+        lines
+            .iter()
+            .find(|line| line.contains(reason))
+            .context("an event is not shown")
+    };
+    let acquired = line("LockAcquired")?;
+    ensure!(acquired.contains("Normal") && acquired.contains("lockkeeper") && acquired.contains("slot 1 of 1"));
+    ensure!(
+        lines.iter().filter(|line| line.contains("LockAcquired")).count() == 1,
+        "said twice"
+    );
+    ensure!(line("EvictionBlocked")?.contains("Warning"));
+    ensure!(
+        metrics
+            .text()?
+            .contains(r#"lockkeeper_events_total{result="posted"} 2"#)
+    );
+    Ok(())
+}
