@@ -46,7 +46,11 @@ where
             .await
             .map_err(|error| Failure::of_request(step, &cluster.server, &error))?;
         let next = list.metadata.continue_.clone().filter(|token| !token.is_empty());
-        found.extend(list.items.into_iter().map(|object| (object.name_any(), object)));
+        found.extend(list.items.into_iter().map(|mut object| {
+            // The records of who owns which field are larger than the rest, and nobody here reads them.
+            object.managed_fields_mut().clear();
+            (object.name_any(), object)
+        }));
         match next {
             Some(token) => page = page.continue_token(&token),
             None => return Ok(found),

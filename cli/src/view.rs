@@ -124,15 +124,16 @@ pub(crate) fn view(objects: &Objects, only: Option<&str>) -> Result<View, Failur
 
 /// One node's place; nothing reported yet is `Pending`, as it is not known whether a reboot is required.
 pub(crate) fn node_view(name: &str, reboot: &NodeReboot) -> NodeView {
-    let status = reboot.status.clone().unwrap_or_default();
-    let state = status.state.unwrap_or(NodeState::Pending);
-    let operation = status.operation.as_ref();
-    let waiting = status.waiting.as_ref();
+    let status = reboot.status.as_ref();
+    let known = status.and_then(|status| status.state);
+    let state = known.unwrap_or(NodeState::Pending);
+    let operation = status.and_then(|status| status.operation.as_ref());
+    let waiting = status.and_then(|status| status.waiting.as_ref());
     let failure = operation.and_then(|operation| operation.failure.as_ref());
     let message = match (waiting, failure) {
         (Some(waiting), _) => waiting.message.clone(),
         (None, Some(failure)) => failure.message.clone(),
-        (None, None) if status.state.is_none() => "the operator has not looked at this node yet".to_owned(),
+        (None, None) if known.is_none() => "the operator has not looked at this node yet".to_owned(),
         (None, None) => under_way(state).to_owned(),
     };
     let entered = operation.and_then(|operation| entered(state, operation));

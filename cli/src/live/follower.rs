@@ -46,6 +46,11 @@ pub(super) fn watch(cluster: &Cluster) -> BoxStream<'static, Change> {
     .boxed()
 }
 
+/// The records of who owns which field are larger than the rest, and nobody here reads them.
+fn slim(reboot: &mut NodeReboot) {
+    reboot.managed_fields_mut().clear();
+}
+
 /// What the watches have said so far.
 pub(super) struct Follower {
     objects: Objects,
