@@ -66,11 +66,11 @@ pub(crate) fn classify(code: u16, retry_after: Option<Duration>, body: &[u8]) ->
     } else {
         status.message.clone()
     };
-    let webhook = message.contains("admission webhook");
+    let webhook = message.contains("admission webhook") || message.contains("failed calling webhook");
     match code {
         200..=299 => Answer::Granted,
         404 => Answer::Gone,
-        409 if message.contains("UID") => Answer::Gone,
+        409 if !webhook && message.contains("UID") => Answer::Gone,
         429 => match status.cause("DisruptionBudget") {
             Some(cause) => budget(cause, message, retry_after),
             None if webhook => Answer::Webhook { message },

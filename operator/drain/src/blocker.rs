@@ -71,7 +71,7 @@ pub enum Blocker {
         /// The pod.
         pod: PodName,
     },
-    /// The API server does not answer.
+    /// The API server cannot be asked.
     ApiUnavailable {
         /// What went wrong.
         message: String,
@@ -191,7 +191,7 @@ impl fmt::Display for Blocker {
                 budget_words(f, budget.as_ref(), *numbers, message)
             }
             Self::NamespaceTerminating { pod } => write!(f, "pod {pod}: its namespace is being deleted"),
-            Self::ApiUnavailable { message } => write!(f, "the API server does not answer: {message}"),
+            Self::ApiUnavailable { message } => write!(f, "the API server cannot be asked: {message}"),
             Self::Terminating { pod, until, grace } => {
                 write!(
                     f,

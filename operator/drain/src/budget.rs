@@ -1,6 +1,6 @@
 //! A disruption budget as the drain sees it, and which pods it counts.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use kube::core::{Selector, SelectorExt};
@@ -71,7 +71,7 @@ struct SlimStatus {
     current_healthy: i32,
     desired_healthy: i32,
     expected_pods: i32,
-    disrupted_pods: Option<std::collections::BTreeMap<String, serde::de::IgnoredAny>>,
+    disrupted_pods: Option<BTreeMap<String, String>>,
     conditions: Option<Vec<SlimCondition>>,
 }
 

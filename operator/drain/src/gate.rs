@@ -95,9 +95,8 @@ impl State {
         }
         let budgets: Vec<&BudgetView> = self.budgets_of(&pod.view).collect();
         match budgets.as_slice() {
-            [] => Turn::Now(None),
             [budget] if budget.guards(&pod.view) => self.through_gate(now, budget, load),
-            [_] => Turn::Now(None),
+            [] | [_] => Turn::Now(None),
             several if pod.view.phase == Phase::Running => {
                 Turn::TwoBudgets(several.iter().map(|budget| budget.name.clone()).collect())
             }

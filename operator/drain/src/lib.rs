@@ -3,10 +3,10 @@
 //! ```text
 //! watches (pods of the node, budgets) --> State --> gate: who is asked now --> eviction requests
 //!                                           ^  \--> report: Progress, Blocker        |
-//!                                           +------------- Answer <-----------------+
+//!                                           +------- reaction to the Answer <-------+
 //! ```
 //!
-//! `select`, `state`, `gate`, `report` and `answer` are pure: time comes in as a value. `run` is the only loop.
+//! `select`, `state`, `gate`, `reaction`, `report` and `answer` are pure: time comes in as a value. `run` is the only loop.
 //! Everything is read from the API, so a fresh call continues where a crashed one stopped.
 
 mod answer;
@@ -18,11 +18,14 @@ mod gate;
 mod left;
 mod pod;
 mod progress;
+mod reaction;
 mod report;
 mod run;
 mod select;
 mod settings;
 mod state;
+#[cfg(test)]
+mod tests;
 mod watches;
 
 use kube::{Client, Config};

@@ -66,7 +66,7 @@ pub struct PodView {
 pub enum Controller {
     /// Nobody.
     None,
-    /// A DaemonSet, on the same node.
+    /// A `DaemonSet`, on the same node.
     DaemonSet,
     /// Something else, on another node.
     Other,

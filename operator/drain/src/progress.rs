@@ -22,7 +22,7 @@ pub enum Progress {
     Done {
         /// Pods that have left.
         moved: usize,
-        /// Running pods that stay: of DaemonSets, of the kubelet, of Lockkeeper.
+        /// Running pods that stay: of `DaemonSets`, of the kubelet, of Lockkeeper.
         stayed: usize,
     },
 }

@@ -21,7 +21,7 @@ pub enum Decision {
 pub enum Stays {
     /// The kubelet runs it from a file; evicting the mirror would stop nothing.
     Mirror,
-    /// Its DaemonSet would put it back on the same node.
+    /// Its `DaemonSet` would put it back on the same node.
     DaemonSet,
     /// It is Lockkeeper's own.
     Own,

@@ -3,26 +3,15 @@
 //! No clock and no I/O: the caller passes the time and carries out what [`crate::gate`] picks.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::hash::{DefaultHasher, Hash, Hasher};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::answer::Answer;
 use crate::blocker::Blocker;
 use crate::budget::BudgetView;
 use crate::pod::{PodName, PodView, Uid};
 use crate::select::{Decision, decide};
 use crate::settings::Settings;
 
-/// The fallback where no event can announce that a refusal is over; half of it is jitter, so that many nodes do not
-/// ask at once.
-const SLOW: TimeDelta = TimeDelta::seconds(15);
-/// A missing permission is repaired by a person.
-const FORBIDDEN: TimeDelta = TimeDelta::seconds(60);
-/// First pause after a failure that says nothing about the pod; it doubles up to [`LONGEST_PAUSE`].
-const FIRST_PAUSE: TimeDelta = TimeDelta::milliseconds(200);
-/// Long enough for a struggling API server, short enough to notice that it is back.
-const LONGEST_PAUSE: TimeDelta = TimeDelta::seconds(10);
 /// A granted pod that is not seen shutting down by then is asked again, which changes nothing if it is.
 pub(crate) const GRANT_SEEN_WITHIN: TimeDelta = TimeDelta::seconds(30);
 /// A watch that failed and then works again says nothing until something changes.
@@ -43,7 +32,7 @@ pub(crate) struct State {
     /// Requests without an answer so far.
     pub(crate) asked: BTreeMap<Uid, Asked>,
     /// What the API server last failed at, and when.
-    trouble: Option<(DateTime<Utc>, String)>,
+    pub(crate) trouble: Option<(DateTime<Utc>, String)>,
 }
 
 /// One pod and what came of asking it to leave.
@@ -53,7 +42,7 @@ pub(crate) struct Tracked {
     pub(crate) decision: Decision,
     pub(crate) attempt: Attempt,
     /// Failures in a row that say nothing about the pod.
-    failures: u32,
+    pub(crate) failures: u32,
 }
 
 /// What came of asking.
@@ -197,124 +186,6 @@ impl State {
         self.trouble.as_ref().map(|(at, _)| *at + TROUBLE_SHOWN_FOR)
     }
 
-    /// The API server answered about a pod.
-    pub(crate) fn answered(&mut self, now: DateTime<Utc>, uid: &Uid, answer: Answer) {
-        let Some(asked) = self.asked.remove(uid) else { return };
-        if let Answer::Unavailable { message, .. } = &answer {
-            self.failed(now, message.clone());
-        } else {
-            self.trouble = None;
-        }
-        if answer == Answer::Gone {
-            self.pod_deleted(uid);
-            return;
-        }
-        let wait = slow(uid, now);
-        let next = self.next_attempt(now, uid, &asked, answer, wait);
-        let Some(pod) = self.pods.as_mut().and_then(|pods| pods.get_mut(uid)) else {
-            return;
-        };
-        pod.failures = match next {
-            Next::Again(_) => pod.failures.saturating_add(1),
-            Next::Is(_) => 0,
-        };
-        pod.attempt = match next {
-            Next::Is(attempt) => attempt,
-            Next::Again(not_before) => {
-                let pause = pause(uid, pod.failures).max(not_before);
-                Attempt::Later {
-                    at: now + pause,
-                    why: None,
-                    budget_wakes: false,
-                }
-            }
-        };
-    }
-
-    fn next_attempt(&mut self, now: DateTime<Utc>, uid: &Uid, asked: &Asked, answer: Answer, slow: TimeDelta) -> Next {
-        let pod = asked.pod.clone();
-        let later = |after, why, budget_wakes| {
-            Next::Is(Attempt::Later {
-                at: now + after,
-                why: Some(why),
-                budget_wakes,
-            })
-        };
-        match answer {
-            Answer::Granted => {
-                let budget = asked.budget.as_ref().map(|(name, _)| name.clone());
-                if let Some(name) = &budget {
-                    // It works: its next opening will be announced, so there is no hurry to ask without.
-                    self.gates.insert(
-                        name.clone(),
-                        Gate {
-                            probe_at: Some(now + slow),
-                            ..Gate::default()
-                        },
-                    );
-                }
-                Next::Is(Attempt::Granted { at: now, budget })
-            }
-            Answer::Gone => Next::Is(Attempt::Open),
-            Answer::Budget {
-                name,
-                message,
-                retry_after,
-            } => {
-                let after = slow.max(delta(retry_after));
-                self.refused(now + after, asked, name.as_deref(), &message);
-                if asked.budget.is_some() {
-                    return Next::Is(Attempt::Open);
-                }
-                let budget = name.map(|name| PodName::new(pod.namespace.clone(), name));
-                later(
-                    after,
-                    Blocker::Budget {
-                        pod,
-                        budget,
-                        numbers: None,
-                        message,
-                    },
-                    true,
-                )
-            }
-            Answer::TwoBudgets => {
-                let budgets = self.selecting(uid);
-                later(slow, Blocker::TwoBudgets { pod, budgets }, true)
-            }
-            Answer::Webhook { message } => later(slow, Blocker::Webhook { pod, message }, false),
-            Answer::NamespaceTerminating => later(FORBIDDEN, Blocker::NamespaceTerminating { pod }, false),
-            Answer::Forbidden { message } => later(FORBIDDEN, Blocker::Forbidden { pod, message }, false),
-            Answer::Refused { code, message } => later(slow, Blocker::Refused { pod, code, message }, false),
-            Answer::Busy { retry_after } | Answer::Unavailable { retry_after, .. } => Next::Again(delta(retry_after)),
-        }
-    }
-
-    /// Closes the gate of the budget that refused.
-    fn refused(&mut self, probe_at: DateTime<Utc>, asked: &Asked, name: Option<&str>, message: &str) {
-        let (name, version) = match (&asked.budget, name) {
-            (Some((name, version)), _) => (name.clone(), Some(version.clone())),
-            (None, Some(name)) => (PodName::new(asked.pod.namespace.clone(), name), None),
-            (None, None) => return,
-        };
-        self.gates.insert(
-            name,
-            Gate {
-                refused: version,
-                probe_at: Some(probe_at),
-                message: message.to_owned(),
-            },
-        );
-    }
-
-    /// The budgets that select a pod.
-    fn selecting(&self, uid: &Uid) -> Vec<PodName> {
-        let Some(pod) = self.pods.as_ref().and_then(|pods| pods.get(uid)) else {
-            return Vec::new();
-        };
-        self.budgets_of(&pod.view).map(|budget| budget.name.clone()).collect()
-    }
-
     /// The budgets that select a pod.
     pub(crate) fn budgets_of<'a>(&'a self, pod: &'a PodView) -> impl Iterator<Item = &'a BudgetView> {
         let budgets = self
@@ -350,42 +221,10 @@ impl State {
     }
 }
 
-/// What follows from an answer.
-enum Next {
-    /// The pod is now like this.
-    Is(Attempt),
-    /// Nothing was learnt about the pod: again, but not before this.
-    Again(TimeDelta),
-}
-
 /// Whether the node is held by a pod with this decision.
 pub(crate) fn matters(decision: Decision) -> bool {
     match decision {
         Decision::Skip(_) => false,
         Decision::Evict | Decision::Wait | Decision::Block(_) => true,
     }
-}
-
-/// Between [`SLOW`] and twice that.
-fn slow(uid: &Uid, now: DateTime<Utc>) -> TimeDelta {
-    SLOW + SLOW * spread(uid, now.timestamp()) / 1000
-}
-
-/// The pause after so many failures in a row, between half of it and all of it.
-fn pause(uid: &Uid, failures: u32) -> TimeDelta {
-    let full = (FIRST_PAUSE * (1 << failures.saturating_sub(1).min(10))).min(LONGEST_PAUSE);
-    full / 2 + full / 2 * spread(uid, i64::from(failures)) / 1000
-}
-
-/// Thousandths that differ from pod to pod and from try to try, and are the same in every run.
-fn spread(uid: &Uid, salt: i64) -> i32 {
-    let mut hasher = DefaultHasher::new();
-    (uid, salt).hash(&mut hasher);
-    i32::try_from(hasher.finish() % 1000).unwrap_or_default()
-}
-
-fn delta(duration: Option<std::time::Duration>) -> TimeDelta {
-    duration
-        .and_then(|duration| TimeDelta::from_std(duration).ok())
-        .unwrap_or_default()
 }

@@ -1,0 +1,197 @@
+//! What each answer of the API server means; the bodies are a real one's, shortened.
+
+use std::time::Duration;
+
+use expect_test::{Expect, expect};
+use serde_json::{Value, json};
+
+use crate::answer::classify;
+
+fn check(code: u16, retry_after: Option<u64>, body: &Value, expected: &Expect) {
+    let answer = classify(code, retry_after.map(Duration::from_secs), body.to_string().as_bytes());
+    expected.assert_eq(&format!("{answer:?}"));
+}
+
+fn budget_429(cause: &str) -> Value {
+    json!({
+        "kind": "Status", "message": "Cannot evict pod as it would violate the pod's disruption budget.",
+        "reason": "TooManyRequests", "code": 429,
+        "details": {"causes": [{"reason": "DisruptionBudget", "message": cause}]},
+    })
+}
+
+fn status(message: &str) -> Value {
+    json!({"kind": "Status", "message": message})
+}
+
+#[test]
+fn a_created_eviction_is_granted() {
+    check(
+        201,
+        None,
+        &json!({"kind": "Status", "status": "Success", "code": 201}),
+        &expect!["Granted"],
+    );
+}
+
+#[test]
+fn a_pod_that_is_not_there_is_gone() {
+    check(404, None, &status("pods \"web-0\" not found"), &expect!["Gone"]);
+}
+
+#[test]
+fn another_pod_of_that_name_is_not_ours() {
+    let message = "Operation cannot be fulfilled on pods \"web-0\": the UID in the precondition (a) does not match the \
+                   UID in record (b). The object might have been deleted and then recreated";
+    check(409, None, &status(message), &expect!["Gone"]);
+}
+
+#[test]
+fn somebody_elses_write_is_no_reason_to_give_up() {
+    let message = "Operation cannot be fulfilled on pods \"web-0\": the object has been modified";
+    check(
+        409,
+        None,
+        &status(message),
+        &expect![[
+            r#"Unavailable { message: "Operation cannot be fulfilled on pods \"web-0\": the object has been modified", retry_after: None }"#
+        ]],
+    );
+}
+
+#[test]
+fn an_exhausted_budget_is_named() {
+    let cause = "The disruption budget web needs 2 healthy pods and has 2 currently";
+    check(
+        429,
+        None,
+        &budget_429(cause),
+        &expect![[
+            r#"Budget { name: Some("web"), message: "The disruption budget web needs 2 healthy pods and has 2 currently", retry_after: None }"#
+        ]],
+    );
+}
+
+#[test]
+fn a_budget_that_is_counted_again_says_when() {
+    let cause = "The disruption budget web is still being processed by the server.";
+    check(
+        429,
+        Some(10),
+        &budget_429(cause),
+        &expect![[
+            r#"Budget { name: Some("web"), message: "The disruption budget web is still being processed by the server.", retry_after: Some(10s) }"#
+        ]],
+    );
+}
+
+#[test]
+fn a_busy_api_server_says_nothing_about_the_pod() {
+    check(
+        429,
+        Some(1),
+        &status("Too many requests, please try again later."),
+        &expect!["Busy { retry_after: Some(1s) }"],
+    );
+    check(
+        429,
+        None,
+        &json!("not even a status"),
+        &expect!["Busy { retry_after: None }"],
+    );
+}
+
+#[test]
+fn a_webhook_may_say_no_with_any_code() {
+    for code in [400, 403, 409, 422, 429, 500] {
+        let message = "admission webhook \"virt.example\" denied the request: migration first";
+        check(
+            code,
+            None,
+            &status(message),
+            &expect![[
+                r#"Webhook { message: "admission webhook \"virt.example\" denied the request: migration first" }"#
+            ]],
+        );
+    }
+}
+
+#[test]
+fn a_webhook_that_cannot_be_called_is_named_too() {
+    let message = "Internal error occurred: failed calling webhook \"virt.example\": connection refused";
+    check(
+        500,
+        None,
+        &status(message),
+        &expect![[
+            r#"Webhook { message: "Internal error occurred: failed calling webhook \"virt.example\": connection refused" }"#
+        ]],
+    );
+}
+
+#[test]
+fn a_missing_permission_is_told_from_other_refusals() {
+    let message = "pods \"web-0\" is forbidden: User \"u\" cannot create resource \"pods/eviction\" in API group \"\"";
+    check(
+        403,
+        None,
+        &status(message),
+        &expect![[
+            r#"Forbidden { message: "pods \"web-0\" is forbidden: User \"u\" cannot create resource \"pods/eviction\" in API group \"\"" }"#
+        ]],
+    );
+    let body = json!({"message": "forbidden", "details": {"causes": [{"reason": "NamespaceTerminating"}]}});
+    check(403, None, &body, &expect!["NamespaceTerminating"]);
+    let body = json!({
+        "message": "pdb disruptions allowed is negative",
+        "details": {"kind": "poddisruptionbudgets", "name": "web"},
+    });
+    check(
+        403,
+        None,
+        &body,
+        &expect![[
+            r#"Budget { name: Some("web"), message: "pdb disruptions allowed is negative", retry_after: None }"#
+        ]],
+    );
+    check(
+        403,
+        None,
+        &status("denied by policy"),
+        &expect![[r#"Refused { code: 403, message: "denied by policy" }"#]],
+    );
+}
+
+#[test]
+fn two_budgets_are_told_from_other_failures_inside_the_server() {
+    let message = "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.";
+    check(500, None, &status(message), &expect!["TwoBudgets"]);
+    check(
+        500,
+        None,
+        &status("etcdserver: leader changed"),
+        &expect![[r#"Unavailable { message: "etcdserver: leader changed", retry_after: None }"#]],
+    );
+    check(
+        504,
+        Some(10),
+        &status("Timeout: request did not complete"),
+        &expect![[r#"Unavailable { message: "Timeout: request did not complete", retry_after: Some(10s) }"#]],
+    );
+    check(
+        502,
+        None,
+        &json!("<html>"),
+        &expect![[r#"Unavailable { message: "HTTP status 502", retry_after: None }"#]],
+    );
+}
+
+#[test]
+fn our_own_mistakes_are_shown_and_not_repeated_at_once() {
+    check(
+        400,
+        None,
+        &status("unknown field \"x\""),
+        &expect![[r#"Refused { code: 400, message: "unknown field \"x\"" }"#]],
+    );
+}

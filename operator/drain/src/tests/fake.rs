@@ -1,0 +1,228 @@
+//! A fake API server in memory: lists, watches, evictions under budgets, and faults on demand.
+
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use http::{Request, Response};
+use kube::Client;
+use kube::client::Body;
+use serde_json::{Value, json};
+
+use super::with;
+use super::world::{Stream, World, answer, full_name, status};
+
+/// The fake API server; clones are the same server.
+#[derive(Clone)]
+pub(super) struct Fake(Arc<Mutex<World>>);
+
+/// What one request is answered instead of the truth.
+#[derive(Clone, Debug)]
+pub(super) enum Fault {
+    /// The connection breaks before the request is carried out.
+    Reset,
+    /// The connection breaks after the request was carried out.
+    LostReply,
+    /// No answer ever.
+    Hang,
+    /// This answer.
+    Answer {
+        code: u16,
+        retry_after: Option<u64>,
+        body: Value,
+    },
+}
+
+impl Fake {
+    pub(super) fn new() -> Self {
+        Self(Arc::new(Mutex::new(World::new())))
+    }
+
+    pub(super) fn world(&self) -> MutexGuard<'_, World> {
+        self.0.lock().unwrap()
+    }
+
+    pub(super) fn client(&self) -> Client {
+        let fake = self.clone();
+        let service = tower::service_fn(move |request: Request<Body>| {
+            let fake = fake.clone();
+            async move { fake.serve(request).await }
+        });
+        Client::new(service, "default")
+    }
+
+    pub(super) fn put_pod(&self, pod: Value) {
+        self.world().put("pods", pod);
+    }
+
+    pub(super) fn put_budget(&self, budget: Value) {
+        self.world().put("poddisruptionbudgets", budget);
+    }
+
+    /// Changes a stored pod as a merge patch would.
+    pub(super) fn change_pod(&self, uid: &str, change: &Value) {
+        let mut world = self.world();
+        let pod = with(world.pods[uid].clone(), change);
+        world.put("pods", pod);
+    }
+
+    pub(super) fn change_budget(&self, name: &str, change: &Value) {
+        let mut world = self.world();
+        let budget = with(world.budgets[name].clone(), change);
+        world.put("poddisruptionbudgets", budget);
+    }
+
+    pub(super) fn remove_pod(&self, uid: &str) {
+        self.world().remove_pod(uid);
+    }
+
+    /// Breaks every watch and every later request.
+    pub(super) fn go_down(&self) {
+        let mut world = self.world();
+        world.down = true;
+        for (_, watcher) in world.watchers.drain(..) {
+            let _ = watcher.send(None);
+        }
+    }
+
+    /// Lists alone fail from now on.
+    pub(super) fn go_down_for_lists(&self) {
+        self.world().lists_fail = true;
+    }
+
+    pub(super) fn come_back(&self) {
+        let mut world = self.world();
+        world.down = false;
+        world.lists_fail = false;
+    }
+
+    /// How long the server has been there.
+    pub(super) fn age(&self) -> Duration {
+        self.world().age()
+    }
+
+    /// How many requests so far begin with this.
+    pub(super) fn count(&self, prefix: &str) -> usize {
+        self.world()
+            .requests
+            .iter()
+            .filter(|(_, request)| request.starts_with(prefix))
+            .count()
+    }
+
+    /// When the requests that begin with this were made, in whole milliseconds.
+    pub(super) fn times(&self, prefix: &str) -> Vec<u128> {
+        let world = self.world();
+        world
+            .requests
+            .iter()
+            .filter(|(_, text)| text.starts_with(prefix))
+            .map(|(at, _)| at.as_millis())
+            .collect()
+    }
+
+    async fn serve(&self, request: Request<Body>) -> Result<Response<Stream>, std::io::Error> {
+        let (parts, body) = request.into_parts();
+        let body = body.collect_bytes().await.unwrap_or_default();
+        let path = parts.uri.path().to_owned();
+        let query = parts.uri.query().unwrap_or_default().to_owned();
+        if self.world().down {
+            return Err(reset());
+        }
+        if path.ends_with("/eviction") {
+            return self.evict(&path, &query, &body).await;
+        }
+        let kind = if path.ends_with("/pods") {
+            "pods"
+        } else {
+            "poddisruptionbudgets"
+        };
+        assert!(
+            kind == "poddisruptionbudgets" || query.contains("fieldSelector=spec.nodeName%3Dn1"),
+            "{query}"
+        );
+        let mut world = self.world();
+        if query.contains("watch=true") {
+            world.note(format!("WATCH {kind}"));
+            return Ok(world.watch(kind, &query));
+        }
+        world.note(format!("LIST {kind}"));
+        if world.lists_fail {
+            return Err(reset());
+        }
+        let list = world.list(kind, &path);
+        if let Some(pod) = world.after_list.take() {
+            world.put("pods", pod);
+        }
+        Ok(answer(200, None, &list))
+    }
+
+    async fn evict(&self, path: &str, query: &str, body: &[u8]) -> Result<Response<Stream>, std::io::Error> {
+        assert_eq!(query, "fieldValidation=Strict");
+        let name = path
+            .trim_start_matches("/api/v1/namespaces/")
+            .trim_end_matches("/eviction")
+            .replace("/pods/", "/");
+        let body: Value = serde_json::from_slice(body).unwrap();
+        let fault = {
+            let mut world = self.world();
+            world.note(format!("POST {name}"));
+            world.evictions.push(body.clone());
+            world.faults.pop_front()
+        };
+        match fault {
+            Some(Fault::Reset) => Err(reset()),
+            Some(Fault::Hang) => std::future::pending().await,
+            Some(Fault::Answer {
+                code,
+                retry_after,
+                body,
+            }) => Ok(answer(code, retry_after, &body)),
+            Some(Fault::LostReply) => {
+                self.evict_now(&name, &body);
+                Err(reset())
+            }
+            None => Ok(self.evict_now(&name, &body)),
+        }
+    }
+
+    fn evict_now(&self, name: &str, body: &Value) -> Response<Stream> {
+        let mut world = self.world();
+        let uid = body["deleteOptions"]["preconditions"]["uid"]
+            .as_str()
+            .unwrap()
+            .to_owned();
+        let named = world.pods.values().find(|pod| full_name(pod) == name).cloned();
+        let Some(pod) = named else {
+            return status(404, "pods not found");
+        };
+        if pod["metadata"]["uid"] != uid {
+            return status(
+                409,
+                "Operation cannot be fulfilled: the UID in the precondition does not match",
+            );
+        }
+        match world.spend_budget(&pod) {
+            Ok(()) => {}
+            Err(response) => return *response,
+        }
+        let grace = body["deleteOptions"]["gracePeriodSeconds"].as_i64().unwrap_or(30);
+        if pod["metadata"]["deletionTimestamp"].is_null() {
+            let until = (world.now() + TimeDelta::seconds(grace)).to_rfc3339();
+            let mark = json!({"metadata": {"deletionTimestamp": until, "deletionGracePeriodSeconds": grace}});
+            world.put("pods", with(pod, &mark));
+        }
+        if let Some(after) = world.shutdown {
+            let fake = self.clone();
+            tokio::spawn(async move {
+                tokio::time::sleep(after).await;
+                fake.remove_pod(&uid);
+            });
+        }
+        status(201, "")
+    }
+}
+
+pub(super) fn reset() -> std::io::Error {
+    std::io::Error::other("connection reset by peer")
+}

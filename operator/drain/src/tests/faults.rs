@@ -1,0 +1,190 @@
+//! What goes wrong: nothing is given up, nothing is asked in a storm, and it is said.
+
+use expect_test::expect;
+use serde_json::{Value, json};
+
+use super::engine::{blockers, seconds, start};
+use super::fake::{Fake, Fault};
+use super::{budget, pod, settings};
+use crate::{Blocker, Progress};
+
+fn refusal(code: u16, body: Value) -> Fault {
+    Fault::Answer {
+        code,
+        retry_after: None,
+        body,
+    }
+}
+
+fn one_pod(faults: impl IntoIterator<Item = Fault>) -> Fake {
+    let fake = Fake::new();
+    fake.put_pod(pod("shop/web-0"));
+    fake.world().faults.extend(faults);
+    fake
+}
+
+async fn finishes(faults: Vec<Fault>, posts: usize, first_retry_ms: std::ops::Range<u128>) {
+    let fake = one_pod(faults.clone());
+    assert_eq!(
+        start(&fake, settings()).done().await,
+        Progress::Done { moved: 1, stayed: 0 },
+        "{faults:?}"
+    );
+    let times = fake.times("POST");
+    assert_eq!(times.len(), posts, "{faults:?}: {times:?}");
+    if let Some(second) = times.get(1) {
+        assert!(first_retry_ms.contains(second), "{faults:?}: {times:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_says_nothing_about_the_pod_is_tried_again_soon() {
+    finishes(vec![Fault::Reset, Fault::Reset], 3, 100..201).await;
+    finishes(
+        vec![refusal(500, json!({"message": "etcdserver: leader changed"}))],
+        2,
+        100..201,
+    )
+    .await;
+    finishes(vec![Fault::Hang], 2, 15_100..15_202).await;
+    let busy = json!({"message": "Too many requests, please try again later."});
+    finishes(
+        vec![Fault::Answer {
+            code: 429,
+            retry_after: Some(1),
+            body: busy,
+        }],
+        2,
+        1000..1202,
+    )
+    .await;
+    let timeout = json!({"message": "Timeout: request did not complete"});
+    finishes(
+        vec![Fault::Answer {
+            code: 504,
+            retry_after: Some(10),
+            body: timeout,
+        }],
+        2,
+        10_000..10_202,
+    )
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_reply_is_no_second_eviction() {
+    finishes(vec![Fault::LostReply], 1, 0..0).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn pauses_grow_to_ten_seconds_and_no_further() {
+    let fake = one_pod(std::iter::repeat_n(Fault::Reset, 40));
+    let mut running = start(&fake, settings());
+    let shown = running.blocked().await;
+    assert!(shown[0].starts_with("the API server cannot be asked"), "{shown:?}");
+    seconds(120).await;
+    let times = fake.times("POST");
+    let gaps: Vec<u128> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    assert!(gaps.iter().all(|gap| *gap <= 10_010), "{gaps:?}");
+    assert!(gaps[8..].iter().all(|gap| *gap >= 5000), "{gaps:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_webhooks_words_are_shown_and_it_is_asked_rarely() {
+    for code in [403, 429] {
+        let body = json!({"message": "admission webhook \"virt.example\" denied the request: migrating"});
+        let fake = one_pod(std::iter::repeat_n(refusal(code, body), 3));
+        let mut running = start(&fake, settings());
+        let shown = running.blocked().await;
+        expect![[r#"pod shop/web-0: admission webhook "virt.example" denied the request: migrating"#]]
+            .assert_eq(&shown[0]);
+        seconds(60).await;
+        assert!((3..=5).contains(&fake.count("POST")), "{:?}", fake.times("POST"));
+        running.done().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_missing_permission_is_named_and_does_not_hold_up_the_others() {
+    let message = "pods \"web-0\" is forbidden: User \"u\" cannot create resource \"pods/eviction\" in API group \"\" in \
+                   the namespace \"shop\"";
+    let fake = one_pod([refusal(403, json!({"message": message}))]);
+    fake.put_pod(pod("shop/web-1"));
+    let mut running = start(&fake, settings());
+    running
+        .until(|progress| matches!(progress, Progress::Running { moved: 1, left: 1, .. }))
+        .await;
+    let shown = running.blocked().await;
+    assert!(
+        shown[0].contains("not permitted: ") && shown[0].contains("\"pods/eviction\""),
+        "{shown:?}"
+    );
+    seconds(50).await;
+    assert_eq!(fake.count("POST"), 2);
+    running.done().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_namespace_that_is_being_deleted_is_waited_for() {
+    let body = json!({"message": "forbidden", "details": {"causes": [{"reason": "NamespaceTerminating"}]}});
+    let fake = one_pod([refusal(403, body)]);
+    let mut running = start(&fake, settings());
+    let shown = running.blocked().await;
+    expect!["pod shop/web-0: its namespace is being deleted"].assert_eq(&shown[0]);
+    seconds(50).await;
+    assert_eq!(fake.count("POST"), 1);
+    fake.remove_pod("uid-web-0");
+    running.done().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_api_server_that_is_away_for_a_minute_fails_nothing() {
+    let fake = Fake::new();
+    fake.put_budget(budget("shop/db", 0, 2, 3, 3));
+    fake.put_pod(pod("shop/db-0"));
+    for number in 0..20 {
+        fake.put_pod(pod(&format!("shop/web-{number}")));
+    }
+    let mut running = start(&fake, settings());
+    seconds(1).await;
+    fake.go_down();
+    let away = |blocker: &Blocker| matches!(blocker, Blocker::ApiUnavailable { .. });
+    running.until(|progress| blockers(progress).iter().any(away)).await;
+    seconds(60).await;
+    fake.come_back();
+    running
+        .until(|progress| matches!(progress, Progress::Running { moved: 20, left: 1, .. }))
+        .await;
+    fake.change_budget("db", &json!({"status": {"disruptionsAllowed": 1}}));
+    assert_eq!(running.done().await, Progress::Done { moved: 21, stayed: 0 });
+    assert_eq!(fake.count("POST shop/web"), 20);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_api_server_that_is_away_at_the_start_is_waited_for() {
+    let fake = one_pod([]);
+    fake.go_down();
+    let mut running = start(&fake, settings());
+    let shown = running.blocked().await;
+    assert!(
+        shown[0].contains("watching the node's pods") && shown[0].contains("connection reset"),
+        "{shown:?}"
+    );
+    seconds(30).await;
+    fake.come_back();
+    running.done().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_api_server_that_is_away_at_the_last_look_is_asked_again() {
+    let fake = one_pod([]);
+    fake.world().shutdown = None;
+    let mut running = start(&fake, settings());
+    running.blocked().await;
+    fake.go_down_for_lists();
+    fake.remove_pod("uid-web-0");
+    seconds(5).await;
+    assert!(!running.task.is_finished());
+    fake.come_back();
+    running.done().await;
+}

@@ -1,0 +1,181 @@
+//! Budgets: no more requests than they allow, and none for nothing.
+
+use std::time::Duration;
+
+use expect_test::expect;
+use serde_json::json;
+
+use super::engine::{seconds, start};
+use super::fake::{Fake, Fault};
+use super::world::exhausted_body;
+use super::{budget, pod, settings, with};
+use crate::Progress;
+
+fn replicas(fake: &Fake, app: &str, count: usize) {
+    for number in 0..count {
+        fake.put_pod(pod(&format!("shop/{app}-{number}")));
+    }
+}
+
+/// Does the work of the disruption controller: each pod that is gone is ready elsewhere 3 s later.
+async fn replace_pods(fake: Fake, count: usize) {
+    let mut gone = 0;
+    while gone < count {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let left = fake.world().pods.len();
+        if count - left > gone {
+            gone = count - left;
+            seconds(3).await;
+            fake.change_budget(
+                "web",
+                &json!({"status": {"disruptionsAllowed": 1, "disruptedPods": null}}),
+            );
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_budget_of_one_lets_one_after_the_other_go_without_a_refusal() {
+    let fake = Fake::new();
+    fake.put_budget(budget("shop/web", 1, 10, 9, 10));
+    replicas(&fake, "web", 10);
+    tokio::spawn(replace_pods(fake.clone(), 10));
+    assert_eq!(
+        start(&fake, settings()).done().await,
+        Progress::Done { moved: 10, stayed: 0 }
+    );
+    assert_eq!(fake.count("POST"), 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_budget_of_three_has_three_requests_under_way_and_no_fourth() {
+    let fake = Fake::new();
+    fake.world().shutdown = Some(Duration::from_secs(5));
+    fake.put_budget(budget("shop/web", 3, 10, 7, 10));
+    replicas(&fake, "web", 10);
+    let _running = start(&fake, settings());
+    seconds(4).await;
+    assert_eq!(fake.count("POST"), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_closed_budget_is_asked_once_and_then_rarely_whatever_waits_behind_it() {
+    let fake = Fake::new();
+    fake.put_budget(budget("shop/web", 0, 2, 3, 3));
+    replicas(&fake, "web", 10);
+    let mut running = start(&fake, settings());
+    let shown = running.blocked().await;
+    expect!["pod shop/web-0: budget shop/web allows 0 disruptions (2 of 3 ready, 3 needed)"].assert_eq(&shown[0]);
+    assert_eq!(shown.len(), 10);
+    seconds(60).await;
+    let posts = fake.count("POST");
+    assert!((3..=5).contains(&posts), "{posts} requests in a minute");
+    assert_eq!(fake.count("LIST"), 2, "nothing is polled");
+}
+
+#[tokio::test(start_paused = true)]
+async fn says_when_a_budget_never_opens() {
+    let fake = Fake::new();
+    fake.put_budget(budget("shop/web", 0, 1, 1, 1));
+    replicas(&fake, "web", 1);
+    let shown = start(&fake, settings()).blocked().await;
+    expect!["pod shop/web-0: budget shop/web allows 0 disruptions (1 of 1 ready, 1 needed) and never will: run more replicas or relax the budget"].assert_eq(&shown[0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn asks_within_a_moment_of_the_budgets_opening() {
+    let fake = Fake::new();
+    fake.put_budget(budget("shop/web", 0, 2, 3, 3));
+    replicas(&fake, "web", 1);
+    let mut running = start(&fake, settings());
+    running.blocked().await;
+    seconds(7).await;
+    fake.change_budget("web", &json!({"status": {"disruptionsAllowed": 1}}));
+    running.done().await;
+    let times = fake.times("POST");
+    assert!(times.len() == 2 && (7000..7100).contains(&times[1]), "{times:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_budget_that_is_counted_again_is_given_its_time() {
+    let fake = Fake::new();
+    fake.put_budget(budget("shop/web", 1, 3, 2, 3));
+    replicas(&fake, "web", 1);
+    let body = exhausted_body("The disruption budget web is still being processed by the server.");
+    fake.world().faults.push_back(Fault::Answer {
+        code: 429,
+        retry_after: Some(10),
+        body,
+    });
+    let mut running = start(&fake, settings());
+    let shown = running.blocked().await;
+    expect!["pod shop/web-0: budget shop/web allows 1 disruptions (3 of 3 ready, 2 needed): The disruption budget web is still being processed by the server."].assert_eq(&shown[0]);
+    running.done().await;
+    let times = fake.times("POST");
+    assert!(times.len() == 2 && times[1] >= 10_000, "{times:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_budget_that_is_not_known_yet_is_believed_when_it_refuses() {
+    let fake = Fake::new();
+    replicas(&fake, "web", 1);
+    let body = exhausted_body("The disruption budget web needs 3 healthy pods and has 2 currently");
+    fake.world().faults.push_back(Fault::Answer {
+        code: 429,
+        retry_after: None,
+        body,
+    });
+    let mut running = start(&fake, settings());
+    let shown = running.blocked().await;
+    expect!["pod shop/web-0: budget shop/web: The disruption budget web needs 3 healthy pods and has 2 currently"]
+        .assert_eq(&shown[0]);
+    fake.put_budget(budget("shop/web", 0, 2, 3, 3));
+    seconds(10).await;
+    assert_eq!(fake.count("POST"), 1, "its gate is closed already");
+    fake.change_budget("web", &json!({"status": {"disruptionsAllowed": 1}}));
+    running.done().await;
+    assert_eq!(fake.count("POST"), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_budgets_over_one_pod_are_named_and_delay_nobody_else() {
+    let fake = Fake::new();
+    fake.put_budget(budget("shop/db", 1, 3, 2, 3));
+    fake.put_budget(with(
+        budget("shop/extra", 1, 3, 2, 3),
+        &json!({"spec": {"selector": {"matchLabels": {"app": "db"}}}}),
+    ));
+    fake.put_pod(pod("shop/db-0"));
+    replicas(&fake, "web", 3);
+    let mut running = start(&fake, settings());
+    running
+        .until(|progress| matches!(progress, Progress::Running { moved: 3, left: 1, .. }))
+        .await;
+    let shown = running.blocked().await;
+    expect!["pod shop/db-0: more than one budget selects it (shop/db, shop/extra), so it cannot be evicted"]
+        .assert_eq(&shown[0]);
+    assert_eq!(fake.count("POST shop/db-0"), 0, "the API server could only say no");
+    fake.change_budget(
+        "extra",
+        &json!({"spec": {"selector": {"matchLabels": {"app": "other"}}}}),
+    );
+    running.done().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn pods_that_a_budget_does_not_guard_pass_by_it() {
+    let fake = Fake::new();
+    let open_to_unready = json!({"spec": {"unhealthyPodEvictionPolicy": "AlwaysAllow"}});
+    fake.put_budget(with(budget("shop/web", 0, 1, 3, 3), &open_to_unready));
+    fake.put_pod(with(pod("shop/web-0"), &json!({"status": {"conditions": null}})));
+    fake.put_pod(with(
+        pod("shop/web-1"),
+        &json!({"status": {"phase": "Pending", "conditions": null}}),
+    ));
+    fake.put_pod(with(pod("shop/web-2"), &json!({"status": {"conditions": null}})));
+    assert_eq!(
+        start(&fake, settings()).done().await,
+        Progress::Done { moved: 3, stayed: 0 }
+    );
+    assert_eq!(fake.times("POST"), [0, 0, 0]);
+}

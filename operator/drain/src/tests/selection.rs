@@ -1,0 +1,128 @@
+//! Which pods leave: the rows of the decision table.
+
+use expect_test::{Expect, expect};
+use serde_json::{Value, json};
+
+use super::{pod, settings, view, with};
+use crate::{Settings, Unmanaged, decide};
+
+#[expect(clippy::needless_pass_by_value, reason = "reads better with literals")]
+fn check(change: Value, settings: &Settings, expected: Expect) {
+    let pod = view(with(pod("shop/web-0"), &change));
+    expected.assert_eq(&format!("{:?}", decide(&pod, settings)));
+}
+
+fn evicting_unmanaged() -> Settings {
+    Settings {
+        unmanaged: Unmanaged::Evict,
+        ..settings()
+    }
+}
+
+fn owned_by(kind: &str, api_version: &str) -> Value {
+    let owner = json!({"apiVersion": api_version, "kind": kind, "name": "x", "uid": "x", "controller": true});
+    json!({"metadata": {"ownerReferences": [owner]}})
+}
+
+#[test]
+fn evicts_a_running_pod_of_any_controller() {
+    for kind in ["ReplicaSet", "StatefulSet", "Job", "ReplicationController", "Foo"] {
+        check(owned_by(kind, "apps/v1"), &settings(), expect!["Evict"]);
+    }
+}
+
+#[test]
+fn leaves_pods_of_daemon_sets() {
+    check(
+        owned_by("DaemonSet", "apps/v1"),
+        &settings(),
+        expect!["Skip(DaemonSet)"],
+    );
+    check(
+        owned_by("DaemonSet", "apps/v1"),
+        &evicting_unmanaged(),
+        expect!["Skip(DaemonSet)"],
+    );
+}
+
+#[test]
+fn evicts_pods_of_foreign_kinds_that_are_only_called_daemon_set() {
+    check(
+        owned_by("DaemonSet", "apps.kruise.io/v1"),
+        &settings(),
+        expect!["Evict"],
+    );
+}
+
+#[test]
+fn leaves_mirrors_of_static_pods_whoever_owns_them() {
+    let mirror = json!({"metadata": {"annotations": {"kubernetes.io/config.mirror": "abc"}, "ownerReferences": null}});
+    check(mirror.clone(), &settings(), expect!["Skip(Mirror)"]);
+    check(mirror, &evicting_unmanaged(), expect!["Skip(Mirror)"]);
+}
+
+#[test]
+fn blocks_on_an_unmanaged_pod_unless_the_policy_evicts_it() {
+    let unmanaged = json!({"metadata": {"ownerReferences": null}});
+    check(unmanaged.clone(), &settings(), expect!["Block(Unmanaged)"]);
+    check(unmanaged, &evicting_unmanaged(), expect!["Evict"]);
+}
+
+#[test]
+fn an_owner_that_is_no_controller_does_not_make_a_pod_managed() {
+    let owner = json!({"apiVersion": "v1", "kind": "ConfigMap", "name": "x", "uid": "x"});
+    check(
+        json!({"metadata": {"ownerReferences": [owner]}}),
+        &settings(),
+        expect!["Block(Unmanaged)"],
+    );
+}
+
+#[test]
+fn leaves_finished_pods_even_unmanaged_or_terminating_ones() {
+    for phase in ["Succeeded", "Failed"] {
+        check(
+            json!({"status": {"phase": phase}}),
+            &settings(),
+            expect!["Skip(Finished)"],
+        );
+        let unmanaged = json!({"status": {"phase": phase}, "metadata": {"ownerReferences": null}});
+        check(unmanaged, &settings(), expect!["Skip(Finished)"]);
+        let terminating =
+            json!({"status": {"phase": phase}, "metadata": {"deletionTimestamp": "2026-11-21T12:00:00Z"}});
+        check(terminating, &settings(), expect!["Skip(Finished)"]);
+    }
+}
+
+#[test]
+fn evicts_pending_and_unknown_pods() {
+    check(json!({"status": {"phase": "Pending"}}), &settings(), expect!["Evict"]);
+    check(json!({"status": {"phase": "Unknown"}}), &settings(), expect!["Evict"]);
+    check(json!({"status": null}), &settings(), expect!["Evict"]);
+}
+
+#[test]
+fn waits_for_a_pod_that_is_shutting_down_even_an_unmanaged_one() {
+    let terminating = json!({"metadata": {"deletionTimestamp": "2026-11-21T12:00:00Z"}});
+    check(terminating.clone(), &settings(), expect!["Wait"]);
+    check(
+        with(terminating, &json!({"metadata": {"ownerReferences": null}})),
+        &settings(),
+        expect!["Wait"],
+    );
+}
+
+#[test]
+fn leaves_its_own_pods_but_no_others_with_that_label() {
+    let own = json!({"metadata": {"labels": {"app.kubernetes.io/part-of": "lockkeeper"}}});
+    check(own.clone(), &settings(), expect!["Evict"]);
+    let own = with(own, &json!({"metadata": {"namespace": "lockkeeper-system"}}));
+    check(own.clone(), &settings(), expect!["Skip(Own)"]);
+    check(
+        with(own, &json!({"metadata": {"ownerReferences": null}})),
+        &settings(),
+        expect!["Skip(Own)"],
+    );
+    let other = json!({"metadata": {"namespace": "lockkeeper-system"}});
+    check(other, &settings(), expect!["Evict"]);
+}
