@@ -36,6 +36,7 @@ pub(super) fn watch(cluster: &Cluster) -> BoxStream<'static, Change> {
             .boxed(),
         watch_kind(cluster.reboots(), config())
             .default_backoff()
+            .modify(slim)
             .map_ok(|event| Seen::Reboot(Box::new(event)))
             .boxed(),
         watch_kind(cluster.locks(), config())
