@@ -203,10 +203,12 @@ impl<H: Host> Agent<H> {
 
     /// Without the admission policy, RBAC alone lets a stolen agent speak for every node: say so, once.
     async fn check_confinement(&mut self, report: &HostReport) {
-        if std::mem::replace(&mut self.confinement_checked, true) {
+        if self.confinement_checked {
             return;
         }
-        match self.reporter.is_confined(report).await {
+        let confined = self.reporter.is_confined(report).await;
+        self.confinement_checked = confined.is_ok();
+        match confined {
             Ok(true) => tracing::debug!("the admission policy confines this agent"),
             Ok(false) => tracing::warn!(
                 "nothing confines this agent to its own node: apply the ValidatingAdmissionPolicy lockkeeper-agent"

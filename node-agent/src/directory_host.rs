@@ -5,11 +5,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context;
+use chrono::{DateTime, Utc};
 use lockkeeper_crds::RebootRequired;
 
 use crate::channel::{ANSWER, Channel, FACTS, FACTS_WANTED, FactsWanted, HostOrder, ORDER};
 use crate::detect::{self, DEBIAN, DEBIAN_PACKAGES, DROP_DIRECTORY, OURS, SUSE};
-use crate::facts::{FactPaths, KernelFacts, boot_id, kernel_facts};
+use crate::facts::{FactPaths, KernelFacts, boot_id, boot_time, kernel_facts};
 use crate::host::{Host, HostView};
 use crate::watch::{DirectoryWatch, Watched};
 
@@ -22,6 +23,7 @@ pub struct DirectoryHost {
     run: PathBuf,
     boot_id: PathBuf,
     kernel: KernelFacts,
+    boot_time: Option<DateTime<Utc>>,
     channel: Channel,
     sentinels: DirectoryWatch,
     answers: DirectoryWatch,
@@ -56,6 +58,7 @@ impl DirectoryHost {
         let hint = "start file notification; if too many files are open, raise fs.inotify.max_user_instances";
         Ok(Self {
             kernel: kernel_facts(&paths),
+            boot_time: None,
             boot_id: paths.boot_id,
             sentinels: sentinels.context(hint)?,
             answers: answers.context(hint)?,
@@ -73,9 +76,10 @@ impl DirectoryHost {
 impl Host for DirectoryHost {
     async fn observe(&mut self) -> anyhow::Result<HostView> {
         self.answers.arm();
+        self.boot_time = boot_time(self.boot_time);
         Ok(HostView {
             boot_id: boot_id(&self.boot_id)?,
-            boot_time: self.kernel.boot_time,
+            boot_time: self.boot_time,
             os: self.kernel.os.clone(),
             kernel: self.kernel.kernel.clone(),
             reboot_required: self.required(),

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::text::{NAME, bounded};
 
@@ -16,11 +16,12 @@ pub struct FactPaths {
     pub os_release: PathBuf,
 }
 
+/// A boot time that moves by less than this is the same one, read off a clock that is being corrected.
+const CLOCK_DRIFT: TimeDelta = TimeDelta::seconds(30);
+
 /// What stays the same for a whole boot.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KernelFacts {
-    /// When the kernel booted.
-    pub boot_time: Option<DateTime<Utc>>,
     /// The operating system's name for itself.
     pub os: String,
     /// The running kernel's release.
@@ -30,7 +31,6 @@ pub struct KernelFacts {
 /// Reads what stays the same; what cannot be read stays empty, for none of it decides anything.
 pub fn kernel_facts(paths: &FactPaths) -> KernelFacts {
     KernelFacts {
-        boot_time: read("/proc/stat".as_ref()).and_then(|text| boot_time(&text)),
         os: read(&paths.os_release)
             .and_then(|text| pretty_name(&text))
             .unwrap_or_default(),
@@ -38,6 +38,12 @@ pub fn kernel_facts(paths: &FactPaths) -> KernelFacts {
             .map(|text| bounded(&text, NAME))
             .unwrap_or_default(),
     }
+}
+
+/// Reads when the kernel booted; the one known before stands unless the clock was set anew in between.
+pub fn boot_time(before: Option<DateTime<Utc>>) -> Option<DateTime<Utc>> {
+    let now = read("/proc/stat".as_ref()).and_then(|text| parse_boot_time(&text));
+    same_or_new(before, now)
 }
 
 /// Reads the boot id; without it nothing can be decided.
@@ -52,7 +58,15 @@ pub fn boot_id(path: &Path) -> anyhow::Result<String> {
     Ok(id.to_owned())
 }
 
-fn boot_time(stat: &str) -> Option<DateTime<Utc>> {
+fn same_or_new(before: Option<DateTime<Utc>>, now: Option<DateTime<Utc>>) -> Option<DateTime<Utc>> {
+    match (before, now) {
+        (Some(before), Some(now)) if (now - before).abs() >= CLOCK_DRIFT => Some(now),
+        (Some(before), _) => Some(before),
+        (None, now) => now,
+    }
+}
+
+fn parse_boot_time(stat: &str) -> Option<DateTime<Utc>> {
     let seconds = stat.lines().find_map(|line| line.strip_prefix("btime "))?;
     DateTime::from_timestamp(seconds.trim().parse().ok()?, 0)
 }
@@ -74,9 +88,18 @@ mod tests {
 
     #[test]
     fn the_boot_time_is_the_kernels() {
-        let time = boot_time("cpu  1 2 3\nintr 4\nbtime 1795000000\nprocesses 5\n").unwrap();
+        let time = parse_boot_time("cpu  1 2 3\nintr 4\nbtime 1795000000\nprocesses 5\n").unwrap();
         assert_eq!(time.timestamp(), 1_795_000_000);
-        assert_eq!(boot_time("cpu  1 2 3\n"), None);
+        assert_eq!(parse_boot_time("cpu  1 2 3\n"), None);
+    }
+
+    #[test]
+    fn a_clock_that_drifts_moves_no_boot_and_one_that_is_set_does() {
+        let at = |second| DateTime::from_timestamp(second, 0);
+        assert_eq!(same_or_new(at(1000), at(1001)), at(1000));
+        assert_eq!(same_or_new(at(1000), at(8200)), at(8200));
+        assert_eq!(same_or_new(at(1000), None), at(1000));
+        assert_eq!(same_or_new(None, at(1000)), at(1000));
     }
 
     #[test]
@@ -98,7 +121,7 @@ mod tests {
             boot_id: "/proc/sys/kernel/random/boot_id".into(),
             os_release: "/etc/os-release".into(),
         });
-        assert!(facts.boot_time.is_some_and(|time| time < Utc::now()));
+        assert!(boot_time(None).is_some_and(|time| time < Utc::now()));
         assert!(!facts.kernel.is_empty() && !facts.os.is_empty(), "{facts:?}");
     }
 }

@@ -16,9 +16,17 @@ pub fn bounded(text: &str, limit: usize) -> String {
     short
 }
 
-/// An error and everything it came from, as one line.
+/// An error and everything it came from, as one line; a cause that was already told is not told again.
 pub fn chain(error: &anyhow::Error) -> String {
-    bounded(&format!("{error:#}"), MESSAGE)
+    let mut told = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if told.is_empty() {
+            told = cause;
+        } else if !told.contains(&cause) {
+            told = format!("{told}: {cause}");
+        }
+    }
+    bounded(&told, MESSAGE)
 }
 
 #[cfg(test)]
@@ -29,6 +37,14 @@ mod tests {
     fn a_long_text_is_cut_between_characters() {
         assert_eq!(bounded("äöü", 3), "äöü");
         assert_eq!(bounded("äöüß", 3), "äö…");
+    }
+
+    #[test]
+    fn a_cause_is_told_once() {
+        let error = anyhow::anyhow!("no route")
+            .context("connect: no route")
+            .context("report");
+        assert_eq!(chain(&error), "report: connect: no route");
     }
 
     #[test]
