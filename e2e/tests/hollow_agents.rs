@@ -175,12 +175,17 @@ async fn reboots_once_even_if_killed_in_the_middle(bench: &mut Bench, name: &str
     let before = bench.node_boot(name).await;
     bench.order(name, "op-0", "Prepare", &before).await;
     assert_eq!(bench.answer(name, "op-0", OrderState::Ready).await, "");
+    bench.withdraw(name).await;
+    bench.answer(name, "op-0", OrderState::Withdrawn).await;
+    bench.order(name, "op-1", "Prepare", &before).await;
+    bench.answer(name, "op-1", OrderState::Ready).await;
     bench.agents.kill();
-    bench.order(name, "op-0", "Reboot", &before).await;
+    bench.order(name, "op-1", "Reboot", &before).await;
     bench.agents.restart().unwrap();
     let after = bench.wait(name, "another boot", |host| host.boot_id != before).await;
     assert!(!after.reboot_required.required, "a reboot empties /run");
     assert_eq!(after.boot_id, bench.node_boot(name).await);
+    assert!(after.boot_time.is_some());
     // The order still stands, for a boot that is over, and a new process sees it for the first time.
     bench.agents.kill();
     bench.agents.restart().unwrap();

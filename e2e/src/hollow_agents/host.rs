@@ -95,7 +95,7 @@ impl Host for FakeHost {
         });
         Ok(HostView {
             boot_id,
-            boot_time: None,
+            boot_time: node.boot_time,
             os: node.os,
             kernel: node.kernel,
             reboot_required: node.required,

@@ -5,7 +5,7 @@ use k8s_openapi::api::core::v1::Node;
 use kube::ResourceExt;
 use lockkeeper_crds::RebootRequired;
 use lockkeeper_crds::host::{Cause, Inhibitor};
-use lockkeeper_crds::time::whole_seconds;
+use lockkeeper_crds::time::{from_kubernetes, whole_seconds};
 
 use super::{
     ACTUATOR_DEAD, AGENT_DEAD, INCAPABLE, INHIBITED, REBOOT_FAILS, REBOOT_HANGS, REBOOT_REQUIRED,
@@ -20,6 +20,7 @@ pub(super) struct HollowNode {
     pub boot_id: String,
     /// The boot it shall be in; down until it is.
     pub next_boot_id: String,
+    pub boot_time: Option<DateTime<Utc>>,
     pub os: String,
     pub kernel: String,
     pub required: RebootRequired,
@@ -60,6 +61,7 @@ impl HollowNode {
         Self {
             next_boot_id: annotation(BOOT_ID).unwrap_or_else(|| boot_id.clone()),
             boot_id,
+            boot_time: boot_time(node),
             os: info.map(|info| info.os_image.clone()).unwrap_or_default(),
             kernel: info.map(|info| info.kernel_version.clone()).unwrap_or_default(),
             required: required(annotation(REBOOT_REQUIRED), annotation(REBOOT_REQUIRED_SINCE)),
@@ -97,6 +99,15 @@ impl HollowNode {
         }
         self
     }
+}
+
+/// A condition that only a boot writes tells when it was.
+fn boot_time(node: &Node) -> Option<DateTime<Utc>> {
+    let conditions = node.status.as_ref()?.conditions.as_deref()?;
+    let memory = conditions
+        .iter()
+        .find(|condition| condition.type_ == "MemoryPressure")?;
+    memory.last_transition_time.as_ref().map(from_kubernetes)
 }
 
 fn required(packages: Option<String>, since: Option<String>) -> RebootRequired {
