@@ -81,7 +81,9 @@ impl Actuator {
             }
             let again = self.ask_again;
             tokio::select! {
-                changed = watch.changed() => changed.context("watch the shared directory")?,
+                changed = watch.changed() => {
+                    changed.context("watch the shared directory")?;
+                }
                 () = async { match again {
                     Some(at) => sleep_until(at).await,
                     None => std::future::pending().await,

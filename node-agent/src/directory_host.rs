@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use anyhow::Context;
 use chrono::{DateTime, Utc};
-use lockkeeper_crds::RebootRequired;
 
 use crate::channel::{ANSWER, Channel, FACTS, FACTS_WANTED, FactsWanted, HostOrder, ORDER};
 use crate::detect::{self, DEBIAN, DEBIAN_PACKAGES, DROP_DIRECTORY, OURS, SUSE};
@@ -17,6 +16,9 @@ use crate::watch::{DirectoryWatch, Watched};
 /// A package manager writes its files in a burst; one report for it is enough.
 const SETTLE: Duration = Duration::from_millis(250);
 
+/// The shared directory's place among those watched; what comes through it does not wait.
+const SHARED: usize = 0;
+
 /// The host behind files.
 #[derive(Debug)]
 pub struct DirectoryHost {
@@ -25,8 +27,7 @@ pub struct DirectoryHost {
     kernel: KernelFacts,
     boot_time: Option<DateTime<Utc>>,
     channel: Channel,
-    sentinels: DirectoryWatch,
-    answers: DirectoryWatch,
+    watch: DirectoryWatch,
 }
 
 impl DirectoryHost {
@@ -37,7 +38,11 @@ impl DirectoryHost {
             "{} is no directory: mount the directory shared with the actuator there (--channel-dir)",
             channel.directory().display()
         );
-        let sentinels = DirectoryWatch::new(vec![
+        let watch = DirectoryWatch::new(vec![
+            Watched {
+                directory: channel.directory().to_owned(),
+                names: &[FACTS, ANSWER],
+            },
             Watched {
                 directory: run.clone(),
                 names: &[DEBIAN, DEBIAN_PACKAGES, SUSE, OURS],
@@ -51,50 +56,38 @@ impl DirectoryHost {
                 names: &[],
             },
         ]);
-        let answers = DirectoryWatch::new(vec![Watched {
-            directory: channel.directory().to_owned(),
-            names: &[FACTS, ANSWER],
-        }]);
-        let hint = "start file notification; if too many files are open, raise fs.inotify.max_user_instances";
         Ok(Self {
             kernel: kernel_facts(&paths),
             boot_time: None,
             boot_id: paths.boot_id,
-            sentinels: sentinels.context(hint)?,
-            answers: answers.context(hint)?,
+            // One instance for all of them: the kernel counts instances by user id, which other pods share.
+            watch: watch
+                .context("start file notification; if too many are in use, raise fs.inotify.max_user_instances")?,
             run,
             channel,
         })
-    }
-
-    fn required(&mut self) -> RebootRequired {
-        self.sentinels.arm();
-        detect::detect(&self.run)
     }
 }
 
 impl Host for DirectoryHost {
     async fn observe(&mut self) -> anyhow::Result<HostView> {
-        self.answers.arm();
+        // Watching goes before reading, so that nothing falls between.
+        self.watch.arm();
         self.boot_time = boot_time(self.boot_time);
         Ok(HostView {
             boot_id: boot_id(&self.boot_id)?,
             boot_time: self.boot_time,
             os: self.kernel.os.clone(),
             kernel: self.kernel.kernel.clone(),
-            reboot_required: self.required(),
+            reboot_required: detect::detect(&self.run),
             facts: readable(self.channel.read(FACTS)),
             answer: readable(self.channel.read(ANSWER)),
         })
     }
 
     async fn changed(&mut self) -> anyhow::Result<()> {
-        tokio::select! {
-            changed = self.answers.changed() => changed?,
-            changed = self.sentinels.changed() => {
-                changed?;
-                tokio::time::sleep(SETTLE).await;
-            }
+        if self.watch.changed().await? != Some(SHARED) {
+            tokio::time::sleep(SETTLE).await;
         }
         Ok(())
     }

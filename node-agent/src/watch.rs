@@ -65,11 +65,12 @@ impl DirectoryWatch {
         }
     }
 
-    /// Returns once something that matters may have changed; may be dropped at any time.
-    pub async fn changed(&mut self) -> io::Result<()> {
+    /// Returns once something that matters may have changed, and in which of the directories, if that is known; may be
+    /// dropped at any time.
+    pub async fn changed(&mut self) -> io::Result<Option<usize>> {
         loop {
             match self.events.next().await {
-                Some(Ok(event)) if self.matters(&event) => return Ok(()),
+                Some(Ok(event)) if self.matters(&event) => return Ok(self.armed.get(&event.wd).copied()),
                 Some(Ok(_)) => {}
                 Some(Err(error)) => return Err(error),
                 None => return Err(io::Error::other("file notification ended")),

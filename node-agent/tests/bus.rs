@@ -104,7 +104,9 @@ impl Bench {
             loop {
                 match self.channel().read::<T>(name).unwrap() {
                     Some(value) if good(&value) => return value,
-                    _ => watch.changed().await.unwrap(),
+                    _ => {
+                        watch.changed().await.unwrap();
+                    }
                 }
             }
         })
