@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use futures::stream::{self, StreamExt};
 use kube::{Api, Client};
 use lockkeeper_crds::{NodeReboot, RebootLock};
 use lockkeeper_planner::{Action, Snapshot};
@@ -19,6 +20,9 @@ use thiserror::Error;
 use crate::cache::SharedCache;
 use crate::observe::Seen;
 use crate::slim;
+
+/// Writes that do not depend on each other are sent this many at a time.
+pub const SIDE_BY_SIDE: usize = 16;
 
 /// What one pass writes with: clients, the versions it saw, and the time.
 #[derive(Debug)]
@@ -147,11 +151,47 @@ impl Error {
 }
 
 impl Pass<'_> {
+    /// Carries actions out, in order, and says of each how it ended; the first that fails is the last.
+    ///
+    /// New records are made side by side: each stands alone, and a new cluster has thousands.
+    pub async fn execute_all(
+        &mut self,
+        actions: &[Action],
+        mut ended: impl FnMut(&Action, Option<&Error>),
+    ) -> Result<(), Error> {
+        let new = |action: &&Action| matches!(action, Action::CreateRecord { .. });
+        for action in actions.iter().filter(|action| !new(action)) {
+            let result = self.execute(action).await;
+            ended(action, result.as_ref().err());
+            result?;
+        }
+        let mut creations = Vec::new();
+        for action in actions.iter().filter(new) {
+            creations.push(record::create(self.api, &self.seen, action));
+        }
+        let made: Vec<_> = stream::iter(creations).buffered(SIDE_BY_SIDE).collect().await;
+        let mut first = Ok(());
+        for (action, result) in actions.iter().filter(new).zip(made) {
+            ended(action, result.as_ref().err());
+            match result {
+                Ok(reboot) => reboot.into_iter().for_each(|reboot| self.keep_reboot(reboot)),
+                Err(error) => first = first.and(Err(error)),
+            }
+        }
+        first
+    }
+
     /// Carries one action out.
-    pub async fn execute(&mut self, action: &Action) -> Result<(), Error> {
+    async fn execute(&mut self, action: &Action) -> Result<(), Error> {
         match action {
             Action::CreateLock => self.create_lock().await,
-            Action::CreateRecord { node, uid } => self.create_record(node, uid).await,
+            Action::CreateRecord { .. } => {
+                let made = record::create(self.api, &self.seen, action).await?;
+                if let Some(reboot) = made {
+                    self.keep_reboot(reboot);
+                }
+                Ok(())
+            }
             Action::SetHolders { holders, .. } => self.set_holders(holders).await,
             Action::WriteRecord { node, change } => self.write_record(node, change).await,
             Action::SetSpec { node, policy, order } => self.set_spec(node, policy.as_ref(), order.as_ref()).await,

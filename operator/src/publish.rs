@@ -1,12 +1,10 @@
-//! What people see: status of nodes and policies, conditions, and the pictures behind the metrics.
+//! What people see: status and conditions of nodes and policies.
 
 pub mod node;
 pub mod policy;
 
-use std::collections::BTreeMap;
-
 use lockkeeper_crds::NodeState;
-use lockkeeper_planner::{Phase, Plan, Snapshot, gate};
+use lockkeeper_planner::{Phase, gate};
 
 /// The one word for where a node is.
 pub fn state(node: &lockkeeper_planner::Node, phase: Option<Phase>, waits: bool) -> NodeState {
@@ -19,27 +17,6 @@ pub fn state(node: &lockkeeper_planner::Node, phase: Option<Phase>, waits: bool)
         None if waits || gate::wants_reboot(node) => NodeState::Pending,
         None => NodeState::UpToDate,
     }
-}
-
-/// How many nodes of each policy are in each state; nodes of no policy or of several are under the empty name.
-pub fn states(snapshot: &Snapshot, plan: &Plan) -> BTreeMap<(String, NodeState), u64> {
-    let mut counts = BTreeMap::new();
-    for (name, node) in &snapshot.nodes {
-        let phase = phase(node);
-        let state = state(node, phase, plan.waiting.contains_key(name));
-        *counts.entry((policy_name(node), state)).or_default() += 1;
-    }
-    counts
-}
-
-/// How many nodes of each policy wait for each reason.
-pub fn waiting(snapshot: &Snapshot, plan: &Plan) -> BTreeMap<(String, &'static str), u64> {
-    let mut counts = BTreeMap::new();
-    for (name, why) in &plan.waiting {
-        let policy = snapshot.nodes.get(name).map(policy_name).unwrap_or_default();
-        *counts.entry((policy, why.reason())).or_default() += 1;
-    }
-    counts
 }
 
 /// The phase of the operation that holds a node.

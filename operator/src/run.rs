@@ -12,6 +12,7 @@ use crate::cache::SharedCache;
 use crate::client::{Clients, chain};
 use crate::drains::Drains;
 use crate::execute::{Api3, Error, Next, Pass};
+use crate::health::Part;
 use crate::observe::{Local, Seen, observe};
 use crate::tell::Teller;
 
@@ -41,6 +42,7 @@ pub struct Loop {
     drains: Drains,
     drained: mpsc::UnboundedReceiver<()>,
     teller: Teller,
+    health: Part,
     /// What the last pass carried out, to notice a plan that does not come to rest.
     last_plan: Vec<Action>,
 }
@@ -50,7 +52,7 @@ type Again = Option<Instant>;
 
 impl Loop {
     /// A loop that has not looked yet.
-    pub fn new(clients: &Clients, cache: SharedCache, settings: Settings, teller: Teller) -> Self {
+    pub fn new(clients: &Clients, cache: SharedCache, settings: Settings, teller: Teller, health: Part) -> Self {
         let (news, drained) = mpsc::unbounded_channel();
         let drains = Drains::new(clients.evict.clone(), settings.namespace.clone(), news);
         let local = Local {
@@ -65,6 +67,7 @@ impl Loop {
             drains,
             drained,
             teller,
+            health,
             last_plan: vec![],
         }
     }
@@ -75,6 +78,7 @@ impl Loop {
         let mut again: Again = None;
         loop {
             let now = Instant::now();
+            self.report_health();
             if *leading.borrow_and_update() && !stop.is_cancelled() {
                 again = self.pass().await;
             } else {
@@ -94,8 +98,20 @@ impl Loop {
         }
     }
 
+    /// Ready means: everything was listed, so that this replica could lead.
+    fn report_health(&self) {
+        match self.cache.read().unseen().as_slice() {
+            [] => self.health.is_ready(),
+            unseen => self
+                .health
+                .is_not_ready(&format!("has not seen {} yet", unseen.join(", "))),
+        }
+    }
+
     /// One pass: observe, plan, check, execute; published once there is nothing more to execute.
     async fn pass(&mut self) -> Again {
+        let part = self.health.clone();
+        let _busy = part.busy();
         let now = Utc::now();
         self.local.drains = self.drains.progress();
         let (snapshot, seen) = observe(&self.cache.read(), &self.local, Instant::now());
@@ -120,12 +136,12 @@ impl Loop {
             now,
             namespace,
         };
-        for action in &plan.actions {
-            let ended = pass.execute(action).await;
-            self.teller.acted(action, ended.as_ref().err());
-            if let Err(error) = ended {
-                return Some(self.after(&error));
-            }
+        let teller = &mut self.teller;
+        let ended = pass
+            .execute_all(&plan.actions, |action, error| teller.acted(snapshot, action, error))
+            .await;
+        if let Err(error) = ended {
+            return Some(self.after(&error));
         }
         if !plan.actions.is_empty() {
             // Our own answers are in the cache already: look again at once. A plan that was carried out and comes

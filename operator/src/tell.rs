@@ -1,85 +1,181 @@
 //! Telling people: logs, status, Events and metrics of each pass; never what to do.
 
+mod acts;
+mod pictures;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use futures::stream::{self, StreamExt};
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Client, ResourceExt};
-use lockkeeper_crds::{RebootPolicy, names};
-use lockkeeper_planner::{Action, Plan, Snapshot, Violation};
+use lockkeeper_crds::{NodeRebootStatus, RebootPolicy, condition, names};
+use lockkeeper_planner::{Action, Node, Plan, Snapshot, Violation, Waiting};
 use serde_json::json;
 
 use crate::cache::SharedCache;
 use crate::client::chain;
 use crate::difference::difference;
-use crate::execute::{Error, Pass};
-use crate::publish::{node::dress, policy};
+use crate::events::{About, Events, Severity};
+use crate::execute::{Error, Next, Pass, SIDE_BY_SIDE};
+use crate::metrics::Metrics;
+use crate::publish::node::dress;
+use crate::publish::{policy, policy_name};
+
+/// More nodes than this that begin to wait for the same reason at once are one Event about their policy.
+const CROWD: usize = 20;
+
+/// Nodes that begin to wait, by policy and reason.
+type Began<'a> = BTreeMap<(String, &'static str), Vec<(&'a str, &'a Node, &'a Waiting)>>;
 
 /// Where all that people see goes.
-#[derive(Debug)]
 pub struct Teller {
-    policies: Policies,
+    policies: Api<RebootPolicy>,
     cache: SharedCache,
+    events: Events,
+    metrics: Arc<Metrics>,
 }
 
-struct Policies(Api<RebootPolicy>);
-
-impl std::fmt::Debug for Policies {
+impl std::fmt::Debug for Teller {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Api<RebootPolicy>")
+        f.write_str("Teller")
     }
 }
 
 impl Teller {
     /// Tells through this client and puts answers into this cache.
-    pub fn new(client: &Client, cache: SharedCache) -> Self {
+    pub fn new(client: &Client, cache: SharedCache, events: Events, metrics: Arc<Metrics>) -> Self {
         Self {
-            policies: Policies(Api::all(client.clone())),
+            policies: Api::all(client.clone()),
             cache,
+            events,
+            metrics,
         }
     }
 
-    /// Somebody else leads.
-    pub fn idle(&mut self) {}
+    /// Somebody else leads and paints the pictures.
+    pub fn idle(&mut self) {
+        self.metrics.clear();
+    }
 
     /// A pass was planned.
-    pub fn pass(&mut self, _snapshot: &Snapshot, _plan: &Plan, violations: &[Violation]) {
+    pub fn pass(&mut self, snapshot: &Snapshot, plan: &Plan, violations: &[Violation]) {
+        self.metrics.count_pass();
+        pictures::paint(&self.metrics, snapshot, plan);
         for violation in violations {
+            self.metrics.count_violation();
             tracing::error!(rule = violation.rule, "the plan is not carried out: {}", violation.what);
+        }
+        let policies: Vec<About> = self
+            .cache
+            .read()
+            .policies
+            .iter()
+            .filter_map(|(_, policy)| about_policy(policy.as_ref().ok()?))
+            .collect();
+        for violation in violations {
+            for about in &policies {
+                self.events
+                    .say(about.clone(), Severity::Warning, "PlanRefused", &violation.to_string());
+            }
         }
     }
 
     /// An action was carried out, or not.
-    pub fn acted(&mut self, action: &Action, error: Option<&Error>) {
-        let node = action.node().unwrap_or_default();
+    pub fn acted(&mut self, snapshot: &Snapshot, action: &Action, error: Option<&Error>) {
+        let name = action.node().unwrap_or_default();
+        let result = match error.map(Error::next) {
+            None => "ok",
+            Some(Next::Reobserve) => "conflict",
+            Some(Next::Later) => "error",
+        };
+        self.metrics.count_action(action.name(), result);
         match error {
-            None => tracing::info!(node, action = action.name(), "{}", words(action)),
-            Some(error) => tracing::debug!(node, action = action.name(), "{}", chain(error)),
+            None => tracing::info!(node = name, action = action.name(), "{}", acts::words(action)),
+            Some(error) => {
+                tracing::debug!(node = name, action = action.name(), "{}", chain(error));
+                return;
+            }
         }
+        if let Some(node) = snapshot.nodes.get(name) {
+            for (severity, reason, note) in acts::events(action) {
+                self.events.say(about_node(name, node), severity, reason, &note);
+            }
+        }
+        acts::count(&self.metrics, action);
     }
 
     /// Writes the status of the nodes and policies that changed; called when there is nothing else to do.
     pub async fn publish(&mut self, pass: &mut Pass<'_>, plan: &Plan) -> Result<(), Error> {
+        let mut changes = Vec::new();
+        let mut began = Began::new();
         for (name, view) in &pass.snapshot.nodes {
-            let Some(seen) = pass.seen.reboots.get(name).cloned() else {
+            let (Some(seen), Some(record)) = (pass.seen.reboots.get(name).cloned(), &view.record) else {
                 continue;
             };
-            if view.record.is_none() {
-                continue;
-            }
             let before = seen.status.clone().unwrap_or_default();
             let mut after = before.clone();
-            let operation = view.record.as_ref().and_then(|record| record.operation.as_ref());
-            dress(&mut after, &seen, view, operation, plan.waiting.get(name), pass.now);
-            pass.patch_status(&seen, &before, &after).await?;
+            let waiting = plan.waiting.get(name);
+            dress(&mut after, &seen, view, record.operation.as_ref(), waiting, pass.now);
+            if let Some(waiting) = waiting.filter(|waiting| is_new(waiting, &before)) {
+                began
+                    .entry((policy_name(view), waiting.reason()))
+                    .or_default()
+                    .push((name, view, waiting));
+            }
+            self.say_required(name, view, &before, &after);
+            if before != after {
+                changes.push((seen, before, after));
+            }
         }
+        self.say_waiting(&began);
+        pass.write_statuses(changes).await?;
         self.publish_policies(pass, plan).await
     }
 
+    fn say_required(&self, name: &str, node: &Node, before: &NodeRebootStatus, after: &NodeRebootStatus) {
+        const REQUIRED: &str = "RebootRequired";
+        if condition::is_true(&before.conditions, REQUIRED) {
+            return;
+        }
+        if let Some(now) = condition::find(&after.conditions, REQUIRED).filter(|now| now.status == "True") {
+            let words = format!("a reboot is required: {}", now.message);
+            self.events
+                .say(about_node(name, node), Severity::Normal, REQUIRED, &words);
+        }
+    }
+
+    /// The reasons that began now: of each node, or of a crowd in one Event about its policy.
+    fn say_waiting(&self, began: &Began<'_>) {
+        for ((policy, reason), nodes) in began {
+            let crowd = self
+                .cache
+                .read()
+                .policies
+                .get(policy)
+                .and_then(|policy| about_policy(policy.as_ref().ok()?));
+            match (crowd, nodes.as_slice()) {
+                (Some(about), [(_, _, first), ..]) if nodes.len() > CROWD => {
+                    let note = format!("{} nodes wait: {first}", nodes.len());
+                    self.events.say(about, acts::severity(first), reason, &note);
+                }
+                (_, nodes) => {
+                    for (name, node, waiting) in nodes {
+                        let severity = acts::severity(waiting);
+                        self.events
+                            .say(about_node(name, node), severity, reason, &waiting.to_string());
+                    }
+                }
+            }
+        }
+    }
+
     async fn publish_policies(&self, pass: &Pass<'_>, plan: &Plan) -> Result<(), Error> {
-        let api = &self.policies.0;
         let writes = pass.seen.policies.iter().filter_map(|(name, object)| {
             let parsed = pass.snapshot.policies.get(name)?;
             let before = object.status.clone().unwrap_or_default();
             let after = policy::status(name, object, parsed, pass.snapshot, plan, pass.now);
+            self.say_conditions(object, &before.conditions, &after.conditions);
             let status = difference(&before, &after)?;
             let patch = json!({"metadata": {"resourceVersion": object.resource_version()}, "status": status});
             Some((name.clone(), patch))
@@ -91,65 +187,65 @@ impl Teller {
                 field_manager: manager,
                 ..PatchParams::default()
             };
-            let answer = api.patch_status(&name, &params, &Patch::Merge(&patch)).await;
+            let answer = self.policies.patch_status(&name, &params, &Patch::Merge(&patch)).await;
             answer.map_err(|source| Error::Api {
                 step: "write the status of RebootPolicy",
                 object: name,
                 source,
             })
         }))
-        .buffered(8);
+        .buffered(SIDE_BY_SIDE);
         while let Some(answer) = written.next().await {
             self.cache.absorb_policy(answer?);
         }
         Ok(())
     }
-}
 
-/// An action in words, for the log.
-fn words(action: &Action) -> String {
-    match action {
-        Action::CreateLock => "made the lock".to_owned(),
-        Action::CreateRecord { .. } => "made the NodeReboot".to_owned(),
-        Action::SetHolders { holders, because } => {
-            let inside: Vec<&str> = holders.iter().map(|holder| holder.node.as_str()).collect();
-            format!("inside now: [{}]; {because}", inside.join(", "))
+    /// A condition of a policy that changed, in the words of the condition.
+    fn say_conditions(
+        &self,
+        policy: &Arc<RebootPolicy>,
+        before: &[condition::Condition],
+        after: &[condition::Condition],
+    ) {
+        let Some(about) = about_policy(policy) else { return };
+        for now in after {
+            let was = condition::find(before, &now.type_).map(|was| was.status.as_str());
+            let bad = match now.type_.as_str() {
+                "Ready" => now.status == "False",
+                "Degraded" => now.status == "True",
+                _ => false,
+            };
+            let good = now.type_ == "UpToDate" && now.status == "True" && was == Some("False");
+            if bad && was != Some(now.status.as_str()) {
+                self.events
+                    .say(about.clone(), Severity::Warning, &now.reason, &now.message);
+            } else if good {
+                self.events
+                    .say(about.clone(), Severity::Normal, "RolloutCompleted", &now.message);
+            }
         }
-        Action::WriteRecord { change, .. } => record_words(change),
-        Action::SetSpec { order, policy, .. } => match order {
-            Some(order) => format!("order {} {:?}", order.id, order.action),
-            None => format!("no order; policy {}", policy.as_deref().unwrap_or("none")),
-        },
-        Action::OrderReboot { order, .. } => format!("order {} Reboot, to leave boot {}", order.id, order.boot_id),
-        Action::ApplyMarks { operation_id, .. } => format!("cordoned for operation {operation_id}"),
-        Action::LiftMarks { keep_cordon: true, .. } => "our marks are lifted; held, so it stays cordoned".to_owned(),
-        Action::LiftMarks { .. } => "our marks are lifted".to_owned(),
-        Action::RemoveCommand { command, .. } => format!("{} was answered", command.verb),
-        Action::RemoveRequest { value, .. } => format!("the request \"{value}\" is fulfilled"),
     }
 }
 
-fn record_words(change: &lockkeeper_planner::RecordChange) -> String {
-    use lockkeeper_planner::Change;
-    if let Some(finished) = &change.finished {
-        return format!(
-            "operation {} ended: {:?} {}",
-            finished.operation.id, finished.outcome, finished.message
-        );
+/// Whether this reason was not said before.
+fn is_new(waiting: &Waiting, before: &NodeRebootStatus) -> bool {
+    before
+        .waiting
+        .as_ref()
+        .is_none_or(|before| before.reason != waiting.reason())
+}
+
+fn about_node(name: &str, node: &Node) -> About {
+    About::Node {
+        name: name.to_owned(),
+        uid: node.uid.clone(),
     }
-    if let Some((command, said)) = &change.answered {
-        let (Ok(words) | Err(words)) = said;
-        return format!("{} by a person: {words}", command.verb);
-    }
-    match &change.operation {
-        Change::Set(Some(operation)) => match (&operation.ending, &operation.failure) {
-            (Some(ending), _) => format!(
-                "operation {} ends: {:?} {}",
-                operation.id, ending.outcome, ending.message
-            ),
-            (None, Some(failure)) => format!("operation {} failed: {}", operation.id, failure.message),
-            (None, None) => format!("operation {} is {:?}", operation.id, operation.phase),
-        },
-        Change::Set(None) | Change::Keep => "record changed".to_owned(),
-    }
+}
+
+fn about_policy(policy: &Arc<RebootPolicy>) -> Option<About> {
+    Some(About::Policy {
+        name: policy.name_any(),
+        uid: policy.uid()?,
+    })
 }

@@ -14,6 +14,8 @@ pub enum Action {
         node: String,
         /// Its uid.
         uid: String,
+        /// `spec.policy`.
+        policy: Option<String>,
     },
     /// Replace the lock's holders by compare-and-swap.
     SetHolders {

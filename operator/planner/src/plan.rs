@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::Instant;
 use crate::action::Action;
-use crate::capacity::{Facts, SETTING_UP};
+use crate::capacity::{Facts, PolicyFacts, SETTING_UP};
 use crate::command::obey;
 use crate::gate;
 use crate::grant::grant;
@@ -23,6 +23,10 @@ pub struct Plan {
     pub waiting: BTreeMap<String, Waiting>,
     /// When time alone may change the answer.
     pub recheck_at: Option<Instant>,
+    /// How many nodes may be inside over all policies, for those who watch.
+    pub cluster_limit: usize,
+    /// Whether each policy's nodes may start by its windows, for those who watch.
+    pub windows: BTreeMap<String, bool>,
 }
 
 /// Decides what to do next. Equal snapshots give equal plans, whatever order they were built in.
@@ -36,6 +40,13 @@ pub fn plan(snapshot: &Snapshot, now: Instant) -> Plan {
         return plan;
     }
     let facts = Facts::new(snapshot, now);
+    plan.cluster_limit = facts.cluster_limit;
+    let open = |policy: &PolicyFacts| matches!(policy.opening, Ok(Opening::Open { .. }));
+    plan.windows = facts
+        .policies
+        .iter()
+        .map(|(name, policy)| ((*name).to_owned(), open(policy)))
+        .collect();
     let Some(lock) = &snapshot.lock else {
         plan.actions.push(Action::CreateLock);
         return plan;
@@ -75,9 +86,11 @@ fn records(facts: &Facts, lock: &Lock, plan: &mut Plan) {
         .collect();
     for (name, node) in &facts.snapshot.nodes {
         let Some(record) = &node.record else {
+            let policy = gate::policy_of(node, facts).ok().map(|(policy, _)| policy.to_owned());
             plan.actions.push(Action::CreateRecord {
                 node: name.clone(),
                 uid: node.uid.clone(),
+                policy,
             });
             continue;
         };

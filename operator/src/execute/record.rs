@@ -1,6 +1,9 @@
 //! `NodeReboot`: made for each node, its status changed by the difference, its order given and taken back.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, TimeDelta, Utc};
+use futures::stream::{self, StreamExt};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::ResourceExt;
 use kube::api::{Patch, PatchParams, PostParams};
@@ -9,13 +12,14 @@ use lockkeeper_crds::{
     Deferred, LastCommand, NodeReboot, NodeRebootSpec, NodeRebootStatus, RebootRecord, Released, names,
 };
 use lockkeeper_drain::still_there;
-use lockkeeper_planner::{Change, Finished, Order, RecordChange};
+use lockkeeper_planner::{Action, Change, Finished, Order, RecordChange};
 use serde_json::json;
 
-use super::{Error, Pass, failed};
+use super::{Api3, Error, Pass, SIDE_BY_SIDE, failed};
 use crate::convert::{self, bounded, causes};
 use crate::difference::difference;
 use crate::drains;
+use crate::observe::Seen;
 use crate::publish::node::dress;
 
 /// Pods were seen to land on a node up to 2.0 s after its cordon was answered.
@@ -24,41 +28,6 @@ const SETTLED: TimeDelta = TimeDelta::seconds(3);
 const HISTORY: usize = 10;
 
 impl Pass<'_> {
-    pub(super) async fn create_record(&mut self, node: &str, uid: &str) -> Result<(), Error> {
-        let mut reboot = NodeReboot::new(node, NodeRebootSpec::default());
-        reboot.metadata.owner_references = Some(vec![owner(node, uid)]);
-        let params = PostParams {
-            field_manager: Some(names::OPERATOR_MANAGER.to_owned()),
-            ..PostParams::default()
-        };
-        if let Some(orphan) = self
-            .seen
-            .reboots
-            .get(node)
-            .filter(|reboot| reboot.owner_references().is_empty())
-        {
-            // Somebody made it by hand: it becomes that node's.
-            let patch = json!({"metadata": {
-                "resourceVersion": orphan.resource_version(), "ownerReferences": [owner(node, uid)],
-            }});
-            let adopted = self
-                .api
-                .reboots
-                .patch(node, &PatchParams::default(), &Patch::Merge(&patch))
-                .await;
-            self.keep_reboot(adopted.map_err(failed("adopt NodeReboot", node))?);
-            return Ok(());
-        }
-        let made = self
-            .api
-            .reboots
-            .create(&params, &reboot)
-            .await
-            .map_err(failed("create NodeReboot", node))?;
-        self.keep_reboot(made);
-        Ok(())
-    }
-
     pub(super) async fn write_record(&mut self, node: &str, change: &RecordChange) -> Result<(), Error> {
         let seen = self.reboot("write the status of NodeReboot", node)?;
         let before = seen.status.clone().unwrap_or_default();
@@ -71,29 +40,36 @@ impl Pass<'_> {
     }
 
     /// Merge patch of the difference with resourceVersion: touches only our keys, and only what was seen.
-    pub(crate) async fn patch_status(
+    async fn patch_status(
         &mut self,
         seen: &NodeReboot,
         before: &NodeRebootStatus,
         after: &NodeRebootStatus,
     ) -> Result<(), Error> {
-        const STEP: &str = "write the status of NodeReboot";
-        let name = seen.name_any();
-        let Some(status) = difference(before, after) else {
-            return Ok(());
-        };
-        let patch = json!({"metadata": {"resourceVersion": seen.resource_version()}, "status": status});
-        let params = PatchParams {
-            field_manager: Some(names::OPERATOR_MANAGER.to_owned()),
-            ..PatchParams::default()
-        };
-        let written = self
-            .api
-            .reboots
-            .patch_status(&name, &params, &Patch::Merge(&patch))
-            .await;
-        self.keep_reboot(written.map_err(failed(STEP, &name))?);
+        if let Some(written) = write_status(self.api, seen, before, after).await? {
+            self.keep_reboot(written);
+        }
         Ok(())
+    }
+
+    /// Writes many statuses that do not depend on each other; the first failure is returned when all are through.
+    pub async fn write_statuses(
+        &mut self,
+        changes: Vec<(Arc<NodeReboot>, NodeRebootStatus, NodeRebootStatus)>,
+    ) -> Result<(), Error> {
+        let mut writes = Vec::new();
+        for (seen, before, after) in &changes {
+            writes.push(write_status(self.api, seen, before, after));
+        }
+        let written: Vec<_> = stream::iter(writes).buffered(SIDE_BY_SIDE).collect().await;
+        let mut first = Ok(());
+        for result in written {
+            match result {
+                Ok(reboot) => reboot.into_iter().for_each(|reboot| self.keep_reboot(reboot)),
+                Err(error) => first = first.and(Err(error)),
+            }
+        }
+        first
     }
 
     fn changed(&self, before: &NodeRebootStatus, change: &RecordChange) -> NodeRebootStatus {
@@ -219,6 +195,65 @@ impl Pass<'_> {
         self.keep_reboot(written.map_err(failed(STEP, node))?);
         Ok(())
     }
+}
+
+/// Makes a `NodeReboot`, or gives the one that somebody made by hand to its Node.
+pub(super) async fn create(api: &Api3, seen: &Seen, action: &Action) -> Result<Option<NodeReboot>, Error> {
+    let Action::CreateRecord { node, uid, policy } = action else {
+        return Ok(None);
+    };
+    if let Some(orphan) = seen
+        .reboots
+        .get(node)
+        .filter(|reboot| reboot.owner_references().is_empty())
+    {
+        let patch = json!({"metadata": {
+            "resourceVersion": orphan.resource_version(), "ownerReferences": [owner(node, uid)],
+        }});
+        let adopted = api
+            .reboots
+            .patch(node, &PatchParams::default(), &Patch::Merge(&patch))
+            .await;
+        return adopted.map(Some).map_err(failed("adopt NodeReboot", node));
+    }
+    let mut reboot = NodeReboot::new(
+        node,
+        NodeRebootSpec {
+            policy: policy.clone(),
+            order: None,
+        },
+    );
+    reboot.metadata.owner_references = Some(vec![owner(node, uid)]);
+    let params = PostParams {
+        field_manager: Some(names::OPERATOR_MANAGER.to_owned()),
+        ..PostParams::default()
+    };
+    api.reboots
+        .create(&params, &reboot)
+        .await
+        .map(Some)
+        .map_err(failed("create NodeReboot", node))
+}
+
+async fn write_status(
+    api: &Api3,
+    seen: &NodeReboot,
+    before: &NodeRebootStatus,
+    after: &NodeRebootStatus,
+) -> Result<Option<NodeReboot>, Error> {
+    let name = seen.name_any();
+    let Some(status) = difference(before, after) else {
+        return Ok(None);
+    };
+    let patch = json!({"metadata": {"resourceVersion": seen.resource_version()}, "status": status});
+    let params = PatchParams {
+        field_manager: Some(names::OPERATOR_MANAGER.to_owned()),
+        ..PatchParams::default()
+    };
+    let written = api.reboots.patch_status(&name, &params, &Patch::Merge(&patch)).await;
+    written
+        .map(Some)
+        .map_err(failed("write the status of NodeReboot", &name))
 }
 
 fn owner(node: &str, uid: &str) -> OwnerReference {

@@ -1,6 +1,12 @@
 //! A cluster as values: applies actions as the API server would, and moves agents, kubelets and pods one step at a time.
 // Each test file uses its part of it.
-#![allow(dead_code, unreachable_pub, missing_debug_implementations, clippy::unwrap_used, clippy::panic)]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    missing_debug_implementations,
+    clippy::unwrap_used,
+    clippy::panic
+)]
 
 use std::fmt::Write as _;
 
@@ -216,7 +222,12 @@ impl World {
             Action::SetHolders { holders, .. } => {
                 self.snapshot.lock.as_mut().unwrap().holders.clone_from(holders);
             }
-            Action::CreateRecord { node, .. } => self.node(node).record = Some(Record::default()),
+            Action::CreateRecord { node, policy, .. } => {
+                self.node(node).record = Some(Record {
+                    policy: policy.clone(),
+                    ..Record::default()
+                });
+            }
             Action::WriteRecord { node, change } => {
                 let now = self.now;
                 let record = self.record(node);

@@ -1,0 +1,234 @@
+//! What an action that was carried out means to people: a log line, Events, counters.
+
+use lockkeeper_planner::{Action, Change, Finished, Instant, Operation, Outcome, Phase, RecordChange, Waiting};
+
+use crate::events::Severity;
+use crate::metrics::Metrics;
+
+/// An action in words, for the log.
+pub(super) fn words(action: &Action) -> String {
+    match action {
+        Action::CreateLock => "made the lock".to_owned(),
+        Action::CreateRecord { .. } => "made the NodeReboot".to_owned(),
+        Action::SetHolders { holders, because } => {
+            let inside: Vec<&str> = holders.iter().map(|holder| holder.node.as_str()).collect();
+            format!("inside now: [{}]; {because}", inside.join(", "))
+        }
+        Action::WriteRecord { change, .. } => record_words(change),
+        Action::SetSpec { order, policy, .. } => match order {
+            Some(order) => format!("order {} {:?}", order.id, order.action),
+            None => format!("no order; policy {}", policy.as_deref().unwrap_or("none")),
+        },
+        Action::OrderReboot { order, .. } => format!("order {} Reboot, to leave boot {}", order.id, order.boot_id),
+        Action::ApplyMarks { operation_id, .. } => format!("cordoned for operation {operation_id}"),
+        Action::LiftMarks { keep_cordon: true, .. } => "our marks are lifted; held, so it stays cordoned".to_owned(),
+        Action::LiftMarks { .. } => "our marks are lifted".to_owned(),
+        Action::RemoveCommand { command, .. } => format!("{} was answered", command.verb),
+        Action::RemoveRequest { value, .. } => format!("the request \"{value}\" is fulfilled"),
+    }
+}
+
+fn record_words(change: &RecordChange) -> String {
+    if let Some(finished) = &change.finished {
+        return format!(
+            "operation {} ended: {:?} {}",
+            finished.operation.id, finished.outcome, finished.message
+        );
+    }
+    if let Some((command, said)) = &change.answered {
+        let (Ok(words) | Err(words)) = said;
+        return format!("{} by a person: {words}", command.verb);
+    }
+    match &change.operation {
+        Change::Set(Some(operation)) => match (&operation.ending, &operation.failure) {
+            (Some(ending), _) => format!(
+                "operation {} ends: {:?} {}",
+                operation.id, ending.outcome, ending.message
+            ),
+            (None, Some(failure)) => format!("operation {} failed: {}", operation.id, failure.message),
+            (None, None) => format!("operation {} is {:?}", operation.id, operation.phase),
+        },
+        Change::Set(None) | Change::Keep => "record changed".to_owned(),
+    }
+}
+
+type Event = (Severity, &'static str, String);
+
+/// The Events about the node that an action is worth.
+pub(super) fn events(action: &Action) -> Vec<Event> {
+    match action {
+        Action::WriteRecord { change, .. } => record_events(change).into_iter().collect(),
+        Action::LiftMarks { keep_cordon, .. } => {
+            let note = if *keep_cordon {
+                "our marks are lifted; held, so it stays cordoned"
+            } else {
+                "our marks are lifted"
+            };
+            vec![(Severity::Normal, "MarksLifted", note.to_owned())]
+        }
+        Action::CreateLock
+        | Action::CreateRecord { .. }
+        | Action::SetHolders { .. }
+        | Action::SetSpec { .. }
+        | Action::OrderReboot { .. }
+        | Action::ApplyMarks { .. }
+        | Action::RemoveCommand { .. }
+        | Action::RemoveRequest { .. } => vec![],
+    }
+}
+
+fn record_events(change: &RecordChange) -> Option<Event> {
+    if let Some(finished) = &change.finished {
+        return Some(finished_event(finished));
+    }
+    if let Some((command, said)) = &change.answered {
+        return Some(match said {
+            Ok(words) => (
+                Severity::Normal,
+                "CommandAccepted",
+                format!("{}: {words}", command.verb),
+            ),
+            Err(words) => (
+                Severity::Warning,
+                "CommandRefused",
+                format!("{}: {words}", command.verb),
+            ),
+        });
+    }
+    let Change::Set(Some(operation)) = &change.operation else {
+        return None;
+    };
+    // How it ends is said once it has ended.
+    if operation.ending.is_some() {
+        return None;
+    }
+    Some(phase_event(operation))
+}
+
+fn phase_event(operation: &Operation) -> Event {
+    let seconds =
+        |from: Option<Instant>, to: Option<Instant>| from.zip(to).map_or(0, |(from, to)| (to - from).num_seconds());
+    match operation.phase {
+        Phase::Preparing => {
+            let why = operation.reasons.join(", ");
+            let note = format!(
+                "slot taken under policy {} (operation {}): {why}",
+                operation.policy, operation.id
+            );
+            (Severity::Normal, "LockAcquired", note)
+        }
+        Phase::Draining => (
+            Severity::Normal,
+            "DrainStarted",
+            "cordoned; its pods are being moved".to_owned(),
+        ),
+        Phase::Rebooting => {
+            let took = seconds(operation.cordoned, operation.reboot_ordered);
+            let note = format!(
+                "drained in {took} s, {} pods moved; the reboot is ordered",
+                operation.pods_moved
+            );
+            (Severity::Normal, "RebootOrdered", note)
+        }
+        Phase::Verifying => {
+            let took = seconds(operation.reboot_ordered, operation.rebooted);
+            (
+                Severity::Normal,
+                "NodeRebooted",
+                format!("a new boot was seen {took} s after the order"),
+            )
+        }
+        Phase::Failed => {
+            let note = operation
+                .failure
+                .as_ref()
+                .map(|failure| failure.message.clone())
+                .unwrap_or_default();
+            (Severity::Warning, "Failed", note)
+        }
+    }
+}
+
+fn finished_event(finished: &Finished) -> Event {
+    let note = finished.message.clone();
+    match finished.outcome {
+        Outcome::Succeeded => {
+            let took = (finished.time - finished.operation.started).num_seconds();
+            let (before, after) = (&finished.operation.kernel_before, &finished.kernel_after);
+            let kernel = if before == after {
+                format!("kernel {after}")
+            } else {
+                format!("kernel {before} -> {after}")
+            };
+            (
+                Severity::Normal,
+                "RebootSucceeded",
+                format!("rebooted and back in {took} s; {kernel}"),
+            )
+        }
+        Outcome::PutBack => (Severity::Warning, "PutBack", note),
+        Outcome::Withdrawn => (Severity::Normal, "Withdrawn", note),
+        Outcome::Held => (Severity::Normal, "Held", note),
+        Outcome::Released => (Severity::Warning, "Released", note),
+    }
+}
+
+/// Counts what ended.
+pub(super) fn count(metrics: &Metrics, action: &Action) {
+    let Action::WriteRecord { change, .. } = action else {
+        return;
+    };
+    let Some(finished) = &change.finished else { return };
+    let operation = &finished.operation;
+    metrics.count_reboot(&operation.policy, outcome(finished.outcome));
+    let seconds = |from: Option<Instant>, to: Option<Instant>| Some((to? - from?).as_seconds_f64());
+    if let Some(drained) = seconds(operation.cordoned, operation.reboot_ordered) {
+        metrics.observe_drain(&operation.policy, drained);
+    }
+    if let Some(down) = seconds(operation.reboot_ordered, operation.rebooted) {
+        metrics.observe_down(&operation.policy, down);
+    }
+}
+
+fn outcome(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Succeeded => "Succeeded",
+        Outcome::PutBack => "PutBack",
+        Outcome::Withdrawn => "Withdrawn",
+        Outcome::Held => "Held",
+        Outcome::Released => "Released",
+    }
+}
+
+/// Whether a person should look at a waiting reason, by the table of the design.
+pub(super) fn severity(waiting: &Waiting) -> Severity {
+    match waiting {
+        Waiting::PolicyConflict { .. }
+        | Waiting::AgentMissing { .. }
+        | Waiting::AgentIncapable { .. }
+        | Waiting::AgentNotAnswering { .. }
+        | Waiting::Inhibited { .. }
+        | Waiting::BreakerOpen { .. }
+        | Waiting::TooManyUnavailable { .. }
+        | Waiting::Uncordoned
+        | Waiting::MarksRefused { .. }
+        | Waiting::StillRequired { .. }
+        | Waiting::BackingOff { .. }
+        | Waiting::PreflightBlocked { .. }
+        | Waiting::EvictionBlocked { .. }
+        | Waiting::PodStuck { .. }
+        | Waiting::Failed { .. } => Severity::Warning,
+        Waiting::ViewIncomplete { .. }
+        | Waiting::NoPolicy
+        | Waiting::Suspended { .. }
+        | Waiting::Held { .. }
+        | Waiting::OutsideWindow { .. }
+        | Waiting::NoFreeSlot { .. }
+        | Waiting::Preparing { .. }
+        | Waiting::ControlPlaneBusy { .. }
+        | Waiting::Released { .. }
+        | Waiting::PodTerminating { .. }
+        | Waiting::Rebooting { .. }
+        | Waiting::NodeNotReady { .. } => Severity::Normal,
+    }
+}
