@@ -99,17 +99,22 @@ pub fn explain(what: &str, error: &kube::Error) -> String {
     }
 }
 
-/// An error and all its sources, once each.
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let words = cause.to_string();
+/// An error and all its sources, once each; of an API server's answer its own words and the code.
+pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = String::new();
+    let mut next = Some(error);
+    while let Some(cause) = next {
+        let answer = match cause.downcast_ref::<kube::Error>() {
+            Some(kube::Error::Api(status)) => Some(format!("{} ({})", status.message.trim(), status.code)),
+            Some(_) | None => None,
+        };
+        let last = answer.is_some();
+        let words = answer.unwrap_or_else(|| cause.to_string());
         if !text.contains(&words) {
-            text.push_str(": ");
+            text.push_str(if text.is_empty() { "" } else { ": " });
             text.push_str(&words);
         }
-        source = cause.source();
+        next = cause.source().filter(|_| !last);
     }
     text
 }
@@ -129,7 +134,7 @@ async fn config(kubeconfig: Option<&Path>) -> Result<Config, ConnectError> {
 }
 
 async fn from_file(path: &Path) -> Result<Config, ConnectError> {
-    let wrong = |error: &dyn std::error::Error| ConnectError::Kubeconfig {
+    let wrong = |error: &(dyn std::error::Error + 'static)| ConnectError::Kubeconfig {
         path: path.display().to_string(),
         cause: chain(error),
     };
@@ -139,7 +144,7 @@ async fn from_file(path: &Path) -> Result<Config, ConnectError> {
         .map_err(|error| wrong(&error))
 }
 
-async fn from_user(in_cluster: &dyn std::error::Error) -> Result<Config, ConnectError> {
+async fn from_user(in_cluster: &(dyn std::error::Error + 'static)) -> Result<Config, ConnectError> {
     Config::from_kubeconfig(&KubeConfigOptions::default())
         .await
         .map_err(|error| ConnectError::NoConfig {

@@ -23,6 +23,12 @@ const REOBSERVE: Duration = Duration::from_millis(200);
 /// The pods may land on a node for this long after its cordon; the order is tried again then.
 const SETTLE: Duration = Duration::from_secs(1);
 
+/// Status is written once nothing has been executed for this long: a node that goes through three phases at once is
+/// written about once, and not against its agent's own report.
+const QUIET: Duration = Duration::from_millis(300);
+/// Status is never older than this, however busy the loop is.
+const OVERDUE: Duration = Duration::from_secs(2);
+
 /// What the loop needs to know of its process.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -45,6 +51,8 @@ pub struct Loop {
     health: Part,
     /// What the last pass carried out, to notice a plan that does not come to rest.
     last_plan: Vec<Action>,
+    acted: Option<Instant>,
+    published: Option<Instant>,
 }
 
 /// When to look again if nothing changes before.
@@ -69,6 +77,8 @@ impl Loop {
             teller,
             health,
             last_plan: vec![],
+            acted: None,
+            published: None,
         }
     }
 
@@ -148,6 +158,7 @@ impl Loop {
             // again word for word has met something that we do not understand; it must not become a hot loop.
             let repeated = self.last_plan == plan.actions;
             self.last_plan.clone_from(&plan.actions);
+            self.acted = Some(Instant::now());
             return Some(if repeated {
                 Instant::now() + LATER
             } else {
@@ -155,8 +166,20 @@ impl Loop {
             });
         }
         self.last_plan.clear();
+        if let Some(quiet) = self.not_yet() {
+            return Some(quiet);
+        }
+        self.published = Some(Instant::now());
         let published = self.teller.publish(&mut pass, plan).await;
         published.err().map(|error| self.after(&error))
+    }
+
+    /// When to publish, if not now.
+    fn not_yet(&self) -> Again {
+        let now = Instant::now();
+        let quiet = self.acted.map(|acted| acted + QUIET).filter(|quiet| *quiet > now)?;
+        let overdue = self.published.map_or(now, |published| published + OVERDUE);
+        (overdue > now).then(|| quiet.min(overdue))
     }
 
     fn after(&mut self, error: &Error) -> Instant {
