@@ -1,0 +1,312 @@
+//! One hollow node and one namespace per scene, and a drain that names itself in the audit log.
+
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context, Result, bail, ensure};
+use k8s_openapi::api::apps::v1::ReplicaSet;
+use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Api, Client, Config};
+use lockkeeper_drain::{Blocker, Error, OwnPods, Progress, Settings, Unmanaged, drain, eviction_client};
+use lockkeeper_e2e::audit::Request;
+use lockkeeper_e2e::control_plane::ControlPlane;
+use lockkeeper_e2e::hollow;
+use lockkeeper_e2e::workload::is_ready;
+use serde_json::{Value, json};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep, timeout};
+
+/// A loaded machine takes its time.
+const LIMIT: Duration = Duration::from_mins(2);
+
+/// Where one test happens.
+#[derive(Clone)]
+pub(super) struct Scene {
+    pub(super) client: Client,
+    pub(super) node: String,
+    pub(super) namespace: String,
+    kubeconfig: std::path::PathBuf,
+}
+
+/// A drain that runs.
+pub(super) struct Running {
+    pub(super) progress: watch::Receiver<Progress>,
+    task: JoinHandle<Result<(), Error>>,
+    pub(super) settings: Settings,
+}
+
+impl Scene {
+    /// Makes the namespace; the node is nobody else's.
+    pub(super) async fn new(plane: &ControlPlane, node: &str, name: &str) -> Result<Self> {
+        let client = plane.client();
+        let namespace = serde_json::from_value(json!({"metadata": {"name": name}}))?;
+        Api::<Namespace>::all(client.clone())
+            .create(&PostParams::default(), &namespace)
+            .await?;
+        Ok(Self {
+            client,
+            node: node.to_owned(),
+            namespace: name.to_owned(),
+            kubeconfig: plane.kubeconfig(),
+        })
+    }
+
+    /// The same scene seen from another node.
+    pub(super) fn at(&self, node: &str) -> Self {
+        Self {
+            node: node.to_owned(),
+            ..self.clone()
+        }
+    }
+
+    pub(super) fn pods(&self) -> Api<Pod> {
+        Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    pub(super) fn budgets(&self) -> Api<PodDisruptionBudget> {
+        Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    /// Runs `replicas` pods labelled `app={app}` on the scene's node, and waits until all run.
+    pub(super) async fn run(&self, app: &str, replicas: usize, seconds: u32) -> Result<()> {
+        let set = json!({
+            "metadata": {"name": app},
+            "spec": {
+                "replicas": replicas,
+                "selector": {"matchLabels": {"app": app}},
+                "template": {
+                    "metadata": {
+                        "labels": {"app": app},
+                        "annotations": {hollow::TERMINATION_SECONDS: seconds.to_string()},
+                    },
+                    "spec": {
+                        "nodeSelector": {"kubernetes.io/hostname": self.node},
+                        "containers": [{"name": "a", "image": "a"}],
+                    },
+                },
+            },
+        });
+        let sets: Api<ReplicaSet> = Api::namespaced(self.client.clone(), &self.namespace);
+        sets.create(&PostParams::default(), &serde_json::from_value(set)?)
+            .await?;
+        self.wait_ready(app, replicas).await
+    }
+
+    pub(super) async fn wait_ready(&self, app: &str, replicas: usize) -> Result<()> {
+        let params = ListParams::default().labels(&format!("app={app}"));
+        let begin = Instant::now();
+        loop {
+            let ready = self
+                .pods()
+                .list(&params)
+                .await?
+                .items
+                .iter()
+                .filter(|pod| is_ready(pod))
+                .count();
+            if ready == replicas {
+                return Ok(());
+            }
+            ensure!(
+                begin.elapsed() < LIMIT,
+                "{ready} of {replicas} pods of {}/{app} are ready",
+                self.namespace
+            );
+            sleep(Duration::from_millis(200)).await;
+        }
+    }
+
+    /// Makes a pod from `spec` laid over a plain one; pods that are bound need no scheduler.
+    pub(super) async fn pod(&self, name: &str, change: Value) -> Result<Pod> {
+        let mut pod = json!({
+            "metadata": {"name": name, "labels": {"app": name}},
+            "spec": {"nodeName": self.node, "containers": [{"name": "a", "image": "a"}]},
+        });
+        merge(&mut pod, change);
+        Ok(self
+            .pods()
+            .create(&PostParams::default(), &serde_json::from_value(pod)?)
+            .await?)
+    }
+
+    /// Makes a budget over `app` and waits until it is counted.
+    pub(super) async fn budget(&self, name: &str, app: &str, spec: Value) -> Result<()> {
+        let mut budget = json!({"metadata": {"name": name}, "spec": {"selector": {"matchLabels": {"app": app}}}});
+        merge(&mut budget["spec"], spec);
+        self.budgets()
+            .create(&PostParams::default(), &serde_json::from_value(budget)?)
+            .await?;
+        let begin = Instant::now();
+        loop {
+            let budget = self.budgets().get(name).await?;
+            if budget.status.is_some_and(|status| status.observed_generation.is_some()) {
+                return Ok(());
+            }
+            ensure!(begin.elapsed() < LIMIT, "budget {name} is not counted");
+            sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    pub(super) async fn change_budget(&self, name: &str, spec: Value) -> Result<()> {
+        let patch = Patch::Merge(json!({"spec": spec}));
+        self.budgets().patch(name, &PatchParams::default(), &patch).await?;
+        Ok(())
+    }
+
+    pub(super) async fn delete_pod(&self, name: &str) -> Result<()> {
+        self.pods().delete(name, &DeleteParams::default()).await?;
+        Ok(())
+    }
+
+    /// Cordons the node and starts a drain.
+    pub(super) async fn drain(&self) -> Result<Running> {
+        self.drain_with(|settings| settings).await
+    }
+
+    pub(super) async fn drain_with(&self, change: impl FnOnce(Settings) -> Settings) -> Result<Running> {
+        self.cordon().await?;
+        self.drain_as(&self.kubeconfig.clone(), change).await
+    }
+
+    pub(super) async fn cordon(&self) -> Result<()> {
+        let nodes: Api<Node> = Api::all(self.client.clone());
+        let patch = Patch::Merge(json!({"spec": {"unschedulable": true}}));
+        nodes.patch(&self.node, &PatchParams::default(), &patch).await?;
+        Ok(())
+    }
+
+    /// Starts a drain of the node, cordoned a moment ago, with the rights of a kubeconfig.
+    pub(super) async fn drain_as(
+        &self,
+        kubeconfig: &std::path::Path,
+        change: impl FnOnce(Settings) -> Settings,
+    ) -> Result<Running> {
+        let settings = change(Settings {
+            node: self.node.clone(),
+            unmanaged: Unmanaged::Block,
+            grace_period_seconds: None,
+            own_pods: OwnPods::in_namespace("lockkeeper-system"),
+            cordoned_at: SystemTime::now().into(),
+        });
+        let mut config = config(kubeconfig).await?;
+        config
+            .headers
+            .push((http::header::USER_AGENT, http::HeaderValue::from_str(&self.agent())?));
+        let (to, progress) = watch::channel(Progress::Starting);
+        let task = tokio::spawn(drain(eviction_client(config)?, settings.clone(), to));
+        Ok(Running {
+            progress,
+            task,
+            settings,
+        })
+    }
+
+    pub(super) async fn uncordon(&self) -> Result<()> {
+        let nodes: Api<Node> = Api::all(self.client.clone());
+        let patch = Patch::Merge(json!({"spec": {"unschedulable": null}}));
+        nodes.patch(&self.node, &PatchParams::default(), &patch).await?;
+        Ok(())
+    }
+
+    /// From now on the pods of a replica set are made for another node.
+    pub(super) async fn let_replacements_run_on(&self, app: &str, node: &str) -> Result<()> {
+        let sets: Api<ReplicaSet> = Api::namespaced(self.client.clone(), &self.namespace);
+        let selector = json!({"kubernetes.io/hostname": node});
+        let patch = Patch::Merge(json!({"spec": {"template": {"spec": {"nodeSelector": selector}}}}));
+        sets.patch(app, &PatchParams::default(), &patch).await?;
+        Ok(())
+    }
+
+    /// The administrator's configuration.
+    pub(super) async fn config(&self) -> Result<Config> {
+        config(&self.kubeconfig).await
+    }
+
+    fn agent(&self) -> String {
+        format!("drain-{}", self.namespace)
+    }
+
+    /// What the drain asked, as `verb resource code`, from the audit log.
+    pub(super) fn asked(&self, plane: &ControlPlane) -> Result<Vec<Request>> {
+        let all = plane.requests()?;
+        Ok(all
+            .into_iter()
+            .filter(|request| request.program() == self.agent())
+            .collect())
+    }
+
+    /// The drain's evictions from the audit log: name and code.
+    pub(super) fn evictions(&self, plane: &ControlPlane) -> Result<Vec<(String, u16)>> {
+        let evictions = self
+            .asked(plane)?
+            .into_iter()
+            .filter(|request| request.resource == "pods/eviction");
+        Ok(evictions.map(|request| (request.name, request.code)).collect())
+    }
+}
+
+impl Running {
+    /// Waits until the progress is as asked for.
+    pub(super) async fn until(&mut self, what: impl Fn(&Progress) -> bool) -> Result<Progress> {
+        if let Ok(found) = timeout(LIMIT, self.progress.wait_for(what)).await {
+            return Ok(found.context("the drain ended before")?.clone());
+        }
+        bail!(
+            "the drain of {} did not get there: {:?}",
+            self.settings.node,
+            *self.progress.borrow()
+        )
+    }
+
+    /// Waits for a blocker with these words.
+    pub(super) async fn blocked_by(&mut self, words: &str) -> Result<()> {
+        let says = |progress: &Progress| {
+            blockers(progress)
+                .iter()
+                .any(|blocker| blocker.to_string().contains(words))
+        };
+        self.until(says)
+            .await
+            .map(drop)
+            .with_context(|| format!("waiting for: {words}"))
+    }
+
+    /// Waits for the end.
+    pub(super) async fn done(mut self) -> Result<Progress> {
+        match timeout(LIMIT, &mut self.task).await {
+            Ok(result) => result??,
+            Err(_) => bail!(
+                "the drain of {} does not end: {:?}",
+                self.settings.node,
+                *self.progress.borrow()
+            ),
+        }
+        Ok(self.progress.borrow().clone())
+    }
+}
+
+pub(super) fn blockers(progress: &Progress) -> &[Blocker] {
+    match progress {
+        Progress::Running { waiting_on, .. } => waiting_on,
+        Progress::Starting | Progress::Done { .. } => &[],
+    }
+}
+
+async fn config(kubeconfig: &std::path::Path) -> Result<Config> {
+    let read = Kubeconfig::read_from(kubeconfig)?;
+    Ok(Config::from_custom_kubeconfig(read, &KubeConfigOptions::default()).await?)
+}
+
+fn merge(into: &mut Value, change: Value) {
+    match (into, change) {
+        (Value::Object(into), Value::Object(change)) => {
+            for (key, value) in change {
+                merge(into.entry(key).or_insert(Value::Null), value);
+            }
+        }
+        (into, change) => *into = change,
+    }
+}

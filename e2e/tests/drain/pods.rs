@@ -1,0 +1,145 @@
+//! Which pods leave, stay and block, and what a drain costs.
+
+use anyhow::{Context, Result, ensure};
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::api::{ListParams, PostParams};
+use kube::{Api, ResourceExt};
+use lockkeeper_drain::{Progress, Settings, Unmanaged, still_there};
+use lockkeeper_e2e::control_plane::ControlPlane;
+use lockkeeper_e2e::hollow;
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use super::fixture::Scene;
+
+pub(super) async fn asks_each_pod_once_and_makes_five_requests_besides(plane: &ControlPlane, node: &str) -> Result<()> {
+    let scene = Scene::new(plane, node, "fifty").await?;
+    scene.run("web", 50, 2).await?;
+    scene.budget("web", "web", json!({"maxUnavailable": "100%"})).await?;
+    let begin = Instant::now();
+    ensure!(scene.drain().await?.done().await? == Progress::Done { moved: 50, stayed: 0 });
+    let asked = scene.asked(plane)?;
+    println!("50 pods that take 2 s: {:?}, {} requests", begin.elapsed(), asked.len());
+    let besides = asked.iter().filter(|request| request.resource != "pods/eviction");
+    let mut besides: Vec<String> = besides
+        .map(|request| format!("{} {}", request.verb, request.resource))
+        .collect();
+    besides.sort();
+    let budgets = ["list poddisruptionbudgets", "watch poddisruptionbudgets"];
+    ensure!(
+        besides == [budgets[0], "list pods", "list pods", budgets[1], "watch pods"],
+        "{besides:?}"
+    );
+    let evictions = scene.evictions(plane)?;
+    ensure!(
+        evictions.len() == 50 && evictions.iter().all(|(_, code)| *code == 201),
+        "{evictions:?}"
+    );
+    Ok(())
+}
+
+pub(super) async fn an_unmanaged_pod_blocks_unless_the_policy_evicts_it(
+    plane: &ControlPlane,
+    node: &str,
+) -> Result<()> {
+    let scene = Scene::new(plane, node, "unmanaged").await?;
+    scene.run("web", 2, 1).await?;
+    scene.pod("pet", json!({})).await?;
+    scene.wait_ready("pet", 1).await?;
+    let mut running = scene.drain().await?;
+    running
+        .blocked_by("pod unmanaged/pet: no controller would create it again")
+        .await?;
+    running
+        .until(|progress| matches!(progress, Progress::Running { moved: 2, left: 1, .. }))
+        .await?;
+    ensure!(still_there(&scene.client, &running.settings).await?.len() == 1);
+    drop(running);
+    let evict = |settings| Settings {
+        unmanaged: Unmanaged::Evict,
+        ..settings
+    };
+    ensure!(scene.drain_with(evict).await?.done().await? == Progress::Done { moved: 1, stayed: 0 });
+    Ok(())
+}
+
+/// An owner that exists, or the garbage collector takes the pod away.
+async fn owner(scene: &Scene) -> Result<Value> {
+    let map = serde_json::from_value(json!({"metadata": {"name": "owner"}}))?;
+    let maps: Api<ConfigMap> = Api::namespaced(scene.client.clone(), &scene.namespace);
+    let uid = maps.create(&PostParams::default(), &map).await?.uid().context("uid")?;
+    Ok(json!([{"apiVersion": "v1", "kind": "ConfigMap", "name": "owner", "uid": uid, "controller": true}]))
+}
+
+pub(super) async fn a_pod_bound_after_the_cordon_is_drained_too(plane: &ControlPlane, node: &str) -> Result<()> {
+    let scene = Scene::new(plane, node, "late").await?;
+    let owner = owner(&scene).await?;
+    let mut running = scene.drain().await?;
+    running
+        .until(|progress| matches!(progress, Progress::Running { to_move: 0, .. }))
+        .await?;
+    scene
+        .pod("late", json!({"metadata": {"ownerReferences": owner}}))
+        .await?;
+    ensure!(running.done().await? == Progress::Done { moved: 1, stayed: 0 });
+    Ok(())
+}
+
+pub(super) async fn finished_pods_are_left_alone(plane: &ControlPlane, node: &str) -> Result<()> {
+    let scene = Scene::new(plane, node, "finished").await?;
+    let job = json!({
+        "metadata": {"name": "batch"},
+        "spec": {"template": {
+            "metadata": {"labels": {"app": "batch"}},
+            "spec": {
+                "nodeSelector": {"kubernetes.io/hostname": scene.node},
+                "restartPolicy": "Never", "containers": [{"name": "a", "image": "a"}],
+            },
+        }},
+    });
+    let jobs: Api<Job> = Api::namespaced(scene.client.clone(), &scene.namespace);
+    jobs.create(&PostParams::default(), &serde_json::from_value(job)?)
+        .await?;
+    let done = |job: Option<&Job>| job.and_then(|job| job.status.as_ref()?.succeeded) == Some(1);
+    tokio::time::timeout(
+        std::time::Duration::from_mins(1),
+        kube::runtime::wait::await_condition(jobs, "batch", done),
+    )
+    .await??;
+    ensure!(scene.drain().await?.done().await? == Progress::Done { moved: 0, stayed: 0 });
+    let pods = scene.pods().list(&ListParams::default()).await?;
+    ensure!(pods.items.len() == 1 && pods.items[0].metadata.deletion_timestamp.is_none());
+    Ok(())
+}
+
+pub(super) async fn a_pod_without_grace_is_given_a_second(plane: &ControlPlane, node: &str) -> Result<()> {
+    let scene = Scene::new(plane, node, "abrupt").await?;
+    let owner = owner(&scene).await?;
+    let change = json!({
+        "metadata": {"ownerReferences": owner, "finalizers": ["e2e.lockkeeper.dev/hold"]},
+        "spec": {"terminationGracePeriodSeconds": 0},
+    });
+    scene.pod("abrupt", change).await?;
+    scene.wait_ready("abrupt", 1).await?;
+    let mut running = scene.drain().await?;
+    running.blocked_by("its 1 s grace ends").await?;
+    running.blocked_by("held by finalizer e2e.lockkeeper.dev/hold").await?;
+    let patch = kube::api::Patch::Merge(json!({"metadata": {"finalizers": null}}));
+    scene
+        .pods()
+        .patch("abrupt", &kube::api::PatchParams::default(), &patch)
+        .await?;
+    running.done().await?;
+    Ok(())
+}
+
+pub(super) async fn a_pending_pod_needs_no_budget(plane: &ControlPlane, node: &str) -> Result<()> {
+    let scene = Scene::new(plane, node, "pending").await?;
+    let owner = owner(&scene).await?;
+    let slow = json!({"metadata": {"ownerReferences": owner, "annotations": {hollow::STARTUP_SECONDS: "600"}}});
+    scene.pod("slow", slow).await?;
+    scene.budget("slow", "slow", json!({"minAvailable": 1})).await?;
+    ensure!(scene.drain().await?.done().await? == Progress::Done { moved: 1, stayed: 0 });
+    Ok(())
+}

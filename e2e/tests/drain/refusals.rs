@@ -1,0 +1,153 @@
+//! Refusals and outages of a real API server.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use http::Request;
+use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
+use kube::Api;
+use kube::api::PostParams;
+use lockkeeper_drain::Progress;
+use lockkeeper_e2e::control_plane::ControlPlane;
+use lockkeeper_e2e::pki::Credential;
+use serde_json::{Value, json};
+use tokio::time::sleep;
+
+use super::fixture::Scene;
+
+pub(super) async fn a_missing_permission_is_named(plane: &ControlPlane, node: &str) -> Result<()> {
+    let scene = Scene::new(plane, node, "forbidden").await?;
+    scene.run("web", 2, 1).await?;
+    let role = json!({
+        "metadata": {"name": "drain-looks"},
+        "rules": [
+            {"apiGroups": [""], "resources": ["pods"], "verbs": ["list", "watch"]},
+            {"apiGroups": ["policy"], "resources": ["poddisruptionbudgets"], "verbs": ["list", "watch"]},
+        ],
+    });
+    let binding = json!({
+        "metadata": {"name": "drain-looks"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "drain-looks"},
+        "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "onlooker"}],
+    });
+    let roles: Api<ClusterRole> = Api::all(scene.client.clone());
+    roles
+        .create(&PostParams::default(), &serde_json::from_value(role)?)
+        .await?;
+    let bindings: Api<ClusterRoleBinding> = Api::all(scene.client.clone());
+    bindings
+        .create(&PostParams::default(), &serde_json::from_value(binding)?)
+        .await?;
+    let identity = plane.pki().client("onlooker", None)?;
+    let kubeconfig = plane.dir().join("onlooker.kubeconfig");
+    std::fs::write(
+        &kubeconfig,
+        plane
+            .pki()
+            .kubeconfig(&plane.url(), Credential::Certificate(&identity))?,
+    )?;
+    scene.cordon().await?;
+    let mut running = scene.drain_as(&kubeconfig, |settings| settings).await?;
+    running
+        .blocked_by("User \"onlooker\" cannot create resource \"pods/eviction\"")
+        .await?;
+    sleep(Duration::from_secs(5)).await;
+    let evictions = scene.evictions(plane)?;
+    ensure!(
+        evictions.len() == 2 && evictions.iter().all(|(_, code)| *code == 403),
+        "{evictions:?}"
+    );
+    Ok(())
+}
+
+/// The words by which `answer.rs` tells cases apart that have the same status and reason.
+pub(super) async fn the_api_server_still_uses_the_words_we_know(plane: &ControlPlane, node: &str) -> Result<()> {
+    let scene = Scene::new(plane, node, "words").await?;
+    scene.run("web", 1, 1).await?;
+    let pod = scene
+        .pods()
+        .list(&kube::api::ListParams::default())
+        .await?
+        .items
+        .remove(0);
+    let name = pod.metadata.name.unwrap_or_default();
+    let status = evict(&scene, &name, "another-uid").await?;
+    ensure!(status["code"] == 409 && text(&status).contains("UID"), "{status}");
+    let uid = pod.metadata.uid.unwrap_or_default();
+    scene.budget("web", "web", json!({"minAvailable": 1})).await?;
+    let status = evict(&scene, &name, &uid).await?;
+    let cause = &status["details"]["causes"][0];
+    ensure!(
+        status["code"] == 429 && cause["reason"] == "DisruptionBudget",
+        "{status}"
+    );
+    ensure!(
+        cause["message"]
+            .as_str()
+            .is_some_and(|words| words.starts_with("The disruption budget web ")),
+        "{status}"
+    );
+    scene.budget("extra", "web", json!({"minAvailable": 1})).await?;
+    let status = evict(&scene, &name, &uid).await?;
+    ensure!(
+        status["code"] == 500 && text(&status).contains("more than one PodDisruptionBudget"),
+        "{status}"
+    );
+    Ok(())
+}
+
+fn text(status: &Value) -> &str {
+    status["message"].as_str().unwrap_or_default()
+}
+
+async fn evict(scene: &Scene, pod: &str, uid: &str) -> Result<Value> {
+    let body = json!({
+        "apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod},
+        "deleteOptions": {"preconditions": {"uid": uid}},
+    });
+    let request = Request::post(format!(
+        "/api/v1/namespaces/{}/pods/{pod}/eviction?dryRun=All",
+        scene.namespace
+    ))
+    .header(http::header::CONTENT_TYPE, "application/json")
+    .body(body.to_string().into_bytes().into())?;
+    // The administrator's client would repeat a 429 many times.
+    let config = scene.config().await?;
+    let client = lockkeeper_drain::eviction_client(config)?;
+    let bytes = client.send(request).await?.into_body().collect_bytes().await?;
+    Ok(serde_json::from_slice(&bytes)?)
+}
+
+/// In the middle of the evictions, and with one pod behind a closed budget.
+pub(super) async fn an_api_server_that_is_away_fails_nothing(plane: &mut ControlPlane, node: &str) -> Result<()> {
+    let scene = Scene::new(plane, node, "outage").await?;
+    scene.run("web", 20, 3).await?;
+    scene.run("db", 1, 1).await?;
+    scene.budget("db", "db", json!({"minAvailable": 1})).await?;
+    let mut running = scene.drain().await?;
+    running.blocked_by("budget outage/db allows 0 disruptions").await?;
+    plane.stop_api_server();
+    running.blocked_by("the API server cannot be asked").await?;
+    sleep(Duration::from_secs(5)).await;
+    plane.start_api_server().await?;
+    running
+        .until(|progress| matches!(progress, Progress::Running { moved: 20, left: 1, .. }))
+        .await?;
+    scene.change_budget("db", json!({"minAvailable": 0})).await?;
+    ensure!(running.done().await? == Progress::Done { moved: 21, stayed: 0 });
+    let mut granted: Vec<String> = scene
+        .evictions(plane)?
+        .into_iter()
+        .filter(|(_, code)| *code == 201)
+        .map(|(name, _)| name)
+        .collect();
+    granted.sort();
+    let all = granted.len();
+    granted.dedup();
+    ensure!(
+        granted.len() == 21 && all <= 22,
+        "{all} evictions of {} pods were granted",
+        granted.len()
+    );
+    Ok(())
+}
