@@ -12,12 +12,19 @@ use crate::state::{Asked, Attempt, Gate, State};
 /// The fallback where no event can announce that a refusal is over; half of it is jitter, so that many nodes do not
 /// ask at once.
 const SLOW: TimeDelta = TimeDelta::seconds(15);
-/// A missing permission is repaired by a person.
-const FORBIDDEN: TimeDelta = TimeDelta::seconds(60);
-/// First pause after a failure that says nothing about the pod; it doubles up to [`LONGEST_PAUSE`].
-const FIRST_PAUSE: TimeDelta = TimeDelta::milliseconds(200);
-/// Long enough for a struggling API server, short enough to notice that it is back.
-const LONGEST_PAUSE: TimeDelta = TimeDelta::seconds(10);
+/// A namespace that is being deleted takes its pods with it.
+const NAMESPACE_GOES: TimeDelta = TimeDelta::seconds(60);
+/// A failure that says nothing about the pod: long enough in the end for a struggling API server, short enough to
+/// notice that it is back.
+const FAILURE: Pauses = Pauses {
+    first: TimeDelta::milliseconds(200),
+    longest: TimeDelta::seconds(10),
+};
+/// A missing permission: an API server that has just started lacks its roles for a moment; else a person repairs it.
+const FORBIDDEN: Pauses = Pauses {
+    first: TimeDelta::seconds(5),
+    longest: TimeDelta::seconds(60),
+};
 
 impl State {
     /// The API server answered about a pod.
@@ -38,19 +45,20 @@ impl State {
             return;
         };
         pod.failures = match next {
-            Next::Again(_) => pod.failures.saturating_add(1),
+            Next::Again { .. } => pod.failures.saturating_add(1),
             Next::Is(_) => 0,
         };
         pod.attempt = match next {
             Next::Is(attempt) => attempt,
-            Next::Again(not_before) => {
-                let pause = pause(uid, pod.failures).max(not_before);
-                Attempt::Later {
-                    at: now + pause,
-                    why: None,
-                    budget_wakes: false,
-                }
-            }
+            Next::Again {
+                pauses,
+                not_before,
+                why,
+            } => Attempt::Later {
+                at: now + pauses.after(uid, pod.failures).max(not_before),
+                why,
+                budget_wakes: false,
+            },
         };
     }
 
@@ -106,10 +114,18 @@ impl State {
                 later(slow, Blocker::TwoBudgets { pod, budgets }, true)
             }
             Answer::Webhook { message } => later(slow, Blocker::Webhook { pod, message }, false),
-            Answer::NamespaceTerminating => later(FORBIDDEN, Blocker::NamespaceTerminating { pod }, false),
-            Answer::Forbidden { message } => later(FORBIDDEN, Blocker::Forbidden { pod, message }, false),
+            Answer::NamespaceTerminating => later(NAMESPACE_GOES, Blocker::NamespaceTerminating { pod }, false),
+            Answer::Forbidden { message } => Next::Again {
+                pauses: FORBIDDEN,
+                not_before: TimeDelta::zero(),
+                why: Some(Blocker::Forbidden { pod, message }),
+            },
             Answer::Refused { code, message } => later(slow, Blocker::Refused { pod, code, message }, false),
-            Answer::Busy { retry_after } | Answer::Unavailable { retry_after, .. } => Next::Again(delta(retry_after)),
+            Answer::Busy { retry_after } | Answer::Unavailable { retry_after, .. } => Next::Again {
+                pauses: FAILURE,
+                not_before: delta(retry_after),
+                why: None,
+            },
         }
     }
 
@@ -143,19 +159,32 @@ impl State {
 enum Next {
     /// The pod is now like this.
     Is(Attempt),
-    /// Nothing was learnt about the pod: again, but not before this.
-    Again(TimeDelta),
+    /// Again, with growing pauses, but not before this.
+    Again {
+        pauses: Pauses,
+        not_before: TimeDelta,
+        why: Option<Blocker>,
+    },
+}
+
+/// Pauses that double from failure to failure.
+#[derive(Clone, Copy)]
+struct Pauses {
+    first: TimeDelta,
+    longest: TimeDelta,
+}
+
+impl Pauses {
+    /// The pause after so many failures in a row, between half of it and all of it.
+    fn after(self, uid: &Uid, failures: u32) -> TimeDelta {
+        let full = (self.first * (1 << failures.saturating_sub(1).min(10))).min(self.longest);
+        full / 2 + full / 2 * spread(uid, i64::from(failures)) / 1000
+    }
 }
 
 /// Between [`SLOW`] and twice that.
 fn slow(uid: &Uid, now: DateTime<Utc>) -> TimeDelta {
     SLOW + SLOW * spread(uid, now.timestamp()) / 1000
-}
-
-/// The pause after so many failures in a row, between half of it and all of it.
-fn pause(uid: &Uid, failures: u32) -> TimeDelta {
-    let full = (FIRST_PAUSE * (1 << failures.saturating_sub(1).min(10))).min(LONGEST_PAUSE);
-    full / 2 + full / 2 * spread(uid, i64::from(failures)) / 1000
 }
 
 /// Thousandths that differ from pod to pod and from try to try, and are the same in every run.

@@ -86,11 +86,14 @@ struct Listing {
 }
 
 impl Run {
-    fn new(client: Client, settings: Settings) -> Self {
+    fn new(client: Client, mut settings: Settings) -> Self {
+        let clock = Clock::start();
+        // Another machine's clock may be ahead of ours: the cordon is older than the drain at any rate.
+        settings.cordoned_at = settings.cordoned_at.min(clock.now());
         let pods = watches::pods(&client, &settings.node);
         Self {
             client,
-            clock: Clock::start(),
+            clock,
             state: State::new(settings),
             watches: SelectAll::from_iter([pods]),
             watched: BTreeSet::new(),

@@ -115,6 +115,22 @@ async fn looks_again_no_earlier_than_three_seconds_after_the_cordon() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_cordon_in_the_future_of_our_clock_costs_no_more_than_a_fresh_one() {
+    let fake = Fake::new();
+    let cordoned_at = fake.world().now() + chrono::TimeDelta::hours(1);
+    start(
+        &fake,
+        Settings {
+            cordoned_at,
+            ..settings()
+        },
+    )
+    .done()
+    .await;
+    assert!(fake.age() < Duration::from_secs(4));
+}
+
+#[tokio::test(start_paused = true)]
 async fn drains_a_pod_that_was_bound_late() {
     let fake = Fake::new();
     let settings = Settings {

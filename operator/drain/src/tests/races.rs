@@ -1,0 +1,170 @@
+//! What arrives in an unlucky order, fed to the state by hand.
+
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::json;
+
+use super::{budget, pod, settings, view, with};
+use crate::answer::Answer;
+use crate::budget::{BudgetView, SlimBudget};
+use crate::evict::Ask;
+use crate::pod::Uid;
+use crate::state::State;
+
+fn at(seconds: i64) -> DateTime<Utc> {
+    DateTime::UNIX_EPOCH + TimeDelta::seconds(seconds)
+}
+
+fn budget_view(version: &str, allowed: i32, disrupted: &[&str]) -> BudgetView {
+    let disrupted: serde_json::Map<_, _> = disrupted
+        .iter()
+        .map(|name| ((*name).to_owned(), json!("2026-11-21T12:00:00Z")))
+        .collect();
+    let change = json!({"metadata": {"resourceVersion": version}, "status": {"disruptedPods": disrupted}});
+    let object = with(budget("shop/web", allowed, 20, 10, 20), &change);
+    serde_json::from_value::<SlimBudget>(object).unwrap().into()
+}
+
+fn state(pods: usize, allowed: i32) -> State {
+    let mut state = State::new(settings());
+    state.pods_listed(
+        (0..pods)
+            .map(|number| view(pod(&format!("shop/web-{number:02}"))))
+            .collect(),
+    );
+    state.budgets_listed("shop", vec![budget_view("1", allowed, &[])]);
+    state
+}
+
+fn names(asks: &[Ask]) -> Vec<&str> {
+    asks.iter().map(|ask| ask.pod.name.as_str()).collect()
+}
+
+fn refusal() -> Answer {
+    Answer::Budget {
+        name: Some("web".to_owned()),
+        message: "not now".to_owned(),
+        retry_after: None,
+    }
+}
+
+fn uid(name: &str) -> Uid {
+    Uid(format!("uid-{name}"))
+}
+
+#[test]
+fn asks_no_pod_before_its_budgets_have_been_seen() {
+    let mut state = State::new(settings());
+    state.pods_listed(vec![view(pod("shop/web-00"))]);
+    assert!(state.pick(at(0)).is_empty());
+    state.budgets_listed("shop", Vec::new());
+    assert_eq!(state.pick(at(0)).len(), 1);
+}
+
+#[test]
+fn budgets_that_cannot_be_seen_stop_nothing() {
+    let mut state = State::new(settings());
+    state.pods_listed(vec![view(pod("shop/web-00"))]);
+    state.budgets_unseen("shop");
+    assert_eq!(state.pick(at(0)).len(), 1);
+}
+
+#[test]
+fn has_at_most_eight_requests_under_way_for_one_budget_and_sixteen_in_all() {
+    assert_eq!(state(20, 20).pick(at(0)).len(), 8);
+    let mut without_budget = State::new(settings());
+    without_budget.pods_listed(
+        (0..40)
+            .map(|number| view(pod(&format!("shop/web-{number:02}"))))
+            .collect(),
+    );
+    without_budget.budgets_listed("shop", Vec::new());
+    assert_eq!(without_budget.pick(at(0)).len(), 16);
+}
+
+#[test]
+fn a_grant_counts_until_the_budget_or_the_pod_shows_it() {
+    let mut state = state(3, 1);
+    assert_eq!(names(&state.pick(at(0))), ["web-00"]);
+    state.answered(at(0), &uid("web-00"), Answer::Granted);
+    assert!(
+        state.pick(at(0)).is_empty(),
+        "the view of the budget is older than the grant"
+    );
+    state.budget_applied(budget_view("2", 0, &["web-00"]));
+    assert!(state.pick(at(0)).is_empty());
+    state.budget_applied(budget_view("3", 1, &["web-00"]));
+    assert_eq!(names(&state.pick(at(0))), ["web-01"]);
+}
+
+#[test]
+fn a_grant_that_the_budget_shows_before_the_answer_is_counted_once() {
+    let mut state = state(3, 2);
+    assert_eq!(names(&state.pick(at(0))), ["web-00", "web-01"]);
+    state.budget_applied(budget_view("2", 1, &["web-00"]));
+    assert!(
+        state.pick(at(0)).is_empty(),
+        "web-01 is under way against the one that is left"
+    );
+    state.budget_applied(budget_view("3", 1, &["web-00", "web-01"]));
+    assert_eq!(names(&state.pick(at(0))), ["web-02"]);
+}
+
+#[test]
+fn an_opening_that_was_seen_while_the_refusal_was_under_way_is_not_missed() {
+    let mut state = state(1, 0);
+    assert_eq!(state.pick(at(0)).len(), 1, "one question, whatever the numbers say");
+    state.budget_applied(budget_view("2", 1, &[]));
+    state.answered(at(0), &uid("web-00"), refusal());
+    assert_eq!(state.pick(at(0)).len(), 1);
+}
+
+#[test]
+fn a_refusal_against_the_numbers_is_not_repeated_before_these_change() {
+    let mut state = state(5, 3);
+    let asked = state.pick(at(0));
+    assert_eq!(asked.len(), 3);
+    for ask in &asked {
+        state.answered(at(0), &ask.uid, refusal());
+    }
+    assert!(state.pick(at(14)).is_empty());
+    state.budget_applied(budget_view("2", 3, &[]));
+    assert_eq!(state.pick(at(14)).len(), 3);
+}
+
+#[test]
+fn one_probe_at_a_time_is_sent_to_a_closed_budget() {
+    let mut state = state(5, 0);
+    assert_eq!(state.pick(at(0)).len(), 1);
+    assert!(state.pick(at(0)).is_empty());
+    state.answered(at(0), &uid("web-00"), refusal());
+    assert!(state.pick(at(14)).is_empty());
+    assert_eq!(state.pick(at(30)).len(), 1);
+    assert!(state.pick(at(30)).is_empty());
+}
+
+#[test]
+fn an_answer_about_a_pod_that_is_gone_changes_nothing() {
+    let mut state = state(1, 1);
+    state.pick(at(0));
+    state.pod_deleted(&uid("web-00"));
+    let answer = Answer::Unavailable {
+        message: "reset".to_owned(),
+        retry_after: Some(Duration::from_secs(1)),
+    };
+    state.answered(at(0), &uid("web-00"), answer);
+    assert_eq!(state.pods.map(|pods| pods.len()), Some(0));
+    assert!(state.asked.is_empty());
+}
+
+#[test]
+fn a_grant_that_nothing_shows_for_half_a_minute_is_asked_again() {
+    let mut state = State::new(settings());
+    state.pods_listed(vec![view(pod("shop/web-00"))]);
+    state.budgets_listed("shop", Vec::new());
+    state.pick(at(0));
+    state.answered(at(0), &uid("web-00"), Answer::Granted);
+    assert!(state.pick(at(29)).is_empty());
+    assert_eq!(state.pick(at(30)).len(), 1);
+}
