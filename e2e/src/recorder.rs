@@ -42,6 +42,8 @@ pub struct Seen {
     pub fewest_ready: Option<usize>,
     /// The most ready pods.
     pub most_ready: usize,
+    /// On which node each pod of the namespace `default` was, gone ones too.
+    pub placed: BTreeMap<String, String>,
     /// How often the workload was looked at.
     pub samples: usize,
     ready: BTreeSet<String>,
@@ -52,8 +54,8 @@ impl Recorder {
     pub fn start(client: &Client) -> Self {
         let seen = Arc::new(Mutex::new(Seen::default()));
         let nodes = watch(Api::<Node>::all(client.clone()), watcher::Config::default()).default_backoff();
-        let config = watcher::Config::default().labels(workload::LABEL);
-        let pods = watch(Api::<Pod>::namespaced(client.clone(), "default"), config).default_backoff();
+        let pods = Api::<Pod>::namespaced(client.clone(), "default");
+        let pods = watch(pods, watcher::Config::default()).default_backoff();
         let (node_seen, pod_seen) = (seen.clone(), seen.clone());
         let nodes = tokio::spawn(nodes.for_each(move |event| {
             if let Ok(event) = event {
@@ -132,6 +134,14 @@ impl Seen {
     }
 
     fn pod(&mut self, event: &Event<Pod>) {
+        if let Event::Apply(pod) | Event::InitApply(pod) | Event::Delete(pod) = event {
+            if let Some(node) = pod.spec.as_ref().and_then(|spec| spec.node_name.clone()) {
+                self.placed.insert(pod.name_any(), node);
+            }
+            if !workload::is_ours(pod) {
+                return;
+            }
+        }
         match event {
             Event::Init => self.ready.clear(),
             Event::Apply(pod) | Event::InitApply(pod) => {

@@ -1,6 +1,7 @@
 //! Lockkeeper on hollow nodes: the real operator and real agents as host processes, under the shipped rights.
 
 use std::path::PathBuf;
+use std::process::Output;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -9,12 +10,18 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::api::ListParams;
 use kube::{Api, ResourceExt};
 use lockkeeper_crds::{NodeReboot, names};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::process::Command;
 
+use crate::audit::Request;
 use crate::control_plane::{ControlPlane, Options};
 use crate::hollow::HollowCluster;
 use crate::hollow_agents::{REBOOT_REQUIRED, write_kubeconfigs};
 use crate::process::{Process, Spec, free_port};
 use crate::programs::program;
+pub use crate::records::is_done;
+use crate::records::wait_reboot;
 use crate::tokens::{Account, Bound};
 use crate::workdir::Workdir;
 
@@ -35,6 +42,8 @@ pub struct Stack {
     pub workdir: Workdir,
     operator_kubeconfig: PathBuf,
     started: usize,
+    /// Where the operator that was started last serves its metrics.
+    http_address: String,
 }
 
 impl Stack {
@@ -64,6 +73,7 @@ impl Stack {
             workdir,
             operator_kubeconfig,
             started: 0,
+            http_address: String::new(),
         };
         for _ in 0..operators {
             stack.start_operator()?;
@@ -75,13 +85,14 @@ impl Stack {
     pub fn start_operator(&mut self) -> Result<()> {
         let number = self.started;
         self.started += 1;
+        self.http_address = format!("127.0.0.1:{}", free_port()?);
         let spec = Spec::new(
             format!("operator-{number}"),
             program("lockkeeper-operator")?,
             self.plane.log_dir(),
         )
         .arg(format!("--kubeconfig={}", self.operator_kubeconfig.display()))
-        .arg(format!("--http-address=127.0.0.1:{}", free_port()?))
+        .arg(format!("--http-address={}", self.http_address))
         .arg(format!("--pod-name=operator-{number}"))
         .env("RUST_LOG", "info,lockkeeper_operator=debug,lockkeeper_drain=debug");
         self.operators.push(Process::spawn(spec)?);
@@ -90,18 +101,21 @@ impl Stack {
 
     /// Ends the operator that leads with SIGKILL and returns its name.
     pub async fn kill_leader(&mut self) -> Result<String> {
-        let leases: Api<Lease> = Api::namespaced(self.plane.client(), names::NAMESPACE);
-        let lease = leases.get(names::LEASE).await.context("read the Lease")?;
-        let holder = lease.spec.and_then(|spec| spec.holder_identity).unwrap_or_default();
-        let Some(leader) = self
-            .operators
-            .iter_mut()
-            .find(|operator| holder.starts_with(&format!("{}_", operator.name())))
-        else {
-            bail!("nobody leads: the Lease is held by \"{holder}\"");
-        };
+        let leader = self.leader().await?.context("nobody leads")?;
+        let leader = &mut self.operators[leader];
         leader.kill();
         Ok(leader.name().to_owned())
+    }
+
+    /// The place of the operator that leads in `operators`; none if the Lease names somebody else.
+    pub async fn leader(&self) -> Result<Option<usize>> {
+        let leases: Api<Lease> = Api::namespaced(self.plane.client(), names::NAMESPACE);
+        let lease = leases.get_opt(names::LEASE).await.context("read the Lease")?;
+        let holder = lease.and_then(|lease| lease.spec?.holder_identity).unwrap_or_default();
+        Ok(self
+            .operators
+            .iter()
+            .position(|operator| holder.starts_with(&format!("{}_", operator.name()))))
     }
 
     /// The host of this node asks for a reboot from now on.
@@ -109,6 +123,44 @@ impl Stack {
         self.nodes
             .annotate(node, REBOOT_REQUIRED, Some("linux-image-6.12.0-2,libc6"))
             .await
+    }
+
+    /// The host of this node asks for a reboot for this cause: the same cause twice is no new reboot.
+    pub async fn stage_cause(&self, node: &str, cause: &str) -> Result<()> {
+        self.nodes.annotate(node, REBOOT_REQUIRED, Some(cause)).await
+    }
+
+    /// Runs the plugin as a person would.
+    pub async fn plugin(&self, args: &[&str]) -> Result<Output> {
+        let output = Command::new(program("kubectl-lockkeeper")?)
+            .arg("--kubeconfig")
+            .arg(self.plane.kubeconfig())
+            .args(args)
+            .kill_on_drop(true)
+            .output();
+        output.await.context("run kubectl-lockkeeper")
+    }
+
+    /// What the operator that was started last tells Prometheus.
+    pub async fn metrics(&self) -> Result<String> {
+        let mut stream = TcpStream::connect(&self.http_address)
+            .await
+            .context("reach the operator")?;
+        let request = "GET /metrics HTTP/1.1\r\nHost: operator\r\nConnection: close\r\n\r\n";
+        stream.write_all(request.as_bytes()).await.context("ask for metrics")?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.context("read the metrics")?;
+        Ok(answer)
+    }
+
+    /// The evictions that the API server accepted from operators, in order.
+    pub fn evictions(&self) -> Result<Vec<Request>> {
+        let accepted = |request: &Request| {
+            request.program() == "lockkeeper-operator"
+                && request.resource == "pods/eviction"
+                && (200..300).contains(&request.code)
+        };
+        Ok(self.plane.requests()?.into_iter().filter(accepted).collect())
     }
 
     /// One node's record.
@@ -127,21 +179,7 @@ impl Stack {
         limit: Duration,
         good: impl Fn(&NodeReboot) -> bool,
     ) -> Result<NodeReboot> {
-        let api = Api::<NodeReboot>::all(self.plane.client());
-        let end = tokio::time::Instant::now() + limit;
-        loop {
-            let now = api.get_opt(node).await.ok().flatten();
-            if let Some(reboot) = now.as_ref().filter(|reboot| good(reboot)) {
-                return Ok(reboot.clone());
-            }
-            if tokio::time::Instant::now() >= end {
-                bail!(
-                    "{node}: not {what} within {limit:?}; it is {:#?}",
-                    now.map(|now| (now.spec, now.status))
-                );
-            }
-            tokio::time::sleep(POLL).await;
-        }
+        wait_reboot(&self.plane, node, what, limit, POLL, good).await
     }
 
     /// Waits until every node has been rebooted by us and is free again.
@@ -154,12 +192,6 @@ impl Stack {
         }
         Ok(all)
     }
-}
-
-/// Rebooted by us, verified, and let go.
-pub fn is_done(reboot: &NodeReboot) -> bool {
-    let Some(status) = &reboot.status else { return false };
-    status.last_reboot.is_some() && status.operation.is_none() && reboot.spec.order.is_none()
 }
 
 /// A hollow pod of the operator's Deployment, for its identity.

@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::api::{ListParams, PostParams};
-use kube::{Api, Client};
+use kube::{Api, Client, ResourceExt};
 use serde_json::{Value, json};
+
+use crate::hollow::TERMINATION_SECONDS;
 
 /// The label of the workload's pods.
 pub const LABEL: &str = "app=web";
@@ -62,6 +64,65 @@ pub fn is_ready(pod: &Pod) -> bool {
         .into_iter()
         .any(|condition| condition.type_ == "Ready" && condition.status == "True");
     ready && pod.metadata.deletion_timestamp.is_none()
+}
+
+/// Whether a pod is one of `web`.
+pub fn is_ours(pod: &Pod) -> bool {
+    pod.labels()
+        .iter()
+        .any(|(key, value)| format!("{key}={value}") == LABEL)
+}
+
+/// Makes a Deployment of one pod that can be on this node only and takes so many seconds to end; waits until it runs.
+pub async fn pin(client: &Client, node: &str, seconds: u32) -> Result<()> {
+    let name = format!("pinned-{node}");
+    let labels = json!({"app": name});
+    let deployment = json!({
+        "metadata": {"name": name},
+        "spec": {
+            "replicas": 1,
+            "selector": {"matchLabels": labels},
+            "template": {
+                "metadata": {
+                    "labels": labels,
+                    "annotations": {TERMINATION_SECONDS: seconds.to_string()},
+                },
+                "spec": {
+                    "terminationGracePeriodSeconds": 60,
+                    "nodeSelector": {"kubernetes.io/hostname": node},
+                    "containers": [{"name": "main", "image": "lockkeeper/web:e2e"}],
+                },
+            },
+        },
+    });
+    let deployments: Api<Deployment> = Api::namespaced(client.clone(), "default");
+    let deployment = serde_json::from_value(deployment).context("write the Deployment")?;
+    let made = deployments.create(&PostParams::default(), &deployment).await;
+    made.with_context(|| format!("create Deployment {name}"))?;
+    let pods: Api<Pod> = Api::namespaced(client.clone(), "default");
+    let of_it = ListParams::default().labels(&format!("app={name}"));
+    for _ in 0..300 {
+        let list = pods.list(&of_it).await.context("list the pinned pods")?;
+        if list.items.iter().any(is_ready) {
+            return Ok(());
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    bail!("the pod pinned to {node} did not run within 30 s")
+}
+
+/// No pod that is pinned to this node may be evicted.
+pub async fn guard(client: &Client, node: &str) -> Result<()> {
+    let name = format!("pinned-{node}");
+    let budgets: Api<PodDisruptionBudget> = Api::namespaced(client.clone(), "default");
+    let budget = json!({
+        "metadata": {"name": name},
+        "spec": {"minAvailable": 1, "selector": {"matchLabels": {"app": name}}},
+    });
+    let budget = serde_json::from_value(budget).context("write the budget")?;
+    let made = budgets.create(&PostParams::default(), &budget).await;
+    made.with_context(|| format!("create PodDisruptionBudget {name}"))?;
+    Ok(())
 }
 
 fn deployment(replicas: i32) -> Value {

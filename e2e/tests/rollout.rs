@@ -34,5 +34,7 @@ async fn six_nodes_are_rebooted_one_at_a_time_and_the_workload_does_not_notice()
     for (program, count) in lockkeeper_e2e::audit::count_by_program(&stack.plane.requests().unwrap()) {
         println!("{program} {count}");
     }
-    stack.workdir.passed();
+    if std::env::var_os("KEEP").is_none() {
+        stack.workdir.passed();
+    }
 }

@@ -74,10 +74,7 @@ pub fn operation_to_api(from: &planner::Operation) -> api::Operation {
         required_time: from.required.map(whole_seconds),
         started_time: whole_seconds(from.started),
         asked_time: Some(whole_seconds(from.asked)),
-        // Rounded up: a cordon is never taken for older than it is.
-        cordoned_time: from
-            .cordoned
-            .map(|time| whole_seconds(time + TimeDelta::milliseconds(999))),
+        cordoned_time: from.cordoned.map(whole_seconds),
         reboot_ordered_time: from.reboot_ordered.map(whole_seconds),
         rebooted_time: from.rebooted.map(whole_seconds),
         pods_moved: from.pods_moved,

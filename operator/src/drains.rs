@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use chrono::Utc;
 use kube::Client;
 use lockkeeper_crds::{Operation, UnmanagedPods};
 use lockkeeper_drain::{Blocker, OwnPods, Progress, Settings, Unmanaged};
@@ -102,7 +103,11 @@ impl Drains {
 
     fn start(&self, node: &str, attempt: String, operation: &Operation) -> Task {
         let (sender, progress) = watch::channel(Progress::Starting);
-        let settings = settings(node, operation, &self.namespace);
+        // The marks have been seen, so the cordon is older than now; the record has whole seconds only.
+        let settings = Settings {
+            cordoned_at: Utc::now(),
+            ..settings(node, operation, &self.namespace)
+        };
         let (client, news, name) = (self.client.0.clone(), self.news.clone(), node.to_owned());
         let mut steps = progress.clone();
         let run = async move {

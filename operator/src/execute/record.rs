@@ -22,7 +22,7 @@ use crate::drains;
 use crate::observe::Seen;
 use crate::publish::node::dress;
 
-/// Pods were seen to land on a node up to 2.0 s after its cordon was answered.
+/// Pods were seen to land on a node up to 2.0 s after its cordon was answered. The drain waited for this already.
 const SETTLED: TimeDelta = TimeDelta::seconds(3);
 /// What the history keeps.
 const HISTORY: usize = 10;

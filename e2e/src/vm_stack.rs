@@ -1,0 +1,85 @@
+//! Lockkeeper on real nodes: virtual machines, our images inside, installed with kubectl as its users do.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use lockkeeper_crds::{NodeReboot, names};
+
+use crate::control_plane::{ControlPlane, Options};
+use crate::records::wait_reboot;
+use crate::vm::{VmCluster, VmOptions, image};
+use crate::workdir::Workdir;
+
+/// Three emulated guests on two busy cores need up to two minutes; a loaded machine more.
+const BOOT: Duration = Duration::from_mins(8);
+const POLL: Duration = Duration::from_millis(500);
+
+/// A cluster of virtual machines with Lockkeeper in it.
+#[derive(Debug)]
+pub struct VmStack {
+    /// The guests.
+    pub nodes: VmCluster,
+    /// The control plane.
+    pub plane: ControlPlane,
+    /// Where logs are.
+    pub workdir: Workdir,
+}
+
+impl VmStack {
+    /// Starts the guests and installs Lockkeeper; there is no policy yet. `say` tells the steps.
+    pub async fn start(name: &str, count: usize, no_reboot: &[&str], say: &dyn Fn(&str)) -> Result<Self> {
+        say("building the container images");
+        let images = image::containers(&image::ALL)?;
+        let workdir = Workdir::new(name)?;
+        say("starting the control plane");
+        let plane = ControlPlane::start(workdir.path(), Options::default()).await?;
+        say(&format!(
+            "starting {count} virtual machines: systemd, containerd, kubelet (1 to 3 minutes)"
+        ));
+        let no_reboot: BTreeSet<String> = no_reboot.iter().map(|&name| name.to_owned()).collect();
+        let options = VmOptions {
+            count,
+            no_reboot,
+            images,
+            ..VmOptions::default()
+        };
+        let nodes = VmCluster::start(&plane, &options)?;
+        let mut stack = Self { nodes, plane, workdir };
+        stack.nodes.wait_ready(BOOT).await?;
+        say("installing Lockkeeper: kubectl apply --server-side -f deploy/lockkeeper.yaml");
+        stack.plane.install()?;
+        stack
+            .wait_installed()
+            .context("Lockkeeper does not run in the guests")?;
+        Ok(stack)
+    }
+
+    fn wait_installed(&self) -> Result<()> {
+        let namespace = format!("--namespace={}", names::NAMESPACE);
+        for what in ["daemonset/lockkeeper-node-agent", "deployment/lockkeeper-operator"] {
+            let waited = self
+                .plane
+                .kubectl(&["rollout", "status", what, &namespace, "--timeout=300s"]);
+            if let Err(error) = waited {
+                let pods = self
+                    .plane
+                    .kubectl(&["describe", "pods", &namespace])
+                    .unwrap_or_default();
+                bail!("{error}\n{pods}");
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until a node's record is as wanted; the error shows how it is instead.
+    pub async fn wait_reboot(
+        &self,
+        node: &str,
+        what: &str,
+        limit: Duration,
+        good: impl Fn(&NodeReboot) -> bool,
+    ) -> Result<NodeReboot> {
+        wait_reboot(&self.plane, node, what, limit, POLL, good).await
+    }
+}
