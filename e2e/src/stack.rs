@@ -182,6 +182,18 @@ impl Stack {
         wait_reboot(&self.plane, node, what, limit, POLL, good).await
     }
 
+    /// Waits until these nodes have been rebooted for this cause and are free again.
+    pub async fn wait_rebooted_for(&self, nodes: &[String], cause: &str, limit: Duration) -> Result<()> {
+        let end = tokio::time::Instant::now() + limit;
+        for node in nodes {
+            let left = end.saturating_duration_since(tokio::time::Instant::now());
+            let what = format!("rebooted for {cause}");
+            self.wait_reboot(node, &what, left, |reboot| is_done(reboot) && was_for(reboot, cause))
+                .await?;
+        }
+        Ok(())
+    }
+
     /// Waits until every node has been rebooted by us and is free again.
     pub async fn wait_all_rebooted(&self, limit: Duration) -> Result<Vec<NodeReboot>> {
         let mut all = Vec::new();
@@ -192,6 +204,11 @@ impl Stack {
         }
         Ok(all)
     }
+}
+
+fn was_for(reboot: &NodeReboot, cause: &str) -> bool {
+    let last = reboot.status.as_ref().and_then(|status| status.last_reboot.as_ref());
+    last.is_some_and(|last| last.reasons.iter().any(|reason| reason.0.contains(cause)))
 }
 
 /// A hollow pod of the operator's Deployment, for its identity.
