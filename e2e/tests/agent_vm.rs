@@ -25,7 +25,7 @@ struct Bench {
     nodes: VmCluster,
     reboots: Api<NodeReboot>,
     plane: ControlPlane,
-    _workdir: Workdir,
+    workdir: Workdir,
 }
 
 impl Bench {
@@ -56,7 +56,7 @@ impl Bench {
             nodes,
             reboots,
             plane,
-            _workdir: workdir,
+            workdir,
         }
     }
 
@@ -67,14 +67,12 @@ impl Bench {
 
     async fn wait(&self, what: &str, good: impl Fn(&HostReport) -> bool + Send + Sync) -> HostReport {
         let condition = |object: Option<&NodeReboot>| report(object).is_some_and(&good);
-        match timeout(LIMIT, await_condition(self.reboots.clone(), NODE, condition)).await {
-            Ok(found) => report(found.unwrap().as_ref()).unwrap().clone(),
-            Err(_elapsed) => panic!(
-                "{what} not seen; it is {:#?}\n{}",
-                self.reboots.get(NODE).await.map(|object| object.status),
-                self.logs()
-            ),
-        }
+        let found = timeout(LIMIT, await_condition(self.reboots.clone(), NODE, condition)).await;
+        let Ok(found) = found else {
+            let object = self.reboots.get(NODE).await;
+            panic!("{what} not seen; it is {object:#?}\n{}", self.logs());
+        };
+        report(found.unwrap().as_ref()).unwrap().clone()
     }
 
     async fn answer(&self, id: &str, state: OrderState) -> String {
@@ -132,6 +130,7 @@ async fn the_shipped_pod_reports_refuses_and_reboots_a_real_node_once() {
     refuses_while_a_program_asks_not_to(&bench, &first.boot_id).await;
     reboots_once(&mut bench, &first).await;
     assert!(!bench.logs().contains("nothing confines this agent"));
+    bench.workdir.passed();
 }
 
 /// P8: neither container has a capability, and the one with the token is not root.

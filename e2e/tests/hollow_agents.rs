@@ -3,8 +3,7 @@
 // Helpers are not tests in clippy's eyes.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Node;
@@ -32,14 +31,14 @@ struct Bench {
     agents: Process,
     reboots: Api<NodeReboot>,
     plane: ControlPlane,
-    _workdir: Workdir,
+    workdir: Workdir,
 }
 
 impl Bench {
     async fn new(count: usize) -> Self {
         let workdir = Workdir::new("hollow-agents").unwrap();
         let plane = ControlPlane::start(workdir.path(), Options::default()).await.unwrap();
-        apply_manifests(&plane);
+        plane.install().unwrap();
         let nodes = HollowCluster::start(&plane, count).await.unwrap();
         let kubeconfigs = write_kubeconfigs(&plane, nodes.names()).await.unwrap();
         let bench = Self {
@@ -47,7 +46,7 @@ impl Bench {
             reboots: Api::all(plane.client()),
             nodes,
             plane,
-            _workdir: workdir,
+            workdir,
         };
         for name in bench.nodes.names() {
             bench.make(name).await;
@@ -92,14 +91,11 @@ impl Bench {
     async fn wait(&self, name: &str, what: &str, good: impl Fn(&HostReport) -> bool + Send + Sync) -> HostReport {
         let condition = |object: Option<&NodeReboot>| report(object).is_some_and(&good);
         let found = timeout(LONG, await_condition(self.reboots.clone(), name, condition)).await;
-        match found {
-            Ok(found) => report(found.unwrap().as_ref()).unwrap().clone(),
-            Err(_elapsed) => panic!(
-                "{name}: {what} not seen; it is {:#?}\n{}",
-                self.reboots.get(name).await.map(|object| object.status),
-                self.agents.log_tail(20)
-            ),
-        }
+        let Ok(found) = found else {
+            let (object, log) = (self.reboots.get(name).await, self.agents.log_tail(20));
+            panic!("{name}: {what} not seen; it is {object:#?}\n{log}");
+        };
+        report(found.unwrap().as_ref()).unwrap().clone()
     }
 
     async fn answer(&self, name: &str, id: &str, state: OrderState) -> String {
@@ -126,18 +122,6 @@ fn agents(plane: &ControlPlane, kubeconfigs: &Path) -> Spec {
         .arg("--log-level=info,lockkeeper_node_agent=debug")
 }
 
-fn apply_manifests(plane: &ControlPlane) {
-    let manifest = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../deploy/lockkeeper.yaml");
-    let output = Command::new(plane.binaries().program("kubectl"))
-        .args(["apply", "--server-side", "-f"])
-        .arg(manifest)
-        .arg(format!("--kubeconfig={}", plane.kubeconfig().display()))
-        .arg(format!("--cache-dir={}", plane.dir().join("kubectl-cache").display()))
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-}
-
 #[tokio::test]
 async fn an_agent_reports_answers_and_reboots_under_the_shipped_rights() {
     let mut bench = Bench::new(6).await;
@@ -156,6 +140,7 @@ async fn an_agent_reports_answers_and_reboots_under_the_shipped_rights() {
     );
     makes_do_with_an_object_that_goes_and_comes(&bench, &names[1]).await;
     ends_at_once_when_told(&mut bench).await;
+    bench.workdir.passed();
 }
 
 async fn reports_and_follows_the_sentinel(bench: &Bench, name: &str) {
