@@ -76,12 +76,12 @@ async fn demo(arguments: &Arguments) -> Result<()> {
                     .stage_update(name, &["linux-image-6.12.0-2", "libc6"])
                     .await?;
             }
-            run.watch(&stack.plane, names.len(), Duration::from_mins(30))?;
+            watch(&stack.plane, names.len(), Duration::from_mins(30))?;
             let mut memory = BTreeMap::new();
             for name in &names {
                 guest_memory(&stack, name, &mut memory).await;
             }
-            run.end(&stack.plane, &memory)?;
+            run.end(&stack.plane, &memory).await?;
             stack.workdir.passed();
         }
         Nodes::Hollow => {
@@ -97,14 +97,21 @@ async fn demo(arguments: &Arguments) -> Result<()> {
             for name in &names {
                 stack.stage_update(name).await?;
             }
-            run.watch(&stack.plane, names.len(), Duration::from_mins(10))?;
+            watch(&stack.plane, names.len(), Duration::from_mins(10))?;
             let operator = stack
                 .operators
                 .iter()
                 .filter_map(lockkeeper_e2e::process::Process::rss_kib)
                 .max();
             let memory = operator.map(|kib| ("lockkeeper-operator".to_owned(), kib));
-            run.end(&stack.plane, &memory.into_iter().collect())?;
+            // All agents are one process here; their share is the share of each.
+            let share = |kib: u64| kib / u64::try_from(count).unwrap_or(1).max(1);
+            let agents = stack
+                .agents
+                .rss_kib()
+                .map(|kib| ("lockkeeper-node-agent".to_owned(), share(kib)));
+            run.end(&stack.plane, &memory.into_iter().chain(agents).collect())
+                .await?;
             stack.workdir.passed();
         }
     }
@@ -132,33 +139,6 @@ impl Run {
             before: audit::count_by_program(&plane.requests()?),
             began: Utc::now(),
         })
-    }
-
-    /// The product's own live view, until every node is done.
-    fn watch(&self, plane: &ControlPlane, count: usize, limit: Duration) -> Result<()> {
-        plane.kubectl(&[
-            "wait",
-            "rbp/general",
-            "--for=condition=UpToDate=False",
-            "--timeout=120s",
-        ])?;
-        println!("$ kubectl lockkeeper status --watch");
-        let view = Command::new(program("kubectl-lockkeeper")?)
-            .args(["status", "--watch", "--until-done"])
-            .arg(format!("--timeout={}", limit.as_secs()))
-            .arg(format!("--kubeconfig={}", plane.kubeconfig().display()))
-            .spawn()
-            .context("start kubectl-lockkeeper")?;
-        let mut view = Kill(view);
-        let status = tokio::task::block_in_place(|| view.0.wait()).context("wait for kubectl-lockkeeper")?;
-        ensure!(
-            status.success(),
-            "the rollout of {count} nodes did not end within {limit:?} ({status})"
-        );
-        if std::io::stdout().is_terminal() {
-            println!();
-        }
-        Ok(())
     }
 
     /// The last screen; fails unless every node has a new boot and is free, and nobody noticed.
@@ -205,6 +185,33 @@ impl Run {
             Some(what) => bail!("{what}"),
         }
     }
+}
+
+/// The product's own live view, until every node is done.
+fn watch(plane: &ControlPlane, count: usize, limit: Duration) -> Result<()> {
+    plane.kubectl(&[
+        "wait",
+        "rbp/general",
+        "--for=condition=UpToDate=False",
+        "--timeout=120s",
+    ])?;
+    println!("$ kubectl lockkeeper status --watch");
+    let view = Command::new(program("kubectl-lockkeeper")?)
+        .args(["status", "--watch", "--until-done"])
+        .arg(format!("--timeout={}", limit.as_secs()))
+        .arg(format!("--kubeconfig={}", plane.kubeconfig().display()))
+        .spawn()
+        .context("start kubectl-lockkeeper")?;
+    let mut view = Kill(view);
+    let status = tokio::task::block_in_place(|| view.0.wait()).context("wait for kubectl-lockkeeper")?;
+    ensure!(
+        status.success(),
+        "the rollout of {count} nodes did not end within {limit:?} ({status})"
+    );
+    if std::io::stdout().is_terminal() {
+        println!();
+    }
+    Ok(())
 }
 
 fn unsettled(seen: &Seen, reboots: &[NodeReboot]) -> Option<String> {

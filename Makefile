@@ -1,0 +1,48 @@
+# Everything a developer needs; `make help` explains. Each target installs what it needs and says what it does.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+NODES ?= vm
+COUNT ?=
+
+.PHONY: help demo test cluster check unit e2e vm images generate tools clean
+
+help: ## this list
+	@awk -F':.*## ' '/^[a-z][a-z0-9-]*:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: tools ## a rollout to watch: three virtual machines, or NODES=hollow COUNT=20
+	@hack/say "building Lockkeeper (minutes the first time, then only what changed)"
+	@cargo build --quiet --workspace --bins
+	@cargo run --quiet -p lockkeeper-e2e --bin demo -- --nodes $(NODES) $(if $(COUNT),--count $(COUNT))
+
+test: tools ## everything that CI runs: format, lints, unit, real API server, three real nodes
+	@hack/test.sh
+
+cluster: tools ## a cluster with Lockkeeper for a developer; runs until Ctrl-C (NODES=hollow COUNT=20)
+	@cargo build --quiet --workspace --bins
+	@cargo run --quiet -p lockkeeper-e2e --bin cluster -- --nodes $(NODES) $(if $(COUNT),--count $(COUNT))
+
+check: ## formatting and lints, and the planner's purity
+	@hack/check.sh
+
+unit: ## tests that need no cluster
+	@cargo test --workspace --exclude lockkeeper-e2e
+
+e2e: tools ## tests on a real control plane with hollow nodes
+	@cargo build --quiet --workspace --bins
+	@FAST=1 hack/test.sh
+
+vm: tools ## the rollout on three real nodes, as a test
+	@cargo build --quiet --workspace --bins
+	@cargo test --package lockkeeper-e2e --test vm_rollout -- --nocapture --test-threads=1
+
+images: tools ## container image archives, without Docker
+	@e2e/cluster/images/build.sh
+
+generate: ## what is generated from the types: CRDs, deploy/lockkeeper.yaml, expected texts
+	@UPDATE_EXPECT=1 cargo test --quiet --package lockkeeper-crds
+
+tools: ## the cluster's programs and Debian packages, once, into the cache
+	@hack/tools.sh
+
+clean: ## what this work tree built; the cache stays
+	@cargo clean
