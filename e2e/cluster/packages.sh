@@ -4,7 +4,7 @@ set -eu
 
 # program=package, looked up by program so that a machine set up in another way is left alone.
 needs="qemu-system-x86_64=qemu-system-x86 qemu-img=qemu-utils mmdebstrap=mmdebstrap mke2fs=e2fsprogs
-musl-gcc=musl-tools setpriv=util-linux"
+musl-gcc=musl-tools setpriv=util-linux depmod=kmod xz=xz-utils dbus-daemon=dbus-daemon"
 
 missing=""
 for need in $needs; do
