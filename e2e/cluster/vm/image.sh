@@ -19,7 +19,10 @@ masked="apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer fstrim.time
     systemd-ask-password-console.path systemd-pcrphase.service systemd-pcrphase-sysinit.service
     systemd-pcrmachine.service systemd-tpm2-setup.service systemd-tpm2-setup-early.service
     dev-hugepages.mount sys-kernel-debug.mount sys-kernel-tracing.mount sys-fs-fuse-connections.mount
-    systemd-journal-flush.service systemd-machine-id-commit.service systemd-user-sessions.service"
+    systemd-journal-flush.service systemd-machine-id-commit.service systemd-user-sessions.service
+    systemd-udev-load-credentials.service kmod-static-nodes.service systemd-sysusers.service run-lock.mount
+    modprobe@.service systemd-initctl.socket systemd-sysext.socket systemd-creds.socket systemd-hostnamed.socket
+    sys-kernel-config.mount systemd-tmpfiles-setup-dev-early.service"
 
 say() { echo "vm image: $*" >&2; }
 
@@ -74,6 +77,17 @@ install -m 0755 "$kubelet" "$root/usr/local/bin/kubelet"
 for unit in "$@"; do ln -sf /dev/null "$root/etc/systemd/system/$unit"; done
 wants=$root/etc/systemd/system/multi-user.target.wants
 for unit in node-setup node-images kubelet; do ln -s "../$unit.service" "$wants/$unit.service"; done
+# Emulated, unpacking a module costs more than reading it.
+find "$root/usr/lib/modules" -name '*.ko.xz' -exec xz --decompress {} +
+depmod --basedir "$root" "$(basename "$root"/usr/lib/modules/*)"
+# Each generator is a program at boot, for disks, services and consoles that a node does not have.
+mkdir -p "$root/etc/systemd/system-generators"
+for generator in "$root"/usr/lib/systemd/system-generators/*; do
+    ln -s /dev/null "$root/etc/systemd/system-generators/$(basename "$generator")"
+done
+# Of udev's rules a node needs the ones that load drivers and start units for devices.
+find "$root/usr/lib/udev/rules.d" -type f ! -name 50-udev-default.rules ! -name 80-drivers.rules \
+    ! -name 99-systemd.rules ! -name '*qemu-guest-agent.rules' -delete
 # Profiles of desktop programs take seconds to load at each boot; containerd brings the one pods run under.
 find "$root/etc/apparmor.d" -maxdepth 1 -type f ! -name runc -delete
 # The name and the machine id of a node come from its kernel command line.
