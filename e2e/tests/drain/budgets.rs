@@ -160,10 +160,11 @@ pub(super) async fn one_at_a_time_needs_hardly_more_requests_than_pods(
     other: &str,
 ) -> Result<()> {
     let scene = Scene::new(plane, node, "one-by-one").await?;
-    scene.run("web", 8, 1).await?;
+    scene.at(other).cordon().await?;
+    scene.make("web", 8, &[node, other], &json!({})).await?;
+    scene.wait_ready("web", 8).await?;
+    scene.at(other).uncordon().await?;
     scene.budget("web", "web", json!({"maxUnavailable": 1})).await?;
-    // The replacements may run elsewhere.
-    scene.let_replacements_run_on("web", other).await?;
     let begin = Instant::now();
     ensure!(scene.drain().await?.done().await? == Progress::Done { moved: 8, stayed: 0 });
     let evictions = scene.evictions(plane)?;

@@ -72,18 +72,24 @@ impl Scene {
 
     /// Runs `replicas` pods labelled `app={app}` on the scene's node, and waits until all run.
     pub(super) async fn run(&self, app: &str, replicas: usize, seconds: u32) -> Result<()> {
+        let annotations = json!({hollow::TERMINATION_SECONDS: seconds.to_string()});
+        self.make(app, replicas, &[&self.node], &annotations).await?;
+        self.wait_ready(app, replicas).await
+    }
+
+    /// Makes a replica set whose pods run on any of these nodes.
+    pub(super) async fn make(&self, app: &str, replicas: usize, nodes: &[&str], annotations: &Value) -> Result<()> {
+        let here = json!({"key": "kubernetes.io/hostname", "operator": "In", "values": nodes});
+        let terms = json!({"nodeSelectorTerms": [{"matchExpressions": [here]}]});
         let set = json!({
             "metadata": {"name": app},
             "spec": {
                 "replicas": replicas,
                 "selector": {"matchLabels": {"app": app}},
                 "template": {
-                    "metadata": {
-                        "labels": {"app": app},
-                        "annotations": {hollow::TERMINATION_SECONDS: seconds.to_string()},
-                    },
+                    "metadata": {"labels": {"app": app}, "annotations": annotations},
                     "spec": {
-                        "nodeSelector": {"kubernetes.io/hostname": self.node},
+                        "affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": terms}},
                         "containers": [{"name": "a", "image": "a"}],
                     },
                 },
@@ -92,7 +98,7 @@ impl Scene {
         let sets: Api<ReplicaSet> = Api::namespaced(self.client.clone(), &self.namespace);
         sets.create(&PostParams::default(), &serde_json::from_value(set)?)
             .await?;
-        self.wait_ready(app, replicas).await
+        Ok(())
     }
 
     pub(super) async fn wait_ready(&self, app: &str, replicas: usize) -> Result<()> {
@@ -184,13 +190,7 @@ impl Scene {
         kubeconfig: &std::path::Path,
         change: impl FnOnce(Settings) -> Settings,
     ) -> Result<Running> {
-        let settings = change(Settings {
-            node: self.node.clone(),
-            unmanaged: Unmanaged::Block,
-            grace_period_seconds: None,
-            own_pods: OwnPods::in_namespace("lockkeeper-system"),
-            cordoned_at: SystemTime::now().into(),
-        });
+        let settings = change(self.settings());
         let mut config = config(kubeconfig).await?;
         config
             .headers
@@ -211,13 +211,15 @@ impl Scene {
         Ok(())
     }
 
-    /// From now on the pods of a replica set are made for another node.
-    pub(super) async fn let_replacements_run_on(&self, app: &str, node: &str) -> Result<()> {
-        let sets: Api<ReplicaSet> = Api::namespaced(self.client.clone(), &self.namespace);
-        let selector = json!({"kubernetes.io/hostname": node});
-        let patch = Patch::Merge(json!({"spec": {"template": {"spec": {"nodeSelector": selector}}}}));
-        sets.patch(app, &PatchParams::default(), &patch).await?;
-        Ok(())
+    /// A drain of the node, cordoned just now.
+    pub(super) fn settings(&self) -> Settings {
+        Settings {
+            node: self.node.clone(),
+            unmanaged: Unmanaged::Block,
+            grace_period_seconds: None,
+            own_pods: OwnPods::in_namespace("lockkeeper-system"),
+            cordoned_at: SystemTime::now().into(),
+        }
     }
 
     /// The administrator's configuration.
@@ -225,7 +227,8 @@ impl Scene {
         config(&self.kubeconfig).await
     }
 
-    fn agent(&self) -> String {
+    /// How the scene's drains name themselves.
+    pub(super) fn agent(&self) -> String {
         format!("drain-{}", self.namespace)
     }
 

@@ -5,7 +5,7 @@ use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{ListParams, PostParams};
 use kube::{Api, ResourceExt};
-use lockkeeper_drain::{Progress, Settings, Unmanaged, still_there};
+use lockkeeper_drain::{Progress, Settings, Unmanaged, preflight, still_there};
 use lockkeeper_e2e::control_plane::ControlPlane;
 use lockkeeper_e2e::hollow;
 use serde_json::{Value, json};
@@ -141,5 +141,41 @@ pub(super) async fn a_pending_pod_needs_no_budget(plane: &ControlPlane, node: &s
     scene.pod("slow", slow).await?;
     scene.budget("slow", "slow", json!({"minAvailable": 1})).await?;
     ensure!(scene.drain().await?.done().await? == Progress::Done { moved: 1, stayed: 0 });
+    Ok(())
+}
+
+pub(super) async fn a_preflight_finds_what_never_opens_and_changes_nothing(
+    plane: &ControlPlane,
+    node: &str,
+) -> Result<()> {
+    let scene = Scene::new(plane, node, "preflight").await?;
+    for app in ["fine", "single", "twice"] {
+        scene.run(app, 1, 1).await?;
+    }
+    scene.pod("pet", json!({})).await?;
+    scene.wait_ready("pet", 1).await?;
+    scene.budget("fine", "fine", json!({"maxUnavailable": 1})).await?;
+    scene.budget("single", "single", json!({"minAvailable": 1})).await?;
+    scene.budget("twice", "twice", json!({"minAvailable": 0})).await?;
+    scene.budget("extra", "twice", json!({"minAvailable": 0})).await?;
+    let client = lockkeeper_drain::eviction_client(scene.config().await?)?;
+    let found = preflight(&client, &scene.settings()).await?;
+    let words: Vec<String> = found.iter().map(ToString::to_string).collect();
+    ensure!(words.len() == 3, "{words:?}");
+    ensure!(words[0].starts_with("pod preflight/pet: no controller"), "{words:?}");
+    ensure!(words[1].contains("(preflight/extra, preflight/twice)"), "{words:?}");
+    ensure!(
+        words[2].contains("budget preflight/single allows 0 disruptions (1 of 1 ready, 1 needed) and never will"),
+        "{words:?}"
+    );
+    for pod in scene.pods().list(&ListParams::default()).await? {
+        ensure!(
+            pod.metadata.deletion_timestamp.is_none(),
+            "{} was evicted",
+            pod.name_any()
+        );
+    }
+    let fine = scene.budgets().get("fine").await?.status.context("status")?;
+    ensure!(fine.disruptions_allowed == 1, "the dry run was counted: {fine:?}");
     Ok(())
 }

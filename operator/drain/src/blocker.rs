@@ -221,13 +221,10 @@ fn budget_words(
                 f,
                 "budget {budget} allows {allowed} disruptions ({healthy} of {total} ready, {desired} needed)"
             )?;
-            if numbers.never() {
-                f.write_str(" and never will: run more replicas or relax the budget")?;
-            }
-            if message.is_empty() {
-                Ok(())
-            } else {
-                write!(f, ": {message}")
+            match message {
+                "" if numbers.never() => f.write_str(" and never will: run more replicas or relax the budget"),
+                "" => Ok(()),
+                message => write!(f, ": {message}"),
             }
         }
         (Some(budget), None) => write!(f, "budget {budget}: {message}"),

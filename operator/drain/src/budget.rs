@@ -6,7 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use kube::core::{Selector, SelectorExt};
 use serde::Deserialize;
 
-use crate::blocker::Numbers;
+use crate::blocker::{Blocker, Numbers};
 use crate::pod::{Phase, PodName, PodView};
 
 /// What a drain has to know about one budget.
@@ -43,6 +43,21 @@ impl BudgetView {
         let unready_goes =
             self.unready_may_go || (self.numbers.desired > 0 && self.numbers.healthy >= self.numbers.desired);
         pod.phase == Phase::Running && (pod.ready || !unready_goes)
+    }
+
+    /// Whether waiting does not help: somebody has to change the budget or the pods under it.
+    pub fn never(&self) -> bool {
+        self.broken.is_some() || self.numbers.never()
+    }
+
+    /// The blocker that this budget is for a pod, with words of the API server where the numbers do not say it.
+    pub(crate) fn blocks(&self, pod: PodName, words: &str) -> Blocker {
+        Blocker::Budget {
+            pod,
+            budget: Some(self.name.clone()),
+            numbers: Some(self.numbers),
+            message: self.broken.clone().unwrap_or_else(|| words.to_owned()),
+        }
     }
 }
 

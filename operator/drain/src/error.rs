@@ -6,20 +6,20 @@ pub enum Error {
     /// The eviction client could not be made.
     #[error("making the client for evictions: check the kubeconfig or the pod's service account")]
     Client(#[source] Box<kube::Error>),
-    /// The node's pods could not be listed.
-    #[error("listing the pods of node {node}")]
+    /// A list failed.
+    #[error("listing {what}")]
     List {
-        /// The node.
-        node: String,
+        /// What was to be listed.
+        what: String,
         /// What went wrong.
         #[source]
         source: Box<kube::Error>,
     },
-    /// The list of the node's pods did not come.
-    #[error("listing the pods of node {node}: no answer within {seconds} s")]
+    /// A list did not come.
+    #[error("listing {what}: no answer within {seconds} s")]
     ListHangs {
-        /// The node.
-        node: String,
+        /// What was to be listed.
+        what: String,
         /// How long it was waited for.
         seconds: u64,
     },

@@ -27,6 +27,8 @@ pub(crate) struct Ask {
     pub(crate) uid: Uid,
     /// Overrides the pod's grace.
     pub(crate) grace: Option<i64>,
+    /// Whether it is only asked what the answer would be.
+    pub(crate) dry_run: bool,
 }
 
 /// Asks once and says what the answer means.
@@ -72,8 +74,9 @@ fn request(ask: &Ask) -> http::Result<Request<Body>> {
         "metadata": {"namespace": namespace, "name": name},
         "deleteOptions": options,
     });
+    let dry_run = if ask.dry_run { "&dryRun=All" } else { "" };
     Request::post(format!(
-        "/api/v1/namespaces/{namespace}/pods/{name}/eviction?fieldValidation=Strict"
+        "/api/v1/namespaces/{namespace}/pods/{name}/eviction?fieldValidation=Strict{dry_run}"
     ))
     .header(CONTENT_TYPE, "application/json")
     .body(Body::from(body.to_string().into_bytes()))

@@ -54,6 +54,7 @@ impl State {
                         pod: name.clone(),
                         uid: uid.clone(),
                         grace: self.grace(pod),
+                        dry_run: false,
                     };
                     Some((ask, Asked { pod: name, budget }))
                 }
@@ -62,7 +63,7 @@ impl State {
     }
 
     /// A grace of zero removes the object without the kubelet having stopped anything: never.
-    fn grace(&self, pod: &Tracked) -> Option<i64> {
+    pub(crate) fn grace(&self, pod: &Tracked) -> Option<i64> {
         match self.settings.grace_period_seconds {
             Some(seconds) => Some(seconds.max(1)),
             None => pod.view.no_grace.then_some(1),

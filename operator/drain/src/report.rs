@@ -142,18 +142,12 @@ impl State {
             return None;
         }
         // The API server's words repeat the numbers, unless these say that there is room.
-        let message = match &budget.broken {
-            Some(broken) => broken.clone(),
-            None if budget.numbers.allowed > 0 => gate.message.clone(),
-            None => String::new(),
+        let words = if budget.numbers.allowed > 0 {
+            gate.message.as_str()
+        } else {
+            ""
         };
-        let numbers = Some(budget.numbers);
-        Some(Blocker::Budget {
-            pod: name,
-            budget: Some(budget.name.clone()),
-            numbers,
-            message,
-        })
+        Some(budget.blocks(name, words))
     }
 }
 

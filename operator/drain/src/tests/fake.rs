@@ -158,7 +158,8 @@ impl Fake {
     }
 
     async fn evict(&self, path: &str, query: &str, body: &[u8]) -> Result<Response<Stream>, std::io::Error> {
-        assert_eq!(query, "fieldValidation=Strict");
+        let dry_run = query == "fieldValidation=Strict&dryRun=All";
+        assert!(dry_run || query == "fieldValidation=Strict", "{query}");
         let name = path
             .trim_start_matches("/api/v1/namespaces/")
             .trim_end_matches("/eviction")
@@ -166,7 +167,7 @@ impl Fake {
         let body: Value = serde_json::from_slice(body).unwrap();
         let fault = {
             let mut world = self.world();
-            world.note(format!("POST {name}"));
+            world.note(format!("{} {name}", if dry_run { "DRY" } else { "POST" }));
             world.evictions.push(body.clone());
             world.faults.pop_front()
         };
@@ -182,6 +183,7 @@ impl Fake {
                 self.evict_now(&name, &body);
                 Err(reset())
             }
+            None if dry_run => Ok(status(201, "")),
             None => Ok(self.evict_now(&name, &body)),
         }
     }

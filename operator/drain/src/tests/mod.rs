@@ -5,6 +5,7 @@ mod engine;
 mod fake;
 mod faults;
 mod gates;
+mod preflights;
 mod races;
 mod selection;
 mod words;

@@ -1,0 +1,96 @@
+//! What is found before anything is touched.
+
+use expect_test::{Expect, expect};
+use serde_json::json;
+
+use super::fake::{Fake, Fault};
+use super::{budget, pod, settings, with};
+use crate::{Error, preflight};
+
+async fn check(fake: &Fake, expected: &Expect) {
+    let found = preflight(&fake.client(), &settings()).await.unwrap();
+    let mut lines: Vec<String> = found.iter().map(ToString::to_string).collect();
+    lines.push(String::new());
+    expected.assert_eq(&lines.join("\n"));
+    assert_eq!(fake.count("POST"), 0, "the node is not touched");
+    assert_eq!(fake.count("WATCH"), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn finds_what_no_waiting_helps_and_says_it_with_numbers() {
+    let fake = Fake::new();
+    fake.put_pod(with(pod("shop/pet-0"), &json!({"metadata": {"ownerReferences": null}})));
+    fake.put_pod(pod("shop/single-0"));
+    fake.put_budget(budget("shop/single", 0, 1, 1, 1));
+    fake.put_pod(pod("shop/twice-0"));
+    fake.put_budget(budget("shop/twice", 1, 2, 1, 2));
+    let same = json!({"spec": {"selector": {"matchLabels": {"app": "twice"}}}});
+    fake.put_budget(with(budget("shop/extra", 1, 2, 1, 2), &same));
+    check(
+        &fake,
+        &expect![[r#"
+            pod shop/pet-0: no controller would create it again (the policy's drain.unmanagedPods is Block)
+            pod shop/twice-0: more than one budget selects it (shop/extra, shop/twice), so it cannot be evicted
+            pod shop/single-0: budget shop/single allows 0 disruptions (1 of 1 ready, 1 needed) and never will: run more replicas or relax the budget
+        "#]],
+    )
+    .await;
+    assert_eq!(fake.count("DRY"), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_budget_that_is_only_exhausted_now_is_no_blocker() {
+    let fake = Fake::new();
+    fake.put_pod(pod("shop/web-0"));
+    fake.put_budget(budget("shop/web", 0, 2, 2, 3));
+    check(&fake, &expect![""]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_budget_that_its_controller_cannot_count_is_a_blocker() {
+    let fake = Fake::new();
+    fake.put_pod(pod("shop/web-0"));
+    let broken = json!([{"type": "DisruptionAllowed", "status": "False", "reason": "SyncFailed",
+        "message": "found no controllers for pod \"web-0\""}]);
+    fake.put_budget(with(
+        budget("shop/web", 0, 0, 0, 0),
+        &json!({"status": {"conditions": broken}}),
+    ));
+    check(
+        &fake,
+        &expect![[r#"
+            pod shop/web-0: budget shop/web allows 0 disruptions (0 of 0 ready, 0 needed): found no controllers for pod "web-0"
+        "#]],
+    )
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn asks_for_each_eviction_as_a_dry_run() {
+    let fake = Fake::new();
+    fake.put_pod(pod("shop/web-0"));
+    let body = json!({"message": "admission webhook \"x\" denied the request: not this one"});
+    fake.world().faults.push_back(Fault::Answer {
+        code: 403,
+        retry_after: None,
+        body,
+    });
+    check(
+        &fake,
+        &expect![[r#"
+            pod shop/web-0: admission webhook "x" denied the request: not this one
+        "#]],
+    )
+    .await;
+    check(&fake, &expect![""]).await;
+    assert_eq!(fake.count("DRY"), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_api_server_that_is_away_is_an_error_and_no_empty_answer() {
+    let fake = Fake::new();
+    fake.go_down();
+    let error = preflight(&fake.client(), &settings()).await.unwrap_err();
+    assert!(matches!(error, Error::List { .. }));
+    expect!["listing the pods of node n1"].assert_eq(&error.to_string());
+}
