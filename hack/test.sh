@@ -23,10 +23,10 @@ step "formatting, lints, purity" hack/check.sh
 step "our programs (debug)" cargo build --quiet --workspace --bins
 step "unit, scenario and property tests" cargo test --quiet --workspace --exclude lockkeeper-e2e
 # One file at a time: each starts clusters, and two cores carry one.
-for file in e2e/tests/*.rs; do
-    test=$(basename "$file" .rs)
+for path in e2e/tests/*.rs e2e/tests/*/main.rs; do
+    test=$(basename "${path%/main.rs}" .rs)
     case $test in
-    vm_*|*_vm) continue ;; # below
+    vm_* | *_vm | bench_*) continue ;; # real nodes are below, benchmarks are no tests
     esac
     step "real control plane: $test" cargo test --quiet -p lockkeeper-e2e --test "$test" -- --test-threads=1
 done
