@@ -103,6 +103,8 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     helpers.spawn("events", writing);
 
     tokio::select! {
+        // First: tasks end because of it, and the Lease is handed over below.
+        biased;
         () = stop.cancelled() => {}
         ended = tasks.ended() => return gone(ended, stop.is_cancelled()),
         ended = helpers.ended() => return gone(ended, stop.is_cancelled()),
