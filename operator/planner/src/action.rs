@@ -1,7 +1,8 @@
 //! What a plan asks for: one action is one API write with its precondition.
 
 use crate::Instant;
-use crate::snapshot::{Command, Deferred, Holder, LastReboot, Operation, Order, Outcome, Released};
+use crate::operation::{Operation, Outcome};
+use crate::snapshot::{Command, Deferred, Holder, LastReboot, Order, Released};
 
 /// One API write. Every action may be repeated, and after each one the process may die.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use chrono::TimeDelta;
 
 use crate::Instant;
-use crate::snapshot::{Node, Phase, Policy, Snapshot};
+use crate::operation::Phase;
+use crate::snapshot::{Node, Policy, Snapshot};
 use crate::windows::{Opening, opening};
 
 /// A node that was never Ready is not counted as down while it is younger than this: it is still being set up.

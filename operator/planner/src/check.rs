@@ -7,8 +7,9 @@ use std::collections::BTreeMap;
 use crate::Instant;
 use crate::action::Action;
 use crate::capacity::why_down;
+use crate::operation::Phase;
 use crate::plan::Plan;
-use crate::snapshot::{Drain, Holder, Lock, Node, Order, OrderAction, Phase, Snapshot};
+use crate::snapshot::{Drain, Holder, Lock, Node, Order, OrderAction, Snapshot};
 use crate::windows::{Opening, opening};
 
 /// A rule that a plan would break; production writes nothing of such a plan.

@@ -4,7 +4,8 @@ use chrono::TimeDelta;
 
 use crate::Instant;
 use crate::action::{Action, Change, RecordChange};
-use crate::snapshot::{Command, Ending, Node, Operation, OrderAction, Outcome, Phase, Record};
+use crate::operation::{Ending, Operation, Outcome, Phase};
+use crate::snapshot::{Command, Node, OrderAction, Record};
 
 /// What a pending command makes of this node, if there is one.
 pub(crate) fn obey(name: &str, node: &Node, record: &Record, now: Instant) -> Option<Action> {

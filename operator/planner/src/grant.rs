@@ -6,7 +6,8 @@ use crate::Instant;
 use crate::action::{Action, Change, RecordChange};
 use crate::capacity::Facts;
 use crate::gate;
-use crate::snapshot::{Holder, Node, Operation, Order, OrderAction, Phase, Record};
+use crate::operation::{Operation, Phase};
+use crate::snapshot::{Holder, Node, Order, OrderAction, Record};
 use crate::waiting::Waiting;
 
 /// A node that goes in now.

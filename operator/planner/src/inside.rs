@@ -1,14 +1,14 @@
 //! The next step of a node that is inside the lock, phase by phase.
 
+mod release;
+
 use crate::Instant;
-use crate::action::{Action, Change, Finished, RecordChange};
+use crate::action::{Action, RecordChange};
 use crate::capacity::Facts;
-use crate::command::{back_off, end, obey};
+use crate::command::{end, obey};
 use crate::gate;
-use crate::snapshot::{
-    AnswerState, Deferred, Drain, Ending, Failure, Holder, LastReboot, Node, Operation, Order, OrderAction, Outcome,
-    Phase, Record, Released,
-};
+use crate::operation::{Ending, Failure, Operation, Outcome, Phase};
+use crate::snapshot::{AnswerState, Drain, Holder, Node, Order, OrderAction, Record};
 use crate::waiting::{Waiting, duration, time};
 
 /// What to do with a node that is inside, why it waits and when to look again.
@@ -36,12 +36,12 @@ impl Step {
 }
 
 /// One node that is inside, with what its steps need.
-struct Inside<'a> {
-    name: &'a str,
-    node: &'a Node,
-    record: &'a Record,
-    operation: &'a Operation,
-    facts: &'a Facts<'a>,
+pub(super) struct Inside<'a> {
+    pub(super) name: &'a str,
+    pub(super) node: &'a Node,
+    pub(super) record: &'a Record,
+    pub(super) operation: &'a Operation,
+    pub(super) facts: &'a Facts<'a>,
 }
 
 /// The next step of the node that `holder` lets in. `ahead` are the holders that went in before it.
@@ -272,91 +272,6 @@ impl Inside<'_> {
         Step::wait(Waiting::Failed { message }, None)
     }
 
-    /// The next step of a release, in this order: marks, order, request, operation; the holder goes last, by `repair`.
-    fn release(&self, ending: &Ending) -> Action {
-        let node = self.name.to_owned();
-        if self.marked() {
-            return Action::LiftMarks {
-                node,
-                keep_cordon: self.held().is_some(),
-            };
-        }
-        if self.record.order.is_some() {
-            return Action::SetSpec {
-                node,
-                policy: self.record.policy.clone(),
-                order: None,
-            };
-        }
-        let fulfilled = match ending.outcome {
-            Outcome::Succeeded | Outcome::Released => true,
-            Outcome::PutBack | Outcome::Withdrawn | Outcome::Held => false,
-        };
-        if let Some(value) = self.operation.requested.as_ref().filter(|_| fulfilled)
-            && self.node.requested.as_ref() == Some(value)
-        {
-            return Action::RemoveRequest {
-                node,
-                value: value.clone(),
-            };
-        }
-        Action::WriteRecord {
-            node,
-            change: Box::new(self.finish(ending)),
-        }
-    }
-
-    fn finish(&self, ending: &Ending) -> RecordChange {
-        let operation = self.operation;
-        let (mut deferred, mut released, mut last_reboot) = (Change::Keep, Change::Keep, None);
-        match ending.outcome {
-            Outcome::Succeeded => {
-                deferred = Change::Set(None);
-                last_reboot = Some(LastReboot {
-                    time: self.facts.now,
-                    reasons: operation.reasons.clone(),
-                });
-            }
-            Outcome::PutBack => {
-                let count = self.record.deferred.as_ref().map_or(0, |deferred| deferred.count) + 1;
-                deferred = Change::Set(Some(Deferred {
-                    count,
-                    cause: ending.cause.clone(),
-                    message: ending.message.clone(),
-                    until: ending.time + back_off(count),
-                }));
-            }
-            Outcome::Released => {
-                released = Change::Set(Some(Released {
-                    time: ending.time,
-                    failure: ending.message.clone(),
-                    reasons: operation.reasons.clone(),
-                }));
-            }
-            Outcome::Withdrawn | Outcome::Held => {}
-        }
-        let host = gate::trusted_host(self.node);
-        let finished = Finished {
-            operation: Operation {
-                pods_moved: self.pods_moved(),
-                ..operation.clone()
-            },
-            outcome: ending.outcome,
-            message: ending.message.clone(),
-            time: self.facts.now,
-            boot_id_after: self.node.boot_id.clone(),
-            kernel_after: host.map(|host| host.kernel.clone()).unwrap_or_default(),
-            last_reboot,
-        };
-        RecordChange {
-            operation: Change::Set(None),
-            deferred,
-            released,
-            finished: Some(finished),
-            answered: None,
-        }
-    }
-
     /// What ends an operation before the reboot order whatever its phase: a hold, a policy that is gone, the breaker.
     fn may_not_stay(&self) -> Option<Step> {
         if let Some(waiting) = self.held() {
@@ -401,7 +316,7 @@ impl Inside<'_> {
         }
     }
 
-    fn held(&self) -> Option<Waiting> {
+    pub(super) fn held(&self) -> Option<Waiting> {
         let hold = self.node.hold.as_ref().filter(|hold| hold.holds(self.facts.now))?;
         Some(Waiting::Held {
             reason: hold.reason.clone(),
@@ -409,11 +324,11 @@ impl Inside<'_> {
         })
     }
 
-    fn marked(&self) -> bool {
+    pub(super) fn marked(&self) -> bool {
         self.node.mark.as_ref() == Some(&self.operation.id)
     }
 
-    fn pods_moved(&self) -> i32 {
+    pub(super) fn pods_moved(&self) -> i32 {
         let seen = match self.node.drain {
             Drain::Done { moved } | Drain::Running { moved, .. } => i32::try_from(moved).unwrap_or(i32::MAX),
             Drain::NotStarted => 0,

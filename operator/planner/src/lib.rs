@@ -11,6 +11,7 @@ mod command;
 pub mod gate;
 mod grant;
 mod inside;
+pub mod operation;
 pub mod plan;
 mod repair;
 pub mod snapshot;
@@ -19,10 +20,11 @@ pub mod windows;
 
 pub use action::{Action, Change, Finished, RecordChange};
 pub use check::{Violation, check};
+pub use operation::{Ending, Failure, Operation, Outcome, Phase};
 pub use plan::{Plan, plan};
 pub use snapshot::{
-    Answer, AnswerState, Command, Deferred, Drain, Ending, Failure, Hold, Holder, Host, LastReboot, Limit, Lock, Node,
-    Operation, Order, OrderAction, Outcome, Phase, Policy, Ready, Record, Released, Settings, Snapshot,
+    Answer, AnswerState, Command, Deferred, Drain, Hold, Holder, Host, LastReboot, Limit, Lock, Node, Order,
+    OrderAction, Policy, Ready, Record, Released, Settings, Snapshot,
 };
 pub use waiting::Waiting;
 pub use windows::{Opening, Window, WindowError};

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use crate::Instant;
 use crate::action::{Action, RecordChange};
-use crate::snapshot::{Failure, Holder, Lock, Node, Operation, Phase, Settings, Snapshot};
+use crate::operation::{Failure, Operation, Phase};
+use crate::snapshot::{Holder, Lock, Node, Settings, Snapshot};
 
 /// The holders as they must be, and what else must be written.
 #[derive(Debug, Default)]

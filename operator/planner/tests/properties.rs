@@ -62,7 +62,7 @@ fn happen(world: &mut World, event: &Event) {
             world.node(&name(n)).hold = Some(Hold {
                 reason: "why".to_owned(),
                 until: None,
-            })
+            });
         }
         Event::Unhold(n) => world.node(&name(n)).hold = None,
         Event::Die(n) => {

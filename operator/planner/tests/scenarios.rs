@@ -7,6 +7,7 @@ use common::{World, at};
 use expect_test::{Expect, expect};
 use lockkeeper_planner::*;
 
+#[allow(clippy::needless_pass_by_value)] // it is written in place
 fn waits(world: &World, expected: Expect) {
     expected.assert_eq(&world.waits());
 }

@@ -1,0 +1,104 @@
+//! The operation: one node's way through the lock, and what of it must survive a crash.
+
+use crate::Instant;
+use crate::snapshot::Settings;
+
+/// What must survive a crash while a node is inside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Operation {
+    /// Its id.
+    pub id: String,
+    /// How often its order was given anew by a person's `retry`; the order's id names it.
+    pub attempt: i32,
+    /// How far it is.
+    pub phase: Phase,
+    /// Its policy.
+    pub policy: String,
+    /// The boot to leave.
+    pub boot_id_before: String,
+    /// The kernel before.
+    pub kernel_before: String,
+    /// Why.
+    pub reasons: Vec<String>,
+    /// The reboot-requested annotation's value that it answers.
+    pub requested: Option<String>,
+    /// When the reboot became required.
+    pub required: Option<Instant>,
+    /// When it went in.
+    pub started: Instant,
+    /// When the agent was asked, last.
+    pub asked: Instant,
+    /// When our marks were seen.
+    pub cordoned: Option<Instant>,
+    /// When the reboot order was seen.
+    pub reboot_ordered: Option<Instant>,
+    /// When the new boot was seen.
+    pub rebooted: Option<Instant>,
+    /// Pods evicted.
+    pub pods_moved: i32,
+    /// The settings it finishes with.
+    pub settings: Settings,
+    /// What went wrong.
+    pub failure: Option<Failure>,
+    /// How it ends.
+    pub ending: Option<Ending>,
+}
+
+impl Operation {
+    /// The id of the order that belongs to the present attempt.
+    pub fn order_id(&self) -> String {
+        format!("{}-{}", self.id, self.attempt)
+    }
+}
+
+/// How far an operation is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// The agent is asked.
+    Preparing,
+    /// Our marks are on the Node.
+    Draining,
+    /// The reboot is ordered.
+    Rebooting,
+    /// A new boot was seen.
+    Verifying,
+    /// A person must look.
+    Failed,
+}
+
+/// What went wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// When.
+    pub time: Instant,
+    /// What did not happen, and where to look.
+    pub message: String,
+}
+
+/// How an operation ends; written before the first step of its release.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ending {
+    /// Which way.
+    pub outcome: Outcome,
+    /// When that was decided.
+    pub time: Instant,
+    /// A waiting reason's name, `Cancelled`, or empty.
+    pub cause: String,
+    /// The cause in words.
+    pub message: String,
+}
+
+/// Which way an operation ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Rebooted, proven, verified.
+    Succeeded,
+    /// It could not go on; tried again after a back-off.
+    PutBack,
+    /// It may not go on now; no back-off.
+    Withdrawn,
+    /// Held by a person while cordoned; stays cordoned.
+    Held,
+    /// A person released it.
+    Released,
+}
