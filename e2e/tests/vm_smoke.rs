@@ -1,5 +1,7 @@
 //! Real nodes by themselves: they join, run pods, reboot through logind, and stay away when told to.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // helpers are not tests in clippy's eyes
+
 use std::collections::BTreeSet;
 use std::process::Command;
 use std::time::{Duration, Instant};
