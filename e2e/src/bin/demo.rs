@@ -6,7 +6,7 @@ use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 use clap::{Parser, ValueEnum};
 use kube::Api;
 use kube::api::ListParams;
@@ -77,11 +77,12 @@ async fn demo(arguments: &Arguments) -> Result<()> {
                     .await?;
             }
             watch(&stack.plane, names.len(), Duration::from_mins(30))?;
+            let ended = Utc::now();
             let mut memory = BTreeMap::new();
             for name in &names {
                 guest_memory(&stack, name, &mut memory).await;
             }
-            run.end(&stack.plane, &memory).await?;
+            run.end(&stack.plane, ended, &memory).await?;
             stack.workdir.passed();
         }
         Nodes::Hollow => {
@@ -98,6 +99,7 @@ async fn demo(arguments: &Arguments) -> Result<()> {
                 stack.stage_update(name).await?;
             }
             watch(&stack.plane, names.len(), Duration::from_mins(10))?;
+            let ended = Utc::now();
             let operator = stack
                 .operators
                 .iter()
@@ -110,7 +112,7 @@ async fn demo(arguments: &Arguments) -> Result<()> {
                 .agents
                 .rss_kib()
                 .map(|kib| ("lockkeeper-node-agent".to_owned(), share(kib)));
-            run.end(&stack.plane, &memory.into_iter().chain(agents).collect())
+            run.end(&stack.plane, ended, &memory.into_iter().chain(agents).collect())
                 .await?;
             stack.workdir.passed();
         }
@@ -122,7 +124,7 @@ async fn demo(arguments: &Arguments) -> Result<()> {
 struct Run {
     recorder: Recorder,
     before: BTreeMap<String, usize>,
-    began: chrono::DateTime<Utc>,
+    began: DateTime<Utc>,
 }
 
 impl Run {
@@ -142,13 +144,13 @@ impl Run {
     }
 
     /// The last screen; fails unless every node has a new boot and is free, and nobody noticed.
-    async fn end(&self, plane: &ControlPlane, memory: &BTreeMap<String, u64>) -> Result<()> {
+    async fn end(&self, plane: &ControlPlane, ended: DateTime<Utc>, memory: &BTreeMap<String, u64>) -> Result<()> {
         let reboots: Vec<NodeReboot> = Api::all(plane.client())
             .list(&ListParams::default())
             .await
             .context("list NodeReboots")?
             .items;
-        let seconds = (Utc::now() - self.began).num_seconds();
+        let seconds = (ended - self.began).num_seconds();
         let mut requests = audit::count_by_program(&plane.requests()?);
         for (program, count) in &mut requests {
             *count -= self.before.get(program).copied().unwrap_or(0);
@@ -234,19 +236,20 @@ impl Drop for Kill {
     }
 }
 
-/// The largest resident size of our programs in a guest.
+/// The largest resident size of our programs in a guest; the kernel cuts their names to 15 characters.
 async fn guest_memory(stack: &VmStack, name: &str, memory: &mut BTreeMap<String, u64>) {
-    let script = "for p in lockkeeper-operator lockkeeper-node-agent; do for d in /proc/[0-9]*; do \
-                  [ \"$(readlink $d/exe | sed 's,.*/,,')\" = $p ] && echo $p $(awk '/VmRSS/{print $2}' $d/status); done; done; true";
-    let Ok(text) = stack.nodes.exec(name, script).await else {
+    const PROGRAMS: [&str; 2] = ["lockkeeper-operator", "lockkeeper-node-agent"];
+    let Ok(text) = stack.nodes.exec(name, "ps -eo rss=,comm=").await else {
         return;
     };
     for line in text.lines() {
-        let Some((program, kib)) = line.split_once(' ') else {
+        let Some((kib, comm)) = line.trim().split_once(' ') else {
             continue;
         };
-        let kib = kib.trim().parse().unwrap_or(0);
-        let known = memory.entry(program.to_owned()).or_insert(0);
-        *known = kib.max(*known);
+        let program = PROGRAMS.into_iter().find(|program| &program[..15] == comm.trim());
+        if let (Some(program), Ok(kib)) = (program, kib.parse::<u64>()) {
+            let known = memory.entry(program.to_owned()).or_insert(0);
+            *known = kib.max(*known);
+        }
     }
 }

@@ -82,7 +82,7 @@ pub enum Waiting {
 }
 
 /// From this place in the queue on, a waiting node's words no longer name who is inside.
-const FAR: usize = 10;
+const FAR: usize = 3;
 
 /// Whose limit is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
