@@ -6,9 +6,9 @@ use std::collections::BTreeSet;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::Api;
-use kube::api::PostParams;
+use kube::api::{ListParams, PostParams};
 use kube::runtime::wait::await_condition;
 use lockkeeper_e2e::control_plane::{ControlPlane, Options};
 use lockkeeper_e2e::vm::{VmCluster, VmOptions, image};
@@ -17,11 +17,11 @@ use lockkeeper_e2e::workdir::Workdir;
 /// Emulated on a busy machine; alone a node needs half a minute.
 const LIMIT: Duration = Duration::from_mins(5);
 
-async fn start(dir: &Workdir, no_reboot: &[&str]) -> (ControlPlane, VmCluster) {
+async fn start(dir: &Workdir, count: usize, no_reboot: &[&str]) -> (ControlPlane, VmCluster) {
     let images = image::containers(&image::WORKLOAD).unwrap();
     let plane = ControlPlane::start(dir.path(), Options::default()).await.unwrap();
     let options = VmOptions {
-        count: 1,
+        count,
         no_reboot: no_reboot.iter().map(|&name| name.to_owned()).collect::<BTreeSet<_>>(),
         images,
         ..VmOptions::default()
@@ -84,7 +84,7 @@ fn kubectl(plane: &ControlPlane, args: &[&str]) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn runs_pods_and_comes_back_from_a_reboot_with_a_new_boot_id() {
     let dir = Workdir::new("vm-smoke").unwrap();
-    let (plane, mut nodes) = start(&dir, &[]).await;
+    let (plane, mut nodes) = start(&dir, 1, &[]).await;
     let begin = Instant::now();
     let pods: Api<Pod> = Api::namespaced(plane.client(), "default");
     pods.create(&PostParams::default(), &web()).await.unwrap();
@@ -110,6 +110,13 @@ async fn runs_pods_and_comes_back_from_a_reboot_with_a_new_boot_id() {
         .await
         .unwrap();
     assert_eq!(enforced.trim(), "Y");
+    let archive = &image::containers(&["web"]).unwrap()[0];
+    let images = "ctr -n k8s.io images ls -q | grep -c lockkeeper/web";
+    let remove = "ctr -n k8s.io images rm $(ctr -n k8s.io images ls -q | grep lockkeeper/web)";
+    nodes.exec("node-1", remove).await.unwrap();
+    assert!(nodes.exec("node-1", images).await.is_err(), "the image is still there");
+    nodes.import_image("node-1", archive).await.unwrap();
+    assert_eq!(nodes.exec("node-1", images).await.unwrap(), "1\n");
     assert!(
         nodes
             .exec("node-1", "exit 3")
@@ -133,7 +140,7 @@ async fn runs_pods_and_comes_back_from_a_reboot_with_a_new_boot_id() {
 #[tokio::test(flavor = "multi_thread")]
 async fn ends_where_it_should_not_come_back_until_somebody_starts_it_again() {
     let dir = Workdir::new("vm-smoke").unwrap();
-    let (_plane, mut nodes) = start(&dir, &["node-1"]).await;
+    let (_plane, mut nodes) = start(&dir, 1, &["node-1"]).await;
     let before = nodes.boot_id("node-1").await.unwrap();
     nodes.reboot("node-1").await.unwrap();
     nodes.wait_end("node-1", LIMIT).await.unwrap();
@@ -142,4 +149,23 @@ async fn ends_where_it_should_not_come_back_until_somebody_starts_it_again() {
     nodes.restart("node-1").unwrap();
     nodes.wait_new_boot("node-1", &before, LIMIT).await.unwrap();
     assert!(!nodes.has_ended("node-1").unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn starts_three_at_once_that_differ_in_all_that_names_a_machine() {
+    let dir = Workdir::new("vm-smoke").unwrap();
+    let (plane, nodes) = start(&dir, 3, &[]).await;
+    let joined: Api<Node> = Api::all(plane.client());
+    let listed = joined.list(&ListParams::default()).await.unwrap();
+    let infos: Vec<_> = listed
+        .into_iter()
+        .map(|node| node.status.unwrap().node_info.unwrap())
+        .collect();
+    let boots: BTreeSet<_> = infos.iter().map(|info| info.boot_id.clone()).collect();
+    let machines: BTreeSet<_> = infos.iter().map(|info| info.machine_id.clone()).collect();
+    assert_eq!((boots.len(), machines.len()), (3, 3));
+    for name in nodes.node_names() {
+        assert_eq!(nodes.exec(&name, "hostname").await.unwrap().trim(), name);
+        assert!(boots.contains(&nodes.boot_id(&name).await.unwrap()));
+    }
 }

@@ -1,14 +1,18 @@
 //! Whether guests run on KVM or are emulated.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use tempfile::NamedTempFile;
+
 /// A kernel on working KVM gets to its panic in well under two seconds.
 const PROBE_LIMIT: Duration = Duration::from_secs(6);
+const POLL: Duration = Duration::from_millis(50);
 
 /// QEMU's accelerator and CPU arguments for this machine; asked once.
 pub(super) fn arguments(kernel: &Path) -> [&'static str; 4] {
@@ -20,60 +24,48 @@ pub(super) fn arguments(kernel: &Path) -> [&'static str; 4] {
     }
 }
 
-/// Boots the guests' own kernel without a disk: it panics if KVM works and says nothing if it does not.
+/// Boots the guests' own kernel without a disk: it panics if KVM works.
 ///
 /// The device file proves nothing: it may exist and hang, or run only the first instructions of a kernel.
 fn kvm_works(kernel: &Path) -> bool {
     if fs::OpenOptions::new().read(true).write(true).open("/dev/kvm").is_err() {
         return false;
     }
-    let probe = Command::new("qemu-system-x86_64")
-        .args([
-            "-accel",
-            "kvm",
-            "-cpu",
-            "host",
-            "-M",
-            "q35",
-            "-m",
-            "256",
-            "-nodefaults",
-            "-display",
-            "none",
-        ])
-        .args([
-            "-no-reboot",
-            "-serial",
-            "stdio",
-            "-append",
-            "console=ttyS0 quiet panic=-1",
-            "-kernel",
-        ])
-        .arg(kernel)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn();
-    let Ok(mut probe) = probe else { return false };
-    let deadline = Instant::now() + PROBE_LIMIT;
-    while Instant::now() < deadline {
-        if probe.try_wait().is_ok_and(|status| status.is_some()) {
-            break;
-        }
-        thread::sleep(Duration::from_millis(50));
-    }
-    // A process that hangs inside /dev/kvm may outlive the signal: its output is not waited for then.
-    if probe.kill().is_err() || !ended(&mut probe) {
+    let Ok((mut probe, log)) = start_probe(kernel) else {
         return false;
+    };
+    let deadline = Instant::now() + PROBE_LIMIT;
+    let works = loop {
+        // Asked before the output is read: its last words are written by then.
+        let ended = probe.try_wait().is_ok_and(|status| status.is_some());
+        let said = fs::read(log.path()).unwrap_or_default();
+        let said = String::from_utf8_lossy(&said);
+        if said.contains("Kernel panic") {
+            break true;
+        }
+        // QEMU stays, stopped, after an error of KVM's.
+        if ended || said.contains("KVM internal error") || Instant::now() > deadline {
+            break false;
+        }
+        thread::sleep(POLL);
+    };
+    // Killed and looked at once: a process that hangs inside the device does not end, and is not waited for.
+    if probe.kill().is_ok() {
+        thread::sleep(POLL);
+        let _ = probe.try_wait();
     }
-    probe
-        .wait_with_output()
-        .is_ok_and(|output| String::from_utf8_lossy(&output.stdout).contains("Kernel panic"))
+    works
 }
 
-fn ended(probe: &mut std::process::Child) -> bool {
-    (0..20).any(|_| {
-        thread::sleep(Duration::from_millis(50));
-        probe.try_wait().is_ok_and(|status| status.is_some())
-    })
+fn start_probe(kernel: &Path) -> io::Result<(Child, NamedTempFile)> {
+    let log = NamedTempFile::new()?;
+    let probe = Command::new("qemu-system-x86_64")
+        .args("-accel kvm -cpu host -M q35 -m 256 -nodefaults -display none -no-reboot -serial stdio".split(' '))
+        .args(["-append", "console=ttyS0 quiet panic=-1", "-kernel"])
+        .arg(kernel)
+        .stdin(Stdio::null())
+        .stdout(File::options().append(true).open(log.path())?)
+        .stderr(File::options().append(true).open(log.path())?)
+        .spawn()?;
+    Ok((probe, log))
 }

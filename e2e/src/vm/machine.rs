@@ -158,16 +158,8 @@ fn spec(parts: &Parts<'_>, disk: &Path, socket: &Path) -> Spec {
          mitigations=off nowatchdog systemd.show_status=false systemd.hostname={name} systemd.machine_id={number:032x}"
     );
     Spec::new(format!("{name}-qemu"), "qemu-system-x86_64", parts.logs)
-        .args([
-            "-name",
-            name,
-            "-nodefaults",
-            "-no-user-config",
-            "-display",
-            "none",
-            "-machine",
-            "q35",
-        ])
+        .args(["-name", name])
+        .args("-nodefaults -no-user-config -display none -machine q35".split(' '))
         .args(accel::arguments(&parts.image.kernel))
         .args(["-smp", "2", "-m", &parts.memory_mb.to_string()])
         .arg("-kernel")
@@ -188,14 +180,7 @@ fn spec(parts: &Parts<'_>, disk: &Path, socket: &Path) -> Spec {
         .args(["-device", "virtio-blk-pci,drive=seed"])
         .arg("-netdev")
         .arg(format!("user,id=net,hostfwd=tcp:127.0.0.1:{port}-:{port}"))
-        .args([
-            "-device",
-            "virtio-net-pci,netdev=net",
-            "-device",
-            "virtio-rng-pci",
-            "-device",
-            "virtio-serial-pci",
-        ])
+        .args("-device virtio-net-pci,netdev=net -device virtio-rng-pci -device virtio-serial-pci".split(' '))
         .arg("-chardev")
         .arg(format!("socket,id=agent,path={},server=on,wait=off", socket.display()))
         .args(["-device", "virtserialport,chardev=agent,name=org.qemu.guest_agent.0"])
