@@ -141,7 +141,8 @@ fn recheck(facts: &Facts, plan: &Plan) -> Option<Instant> {
         };
     }
     for waiting in plan.waiting.values() {
-        at = earliest(at, waiting.until());
+        // What is over and still holds does not end by looking again at once.
+        at = earliest(at, waiting.until().filter(|until| *until > facts.now));
     }
     for node in facts.snapshot.nodes.values() {
         let missing = node

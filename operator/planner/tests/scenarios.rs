@@ -558,3 +558,22 @@ fn a_node_that_still_asks_for_the_same_cause_is_left_alone_for_a_day() {
     world.settle();
     assert_eq!(world.snapshot.lock.as_ref().unwrap().holders.len(), 1);
 }
+
+#[test]
+fn a_time_that_has_passed_is_not_looked_at_again_and_again() {
+    let mut world = World::new(1);
+    world.blocked = vec!["n1".to_owned()];
+    world.settle();
+    world.run(5);
+    let past = world.now - TimeDelta::seconds(3);
+    let waiting = Waiting::PodTerminating {
+        what: "pod shop/db-0 is shutting down".to_owned(),
+        until: Some(past),
+    };
+    world.node("n1").drain = Drain::Running {
+        moved: 1,
+        waiting: Some(waiting),
+    };
+    let recheck = world.plan().recheck_at.unwrap();
+    assert!(recheck > world.now, "{recheck}");
+}
