@@ -74,6 +74,9 @@ pub(crate) fn step(name: &str, node: &Node, record: &Record, facts: &Facts, ahea
 impl Inside<'_> {
     fn preparing(&self, ahead: &[&Holder]) -> Step {
         let now = self.facts.now;
+        if let Some(step) = self.rebooted() {
+            return step;
+        }
         if let Some(step) = self.may_not_stay() {
             return step;
         }
@@ -133,13 +136,8 @@ impl Inside<'_> {
             };
             return self.advance(next);
         }
-        if self.node.boot_id != self.operation.boot_id_before {
-            // It went down by itself; a new boot is what was wanted, and it is looked at like any other.
-            return self.advance(Operation {
-                phase: Phase::Verifying,
-                rebooted: Some(now),
-                ..self.operation.clone()
-            });
+        if let Some(step) = self.rebooted() {
+            return step;
         }
         if let Some(step) = self.may_not_stay() {
             return step;
@@ -175,12 +173,8 @@ impl Inside<'_> {
 
     fn rebooting(&self) -> Step {
         let now = self.facts.now;
-        if self.node.boot_id != self.operation.boot_id_before {
-            return self.advance(Operation {
-                phase: Phase::Verifying,
-                rebooted: Some(now),
-                ..self.operation.clone()
-            });
+        if let Some(step) = self.rebooted() {
+            return step;
         }
         let order = self.order(OrderAction::Reboot);
         if self.record.order.as_ref() != Some(&order) {
@@ -213,6 +207,18 @@ impl Inside<'_> {
             ));
         }
         Step::wait(Waiting::Rebooting { since, until }, Some(until))
+    }
+
+    /// A new boot is what was wanted; one without an order (it went down by itself) is looked at like any other.
+    fn rebooted(&self) -> Option<Step> {
+        let rebooted = self.node.boot_id != self.operation.boot_id_before;
+        rebooted.then(|| {
+            self.advance(Operation {
+                phase: Phase::Verifying,
+                rebooted: Some(self.facts.now),
+                ..self.operation.clone()
+            })
+        })
     }
 
     fn verifying(&self) -> Step {

@@ -18,18 +18,18 @@ fn one_node_goes_all_the_way_through_the_lock() {
     world.settle();
     world.run(60);
     expect![[r#"
-           0 lock SetHolders n1 goes in
-           0 n1 WriteRecord Preparing
-           0 n1 SetSpec Prepare
-           1 n1 ApplyMarks 
-           1 n1 WriteRecord Draining
-           2 n1 OrderReboot 
-           2 n1 WriteRecord Rebooting
-          43 n1 WriteRecord Verifying
-          43 n1 LiftMarks 
-          43 n1 SetSpec no order
-          43 n1 WriteRecord Succeeded 
-          43 lock SetHolders n1 is free
+        0    lock SetHolders n1 goes in
+        0    n1 WriteRecord Preparing
+        0    n1 SetSpec Prepare
+        1    n1 ApplyMarks 
+        1    n1 WriteRecord Draining
+        2    n1 OrderReboot 
+        2    n1 WriteRecord Rebooting
+        43   n1 WriteRecord Verifying
+        43   n1 LiftMarks 
+        43   n1 SetSpec no order
+        43   n1 WriteRecord Succeeded 
+        43   lock SetHolders n1 is free
     "#]]
     .assert_eq(&world.trace);
 }
@@ -99,13 +99,13 @@ fn a_window_that_closes_before_the_cordon_frees_the_slot_without_back_off() {
     world.silent.clear();
     world.run(3);
     expect![[r#"
-          59 lock SetHolders n1 goes in
-          59 n1 WriteRecord Preparing
-          59 n1 SetSpec Prepare
-          60 n1 WriteRecord ends Withdrawn: the next window opens 2026-11-22T12:00:00Z
-          60 n1 SetSpec no order
-          60 n1 WriteRecord Withdrawn the next window opens 2026-11-22T12:00:00Z
-          60 lock SetHolders n1 is free
+        59   lock SetHolders n1 goes in
+        59   n1 WriteRecord Preparing
+        59   n1 SetSpec Prepare
+        60   n1 WriteRecord ends Withdrawn: the next window opens 2026-11-22T12:00:00Z
+        60   n1 SetSpec no order
+        60   n1 WriteRecord Withdrawn the next window opens 2026-11-22T12:00:00Z
+        60   lock SetHolders n1 is free
     "#]]
     .assert_eq(&world.trace);
     assert_eq!(world.record("n1").deferred, None);
@@ -232,6 +232,24 @@ fn retry_keeps_the_slot_and_verifies_a_node_that_came_back_late() {
     world.settle();
     assert!(world.record("n1").last_reboot.is_some(), "{}", world.trace);
     assert_eq!(world.record("n1").command, None);
+}
+
+#[test]
+fn retry_of_a_node_that_is_about_to_come_back_verifies_it_once_it_is_there() {
+    let mut world = World::new(1);
+    world.never_back = vec!["n1".to_owned()];
+    world.settle();
+    world.run(1000);
+    world.command("retry", "n1");
+    world.settle();
+    assert_eq!(
+        world.record("n1").operation.as_ref().unwrap().phase,
+        Phase::Preparing,
+        "it still has the old boot"
+    );
+    world.boot("n1");
+    world.settle();
+    assert!(world.record("n1").last_reboot.is_some(), "{}", world.trace);
 }
 
 #[test]

@@ -213,7 +213,7 @@ impl World {
         };
         let seconds = (self.now - self.start).num_seconds();
         let who = action.node().unwrap_or("lock");
-        writeln!(self.trace, "{seconds:>4} {who} {} {what}", action.name()).unwrap();
+        writeln!(self.trace, "{seconds:<4} {who} {} {what}", action.name()).unwrap();
     }
 
     pub fn apply(&mut self, action: &Action) {
