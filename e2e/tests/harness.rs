@@ -220,7 +220,11 @@ async fn loses_a_node_for_good(plane: &ControlPlane, hollow: &HollowCluster) -> 
         hollow::is_ready(node) && hollow::boot_id(node) == Some(&next)
     })
     .await?;
-    timeout(Duration::from_secs(10), wait::await_condition(pods, "stranded", conditions::is_deleted(&uid))).await??;
+    timeout(
+        Duration::from_secs(10),
+        wait::await_condition(pods, "stranded", conditions::is_deleted(&uid)),
+    )
+    .await??;
     Ok(())
 }
 
