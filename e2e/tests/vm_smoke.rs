@@ -83,7 +83,7 @@ fn kubectl(plane: &ControlPlane, args: &[&str]) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn runs_pods_and_comes_back_from_a_reboot_with_a_new_boot_id() {
-    let dir = Workdir::new("vm-smoke").unwrap();
+    let mut dir = Workdir::new("vm-smoke").unwrap();
     let (plane, mut nodes) = start(&dir, 1, &[]).await;
     let begin = Instant::now();
     let pods: Api<Pod> = Api::namespaced(plane.client(), "default");
@@ -135,11 +135,12 @@ async fn runs_pods_and_comes_back_from_a_reboot_with_a_new_boot_id() {
     assert_eq!(nodes.boot_id("node-1").await.unwrap(), after);
     // What an update left in /run is gone with the boot.
     nodes.exec("node-1", "test ! -e /run/reboot-required").await.unwrap();
+    dir.passed();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn ends_where_it_should_not_come_back_until_somebody_starts_it_again() {
-    let dir = Workdir::new("vm-smoke").unwrap();
+    let mut dir = Workdir::new("vm-smoke").unwrap();
     let (_plane, mut nodes) = start(&dir, 1, &["node-1"]).await;
     let before = nodes.boot_id("node-1").await.unwrap();
     nodes.reboot("node-1").await.unwrap();
@@ -149,11 +150,12 @@ async fn ends_where_it_should_not_come_back_until_somebody_starts_it_again() {
     nodes.restart("node-1").unwrap();
     nodes.wait_new_boot("node-1", &before, LIMIT).await.unwrap();
     assert!(!nodes.has_ended("node-1").unwrap());
+    dir.passed();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn starts_three_at_once_that_differ_in_all_that_names_a_machine() {
-    let dir = Workdir::new("vm-smoke").unwrap();
+    let mut dir = Workdir::new("vm-smoke").unwrap();
     let (plane, nodes) = start(&dir, 3, &[]).await;
     let joined: Api<Node> = Api::all(plane.client());
     let listed = joined.list(&ListParams::default()).await.unwrap();
@@ -168,4 +170,5 @@ async fn starts_three_at_once_that_differ_in_all_that_names_a_machine() {
         assert_eq!(nodes.exec(&name, "hostname").await.unwrap().trim(), name);
         assert!(boots.contains(&nodes.boot_id(&name).await.unwrap()));
     }
+    dir.passed();
 }

@@ -30,6 +30,7 @@ say() { echo "vm image: $*" >&2; }
 key=$({ cat "$0" "$kubelet"; cd "$here/guest" && find . -type f -print0 | sort -z | xargs -0 sha256sum; } | sha256sum | cut -c1-16)
 out=$cache/vm/$key
 if [ -e "$out/complete" ]; then
+    touch "$out"
     echo "$out"
     exit 0
 fi
@@ -45,6 +46,8 @@ if [ -e "$out/complete" ]; then
     exit 0
 fi
 rm -rf "$out" "$cache/vm/".tmp.*
+# Half a gigabyte each: what nobody started from for a week goes.
+find "$cache/vm" -mindepth 1 -maxdepth 1 -type d -mtime +7 -exec rm -rf {} +
 work=$(mktemp -d "$cache/vm/.tmp.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 
