@@ -14,7 +14,7 @@ use anyhow::{Context, Result, ensure};
 use futures::{StreamExt, TryStreamExt, stream};
 use k8s_openapi::api::core::v1::Node;
 use kube::Api;
-use kube::api::{ListParams, Patch, PatchParams, PostParams};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use serde_json::json;
 use tokio::task::JoinHandle;
 
@@ -135,6 +135,28 @@ impl HollowCluster {
             .with_context(|| format!("create {name}"))?;
         self.names.push(name.clone());
         Ok(name)
+    }
+
+    /// Takes the Node away; its hollow machine is gone with it.
+    pub async fn delete(&self, name: &str) -> Result<()> {
+        let deleted = self.nodes.delete(name, &DeleteParams::default()).await;
+        deleted.with_context(|| format!("delete {name}"))?;
+        Ok(())
+    }
+
+    /// Makes a Node that was deleted again under its name, as a reinstalled machine does; it has another uid.
+    ///
+    /// Its agent needs a new kubeconfig: the old token is bound to the old uid.
+    pub async fn make_again(&self, name: &str) -> Result<()> {
+        let options = HollowOptions {
+            count: 1,
+            zones: 0,
+            annotations: Vec::new(),
+        };
+        let node = node::new(0, name, &options);
+        let made = self.nodes.create(&PostParams::default(), &node).await;
+        made.with_context(|| format!("create {name} again"))?;
+        Ok(())
     }
 
     /// Reboots a node as power off and on would, and returns the boot id it will come back with.

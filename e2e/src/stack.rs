@@ -143,14 +143,7 @@ impl Stack {
 
     /// What the operator that was started last tells Prometheus.
     pub async fn metrics(&self) -> Result<String> {
-        let mut stream = TcpStream::connect(&self.http_address)
-            .await
-            .context("reach the operator")?;
-        let request = "GET /metrics HTTP/1.1\r\nHost: operator\r\nConnection: close\r\n\r\n";
-        stream.write_all(request.as_bytes()).await.context("ask for metrics")?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await.context("read the metrics")?;
-        Ok(answer)
+        http_get(&self.http_address, "/metrics").await
     }
 
     /// The evictions that the API server accepted from operators, in order.
@@ -204,6 +197,20 @@ impl Stack {
         }
         Ok(all)
     }
+}
+
+/// Status line, headers and body that a program on this machine answers.
+pub async fn http_get(address: &str, path: &str) -> Result<String> {
+    let mut stream = TcpStream::connect(address)
+        .await
+        .with_context(|| format!("reach {address}"))?;
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    let sent = stream.write_all(request.as_bytes()).await;
+    sent.with_context(|| format!("ask {address} for {path}"))?;
+    let mut answer = String::new();
+    let read = stream.read_to_string(&mut answer).await;
+    read.with_context(|| format!("read {path} of {address}"))?;
+    Ok(answer)
 }
 
 fn was_for(reboot: &NodeReboot, cause: &str) -> bool {
