@@ -143,12 +143,16 @@ async fn ends_where_it_should_not_come_back_until_somebody_starts_it_again() {
     let mut dir = Workdir::new("vm-smoke").unwrap();
     let (_plane, mut nodes) = start(&dir, 1, &["node-1"]).await;
     let before = nodes.boot_id("node-1").await.unwrap();
+    let begin = Instant::now();
     nodes.reboot("node-1").await.unwrap();
     nodes.wait_end("node-1", LIMIT).await.unwrap();
+    eprintln!("reboot to end: {:?}", begin.elapsed());
     assert!(nodes.exec("node-1", "true").await.is_err());
 
+    let begin = Instant::now();
     nodes.restart("node-1").unwrap();
     nodes.wait_new_boot("node-1", &before, LIMIT).await.unwrap();
+    eprintln!("restart to Ready: {:?}", begin.elapsed());
     assert!(!nodes.has_ended("node-1").unwrap());
     dir.passed();
 }
