@@ -31,8 +31,8 @@ pub(crate) struct State {
     pub(crate) gates: BTreeMap<PodName, Gate>,
     /// Requests without an answer so far.
     pub(crate) asked: BTreeMap<Uid, Asked>,
-    /// What the API server last failed at, and when.
-    pub(crate) trouble: Option<(DateTime<Utc>, String)>,
+    /// What the API server last failed at.
+    pub(crate) trouble: Option<Trouble>,
 }
 
 /// One pod and what came of asking it to leave.
@@ -85,6 +85,17 @@ pub(crate) struct Asked {
     pub(crate) pod: PodName,
     /// The budget that guards the pod, with its version at that time.
     pub(crate) budget: Option<(PodName, String)>,
+}
+
+/// What the API server failed at.
+#[derive(Clone, Debug)]
+pub(crate) struct Trouble {
+    /// The last time.
+    at: DateTime<Utc>,
+    /// In its words.
+    message: String,
+    /// How often, without anything that worked and without a longer rest between.
+    times: u32,
 }
 
 impl State {
@@ -172,18 +183,26 @@ impl State {
 
     /// Something that must work did not.
     pub(crate) fn failed(&mut self, now: DateTime<Utc>, message: String) {
-        self.trouble = Some((now, message));
+        let before = self
+            .trouble
+            .take()
+            .filter(|trouble| now < trouble.at + TROUBLE_SHOWN_FOR);
+        self.trouble = Some(Trouble {
+            at: now,
+            message,
+            times: before.map_or(1, |trouble| trouble.times.saturating_add(1)),
+        });
     }
 
-    /// What the API server failed at lately.
+    /// What the API server fails at; once alone is no news, as any watch may end that way.
     pub(crate) fn trouble(&self, now: DateTime<Utc>) -> Option<&str> {
-        let (at, message) = self.trouble.as_ref()?;
-        (now - *at < TROUBLE_SHOWN_FOR).then_some(message.as_str())
+        let trouble = self.trouble.as_ref()?;
+        (trouble.times > 1 && now < trouble.at + TROUBLE_SHOWN_FOR).then_some(trouble.message.as_str())
     }
 
     /// When the last failure is no longer news.
     pub(crate) fn trouble_ends(&self) -> Option<DateTime<Utc>> {
-        self.trouble.as_ref().map(|(at, _)| *at + TROUBLE_SHOWN_FOR)
+        self.trouble.as_ref().map(|trouble| trouble.at + TROUBLE_SHOWN_FOR)
     }
 
     /// The budgets that select a pod.

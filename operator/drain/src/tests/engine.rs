@@ -158,6 +158,24 @@ async fn drains_a_pod_that_was_bound_between_the_last_list_and_the_end() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn believes_the_fresh_list_when_the_watch_is_behind() {
+    let fake = Fake::new();
+    let settings = Settings {
+        cordoned_at: fake.world().now(),
+        ..settings()
+    };
+    let running = start(&fake, settings);
+    seconds(1).await;
+    fake.world().silent = true;
+    fake.put_pod(pod("shop/late-0"));
+    seconds(30).await;
+    assert!(!running.task.is_finished());
+    fake.world().silent = false;
+    fake.change_pod("uid-late-0", &json!({"metadata": {"labels": {"seen": "now"}}}));
+    assert_eq!(running.done().await, Progress::Done { moved: 1, stayed: 0 });
+}
+
+#[tokio::test(start_paused = true)]
 async fn names_uid_and_never_a_grace_of_zero() {
     let fake = Fake::new();
     fake.put_pod(pod("shop/web-0"));

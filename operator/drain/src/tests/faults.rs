@@ -77,6 +77,14 @@ async fn a_lost_reply_is_no_second_eviction() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_single_failure_is_no_news() {
+    let fake = one_pod([Fault::Reset]);
+    let mut running = start(&fake, settings());
+    let shown = running.blocked().await;
+    assert!(shown[0].starts_with("pod shop/web-0 is shutting down"), "{shown:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn pauses_grow_to_ten_seconds_and_no_further() {
     let fake = one_pod(std::iter::repeat_n(Fault::Reset, 40));
     let mut running = start(&fake, settings());
@@ -102,6 +110,21 @@ async fn a_webhooks_words_are_shown_and_it_is_asked_rarely() {
         assert!((3..=5).contains(&fake.count("POST")), "{:?}", fake.times("POST"));
         running.done().await;
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pod_that_changes_all_the_time_is_not_asked_more_often() {
+    let body = json!({"message": "admission webhook \"virt.example\" denied the request: migrating"});
+    let fake = one_pod([refusal(403, body)]);
+    let _running = start(&fake, settings());
+    for second in 0..14 {
+        seconds(1).await;
+        fake.change_pod(
+            "uid-web-0",
+            &json!({"metadata": {"labels": {"second": second.to_string()}}}),
+        );
+    }
+    assert_eq!(fake.count("POST"), 1);
 }
 
 #[tokio::test(start_paused = true)]

@@ -28,6 +28,8 @@ pub(super) struct World {
     pub(super) faults: VecDeque<Fault>,
     /// Whether nothing answers.
     pub(super) down: bool,
+    /// Whether changes are kept from the watches.
+    pub(super) silent: bool,
     /// Whether lists fail.
     pub(super) lists_fail: bool,
     /// How long a pod takes to shut down; none = for ever.
@@ -51,6 +53,7 @@ impl World {
             faults: VecDeque::new(),
             down: false,
             lists_fail: false,
+            silent: false,
             shutdown: Some(Duration::from_secs(2)),
             after_list: None,
             watchers: Vec::new(),
@@ -108,7 +111,7 @@ impl World {
 
     fn announce(&mut self, kind: &'static str, change: &str, object: &Value) {
         let elsewhere = kind == "pods" && object["spec"]["nodeName"] != "n1";
-        if !elsewhere {
+        if !elsewhere && !self.silent {
             let line = Bytes::from(json!({"type": change, "object": object}).to_string() + "\n");
             self.history.push((self.version, kind, line.clone()));
             self.watchers
