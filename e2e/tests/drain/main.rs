@@ -21,7 +21,7 @@ const AT_ONCE: usize = 4;
 async fn drains_as_promised_on_a_real_control_plane() -> Result<()> {
     let mut workdir = Workdir::new("drain")?;
     let mut plane = ControlPlane::start(workdir.path(), Options::default()).await?;
-    let hollow = HollowCluster::start(&plane, 17).await?;
+    let hollow = HollowCluster::start(&plane, 18).await?;
     let names = hollow.names().to_vec();
     let results: Vec<()> = stream::iter(scenes(&plane, &names).into_iter().map(|(name, scene)| async move {
         let begin = Instant::now();
@@ -70,6 +70,7 @@ fn scenes<'a>(plane: &'a ControlPlane, nodes: &'a [String]) -> Scenes<'a> {
         scene!(pods::finished_pods_are_left_alone(plane, &nodes[10])),
         scene!(pods::a_pod_without_grace_is_given_a_second(plane, &nodes[11])),
         scene!(pods::a_pending_pod_needs_no_budget(plane, &nodes[12])),
+        scene!(refusals::an_admission_policys_words_are_shown(plane, &nodes[17])),
         scene!(pods::a_preflight_finds_what_never_opens_and_changes_nothing(
             plane, &nodes[16]
         )),

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use http::Request;
+use k8s_openapi::api::admissionregistration::v1::{ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding};
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
 use kube::Api;
 use kube::api::{Patch, PatchParams, PostParams};
@@ -120,6 +121,62 @@ async fn evict(scene: &Scene, pod: &str, uid: &str) -> Result<Value> {
     let client = lockkeeper_drain::eviction_client(config)?;
     let bytes = client.send(request).await?.into_body().collect_bytes().await?;
     Ok(serde_json::from_slice(&bytes)?)
+}
+
+pub(super) async fn an_admission_policys_words_are_shown(plane: &ControlPlane, node: &str) -> Result<()> {
+    let scene = Scene::new(plane, node, "admission").await?;
+    scene.run("web", 1, 1).await?;
+    let evictions = json!({
+        "apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods/eviction"],
+    });
+    let policy = json!({
+        "metadata": {"name": "no-evictions"},
+        "spec": {
+            "matchConstraints": {
+                "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": scene.namespace}},
+                "resourceRules": [evictions],
+            },
+            "validations": [{"expression": "false", "message": "not before Monday", "reason": "Forbidden"}],
+        },
+    });
+    let binding = json!({
+        "metadata": {"name": "no-evictions"},
+        "spec": {"policyName": "no-evictions", "validationActions": ["Deny"]},
+    });
+    let policies: Api<ValidatingAdmissionPolicy> = Api::all(scene.client.clone());
+    policies
+        .create(&PostParams::default(), &serde_json::from_value(policy)?)
+        .await?;
+    let bindings: Api<ValidatingAdmissionPolicyBinding> = Api::all(scene.client.clone());
+    bindings
+        .create(&PostParams::default(), &serde_json::from_value(binding)?)
+        .await?;
+    let pod = scene
+        .pods()
+        .list(&kube::api::ListParams::default())
+        .await?
+        .items
+        .remove(0);
+    let (name, uid) = (
+        pod.metadata.name.unwrap_or_default(),
+        pod.metadata.uid.unwrap_or_default(),
+    );
+    // The API server takes a policy up a moment after it was made.
+    while evict(&scene, &name, &uid).await?["code"] != 403 {
+        sleep(Duration::from_millis(500)).await;
+    }
+    let mut running = scene.drain().await?;
+    running
+        .blocked_by("the API server refuses the eviction (403): ")
+        .await?;
+    running.blocked_by("denied request: not before Monday").await?;
+    bindings
+        .delete("no-evictions", &kube::api::DeleteParams::default())
+        .await?;
+    ensure!(running.done().await? == Progress::Done { moved: 1, stayed: 0 });
+    let asked = scene.evictions(plane)?;
+    ensure!(asked.len() <= 3, "asked in a storm: {asked:?}");
+    Ok(())
 }
 
 /// In the middle of the evictions, and with one pod behind a closed budget.
