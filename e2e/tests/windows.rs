@@ -35,6 +35,7 @@ async fn people_are_obeyed() {
     a_node_that_is_uncordoned_in_its_drain_is_put_back(&stack).await;
     a_node_that_is_held_in_its_drain_stays_cordoned_and_frees_the_slot(&stack).await;
     recorder.verdict(1, 0).unwrap();
+    an_operator_that_starts_writes_nothing_half_seen(&stack);
     stack.workdir.passed();
 }
 
@@ -151,6 +152,15 @@ async fn a_node_that_is_held_in_its_drain_stays_cordoned_and_frees_the_slot(stac
         None,
         "kubectl uncordon ends it"
     );
+}
+
+fn an_operator_that_starts_writes_nothing_half_seen(stack: &Stack) {
+    let about = "--field-selector=reason=ViewIncomplete";
+    let said = stack
+        .plane
+        .kubectl(&["get", "events.v1.events.k8s.io", "-A", about, "-o", "name"])
+        .unwrap();
+    assert_eq!(said, "");
 }
 
 /// Waits until a node waits for this reason.

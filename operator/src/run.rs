@@ -28,6 +28,8 @@ const SETTLE: Duration = Duration::from_secs(1);
 const QUIET: Duration = Duration::from_millis(300);
 /// Status is never older than this, however busy the loop is.
 const OVERDUE: Duration = Duration::from_secs(2);
+/// A loop that has just begun does not write into thousands of statuses that it has not listed everything yet.
+const FIRST_LOOK: Duration = Duration::from_secs(30);
 
 /// What the loop needs to know of its process.
 #[derive(Clone, Debug)]
@@ -53,6 +55,7 @@ pub struct Loop {
     last_plan: Vec<Action>,
     acted: Option<Instant>,
     published: Option<Instant>,
+    began: Instant,
 }
 
 /// When to look again if nothing changes before.
@@ -79,6 +82,7 @@ impl Loop {
             last_plan: vec![],
             acted: None,
             published: None,
+            began: Instant::now(),
         }
     }
 
@@ -166,7 +170,7 @@ impl Loop {
             });
         }
         self.last_plan.clear();
-        if let Some(quiet) = self.not_yet() {
+        if let Some(quiet) = self.not_yet(snapshot) {
             return Some(quiet);
         }
         self.published = Some(Instant::now());
@@ -175,8 +179,12 @@ impl Loop {
     }
 
     /// When to publish, if not now.
-    fn not_yet(&self) -> Again {
+    fn not_yet(&self, snapshot: &Snapshot) -> Again {
         let now = Instant::now();
+        let looked = self.began + FIRST_LOOK;
+        if !snapshot.unseen.is_empty() && looked > now {
+            return Some(looked);
+        }
         let quiet = self.acted.map(|acted| acted + QUIET).filter(|quiet| *quiet > now)?;
         let overdue = self.published.map_or(now, |published| published + OVERDUE);
         (overdue > now).then(|| quiet.min(overdue))
