@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use chrono::Utc;
+use chrono::{TimeDelta, Utc};
 use kube::Client;
 use lockkeeper_crds::{Operation, UnmanagedPods};
 use lockkeeper_drain::{Blocker, OwnPods, Progress, Settings, Unmanaged};
@@ -103,10 +103,12 @@ impl Drains {
 
     fn start(&self, node: &str, attempt: String, operation: &Operation) -> Task {
         let (sender, progress) = watch::channel(Progress::Starting);
-        // The marks have been seen, so the cordon is older than now; the record has whole seconds only.
+        // The record has whole seconds only: the cordon is not younger than the next one, nor than now.
+        let recorded = settings(node, operation, &self.namespace);
+        let cordoned_at = (recorded.cordoned_at + TimeDelta::seconds(1)).min(Utc::now());
         let settings = Settings {
-            cordoned_at: Utc::now(),
-            ..settings(node, operation, &self.namespace)
+            cordoned_at,
+            ..recorded
         };
         let (client, news, name) = (self.client.0.clone(), self.news.clone(), node.to_owned());
         let mut steps = progress.clone();

@@ -12,7 +12,7 @@ use lockkeeper_crds::{
     Deferred, LastCommand, NodeReboot, NodeRebootSpec, NodeRebootStatus, RebootRecord, Released, names,
 };
 use lockkeeper_drain::still_there;
-use lockkeeper_planner::{Action, Change, Finished, Order, RecordChange};
+use lockkeeper_planner::{Action, Change, Finished, Order, RecordChange, Waiting};
 use serde_json::json;
 
 use super::{Api3, Error, Pass, SIDE_BY_SIDE, failed};
@@ -34,7 +34,13 @@ impl Pass<'_> {
         let mut after = self.changed(&before, change);
         if let Some(view) = self.snapshot.nodes.get(node) {
             let operation = after.operation.as_ref().map(convert::operation);
-            dress(&mut after, &seen, view, operation.as_ref(), None, self.now);
+            // Why it failed is said in the same write; what else a node waits for is published when it is quiet.
+            let failure = operation.as_ref().filter(|operation| operation.ending.is_none());
+            let failure = failure.and_then(|operation| operation.failure.as_ref());
+            let waiting = failure.map(|failure| Waiting::Failed {
+                message: failure.message.clone(),
+            });
+            dress(&mut after, &seen, view, operation.as_ref(), waiting.as_ref(), self.now);
         }
         self.patch_status(&seen, &before, &after).await
     }
