@@ -88,7 +88,7 @@ async fn a_guest_that_ends_is_failed_until_a_person_retries(stack: &mut VmStack,
             "general",
             "--type=merge",
             "-p",
-            r#"{"spec":{"reboot":{"timeoutSeconds":60}}}"#,
+            r#"{"spec":{"reboot":{"timeoutSeconds":150}}}"#,
         ])
         .unwrap();
     let (gone, next) = (&names[0], &names[1]);
