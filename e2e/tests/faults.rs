@@ -60,7 +60,7 @@ async fn the_leader_is_killed_in_the_middle_of_a_drain(stack: &mut Stack) {
         stack.operators[after].exited().is_none(),
         "it lived through the drain of {draining}"
     );
-    end_state(stack, &recorder, &nodes).await;
+    end_state(stack, &recorder, &nodes, READY).await;
     stack.start_operator().unwrap();
 }
 
@@ -81,7 +81,7 @@ async fn the_agents_are_killed_in_the_middle_of_preparing(stack: &mut Stack) {
         .unwrap();
     stack.agents.restart().unwrap();
     stack.wait_rebooted_for(&nodes, "agents", LONG).await.unwrap();
-    end_state(stack, &recorder, &nodes).await;
+    end_state(stack, &recorder, &nodes, READY).await;
 }
 
 async fn the_leader_is_asked_to_end(stack: &mut Stack) {
@@ -104,7 +104,7 @@ async fn the_leader_is_asked_to_end(stack: &mut Stack) {
     assert!(gap < Duration::from_secs(2), "nobody led for {gap:?}");
     println!("ended in {took:?}, the next one leads {gap:?} later");
     stack.wait_rebooted_for(&nodes, "farewell", LONG).await.unwrap();
-    end_state(stack, &recorder, &nodes).await;
+    end_state(stack, &recorder, &nodes, READY).await;
     stack.start_operator().unwrap();
 }
 
@@ -119,7 +119,9 @@ async fn the_api_server_is_away(stack: &mut Stack) {
     tokio::time::sleep(AWAY).await;
     stack.plane.start_api_server().await.unwrap();
     stack.wait_rebooted_for(&nodes, "outage", LONG).await.unwrap();
-    end_state(stack, &recorder, &nodes).await;
+    // After an outage the ReplicaSet controller may have made one pod too many; it deletes that one without asking any
+    // budget (seen: two evictions granted for five pods, and its own delete in the same moment).
+    end_state(stack, &recorder, &nodes, READY - 1).await;
 }
 
 /// The Lease is removed with each leader, as nobody could watch eight seconds of silence after each kill.
@@ -156,7 +158,7 @@ async fn the_leader_is_killed_again_and_again(stack: &mut Stack) {
     }
     println!("{kills} leaders were killed");
     assert!(kills >= 5, "only {kills} leaders were killed");
-    end_state(stack, &recorder, &nodes).await;
+    end_state(stack, &recorder, &nodes, READY).await;
 }
 
 async fn stage(stack: &Stack, nodes: &[String], cause: &str) {
@@ -201,8 +203,11 @@ async fn wait_leader(stack: &mut Stack, wanted: impl Fn(usize) -> bool) -> usize
     }
 }
 
+/// What the workload's budget keeps.
+const READY: usize = 3;
+
 /// One reboot each, everything given back, at most one node down, nobody evicted who need not have been.
-async fn end_state(stack: &Stack, recorder: &Recorder, nodes: &[String]) {
+async fn end_state(stack: &Stack, recorder: &Recorder, nodes: &[String], ready: usize) {
     let lock = stack
         .plane
         .kubectl(&["get", "rlock", "cluster", "-o", "jsonpath={.status.holders}"])
@@ -216,7 +221,7 @@ async fn end_state(stack: &Stack, recorder: &Recorder, nodes: &[String]) {
             status.history
         );
     }
-    let seen = recorder.verdict(1, 3).unwrap();
+    let seen = recorder.verdict(1, ready).unwrap();
     for (node, boots) in &seen.boots {
         let expected = if nodes.contains(node) { 2 } else { 1 };
         assert_eq!(boots.len(), expected, "{node} had the boots {boots:?}");
