@@ -24,6 +24,8 @@ pub const REBOOT_REQUESTED: &str = "lockkeeper.dev/reboot-requested";
 pub const HOLD: &str = "lockkeeper.dev/hold";
 /// On a Node, by a person: when a hold ends, RFC 3339.
 pub const HOLD_UNTIL: &str = "lockkeeper.dev/hold-until";
+/// On a Node, by a person: it may start under a policy with `approval: Manual`; the value is the reason; one-shot.
+pub const APPROVED: &str = "lockkeeper.dev/approved";
 /// On a `NodeReboot`, by the plugin: `<retry|release|cancel> <operation id>`.
 pub const COMMAND: &str = "lockkeeper.dev/command";
 

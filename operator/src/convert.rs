@@ -28,6 +28,7 @@ pub fn operation(from: &api::Operation) -> planner::Operation {
         kernel_before: from.kernel_before.clone(),
         reasons: words(&from.reasons),
         requested: from.requested.clone(),
+        approved: None,
         required: from.required_time,
         started: from.started_time,
         asked: from.asked_time.unwrap_or(from.started_time),
@@ -235,7 +236,10 @@ pub fn policy(from: &api::RebootPolicySpec) -> planner::Policy {
     let max_in_progress = limit(&from.disruption.max_in_progress);
     planner::Policy {
         suspend: from.suspend,
-        windows: windows.collect(),
+        schedule: windows.collect::<Result<_, _>>().map(|windows| planner::Schedule {
+            windows,
+            exclusions: Vec::new(),
+        }),
         max_in_progress,
         max_unavailable: from.disruption.max_unavailable.as_ref().map_or(max_in_progress, limit),
         settings: planner::Settings {
@@ -245,6 +249,7 @@ pub fn policy(from: &api::RebootPolicySpec) -> planner::Policy {
             reboot_timeout: seconds(from.reboot.timeout_seconds),
             agent_timeout: seconds(from.require_agent_seconds),
         },
+        ..planner::Policy::default()
     }
 }
 

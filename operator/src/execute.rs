@@ -13,7 +13,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use futures::stream::{self, StreamExt};
 use kube::{Api, Client};
-use lockkeeper_crds::{NodeReboot, RebootLock};
+use lockkeeper_crds::{NodeReboot, RebootLock, names};
 use lockkeeper_planner::{Action, Snapshot};
 use thiserror::Error;
 
@@ -199,7 +199,8 @@ impl Pass<'_> {
             Action::ApplyMarks { node, operation_id } => self.apply_marks(node, operation_id).await,
             Action::LiftMarks { node, keep_cordon } => self.lift_marks(node, *keep_cordon).await,
             Action::RemoveCommand { node, .. } => self.remove_command(node).await,
-            Action::RemoveRequest { node, .. } => self.remove_request(node).await,
+            Action::RemoveRequest { node, .. } => self.remove_word(node, names::REBOOT_REQUESTED).await,
+            Action::RemoveApproval { node, .. } => self.remove_word(node, names::APPROVED).await,
         }
     }
 

@@ -146,7 +146,12 @@ fn node_view(
             .any(|label| labels.contains_key(*label)),
         hold: hold(node),
         requested: annotation(node, names::REBOOT_REQUESTED).map(str::to_owned),
+        approved: annotation(node, names::APPROVED).map(str::to_owned),
+        domains: BTreeMap::new(),
         record,
+        preflight: planner::Preflight::Clear {
+            at: planner::Instant::MAX_UTC,
+        },
         drain: local.drains.get(name).cloned().unwrap_or_default(),
         marks_refused: refused,
     })
@@ -206,6 +211,7 @@ fn record(reboot: &NodeReboot) -> planner::Record {
             reasons: convert::words(&released.reasons),
         }),
         last_reboot: status.last_reboot.map(|last| planner::LastReboot {
+            started: last.started_time,
             time: last.ended_time,
             reasons: convert::words(&last.reasons),
         }),

@@ -76,6 +76,13 @@ pub enum Action {
         /// The annotation's value.
         value: String,
     },
+    /// Remove an approval that was made use of, if it still has this value.
+    RemoveApproval {
+        /// The node.
+        node: String,
+        /// The annotation's value.
+        value: String,
+    },
 }
 
 impl Action {
@@ -92,6 +99,7 @@ impl Action {
             Self::LiftMarks { .. } => "LiftMarks",
             Self::RemoveCommand { .. } => "RemoveCommand",
             Self::RemoveRequest { .. } => "RemoveRequest",
+            Self::RemoveApproval { .. } => "RemoveApproval",
         }
     }
 
@@ -106,7 +114,8 @@ impl Action {
             | Self::ApplyMarks { node, .. }
             | Self::LiftMarks { node, .. }
             | Self::RemoveCommand { node, .. }
-            | Self::RemoveRequest { node, .. } => Some(node),
+            | Self::RemoveRequest { node, .. }
+            | Self::RemoveApproval { node, .. } => Some(node),
         }
     }
 }

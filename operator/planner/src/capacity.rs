@@ -7,7 +7,7 @@ use chrono::TimeDelta;
 use crate::Instant;
 use crate::operation::Phase;
 use crate::snapshot::{Node, Policy, Snapshot};
-use crate::windows::{Opening, opening};
+use crate::windows::Opening;
 
 /// A node that was never Ready is not counted as down while it is younger than this: it is still being set up.
 pub const SETTING_UP: TimeDelta = TimeDelta::minutes(10);
@@ -99,9 +99,9 @@ impl<'a> Facts<'a> {
 impl<'a> PolicyFacts<'a> {
     fn new(policy: &'a Policy, now: Instant) -> Self {
         let opening = policy
-            .windows
+            .schedule
             .as_ref()
-            .map(|windows| opening(windows, now))
+            .map(|schedule| schedule.opening(now))
             .map_err(String::as_str);
         Self {
             policy,

@@ -10,7 +10,6 @@ use crate::capacity::why_down;
 use crate::operation::Phase;
 use crate::plan::Plan;
 use crate::snapshot::{Drain, Holder, Lock, Node, Order, OrderAction, Snapshot};
-use crate::windows::{Opening, opening};
 
 /// A rule that a plan would break; production writes nothing of such a plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,7 +62,8 @@ pub fn check(snapshot: &Snapshot, plan: &Plan, now: Instant) -> Vec<Violation> {
                 | Action::ApplyMarks { .. }
                 | Action::LiftMarks { .. }
                 | Action::RemoveCommand { .. }
-                | Action::RemoveRequest { .. },
+                | Action::RemoveRequest { .. }
+                | Action::RemoveApproval { .. },
                 _,
             ) => {}
         }
@@ -159,10 +159,7 @@ fn starts(snapshot: &Snapshot, name: &str, now: Instant, found: &mut Vec<Violati
     let Some(policy) = snapshot.policies.get(policy) else {
         return no(format!("policy {policy} is not there"));
     };
-    let open = policy
-        .windows
-        .as_ref()
-        .is_ok_and(|windows| matches!(opening(windows, now), Opening::Open { .. }));
+    let open = policy.schedule.as_ref().is_ok_and(|schedule| schedule.is_open(now));
     if policy.suspend || !open || node.hold.as_ref().is_some_and(|hold| hold.holds(now)) {
         no(format!("{name} would start while suspended, held or outside a window"));
     }

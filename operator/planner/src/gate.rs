@@ -4,8 +4,8 @@ use chrono::TimeDelta;
 
 use crate::Instant;
 use crate::capacity::{Facts, PolicyFacts};
-use crate::snapshot::{Holder, Host, Node, Record};
-use crate::waiting::{Scope, Waiting};
+use crate::snapshot::{Holder, Host, Node, Preflight, Record};
+use crate::waiting::{Rearm, Scope, Waiting};
 use crate::windows::Opening;
 
 /// How long an agent may take to report from a new boot before it counts as missing.
@@ -68,17 +68,22 @@ pub fn standing(node: &Node, facts: &Facts) -> Result<(), Waiting> {
     if !policy.failed.is_empty() {
         return Err(Waiting::BreakerOpen {
             nodes: policy.failed.clone(),
+            next: Rearm::Person,
         });
     }
-    match policy.opening {
+    match &policy.opening {
         Ok(Opening::Open { .. }) => Ok(()),
         Ok(Opening::Closed { opens }) => Err(Waiting::OutsideWindow {
-            opens,
+            opens: *opens,
             unreadable: None,
+        }),
+        Ok(Opening::Excluded { until, reason, .. }) => Err(Waiting::Excluded {
+            until: *until,
+            reason: reason.clone(),
         }),
         Err(why) => Err(Waiting::OutsideWindow {
             opens: None,
-            unreadable: Some(why.to_owned()),
+            unreadable: Some((*why).to_owned()),
         }),
     }
 }
@@ -137,6 +142,39 @@ pub fn past(node: &Node, record: &Record, now: Instant) -> Result<(), Waiting> {
             until: deferred.until,
         }),
         Some(_) | None => Ok(()),
+    }
+}
+
+/// How long an answer about a node's pods is believed; a node that could not be drained is asked again after it.
+pub const PREFLIGHT_FRESH: TimeDelta = TimeDelta::seconds(60);
+
+/// Whether a node could be drained.
+#[derive(Debug)]
+pub(crate) enum Drainable {
+    /// All its pods can leave.
+    Yes,
+    /// A pod can never leave; asked `again` if the answer is old.
+    No { waiting: Waiting, again: bool },
+    /// It must be asked.
+    Unknown(Waiting),
+}
+
+/// What the last preflight says of a node now.
+pub(crate) fn drainable(node: &Node, now: Instant) -> Drainable {
+    let fresh = |at: Instant| now.signed_duration_since(at) < PREFLIGHT_FRESH;
+    match &node.preflight {
+        Preflight::Clear { at } if fresh(*at) => Drainable::Yes,
+        Preflight::Clear { .. } | Preflight::Unknown => Drainable::Unknown(Waiting::ViewIncomplete {
+            what: "whether its pods can leave".to_owned(),
+        }),
+        Preflight::Blocked { pod, why, at } => Drainable::No {
+            waiting: Waiting::PreflightBlocked {
+                pod: pod.clone(),
+                why: why.clone(),
+                until: *at + PREFLIGHT_FRESH,
+            },
+            again: !fresh(*at),
+        },
     }
 }
 

@@ -1,12 +1,13 @@
 //! Who goes in next, and why the others do not.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::Instant;
 use crate::action::{Action, Change, RecordChange};
 use crate::capacity::Facts;
-use crate::gate;
+use crate::gate::{self, Drainable};
 use crate::operation::{Operation, Phase};
+use crate::plan::Plan;
 use crate::snapshot::{Holder, Node, Order, OrderAction, Record};
 use crate::waiting::Waiting;
 
@@ -18,8 +19,8 @@ pub(crate) struct Grant {
     pub(crate) actions: [Action; 2],
 }
 
-/// Lets in whom it can, in order, and says of everybody else why not.
-pub(crate) fn grant(facts: &Facts, holders: &[Holder], waiting: &mut BTreeMap<String, Waiting>) -> Vec<Grant> {
+/// Lets in whom it can, in order, and says of everybody else why not, and who is to be asked for its pods.
+pub(crate) fn grant(facts: &Facts, holders: &[Holder], plan: &mut Plan) -> Vec<Grant> {
     let mut candidates = Vec::new();
     for (name, node) in &facts.snapshot.nodes {
         let Some(record) = node.record.as_ref().filter(|record| record.operation.is_none()) else {
@@ -32,26 +33,102 @@ pub(crate) fn grant(facts: &Facts, holders: &[Holder], waiting: &mut BTreeMap<St
             Ok(true) => candidates.push((name, node, record)),
             Ok(false) => {}
             Err(why) => {
-                waiting.insert(name.clone(), why);
+                plan.waiting.insert(name.clone(), why);
             }
         }
     }
     candidates.sort_by_cached_key(|(name, node, record)| place(name, node, record, facts));
-    let mut grants: Vec<Grant> = Vec::new();
-    let mut before: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut door = Door::new(facts, holders);
     for (name, node, record) in candidates {
-        let ahead: Vec<&Holder> = holders.iter().chain(grants.iter().map(|grant| &grant.holder)).collect();
+        if let Err(why) = door.ask(name, node, record) {
+            plan.waiting.insert(name.clone(), why);
+        }
+    }
+    plan.preflight = door.preflight;
+    door.grants
+}
+
+/// Where the candidates come by, in their order.
+struct Door<'a> {
+    facts: &'a Facts<'a>,
+    /// Who is inside, who goes in, and who has the next place and is only to be asked whether its pods can leave.
+    ahead: Vec<Holder>,
+    /// How many of them are inside or go in.
+    sure: usize,
+    grants: Vec<Grant>,
+    /// How many of each policy wait before the next one.
+    before: BTreeMap<&'a str, usize>,
+    preflight: Vec<String>,
+    /// Policies of which one more than there is room for is asked already, in case that the first cannot be drained.
+    spare: BTreeSet<&'a str>,
+}
+
+impl<'a> Door<'a> {
+    fn new(facts: &'a Facts<'a>, holders: &[Holder]) -> Self {
+        Self {
+            facts,
+            ahead: holders.to_vec(),
+            sure: holders.len(),
+            grants: Vec::new(),
+            before: BTreeMap::new(),
+            preflight: Vec::new(),
+            spare: BTreeSet::new(),
+        }
+    }
+
+    fn ask(&mut self, name: &'a str, node: &'a Node, record: &Record) -> Result<(), Waiting> {
         let policy = node.policies.first().map(String::as_str).unwrap_or_default();
-        let queue = before.entry(policy).or_default();
-        match gate::room(name, node, facts, &ahead, *queue) {
-            Ok(()) => grants.push(let_in(name, node, record, policy, facts)),
-            Err(why) => {
-                *queue += 1;
-                waiting.insert(name.clone(), why);
+        let before = self.before.get(policy).copied().unwrap_or(0);
+        let ahead: Vec<&Holder> = self.ahead.iter().collect();
+        let mut verdict = gate::room(name, node, self.facts, &ahead, before);
+        if verdict.is_ok() {
+            verdict = self.drainable(name, node, policy);
+            if verdict.is_ok() {
+                let grant = let_in(name, node, record, policy, self.facts);
+                self.ahead.insert(self.sure, grant.holder.clone());
+                self.sure += 1;
+                self.grants.push(grant);
+                return Ok(());
+            }
+        } else if self.ahead.len() > self.sure && !self.spare.contains(policy) {
+            // It would have the place of one that is only asked yet.
+            let sure: Vec<&Holder> = self.ahead[..self.sure].iter().collect();
+            if gate::room(name, node, self.facts, &sure, before).is_ok() {
+                self.spare.insert(policy);
+                match gate::drainable(node, self.facts.now) {
+                    Drainable::Unknown(_) | Drainable::No { again: true, .. } => self.preflight.push(name.to_owned()),
+                    Drainable::Yes | Drainable::No { again: false, .. } => {}
+                }
+            }
+        }
+        *self.before.entry(policy).or_default() += 1;
+        verdict
+    }
+
+    /// Whether its pods can leave; one that is not known to be drainable keeps its place until it has been asked, one
+    /// that cannot be drained does not.
+    fn drainable(&mut self, name: &str, node: &Node, policy: &'a str) -> Result<(), Waiting> {
+        match gate::drainable(node, self.facts.now) {
+            Drainable::Yes => Ok(()),
+            Drainable::No { waiting, again } => {
+                if again && self.spare.insert(policy) {
+                    self.preflight.push(name.to_owned());
+                }
+                Err(waiting)
+            }
+            Drainable::Unknown(waiting) => {
+                self.preflight.push(name.to_owned());
+                self.ahead.push(Holder {
+                    node: name.to_owned(),
+                    node_uid: node.uid.clone(),
+                    policy: policy.to_owned(),
+                    operation_id: String::new(),
+                    acquired: self.facts.now,
+                });
+                Err(waiting)
             }
         }
     }
-    grants
 }
 
 /// Whether the node would go in if there were room: `Ok(false)` if nothing asks for a reboot.
@@ -95,6 +172,7 @@ fn let_in(name: &str, node: &Node, record: &Record, policy: &str, facts: &Facts)
         kernel_before: host.map(|host| host.kernel.clone()).unwrap_or_default(),
         reasons,
         requested: node.requested.clone(),
+        approved: node.approved.clone(),
         required: host.and_then(|host| host.required_since),
         started: now,
         asked: now,

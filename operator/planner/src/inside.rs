@@ -9,7 +9,7 @@ use crate::command::{end, obey};
 use crate::gate;
 use crate::operation::{Ending, Failure, Operation, Outcome, Phase};
 use crate::snapshot::{AnswerState, Drain, Holder, Node, Order, OrderAction, Record};
-use crate::waiting::{Waiting, duration, time};
+use crate::waiting::{Rearm, Waiting, duration, time};
 
 /// What to do with a node that is inside, why it waits and when to look again.
 #[derive(Debug, Default)]
@@ -296,7 +296,15 @@ impl Inside<'_> {
                     .filter(|node| *node != self.name)
                     .cloned()
                     .collect();
-                (!failed.is_empty()).then(|| self.end(Outcome::Withdrawn, &Waiting::BreakerOpen { nodes: failed }))
+                (!failed.is_empty()).then(|| {
+                    self.end(
+                        Outcome::Withdrawn,
+                        &Waiting::BreakerOpen {
+                            nodes: failed,
+                            next: Rearm::Person,
+                        },
+                    )
+                })
             }
             Ok(_) => Some(self.put_back(&Waiting::NoPolicy)),
             // A policy that cannot be decoded is not gone.

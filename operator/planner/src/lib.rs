@@ -23,11 +23,12 @@ pub use check::{Violation, check};
 pub use operation::{Ending, Failure, Operation, Outcome, Phase};
 pub use plan::{Plan, plan};
 pub use snapshot::{
-    Answer, AnswerState, Command, Deferred, Drain, Hold, Holder, Host, LastReboot, Limit, Lock, Node, Order,
-    OrderAction, Policy, Ready, Record, Released, Settings, Snapshot,
+    Answer, AnswerState, Approval, Breaker, BreakerRule, BreakerState, Canary, Command, Deferred, Drain, Hold, Holder,
+    Host, LastReboot, Learned, Limit, Lock, Node, Order, OrderAction, Policy, PolicyState, Preflight, QueueOrder,
+    Ready, Record, Released, Rollout, Settings, Snapshot, Topology,
 };
-pub use waiting::Waiting;
-pub use windows::{Opening, Window, WindowError};
+pub use waiting::{Rearm, Waiting};
+pub use windows::{Exclusion, OpenSpan, Opening, Schedule, Window, WindowError};
 
 /// An instant in UTC.
 pub type Instant = chrono::DateTime<chrono::Utc>;

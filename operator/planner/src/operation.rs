@@ -22,6 +22,8 @@ pub struct Operation {
     pub reasons: Vec<String>,
     /// The reboot-requested annotation's value that it answers.
     pub requested: Option<String>,
+    /// The approved annotation's value that it had when it went in.
+    pub approved: Option<String>,
     /// When the reboot became required.
     pub required: Option<Instant>,
     /// When it went in.

@@ -10,7 +10,7 @@ use crate::gate;
 use crate::grant::grant;
 use crate::inside::step;
 use crate::repair::repair;
-use crate::snapshot::{Holder, Lock, Node, Record, Settings, Snapshot};
+use crate::snapshot::{Holder, Lock, Node, PolicyState, Record, Settings, Snapshot};
 use crate::waiting::Waiting;
 use crate::windows::Opening;
 
@@ -25,6 +25,10 @@ pub struct Plan {
     pub recheck_at: Option<Instant>,
     /// How many nodes may be inside over all policies, for those who watch.
     pub cluster_limit: usize,
+    /// Nodes that would go in if they were known to be drainable: to be asked now.
+    pub preflight: Vec<String>,
+    /// What the status of each policy must remember.
+    pub policies: BTreeMap<String, PolicyState>,
     /// Whether each policy's nodes may start by its windows, for those who watch.
     pub windows: BTreeMap<String, bool>,
 }
@@ -57,7 +61,7 @@ pub fn plan(snapshot: &Snapshot, now: Instant) -> Plan {
         .next()
         .map_or_else(Settings::default, |policy| policy.settings.clone());
     let mut repaired = repair(snapshot, lock, &settings, now);
-    let grants = grant(&facts, &repaired.holders, &mut plan.waiting);
+    let grants = grant(&facts, &repaired.holders, &mut plan);
     for grant in &grants {
         repaired.because.push(format!("{} goes in", grant.holder.node));
         repaired.holders.push(grant.holder.clone());
@@ -134,9 +138,10 @@ fn idle(name: &str, node: &Node, record: &Record, facts: &Facts, plan: &mut Plan
 fn recheck(facts: &Facts, plan: &Plan) -> Option<Instant> {
     let mut at = plan.recheck_at;
     for policy in facts.policies.values() {
-        at = match policy.opening {
-            Ok(Opening::Open { closes }) => earliest(at, closes),
-            Ok(Opening::Closed { opens }) => earliest(at, opens),
+        at = match &policy.opening {
+            Ok(Opening::Open { closes }) => earliest(at, *closes),
+            Ok(Opening::Closed { opens }) => earliest(at, *opens),
+            Ok(Opening::Excluded { until, .. }) => earliest(at, *until),
             Err(_) => at,
         };
     }

@@ -88,6 +88,7 @@ fn lost_operation(holder: &Holder, node: &Node, settings: &Settings, now: Instan
         kernel_before: String::new(),
         reasons: Vec::new(),
         requested: None,
+        approved: None,
         required: None,
         started: holder.acquired,
         asked: now,

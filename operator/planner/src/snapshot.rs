@@ -1,13 +1,17 @@
 //! What the operator has seen, as plain values; everything that a plan depends on is in here or is `now`.
 
-use std::collections::BTreeMap;
+mod policy;
 
-use chrono::TimeDelta;
+use std::collections::BTreeMap;
 
 use crate::Instant;
 use crate::operation::Operation;
 use crate::waiting::Waiting;
-use crate::windows::Window;
+
+pub use policy::{
+    Approval, Breaker, BreakerRule, BreakerState, Canary, Learned, Limit, Policy, PolicyState, QueueOrder, Rollout,
+    Settings, Topology,
+};
 
 /// One look at the cluster.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -24,58 +28,6 @@ pub struct Snapshot {
     pub lock: Option<Lock>,
     /// The node that this operator runs on, if it runs in the cluster.
     pub own_node: Option<String>,
-}
-
-/// A policy, parsed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Policy {
-    /// Start nothing.
-    pub suspend: bool,
-    /// When nodes may start; empty = always; an error closes the policy.
-    pub windows: Result<Vec<Window>, String>,
-    /// Nodes that we may hold under this policy.
-    pub max_in_progress: Limit,
-    /// Nodes that may be down for any reason while one more starts.
-    pub max_unavailable: Limit,
-    /// What an operation takes along.
-    pub settings: Settings,
-}
-
-/// A limit, parsed; one that cannot be read allows nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Limit {
-    /// That many nodes.
-    Count(usize),
-    /// A percentage, rounded down, at least 1 unless it is 0.
-    Percent(usize),
-    /// It could not be read.
-    Unreadable,
-}
-
-impl Limit {
-    /// How many of `total` nodes this allows.
-    pub fn of(self, total: usize) -> usize {
-        match self {
-            Self::Count(count) => count,
-            Self::Percent(0) | Self::Unreadable => 0,
-            Self::Percent(percent) => (total * percent / 100).max(1),
-        }
-    }
-}
-
-/// The settings an operation finishes with, as they were when it began.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Settings {
-    /// How long a drain may take.
-    pub drain_timeout: TimeDelta,
-    /// Grace period of evicted pods, in seconds, if not their own.
-    pub grace_period_seconds: Option<i32>,
-    /// Whether pods that nobody would make again may be evicted.
-    pub evict_unmanaged: bool,
-    /// From the reboot order until the node must be back and Ready.
-    pub reboot_timeout: TimeDelta,
-    /// How long an agent may take to answer.
-    pub agent_timeout: TimeDelta,
 }
 
 /// The lock and who is inside.
@@ -127,8 +79,14 @@ pub struct Node {
     pub hold: Option<Hold>,
     /// A person's request for a reboot: the annotation's value.
     pub requested: Option<String>,
+    /// A person's approval of a reboot: the annotation's value.
+    pub approved: Option<String>,
+    /// The values of the labels that its policy's `topology` names; a label that it does not have is absent.
+    pub domains: BTreeMap<String, String>,
     /// Its `NodeReboot`, if there is one that this very Node owns.
     pub record: Option<Record>,
+    /// Whether it could be drained, asked before it takes a slot.
+    pub preflight: Preflight,
     /// How far its drain is.
     pub drain: Drain,
     /// Who refused our marks, and for which field, when they were last tried.
@@ -162,6 +120,28 @@ impl Hold {
     pub fn holds(&self, now: Instant) -> bool {
         self.until.is_none_or(|until| now < until)
     }
+}
+
+/// Whether a node could be drained, as it was last asked.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Preflight {
+    /// Not asked, or not answered yet.
+    #[default]
+    Unknown,
+    /// All its pods can leave, at once or by waiting. `Instant::MAX_UTC` never grows old: nobody asks.
+    Clear {
+        /// When that was found.
+        at: Instant,
+    },
+    /// A pod can never leave by waiting.
+    Blocked {
+        /// The pod, `namespace/name`.
+        pod: String,
+        /// Why it cannot.
+        why: String,
+        /// When that was found.
+        at: Instant,
+    },
 }
 
 /// How far a drain is, as its task last said.
@@ -303,6 +283,8 @@ pub struct Released {
 /// The last reboot that was proven.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LastReboot {
+    /// When its operation began.
+    pub started: Instant,
     /// When it ended.
     pub time: Instant,
     /// Why it was made.
@@ -316,17 +298,4 @@ pub struct Command {
     pub verb: String,
     /// The operation that it is meant for.
     pub operation_id: String,
-}
-
-impl Default for Settings {
-    /// The policy's defaults, for an operation whose policy nobody knows any more.
-    fn default() -> Self {
-        Self {
-            drain_timeout: TimeDelta::seconds(900),
-            grace_period_seconds: None,
-            evict_unmanaged: false,
-            reboot_timeout: TimeDelta::seconds(900),
-            agent_timeout: TimeDelta::seconds(60),
-        }
-    }
 }

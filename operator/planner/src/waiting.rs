@@ -3,7 +3,7 @@
 //! The name is the status reason, the Event reason and the metric label; the `Display` is what status, Events, CLI,
 //! logs and tests print. A reason is added here or nowhere.
 
-use std::fmt;
+mod words;
 
 use chrono::TimeDelta;
 
@@ -22,6 +22,8 @@ pub enum Waiting {
     Suspended { policy: String },
     /// A person holds the node.
     Held { reason: String, until: Option<Instant> },
+    /// A person must approve the node.
+    AwaitingApproval { policy: String },
     /// No agent reports from the node.
     AgentMissing { since: Instant },
     /// The agent cannot reboot the node.
@@ -31,12 +33,22 @@ pub enum Waiting {
     /// A program asks not to shut down.
     Inhibited { who: String, why: String },
     /// Failed nodes stopped the policy.
-    BreakerOpen { nodes: Vec<String> },
+    BreakerOpen { nodes: Vec<String>, next: Rearm },
+    /// An exclusion is in force.
+    Excluded { until: Option<Instant>, reason: String },
     /// The windows are closed.
     OutsideWindow {
         opens: Option<Instant>,
         unreadable: Option<String>,
     },
+    /// What is left of the window is too short.
+    DoesNotFitWindow {
+        needs: TimeDelta,
+        closes: Instant,
+        opens: Option<Instant>,
+    },
+    /// The first nodes of the rollout must stay healthy first.
+    CanarySoaking { names: Vec<String>, until: Option<Instant> },
     /// Too many nodes are down for any reason.
     TooManyUnavailable { down: Vec<(String, String)>, max: usize },
     /// The lock is full.
@@ -46,6 +58,14 @@ pub enum Waiting {
         scope: Scope,
         before: usize,
     },
+    /// Its label's domain has no room, or another domain goes first.
+    TopologyFull {
+        key: String,
+        value: String,
+        inside: Vec<String>,
+    },
+    /// The last node started too recently.
+    Pacing { until: Instant },
     /// The agent was asked.
     Preparing { asked: Instant, until: Instant },
     /// Another control-plane node is down.
@@ -66,7 +86,18 @@ pub enum Waiting {
         until: Instant,
     },
     /// It could not be drained at all.
-    PreflightBlocked { pod: String, why: String },
+    PreflightBlocked {
+        pod: String,
+        why: String,
+        /// When it is asked again.
+        until: Instant,
+    },
+    /// Load balancers are given time to look elsewhere before the first eviction.
+    LoadBalancerDelay { from: Instant },
+    /// A pod may complete.
+    PodRunning { what: String },
+    /// Volumes are still attached.
+    VolumesAttached { what: String },
     /// A pod may not be evicted now.
     EvictionBlocked { what: String },
     /// A pod is shutting down.
@@ -81,8 +112,16 @@ pub enum Waiting {
     Failed { message: String },
 }
 
-/// From this place in the queue on, a waiting node's words no longer name who is inside.
-const FAR: usize = 3;
+/// How an open breaker closes again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Rearm {
+    /// A person retries or releases the failed nodes, or acknowledges them.
+    Person,
+    /// One node tries at this time.
+    ProbeAt(Instant),
+    /// This node is trying.
+    Probe(String),
+}
 
 /// Whose limit is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,15 +141,22 @@ impl Waiting {
             Self::NoPolicy => "NoPolicy",
             Self::Suspended { .. } => "Suspended",
             Self::Held { .. } => "Held",
+            Self::AwaitingApproval { .. } => "AwaitingApproval",
             Self::AgentMissing { .. } => "AgentMissing",
             Self::AgentIncapable { .. } => "AgentIncapable",
             Self::AgentNotAnswering { .. } => "AgentNotAnswering",
             Self::Inhibited { .. } => "Inhibited",
             Self::BreakerOpen { .. } => "BreakerOpen",
+            Self::Excluded { .. } => "Excluded",
             Self::OutsideWindow { .. } => "OutsideWindow",
+            Self::DoesNotFitWindow { .. } => "DoesNotFitWindow",
+            Self::CanarySoaking { .. } => "CanarySoaking",
             Self::TooManyUnavailable { .. } => "TooManyUnavailable",
             Self::NoFreeSlot { .. } => "NoFreeSlot",
+            Self::TopologyFull { .. } => "TopologyFull",
+            Self::Pacing { .. } => "Pacing",
             Self::Preparing { .. } => "Preparing",
+            Self::LoadBalancerDelay { .. } => "LoadBalancerDelay",
             Self::ControlPlaneBusy { .. } => "ControlPlaneBusy",
             Self::Uncordoned => "Uncordoned",
             Self::MarksRefused { .. } => "MarksRefused",
@@ -118,6 +164,8 @@ impl Waiting {
             Self::StillRequired { .. } => "StillRequired",
             Self::BackingOff { .. } => "BackingOff",
             Self::PreflightBlocked { .. } => "PreflightBlocked",
+            Self::PodRunning { .. } => "PodRunning",
+            Self::VolumesAttached { .. } => "VolumesAttached",
             Self::EvictionBlocked { .. } => "EvictionBlocked",
             Self::PodTerminating { .. } => "PodTerminating",
             Self::PodStuck { .. } => "PodStuck",
@@ -130,9 +178,19 @@ impl Waiting {
     /// Until when it holds, if that is known.
     pub fn until(&self) -> Option<Instant> {
         match self {
-            Self::Held { until, .. } | Self::PodTerminating { until, .. } => *until,
-            Self::OutsideWindow { opens, .. } => *opens,
-            Self::Preparing { until, .. }
+            Self::Held { until, .. }
+            | Self::Excluded { until, .. }
+            | Self::CanarySoaking { until, .. }
+            | Self::PodTerminating { until, .. } => *until,
+            Self::OutsideWindow { opens, .. } | Self::DoesNotFitWindow { opens, .. } => *opens,
+            Self::LoadBalancerDelay { from } => Some(*from),
+            Self::BreakerOpen {
+                next: Rearm::ProbeAt(until),
+                ..
+            }
+            | Self::Pacing { until }
+            | Self::PreflightBlocked { until, .. }
+            | Self::Preparing { until, .. }
             | Self::StillRequired { until, .. }
             | Self::BackingOff { until, .. }
             | Self::Rebooting { until, .. }
@@ -141,6 +199,7 @@ impl Waiting {
             | Self::PolicyConflict { .. }
             | Self::NoPolicy
             | Self::Suspended { .. }
+            | Self::AwaitingApproval { .. }
             | Self::AgentMissing { .. }
             | Self::AgentIncapable { .. }
             | Self::AgentNotAnswering { .. }
@@ -148,144 +207,17 @@ impl Waiting {
             | Self::BreakerOpen { .. }
             | Self::TooManyUnavailable { .. }
             | Self::NoFreeSlot { .. }
+            | Self::TopologyFull { .. }
+            | Self::PodRunning { .. }
+            | Self::VolumesAttached { .. }
             | Self::ControlPlaneBusy { .. }
             | Self::Uncordoned
             | Self::MarksRefused { .. }
             | Self::Released { .. }
-            | Self::PreflightBlocked { .. }
             | Self::EvictionBlocked { .. }
             | Self::PodStuck { .. }
             | Self::Failed { .. } => None,
         }
-    }
-}
-
-impl fmt::Display for Waiting {
-    // One arm a reason: longer than other functions, and nothing but words.
-    #[allow(clippy::too_many_lines)]
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::ViewIncomplete { what } => write!(f, "the operator has not seen {what} yet"),
-            Self::PolicyConflict { policies } => {
-                write!(
-                    f,
-                    "matched by policies {}: a node belongs to exactly one",
-                    policies.join(", ")
-                )
-            }
-            Self::NoPolicy => f.write_str("no policy selects this node"),
-            Self::Suspended { policy } => write!(f, "policy {policy} is suspended"),
-            Self::Held { reason, until } => {
-                write!(f, "held by annotation: \"{reason}\"")?;
-                until.map_or(Ok(()), |until| write!(f, ", until {}", time(until)))
-            }
-            Self::AgentMissing { since } => write!(f, "no agent has reported from this node since {}", time(*since)),
-            Self::AgentIncapable { cause } => write!(f, "the agent cannot reboot this node: {cause}"),
-            Self::AgentNotAnswering { order, seconds } => {
-                write!(f, "the agent did not answer order {order} within {seconds} s")
-            }
-            Self::Inhibited { who, why } => write!(f, "{who} asks not to shut down: {why}"),
-            Self::BreakerOpen { nodes } => {
-                let plural = if nodes.len() == 1 { "" } else { "s" };
-                write!(
-                    f,
-                    "stopped after {} failed node{plural} ({}); ",
-                    nodes.len(),
-                    names(nodes)
-                )?;
-                f.write_str("retry or release them to go on")
-            }
-            Self::OutsideWindow { opens: Some(opens), .. } => write!(f, "the next window opens {}", time(*opens)),
-            Self::OutsideWindow {
-                unreadable: Some(why), ..
-            } => write!(f, "no window can open: {why}"),
-            Self::OutsideWindow { .. } => f.write_str("no window will ever open"),
-            Self::TooManyUnavailable { down, max } => {
-                let list: Vec<String> = down.iter().map(|(node, why)| format!("{node} ({why})")).collect();
-                write!(f, "{} of at most {max} nodes are down: {}", down.len(), names(&list))
-            }
-            Self::NoFreeSlot {
-                inside,
-                max,
-                scope,
-                before,
-            } => {
-                let whose = match scope {
-                    Scope::Policy => "policy",
-                    Scope::Cluster => "cluster",
-                };
-                match (inside.is_empty(), *before) {
-                    (true, _) => write!(f, "no free slot: the {whose} allows none ({max})"),
-                    (false, 0) => write!(
-                        f,
-                        "no free slot: {} inside ({} of {max}, {whose})",
-                        names(inside),
-                        inside.len()
-                    ),
-                    // Far back in the queue the words stay the same, or each grant would rewrite every status.
-                    (false, FAR..) => write!(f, "no free slot ({max}, {whose}); {FAR} or more before this one"),
-                    (false, before) => write!(
-                        f,
-                        "no free slot: {} inside ({} of {max}, {whose}); {before} before this one",
-                        names(inside),
-                        inside.len()
-                    ),
-                }
-            }
-            Self::Preparing { asked, .. } => write!(f, "the agent was asked at {}", time(*asked)),
-            Self::ControlPlaneBusy { node } => write!(f, "another control-plane node is down: {node}"),
-            Self::Uncordoned => f.write_str("somebody uncordoned this node while it was being drained; put back"),
-            Self::MarksRefused { manager, field } => {
-                write!(f, "{manager} holds {field} on this node with another value")
-            }
-            Self::Released { failure } => {
-                write!(f, "released by a person after: {failure}; not again for the same cause")
-            }
-            Self::StillRequired { rebooted, until } => write!(
-                f,
-                "rebooted at {} and still asks for a reboot for the same cause; not again before {}",
-                time(*rebooted),
-                time(*until)
-            ),
-            Self::BackingOff {
-                count,
-                cause,
-                message,
-                until,
-            } => {
-                let times = if *count == 1 {
-                    "once".to_owned()
-                } else {
-                    format!("{count} times")
-                };
-                write!(f, "put back {times} ({cause}: {message}); tried again {}", time(*until))
-            }
-            Self::PreflightBlocked { pod, why } => write!(f, "could not be drained: {pod}: {why}"),
-            Self::EvictionBlocked { what } | Self::PodTerminating { what, .. } | Self::PodStuck { what } => {
-                f.write_str(what)
-            }
-            Self::Rebooting { since, until } => {
-                write!(f, "rebooting since {}, given up on at {}", time(*since), time(*until))
-            }
-            Self::NodeNotReady { message, .. } => write!(f, "back with a new boot, not Ready: {message}"),
-            Self::Failed { message } => f.write_str(message),
-        }
-    }
-}
-
-/// At most three names, and how many more there are.
-fn names(all: &[String]) -> String {
-    const SHOWN: usize = 3;
-    let shown = all
-        .iter()
-        .take(SHOWN)
-        .map(String::as_str)
-        .collect::<Vec<_>>()
-        .join(", ");
-    if all.len() > SHOWN {
-        format!("{shown} and {} more", all.len() - SHOWN)
-    } else {
-        shown
     }
 }
 

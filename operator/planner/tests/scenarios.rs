@@ -3,7 +3,7 @@
 mod common;
 
 use chrono::TimeDelta;
-use common::{World, at};
+use common::{World, at, windows};
 use expect_test::{Expect, expect};
 use lockkeeper_planner::*;
 
@@ -72,7 +72,7 @@ fn those_who_wait_say_for_whom() {
 #[test]
 fn starts_nothing_outside_the_window_and_says_when_it_opens() {
     let mut world = World::new(1);
-    world.policy().windows = Ok(vec![Window::parse("0 22 * * *", 3600, "UTC").unwrap()]);
+    world.policy().schedule = Ok(windows(&[("0 22 * * *", 3600)]));
     world.settle();
     world.run(30);
     assert_eq!(world.trace, "");
@@ -92,7 +92,7 @@ fn starts_nothing_outside_the_window_and_says_when_it_opens() {
 #[test]
 fn a_window_that_closes_before_the_cordon_frees_the_slot_without_back_off() {
     let mut world = World::new(1);
-    world.policy().windows = Ok(vec![Window::parse("0 12 * * *", 60, "UTC").unwrap()]);
+    world.policy().schedule = Ok(windows(&[("0 12 * * *", 60)]));
     world.silent = vec!["n1".to_owned()];
     world.now = at("2026-11-21T12:00:59Z");
     world.settle();
@@ -114,7 +114,7 @@ fn a_window_that_closes_before_the_cordon_frees_the_slot_without_back_off() {
 #[test]
 fn what_is_cordoned_finishes_after_the_windows_close() {
     let mut world = World::new(1);
-    world.policy().windows = Ok(vec![Window::parse("0 12 * * *", 60, "UTC").unwrap()]);
+    world.policy().schedule = Ok(windows(&[("0 12 * * *", 60)]));
     world.now = at("2026-11-21T12:00:30Z");
     world.settle();
     world.run(300);
@@ -124,7 +124,7 @@ fn what_is_cordoned_finishes_after_the_windows_close() {
 #[test]
 fn a_window_that_cannot_be_read_is_closed_and_says_why() {
     let mut world = World::new(1);
-    world.policy().windows = Err("window 1: timeZone \"Mars/Base\" is not an IANA time zone".to_owned());
+    world.policy().schedule = Err("window 1: timeZone \"Mars/Base\" is not an IANA time zone".to_owned());
     world.settle();
     waits(
         &world,

@@ -46,12 +46,12 @@ impl Pass<'_> {
     }
 
     /// Removes the request that was fulfilled; the version sees to it that it is that one.
-    pub(super) async fn remove_request(&mut self, node: &str) -> Result<(), Error> {
-        const STEP: &str = "remove the reboot request of";
+    pub(super) async fn remove_word(&mut self, node: &str, annotation: &str) -> Result<(), Error> {
+        const STEP: &str = "remove the fulfilled request or approval of";
         let seen = self.node(STEP, node)?;
         let patch = json!({"metadata": {
             "resourceVersion": seen.metadata.resource_version,
-            "annotations": {names::REBOOT_REQUESTED: null},
+            "annotations": {annotation: null},
         }});
         let params = PatchParams {
             field_manager: Some(names::OPERATOR_MANAGER.to_owned()),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use lockkeeper_crds::time::whole_seconds;
 use lockkeeper_crds::{NodeState, PolicyWaiting, RebootPolicy, RebootPolicyStatus, WindowState};
-use lockkeeper_planner::{Opening, Phase, Plan, Policy, Snapshot, gate, windows};
+use lockkeeper_planner::{Opening, Phase, Plan, Policy, Snapshot, gate};
 
 use super::node::Fact;
 use super::{phase, state};
@@ -41,14 +41,14 @@ pub fn status(
         NodeState::Rebooting,
         NodeState::Verifying,
     ];
-    let opening = policy.windows.as_ref().map(|windows| windows::opening(windows, now));
+    let opening = policy.schedule.as_ref().map(|schedule| schedule.opening(now));
     let (window, closes, next) = match &opening {
         Ok(Opening::Open { closes }) => (
             WindowState::Open,
             *closes,
             closes.and_then(|at| opens_after(policy, at)),
         ),
-        Ok(Opening::Closed { opens }) => (WindowState::Closed, None, *opens),
+        Ok(Opening::Closed { opens } | Opening::Excluded { opens, .. }) => (WindowState::Closed, None, *opens),
         Err(_) => (WindowState::Closed, None, None),
     };
     let waiting = count.waiting.iter().map(|(reason, nodes)| PolicyWaiting {
@@ -78,8 +78,8 @@ pub fn status(
 }
 
 fn opens_after(policy: &Policy, close: DateTime<Utc>) -> Option<DateTime<Utc>> {
-    match windows::opening(policy.windows.as_deref().ok()?, close) {
-        Opening::Closed { opens } => opens,
+    match policy.schedule.as_ref().ok()?.opening(close) {
+        Opening::Closed { opens } | Opening::Excluded { opens, .. } => opens,
         Opening::Open { .. } => None,
     }
 }

@@ -25,6 +25,7 @@ pub(super) fn words(action: &Action) -> String {
         Action::LiftMarks { .. } => "our marks are lifted".to_owned(),
         Action::RemoveCommand { command, .. } => format!("{} was answered", command.verb),
         Action::RemoveRequest { value, .. } => format!("the request \"{value}\" is fulfilled"),
+        Action::RemoveApproval { value, .. } => format!("the approval \"{value}\" was made use of"),
     }
 }
 
@@ -73,7 +74,8 @@ pub(super) fn events(action: &Action) -> Vec<Event> {
         | Action::OrderReboot { .. }
         | Action::ApplyMarks { .. }
         | Action::RemoveCommand { .. }
-        | Action::RemoveRequest { .. } => vec![],
+        | Action::RemoveRequest { .. }
+        | Action::RemoveApproval { .. } => vec![],
     }
 }
 
@@ -221,6 +223,15 @@ pub(super) fn severity(waiting: &Waiting) -> Severity {
         Waiting::ViewIncomplete { .. }
         | Waiting::NoPolicy
         | Waiting::Suspended { .. }
+        | Waiting::AwaitingApproval { .. }
+        | Waiting::Excluded { .. }
+        | Waiting::DoesNotFitWindow { .. }
+        | Waiting::CanarySoaking { .. }
+        | Waiting::TopologyFull { .. }
+        | Waiting::Pacing { .. }
+        | Waiting::LoadBalancerDelay { .. }
+        | Waiting::PodRunning { .. }
+        | Waiting::VolumesAttached { .. }
         | Waiting::Held { .. }
         | Waiting::OutsideWindow { .. }
         | Waiting::NoFreeSlot { .. }

@@ -8,7 +8,7 @@ use crate::operation::{Ending, Operation, Outcome};
 use crate::snapshot::{Deferred, LastReboot, Released};
 
 impl Inside<'_> {
-    /// The next step of a release, in this order: marks, order, request, operation; the holder goes last, by `repair`.
+    /// The next step of a release, in this order: marks, order, request and approval, operation; the holder goes last, by `repair`.
     pub(super) fn release(&self, ending: &Ending) -> Action {
         let node = self.name.to_owned();
         if self.marked() {
@@ -36,6 +36,14 @@ impl Inside<'_> {
                 value: value.clone(),
             };
         }
+        if let Some(value) = self.operation.approved.as_ref().filter(|_| fulfilled)
+            && self.node.approved.as_ref() == Some(value)
+        {
+            return Action::RemoveApproval {
+                node,
+                value: value.clone(),
+            };
+        }
         Action::WriteRecord {
             node,
             change: Box::new(self.finish(ending)),
@@ -49,6 +57,7 @@ impl Inside<'_> {
             Outcome::Succeeded => {
                 deferred = Change::Set(None);
                 last_reboot = Some(LastReboot {
+                    started: operation.started,
                     time: self.facts.now,
                     reasons: operation.reasons.clone(),
                 });

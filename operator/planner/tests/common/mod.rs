@@ -8,6 +8,7 @@
     clippy::panic
 )]
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -35,12 +36,17 @@ pub struct World {
 }
 
 pub fn policy() -> Policy {
-    Policy {
-        suspend: false,
-        windows: Ok(vec![]),
-        max_in_progress: Limit::Count(1),
-        max_unavailable: Limit::Count(1),
-        settings: Settings::default(),
+    Policy::default()
+}
+
+/// A schedule of windows in UTC: five fields of cron and seconds.
+pub fn windows(all: &[(&str, i64)]) -> Schedule {
+    let windows = all
+        .iter()
+        .map(|(cron, seconds)| Window::parse(cron, *seconds, "UTC").unwrap());
+    Schedule {
+        windows: windows.collect(),
+        exclusions: vec![],
     }
 }
 
@@ -90,7 +96,10 @@ impl World {
                     control_plane: false,
                     hold: None,
                     requested: None,
+                    approved: None,
+                    domains: BTreeMap::new(),
                     record: Some(record),
+                    preflight: Preflight::Clear { at: Instant::MAX_UTC },
                     drain: Drain::NotStarted,
                     marks_refused: None,
                 },
@@ -265,6 +274,7 @@ impl World {
             }
             Action::RemoveCommand { node, .. } => self.record(node).command = None,
             Action::RemoveRequest { node, .. } => self.node(node).requested = None,
+            Action::RemoveApproval { node, .. } => self.node(node).approved = None,
         }
     }
 

@@ -1,0 +1,112 @@
+use super::*;
+
+fn at(text: &str) -> Instant {
+    DateTime::parse_from_rfc3339(text).unwrap().with_timezone(&Utc)
+}
+
+fn window(schedule: &str, hours: f64, zone: &str) -> Window {
+    Window::parse(schedule, (hours * 3600.0) as i64, zone).unwrap()
+}
+
+fn check(windows: &[Window], now: &str, expected: &str) {
+    let schedule = Schedule {
+        windows: windows.to_vec(),
+        exclusions: vec![],
+    };
+    let text = match schedule.opening(at(now)) {
+        Opening::Excluded { .. } => "excluded".to_owned(),
+        Opening::Open { closes } => format!("open until {}", closes.map_or("ever".to_owned(), |t| t.to_rfc3339())),
+        Opening::Closed { opens } => {
+            format!("closed until {}", opens.map_or("ever".to_owned(), |t| t.to_rfc3339()))
+        }
+    };
+    assert_eq!(text.replace("+00:00", "Z"), expected, "at {now}");
+}
+
+#[test]
+fn no_window_is_always_open() {
+    check(&[], "2026-11-21T11:00:00Z", "open until ever");
+}
+
+#[test]
+fn a_window_belongs_to_its_start_and_is_half_open() {
+    let nights = [window("0 22 * * MON-THU", 6.0, "UTC")];
+    check(&nights, "2026-11-19T21:59:59Z", "closed until 2026-11-19T22:00:00Z");
+    check(&nights, "2026-11-19T22:00:00Z", "open until 2026-11-20T04:00:00Z");
+    // Thursday's window reaches into Friday; Friday opens none.
+    check(&nights, "2026-11-20T03:59:59Z", "open until 2026-11-20T04:00:00Z");
+    check(&nights, "2026-11-20T04:00:00Z", "closed until 2026-11-23T22:00:00Z");
+}
+
+#[test]
+fn overlapping_and_touching_windows_are_one() {
+    let two = [window("0 1 * * *", 2.0, "UTC"), window("0 3 * * *", 1.0, "UTC")];
+    check(&two, "2026-11-21T01:30:00Z", "open until 2026-11-21T04:00:00Z");
+    check(
+        &[window("* * * * *", 0.02, "UTC")],
+        "2026-11-21T01:30:00Z",
+        "open until ever",
+    );
+}
+
+#[test]
+fn a_start_that_spring_forward_skips_opens_after_the_gap() {
+    let window = [window("30 2 * * *", 1.0, "Europe/Berlin")];
+    check(&window, "2026-03-29T00:59:59Z", "closed until 2026-03-29T01:00:00Z");
+    check(&window, "2026-03-29T01:00:00Z", "open until 2026-03-29T02:00:00Z");
+}
+
+#[test]
+fn a_repeated_hour_opens_once_when_it_is_named_and_twice_when_it_is_not() {
+    // 2026-10-25: 03:00 CEST becomes 02:00 CET, so 02:30 is at 00:30Z and at 01:30Z.
+    let named = [window("30 2 * * *", 0.25, "Europe/Berlin")];
+    check(&named, "2026-10-25T00:30:00Z", "open until 2026-10-25T00:45:00Z");
+    check(&named, "2026-10-25T00:45:00Z", "closed until 2026-10-26T01:30:00Z");
+    let every = [window("30 * * * *", 0.25, "Europe/Berlin")];
+    check(&every, "2026-10-25T00:45:00Z", "closed until 2026-10-25T01:30:00Z");
+}
+
+#[test]
+fn the_length_is_elapsed_time() {
+    let window = [window("0 0 * * *", 6.0, "Europe/Berlin")];
+    check(&window, "2026-03-29T03:00:00Z", "open until 2026-03-29T05:00:00Z");
+}
+
+#[test]
+fn day_of_month_and_weekday_both_given_means_either() {
+    let window = [window("0 0 13 * FRI", 1.0, "UTC")];
+    check(&window, "2026-11-12T12:00:00Z", "closed until 2026-11-13T00:00:00Z");
+    check(&window, "2026-11-13T12:00:00Z", "closed until 2026-11-20T00:00:00Z");
+    check(&window, "2026-12-11T12:00:00Z", "closed until 2026-12-13T00:00:00Z");
+}
+
+#[test]
+fn a_day_that_never_comes_never_opens() {
+    check(
+        &[window("0 0 31 FEB *", 1.0, "UTC")],
+        "2026-11-12T12:00:00Z",
+        "closed until ever",
+    );
+}
+
+#[test]
+fn what_the_contract_does_not_name_is_refused() {
+    for schedule in [
+        "@daily",
+        "0 0 L * *",
+        "0 0 * * 5#2",
+        "0 0 15W * *",
+        "0 0 0 * * *",
+        "0 0 * *",
+        "61 0 * * *",
+        "? 0 * * *",
+        "",
+    ] {
+        assert!(Window::parse(schedule, 3600, "UTC").is_err(), "{schedule}");
+    }
+    assert_eq!(
+        Window::parse("0 0 * * *", 3600, "Mars/Base"),
+        Err(WindowError::Zone("Mars/Base".to_owned()))
+    );
+    assert_eq!(Window::parse("0 0 * * *", 59, "UTC"), Err(WindowError::Duration(59)));
+}

@@ -1,0 +1,109 @@
+//! A node is asked whether its pods can leave before it takes a slot, and one that cannot be emptied blocks nobody.
+
+mod common;
+
+use chrono::TimeDelta;
+use common::World;
+use expect_test::expect;
+use lockkeeper_planner::*;
+
+fn unknown(count: usize) -> World {
+    let mut world = World::new(count);
+    for node in world.snapshot.nodes.values_mut() {
+        node.preflight = Preflight::Unknown;
+    }
+    world
+}
+
+fn answer(world: &mut World, name: &str, blocked: bool) {
+    let at = world.now;
+    world.node(name).preflight = if blocked {
+        Preflight::Blocked {
+            pod: "shop/db-0".to_owned(),
+            why: "budget shop/db never allows a disruption".to_owned(),
+            at,
+        }
+    } else {
+        Preflight::Clear { at }
+    };
+}
+
+#[test]
+fn a_node_is_asked_before_it_takes_a_slot_and_one_more_in_case_that_it_cannot_be_drained() {
+    let mut world = unknown(4);
+    let plan = world.plan();
+    assert_eq!(plan.preflight, ["n1", "n2"]);
+    assert_eq!(plan.actions, vec![]);
+    expect![[r#"
+        n1 ViewIncomplete: the operator has not seen whether its pods can leave yet
+        n2 NoFreeSlot: no free slot: n1 inside (1 of 1, policy); 1 before this one
+        n3 NoFreeSlot: no free slot: n1 inside (1 of 1, policy); 2 before this one
+        n4 NoFreeSlot: no free slot (1, policy); 3 or more before this one
+    "#]]
+    .assert_eq(&world.waits());
+    // The second answers first: it waits for the first all the same.
+    answer(&mut world, "n2", false);
+    let plan = world.plan();
+    assert_eq!((plan.preflight, plan.actions), (vec!["n1".to_owned()], vec![]));
+    answer(&mut world, "n1", false);
+    world.settle();
+    assert!(
+        world.trace.starts_with("0    lock SetHolders n1 goes in\n"),
+        "{}",
+        world.trace
+    );
+    assert_eq!(
+        world.plan().preflight,
+        Vec::<String>::new(),
+        "nobody is asked while there is no room"
+    );
+}
+
+#[test]
+fn a_node_that_cannot_be_drained_blocks_nobody_and_is_asked_again_each_minute() {
+    let mut world = unknown(3);
+    answer(&mut world, "n1", true);
+    answer(&mut world, "n2", false);
+    let asked = world.now;
+    assert_eq!(world.plan().recheck_at, Some(asked + TimeDelta::seconds(60)));
+    world.settle();
+    assert!(
+        world.trace.starts_with("0    lock SetHolders n2 goes in\n"),
+        "{}",
+        world.trace
+    );
+    world.run(50);
+    answer(&mut world, "n3", false);
+    world.run(50);
+    assert!(world.record("n3").last_reboot.is_some(), "{}", world.trace);
+    expect![[r#"
+        n1 PreflightBlocked: could not be drained: shop/db-0: budget shop/db never allows a disruption
+    "#]]
+    .assert_eq(&world.waits());
+    assert_eq!(world.plan().preflight, ["n1"]);
+    answer(&mut world, "n1", false);
+    world.run(60);
+    assert!(world.record("n1").last_reboot.is_some(), "{}", world.trace);
+}
+
+#[test]
+fn an_answer_older_than_a_minute_is_no_answer() {
+    let mut world = unknown(1);
+    answer(&mut world, "n1", false);
+    world.now += TimeDelta::seconds(60);
+    let plan = world.plan();
+    assert_eq!((plan.preflight, plan.actions), (vec!["n1".to_owned()], vec![]));
+}
+
+#[test]
+fn as_many_are_asked_as_there_is_room_and_one_more() {
+    let mut world = unknown(9);
+    world.policy().max_in_progress = Limit::Count(3);
+    world.policy().max_unavailable = Limit::Count(3);
+    assert_eq!(world.plan().preflight, ["n1", "n2", "n3", "n4"]);
+    for name in ["n1", "n2", "n3"] {
+        answer(&mut world, name, true);
+    }
+    // Those that cannot be drained hold no place.
+    assert_eq!(world.plan().preflight, ["n4", "n5", "n6", "n7"]);
+}
