@@ -170,7 +170,7 @@ fn next(view: &NodeView, status: &NodeRebootStatus, moment: &Moment) -> Option<S
             limit.map(|time| format!("without an answer it is put back at {}", moment.ahead(time)))
         }
         NodeState::Draining => {
-            let limit = limit(operation, |it| it.cordoned_time, |it| it.settings.drain_timeout_seconds);
+            let limit = limit(operation, |it| it.cordoned_time, |it| it.settings.drain.timeout_seconds);
             let text = "it reboots once it is empty; if it is not by";
             limit.map(|time| format!("{text} {}, it is put back and the next node goes", moment.ahead(time)))
         }
@@ -178,7 +178,7 @@ fn next(view: &NodeView, status: &NodeRebootStatus, moment: &Moment) -> Option<S
             let limit = limit(
                 operation,
                 |it| it.reboot_ordered_time,
-                |it| it.settings.reboot_timeout_seconds,
+                |it| it.settings.reboot.timeout_seconds,
             );
             limit.map(|time| format!("if it is not back and Ready by {}, it is Failed", moment.ahead(time)))
         }

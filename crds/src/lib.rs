@@ -31,7 +31,8 @@ pub use node_reboot::{
 };
 pub use operation::{Ending, Failure, Operation, OperationSettings, Outcome, Phase};
 pub use policy::{
-    Disruption, Drain, PolicyWaiting, Reboot, RebootPolicy, RebootPolicySpec, RebootPolicyStatus, UnmanagedPods,
-    Window, WindowState,
+    Approval, Breaker, BreakerState, BreakerStatus, Canary, DeleteExempt, Disruption, Drain, DrainBehavior, DrainRule,
+    EmptyDirData, Exclusion, OnTimeout, PodOptOuts, PolicyWaiting, Reboot, RebootPolicy, RebootPolicySpec,
+    RebootPolicyStatus, RolloutStatus, Topology, UnmanagedPods, Window, WindowState,
 };
 pub use selector::{LabelSelector, SelectorOperator, SelectorRequirement};

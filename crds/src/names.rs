@@ -26,6 +26,8 @@ pub const HOLD: &str = "lockkeeper.dev/hold";
 pub const HOLD_UNTIL: &str = "lockkeeper.dev/hold-until";
 /// On a Node, by a person: it may start under a policy with `approval: Manual`; the value is the reason; one-shot.
 pub const APPROVED: &str = "lockkeeper.dev/approved";
+/// On a `RebootPolicy`, by a person: the `openedTime` of the breaker that may close again.
+pub const BREAKER_ACKNOWLEDGED: &str = "lockkeeper.dev/breaker-acknowledged";
 /// On a `NodeReboot`, by the plugin: `<retry|release|cancel> <operation id>`.
 pub const COMMAND: &str = "lockkeeper.dev/command";
 
@@ -39,6 +41,10 @@ pub const EXCLUDE_FROM_LOAD_BALANCERS: &str = "node.kubernetes.io/exclude-from-e
 pub const TAINT_CLUSTER_AUTOSCALER: &str = "ToBeDeletedByClusterAutoscaler";
 /// A taint: Karpenter is disrupting the node.
 pub const TAINT_KARPENTER: &str = "karpenter.sh/disrupted";
+/// A taint of ours, `NoSchedule`, under `drain.daemonSetsLast`: keeps the pods of DaemonSets from coming back too soon.
+pub const TAINT_REBOOTING: &str = "lockkeeper.dev/rebooting";
+/// A taint of ours, `PreferNoSchedule`, under `drain.preferUpdatedNodes`: on nodes whose reboot is still to come.
+pub const TAINT_REBOOT_PENDING: &str = "lockkeeper.dev/reboot-pending";
 /// Labels of a control-plane node; any of them counts.
 pub const CONTROL_PLANE_LABELS: [&str; 3] = [
     "node-role.kubernetes.io/control-plane",

@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::host::Cause;
-use crate::policy::UnmanagedPods;
+use crate::policy::{Defaults, Drain, Reboot};
 
 /// One node's way through the lock.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
@@ -95,18 +95,25 @@ pub enum Phase {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct OperationSettings {
-    /// Seconds a drain may take before the node is put back.
-    pub drain_timeout_seconds: i32,
-    /// Grace period of evicted pods, if it is not their own; never less than 1.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub grace_period_seconds: Option<i32>,
-    /// What happens to pods that nobody would make again.
+    /// How its node is emptied.
     #[serde(default)]
-    pub unmanaged_pods: UnmanagedPods,
-    /// Seconds from the order until the node must be back and Ready.
-    pub reboot_timeout_seconds: i32,
+    pub drain: Drain,
+    /// How its node is rebooted.
+    #[serde(default)]
+    pub reboot: Reboot,
     /// Seconds the agent may take to answer.
+    #[serde(default = "Defaults::require_agent_seconds")]
     pub require_agent_seconds: i32,
+}
+
+impl Default for OperationSettings {
+    fn default() -> Self {
+        Self {
+            drain: Drain::default(),
+            reboot: Reboot::default(),
+            require_agent_seconds: Defaults::require_agent_seconds(),
+        }
+    }
 }
 
 /// What went wrong.

@@ -217,7 +217,8 @@ async fn told(log: &Path, word: &str) {
 
 /// An operation holds the node.
 async fn hold(plane: &ControlPlane, node: &str, id: &str) {
-    let settings = json!({"drainTimeoutSeconds": 900, "rebootTimeoutSeconds": 900, "requireAgentSeconds": 60});
+    let settings =
+        json!({"drain": {"timeoutSeconds": 900}, "reboot": {"timeoutSeconds": 900}, "requireAgentSeconds": 60});
     let operation = json!({"id": id, "phase": "Draining", "policy": "general", "bootIDBefore": "826de3c9-1",
         "startedTime": TIME, "cordonedTime": TIME, "settings": settings});
     status(plane, node, json!({"state": "Draining", "operation": operation})).await;

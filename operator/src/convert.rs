@@ -36,13 +36,7 @@ pub fn operation(from: &api::Operation) -> planner::Operation {
         reboot_ordered: from.reboot_ordered_time,
         rebooted: from.rebooted_time,
         pods_moved: from.pods_moved,
-        settings: planner::Settings {
-            drain_timeout: seconds(from.settings.drain_timeout_seconds),
-            grace_period_seconds: from.settings.grace_period_seconds,
-            evict_unmanaged: evicts(from.settings.unmanaged_pods),
-            reboot_timeout: seconds(from.settings.reboot_timeout_seconds),
-            agent_timeout: seconds(from.settings.require_agent_seconds),
-        },
+        settings: settings(&from.settings),
         failure: from
             .failure
             .as_ref()
@@ -55,8 +49,8 @@ pub fn operation(from: &api::Operation) -> planner::Operation {
     }
 }
 
-/// The API's operation, with whole seconds and bounded texts.
-pub fn operation_to_api(from: &planner::Operation) -> api::Operation {
+/// The API's operation, with whole seconds and bounded texts, and the policy's settings as they were when it began.
+pub fn operation_to_api(from: &planner::Operation, settings: &api::OperationSettings) -> api::Operation {
     api::Operation {
         id: from.id.clone(),
         attempt: from.attempt,
@@ -79,17 +73,7 @@ pub fn operation_to_api(from: &planner::Operation) -> api::Operation {
         reboot_ordered_time: from.reboot_ordered.map(whole_seconds),
         rebooted_time: from.rebooted.map(whole_seconds),
         pods_moved: from.pods_moved,
-        settings: api::OperationSettings {
-            drain_timeout_seconds: whole(from.settings.drain_timeout),
-            grace_period_seconds: from.settings.grace_period_seconds,
-            unmanaged_pods: if from.settings.evict_unmanaged {
-                api::UnmanagedPods::Evict
-            } else {
-                api::UnmanagedPods::Block
-            },
-            reboot_timeout_seconds: whole(from.settings.reboot_timeout),
-            require_agent_seconds: whole(from.settings.agent_timeout),
-        },
+        settings: settings.clone(),
         failure: from.failure.as_ref().map(|failure| api::Failure {
             time: whole_seconds(failure.time),
             message: bounded(&failure.message, 1024),
@@ -242,14 +226,26 @@ pub fn policy(from: &api::RebootPolicySpec) -> planner::Policy {
         }),
         max_in_progress,
         max_unavailable: from.disruption.max_unavailable.as_ref().map_or(max_in_progress, limit),
-        settings: planner::Settings {
-            drain_timeout: seconds(from.drain.timeout_seconds),
-            grace_period_seconds: from.drain.grace_period_seconds,
-            evict_unmanaged: evicts(from.drain.unmanaged_pods),
-            reboot_timeout: seconds(from.reboot.timeout_seconds),
-            agent_timeout: seconds(from.require_agent_seconds),
-        },
+        settings: settings(&settings_of(from)),
         ..planner::Policy::default()
+    }
+}
+
+/// The settings that an operation under this policy finishes with.
+pub fn settings_of(policy: &api::RebootPolicySpec) -> api::OperationSettings {
+    api::OperationSettings {
+        drain: policy.drain.clone(),
+        reboot: policy.reboot.clone(),
+        require_agent_seconds: policy.require_agent_seconds,
+    }
+}
+
+/// Those of them that the planner decides by.
+fn settings(from: &api::OperationSettings) -> planner::Settings {
+    planner::Settings {
+        drain_timeout: seconds(from.drain.timeout_seconds),
+        reboot_timeout: seconds(from.reboot.timeout_seconds),
+        agent_timeout: seconds(from.require_agent_seconds),
     }
 }
 
@@ -280,17 +276,6 @@ pub fn bounded(text: &str, most: usize) -> String {
     text.chars().take(most.saturating_sub(3)).chain("...".chars()).collect()
 }
 
-fn evicts(unmanaged: api::UnmanagedPods) -> bool {
-    match unmanaged {
-        api::UnmanagedPods::Evict => true,
-        api::UnmanagedPods::Block | api::UnmanagedPods::Unknown => false,
-    }
-}
-
 fn seconds(count: i32) -> TimeDelta {
     TimeDelta::seconds(count.into())
-}
-
-fn whole(length: TimeDelta) -> i32 {
-    i32::try_from(length.num_seconds()).unwrap_or(i32::MAX)
 }

@@ -141,11 +141,11 @@ impl Drains {
 pub fn settings(node: &str, operation: &Operation, namespace: &str) -> Settings {
     Settings {
         node: node.to_owned(),
-        unmanaged: match operation.settings.unmanaged_pods {
+        unmanaged: match operation.settings.drain.unmanaged_pods {
             UnmanagedPods::Evict => Unmanaged::Evict,
             UnmanagedPods::Block | UnmanagedPods::Unknown => Unmanaged::Block,
         },
-        grace_period_seconds: operation.settings.grace_period_seconds.map(i64::from),
+        grace_period_seconds: operation.settings.drain.grace_period_seconds.map(i64::from),
         own_pods: OwnPods::in_namespace(namespace),
         cordoned_at: operation.cordoned_time.unwrap_or(operation.started_time),
     }

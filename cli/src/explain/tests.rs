@@ -21,7 +21,7 @@ fn operation(phase: &str) -> Value {
     json!({"id": "7f3c", "phase": phase, "policy": "workers", "bootIDBefore": "826de3c9-aaaa",
         "startedTime": "2026-11-24T22:04:00Z", "askedTime": "2026-11-24T22:04:00Z",
         "cordonedTime": "2026-11-24T22:04:00Z",
-        "settings": {"drainTimeoutSeconds": 900, "rebootTimeoutSeconds": 900, "requireAgentSeconds": 60}})
+        "settings": {"drain": {"timeoutSeconds": 900}, "reboot": {"timeoutSeconds": 900}, "requireAgentSeconds": 60}})
 }
 
 #[test]

@@ -25,7 +25,7 @@ fn draining() -> Value {
             "message": "pod shop/db-0: budget shop/db allows 0 disruptions (2 of 3 ready, 3 needed)"},
         "operation": {"id": "7f3c", "phase": "Draining", "policy": "workers", "bootIDBefore": "b0",
             "startedTime": "2026-11-24T21:43:50Z", "cordonedTime": "2026-11-24T21:44:00Z",
-            "settings": {"drainTimeoutSeconds": 900, "rebootTimeoutSeconds": 900, "requireAgentSeconds": 60}},
+            "settings": {"drain": {"timeoutSeconds": 900}, "reboot": {"timeoutSeconds": 900}, "requireAgentSeconds": 60}},
     })
 }
 
@@ -99,7 +99,7 @@ fn a_failed_node_and_a_policy_that_is_not_ready_stand_out() {
         "state": "Failed",
         "operation": {"id": "9a1b", "phase": "Failed", "policy": "workers", "bootIDBefore": "b0",
             "startedTime": "2026-11-24T21:00:00Z",
-            "settings": {"drainTimeoutSeconds": 900, "rebootTimeoutSeconds": 900, "requireAgentSeconds": 60},
+            "settings": {"drain": {"timeoutSeconds": 900}, "reboot": {"timeoutSeconds": 900}, "requireAgentSeconds": 60},
             "failure": {"time": "2026-11-24T21:30:00Z", "message": "no new boot within 900 s; look at the console"}},
     });
     let ready = json!([{"type": "Ready", "status": "False", "reason": "NodeFailed", "message": "1 node failed: w-01",

@@ -9,10 +9,11 @@ use kube::ResourceExt;
 use kube::api::{Patch, PatchParams, PostParams};
 use lockkeeper_crds::time::whole_seconds;
 use lockkeeper_crds::{
-    Deferred, LastCommand, NodeReboot, NodeRebootSpec, NodeRebootStatus, RebootRecord, Released, names,
+    Deferred, LastCommand, NodeReboot, NodeRebootSpec, NodeRebootStatus, OperationSettings, RebootRecord, Released,
+    names,
 };
 use lockkeeper_drain::still_there;
-use lockkeeper_planner::{Action, Change, Finished, Order, RecordChange, Waiting};
+use lockkeeper_planner::{Action, Change, Finished, Operation, Order, RecordChange, Waiting};
 use serde_json::json;
 
 use super::{Api3, Error, Pass, SIDE_BY_SIDE, failed};
@@ -82,7 +83,10 @@ impl Pass<'_> {
         let mut after = before.clone();
         let now = whole_seconds(self.now);
         if let Change::Set(operation) = &change.operation {
-            after.operation = operation.as_ref().map(convert::operation_to_api);
+            let settings = |operation: &Operation| self.settings(before, operation);
+            after.operation = operation
+                .as_ref()
+                .map(|operation| convert::operation_to_api(operation, &settings(operation)));
         }
         if let Change::Set(deferred) = &change.deferred {
             after.deferred = deferred.as_ref().map(|deferred| Deferred {
@@ -121,6 +125,16 @@ impl Pass<'_> {
             });
         }
         after
+    }
+
+    /// The settings that the record has; a new operation takes those of its policy, one made up by repair the defaults.
+    fn settings(&self, before: &NodeRebootStatus, operation: &Operation) -> OperationSettings {
+        let recorded = before.operation.as_ref().filter(|before| before.id == operation.id);
+        let recorded = recorded.map(|before| before.settings.clone());
+        let policy = self.seen.policies.get(&operation.policy);
+        recorded
+            .or_else(|| policy.map(|policy| convert::settings_of(&policy.spec)))
+            .unwrap_or_default()
     }
 
     pub(super) async fn set_spec(

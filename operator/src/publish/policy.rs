@@ -73,6 +73,9 @@ pub fn status(
         window: Some(window),
         window_closes_time: closes.map(whole_seconds),
         next_window_time: next.map(whole_seconds),
+        estimated_completion_time: before.estimated_completion_time,
+        rollout: before.rollout,
+        breaker: before.breaker,
         conditions: conditions.collect(),
     }
 }

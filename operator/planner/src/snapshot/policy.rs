@@ -208,10 +208,6 @@ pub enum BreakerState {
 pub struct Settings {
     /// How long a drain may take.
     pub drain_timeout: TimeDelta,
-    /// Grace period of evicted pods, in seconds, if not their own.
-    pub grace_period_seconds: Option<i32>,
-    /// Whether pods that nobody would make again may be evicted.
-    pub evict_unmanaged: bool,
     /// From the reboot order until the node must be back and Ready.
     pub reboot_timeout: TimeDelta,
     /// How long an agent may take to answer.
@@ -223,8 +219,6 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             drain_timeout: TimeDelta::seconds(900),
-            grace_period_seconds: None,
-            evict_unmanaged: false,
             reboot_timeout: TimeDelta::seconds(900),
             agent_timeout: TimeDelta::seconds(60),
         }

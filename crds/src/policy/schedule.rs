@@ -1,0 +1,63 @@
+//! When nodes may start, and when they may not.
+
+use chrono::{DateTime, Utc};
+use kube::KubeSchema;
+use serde::{Deserialize, Serialize};
+
+use super::Defaults;
+
+/// A recurring span of time in which nodes may start.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Window {
+    /// When it opens: minute, hour, day of month, month, day of week, as in cron; names, ranges, lists and steps.
+    #[schemars(length(max = 256), regex(pattern = include_str!("../cron-pattern.txt").trim_ascii_end()))]
+    pub schedule: String,
+    /// How long it stays open, in elapsed seconds.
+    #[schemars(range(min = 60, max = 604_800))]
+    pub duration_seconds: i32,
+    /// The IANA time zone of `schedule`.
+    #[serde(default = "Defaults::time_zone")]
+    #[schemars(
+        length(max = 64),
+        regex(pattern = "^([A-Za-z_]+[A-Za-z0-9_+-]*)(/[A-Za-z0-9_+-]+){0,2}$")
+    )]
+    #[x_kube(validation = Rule::new("self != 'Local' && timestamp('2026-01-01T00:00:00Z').getHours(self) >= 0").message("not an IANA time zone such as Europe/Berlin"))]
+    pub time_zone: String,
+}
+
+/// A span of time in which nothing starts, whatever the windows say: dated (`from`, `until`) or recurring (`schedule`).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.schedule) != (has(self.from) || has(self.until))").message("an exclusion is either dated (from, until) or recurring (schedule, durationSeconds), not both"))]
+#[x_kube(validation = Rule::new("has(self.from) == has(self.until)").message("a dated exclusion needs both from and until"))]
+#[x_kube(validation = Rule::new("!has(self.from) || !has(self.until) || self.from < self.until").message("from must be before until"))]
+#[x_kube(validation = Rule::new("has(self.schedule) == has(self.durationSeconds)").message("a recurring exclusion needs both schedule and durationSeconds"))]
+pub struct Exclusion {
+    /// When a dated exclusion begins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<DateTime<Utc>>,
+    /// When it ends; nodes may start from this instant on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<DateTime<Utc>>,
+    /// When a recurring exclusion begins, as in `windows`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256), regex(pattern = include_str!("../cron-pattern.txt").trim_ascii_end()))]
+    pub schedule: Option<String>,
+    /// How long a recurring one lasts, in elapsed seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 60, max = 604_800))]
+    pub duration_seconds: Option<i32>,
+    /// The IANA time zone of `schedule`; absent = UTC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        length(max = 64),
+        regex(pattern = "^([A-Za-z_]+[A-Za-z0-9_+-]*)(/[A-Za-z0-9_+-]+){0,2}$")
+    )]
+    #[x_kube(validation = Rule::new("self != 'Local' && timestamp('2026-01-01T00:00:00Z').getHours(self) >= 0").message("not an IANA time zone such as Europe/Berlin"))]
+    pub time_zone: Option<String>,
+    /// Why; shown wherever a node waits for it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 256))]
+    pub reason: String,
+}
