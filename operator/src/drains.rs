@@ -6,7 +6,7 @@ use std::time::Duration;
 use chrono::{TimeDelta, Utc};
 use kube::Client;
 use lockkeeper_crds::{Operation, UnmanagedPods};
-use lockkeeper_drain::{Blocker, OwnPods, Progress, Settings, Unmanaged};
+use lockkeeper_drain::{Cause, OwnPods, Progress, Settings, Unmanaged};
 use lockkeeper_planner::{Drain, Phase, Snapshot, Waiting};
 use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
@@ -139,15 +139,14 @@ impl Drains {
 
 /// What the engine must know, from the operation's record.
 pub fn settings(node: &str, operation: &Operation, namespace: &str) -> Settings {
+    let cordoned_at = operation.cordoned_time.unwrap_or(operation.started_time);
     Settings {
-        node: node.to_owned(),
         unmanaged: match operation.settings.drain.unmanaged_pods {
             UnmanagedPods::Evict => Unmanaged::Evict,
             UnmanagedPods::Block | UnmanagedPods::Unknown => Unmanaged::Block,
         },
         grace_period_seconds: operation.settings.drain.grace_period_seconds.map(i64::from),
-        own_pods: OwnPods::in_namespace(namespace),
-        cordoned_at: operation.cordoned_time.unwrap_or(operation.started_time),
+        ..Settings::new(node, OwnPods::in_namespace(namespace), cordoned_at)
     }
 }
 
@@ -162,12 +161,12 @@ fn view(progress: &Progress) -> Drain {
     }
 }
 
-fn waiting(blocker: &Blocker) -> Waiting {
-    let what = blocker.to_string();
-    match blocker.reason() {
+fn waiting(cause: &Cause) -> Waiting {
+    let what = cause.to_string();
+    match cause.reason() {
         "PodTerminating" => Waiting::PodTerminating {
             what,
-            until: blocker.until(),
+            until: cause.until(),
         },
         "PodStuck" => Waiting::PodStuck { what },
         _ => Waiting::EvictionBlocked { what },

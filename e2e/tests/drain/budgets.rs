@@ -10,7 +10,7 @@ use lockkeeper_e2e::hollow;
 use serde_json::json;
 use tokio::time::Instant;
 
-use super::fixture::Scene;
+use super::fixture::{Scene, done};
 
 pub(super) async fn an_exhausted_budget_is_named_with_its_numbers_and_goes_on_when_it_opens(
     plane: &ControlPlane,
@@ -28,7 +28,7 @@ pub(super) async fn an_exhausted_budget_is_named_with_its_numbers_and_goes_on_wh
         "one question for three pods: {refused:?}"
     );
     scene.change_budget("web", json!({"minAvailable": 0})).await?;
-    ensure!(running.done().await? == Progress::Done { moved: 3, stayed: 0 });
+    ensure!(running.done().await? == done(3, 0));
     let evictions = scene.evictions(plane)?;
     ensure!(
         evictions.iter().filter(|(_, code)| *code == 201).count() == 3,
@@ -55,7 +55,7 @@ pub(super) async fn two_budgets_over_one_pod_delay_nobody_else(plane: &ControlPl
         .budgets()
         .delete("extra", &kube::api::DeleteParams::default())
         .await?;
-    ensure!(running.done().await? == Progress::Done { moved: 4, stayed: 0 });
+    ensure!(running.done().await? == done(4, 0));
     Ok(())
 }
 
@@ -149,7 +149,7 @@ pub(super) async fn pods_that_are_not_ready_go_as_their_budget_says(plane: &Cont
     scene
         .change_budget("strict", json!({"unhealthyPodEvictionPolicy": "AlwaysAllow"}))
         .await?;
-    ensure!(running.done().await? == Progress::Done { moved: 2, stayed: 0 });
+    ensure!(running.done().await? == done(2, 0));
     Ok(())
 }
 
@@ -166,7 +166,7 @@ pub(super) async fn one_at_a_time_needs_hardly_more_requests_than_pods(
     scene.at(other).uncordon().await?;
     scene.budget("web", "web", json!({"maxUnavailable": 1})).await?;
     let begin = Instant::now();
-    ensure!(scene.drain().await?.done().await? == Progress::Done { moved: 8, stayed: 0 });
+    ensure!(scene.drain().await?.done().await? == done(8, 0));
     let evictions = scene.evictions(plane)?;
     println!(
         "8 pods one at a time: {:?}, {} evictions",

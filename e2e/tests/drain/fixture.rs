@@ -9,7 +9,7 @@ use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config};
-use lockkeeper_drain::{Blocker, Error, OwnPods, Progress, Settings, Unmanaged, drain, eviction_client};
+use lockkeeper_drain::{Cause, Error, OwnPods, Progress, Settings, drain, eviction_client};
 use lockkeeper_e2e::audit::Request;
 use lockkeeper_e2e::control_plane::ControlPlane;
 use lockkeeper_e2e::hollow;
@@ -213,13 +213,8 @@ impl Scene {
 
     /// A drain of the node, cordoned just now.
     pub(super) fn settings(&self) -> Settings {
-        Settings {
-            node: self.node.clone(),
-            unmanaged: Unmanaged::Block,
-            grace_period_seconds: None,
-            own_pods: OwnPods::in_namespace("lockkeeper-system"),
-            cordoned_at: SystemTime::now().into(),
-        }
+        let own = OwnPods::in_namespace("lockkeeper-system");
+        Settings::new(&self.node, own, SystemTime::now().into())
     }
 
     /// The administrator's configuration.
@@ -291,7 +286,17 @@ impl Running {
     }
 }
 
-pub(super) fn blockers(progress: &Progress) -> &[Blocker] {
+/// The end of a drain without a word about data or volumes.
+pub(super) fn done(moved: usize, stayed: usize) -> Progress {
+    Progress::Done {
+        moved,
+        stayed,
+        with_empty_dir: 0,
+        still_attached: Vec::new(),
+    }
+}
+
+pub(super) fn blockers(progress: &Progress) -> &[Cause] {
     match progress {
         Progress::Running { waiting_on, .. } => waiting_on,
         Progress::Starting | Progress::Done { .. } => &[],

@@ -11,14 +11,14 @@ use lockkeeper_e2e::hollow;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::fixture::Scene;
+use super::fixture::{Scene, done};
 
 pub(super) async fn asks_each_pod_once_and_makes_five_requests_besides(plane: &ControlPlane, node: &str) -> Result<()> {
     let scene = Scene::new(plane, node, "fifty").await?;
     scene.run("web", 50, 2).await?;
     scene.budget("web", "web", json!({"maxUnavailable": "100%"})).await?;
     let begin = Instant::now();
-    ensure!(scene.drain().await?.done().await? == Progress::Done { moved: 50, stayed: 0 });
+    ensure!(scene.drain().await?.done().await? == done(50, 0));
     let asked = scene.asked(plane)?;
     println!("50 pods that take 2 s: {:?}, {} requests", begin.elapsed(), asked.len());
     let besides = asked.iter().filter(|request| request.resource != "pods/eviction");
@@ -60,7 +60,7 @@ pub(super) async fn an_unmanaged_pod_blocks_unless_the_policy_evicts_it(
         unmanaged: Unmanaged::Evict,
         ..settings
     };
-    ensure!(scene.drain_with(evict).await?.done().await? == Progress::Done { moved: 1, stayed: 0 });
+    ensure!(scene.drain_with(evict).await?.done().await? == done(1, 0));
     Ok(())
 }
 
@@ -82,7 +82,7 @@ pub(super) async fn a_pod_bound_after_the_cordon_is_drained_too(plane: &ControlP
     scene
         .pod("late", json!({"metadata": {"ownerReferences": owner}}))
         .await?;
-    ensure!(running.done().await? == Progress::Done { moved: 1, stayed: 0 });
+    ensure!(running.done().await? == done(1, 0));
     Ok(())
 }
 
@@ -101,13 +101,13 @@ pub(super) async fn finished_pods_are_left_alone(plane: &ControlPlane, node: &st
     let jobs: Api<Job> = Api::namespaced(scene.client.clone(), &scene.namespace);
     jobs.create(&PostParams::default(), &serde_json::from_value(job)?)
         .await?;
-    let done = |job: Option<&Job>| job.and_then(|job| job.status.as_ref()?.succeeded) == Some(1);
+    let succeeded = |job: Option<&Job>| job.and_then(|job| job.status.as_ref()?.succeeded) == Some(1);
     tokio::time::timeout(
         std::time::Duration::from_mins(1),
-        kube::runtime::wait::await_condition(jobs, "batch", done),
+        kube::runtime::wait::await_condition(jobs, "batch", succeeded),
     )
     .await??;
-    ensure!(scene.drain().await?.done().await? == Progress::Done { moved: 0, stayed: 0 });
+    ensure!(scene.drain().await?.done().await? == done(0, 0));
     let pods = scene.pods().list(&ListParams::default()).await?;
     ensure!(pods.items.len() == 1 && pods.items[0].metadata.deletion_timestamp.is_none());
     Ok(())
@@ -140,7 +140,7 @@ pub(super) async fn a_pending_pod_needs_no_budget(plane: &ControlPlane, node: &s
     let slow = json!({"metadata": {"ownerReferences": owner, "annotations": {hollow::STARTUP_SECONDS: "600"}}});
     scene.pod("slow", slow).await?;
     scene.budget("slow", "slow", json!({"minAvailable": 1})).await?;
-    ensure!(scene.drain().await?.done().await? == Progress::Done { moved: 1, stayed: 0 });
+    ensure!(scene.drain().await?.done().await? == done(1, 0));
     Ok(())
 }
 
@@ -160,7 +160,7 @@ pub(super) async fn a_preflight_finds_what_never_opens_and_changes_nothing(
     scene.budget("extra", "twice", json!({"minAvailable": 0})).await?;
     let client = lockkeeper_drain::eviction_client(scene.config().await?)?;
     let found = preflight(&client, &scene.settings()).await?;
-    let words: Vec<String> = found.iter().map(ToString::to_string).collect();
+    let words: Vec<String> = found.blockers.iter().map(ToString::to_string).collect();
     ensure!(words.len() == 3, "{words:?}");
     ensure!(words[0].starts_with("pod preflight/pet: no controller"), "{words:?}");
     ensure!(words[1].contains("(preflight/extra, preflight/twice)"), "{words:?}");

@@ -14,7 +14,7 @@ use lockkeeper_e2e::pki::Credential;
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
-use super::fixture::Scene;
+use super::fixture::{Scene, done};
 
 pub(super) async fn a_missing_permission_is_named_and_asked_for_again(plane: &ControlPlane, node: &str) -> Result<()> {
     let scene = Scene::new(plane, node, "forbidden").await?;
@@ -59,7 +59,7 @@ pub(super) async fn a_missing_permission_is_named_and_asked_for_again(plane: &Co
     ]});
     let patch = Patch::Merge(granted);
     roles.patch("drain-looks", &PatchParams::default(), &patch).await?;
-    ensure!(running.done().await? == Progress::Done { moved: 2, stayed: 0 });
+    ensure!(running.done().await? == done(2, 0));
     let evictions = scene.evictions(plane)?;
     ensure!(evictions.len() <= 6, "asked in a storm: {evictions:?}");
     Ok(())
@@ -173,7 +173,7 @@ pub(super) async fn an_admission_policys_words_are_shown(plane: &ControlPlane, n
     bindings
         .delete("no-evictions", &kube::api::DeleteParams::default())
         .await?;
-    ensure!(running.done().await? == Progress::Done { moved: 1, stayed: 0 });
+    ensure!(running.done().await? == done(1, 0));
     let asked = scene.evictions(plane)?;
     ensure!(asked.len() <= 3, "asked in a storm: {asked:?}");
     Ok(())
@@ -195,7 +195,7 @@ pub(super) async fn an_api_server_that_is_away_fails_nothing(plane: &mut Control
         .until(|progress| matches!(progress, Progress::Running { moved: 20, left: 1, .. }))
         .await?;
     scene.change_budget("db", json!({"minAvailable": 0})).await?;
-    ensure!(running.done().await? == Progress::Done { moved: 21, stayed: 0 });
+    ensure!(running.done().await? == done(21, 0));
     let mut granted: Vec<String> = scene
         .evictions(plane)?
         .into_iter()

@@ -24,6 +24,8 @@ pub(crate) enum Answer {
     TwoBudgets,
     /// A webhook says no.
     Webhook {
+        /// The HTTP status; 429 and 5xx mean that it has begun to do something about the pod, or has trouble.
+        code: u16,
         /// The webhook's words.
         message: String,
     },
@@ -73,17 +75,17 @@ pub(crate) fn classify(code: u16, retry_after: Option<Duration>, body: &[u8]) ->
         409 if !webhook && message.contains("UID") => Answer::Gone,
         429 => match status.cause("DisruptionBudget") {
             Some(cause) => budget(cause, message, retry_after),
-            None if webhook => Answer::Webhook { message },
+            None if webhook => Answer::Webhook { code, message },
             None => Answer::Busy { retry_after },
         },
-        _ if webhook => Answer::Webhook { message },
+        _ if webhook => Answer::Webhook { code, message },
         403 if status.cause("NamespaceTerminating").is_some() => Answer::NamespaceTerminating,
         403 if status.details.kind == "poddisruptionbudgets" => Answer::Budget {
             name: Some(status.details.name),
             message,
             retry_after,
         },
-        403 if message.contains("cannot create resource") => Answer::Forbidden { message },
+        403 if message.contains(" cannot ") && message.contains(" resource ") => Answer::Forbidden { message },
         500 if message.contains("more than one PodDisruptionBudget") => Answer::TwoBudgets,
         // 401: a rotated token; 408 and 5xx: the server's own trouble; 409: somebody else's write came between.
         401 | 408 | 409 | 500..=599 => Answer::Unavailable { message, retry_after },

@@ -1,20 +1,45 @@
-//! Why a pod is still there, with the numbers, in the words that people read.
+//! Why a pod is still there, with the numbers.
 
 use std::fmt;
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Utc};
 
 use crate::pod::PodName;
+use crate::words::Who;
 
 /// Why a pod is still there.
 ///
 /// The order is the order in which they are shown: what needs a person first.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Blocker {
+    /// Somebody made the node schedulable again: pods would come back as fast as they leave.
+    Uncordoned {
+        /// The node.
+        node: String,
+    },
     /// Nothing would create the pod again.
     Unmanaged {
         /// The pod.
         pod: PodName,
+    },
+    /// The pod keeps data that would be lost.
+    EmptyDir {
+        /// The pod.
+        pod: PodName,
+    },
+    /// The pod asks not to be moved.
+    OptedOut {
+        /// The pod.
+        pod: PodName,
+        /// By which annotation.
+        annotation: String,
+    },
+    /// A rule of the policy says that the pod is not to be moved.
+    Rule {
+        /// The pod.
+        pod: PodName,
+        /// Which rule, counted from 0.
+        rule: usize,
     },
     /// More than one budget selects the pod, which the API server cannot evict then.
     TwoBudgets {
@@ -76,6 +101,22 @@ pub enum Blocker {
         /// What went wrong.
         message: String,
     },
+    /// The pod may complete its work.
+    Running {
+        /// The pod.
+        pod: PodName,
+        /// The rule that says so, counted from 0.
+        rule: usize,
+    },
+    /// Volumes of pods that left are still attached to the node.
+    Volumes {
+        /// The first of their names.
+        names: Vec<String>,
+        /// How many there are.
+        count: usize,
+        /// When they are waited for no longer.
+        until: DateTime<Utc>,
+    },
     /// The pod is shutting down within its grace.
     Terminating {
         /// The pod.
@@ -84,6 +125,11 @@ pub enum Blocker {
         until: DateTime<Utc>,
         /// Its grace in seconds.
         grace: i64,
+    },
+    /// Load balancers are given their time.
+    Delayed {
+        /// When the first pod is asked.
+        from: DateTime<Utc>,
     },
 }
 
@@ -111,7 +157,11 @@ impl Blocker {
     /// The waiting reason, as status, Event and metric name it.
     pub fn reason(&self) -> &'static str {
         match self {
+            Self::Uncordoned { .. } => "Uncordoned",
             Self::Unmanaged { .. }
+            | Self::EmptyDir { .. }
+            | Self::OptedOut { .. }
+            | Self::Rule { .. }
             | Self::TwoBudgets { .. }
             | Self::Forbidden { .. }
             | Self::Refused { .. }
@@ -120,15 +170,24 @@ impl Blocker {
             | Self::NamespaceTerminating { .. }
             | Self::ApiUnavailable { .. } => "EvictionBlocked",
             Self::Stuck { .. } => "PodStuck",
+            Self::Running { .. } => "PodRunning",
+            Self::Volumes { .. } => "VolumesAttached",
             Self::Terminating { .. } => "PodTerminating",
+            Self::Delayed { .. } => "LoadBalancerDelay",
         }
     }
 
     /// Until when it holds, if time alone ends it.
     pub fn until(&self) -> Option<DateTime<Utc>> {
         match self {
-            Self::Terminating { until, .. } => Some(*until),
-            Self::Unmanaged { .. }
+            Self::Terminating { until, .. } | Self::Volumes { until, .. } | Self::Delayed { from: until } => {
+                Some(*until)
+            }
+            Self::Uncordoned { .. }
+            | Self::Unmanaged { .. }
+            | Self::EmptyDir { .. }
+            | Self::OptedOut { .. }
+            | Self::Rule { .. }
             | Self::TwoBudgets { .. }
             | Self::Forbidden { .. }
             | Self::Stuck { .. }
@@ -136,6 +195,7 @@ impl Blocker {
             | Self::Webhook { .. }
             | Self::Budget { .. }
             | Self::NamespaceTerminating { .. }
+            | Self::Running { .. }
             | Self::ApiUnavailable { .. } => None,
         }
     }
@@ -144,6 +204,9 @@ impl Blocker {
     pub fn pod(&self) -> Option<&PodName> {
         match self {
             Self::Unmanaged { pod }
+            | Self::EmptyDir { pod }
+            | Self::OptedOut { pod, .. }
+            | Self::Rule { pod, .. }
             | Self::TwoBudgets { pod, .. }
             | Self::Forbidden { pod, .. }
             | Self::Stuck { pod, .. }
@@ -151,98 +214,47 @@ impl Blocker {
             | Self::Webhook { pod, .. }
             | Self::Budget { pod, .. }
             | Self::NamespaceTerminating { pod }
+            | Self::Running { pod, .. }
             | Self::Terminating { pod, .. } => Some(pod),
-            Self::ApiUnavailable { .. } => None,
+            Self::Uncordoned { .. } | Self::ApiUnavailable { .. } | Self::Volumes { .. } | Self::Delayed { .. } => None,
         }
+    }
+
+    /// Whether two pods are held by the same thing, so that one line is enough for both.
+    pub(crate) fn same_cause(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Terminating { .. }, Self::Terminating { .. }) => true,
+            (Self::Stuck { cause, .. }, Self::Stuck { cause: theirs, .. }) => cause == theirs,
+            _ => self.about_any() == other.about_any(),
+        }
+    }
+
+    /// The same without the pod.
+    fn about_any(&self) -> Self {
+        let mut any = self.clone();
+        match &mut any {
+            Self::Unmanaged { pod }
+            | Self::EmptyDir { pod }
+            | Self::OptedOut { pod, .. }
+            | Self::Rule { pod, .. }
+            | Self::TwoBudgets { pod, .. }
+            | Self::Forbidden { pod, .. }
+            | Self::Stuck { pod, .. }
+            | Self::Refused { pod, .. }
+            | Self::Webhook { pod, .. }
+            | Self::Budget { pod, .. }
+            | Self::NamespaceTerminating { pod }
+            | Self::Running { pod, .. }
+            | Self::Terminating { pod, .. } => *pod = PodName::new("", ""),
+            Self::Uncordoned { .. } | Self::ApiUnavailable { .. } | Self::Volumes { .. } | Self::Delayed { .. } => {}
+        }
+        any
     }
 }
 
 impl fmt::Display for Blocker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Unmanaged { pod } => {
-                write!(
-                    f,
-                    "pod {pod}: no controller would create it again (the policy's drain.unmanagedPods is Block)"
-                )
-            }
-            Self::TwoBudgets { pod, budgets } => {
-                write!(
-                    f,
-                    "pod {pod}: more than one budget selects it{}, so it cannot be evicted",
-                    list(budgets)
-                )
-            }
-            Self::Forbidden { pod, message } => write!(f, "pod {pod}: not permitted: {message}"),
-            Self::Stuck { pod, since, cause } => {
-                write!(f, "pod {pod} is past its grace since {}: {cause}", instant(*since))
-            }
-            Self::Refused { pod, code, message } => {
-                write!(f, "pod {pod}: the API server refuses the eviction ({code}): {message}")
-            }
-            Self::Webhook { pod, message } => write!(f, "pod {pod}: {message}"),
-            Self::Budget {
-                pod,
-                budget,
-                numbers,
-                message,
-            } => {
-                write!(f, "pod {pod}: ")?;
-                budget_words(f, budget.as_ref(), *numbers, message)
-            }
-            Self::NamespaceTerminating { pod } => write!(f, "pod {pod}: its namespace is being deleted"),
-            Self::ApiUnavailable { message } => write!(f, "the API server cannot be asked: {message}"),
-            Self::Terminating { pod, until, grace } => {
-                write!(
-                    f,
-                    "pod {pod} is shutting down, its {grace} s grace ends {}",
-                    instant(*until)
-                )
-            }
-        }
+        let who = Who::one(self.pod());
+        crate::words::write(f, self, &who)
     }
-}
-
-fn budget_words(
-    f: &mut fmt::Formatter<'_>,
-    budget: Option<&PodName>,
-    numbers: Option<Numbers>,
-    message: &str,
-) -> fmt::Result {
-    match (budget, numbers) {
-        (Some(budget), Some(numbers)) => {
-            let Numbers {
-                allowed,
-                healthy,
-                desired,
-                total,
-            } = numbers;
-            write!(
-                f,
-                "budget {budget} allows {allowed} disruptions ({healthy} of {total} ready, {desired} needed)"
-            )?;
-            match message {
-                "" if numbers.never() => f.write_str(" and never will: run more replicas or relax the budget"),
-                "" => Ok(()),
-                message => write!(f, ": {message}"),
-            }
-        }
-        (Some(budget), None) => write!(f, "budget {budget}: {message}"),
-        (None, _) => f.write_str(message),
-    }
-}
-
-/// Names in parentheses, or nothing.
-fn list(names: &[PodName]) -> String {
-    if names.is_empty() {
-        return String::new();
-    }
-    format!(
-        " ({})",
-        names.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
-    )
-}
-
-fn instant(at: DateTime<Utc>) -> String {
-    at.to_rfc3339_opts(SecondsFormat::Secs, true)
 }

@@ -1,24 +1,43 @@
 //! What ends a drain or a list, with the step that failed.
 
+use kube::core::ParseExpressionError;
+
 /// What ends a drain or a list. An API server that is away ends no drain: that is progress, not an error.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The eviction client could not be made.
     #[error("making the client for evictions: check the kubeconfig or the pod's service account")]
     Client(#[source] Box<kube::Error>),
-    /// A list failed.
-    #[error("listing {what}")]
+    /// A rule's selector cannot be read.
+    #[error("reading drain.rules[{index}].{field}: correct the policy")]
+    Rule {
+        /// Which rule, counted from 0.
+        index: usize,
+        /// Which of its selectors.
+        field: &'static str,
+        /// What is wrong with it.
+        #[source]
+        source: ParseExpressionError,
+    },
+    /// The node is gone, or is another one under its name: there is nothing left to drain.
+    #[error("node {node} is gone: there is nothing left to drain")]
+    NodeGone {
+        /// The node.
+        node: String,
+    },
+    /// A list or a look failed.
+    #[error("reading {what}")]
     List {
-        /// What was to be listed.
+        /// What was to be read.
         what: String,
         /// What went wrong.
         #[source]
         source: Box<kube::Error>,
     },
-    /// A list did not come.
-    #[error("listing {what}: no answer within {seconds} s")]
+    /// A list or a look did not come.
+    #[error("reading {what}: no answer within {seconds} s")]
     ListHangs {
-        /// What was to be listed.
+        /// What was to be read.
         what: String,
         /// How long it was waited for.
         seconds: u64,
@@ -33,7 +52,8 @@ impl Error {
     pub(crate) fn words(&self) -> String {
         match self {
             Self::Client(source) | Self::List { source, .. } => format!("{self}: {}", crate::evict::words(source)),
-            Self::ListHangs { .. } | Self::WatchEnded => self.to_string(),
+            Self::Rule { source, .. } => format!("{self}: {source}"),
+            Self::NodeGone { .. } | Self::ListHangs { .. } | Self::WatchEnded => self.to_string(),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The eviction request itself, built by hand.
+//! The request that asks a pod to leave, built by hand.
 //!
 //! `kube::Api::evict` writes its options under a key that the API server ignores: the uid would not be checked, and a
 //! dry run would evict.
@@ -10,13 +10,11 @@ use http::Request;
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use kube::Client;
 use kube::client::Body;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::answer::{Answer, classify};
+use crate::limits::EVICTION_TIME_OUT;
 use crate::pod::{PodName, Uid};
-
-/// The API server itself tries for up to 10 s to write a contended budget.
-pub(crate) const TIME_OUT: Duration = Duration::from_secs(15);
 
 /// One pod to be asked to leave.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,20 +25,31 @@ pub(crate) struct Ask {
     pub(crate) uid: Uid,
     /// Overrides the pod's grace.
     pub(crate) grace: Option<i64>,
+    /// Whether its budget is asked.
+    pub(crate) how: How,
     /// Whether it is only asked what the answer would be.
     pub(crate) dry_run: bool,
 }
 
+/// How a pod is asked to leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum How {
+    /// Within its budget.
+    Evict,
+    /// Past its budget.
+    Delete,
+}
+
 /// Asks once and says what the answer means.
 pub(crate) async fn evict(client: &Client, ask: &Ask) -> Answer {
-    match tokio::time::timeout(TIME_OUT, send(client, ask)).await {
+    match tokio::time::timeout(EVICTION_TIME_OUT, send(client, ask)).await {
         Ok(Ok(answer)) => answer,
         Ok(Err(message)) => Answer::Unavailable {
             message,
             retry_after: None,
         },
         Err(_) => Answer::Unavailable {
-            message: format!("no answer within {} s", TIME_OUT.as_secs()),
+            message: format!("no answer within {} s", EVICTION_TIME_OUT.as_secs()),
             retry_after: None,
         },
     }
@@ -68,18 +77,34 @@ fn request(ask: &Ask) -> http::Result<Request<Body>> {
     if let (Some(grace), Some(map)) = (ask.grace, options.as_object_mut()) {
         map.insert("gracePeriodSeconds".to_owned(), json!(grace));
     }
-    let body = json!({
-        "apiVersion": "policy/v1",
-        "kind": "Eviction",
-        "metadata": {"namespace": namespace, "name": name},
-        "deleteOptions": options,
-    });
+    let path = format!("/api/v1/namespaces/{namespace}/pods/{name}");
     let dry_run = if ask.dry_run { "&dryRun=All" } else { "" };
-    Request::post(format!(
-        "/api/v1/namespaces/{namespace}/pods/{name}/eviction?fieldValidation=Strict{dry_run}"
-    ))
-    .header(CONTENT_TYPE, "application/json")
-    .body(Body::from(body.to_string().into_bytes()))
+    let (request, body) = match ask.how {
+        How::Evict => {
+            let body = json!({
+                "apiVersion": "policy/v1",
+                "kind": "Eviction",
+                "metadata": {"namespace": namespace, "name": name},
+                "deleteOptions": options,
+            });
+            let path = format!("{path}/eviction?fieldValidation=Strict{dry_run}");
+            (Request::post(path), body)
+        }
+        How::Delete => {
+            let body = with(options, &json!({"apiVersion": "v1", "kind": "DeleteOptions"}));
+            (Request::delete(format!("{path}?fieldValidation=Strict{dry_run}")), body)
+        }
+    };
+    request
+        .header(CONTENT_TYPE, "application/json")
+        .body(Body::from(body.to_string().into_bytes()))
+}
+
+fn with(mut object: Value, fields: &Value) -> Value {
+    if let (Some(object), Some(fields)) = (object.as_object_mut(), fields.as_object()) {
+        object.extend(fields.clone());
+    }
+    object
 }
 
 /// An error with its causes, which is where hyper and rustls say what happened.

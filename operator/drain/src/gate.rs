@@ -5,15 +5,12 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 
 use crate::budget::BudgetView;
-use crate::evict::Ask;
-use crate::pod::{Phase, PodName, Uid};
-use crate::select::Decision;
-use crate::state::{Asked, Attempt, GRANT_SEEN_WITHIN, State, Tracked};
-
-/// Requests under way at once: beyond this a real API server answered no faster.
-pub(crate) const AT_ONCE: usize = 16;
-/// Requests under way at once under one budget: each has to write it, and each conflict costs the server 500 ms.
-pub(crate) const AT_ONCE_PER_BUDGET: usize = 8;
+use crate::evict::{Ask, How};
+use crate::limits::{AT_ONCE, AT_ONCE_PER_BUDGET, GRANT_SEEN_WITHIN};
+use crate::pod::{Controller, Phase, PodName, PodView, Uid};
+use crate::select::{Decision, Tier, matters};
+use crate::settings::Stage;
+use crate::state::{Asked, Attempt, State, Tracked};
 
 /// Whether a pod may be asked to leave now.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +21,8 @@ pub(crate) enum Turn {
     At(DateTime<Utc>),
     /// No; an event will.
     Event,
+    /// No: a pod of an earlier tier is still there, or the earliest one is not known yet.
+    Later,
     /// No: more than one budget selects it.
     TwoBudgets(Vec<PodName>),
 }
@@ -50,31 +49,55 @@ impl State {
             .find_map(|(uid, pod)| match self.turn(now, uid, pod, &load) {
                 Turn::Now(budget) => {
                     let name = pod.view.name.clone();
+                    let how = self.how(pod)?;
                     let ask = Ask {
                         pod: name.clone(),
                         uid: uid.clone(),
-                        grace: self.grace(pod),
+                        grace: self.grace(now, pod, how),
+                        how,
                         dry_run: false,
                     };
                     Some((ask, Asked { pod: name, budget }))
                 }
-                Turn::At(_) | Turn::Event | Turn::TwoBudgets(_) => None,
+                Turn::At(_) | Turn::Event | Turn::Later | Turn::TwoBudgets(_) => None,
             })
     }
 
+    /// How a pod is asked to leave; not at all unless it is one that may be.
+    ///
+    /// A pod of a `StatefulSet` is never deleted while its node may be alive without saying so.
+    pub(crate) fn how(&self, pod: &Tracked) -> Option<How> {
+        match pod.decision {
+            Decision::Evict => Some(How::Evict),
+            Decision::Delete if pod.view.controller == Controller::StatefulSet && !self.node_ready => Some(How::Evict),
+            Decision::Delete => Some(How::Delete),
+            Decision::Skip(_) | Decision::Wait | Decision::Complete(_) | Decision::Block(_) | Decision::Unknown => None,
+        }
+    }
+
     /// A grace of zero removes the object without the kubelet having stopped anything: never.
-    pub(crate) fn grace(&self, pod: &Tracked) -> Option<i64> {
-        match self.settings.grace_period_seconds {
-            Some(seconds) => Some(seconds.max(1)),
-            None => pod.view.no_grace.then_some(1),
+    pub(crate) fn grace(&self, now: DateTime<Utc>, pod: &Tracked, how: How) -> Option<i64> {
+        let ordered = self.settings.grace_period_seconds;
+        let own = (pod.view.grace < 1).then_some(1);
+        let grace = ordered.map(|seconds| seconds.max(1)).or(own);
+        let left = match (how, &self.settings.stage) {
+            (How::Delete, Stage::Delete(deletion)) => deletion.until.map(|until| (until - now).num_seconds().max(1)),
+            (How::Evict, _) | (How::Delete, Stage::Evict) => None,
+        };
+        match left {
+            Some(left) if left < grace.unwrap_or(pod.view.grace) => Some(left),
+            Some(_) | None => grace,
         }
     }
 
     /// Whether a pod may be asked now, and if not, what it waits for.
     pub(crate) fn turn(&self, now: DateTime<Utc>, uid: &Uid, pod: &Tracked, load: &Load) -> Turn {
-        match pod.decision {
-            Decision::Evict => {}
-            Decision::Skip(_) | Decision::Wait | Decision::Block(_) => return Turn::Event,
+        let Some(how) = self.how(pod) else { return Turn::Event };
+        if load.unknown || load.first.is_some_and(|first| first < pod.tier) {
+            return Turn::Later;
+        }
+        if let Some(from) = self.settings.evict_from.filter(|from| *from > now) {
+            return Turn::At(from);
         }
         if self.asked.contains_key(uid) {
             return Turn::Event;
@@ -87,6 +110,9 @@ impl State {
         if let Some(at) = not_before.filter(|at| *at > now) {
             return Turn::At(at);
         }
+        if how == How::Delete {
+            return Turn::Now(None);
+        }
         if !self
             .budgets
             .get(&pod.view.name.namespace)
@@ -94,15 +120,21 @@ impl State {
         {
             return Turn::Event;
         }
-        let budgets: Vec<&BudgetView> = self.budgets_of(&pod.view).collect();
-        match budgets.as_slice() {
-            [budget] if budget.guards(&pod.view) => self.through_gate(now, budget, load),
-            [] | [_] => Turn::Now(None),
-            several if pod.view.phase == Phase::Running => {
-                Turn::TwoBudgets(several.iter().map(|budget| budget.name.clone()).collect())
-            }
-            _ => Turn::Now(None),
+        if let Some(budgets) = self.clash(&pod.view) {
+            return Turn::TwoBudgets(budgets);
         }
+        let guard = self.budgets_of(&pod.view).find(|budget| budget.guards(&pod.view));
+        match guard {
+            Some(budget) => self.through_gate(now, budget, load),
+            None => Turn::Now(None),
+        }
+    }
+
+    /// The budgets that select a running pod, if they are more than the API server can ask.
+    pub(crate) fn clash(&self, pod: &PodView) -> Option<Vec<PodName>> {
+        let budgets: Vec<&BudgetView> = self.budgets_of(pod).collect();
+        let clash = pod.phase == Phase::Running && budgets.len() > 1;
+        clash.then(|| budgets.iter().map(|budget| budget.name.clone()).collect())
     }
 
     /// Within what the budget allows, less what is under way; else one probe at a time, slowly.
@@ -138,6 +170,10 @@ impl State {
             }
         }
         for pod in self.pods.iter().flatten().map(|(_, pod)| pod) {
+            load.unknown |= pod.decision == Decision::Unknown;
+            if matters(&pod.decision) {
+                load.first = Some(load.first.map_or(pod.tier, |first| first.min(pod.tier)));
+            }
             if let Attempt::Granted {
                 budget: Some(budget), ..
             } = &pod.attempt
@@ -164,6 +200,10 @@ impl State {
 #[derive(Debug, Default)]
 pub(crate) struct Load {
     budgets: BTreeMap<PodName, Used>,
+    /// The earliest tier that still has a pod here.
+    first: Option<Tier>,
+    /// Whether there is a pod whose tier is not known.
+    unknown: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default)]

@@ -1,29 +1,31 @@
 //! What fresh lists say: the node's pods, and the budgets over them.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
-use std::time::Duration;
 
+use futures::stream::{self, StreamExt, TryStreamExt};
+use k8s_openapi::api::core::v1::Namespace;
 use kube::api::ListParams;
+use kube::core::PartialObjectMeta;
 use kube::{Api, Client};
 use serde::de::DeserializeOwned;
 
 use crate::budget::{BudgetView, SlimBudget};
 use crate::error::Error;
+use crate::limits::{AT_ONCE_PER_BUDGET, LIST_TIME_OUT};
 use crate::pod::{PodName, PodView, SlimPod};
-use crate::select::decide;
+use crate::rule::Namespaces;
+use crate::select::{Decision, decide, matters};
 use crate::settings::Settings;
-use crate::state::matters;
 use crate::watches::on_node;
-
-/// A list that hangs is a list that failed.
-const TIME_OUT: Duration = Duration::from_secs(15);
 
 /// The pods that would still have to leave, from a fresh list: for use right before the reboot order.
 pub async fn still_there(client: &Client, settings: &Settings) -> Result<Vec<PodName>, Error> {
     let pods = pods(client, &settings.node).await?;
+    let namespaces = namespaces(client, settings, &pods).await?;
     let mut left: Vec<PodName> = pods
         .into_iter()
-        .filter(|pod| matters(decide(pod, settings)))
+        .filter(|pod| matters(&decide(pod, &namespaces, settings).decision))
         .map(|pod| pod.name)
         .collect();
     left.sort();
@@ -38,6 +40,27 @@ pub(crate) async fn pods(client: &Client, node: &str) -> Result<Vec<PodView>, Er
     Ok(pods.into_iter().map(PodView::from).collect())
 }
 
+/// Labels of those namespaces on which a rule's word about one of the pods depends; mostly none.
+pub(crate) async fn namespaces(client: &Client, settings: &Settings, pods: &[PodView]) -> Result<Namespaces, Error> {
+    let none = Namespaces::new();
+    let depends = |pod: &&PodView| decide(pod, &none, settings).decision == Decision::Unknown;
+    let names = pods.iter().filter(depends).map(|pod| pod.name.namespace.clone());
+    let names: BTreeSet<String> = names.collect();
+    let labels = stream::iter(names).map(|name| async move {
+        let labels = namespace_labels(client, &name).await?;
+        Ok::<_, Error>((name, labels))
+    });
+    labels.buffered(AT_ONCE_PER_BUDGET).try_collect().await
+}
+
+/// The labels of one namespace.
+pub(crate) async fn namespace_labels(client: &Client, name: &str) -> Result<BTreeMap<String, String>, Error> {
+    let api: Api<PartialObjectMeta<Namespace>> = Api::all(client.clone());
+    let what = || format!("the labels of namespace {name}");
+    let namespace = answered(api.get(name), what).await?;
+    Ok(namespace.metadata.labels.unwrap_or_default())
+}
+
 /// A fresh list of a namespace's budgets.
 pub(crate) async fn budgets(client: &Client, namespace: &str) -> Result<Vec<BudgetView>, Error> {
     let api: Api<SlimBudget> = Api::namespaced(client.clone(), namespace);
@@ -50,15 +73,23 @@ async fn list<K>(api: &Api<K>, params: &ListParams, what: impl Fn() -> String) -
 where
     K: Clone + DeserializeOwned + Debug,
 {
-    match tokio::time::timeout(TIME_OUT, api.list(params)).await {
-        Ok(Ok(list)) => Ok(list.items),
+    Ok(answered(api.list(params), what).await?.items)
+}
+
+/// Waits no longer than a read may take.
+pub(crate) async fn answered<T>(
+    read: impl Future<Output = kube::Result<T>>,
+    what: impl Fn() -> String,
+) -> Result<T, Error> {
+    match tokio::time::timeout(LIST_TIME_OUT, read).await {
+        Ok(Ok(found)) => Ok(found),
         Ok(Err(source)) => Err(Error::List {
             what: what(),
             source: Box::new(source),
         }),
         Err(_) => Err(Error::ListHangs {
             what: what(),
-            seconds: TIME_OUT.as_secs(),
+            seconds: LIST_TIME_OUT.as_secs(),
         }),
     }
 }

@@ -12,15 +12,18 @@
 mod answer;
 mod blocker;
 mod budget;
+mod cause;
 mod error;
 mod evict;
 mod gate;
 mod left;
+mod limits;
 mod pod;
 mod preflight;
 mod progress;
 mod reaction;
 mod report;
+mod rule;
 mod run;
 mod select;
 mod settings;
@@ -28,19 +31,22 @@ mod state;
 #[cfg(test)]
 mod tests;
 mod watches;
+mod words;
 
 use kube::{Client, Config};
 
 pub use blocker::{Blocker, Numbers};
 pub use budget::BudgetView;
+pub use cause::{Cause, MAX_CAUSES, MAX_PODS};
 pub use error::Error;
 pub use left::still_there;
-pub use pod::{Controller, Phase, PodName, PodView, Shutdown, Uid};
-pub use preflight::preflight;
-pub use progress::{MAX_SHOWN, Progress};
+pub use pod::{Controller, Critical, Phase, PodName, PodView, Shutdown, Uid};
+pub use preflight::{PodPreflight, Preflight, preflight};
+pub use progress::{Later, PodLine, PodState, Progress};
+pub use rule::{Behavior, Namespaces, Rule};
 pub use run::drain;
-pub use select::{Bars, Decision, Stays, decide};
-pub use settings::{OwnPods, Settings, Unmanaged};
+pub use select::{Bar, Decision, Stays, Tier, Verdict, decide};
+pub use settings::{Deletion, EmptyDir, OwnPods, PodOptOuts, Settings, Stage, Unmanaged};
 
 /// The client that a drain needs: kube's own retries would repeat a refused eviction for minutes, unseen.
 pub fn eviction_client(mut config: Config) -> Result<Client, Error> {

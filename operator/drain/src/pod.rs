@@ -6,6 +6,7 @@ use std::fmt;
 use chrono::{DateTime, TimeZone, Utc};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 /// A namespaced name, written `namespace/name`: of a pod or of a budget.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -47,8 +48,6 @@ pub struct PodView {
     pub labels: BTreeMap<String, String>,
     /// Who would create it again.
     pub controller: Controller,
-    /// Whether the kubelet runs it from a file; the API object is only a mirror.
-    pub mirror: bool,
     /// How far it is.
     pub phase: Phase,
     /// Whether it has the Ready condition.
@@ -57,8 +56,18 @@ pub struct PodView {
     pub shutdown: Option<Shutdown>,
     /// What else must agree before it goes.
     pub finalizers: Vec<String>,
-    /// Whether its own grace is zero, which would remove it without the kubelet having stopped it.
-    pub no_grace: bool,
+    /// Its own grace in seconds; zero would remove it without the kubelet having stopped it.
+    pub grace: i64,
+    /// Whether it keeps data in an `emptyDir`.
+    pub empty_dir: bool,
+    /// The annotation by which it asks not to be moved.
+    pub opted_out: Option<&'static str>,
+    /// The volume claims it uses.
+    pub claims: Vec<String>,
+    /// How much the cluster depends on it.
+    pub critical: Critical,
+    /// Whether no taint keeps it from being scheduled, so that it would come back at once.
+    pub tolerates_all: bool,
 }
 
 /// Who would create a pod again.
@@ -66,10 +75,25 @@ pub struct PodView {
 pub enum Controller {
     /// Nobody.
     None,
+    /// The kubelet, from a file; the API object is only a mirror.
+    Kubelet,
     /// A `DaemonSet`, on the same node.
     DaemonSet,
+    /// A `StatefulSet`, under the same name: never while the old one may be alive.
+    StatefulSet,
     /// Something else, on another node.
     Other,
+}
+
+/// How much the cluster depends on a pod, by its priority class.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Critical {
+    /// No more than on any other.
+    No,
+    /// The cluster: `system-cluster-critical`.
+    Cluster,
+    /// Its node: `system-node-critical`.
+    Node,
 }
 
 /// How far a pod is.
@@ -107,6 +131,33 @@ pub(crate) struct SlimPod {
 #[serde(rename_all = "camelCase", default)]
 struct SlimSpec {
     termination_grace_period_seconds: Option<i64>,
+    priority_class_name: Option<String>,
+    volumes: Option<Vec<SlimVolume>>,
+    tolerations: Option<Vec<SlimToleration>>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct SlimVolume {
+    name: String,
+    empty_dir: Option<IgnoredAny>,
+    persistent_volume_claim: Option<SlimClaim>,
+    /// A claim of its own, named after pod and volume.
+    ephemeral: Option<IgnoredAny>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct SlimClaim {
+    claim_name: String,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+struct SlimToleration {
+    key: Option<String>,
+    operator: Option<String>,
+    effect: Option<String>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -126,6 +177,13 @@ struct SlimCondition {
 
 /// The kubelet's mark on the mirror of a static pod.
 const MIRROR: &str = "kubernetes.io/config.mirror";
+/// How pods ask not to be moved, by the words of cluster-autoscaler and Karpenter.
+const OPT_OUTS: [(&str, &str); 2] = [
+    ("cluster-autoscaler.kubernetes.io/safe-to-evict", "false"),
+    ("karpenter.sh/do-not-disrupt", "true"),
+];
+/// What Kubernetes gives a pod that does not say how long it needs.
+const DEFAULT_GRACE: i64 = 30;
 
 impl From<SlimPod> for PodView {
     fn from(pod: SlimPod) -> Self {
@@ -139,18 +197,24 @@ impl From<SlimPod> for PodView {
                 .iter()
                 .any(|condition| condition.kind == "Ready" && condition.status == "True")
         };
+        let name = PodName::new(
+            meta.namespace.clone().unwrap_or_default(),
+            meta.name.clone().unwrap_or_default(),
+        );
+        let volumes = spec.volumes.unwrap_or_default();
         Self {
-            name: PodName::new(
-                meta.namespace.clone().unwrap_or_default(),
-                meta.name.clone().unwrap_or_default(),
-            ),
+            empty_dir: volumes.iter().any(|volume| volume.empty_dir.is_some()),
+            opted_out: opted_out(&meta),
+            claims: volumes.iter().filter_map(|volume| claim(&name.name, volume)).collect(),
+            critical: critical(spec.priority_class_name.as_deref()),
+            tolerates_all: spec.tolerations.iter().flatten().any(tolerates_all),
+            grace: spec.termination_grace_period_seconds.unwrap_or(DEFAULT_GRACE),
+            name,
             uid: Uid(meta.uid.clone().unwrap_or_default()),
             controller: controller(&meta),
-            mirror: meta.annotations.as_ref().is_some_and(|all| all.contains_key(MIRROR)),
             phase: phase(status.phase.as_deref()),
             ready: status.conditions.is_some_and(ready),
             shutdown: shutdown(&meta),
-            no_grace: spec.termination_grace_period_seconds == Some(0),
             labels: meta.labels.unwrap_or_default(),
             finalizers: meta.finalizers.unwrap_or_default(),
         }
@@ -158,12 +222,45 @@ impl From<SlimPod> for PodView {
 }
 
 fn controller(meta: &ObjectMeta) -> Controller {
+    if meta.annotations.as_ref().is_some_and(|all| all.contains_key(MIRROR)) {
+        return Controller::Kubelet;
+    }
     let owners = meta.owner_references.as_deref().unwrap_or_default();
     match owners.iter().find(|owner| owner.controller == Some(true)) {
         None => Controller::None,
-        Some(owner) if owner.kind == "DaemonSet" && owner.api_version == "apps/v1" => Controller::DaemonSet,
+        Some(owner) if owner.api_version != "apps/v1" => Controller::Other,
+        Some(owner) if owner.kind == "DaemonSet" => Controller::DaemonSet,
+        Some(owner) if owner.kind == "StatefulSet" => Controller::StatefulSet,
         Some(_) => Controller::Other,
     }
+}
+
+fn opted_out(meta: &ObjectMeta) -> Option<&'static str> {
+    let annotations = meta.annotations.as_ref()?;
+    let set = |(key, value): &&(&'static str, &str)| annotations.get(*key).is_some_and(|found| found == value);
+    OPT_OUTS.iter().find(set).map(|(key, _)| *key)
+}
+
+fn claim(pod: &str, volume: &SlimVolume) -> Option<String> {
+    match (&volume.persistent_volume_claim, &volume.ephemeral) {
+        (Some(claim), _) => Some(claim.claim_name.clone()),
+        (None, Some(_)) => Some(format!("{pod}-{}", volume.name)),
+        (None, None) => None,
+    }
+}
+
+fn critical(class: Option<&str>) -> Critical {
+    match class {
+        Some("system-node-critical") => Critical::Node,
+        Some("system-cluster-critical") => Critical::Cluster,
+        Some(_) | None => Critical::No,
+    }
+}
+
+fn tolerates_all(toleration: &SlimToleration) -> bool {
+    let any_key = toleration.key.as_deref().unwrap_or_default().is_empty();
+    let no_schedule = matches!(toleration.effect.as_deref(), None | Some("" | "NoSchedule"));
+    any_key && no_schedule && toleration.operator.as_deref() == Some("Exists")
 }
 
 fn phase(phase: Option<&str>) -> Phase {

@@ -6,25 +6,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::answer::Answer;
 use crate::blocker::Blocker;
+use crate::limits::{FAILURE, FORBIDDEN, NAMESPACE_GOES, Pauses, SLOW};
 use crate::pod::{PodName, Uid};
 use crate::state::{Asked, Attempt, Gate, State};
-
-/// The fallback where no event can announce that a refusal is over; half of it is jitter, so that many nodes do not
-/// ask at once.
-const SLOW: TimeDelta = TimeDelta::seconds(15);
-/// A namespace that is being deleted takes its pods with it.
-const NAMESPACE_GOES: TimeDelta = TimeDelta::seconds(60);
-/// A failure that says nothing about the pod: long enough in the end for a struggling API server, short enough to
-/// notice that it is back.
-const FAILURE: Pauses = Pauses {
-    first: TimeDelta::milliseconds(200),
-    longest: TimeDelta::seconds(10),
-};
-/// A missing permission: an API server that has just started lacks its roles for a moment; else a person repairs it.
-const FORBIDDEN: Pauses = Pauses {
-    first: TimeDelta::seconds(5),
-    longest: TimeDelta::seconds(60),
-};
 
 impl State {
     /// The API server answered about a pod.
@@ -113,7 +97,7 @@ impl State {
                 let budgets = self.selecting(uid);
                 later(slow, Blocker::TwoBudgets { pod, budgets }, true)
             }
-            Answer::Webhook { message } => later(slow, Blocker::Webhook { pod, message }, false),
+            Answer::Webhook { message, .. } => later(slow, Blocker::Webhook { pod, message }, false),
             Answer::NamespaceTerminating => later(NAMESPACE_GOES, Blocker::NamespaceTerminating { pod }, false),
             Answer::Forbidden { message } => Next::Again {
                 pauses: FORBIDDEN,
@@ -165,13 +149,6 @@ enum Next {
         not_before: TimeDelta,
         why: Option<Blocker>,
     },
-}
-
-/// Pauses that double from failure to failure.
-#[derive(Clone, Copy)]
-struct Pauses {
-    first: TimeDelta,
-    longest: TimeDelta,
 }
 
 impl Pauses {

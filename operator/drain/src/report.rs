@@ -1,20 +1,17 @@
 //! What the drain says about itself: counts, blockers, and when time alone will change them.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 
 use crate::blocker::Blocker;
+use crate::cause::{MAX_CAUSES, group};
 use crate::gate::{Load, Turn};
-use crate::pod::Uid;
-use crate::progress::{MAX_SHOWN, Progress};
-use crate::select::{Bars, Decision, Stays};
-use crate::state::{Attempt, State, Tracked, matters};
-
-/// A kubelet kills at the end of the grace and reports a moment later; what is there after this is stuck.
-const STUCK_AFTER: TimeDelta = TimeDelta::seconds(10);
-/// Pods were seen to land on a node up to 2.0 s after its cordon.
-const SETTLED_AFTER: TimeDelta = TimeDelta::seconds(3);
+use crate::limits::{SETTLED_AFTER, STUCK_AFTER};
+use crate::pod::{PodName, Uid};
+use crate::progress::{Later, PodLine, PodState, Progress};
+use crate::select::{Bar, Decision, Stays, Tier, matters};
+use crate::state::{Attempt, State, Tracked};
 
 /// Whether a fresh list may be asked whether the node is empty.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,37 +27,51 @@ pub(crate) enum Emptiness {
 impl State {
     /// How far the drain is.
     pub(crate) fn progress(&self, now: DateTime<Utc>) -> Progress {
-        let Some(left) = self.left() else {
-            return match self.trouble(now) {
-                None => Progress::Starting,
-                Some(_) => Progress::Running {
-                    to_move: 0,
-                    moved: 0,
-                    left: 0,
-                    waiting_on: self.blockers(now),
-                },
-            };
-        };
+        if self.pods.is_none() && self.trouble(now).is_none() {
+            return Progress::Starting;
+        }
+        let left = self.left().unwrap_or_default();
         let to_move = self.seen.len();
+        let load = self.load();
+        let pods = self.lines(now, &load);
+        let mut blockers: Vec<Blocker> = pods.iter().flat_map(|line| line.why.clone()).collect();
+        blockers.extend(self.other_blockers(now));
+        let mut waiting_on = group(blockers);
+        waiting_on.truncate(MAX_CAUSES);
         Progress::Running {
             to_move,
-            moved: to_move - left,
+            moved: to_move.saturating_sub(left),
             left,
-            waiting_on: self.blockers(now),
+            with_empty_dir: self.with_empty_dir(),
+            later: later(&pods),
+            waiting_on,
+            pods,
         }
     }
 
     /// The end: what left, and what stays and runs.
     pub(crate) fn done(&self) -> Progress {
         let stays = |pod: &&Tracked| match pod.decision {
-            Decision::Skip(Stays::Mirror | Stays::DaemonSet | Stays::Own) => true,
-            Decision::Skip(Stays::Finished) | Decision::Evict | Decision::Wait | Decision::Block(_) => false,
+            Decision::Skip(Stays::Mirror | Stays::DaemonSet | Stays::Own | Stays::Rule(_)) => true,
+            Decision::Skip(Stays::Finished)
+            | Decision::Evict
+            | Decision::Delete
+            | Decision::Wait
+            | Decision::Complete(_)
+            | Decision::Block(_)
+            | Decision::Unknown => false,
         };
         let stayed = self.pods.iter().flatten().map(|(_, pod)| pod).filter(stays).count();
         Progress::Done {
             moved: self.seen.len(),
             stayed,
+            with_empty_dir: self.with_empty_dir(),
+            still_attached: Vec::new(),
         }
+    }
+
+    fn with_empty_dir(&self) -> usize {
+        self.seen.values().filter(|mover| mover.empty_dir).count()
     }
 
     /// Whether a fresh list may be asked whether the node is empty.
@@ -81,7 +92,7 @@ impl State {
             .clone()
             .filter_map(|(uid, pod)| match self.turn(now, uid, pod, &load) {
                 Turn::At(at) => Some(at),
-                Turn::Now(_) | Turn::Event | Turn::TwoBudgets(_) => None,
+                Turn::Now(_) | Turn::Event | Turn::Later | Turn::TwoBudgets(_) => None,
             });
         let stuck = pods.filter_map(|(_, pod)| Some(pod.view.shutdown?.until + STUCK_AFTER));
         let settled = match self.emptiness(now) {
@@ -99,33 +110,69 @@ impl State {
     /// How many pods hold the node; none before the first list.
     fn left(&self) -> Option<usize> {
         let pods = self.pods.as_ref()?;
-        Some(pods.values().filter(|pod| matters(pod.decision)).count())
+        Some(pods.values().filter(|pod| matters(&pod.decision)).count())
     }
 
-    /// Why pods are left: the worst first, no more than are read.
-    fn blockers(&self, now: DateTime<Utc>) -> Vec<Blocker> {
-        let load = self.load();
-        let pods = self.pods.iter().flatten();
-        let mut all: BTreeSet<Blocker> = pods
-            .filter_map(|(uid, pod)| self.blocker(now, uid, pod, &load))
-            .collect();
-        all.extend(self.trouble(now).map(|message| Blocker::ApiUnavailable {
-            message: message.to_owned(),
-        }));
-        all.into_iter().take(MAX_SHOWN).collect()
-    }
-
-    fn blocker(&self, now: DateTime<Utc>, uid: &Uid, pod: &Tracked, load: &Load) -> Option<Blocker> {
-        match pod.decision {
-            Decision::Skip(_) => None,
-            Decision::Block(Bars::Unmanaged) => Some(Blocker::Unmanaged {
+    /// A line for each pod that is or was here, by tier and name.
+    fn lines(&self, now: DateTime<Utc>, load: &Load) -> Vec<PodLine> {
+        let here = self.pods.iter().flatten();
+        let mut lines: Vec<PodLine> = here
+            .map(|(uid, pod)| PodLine {
                 pod: pod.view.name.clone(),
-            }),
-            Decision::Wait => shutting_down(now, pod),
-            Decision::Evict => match &pod.attempt {
-                Attempt::Granted { .. } => None,
-                Attempt::Later { why, .. } => why.clone(),
-                Attempt::Open => self.held_by_budget(now, uid, pod, load),
+                tier: pod.tier,
+                state: self.state_of(now, uid, pod, load),
+                why: self.blockers(now, uid, pod, load),
+            })
+            .collect();
+        let gone = |uid: &Uid| self.pods.as_ref().is_some_and(|pods| !pods.contains_key(uid));
+        lines.extend(self.seen.iter().filter(|(uid, _)| gone(uid)).map(|(_, mover)| PodLine {
+            pod: mover.name.clone(),
+            tier: mover.tier,
+            state: PodState::Gone,
+            why: Vec::new(),
+        }));
+        lines.sort_by(|a, b| (a.tier, &a.pod).cmp(&(b.tier, &b.pod)));
+        lines
+    }
+
+    fn state_of(&self, now: DateTime<Utc>, uid: &Uid, pod: &Tracked, load: &Load) -> PodState {
+        match &pod.decision {
+            Decision::Skip(stays) => PodState::Stays(*stays),
+            Decision::Wait => PodState::Leaving,
+            Decision::Complete(_) | Decision::Block(_) | Decision::Unknown => PodState::Waiting,
+            Decision::Evict | Decision::Delete => match (&pod.attempt, self.turn(now, uid, pod, load)) {
+                (_, Turn::Later) => PodState::Later,
+                (Attempt::Granted { .. }, _) => PodState::Leaving,
+                _ if self.asked.contains_key(uid) => PodState::Asked,
+                (Attempt::Open | Attempt::Later { .. }, _) => PodState::Waiting,
+            },
+        }
+    }
+
+    /// What holds up the drain beside single pods.
+    fn other_blockers(&self, now: DateTime<Utc>) -> Vec<Blocker> {
+        let trouble = self.trouble(now).map(|message| Blocker::ApiUnavailable {
+            message: message.to_owned(),
+        });
+        let delayed = self
+            .settings
+            .evict_from
+            .filter(|from| *from > now && self.left() > Some(0));
+        let delayed = delayed.map(|from| Blocker::Delayed { from });
+        trouble.into_iter().chain(delayed).collect()
+    }
+
+    fn blockers(&self, now: DateTime<Utc>, uid: &Uid, pod: &Tracked, load: &Load) -> Vec<Blocker> {
+        let name = pod.view.name.clone();
+        match &pod.decision {
+            Decision::Skip(_) | Decision::Unknown => Vec::new(),
+            Decision::Block(bars) => bars.iter().map(|bar| barred(*bar, name.clone())).collect(),
+            Decision::Complete(rule) => vec![Blocker::Running { pod: name, rule: *rule }],
+            Decision::Wait => shutting_down(now, pod).into_iter().collect(),
+            Decision::Evict | Decision::Delete => match &pod.attempt {
+                Attempt::Granted { .. } => Vec::new(),
+                Attempt::Later { why, .. } => why.clone().into_iter().collect(),
+                Attempt::Open => self.held_by_budget(now, uid, pod, load).into_iter().collect(),
             },
         }
     }
@@ -133,8 +180,10 @@ impl State {
     /// The budget that a pod waits for, once it has refused.
     fn held_by_budget(&self, now: DateTime<Utc>, uid: &Uid, pod: &Tracked, load: &Load) -> Option<Blocker> {
         let name = pod.view.name.clone();
-        if let Turn::TwoBudgets(budgets) = self.turn(now, uid, pod, load) {
-            return Some(Blocker::TwoBudgets { pod: name, budgets });
+        match self.turn(now, uid, pod, load) {
+            Turn::TwoBudgets(budgets) => return Some(Blocker::TwoBudgets { pod: name, budgets }),
+            Turn::Later => return None,
+            Turn::Now(_) | Turn::At(_) | Turn::Event => {}
         }
         let budget = self.budgets_of(&pod.view).find(|budget| budget.guards(&pod.view))?;
         let gate = self.gates.get(&budget.name)?;
@@ -149,6 +198,28 @@ impl State {
         };
         Some(budget.blocks(name, words))
     }
+}
+
+/// What a bar is in words.
+pub(crate) fn barred(bar: Bar, pod: PodName) -> Blocker {
+    match bar {
+        Bar::Unmanaged => Blocker::Unmanaged { pod },
+        Bar::EmptyDir => Blocker::EmptyDir { pod },
+        Bar::OptedOut(annotation) => Blocker::OptedOut {
+            pod,
+            annotation: annotation.to_owned(),
+        },
+        Bar::Rule(rule) => Blocker::Rule { pod, rule },
+    }
+}
+
+/// How many pods of each tier have to wait for their turn.
+fn later(lines: &[PodLine]) -> Vec<Later> {
+    let mut counts: BTreeMap<Tier, usize> = BTreeMap::new();
+    for line in lines.iter().filter(|line| line.state == PodState::Later) {
+        *counts.entry(line.tier).or_default() += 1;
+    }
+    counts.into_iter().map(|(tier, pods)| Later { tier, pods }).collect()
 }
 
 fn shutting_down(now: DateTime<Utc>, pod: &Tracked) -> Option<Blocker> {

@@ -16,16 +16,14 @@ use crate::answer::Answer;
 use crate::budget::BudgetView;
 use crate::error::Error;
 use crate::evict::{Ask, evict};
-use crate::left::still_there;
+use crate::left::{namespace_labels, still_there};
+use crate::limits::{LABELS_AGAIN_AFTER, LIST_AGAIN_AFTER};
 use crate::pod::{PodName, PodView, Uid};
 use crate::progress::Progress;
 use crate::report::Emptiness;
 use crate::settings::Settings;
 use crate::state::State;
 use crate::watches::{self, Seen};
-
-/// Between two fresh lists where the first did not show what the watch shows: the watch is a moment behind.
-const LIST_AGAIN_AFTER: TimeDelta = TimeDelta::seconds(1);
 
 /// Empties the node: runs until nothing is left that has to leave, and publishes how far it is.
 ///
@@ -63,6 +61,7 @@ enum Step {
 }
 
 type List = Pin<Box<dyn Future<Output = Result<Vec<PodName>, Error>> + Send>>;
+type Labels = Pin<Box<dyn Future<Output = (String, Result<BTreeMap<String, String>, Error>)> + Send>>;
 type Eviction = Pin<Box<dyn Future<Output = (Uid, Answer)> + Send>>;
 
 struct Run {
@@ -73,6 +72,9 @@ struct Run {
     /// Namespaces whose budgets are watched.
     watched: BTreeSet<String>,
     evictions: FuturesUnordered<Eviction>,
+    /// Namespaces whose labels are being read, and when the next try may begin.
+    labels: FuturesUnordered<Labels>,
+    labels_from: Option<DateTime<Utc>>,
     list: Option<List>,
     list_from: Option<DateTime<Utc>>,
     listing: Listing,
@@ -98,6 +100,8 @@ impl Run {
             watches: SelectAll::from_iter([pods]),
             watched: BTreeSet::new(),
             evictions: FuturesUnordered::new(),
+            labels: FuturesUnordered::new(),
+            labels_from: None,
             list: None,
             list_from: None,
             listing: Listing::default(),
@@ -106,9 +110,18 @@ impl Run {
 
     /// Sends what may be sent now.
     fn ask(&mut self, now: DateTime<Utc>) {
-        for namespace in self.state.namespaces() {
+        for namespace in self.state.namespaces_asked() {
             if self.watched.insert(namespace.clone()) {
                 self.watches.push(watches::budgets(&self.client, &namespace));
+            }
+        }
+        if self.labels.is_empty() && self.labels_from.is_none_or(|at| now >= at) {
+            for namespace in self.state.namespaces_unknown() {
+                let client = self.client.clone();
+                self.labels.push(Box::pin(async move {
+                    let labels = namespace_labels(&client, &namespace).await;
+                    (namespace, labels)
+                }));
             }
         }
         for ask in self.state.pick(now) {
@@ -128,6 +141,7 @@ impl Run {
             .wake_at(now)
             .into_iter()
             .chain(self.list_from.filter(|at| *at > now))
+            .chain(self.labels_from.filter(|at| *at > now))
             .min();
         let wake = OptionFuture::from(wake_at.map(|at| tokio::time::sleep(self.clock.until(at))));
         tokio::select! {
@@ -135,6 +149,7 @@ impl Run {
             Some((uid, answer)) = self.evictions.next(), if !self.evictions.is_empty() => {
                 self.state.answered(self.clock.now(), &uid, answer);
             }
+            Some((namespace, labels)) = self.labels.next(), if !self.labels.is_empty() => self.labelled(namespace, labels),
             Some(left) = OptionFuture::from(self.list.as_mut()) => return Ok(self.listed(left)),
             Some(()) = wake => {}
         }
@@ -152,6 +167,18 @@ impl Run {
         }
         self.list_from = Some(now + LIST_AGAIN_AFTER);
         Step::Event
+    }
+
+    /// The labels of a namespace came, or did not.
+    fn labelled(&mut self, namespace: String, labels: Result<BTreeMap<String, String>, Error>) {
+        match labels {
+            Ok(labels) => self.state.namespace_seen(namespace, labels),
+            Err(error) => {
+                let now = self.clock.now();
+                self.state.failed(now, error.words());
+                self.labels_from = Some(now + LABELS_AGAIN_AFTER);
+            }
+        }
     }
 
     fn seen(&mut self, seen: Seen) {

@@ -4,18 +4,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 
 use crate::blocker::Blocker;
 use crate::budget::BudgetView;
+use crate::limits::TROUBLE_SHOWN_FOR;
 use crate::pod::{PodName, PodView, Uid};
-use crate::select::{Decision, decide};
+use crate::rule::Namespaces;
+use crate::select::{Decision, Tier, Verdict, decide, matters};
 use crate::settings::Settings;
-
-/// A granted pod that is not seen shutting down by then is asked again, which changes nothing if it is.
-pub(crate) const GRANT_SEEN_WITHIN: TimeDelta = TimeDelta::seconds(30);
-/// A watch that failed and then works again says nothing until something changes.
-const TROUBLE_SHOWN_FOR: TimeDelta = TimeDelta::seconds(20);
 
 /// All that a running drain knows.
 #[derive(Debug)]
@@ -24,7 +21,11 @@ pub(crate) struct State {
     /// Pods on the node, as the watch shows them; none before the first list.
     pub(crate) pods: Option<BTreeMap<Uid, Tracked>>,
     /// Every pod that ever had to leave.
-    pub(crate) seen: BTreeSet<Uid>,
+    pub(crate) seen: BTreeMap<Uid, Mover>,
+    /// Whether the node is Ready; not until it is known to be.
+    pub(crate) node_ready: bool,
+    /// Labels of namespaces, where a rule asks for them.
+    pub(crate) namespaces: Namespaces,
     /// Budgets by namespace.
     pub(crate) budgets: BTreeMap<String, Budgets>,
     /// What is known of a budget from its refusals.
@@ -40,9 +41,18 @@ pub(crate) struct State {
 pub(crate) struct Tracked {
     pub(crate) view: PodView,
     pub(crate) decision: Decision,
+    pub(crate) tier: Tier,
     pub(crate) attempt: Attempt,
     /// Failures in a row that say nothing about the pod.
     pub(crate) failures: u32,
+}
+
+/// What is remembered of a pod that had to leave.
+#[derive(Clone, Debug)]
+pub(crate) struct Mover {
+    pub(crate) name: PodName,
+    pub(crate) tier: Tier,
+    pub(crate) empty_dir: bool,
 }
 
 /// What came of asking.
@@ -103,7 +113,9 @@ impl State {
         Self {
             settings,
             pods: None,
-            seen: BTreeSet::new(),
+            seen: BTreeMap::new(),
+            node_ready: false,
+            namespaces: Namespaces::new(),
             budgets: BTreeMap::new(),
             gates: BTreeMap::new(),
             asked: BTreeMap::new(),
@@ -173,12 +185,28 @@ impl State {
         self.budgets.entry(namespace.to_owned()).or_default().known = true;
     }
 
-    /// The namespaces of pods that have to leave.
-    pub(crate) fn namespaces(&self) -> BTreeSet<String> {
+    /// The namespaces whose budgets matter.
+    pub(crate) fn namespaces_asked(&self) -> BTreeSet<String> {
+        self.namespaces_of(|decision| matches!(decision, Decision::Evict | Decision::Delete))
+    }
+
+    /// The namespaces whose labels have to be known.
+    pub(crate) fn namespaces_unknown(&self) -> BTreeSet<String> {
+        self.namespaces_of(|decision| *decision == Decision::Unknown)
+    }
+
+    fn namespaces_of(&self, which: impl Fn(&Decision) -> bool) -> BTreeSet<String> {
         let pods = self.pods.iter().flatten().map(|(_, pod)| pod);
-        pods.filter(|pod| pod.decision == Decision::Evict)
+        pods.filter(|pod| which(&pod.decision))
             .map(|pod| pod.view.name.namespace.clone())
             .collect()
+    }
+
+    /// A namespace's labels are known: its pods are decided about anew.
+    pub(crate) fn namespace_seen(&mut self, namespace: String, labels: BTreeMap<String, String>) {
+        self.namespaces.insert(namespace, labels);
+        let views = self.pods.iter().flatten().map(|(_, pod)| pod.view.clone()).collect();
+        self.pods_listed(views);
     }
 
     /// Something that must work did not.
@@ -226,24 +254,22 @@ impl State {
     }
 
     fn tracked(&mut self, view: PodView, before: Option<Tracked>) -> Tracked {
-        let decision = decide(&view, &self.settings);
-        if matters(decision) {
-            self.seen.insert(view.uid.clone());
+        let Verdict { decision, tier } = decide(&view, &self.namespaces, &self.settings);
+        if matters(&decision) && decision != Decision::Unknown {
+            let mover = Mover {
+                name: view.name.clone(),
+                tier,
+                empty_dir: view.empty_dir,
+            };
+            self.seen.insert(view.uid.clone(), mover);
         }
         let (attempt, failures) = before.map_or((Attempt::Open, 0), |pod| (pod.attempt, pod.failures));
         Tracked {
             view,
             decision,
+            tier,
             attempt,
             failures,
         }
-    }
-}
-
-/// Whether the node is held by a pod with this decision.
-pub(crate) fn matters(decision: Decision) -> bool {
-    match decision {
-        Decision::Skip(_) => false,
-        Decision::Evict | Decision::Wait | Decision::Block(_) => true,
     }
 }

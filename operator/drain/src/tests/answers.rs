@@ -5,7 +5,7 @@ use std::time::Duration;
 use expect_test::{Expect, expect};
 use serde_json::{Value, json};
 
-use crate::answer::classify;
+use crate::answer::{Answer, classify};
 
 fn check(code: u16, retry_after: Option<u64>, body: &Value, expected: &Expect) {
     let answer = classify(code, retry_after.map(Duration::from_secs), body.to_string().as_bytes());
@@ -105,14 +105,9 @@ fn a_busy_api_server_says_nothing_about_the_pod() {
 fn a_webhook_may_say_no_with_any_code() {
     for code in [400, 403, 409, 422, 429, 500] {
         let message = "admission webhook \"virt.example\" denied the request: migration first";
-        check(
-            code,
-            None,
-            &status(message),
-            &expect![[
-                r#"Webhook { message: "admission webhook \"virt.example\" denied the request: migration first" }"#
-            ]],
-        );
+        let answer = classify(code, None, status(message).to_string().as_bytes());
+        let message = message.to_owned();
+        assert_eq!(answer, Answer::Webhook { code, message });
     }
 }
 
@@ -124,7 +119,7 @@ fn a_webhook_that_cannot_be_called_is_named_too() {
         None,
         &status(message),
         &expect![[
-            r#"Webhook { message: "Internal error occurred: failed calling webhook \"virt.example\": connection refused" }"#
+            r#"Webhook { code: 500, message: "Internal error occurred: failed calling webhook \"virt.example\": connection refused" }"#
         ]],
     );
 }

@@ -7,8 +7,8 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::fake::Fake;
-use super::{budget, pod, settings, with};
-use crate::{Blocker, Error, Progress, Settings, drain, still_there};
+use super::{budget, done, pod, settings, with};
+use crate::{Cause, Error, Progress, Settings, drain, still_there};
 
 /// A drain that runs.
 pub(super) struct Running {
@@ -52,7 +52,7 @@ impl Running {
     }
 }
 
-pub(super) fn blockers(progress: &Progress) -> &[Blocker] {
+pub(super) fn blockers(progress: &Progress) -> &[Cause] {
     match progress {
         Progress::Running { waiting_on, .. } => waiting_on,
         Progress::Starting | Progress::Done { .. } => &[],
@@ -75,10 +75,7 @@ async fn asks_each_pod_once_and_makes_five_requests_besides() {
         fake.put_pod(pod(&format!("shop/web-{number}")));
     }
     fake.put_pod(daemon("kube-system/proxy-1"));
-    assert_eq!(
-        start(&fake, settings()).done().await,
-        Progress::Done { moved: 110, stayed: 1 }
-    );
+    assert_eq!(start(&fake, settings()).done().await, done(110, 1));
     assert_eq!(fake.count("POST"), 110);
     assert_eq!(
         fake.world().requests.len(),
@@ -94,10 +91,7 @@ async fn asks_each_pod_once_and_makes_five_requests_besides() {
 #[tokio::test(start_paused = true)]
 async fn an_empty_node_is_done_after_a_second_look() {
     let fake = Fake::new();
-    assert_eq!(
-        start(&fake, settings()).done().await,
-        Progress::Done { moved: 0, stayed: 0 }
-    );
+    assert_eq!(start(&fake, settings()).done().await, done(0, 0));
     assert_eq!(fake.count("LIST pods"), 2);
     assert_eq!(fake.count("LIST poddisruptionbudgets"), 0);
 }
@@ -140,7 +134,7 @@ async fn drains_a_pod_that_was_bound_late() {
     let running = start(&fake, settings);
     seconds(2).await;
     fake.put_pod(pod("shop/late-0"));
-    assert_eq!(running.done().await, Progress::Done { moved: 1, stayed: 0 });
+    assert_eq!(running.done().await, done(1, 0));
     assert_eq!(fake.count("POST shop/late-0"), 1);
 }
 
@@ -154,7 +148,7 @@ async fn drains_a_pod_that_was_bound_between_the_last_list_and_the_end() {
     let running = running.done().await;
     let left = still_there(&fake.client(), &settings()).await.unwrap();
     // The list was empty when it was taken: whoever orders a reboot lists again.
-    assert_eq!((running, left.len()), (Progress::Done { moved: 1, stayed: 0 }, 1));
+    assert_eq!((running, left.len()), (done(1, 0), 1));
 }
 
 #[tokio::test(start_paused = true)]
@@ -172,7 +166,7 @@ async fn believes_the_fresh_list_when_the_watch_is_behind() {
     assert!(!running.task.is_finished());
     fake.world().silent = false;
     fake.change_pod("uid-late-0", &json!({"metadata": {"labels": {"seen": "now"}}}));
-    assert_eq!(running.done().await, Progress::Done { moved: 1, stayed: 0 });
+    assert_eq!(running.done().await, done(1, 0));
 }
 
 #[tokio::test(start_paused = true)]
@@ -231,7 +225,7 @@ async fn never_asks_a_pod_that_came_back_elsewhere_under_the_same_name() {
     let elsewhere = json!({"metadata": {"uid": "uid-new"}, "spec": {"nodeName": "n2"}});
     fake.put_pod(with(pod("shop/db-0"), &elsewhere));
     fake.change_budget("db", &json!({"status": {"disruptionsAllowed": 1}}));
-    assert_eq!(running.done().await, Progress::Done { moved: 1, stayed: 0 });
+    assert_eq!(running.done().await, done(1, 0));
     assert_eq!(fake.count("POST"), 1);
 }
 
@@ -243,7 +237,7 @@ async fn asks_a_pod_that_came_back_on_the_node_by_its_new_uid() {
     seconds(1).await;
     fake.remove_pod("uid-db-0");
     fake.put_pod(with(pod("shop/db-0"), &json!({"metadata": {"uid": "uid-new"}})));
-    assert_eq!(running.done().await, Progress::Done { moved: 2, stayed: 0 });
+    assert_eq!(running.done().await, done(2, 0));
     let world = fake.world();
     let uids: Vec<_> = world
         .evictions
@@ -270,7 +264,7 @@ async fn an_unmanaged_pod_blocks_by_name_while_the_others_leave() {
     seconds(600).await;
     assert_eq!((fake.count("POST shop/pet-0"), running.task.is_finished()), (0, false));
     fake.remove_pod("uid-pet-0");
-    assert_eq!(running.done().await, Progress::Done { moved: 2, stayed: 0 });
+    assert_eq!(running.done().await, done(2, 0));
 }
 
 #[tokio::test(start_paused = true)]
@@ -282,7 +276,7 @@ async fn names_the_finalizer_that_holds_a_pod_past_its_grace() {
         &json!({"metadata": {"finalizers": ["shop.example/backup"]}}),
     ));
     let mut running = start(&fake, settings());
-    let stuck = |blocker: &Blocker| blocker.reason() == "PodStuck";
+    let stuck = |cause: &Cause| cause.reason() == "PodStuck";
     let shown = running.until(|progress| blockers(progress).iter().any(stuck)).await;
     assert!(
         blockers(&shown)[0]
@@ -306,10 +300,7 @@ async fn a_fresh_call_goes_on_where_a_dropped_one_stopped() {
     seconds(5).await;
     first.task.abort();
     assert_eq!(fake.count("POST"), 40);
-    assert_eq!(
-        start(&fake, settings()).done().await,
-        Progress::Done { moved: 40, stayed: 0 }
-    );
+    assert_eq!(start(&fake, settings()).done().await, done(40, 0));
     assert_eq!(fake.count("POST"), 40, "what is shutting down is not asked again");
 }
 

@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 
 use super::engine::{blockers, seconds, start};
 use super::fake::{Fake, Fault};
-use super::{budget, pod, settings};
-use crate::{Blocker, Progress};
+use super::{budget, done, pod, settings};
+use crate::{Blocker, Cause, Progress};
 
 fn refusal(code: u16, body: Value) -> Fault {
     Fault::Answer {
@@ -25,11 +25,7 @@ fn one_pod(faults: impl IntoIterator<Item = Fault>) -> Fake {
 
 async fn finishes(faults: Vec<Fault>, posts: usize, first_retry_ms: std::ops::Range<u128>) {
     let fake = one_pod(faults.clone());
-    assert_eq!(
-        start(&fake, settings()).done().await,
-        Progress::Done { moved: 1, stayed: 0 },
-        "{faults:?}"
-    );
+    assert_eq!(start(&fake, settings()).done().await, done(1, 0), "{faults:?}");
     let times = fake.times("POST");
     assert_eq!(times.len(), posts, "{faults:?}: {times:?}");
     if let Some(second) = times.get(1) {
@@ -181,7 +177,7 @@ async fn an_api_server_that_is_away_for_a_minute_fails_nothing() {
     let mut running = start(&fake, settings());
     seconds(1).await;
     fake.go_down();
-    let away = |blocker: &Blocker| matches!(blocker, Blocker::ApiUnavailable { .. });
+    let away = |cause: &Cause| matches!(cause.blocker, Blocker::ApiUnavailable { .. });
     running.until(|progress| blockers(progress).iter().any(away)).await;
     seconds(60).await;
     fake.come_back();
@@ -189,7 +185,7 @@ async fn an_api_server_that_is_away_for_a_minute_fails_nothing() {
         .until(|progress| matches!(progress, Progress::Running { moved: 20, left: 1, .. }))
         .await;
     fake.change_budget("db", &json!({"status": {"disruptionsAllowed": 1}}));
-    assert_eq!(running.done().await, Progress::Done { moved: 21, stayed: 0 });
+    assert_eq!(running.done().await, done(21, 0));
     assert_eq!(fake.count("POST shop/web"), 20);
 }
 

@@ -9,7 +9,7 @@ use crate::{Error, preflight};
 
 async fn check(fake: &Fake, expected: &Expect) {
     let found = preflight(&fake.client(), &settings()).await.unwrap();
-    let mut lines: Vec<String> = found.iter().map(ToString::to_string).collect();
+    let mut lines: Vec<String> = found.blockers.iter().map(ToString::to_string).collect();
     lines.push(String::new());
     expected.assert_eq(&lines.join("\n"));
     assert_eq!(fake.count("POST"), 0, "the node is not touched");
@@ -92,5 +92,5 @@ async fn an_api_server_that_is_away_is_an_error_and_no_empty_answer() {
     fake.go_down();
     let error = preflight(&fake.client(), &settings()).await.unwrap_err();
     assert!(matches!(error, Error::List { .. }));
-    expect!["listing the pods of node n1"].assert_eq(&error.to_string());
+    expect!["reading the pods of node n1"].assert_eq(&error.to_string());
 }

@@ -4,12 +4,12 @@ use expect_test::{Expect, expect};
 use serde_json::{Value, json};
 
 use super::{pod, settings, view, with};
-use crate::{Settings, Unmanaged, decide};
+use crate::{Namespaces, Settings, Unmanaged, decide};
 
 #[expect(clippy::needless_pass_by_value, reason = "reads better with literals")]
 fn check(change: Value, settings: &Settings, expected: Expect) {
     let pod = view(with(pod("shop/web-0"), &change));
-    expected.assert_eq(&format!("{:?}", decide(&pod, settings)));
+    expected.assert_eq(&format!("{:?}", decide(&pod, &Namespaces::new(), settings).decision));
 }
 
 fn evicting_unmanaged() -> Settings {
@@ -64,7 +64,7 @@ fn leaves_mirrors_of_static_pods_whoever_owns_them() {
 #[test]
 fn blocks_on_an_unmanaged_pod_unless_the_policy_evicts_it() {
     let unmanaged = json!({"metadata": {"ownerReferences": null}});
-    check(unmanaged.clone(), &settings(), expect!["Block(Unmanaged)"]);
+    check(unmanaged.clone(), &settings(), expect!["Block([Unmanaged])"]);
     check(unmanaged, &evicting_unmanaged(), expect!["Evict"]);
 }
 
@@ -74,7 +74,7 @@ fn an_owner_that_is_no_controller_does_not_make_a_pod_managed() {
     check(
         json!({"metadata": {"ownerReferences": [owner]}}),
         &settings(),
-        expect!["Block(Unmanaged)"],
+        expect!["Block([Unmanaged])"],
     );
 }
 
