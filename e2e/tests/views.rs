@@ -11,11 +11,11 @@ use lockkeeper_crds::names;
 use lockkeeper_e2e::control_plane::{ControlPlane, Options};
 use lockkeeper_e2e::tokens::{Account, Bound};
 use lockkeeper_e2e::workdir::Workdir;
+use lockkeeper_observe::slim;
 use lockkeeper_operator::cache::{Cache, SharedCache, feed};
 use lockkeeper_operator::client::{Clients, clients};
 use lockkeeper_operator::events::{About, Events, Severity};
 use lockkeeper_operator::metrics::Metrics;
-use lockkeeper_operator::slim;
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use kube::core::DeserializeGuard;
 use lockkeeper_crds::{NodeReboot, RebootLock, RebootPolicy, names};
+use lockkeeper_observe::slim::Node;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -15,7 +16,6 @@ pub use feed::feed;
 pub use table::{Key, Table};
 
 use crate::metrics::Metrics;
-use crate::slim::Node;
 
 /// A watch that fails for this long no longer shows the cluster as it is.
 const PATIENCE: Duration = Duration::from_mins(1);

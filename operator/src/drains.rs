@@ -7,11 +7,10 @@ use chrono::{TimeDelta, Utc};
 use kube::Client;
 use lockkeeper_crds::{Operation, UnmanagedPods};
 use lockkeeper_drain::{Cause, OwnPods, Progress, Settings, Unmanaged};
+use lockkeeper_observe::Seen;
 use lockkeeper_planner::{Drain, Phase, Snapshot, Waiting};
 use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
-
-use crate::observe::Seen;
 
 /// An engine that gave up is started again after this, until the operation's own time-out puts the node back.
 const AGAIN: Duration = Duration::from_secs(10);

@@ -14,12 +14,11 @@ use chrono::{DateTime, Utc};
 use futures::stream::{self, StreamExt};
 use kube::{Api, Client};
 use lockkeeper_crds::{NodeReboot, RebootLock, names};
+use lockkeeper_observe::{Seen, slim};
 use lockkeeper_planner::{Action, Snapshot};
 use thiserror::Error;
 
 use crate::cache::SharedCache;
-use crate::observe::Seen;
-use crate::slim;
 
 /// Writes that do not depend on each other are sent this many at a time.
 pub const SIDE_BY_SIDE: usize = 16;

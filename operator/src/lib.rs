@@ -2,7 +2,6 @@
 
 pub mod cache;
 pub mod client;
-pub mod convert;
 pub mod difference;
 pub mod drains;
 pub mod events;
@@ -16,5 +15,4 @@ pub mod observe;
 pub mod publish;
 pub mod run;
 pub mod shutdown;
-pub mod slim;
 pub mod tell;

@@ -1,227 +1,34 @@
-//! From what the watches have shown to the planner's snapshot: parsed at the edge, nothing decided.
+//! A look at the cache: the objects, and what the planner sees in them.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
-use kube::ResourceExt;
-use kube::core::{Selector, SelectorExt};
-use lockkeeper_crds::{NodeReboot, RebootLock, RebootPolicy, names};
-use lockkeeper_planner as planner;
+use lockkeeper_observe::{Local, Seen, snapshot};
+use lockkeeper_planner::Snapshot;
 
 use crate::cache::Cache;
-use crate::convert;
-use crate::slim::{self, annotation};
-
-/// The objects that a snapshot was made of; every write of its plan is guarded by the versions in here.
-#[derive(Clone, Debug, Default)]
-pub struct Seen {
-    /// Nodes by name.
-    pub nodes: BTreeMap<String, Arc<slim::Node>>,
-    /// `NodeReboot`s by name.
-    pub reboots: BTreeMap<String, Arc<NodeReboot>>,
-    /// Policies that could be decoded.
-    pub policies: BTreeMap<String, Arc<RebootPolicy>>,
-    /// The lock.
-    pub lock: Option<Arc<RebootLock>>,
-}
-
-/// What the operator knows beside the API: what its own tasks do, and where it runs.
-#[derive(Clone, Debug, Default)]
-pub struct Local {
-    /// The node that this operator runs on.
-    pub own_node: Option<String>,
-    /// How far each drain is.
-    pub drains: BTreeMap<String, planner::Drain>,
-    /// Who refused our marks on a node: operation, manager, field.
-    pub refused: BTreeMap<String, (String, String, String)>,
-}
 
 /// Takes a snapshot of the cache.
-pub fn observe(cache: &Cache, local: &Local, now: tokio::time::Instant) -> (planner::Snapshot, Seen) {
+pub fn observe(cache: &Cache, local: &Local, now: tokio::time::Instant) -> (Snapshot, Seen) {
     let mut seen = Seen {
+        nodes: kept(cache.nodes.iter()),
+        reboots: kept(cache.reboots.iter()),
         lock: cache.lock().cloned(),
         ..Seen::default()
     };
-    let mut snapshot = planner::Snapshot {
-        unseen: cache.unseen().into_iter().map(str::to_owned).collect(),
-        own_node: local.own_node.clone(),
-        ..planner::Snapshot::default()
-    };
+    for (name, policy) in cache.policies.iter() {
+        match policy {
+            Ok(policy) => drop(seen.policies.insert(name.to_owned(), policy.clone())),
+            Err(cause) => drop(seen.undecodable.insert(name.to_owned(), cause.clone())),
+        }
+    }
+    let mut view = snapshot(&seen, local);
+    view.unseen = cache.unseen().into_iter().map(str::to_owned).collect();
     // A watch that has failed for a minute shows the past: nothing starts on it, what runs goes on under its guards.
     let stale = cache.stale(now).into_iter().map(|(_, trouble)| trouble.message.clone());
-    snapshot.undecodable.extend(stale);
-    let mut selectors = Vec::new();
-    for (name, policy) in cache.policies.iter() {
-        match policy
-            .as_ref()
-            .map_err(Clone::clone)
-            .and_then(|policy| selector(policy).map(|s| (policy, s)))
-        {
-            Ok((policy, selector)) => {
-                seen.policies.insert(name.to_owned(), policy.clone());
-                snapshot.policies.insert(name.to_owned(), convert::policy(&policy.spec));
-                selectors.push((name.to_owned(), selector));
-            }
-            Err(cause) => snapshot
-                .undecodable
-                .push(format!("policy {name} as it can be read ({cause})")),
-        }
-    }
-    for (name, node) in cache.nodes.iter() {
-        let reboot = cache.reboots.get(name);
-        if let Some(reboot) = reboot {
-            seen.reboots.insert(name.to_owned(), reboot.clone());
-        }
-        seen.nodes.insert(name.to_owned(), node.clone());
-        if let Some(view) = node_view(name, node, reboot, &selectors, local) {
-            snapshot.nodes.insert(name.to_owned(), view);
-        }
-    }
-    snapshot.lock = seen.lock.as_ref().map(|lock| planner::Lock {
-        max_in_progress: lock.spec.max_in_progress.as_ref().map(convert::limit),
-        holders: lock
-            .status
-            .iter()
-            .flat_map(|status| &status.holders)
-            .map(convert::holder)
-            .collect(),
-    });
-    (snapshot, seen)
+    view.undecodable.extend(stale);
+    (view, seen)
 }
 
-/// The policy's selector; a policy without one selects every node.
-fn selector(policy: &RebootPolicy) -> Result<Selector, String> {
-    let spec = policy.spec.node_selector.clone().unwrap_or_default();
-    Selector::try_from(spec.to_kubernetes()).map_err(|error| format!("spec.nodeSelector: {error}"))
-}
-
-/// A Linux node; others are none of ours.
-fn node_view(
-    name: &str,
-    node: &slim::Node,
-    reboot: Option<&Arc<NodeReboot>>,
-    selectors: &[(String, Selector)],
-    local: &Local,
-) -> Option<planner::Node> {
-    let labels = node.labels();
-    let os = labels
-        .get("kubernetes.io/os")
-        .map_or(node.status.node_info.operating_system.as_str(), String::as_str);
-    if !(os.is_empty() || os == "linux") {
-        return None;
-    }
-    let uid = node.uid().unwrap_or_default();
-    let record = reboot
-        .filter(|reboot| owned_by(reboot, &uid))
-        .map(|reboot| record(reboot));
-    let operation = record
-        .as_ref()
-        .and_then(|record: &planner::Record| record.operation.as_ref());
-    let refused = local
-        .refused
-        .get(name)
-        .filter(|(id, ..)| operation.is_some_and(|op| op.id == *id));
-    let refused = refused.map(|(_, manager, field)| (manager.clone(), field.clone()));
-    let created = node
-        .creation_timestamp()
-        .map(|time| lockkeeper_crds::time::from_kubernetes(&time));
-    let mut leaving = node.spec.taints.iter().map(|taint| &taint.key);
-    let leaving = leaving.find(|key| [names::TAINT_CLUSTER_AUTOSCALER, names::TAINT_KARPENTER].contains(&key.as_str()));
-    Some(planner::Node {
-        uid,
-        created: created.unwrap_or_default(),
-        policies: selectors
-            .iter()
-            .filter(|(_, s)| s.matches(labels))
-            .map(|(name, _)| name.clone())
-            .collect(),
-        boot_id: node.status.node_info.boot_id.clone(),
-        ready: ready(node),
-        unschedulable: node.spec.unschedulable,
-        mark: annotation(node, names::OPERATION).map(str::to_owned),
-        leaving: leaving.cloned(),
-        control_plane: names::CONTROL_PLANE_LABELS
-            .iter()
-            .any(|label| labels.contains_key(*label)),
-        hold: hold(node),
-        requested: annotation(node, names::REBOOT_REQUESTED).map(str::to_owned),
-        approved: annotation(node, names::APPROVED).map(str::to_owned),
-        domains: BTreeMap::new(),
-        record,
-        preflight: planner::Preflight::Clear {
-            at: planner::Instant::MAX_UTC,
-        },
-        drain: local.drains.get(name).cloned().unwrap_or_default(),
-        marks_refused: refused,
-    })
-}
-
-/// Whether the `NodeReboot` belongs to the Node with this uid, and not to an earlier one of that name.
-pub fn owned_by(reboot: &NodeReboot, node_uid: &str) -> bool {
-    reboot
-        .owner_references()
-        .iter()
-        .any(|owner| owner.kind == "Node" && owner.uid == node_uid)
-}
-
-fn ready(node: &slim::Node) -> planner::Ready {
-    match &node.status.ready {
-        None => planner::Ready {
-            ready: false,
-            since: DateTime::<Utc>::default(),
-            heartbeat: DateTime::<Utc>::default(),
-            message: "the kubelet has not reported yet".to_owned(),
-        },
-        Some(condition) => planner::Ready {
-            ready: condition.status == "True",
-            since: condition.last_transition_time.unwrap_or_default(),
-            heartbeat: condition.last_heartbeat_time.unwrap_or_default(),
-            message: format!("{}: {}", condition.reason, condition.message),
-        },
-    }
-}
-
-/// A hold whose end cannot be read has none: unknown means held.
-fn hold(node: &slim::Node) -> Option<planner::Hold> {
-    let reason = annotation(node, names::HOLD)?;
-    let until = annotation(node, names::HOLD_UNTIL).and_then(|text| DateTime::parse_from_rfc3339(text).ok());
-    Some(planner::Hold {
-        reason: reason.to_owned(),
-        until: until.map(|time| time.with_timezone(&Utc)),
-    })
-}
-
-fn record(reboot: &NodeReboot) -> planner::Record {
-    let status = reboot.status.clone().unwrap_or_default();
-    planner::Record {
-        policy: reboot.spec.policy.clone(),
-        order: reboot.spec.order.as_ref().and_then(convert::order),
-        host: status.host.as_ref().map(convert::host),
-        operation: status.operation.as_ref().map(convert::operation),
-        deferred: status.deferred.map(|deferred| planner::Deferred {
-            count: deferred.count,
-            cause: deferred.cause,
-            message: deferred.message,
-            until: deferred.until_time,
-        }),
-        released: status.released.map(|released| planner::Released {
-            time: released.time,
-            failure: released.failure,
-            reasons: convert::words(&released.reasons),
-        }),
-        last_reboot: status.last_reboot.map(|last| planner::LastReboot {
-            started: last.started_time,
-            time: last.ended_time,
-            reasons: convert::words(&last.reasons),
-        }),
-        command: reboot
-            .annotations()
-            .get(names::COMMAND)
-            .map(|text| convert::command(text)),
-        answered: status.last_command.map(|last| planner::Command {
-            verb: last.verb,
-            operation_id: last.operation_id,
-        }),
-    }
+fn kept<'a, T: Clone + 'a>(entries: impl Iterator<Item = (&'a str, &'a T)>) -> BTreeMap<String, T> {
+    entries.map(|(name, value)| (name.to_owned(), value.clone())).collect()
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use lockkeeper_observe::{Local, Seen};
 use lockkeeper_planner::{Action, Plan, Snapshot, check, plan};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
@@ -13,7 +14,7 @@ use crate::client::{Clients, chain};
 use crate::drains::Drains;
 use crate::execute::{Api3, Error, Next, Pass};
 use crate::health::Part;
-use crate::observe::{Local, Seen, observe};
+use crate::observe::observe;
 use crate::tell::Teller;
 
 /// After a write that failed: long enough for a server in trouble, short enough for a person who watches.

@@ -12,13 +12,13 @@ use kube::runtime::watcher::Event;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, Resource, ResourceExt};
 use lockkeeper_crds::{NodeReboot, RebootLock, RebootPolicy, names};
+use lockkeeper_observe::slim::Node;
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 
 use super::table::{Applied, Key, Table};
 use super::{Cache, Kind, SharedCache, decoded};
 use crate::client::{chain, explain};
-use crate::slim::Node;
 
 /// Pages of this size keep a list of thousands of nodes small in memory.
 const PAGE: u32 = 200;

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use kube::api::PostParams;
 use lockkeeper_crds::{RebootLock, RebootLockSpec, RebootLockStatus, names};
+use lockkeeper_observe::convert;
 use lockkeeper_planner::Holder;
 
 use super::{Error, Pass, failed, gone};
-use crate::convert;
 
 impl Pass<'_> {
     pub(super) async fn create_lock(&mut self) -> Result<(), Error> {

@@ -2,10 +2,10 @@
 
 use kube::api::{Patch, PatchParams};
 use lockkeeper_crds::names;
+use lockkeeper_observe::slim;
 use serde_json::{Map, Value, json};
 
 use super::{Error, Pass, failed};
-use crate::slim;
 
 impl Pass<'_> {
     pub(super) async fn apply_marks(&mut self, node: &str, operation_id: &str) -> Result<(), Error> {

@@ -13,14 +13,14 @@ use lockkeeper_crds::{
     names,
 };
 use lockkeeper_drain::still_there;
+use lockkeeper_observe::convert::{self, bounded, causes};
+use lockkeeper_observe::{Seen, slim};
 use lockkeeper_planner::{Action, Change, Finished, Operation, Order, RecordChange, Waiting};
 use serde_json::json;
 
 use super::{Api3, Error, Pass, SIDE_BY_SIDE, failed};
-use crate::convert::{self, bounded, causes};
 use crate::difference::difference;
 use crate::drains;
-use crate::observe::Seen;
 use crate::publish::node::dress;
 
 /// Pods were seen to land on a node up to 2.0 s after its cordon was answered. The drain waited for this already.
@@ -170,7 +170,7 @@ impl Pass<'_> {
         self.still_holds(STEP, node, &operation.id).await?;
         let fresh = self.api.nodes.get(node).await.map_err(failed(STEP, node))?;
         let cordoned = fresh.spec.unschedulable;
-        let marked = crate::slim::annotation(&fresh, names::OPERATION) == Some(operation.id.as_str());
+        let marked = slim::annotation(&fresh, names::OPERATION) == Some(operation.id.as_str());
         let same_boot = fresh.status.node_info.boot_id == order.boot_id;
         self.keep_node(fresh);
         if !(cordoned && marked && same_boot) {

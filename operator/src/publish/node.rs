@@ -3,10 +3,10 @@
 use chrono::{DateTime, Utc};
 use lockkeeper_crds::time::whole_seconds;
 use lockkeeper_crds::{Condition, NodeReboot, NodeRebootStatus, WaitingStatus, condition};
+use lockkeeper_observe::convert::bounded;
 use lockkeeper_planner::{Drain, Node, Operation, Phase, Waiting, gate};
 
 use super::state;
-use crate::convert::bounded;
 
 /// Puts on what follows from the rest: state, waiting and conditions. What has not changed keeps its times.
 pub fn dress(
