@@ -1,12 +1,18 @@
-//! The facts of one pass that many nodes ask for: limits, who is down, which windows are open.
+//! The facts of one pass, gathered in one walk over the nodes: counts per policy, and the few nodes that need a thought.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use chrono::TimeDelta;
 
 use crate::Instant;
-use crate::operation::Phase;
-use crate::snapshot::{Node, Policy, Snapshot};
+use crate::breaker;
+use crate::fit;
+use crate::gate;
+use crate::operation::{Operation, Phase};
+use crate::rollout;
+use crate::snapshot::{Node, Policy, PolicyState, Record, Snapshot};
+use crate::waiting::Waiting;
 use crate::windows::Opening;
 
 /// A node that was never Ready is not counted as down while it is younger than this: it is still being set up.
@@ -16,102 +22,235 @@ const FIRST_CONDITION: TimeDelta = TimeDelta::seconds(60);
 
 /// What one pass knows, computed once.
 #[derive(Debug)]
-pub struct Facts<'a> {
-    /// What was seen.
-    pub snapshot: &'a Snapshot,
-    /// The instant of this pass.
-    pub now: Instant,
+pub(crate) struct Facts<'a> {
+    pub(crate) snapshot: &'a Snapshot,
+    pub(crate) now: Instant,
     /// Facts of each policy.
-    pub policies: BTreeMap<&'a str, PolicyFacts<'a>>,
+    pub(crate) policies: BTreeMap<&'a str, PolicyFacts<'a>>,
     /// How many nodes may be inside over all policies.
-    pub cluster_limit: usize,
-    /// Control-plane nodes that are down by themselves.
-    pub control_plane_down: Vec<&'a str>,
+    pub(crate) cluster_limit: usize,
+    /// Control-plane nodes that are down by themselves; here a node that was never Ready counts, too.
+    pub(crate) control_plane_down: Vec<&'a str>,
+    /// Nodes that have an operation, by name.
+    pub(crate) inside: Vec<Seen<'a>>,
+    /// Nodes without operation that a reboot is asked for, by name.
+    pub(crate) wanting: Vec<Seen<'a>>,
+    /// Nodes whose agent is missing, and since when; nothing asks for a reboot there.
+    pub(crate) missing: Vec<(&'a str, &'a Node, Instant)>,
+    /// Nodes whose record is absent or says something that no longer holds, by name.
+    pub(crate) untidy: Vec<(&'a str, &'a Node)>,
+    /// Nodes with a mark of ours, by name.
+    pub(crate) marked: Vec<(&'a str, &'a Node)>,
+    /// When a node's own times change something.
+    pub(crate) recheck: Option<Instant>,
+}
+
+/// A node and its record.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Seen<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) node: &'a Node,
+    pub(crate) record: &'a Record,
 }
 
 /// What one pass knows of a policy.
 #[derive(Debug)]
-pub struct PolicyFacts<'a> {
-    /// The policy.
-    pub policy: &'a Policy,
+pub(crate) struct PolicyFacts<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) policy: &'a Policy,
     /// Nodes that it selects.
-    pub total: usize,
+    pub(crate) total: usize,
     /// `maxInProgress` as a number.
-    pub limit: usize,
+    pub(crate) limit: usize,
     /// `maxUnavailable` as a number.
-    pub max_unavailable: usize,
+    pub(crate) max_unavailable: usize,
     /// Its nodes that are down by themselves, and why; those inside count besides.
-    pub down: BTreeMap<&'a str, &'static str>,
-    /// Its nodes that are Failed.
-    pub failed: Vec<String>,
-    /// Its windows; an error closes it.
-    pub opening: Result<Opening, &'a str>,
+    pub(crate) down: BTreeMap<&'a str, &'static str>,
+    /// Its windows and exclusions; an error closes it.
+    pub(crate) opening: Result<Opening, &'a str>,
+    /// Why nothing fits what is left of the window, if so.
+    pub(crate) late: Option<Waiting>,
+    /// Its nodes that are Failed, and since when.
+    pub(crate) failures: Vec<(&'a str, Instant)>,
+    /// Operations under it.
+    pub(crate) operations: Vec<(&'a str, &'a Operation)>,
+    /// Nodes that need a reboot and are not set aside.
+    pub(crate) pending: usize,
+    /// Its nodes that were rebooted in this rollout, and when they came back for good; only if somebody asks.
+    pub(crate) done: Vec<(&'a str, &'a Node, Instant)>,
+    /// When a node of it started last, of those that were rebooted.
+    pub(crate) last_start: Option<Instant>,
+    /// When a success began last.
+    pub(crate) last_success: Option<Instant>,
+    /// The domains in which this rollout has begun, by the first topology key.
+    pub(crate) begun: BTreeSet<&'a str>,
+    /// What its status must remember.
+    pub(crate) state: PolicyState,
+    /// The canary's word for those that are none.
+    pub(crate) canary: rollout::Canaries,
 }
 
 impl<'a> Facts<'a> {
-    /// Computes what this pass needs to know.
-    pub fn new(snapshot: &'a Snapshot, now: Instant) -> Self {
-        let mut policies: BTreeMap<&str, PolicyFacts> = snapshot
-            .policies
-            .iter()
-            .map(|(name, policy)| (name.as_str(), PolicyFacts::new(policy, now)))
-            .collect();
-        let mut control_plane_down = Vec::new();
-        for (name, node) in &snapshot.nodes {
-            let down = why_down(node, now);
-            if node.control_plane && down.is_some() {
-                control_plane_down.push(name.as_str());
-            }
-            for policy in &node.policies {
-                let Some(policy) = policies.get_mut(policy.as_str()) else {
-                    continue;
-                };
-                policy.total += 1;
-                if let Some(why) = down {
-                    policy.down.insert(name, why);
-                }
-            }
-            if let Some(operation) = node.record.as_ref().and_then(|record| record.operation.as_ref())
-                && operation.phase == Phase::Failed
-                && operation.ending.is_none()
-                && let Some(policy) = policies.get_mut(operation.policy.as_str())
-            {
-                policy.failed.push(name.clone());
-            }
-        }
-        for facts in policies.values_mut() {
-            facts.limit = facts.policy.max_in_progress.of(facts.total);
-            facts.max_unavailable = facts.policy.max_unavailable.of(facts.total);
-        }
-        let largest = policies.values().map(|facts| facts.limit).max().unwrap_or(0);
-        let cap = snapshot.lock.as_ref().and_then(|lock| lock.max_in_progress);
-        let cluster_limit = cap.map_or(largest, |cap| cap.of(snapshot.nodes.len()));
-        Self {
+    /// Gathers what this pass needs to know; nothing is allocated for a node that needs no thought.
+    pub(crate) fn new(snapshot: &'a Snapshot, now: Instant) -> Self {
+        let policies = snapshot.policies.iter();
+        let mut facts = Self {
             snapshot,
             now,
-            policies,
-            cluster_limit,
-            control_plane_down,
+            policies: policies
+                .map(|(name, policy)| (name.as_str(), PolicyFacts::new(name, policy, now)))
+                .collect(),
+            cluster_limit: 0,
+            control_plane_down: Vec::new(),
+            inside: Vec::new(),
+            wanting: Vec::new(),
+            missing: Vec::new(),
+            untidy: Vec::new(),
+            marked: Vec::new(),
+            recheck: None,
+        };
+        for (name, node) in &snapshot.nodes {
+            facts.look(name, node);
         }
+        for policy in facts.policies.values_mut() {
+            policy.limit = policy.policy.max_in_progress.of(policy.total);
+            policy.max_unavailable = policy.policy.max_unavailable.of(policy.total);
+            policy.state.breaker = breaker::judge(policy, now);
+            policy.state.rollout = rollout::judge(policy, now);
+            policy.canary = rollout::canaries(policy, now);
+        }
+        let largest = facts.policies.values().map(|policy| policy.limit).max().unwrap_or(0);
+        let cap = snapshot.lock.as_ref().and_then(|lock| lock.max_in_progress);
+        facts.cluster_limit = cap.map_or(largest, |cap| cap.of(snapshot.nodes.len()));
+        facts
+    }
+
+    fn look(&mut self, name: &'a str, node: &'a Node) {
+        let now = self.now;
+        let down = why_down(node, now);
+        if node.control_plane && !(node.ready.ready && node.leaving.is_none()) {
+            self.control_plane_down.push(name);
+        }
+        if node.mark.is_some() {
+            self.marked.push((name, node));
+        }
+        let set_up = (!node.ready.ready).then_some(node.created + SETTING_UP);
+        self.soon(set_up);
+        self.soon(node.hold.as_ref().and_then(|hold| hold.until));
+        let record = node.record.as_ref();
+        let operation = record.and_then(|record| record.operation.as_ref());
+        let wants = gate::wants_reboot(node);
+        let pending = operation.is_some() || record.is_some_and(|record| wants && !gate::set_aside(node, record, now));
+        for policy in &node.policies {
+            if let Some(policy) = self.policies.get_mut(policy.as_str()) {
+                policy.look(name, node, down);
+                policy.pending += usize::from(pending);
+            }
+        }
+        let Some(record) = record else {
+            self.untidy.push((name, node));
+            return;
+        };
+        let missing = gate::agent_missing(node);
+        if record.host.is_some() {
+            self.soon(missing);
+        }
+        let seen = Seen { name, node, record };
+        if let Some(operation) = operation {
+            self.inside.push(seen);
+            if let Some(policy) = self.policies.get_mut(operation.policy.as_str()) {
+                policy.operation(name, operation);
+            }
+            return;
+        }
+        if wants {
+            self.wanting.push(seen);
+        } else if let Some(since) = missing.filter(|since| record.host.is_none() || *since <= now) {
+            self.missing.push((name, node, since));
+        }
+        if record.order.is_some() || record.command.is_some() || record.policy.as_deref() != self.named(node) {
+            self.untidy.push((name, node));
+        }
+    }
+
+    fn soon(&mut self, time: Option<Instant>) {
+        if let Some(time) = time.filter(|time| *time > self.now) {
+            self.recheck = Some(self.recheck.map_or(time, |known| known.min(time)));
+        }
+    }
+
+    /// The name of the one policy that a node belongs to.
+    pub(crate) fn named(&self, node: &'a Node) -> Option<&'a str> {
+        gate::policy_of(node, self).ok().map(|policy| policy.name)
     }
 }
 
 impl<'a> PolicyFacts<'a> {
-    fn new(policy: &'a Policy, now: Instant) -> Self {
-        let opening = policy
-            .schedule
-            .as_ref()
-            .map(|schedule| schedule.opening(now))
-            .map_err(String::as_str);
+    fn new(name: &'a str, policy: &'a Policy, now: Instant) -> Self {
+        let schedule = policy.schedule.as_ref().map_err(String::as_str);
+        let opening = schedule.map(|schedule| schedule.opening(now));
+        let late = match (schedule, &opening) {
+            (Ok(schedule), Ok(Opening::Open { closes: Some(closes) })) => {
+                fit::too_late(schedule, policy.learned.cordoned, *closes, now)
+            }
+            _ => None,
+        };
         Self {
+            name,
             policy,
             total: 0,
             limit: 0,
             max_unavailable: 0,
             down: BTreeMap::new(),
-            failed: Vec::new(),
             opening,
+            late,
+            failures: Vec::new(),
+            operations: Vec::new(),
+            pending: 0,
+            done: Vec::new(),
+            last_start: None,
+            last_success: None,
+            begun: BTreeSet::new(),
+            state: PolicyState::default(),
+            canary: rollout::Canaries::Passed,
         }
+    }
+
+    fn look(&mut self, name: &'a str, node: &'a Node, down: Option<&'static str>) {
+        self.total += 1;
+        if let Some(why) = down {
+            self.down.insert(name, why);
+        }
+        let Some(last) = node.record.as_ref().and_then(|record| record.last_reboot.as_ref()) else {
+            return;
+        };
+        self.last_start = self.last_start.max(Some(last.started));
+        self.last_success = self.last_success.max(Some(last.started));
+        let rollout = self.policy.state.rollout.as_ref();
+        if rollout.is_some_and(|rollout| last.started >= rollout.started) {
+            if let Some(topology) = self.policy.topology.first() {
+                self.begun.insert(topology.domain_of(node));
+            }
+            if self.policy.canary.is_some() && rollout.is_some_and(|rollout| rollout.canary_passed.is_none()) {
+                self.done.push((name, node, last.time));
+            }
+        }
+    }
+
+    fn operation(&mut self, name: &'a str, operation: &'a Operation) {
+        self.operations.push((name, operation));
+        if operation.phase == Phase::Failed && operation.ending.is_none() {
+            let since = operation
+                .failure
+                .as_ref()
+                .map_or(operation.asked, |failure| failure.time);
+            self.failures.push((name, since));
+        }
+    }
+
+    /// The failed nodes that keep the breaker open, for words.
+    pub(crate) fn failed(&self) -> Arc<[String]> {
+        self.state.breaker.failed.iter().cloned().collect()
     }
 }
 

@@ -1,11 +1,12 @@
-//! May this node start? The first reason that says no.
+//! May this node start, whoever else is inside? The first reason that says no.
 
 use chrono::TimeDelta;
 
 use crate::Instant;
+use crate::breaker;
 use crate::capacity::{Facts, PolicyFacts};
-use crate::snapshot::{Holder, Host, Node, Preflight, Record};
-use crate::waiting::{Rearm, Scope, Waiting};
+use crate::snapshot::{Approval, Hold, Host, Node, Preflight, Record};
+use crate::waiting::Waiting;
 use crate::windows::Opening;
 
 /// How long an agent may take to report from a new boot before it counts as missing.
@@ -34,12 +35,9 @@ pub fn agent_missing(node: &Node) -> Option<Instant> {
 }
 
 /// The one policy that a node belongs to.
-pub fn policy_of<'a>(node: &'a Node, facts: &'a Facts) -> Result<(&'a str, &'a PolicyFacts<'a>), Waiting> {
+pub(crate) fn policy_of<'f, 'a>(node: &Node, facts: &'f Facts<'a>) -> Result<&'f PolicyFacts<'a>, Waiting> {
     match node.policies.as_slice() {
-        [one] => match facts.policies.get(one.as_str()) {
-            Some(policy) => Ok((one, policy)),
-            None => Err(Waiting::NoPolicy),
-        },
+        [one] => facts.policies.get(one.as_str()).ok_or(Waiting::NoPolicy),
         [] => Err(Waiting::NoPolicy),
         many => Err(Waiting::PolicyConflict {
             policies: many.to_vec(),
@@ -48,31 +46,42 @@ pub fn policy_of<'a>(node: &'a Node, facts: &'a Facts) -> Result<(&'a str, &'a P
 }
 
 /// What keeps this node from starting whoever else is inside; asked before the slot and again before our marks.
-pub fn standing(node: &Node, facts: &Facts) -> Result<(), Waiting> {
+pub(crate) fn standing(node: &Node, facts: &Facts) -> Result<(), Waiting> {
     if let Some(what) = facts.snapshot.unseen.first().or(facts.snapshot.undecodable.first()) {
         return Err(Waiting::ViewIncomplete { what: what.clone() });
     }
-    let (name, policy) = policy_of(node, facts)?;
+    let policy = policy_of(node, facts)?;
     if policy.policy.suspend {
         return Err(Waiting::Suspended {
-            policy: name.to_owned(),
+            policy: policy.name.to_owned(),
         });
     }
-    if let Some(hold) = node.hold.as_ref().filter(|hold| hold.holds(facts.now)) {
+    if let Some(hold) = held(node, facts.now) {
         return Err(Waiting::Held {
             reason: hold.reason.clone(),
             until: hold.until,
         });
     }
-    agent(node)?;
-    if !policy.failed.is_empty() {
-        return Err(Waiting::BreakerOpen {
-            nodes: policy.failed.clone(),
-            next: Rearm::Person,
-        });
+    match policy.policy.approval {
+        Approval::Manual if node.approved.is_none() => {
+            return Err(Waiting::AwaitingApproval {
+                policy: policy.name.to_owned(),
+            });
+        }
+        Approval::Manual | Approval::Automatic => {}
     }
+    agent(node)?;
+    breaker::keeps_out(
+        policy,
+        node.record.as_ref().and_then(|record| record.operation.as_ref()),
+    )?;
+    open(policy)
+}
+
+/// Whether the schedule lets a node of this policy start.
+fn open(policy: &PolicyFacts) -> Result<(), Waiting> {
     match &policy.opening {
-        Ok(Opening::Open { .. }) => Ok(()),
+        Ok(Opening::Open { .. }) => policy.late.clone().map_or(Ok(()), Err),
         Ok(Opening::Closed { opens }) => Err(Waiting::OutsideWindow {
             opens: *opens,
             unreadable: None,
@@ -86,6 +95,20 @@ pub fn standing(node: &Node, facts: &Facts) -> Result<(), Waiting> {
             unreadable: Some((*why).to_owned()),
         }),
     }
+}
+
+/// The hold on a node, while it holds.
+pub(crate) fn held(node: &Node, now: Instant) -> Option<&Hold> {
+    node.hold.as_ref().filter(|hold| hold.holds(now))
+}
+
+/// Whether a node that a reboot is asked for is left alone until a person, or a day, says otherwise.
+pub(crate) fn set_aside(node: &Node, record: &Record, now: Instant) -> bool {
+    held(node, now).is_some()
+        || match past(node, record, now) {
+            Err(Waiting::Released { .. } | Waiting::StillRequired { .. }) => true,
+            Err(_) | Ok(()) => false,
+        }
 }
 
 fn agent(node: &Node) -> Result<(), Waiting> {
@@ -176,81 +199,4 @@ pub(crate) fn drainable(node: &Node, now: Instant) -> Drainable {
             again: !fresh(*at),
         },
     }
-}
-
-/// What the other nodes say: slots, down nodes, the control plane. `ahead` are the holders that go before this node.
-pub fn room(name: &str, node: &Node, facts: &Facts, ahead: &[&Holder], before: usize) -> Result<(), Waiting> {
-    let (policy_name, policy) = policy_of(node, facts)?;
-    let of_policy: Vec<String> = ahead
-        .iter()
-        .filter(|holder| holder.policy == policy_name)
-        .map(|holder| holder.node.clone())
-        .collect();
-    if of_policy.len() >= policy.limit {
-        return Err(Waiting::NoFreeSlot {
-            inside: of_policy,
-            max: policy.limit,
-            scope: Scope::Policy,
-            before,
-        });
-    }
-    if ahead.len() >= facts.cluster_limit {
-        let inside = ahead.iter().map(|holder| holder.node.clone()).collect();
-        return Err(Waiting::NoFreeSlot {
-            inside,
-            max: facts.cluster_limit,
-            scope: Scope::Cluster,
-            before,
-        });
-    }
-    // A target that is down already costs nothing.
-    if crate::capacity::why_down(node, facts.now).is_none() {
-        let down = down_beside(name, policy, policy_name, facts, ahead);
-        if down.len() >= policy.max_unavailable {
-            return Err(Waiting::TooManyUnavailable {
-                down,
-                max: policy.max_unavailable,
-            });
-        }
-    }
-    if node.control_plane {
-        let busy = facts.control_plane_down.iter().find(|other| **other != name);
-        let granted = ahead.iter().map(|holder| holder.node.as_str()).find(|other| {
-            *other != name
-                && facts
-                    .snapshot
-                    .nodes
-                    .get(*other)
-                    .is_some_and(|other| other.control_plane)
-        });
-        if let Some(other) = busy.copied().or(granted) {
-            return Err(Waiting::ControlPlaneBusy { node: other.to_owned() });
-        }
-    }
-    Ok(())
-}
-
-/// The nodes of the policy that are down beside this one: by themselves, or because they are inside and ahead of it.
-fn down_beside(
-    name: &str,
-    policy: &PolicyFacts,
-    policy_name: &str,
-    facts: &Facts,
-    ahead: &[&Holder],
-) -> Vec<(String, String)> {
-    let mut down: Vec<(String, String)> = policy
-        .down
-        .iter()
-        .filter(|(other, _)| **other != name)
-        .map(|(other, why)| ((*other).to_owned(), (*why).to_owned()))
-        .collect();
-    let held = ahead
-        .iter()
-        .filter(|holder| !policy.down.contains_key(holder.node.as_str()))
-        .filter(|holder| {
-            let selected = |node: &Node| node.policies.iter().any(|policy| policy == policy_name);
-            facts.snapshot.nodes.get(&holder.node).is_some_and(selected)
-        });
-    down.extend(held.map(|holder| (holder.node.clone(), "inside".to_owned())));
-    down
 }

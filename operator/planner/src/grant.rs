@@ -4,11 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::Instant;
 use crate::action::{Action, Change, RecordChange};
-use crate::capacity::Facts;
+use crate::capacity::{Facts, Seen};
 use crate::gate::{self, Drainable};
 use crate::operation::{Operation, Phase};
 use crate::plan::Plan;
-use crate::snapshot::{Holder, Node, Order, OrderAction, Record};
+use crate::queue::{self, Candidate};
+use crate::room::Room;
+use crate::snapshot::{Holder, Order, OrderAction};
 use crate::waiting::Waiting;
 
 /// A node that goes in now.
@@ -21,85 +23,90 @@ pub(crate) struct Grant {
 
 /// Lets in whom it can, in order, and says of everybody else why not, and who is to be asked for its pods.
 pub(crate) fn grant(facts: &Facts, holders: &[Holder], plan: &mut Plan) -> Vec<Grant> {
+    let inside: BTreeSet<&str> = holders.iter().map(|holder| holder.node.as_str()).collect();
     let mut candidates = Vec::new();
-    for (name, node) in &facts.snapshot.nodes {
-        let Some(record) = node.record.as_ref().filter(|record| record.operation.is_none()) else {
-            continue;
-        };
-        if holders.iter().any(|holder| &holder.node == name) {
-            continue;
-        }
-        match may_want(node, record, facts) {
-            Ok(true) => candidates.push((name, node, record)),
-            Ok(false) => {}
+    for seen in facts.wanting.iter().filter(|seen| !inside.contains(seen.name)) {
+        match may_start(*seen, facts) {
+            Ok(candidate) => candidates.push(candidate),
             Err(why) => {
-                plan.waiting.insert(name.clone(), why);
+                plan.waiting.insert(seen.name.to_owned(), why);
             }
         }
     }
-    candidates.sort_by_cached_key(|(name, node, record)| place(name, node, record, facts));
+    for (name, node, since) in facts.missing.iter().filter(|(name, ..)| !inside.contains(name)) {
+        if gate::policy_of(node, facts).is_ok() {
+            plan.waiting
+                .insert((*name).to_owned(), Waiting::AgentMissing { since: *since });
+        }
+    }
     let mut door = Door::new(facts, holders);
-    for (name, node, record) in candidates {
-        if let Err(why) = door.ask(name, node, record) {
-            plan.waiting.insert(name.clone(), why);
+    for candidate in queue::line_up(candidates, facts) {
+        if let Err(why) = door.ask(candidate) {
+            plan.waiting.insert(candidate.seen.name.to_owned(), why);
         }
     }
     plan.preflight = door.preflight;
     door.grants
 }
 
+/// A node that would start if there were room.
+fn may_start<'a>(seen: Seen<'a>, facts: &Facts<'a>) -> Result<Candidate<'a>, Waiting> {
+    gate::standing(seen.node, facts)?;
+    gate::past(seen.node, seen.record, facts.now)?;
+    let policy = gate::policy_of(seen.node, facts)?;
+    Ok(Candidate::new(seen, policy, facts))
+}
+
 /// Where the candidates come by, in their order.
 struct Door<'a> {
     facts: &'a Facts<'a>,
-    /// Who is inside, who goes in, and who has the next place and is only to be asked whether its pods can leave.
-    ahead: Vec<Holder>,
-    /// How many of them are inside or go in.
-    sure: usize,
+    /// Who is inside or goes in.
+    sure: Room<'a>,
+    /// The same, and those that have a place and are only to be asked whether their pods can leave.
+    likely: Room<'a>,
     grants: Vec<Grant>,
     /// How many of each policy wait before the next one.
     before: BTreeMap<&'a str, usize>,
     preflight: Vec<String>,
+    asked: BTreeSet<&'a str>,
     /// Policies of which one more than there is room for is asked already, in case that the first cannot be drained.
     spare: BTreeSet<&'a str>,
 }
 
 impl<'a> Door<'a> {
-    fn new(facts: &'a Facts<'a>, holders: &[Holder]) -> Self {
+    fn new(facts: &'a Facts<'a>, holders: &'a [Holder]) -> Self {
+        let (mut sure, mut likely) = (Room::new(facts), Room::new(facts));
+        for holder in holders {
+            sure.add(holder);
+            likely.add(holder);
+        }
         Self {
             facts,
-            ahead: holders.to_vec(),
-            sure: holders.len(),
+            sure,
+            likely,
             grants: Vec::new(),
             before: BTreeMap::new(),
             preflight: Vec::new(),
+            asked: BTreeSet::new(),
             spare: BTreeSet::new(),
         }
     }
 
-    fn ask(&mut self, name: &'a str, node: &'a Node, record: &Record) -> Result<(), Waiting> {
-        let policy = node.policies.first().map(String::as_str).unwrap_or_default();
+    fn ask(&mut self, candidate: Candidate<'a>) -> Result<(), Waiting> {
+        let (seen, policy) = (candidate.seen, candidate.policy);
         let before = self.before.get(policy).copied().unwrap_or(0);
-        let ahead: Vec<&Holder> = self.ahead.iter().collect();
-        let mut verdict = gate::room(name, node, self.facts, &ahead, before);
+        let mut verdict = self.likely.ask(seen.name, seen.node, before);
         if verdict.is_ok() {
-            verdict = self.drainable(name, node, policy);
+            verdict = self.drainable(seen, policy);
             if verdict.is_ok() {
-                let grant = let_in(name, node, record, policy, self.facts);
-                self.ahead.insert(self.sure, grant.holder.clone());
-                self.sure += 1;
-                self.grants.push(grant);
+                self.sure.take(seen.name, policy, self.facts.now);
+                self.likely.take(seen.name, policy, self.facts.now);
+                self.grants.push(let_in(seen, policy, self.facts));
                 return Ok(());
             }
-        } else if self.ahead.len() > self.sure && !self.spare.contains(policy) {
+        } else if self.asked.contains(policy) && !self.spare.contains(policy) {
             // It would have the place of one that is only asked yet.
-            let sure: Vec<&Holder> = self.ahead[..self.sure].iter().collect();
-            if gate::room(name, node, self.facts, &sure, before).is_ok() {
-                self.spare.insert(policy);
-                match gate::drainable(node, self.facts.now) {
-                    Drainable::Unknown(_) | Drainable::No { again: true, .. } => self.preflight.push(name.to_owned()),
-                    Drainable::Yes | Drainable::No { again: false, .. } => {}
-                }
-            }
+            self.ask_a_spare(seen, policy);
         }
         *self.before.entry(policy).or_default() += 1;
         verdict
@@ -107,62 +114,49 @@ impl<'a> Door<'a> {
 
     /// Whether its pods can leave; one that is not known to be drainable keeps its place until it has been asked, one
     /// that cannot be drained does not.
-    fn drainable(&mut self, name: &str, node: &Node, policy: &'a str) -> Result<(), Waiting> {
-        match gate::drainable(node, self.facts.now) {
+    fn drainable(&mut self, seen: Seen<'a>, policy: &'a str) -> Result<(), Waiting> {
+        match gate::drainable(seen.node, self.facts.now) {
             Drainable::Yes => Ok(()),
             Drainable::No { waiting, again } => {
                 if again && self.spare.insert(policy) {
-                    self.preflight.push(name.to_owned());
+                    self.preflight.push(seen.name.to_owned());
                 }
                 Err(waiting)
             }
             Drainable::Unknown(waiting) => {
-                self.preflight.push(name.to_owned());
-                self.ahead.push(Holder {
-                    node: name.to_owned(),
-                    node_uid: node.uid.clone(),
-                    policy: policy.to_owned(),
-                    operation_id: String::new(),
-                    acquired: self.facts.now,
-                });
+                self.preflight.push(seen.name.to_owned());
+                self.asked.insert(policy);
+                self.likely.take(seen.name, policy, self.facts.now);
                 Err(waiting)
             }
         }
     }
-}
 
-/// Whether the node would go in if there were room: `Ok(false)` if nothing asks for a reboot.
-fn may_want(node: &Node, record: &Record, facts: &Facts) -> Result<bool, Waiting> {
-    if !gate::wants_reboot(node) {
-        let missing = gate::agent_missing(node).filter(|since| record.host.is_none() || *since <= facts.now);
-        return match missing {
-            Some(since) if gate::policy_of(node, facts).is_ok() => Err(Waiting::AgentMissing { since }),
-            Some(_) | None => Ok(false),
-        };
+    fn ask_a_spare(&mut self, seen: Seen<'a>, policy: &'a str) {
+        if self.sure.ask(seen.name, seen.node, 0).is_err() {
+            return;
+        }
+        self.spare.insert(policy);
+        match gate::drainable(seen.node, self.facts.now) {
+            Drainable::Unknown(_) | Drainable::No { again: true, .. } => self.preflight.push(seen.name.to_owned()),
+            Drainable::Yes | Drainable::No { again: false, .. } => {}
+        }
     }
-    gate::standing(node, facts)?;
-    gate::past(node, record, facts.now)?;
-    Ok(true)
 }
 
-/// The place in the queue: our own node last, then the control plane, those put back, and the youngest need.
-fn place(name: &str, node: &Node, record: &Record, facts: &Facts) -> (bool, bool, bool, Instant, String) {
-    let own = facts.snapshot.own_node.as_deref() == Some(name);
-    let put_back = record.deferred.is_some();
-    let since = gate::trusted_host(node)
-        .and_then(|host| host.required_since)
-        .unwrap_or(facts.now);
-    (own, node.control_plane, put_back, since, name.to_owned())
-}
-
-fn let_in(name: &str, node: &Node, record: &Record, policy: &str, facts: &Facts) -> Grant {
+fn let_in(seen: Seen, policy: &str, facts: &Facts) -> Grant {
+    let Seen { name, node, record } = seen;
     let now = facts.now;
     let host = gate::trusted_host(node);
     let mut reasons = host.map(|host| host.reasons.clone()).unwrap_or_default();
     if let Some(reason) = &node.requested {
         reasons.push(format!("requested: {reason}"));
     }
-    let settings = facts.policies[policy].policy.settings.clone();
+    let settings = facts
+        .policies
+        .get(policy)
+        .map(|facts| facts.policy.settings.clone())
+        .unwrap_or_default();
     let operation = Operation {
         id: operation_id(&node.uid, now),
         attempt: 0,

@@ -4,12 +4,14 @@ mod release;
 
 use crate::Instant;
 use crate::action::{Action, RecordChange};
+use crate::breaker;
 use crate::capacity::Facts;
 use crate::command::{end, obey};
 use crate::gate;
 use crate::operation::{Ending, Failure, Operation, Outcome, Phase};
-use crate::snapshot::{AnswerState, Drain, Holder, Node, Order, OrderAction, Record};
-use crate::waiting::{Rearm, Waiting, duration, time};
+use crate::room::Room;
+use crate::snapshot::{AnswerState, Drain, Node, Order, OrderAction, Record};
+use crate::waiting::{Waiting, duration, time};
 
 /// What to do with a node that is inside, why it waits and when to look again.
 #[derive(Debug, Default)]
@@ -44,8 +46,8 @@ pub(super) struct Inside<'a> {
     pub(super) facts: &'a Facts<'a>,
 }
 
-/// The next step of the node that `holder` lets in. `ahead` are the holders that went in before it.
-pub(crate) fn step(name: &str, node: &Node, record: &Record, facts: &Facts, ahead: &[&Holder]) -> Step {
+/// The next step of a node that is inside. In `room` are those that went in before it.
+pub(crate) fn step(name: &str, node: &Node, record: &Record, facts: &Facts, room: &mut Room) -> Step {
     let Some(operation) = &record.operation else {
         return Step::default();
     };
@@ -63,7 +65,7 @@ pub(crate) fn step(name: &str, node: &Node, record: &Record, facts: &Facts, ahea
         return Step::act(action);
     }
     match operation.phase {
-        Phase::Preparing => inside.preparing(ahead),
+        Phase::Preparing => inside.preparing(room),
         Phase::Draining => inside.draining(),
         Phase::Rebooting => inside.rebooting(),
         Phase::Verifying => inside.verifying(),
@@ -72,7 +74,7 @@ pub(crate) fn step(name: &str, node: &Node, record: &Record, facts: &Facts, ahea
 }
 
 impl Inside<'_> {
-    fn preparing(&self, ahead: &[&Holder]) -> Step {
+    fn preparing(&self, room: &mut Room) -> Step {
         let now = self.facts.now;
         if let Some(step) = self.rebooted() {
             return step;
@@ -114,8 +116,7 @@ impl Inside<'_> {
                 self.put_back(&Waiting::Uncordoned)
             };
         }
-        let may_start =
-            gate::standing(self.node, self.facts).and_then(|()| gate::room(self.name, self.node, self.facts, ahead, 0));
+        let may_start = gate::standing(self.node, self.facts).and_then(|()| room.ask(self.name, self.node, 0));
         match may_start {
             Ok(()) => Step::act(Action::ApplyMarks {
                 node: self.name.to_owned(),
@@ -289,23 +290,9 @@ impl Inside<'_> {
             return Some(self.end(outcome, &waiting));
         }
         match gate::policy_of(self.node, self.facts) {
-            Ok((name, policy)) if name == self.operation.policy => {
-                let failed: Vec<String> = policy
-                    .failed
-                    .iter()
-                    .filter(|node| *node != self.name)
-                    .cloned()
-                    .collect();
-                (!failed.is_empty()).then(|| {
-                    self.end(
-                        Outcome::Withdrawn,
-                        &Waiting::BreakerOpen {
-                            nodes: failed,
-                            next: Rearm::Person,
-                        },
-                    )
-                })
-            }
+            Ok(policy) if policy.name == self.operation.policy => breaker::keeps_out(policy, Some(self.operation))
+                .err()
+                .map(|waiting| self.end(Outcome::Withdrawn, &waiting)),
             Ok(_) => Some(self.put_back(&Waiting::NoPolicy)),
             // A policy that cannot be decoded is not gone.
             Err(_) if !self.facts.snapshot.undecodable.is_empty() => None,
@@ -331,7 +318,7 @@ impl Inside<'_> {
     }
 
     pub(super) fn held(&self) -> Option<Waiting> {
-        let hold = self.node.hold.as_ref().filter(|hold| hold.holds(self.facts.now))?;
+        let hold = gate::held(self.node, self.facts.now)?;
         Some(Waiting::Held {
             reason: hold.reason.clone(),
             until: hold.until,

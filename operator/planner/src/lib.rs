@@ -5,15 +5,20 @@
 //! the [`Plan`] out. [`check`] states the safety rules once; tests and production call the same function.
 
 pub mod action;
+mod breaker;
 pub mod capacity;
 pub mod check;
 mod command;
+pub mod fit;
 pub mod gate;
 mod grant;
 mod inside;
 pub mod operation;
 pub mod plan;
+mod queue;
 mod repair;
+mod rollout;
+mod room;
 pub mod snapshot;
 pub mod waiting;
 pub mod windows;

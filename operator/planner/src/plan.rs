@@ -1,16 +1,16 @@
 //! One pass: what to do now, why everybody else waits, and when to look again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::Instant;
 use crate::action::Action;
-use crate::capacity::{Facts, PolicyFacts, SETTING_UP};
+use crate::capacity::Facts;
 use crate::command::obey;
-use crate::gate;
 use crate::grant::grant;
 use crate::inside::step;
 use crate::repair::repair;
-use crate::snapshot::{Holder, Lock, Node, PolicyState, Record, Settings, Snapshot};
+use crate::room::Room;
+use crate::snapshot::{Lock, PolicyState, Settings, Snapshot};
 use crate::waiting::Waiting;
 use crate::windows::Opening;
 
@@ -45,12 +45,11 @@ pub fn plan(snapshot: &Snapshot, now: Instant) -> Plan {
     }
     let facts = Facts::new(snapshot, now);
     plan.cluster_limit = facts.cluster_limit;
-    let open = |policy: &PolicyFacts| matches!(policy.opening, Ok(Opening::Open { .. }));
-    plan.windows = facts
-        .policies
-        .iter()
-        .map(|(name, policy)| ((*name).to_owned(), open(policy)))
-        .collect();
+    for (name, policy) in &facts.policies {
+        let open = matches!(policy.opening, Ok(Opening::Open { .. }));
+        plan.windows.insert((*name).to_owned(), open);
+        plan.policies.insert((*name).to_owned(), policy.state.clone());
+    }
     let Some(lock) = &snapshot.lock else {
         plan.actions.push(Action::CreateLock);
         return plan;
@@ -60,7 +59,7 @@ pub fn plan(snapshot: &Snapshot, now: Instant) -> Plan {
         .values()
         .next()
         .map_or_else(Settings::default, |policy| policy.settings.clone());
-    let mut repaired = repair(snapshot, lock, &settings, now);
+    let mut repaired = repair(&facts, lock, &settings);
     let grants = grant(&facts, &repaired.holders, &mut plan);
     for grant in &grants {
         repaired.because.push(format!("{} goes in", grant.holder.node));
@@ -69,74 +68,75 @@ pub fn plan(snapshot: &Snapshot, now: Instant) -> Plan {
     if repaired.holders != lock.holders {
         let because = repaired.because.join(", ");
         plan.actions.push(Action::SetHolders {
-            holders: repaired.holders.clone(),
+            holders: repaired.holders,
             because,
         });
     }
     plan.actions.append(&mut repaired.actions);
     plan.actions.extend(grants.into_iter().flat_map(|grant| grant.actions));
-    records(&facts, lock, &mut plan);
+    steps(&facts, lock, &mut plan);
+    tidy(&facts, &mut plan);
     plan.recheck_at = recheck(&facts, &plan);
     plan
 }
 
-/// Steps of the nodes that are inside, and what the other records need.
-fn records(facts: &Facts, lock: &Lock, plan: &mut Plan) {
-    let inside: BTreeMap<&str, usize> = lock
-        .holders
+/// Steps of the nodes that are inside, in the order in which they went in.
+fn steps(facts: &Facts, lock: &Lock, plan: &mut Plan) {
+    let mut room = Room::new(facts);
+    for holder in &lock.holders {
+        let node = facts.snapshot.nodes.get(&holder.node);
+        let record = node.and_then(|node| node.record.as_ref());
+        let operation = record.and_then(|record| record.operation.as_ref());
+        // Without its entry nothing is touched; `repair` puts it back first.
+        let known = operation.is_some_and(|operation| operation.id == holder.operation_id);
+        if let (Some(node), Some(record), true) = (node, record, known) {
+            let step = step(&holder.node, node, record, facts, &mut room);
+            plan.actions.extend(step.action);
+            if let Some(waiting) = step.waiting {
+                plan.waiting.insert(holder.node.clone(), waiting);
+            }
+            plan.recheck_at = earliest(plan.recheck_at, step.recheck);
+        }
+        room.add(holder);
+    }
+}
+
+/// What idle nodes need: a record, an answer to a stray command, the right policy name, no order.
+fn tidy(facts: &Facts, plan: &mut Plan) {
+    let undecided = !facts.snapshot.undecodable.is_empty();
+    let busy: BTreeSet<String> = plan
+        .actions
         .iter()
-        .enumerate()
-        .map(|(place, holder)| (holder.node.as_str(), place))
+        .filter_map(|action| action.node().map(str::to_owned))
         .collect();
-    for (name, node) in &facts.snapshot.nodes {
+    for (name, node) in &facts.untidy {
+        let policy = facts.named(node).map(str::to_owned);
+        let node_name = (*name).to_owned();
         let Some(record) = &node.record else {
-            let policy = gate::policy_of(node, facts).ok().map(|(policy, _)| policy.to_owned());
             plan.actions.push(Action::CreateRecord {
-                node: name.clone(),
+                node: node_name,
                 uid: node.uid.clone(),
                 policy,
             });
             continue;
         };
-        match (&record.operation, inside.get(name.as_str())) {
-            (Some(operation), Some(place)) if operation.id == lock.holders[*place].operation_id => {
-                let ahead: Vec<&Holder> = lock.holders[..*place].iter().collect();
-                let step = step(name, node, record, facts, &ahead);
-                plan.actions.extend(step.action);
-                if let Some(waiting) = step.waiting {
-                    plan.waiting.insert(name.clone(), waiting);
-                }
-                plan.recheck_at = earliest(plan.recheck_at, step.recheck);
-            }
-            // Its entry is put back by `repair` first; nothing is touched without one.
-            (Some(_), _) => {}
-            (None, _) => idle(name, node, record, facts, plan),
+        if busy.contains(*name) {
+            continue;
         }
-    }
-}
-
-/// What an idle node's record needs: an answer to a stray command, the right policy name, no order.
-fn idle(name: &str, node: &Node, record: &Record, facts: &Facts, plan: &mut Plan) {
-    if plan.actions.iter().any(|action| action.node() == Some(name)) {
-        return;
-    }
-    if let Some(action) = obey(name, node, record, facts.now) {
-        plan.actions.push(action);
-    }
-    let policy = gate::policy_of(node, facts).ok().map(|(policy, _)| policy.to_owned());
-    let undecided = !facts.snapshot.undecodable.is_empty();
-    if record.order.is_some() || (record.policy != policy && !undecided) {
-        plan.actions.push(Action::SetSpec {
-            node: name.to_owned(),
-            policy,
-            order: None,
-        });
+        plan.actions.extend(obey(name, node, record, facts.now));
+        if record.order.is_some() || (record.policy != policy && !undecided) {
+            plan.actions.push(Action::SetSpec {
+                node: node_name,
+                policy,
+                order: None,
+            });
+        }
     }
 }
 
 /// The first instant after now at which time alone changes something.
 fn recheck(facts: &Facts, plan: &Plan) -> Option<Instant> {
-    let mut at = plan.recheck_at;
+    let mut at = earliest(plan.recheck_at, facts.recheck);
     for policy in facts.policies.values() {
         at = match &policy.opening {
             Ok(Opening::Open { closes }) => earliest(at, *closes),
@@ -148,18 +148,6 @@ fn recheck(facts: &Facts, plan: &Plan) -> Option<Instant> {
     for waiting in plan.waiting.values() {
         // What is over and still holds does not end by looking again at once.
         at = earliest(at, waiting.until().filter(|until| *until > facts.now));
-    }
-    for node in facts.snapshot.nodes.values() {
-        let missing = node
-            .record
-            .as_ref()
-            .and_then(|record| record.host.as_ref())
-            .and(gate::agent_missing(node));
-        let set_up = (!node.ready.ready).then_some(node.created + SETTING_UP);
-        let hold = node.hold.as_ref().and_then(|hold| hold.until);
-        for time in [missing, set_up, hold] {
-            at = earliest(at, time.filter(|time| *time > facts.now));
-        }
     }
     at
 }

@@ -4,8 +4,10 @@ use std::collections::BTreeSet;
 
 use crate::Instant;
 use crate::action::{Action, RecordChange};
+use crate::capacity::{Facts, Seen};
+use crate::gate;
 use crate::operation::{Failure, Operation, Phase};
-use crate::snapshot::{Holder, Lock, Node, Settings, Snapshot};
+use crate::snapshot::{Holder, Lock, Node, Settings};
 
 /// The holders as they must be, and what else must be written.
 #[derive(Debug, Default)]
@@ -19,7 +21,8 @@ pub(crate) struct Repaired {
 }
 
 /// Compares lock, operations and marks: a lost or edited lock is not "nobody inside".
-pub(crate) fn repair(snapshot: &Snapshot, lock: &Lock, settings: &Settings, now: Instant) -> Repaired {
+pub(crate) fn repair(facts: &Facts, lock: &Lock, settings: &Settings) -> Repaired {
+    let (snapshot, now) = (facts.snapshot, facts.now);
     let mut repaired = Repaired::default();
     let mut seen = BTreeSet::new();
     for holder in &lock.holders {
@@ -33,22 +36,24 @@ pub(crate) fn repair(snapshot: &Snapshot, lock: &Lock, settings: &Settings, now:
         }
     }
     repaired.holders.retain(|holder| seen.insert(holder.node.clone()));
-    for (name, node) in &snapshot.nodes {
-        let operation = node.record.as_ref().and_then(|record| record.operation.as_ref());
-        if let Some(operation) = operation.filter(|_| !seen.contains(name)) {
+    for Seen { name, node, record } in &facts.inside {
+        if let Some(operation) = record.operation.as_ref().filter(|_| !seen.contains(*name)) {
             repaired.because.push(format!("{name} got its entry back"));
             repaired.holders.push(Holder {
-                node: name.clone(),
+                node: (*name).to_owned(),
                 node_uid: node.uid.clone(),
                 policy: operation.policy.clone(),
                 operation_id: operation.id.clone(),
                 acquired: operation.started,
             });
-        } else if node.mark.is_some() && node.ready.ready && !seen.contains(name) {
-            let keep_cordon = node.hold.as_ref().is_some_and(|hold| hold.holds(now));
+            seen.insert((*name).to_owned());
+        }
+    }
+    for (name, node) in facts.marked.iter().filter(|(name, _)| !seen.contains(*name)) {
+        if node.ready.ready {
             repaired.actions.push(Action::LiftMarks {
-                node: name.clone(),
-                keep_cordon,
+                node: (*name).to_owned(),
+                keep_cordon: gate::held(node, now).is_some(),
             });
         }
     }

@@ -5,6 +5,8 @@
 
 mod words;
 
+use std::sync::Arc;
+
 use chrono::TimeDelta;
 
 use crate::Instant;
@@ -33,7 +35,7 @@ pub enum Waiting {
     /// A program asks not to shut down.
     Inhibited { who: String, why: String },
     /// Failed nodes stopped the policy.
-    BreakerOpen { nodes: Vec<String>, next: Rearm },
+    BreakerOpen { nodes: Arc<[String]>, next: Rearm },
     /// An exclusion is in force.
     Excluded { until: Option<Instant>, reason: String },
     /// The windows are closed.
@@ -48,12 +50,15 @@ pub enum Waiting {
         opens: Option<Instant>,
     },
     /// The first nodes of the rollout must stay healthy first.
-    CanarySoaking { names: Vec<String>, until: Option<Instant> },
+    CanarySoaking {
+        names: Arc<[String]>,
+        until: Option<Instant>,
+    },
     /// Too many nodes are down for any reason.
-    TooManyUnavailable { down: Vec<(String, String)>, max: usize },
+    TooManyUnavailable { down: Arc<[(String, String)]>, max: usize },
     /// The lock is full.
     NoFreeSlot {
-        inside: Vec<String>,
+        inside: Arc<[String]>,
         max: usize,
         scope: Scope,
         before: usize,
@@ -62,7 +67,7 @@ pub enum Waiting {
     TopologyFull {
         key: String,
         value: String,
-        inside: Vec<String>,
+        inside: Arc<[String]>,
     },
     /// The last node started too recently.
     Pacing { until: Instant },

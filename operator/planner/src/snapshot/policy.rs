@@ -2,6 +2,7 @@
 
 use chrono::TimeDelta;
 
+use super::Node;
 use crate::Instant;
 use crate::windows::Schedule;
 
@@ -91,6 +92,13 @@ pub struct Topology {
     pub max_domains: Option<usize>,
     /// How many nodes of one domain at once.
     pub max_in_progress_per_domain: Option<usize>,
+}
+
+impl Topology {
+    /// The domain of a node.
+    pub fn domain_of<'a>(&self, node: &'a Node) -> &'a str {
+        node.domains.get(&self.key).map_or("", String::as_str)
+    }
 }
 
 /// Who goes first among those that could start.

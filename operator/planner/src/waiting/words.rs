@@ -70,7 +70,7 @@ impl fmt::Display for Waiting {
                 )?;
                 opens.map_or(Ok(()), |opens| write!(f, "; next opens {}", time(opens)))
             }
-            Self::CanarySoaking { names: all, until } => match (all.as_slice(), until) {
+            Self::CanarySoaking { names: all, until } => match (all.as_ref(), until) {
                 ([], _) => f.write_str("the first nodes of the rollout must stay healthy"),
                 (_, Some(until)) => write!(f, "canary {} must stay healthy until {}", names(all), time(*until)),
                 (_, None) => write!(f, "canary {} must be done and stay healthy", names(all)),

@@ -8,6 +8,8 @@
     clippy::panic
 )]
 
+mod surroundings;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
@@ -161,6 +163,12 @@ impl World {
     pub fn pass(&mut self, cut: usize) -> usize {
         let plan = self.plan();
         let written = plan.actions.len().min(cut);
+        if plan.actions.is_empty() {
+            // What the operator publishes once there is nothing to do.
+            for (name, state) in plan.policies {
+                self.snapshot.policies.get_mut(&name).unwrap().state = state;
+            }
+        }
         for action in plan.actions.into_iter().take(cut) {
             self.tell(&action);
             self.apply(&action);
@@ -190,6 +198,21 @@ impl World {
     pub fn down(&self) -> usize {
         let down = |node: &&Node| node.mark.is_some() || !node.ready.ready;
         self.snapshot.nodes.values().filter(down).count()
+    }
+
+    /// The nodes that were cordoned, in order.
+    pub fn started(&self) -> Vec<String> {
+        let marked = self.trace.lines().filter(|line| line.contains("ApplyMarks"));
+        marked
+            .filter_map(|line| line.split_whitespace().nth(1))
+            .map(str::to_owned)
+            .collect()
+    }
+
+    /// Who is inside, in the order in which they went in.
+    pub fn inside(&self) -> Vec<String> {
+        let holders = &self.snapshot.lock.as_ref().unwrap().holders;
+        holders.iter().map(|holder| holder.node.clone()).collect()
     }
 
     /// Why each node waits, one line each.
@@ -276,120 +299,5 @@ impl World {
             Action::RemoveRequest { node, .. } => self.node(node).requested = None,
             Action::RemoveApproval { node, .. } => self.node(node).approved = None,
         }
-    }
-
-    /// Agents answer, pods leave, hosts go down and come back.
-    pub fn surroundings(&mut self) {
-        let now = self.now;
-        for name in self.snapshot.nodes.keys().cloned().collect::<Vec<_>>() {
-            if self.silent.contains(&name) {
-                continue;
-            }
-            let (refuses, blocked) = (self.refusing.contains(&name), self.blocked.contains(&name));
-            let never_back = self.never_back.contains(&name);
-            let boot_id = self.node(&name).boot_id.clone();
-            let Some(record) = self.node(&name).record.as_mut() else {
-                continue;
-            };
-            record.host.get_or_insert_with(|| Host {
-                boot_id,
-                ..Host::default()
-            });
-            let Some(order) = record.order.clone() else { continue };
-            let node = self.node(&name);
-            let draining = node
-                .record
-                .as_ref()
-                .unwrap()
-                .operation
-                .as_ref()
-                .is_some_and(|op| op.phase == Phase::Draining);
-            if draining && node.mark.is_some() {
-                let waiting = Waiting::EvictionBlocked {
-                    what: "pod shop/db-0: budget shop/db allows 0".to_owned(),
-                };
-                node.drain = if blocked {
-                    Drain::Running {
-                        moved: 1,
-                        waiting: Some(waiting),
-                    }
-                } else {
-                    Drain::Done { moved: 3 }
-                };
-            }
-            if !node.ready.ready
-                || node
-                    .record
-                    .as_ref()
-                    .unwrap()
-                    .host
-                    .as_ref()
-                    .is_none_or(|h| h.boot_id != order.boot_id)
-            {
-                continue;
-            }
-            let state = match (order.action, refuses) {
-                (_, true) => AnswerState::Refused,
-                (OrderAction::Prepare, false) => AnswerState::Ready,
-                (OrderAction::Reboot, false) => AnswerState::Rebooting,
-            };
-            let reboots = state == AnswerState::Rebooting;
-            let message = if refuses {
-                "polkit asks for a password".to_owned()
-            } else {
-                String::new()
-            };
-            let host = self.record(&name).host.as_mut().unwrap();
-            host.answer = Some(Answer {
-                id: order.id,
-                state,
-                message,
-            });
-            if reboots {
-                let node = self.node(&name);
-                node.ready = Ready {
-                    ready: false,
-                    since: now,
-                    heartbeat: now,
-                    message: "down".to_owned(),
-                };
-                if !never_back {
-                    let back = now + self.away;
-                    self.coming.push((name, back));
-                }
-            }
-        }
-        let due: Vec<String> = self
-            .coming
-            .iter()
-            .filter(|(_, at)| *at <= now)
-            .map(|(name, _)| name.clone())
-            .collect();
-        self.coming.retain(|(_, at)| *at > now);
-        for name in due {
-            self.boot(&name);
-        }
-    }
-
-    /// The host comes up with a new boot; nothing asks for a reboot any more.
-    pub fn boot(&mut self, name: &str) {
-        self.boots += 1;
-        let (now, boot_id) = (self.now, format!("boot-{name}-{}", self.boots));
-        let node = self.node(name);
-        node.boot_id.clone_from(&boot_id);
-        node.ready = Ready {
-            ready: true,
-            since: now,
-            heartbeat: now,
-            message: "KubeletReady".to_owned(),
-        };
-        node.drain = Drain::NotStarted;
-        let host = node.record.as_mut().unwrap().host.as_mut().unwrap();
-        *host = Host {
-            boot_id,
-            boot_time: Some(now),
-            kernel: "6.1.0-28".to_owned(),
-            ..Host::default()
-        };
     }
 }

@@ -1,0 +1,76 @@
+//! Whether a node fits what is left of a window, and how long nodes take.
+
+use chrono::TimeDelta;
+
+use crate::Instant;
+use crate::snapshot::Learned;
+use crate::waiting::Waiting;
+use crate::windows::{Opening, Schedule};
+
+/// Successes that are looked at, the latest first.
+pub const LEARN_FROM: usize = 20;
+/// With fewer successes than this, the defaults hold.
+pub const LEARN_AT: usize = 5;
+/// So many open spans ahead are tried before it is said that none will ever be long enough.
+const SPANS_AHEAD: usize = 64;
+
+/// A success of a policy, from a node's history.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Success {
+    /// When it ended.
+    pub ended: Instant,
+    /// From our cordon to our uncordon.
+    pub cordoned: TimeDelta,
+    /// From the slot to the free slot.
+    pub whole: TimeDelta,
+}
+
+/// What a policy's last successes teach: the nearest-rank 90th percentile of the cordons, the median of the whole.
+pub fn learn(mut successes: Vec<Success>) -> Learned {
+    successes.sort_unstable_by(|one, other| other.cmp(one));
+    successes.truncate(LEARN_FROM);
+    if successes.len() < LEARN_AT {
+        return Learned::default();
+    }
+    let rank = |mut lengths: Vec<TimeDelta>, percent: usize| {
+        lengths.sort_unstable();
+        let place = (lengths.len() * percent).div_ceil(100).max(1) - 1;
+        lengths.get(place).copied()
+    };
+    let default = Learned::default();
+    Learned {
+        cordoned: rank(successes.iter().map(|one| one.cordoned).collect(), 90).unwrap_or(default.cordoned),
+        whole: rank(successes.iter().map(|one| one.whole).collect(), 50).unwrap_or(default.whole),
+    }
+}
+
+/// Why a node that takes `needs` may not start in the window that `closes`; none that fits no window at all.
+pub(crate) fn too_late(schedule: &Schedule, needs: TimeDelta, closes: Instant, now: Instant) -> Option<Waiting> {
+    if closes - now >= needs || !fits_ever(schedule, needs, closes) {
+        return None;
+    }
+    let opens = match schedule.opening(closes) {
+        Opening::Open { .. } => None,
+        Opening::Closed { opens } | Opening::Excluded { opens, .. } => opens,
+    };
+    Some(Waiting::DoesNotFitWindow { needs, closes, opens })
+}
+
+/// Whether any open span from `from` on is as long as `needs`.
+fn fits_ever(schedule: &Schedule, needs: TimeDelta, from: Instant) -> bool {
+    let mut at = from;
+    for _ in 0..SPANS_AHEAD {
+        let opens = match schedule.opening(at) {
+            Opening::Open { .. } => at,
+            Opening::Closed { opens: Some(opens) } | Opening::Excluded { opens: Some(opens), .. } => opens,
+            Opening::Closed { opens: None } | Opening::Excluded { opens: None, .. } => return false,
+        };
+        match schedule.opening(opens) {
+            Opening::Open { closes: None } => return true,
+            Opening::Open { closes: Some(closes) } if closes - opens >= needs => return true,
+            Opening::Open { closes: Some(closes) } => at = closes,
+            Opening::Closed { .. } | Opening::Excluded { .. } => return false,
+        }
+    }
+    false
+}

@@ -1,0 +1,239 @@
+//! How many at once: topology, pace, the control plane, percents, and budgets that shrink on the way.
+
+mod common;
+
+use std::collections::BTreeMap;
+
+use chrono::TimeDelta;
+use common::{World, at};
+use expect_test::expect;
+use lockkeeper_planner::*;
+
+/// Six nodes, `n1` to `n6`, in zones a, b, a, b, a, b; the limits alone would let all of them in.
+fn zones(topology: Topology) -> World {
+    let mut world = World::new(6);
+    world.policy().max_in_progress = Limit::Count(6);
+    world.policy().max_unavailable = Limit::Count(6);
+    world.policy().topology = vec![topology];
+    for number in 1..=6 {
+        let zone = if number % 2 == 1 { "a" } else { "b" };
+        world.node(&format!("n{number}")).domains = BTreeMap::from([("zone".to_owned(), zone.to_owned())]);
+    }
+    world
+}
+
+fn zone(max_domains: Option<usize>, max_in_progress_per_domain: Option<usize>) -> Topology {
+    Topology {
+        key: "zone".to_owned(),
+        max_domains,
+        max_in_progress_per_domain,
+    }
+}
+
+#[test]
+fn one_domain_at_a_time_and_the_next_one_only_when_it_is_done() {
+    let mut world = zones(zone(Some(1), None));
+    world.settle();
+    assert_eq!(world.inside(), ["n1", "n3", "n5"]);
+    expect![[r#"
+        n1 Preparing: the agent was asked at 2026-11-21T12:00:00Z
+        n2 TopologyFull: zone a already has n1, n3, n5 inside
+        n3 Preparing: the agent was asked at 2026-11-21T12:00:00Z
+        n4 TopologyFull: zone a already has n1, n3, n5 inside
+        n5 Preparing: the agent was asked at 2026-11-21T12:00:00Z
+        n6 TopologyFull: zone a already has n1, n3, n5 inside
+    "#]]
+    .assert_eq(&world.waits());
+    world.run(200);
+    assert_eq!(world.waits(), "");
+}
+
+#[test]
+fn a_domain_is_finished_before_the_next_one_begins_even_if_older_nodes_wait_there() {
+    let mut world = zones(zone(Some(1), None));
+    world.policy().max_in_progress = Limit::Count(1);
+    world.settle();
+    world.run(400);
+    assert_eq!(world.started(), ["n1", "n3", "n5", "n2", "n4", "n6"]);
+}
+
+#[test]
+fn so_many_nodes_of_each_domain() {
+    let mut world = zones(zone(None, Some(1)));
+    world.settle();
+    assert_eq!(world.inside(), ["n1", "n2"]);
+    expect![[r#"
+        n1 Preparing: the agent was asked at 2026-11-21T12:00:00Z
+        n2 Preparing: the agent was asked at 2026-11-21T12:00:00Z
+        n3 TopologyFull: zone a already has n1 inside
+        n4 TopologyFull: zone b already has n2 inside
+        n5 TopologyFull: zone a already has n1 inside
+        n6 TopologyFull: zone b already has n2 inside
+    "#]]
+    .assert_eq(&world.waits());
+}
+
+#[test]
+fn nodes_without_the_label_are_a_domain_of_their_own() {
+    let mut world = zones(zone(Some(1), None));
+    for name in ["n1", "n2"] {
+        world.node(name).domains.clear();
+    }
+    world.settle();
+    assert_eq!(world.inside(), ["n1", "n2"]);
+    assert!(
+        world
+            .waits()
+            .contains("n3 TopologyFull: zone \"\" already has n1, n2 inside"),
+        "{}",
+        world.waits()
+    );
+}
+
+#[test]
+fn two_topologies_hold_at_once() {
+    let mut world = zones(zone(None, Some(2)));
+    world.policy().topology.push(Topology {
+        key: "rack".to_owned(),
+        max_domains: None,
+        max_in_progress_per_domain: Some(1),
+    });
+    for (name, rack) in [
+        ("n1", "r1"),
+        ("n2", "r2"),
+        ("n3", "r1"),
+        ("n4", "r4"),
+        ("n5", "r5"),
+        ("n6", "r6"),
+    ] {
+        world.node(name).domains.insert("rack".to_owned(), rack.to_owned());
+    }
+    world.settle();
+    // n3 shares a rack with n1; zone b is full with n2 and n4.
+    assert_eq!(world.inside(), ["n1", "n5", "n2", "n4"]);
+}
+
+#[test]
+fn the_next_node_starts_no_sooner_than_the_pace_allows() {
+    let mut world = World::new(3);
+    world.policy().pace = TimeDelta::seconds(600);
+    world.settle();
+    world.run(100);
+    assert!(world.record("n1").last_reboot.is_some());
+    expect![[r#"
+        n2 Pacing: the next node may start 2026-11-21T12:10:00Z
+        n3 Pacing: the next node may start 2026-11-21T12:10:00Z
+    "#]]
+    .assert_eq(&world.waits());
+    assert_eq!(world.plan().recheck_at, Some(at("2026-11-21T12:10:00Z")));
+    world.run(500);
+    assert_eq!(world.inside(), ["n2"]);
+    assert!(world.waits().contains("n3 NoFreeSlot"), "{}", world.waits());
+}
+
+#[test]
+fn two_at_once_under_a_pace_start_one_after_the_other() {
+    let mut world = World::new(2);
+    world.policy().max_in_progress = Limit::Count(2);
+    world.policy().max_unavailable = Limit::Count(2);
+    world.policy().pace = TimeDelta::seconds(10);
+    world.away = TimeDelta::seconds(300);
+    world.settle();
+    assert_eq!(world.inside(), ["n1"]);
+    world.run(10);
+    assert_eq!(world.inside(), ["n1", "n2"]);
+}
+
+#[test]
+fn a_control_plane_node_waits_until_all_others_of_them_are_ready() {
+    let mut world = World::new(3);
+    world.policy().max_in_progress = Limit::Count(3);
+    world.policy().max_unavailable = Limit::Count(3);
+    for name in ["n1", "n2"] {
+        world.node(name).control_plane = true;
+    }
+    // Made a minute ago and never Ready: for maxUnavailable it is still being set up, for the control plane it is down.
+    let now = world.now;
+    let node = world.node("n2");
+    node.created = now - TimeDelta::seconds(60);
+    node.ready = Ready {
+        ready: false,
+        since: node.created,
+        heartbeat: now,
+        message: "KubeletNotReady: no network".to_owned(),
+    };
+    world.record("n2").host.as_mut().unwrap().required = false;
+    world.settle();
+    expect![[r#"
+        n1 ControlPlaneBusy: another control-plane node is down: n2
+        n3 Preparing: the agent was asked at 2026-11-21T12:00:00Z
+    "#]]
+    .assert_eq(&world.waits());
+}
+
+#[test]
+fn percents_are_rounded_down_at_least_one_and_zero_starts_nothing() {
+    for (percent, nodes, expected) in [(10, 5, 1), (40, 5, 2), (50, 5, 2), (100, 3, 3), (0, 5, 0), (1, 1, 1)] {
+        let mut world = World::new(nodes);
+        world.policy().max_in_progress = Limit::Percent(percent);
+        world.policy().max_unavailable = Limit::Count(9);
+        world.settle();
+        assert_eq!(world.inside().len(), expected, "{percent} % of {nodes}");
+    }
+}
+
+#[test]
+fn a_percent_of_the_lock_is_of_all_linux_nodes() {
+    let mut world = World::new(8);
+    world.policy().max_in_progress = Limit::Count(8);
+    world.policy().max_unavailable = Limit::Count(8);
+    world.snapshot.lock = Some(Lock {
+        max_in_progress: Some(Limit::Percent(25)),
+        holders: vec![],
+    });
+    world.settle();
+    assert_eq!(world.inside(), ["n1", "n2"]);
+    assert!(
+        world
+            .waits()
+            .contains("n3 NoFreeSlot: no free slot: n1, n2 inside (2 of 2, cluster)"),
+        "{}",
+        world.waits()
+    );
+}
+
+#[test]
+fn a_budget_that_shrinks_gives_up_nobody_who_is_cordoned_and_adds_nobody() {
+    let mut world = World::new(5);
+    world.policy().max_in_progress = Limit::Count(3);
+    world.policy().max_unavailable = Limit::Count(3);
+    world.away = TimeDelta::seconds(100);
+    world.settle();
+    world.run(10);
+    assert_eq!(world.down(), 3);
+    world.policy().max_in_progress = Limit::Count(1);
+    world.policy().max_unavailable = Limit::Count(1);
+    world.run(60);
+    assert_eq!(world.inside(), ["n1", "n2", "n3"], "what is cordoned finishes");
+    let mut most = 3;
+    for _ in 0..400 {
+        world.run(1);
+        most = most.min(world.inside().len().max(1));
+        assert!(world.inside().len() <= most.max(1), "{}", world.trace);
+    }
+    assert_eq!(world.waits(), "");
+    assert!(!world.trace.contains("Withdrawn"), "{}", world.trace);
+}
+
+#[test]
+fn a_budget_that_shrinks_before_the_cordon_takes_the_slots_back_without_back_off() {
+    let mut world = World::new(3);
+    world.policy().max_in_progress = Limit::Count(3);
+    world.policy().max_unavailable = Limit::Count(3);
+    world.settle();
+    world.policy().max_in_progress = Limit::Count(1);
+    world.run(3);
+    assert_eq!(world.inside(), ["n1"]);
+    assert_eq!(world.record("n2").deferred, None);
+    assert_eq!(world.record("n3").deferred, None);
+}
