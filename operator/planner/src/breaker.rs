@@ -6,8 +6,9 @@
 //!    +------- retried or released ---------+  +------------------ a newer failure ----------+
 //! ```
 //!
-//! Nothing but `accepted` is taken from the past: the rest follows from the failed nodes and the times of the last
-//! reboots, so that a status that was lost or is late changes no decision.
+//! It is computed from the failed nodes and the times of the last reboots in each pass, so that a status that was lost
+//! or is late changes no decision. Failed nodes count as long as they are Failed, whatever a probe has shown since: one
+//! more failure opens it again.
 
 use crate::Instant;
 use crate::capacity::PolicyFacts;
@@ -17,41 +18,29 @@ use crate::waiting::{Rearm, Waiting};
 
 /// The state of the breaker by what was seen.
 pub(crate) fn judge(policy: &PolicyFacts, now: Instant) -> Breaker {
-    let known = &policy.policy.state.breaker;
     let rule = policy.policy.breaker;
-    let counted = |since: Instant| known.accepted.is_none_or(|accepted| since > accepted);
-    let failures = policy.failures.iter().filter(|(_, since)| counted(*since));
-    let failed: Vec<String> = failures.clone().map(|(name, _)| (*name).to_owned()).collect();
-    let closed = |accepted| Breaker {
-        state: BreakerState::Closed,
-        opened: None,
-        failed: Vec::new(),
-        accepted,
+    let Some(opened) = policy.failures.iter().map(|(_, since)| *since).max() else {
+        return Breaker::default();
     };
-    let Some(opened) = failures.map(|(_, since)| *since).max() else {
-        return closed(known.accepted);
-    };
-    if failed.len() < rule.max_failed.max(1) {
-        return closed(known.accepted);
-    }
-    // A success that began after the last failure was the probe: nothing else starts while the breaker is open.
-    if policy.last_success.is_some_and(|began| began > opened) {
-        return closed(Some(opened));
+    if policy.failures.len() < rule.max_failed.max(1) {
+        return Breaker::default();
     }
     let acknowledged = policy
         .policy
         .acknowledged
         .is_some_and(|until| until >= opened && until <= now);
     let cooled = rule.cooldown.is_some_and(|cooldown| now >= opened + cooldown);
+    // A success that began after the last failure was the probe: nothing else starts while the breaker is open.
+    let probed = policy.last_start.is_some_and(|began| began > opened);
+    let state = match (probed, acknowledged || cooled) {
+        (true, _) => BreakerState::Closed,
+        (false, true) => BreakerState::Probing,
+        (false, false) => BreakerState::Open,
+    };
     Breaker {
-        state: if acknowledged || cooled {
-            BreakerState::Probing
-        } else {
-            BreakerState::Open
-        },
+        state,
         opened: Some(opened),
-        failed,
-        accepted: known.accepted,
+        failed: policy.failures.iter().map(|(name, _)| (*name).to_owned()).collect(),
     }
 }
 

@@ -78,10 +78,8 @@ pub(crate) struct PolicyFacts<'a> {
     pub(crate) pending: usize,
     /// Its nodes that were rebooted in this rollout, and when they came back for good; only if somebody asks.
     pub(crate) done: Vec<(&'a str, &'a Node, Instant)>,
-    /// When a node of it started last, of those that were rebooted.
+    /// When the last of its proven reboots began.
     pub(crate) last_start: Option<Instant>,
-    /// When a success began last.
-    pub(crate) last_success: Option<Instant>,
     /// The domains in which this rollout has begun, by the first topology key.
     pub(crate) begun: BTreeSet<&'a str>,
     /// What its status must remember.
@@ -209,7 +207,6 @@ impl<'a> PolicyFacts<'a> {
             pending: 0,
             done: Vec::new(),
             last_start: None,
-            last_success: None,
             begun: BTreeSet::new(),
             state: PolicyState::default(),
             canary: rollout::Canaries::Passed,
@@ -225,7 +222,6 @@ impl<'a> PolicyFacts<'a> {
             return;
         };
         self.last_start = self.last_start.max(Some(last.started));
-        self.last_success = self.last_success.max(Some(last.started));
         let rollout = self.policy.state.rollout.as_ref();
         if rollout.is_some_and(|rollout| last.started >= rollout.started) {
             if let Some(topology) = self.policy.topology.first() {

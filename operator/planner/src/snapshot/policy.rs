@@ -166,12 +166,12 @@ impl Default for Learned {
     }
 }
 
-/// What a policy's status remembers from pass to pass. All of it but `accepted` can be computed again, if less well.
+/// What a policy's status remembers from pass to pass.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PolicyState {
     /// The rollout under way: from the first node that needs a reboot until none does.
     pub rollout: Option<Rollout>,
-    /// The breaker.
+    /// The breaker, for those who watch: it is computed anew in each pass.
     pub breaker: Breaker,
 }
 
@@ -191,12 +191,10 @@ pub struct Rollout {
 pub struct Breaker {
     /// Whether nodes may start.
     pub state: BreakerState,
-    /// When the last failure happened that opened it; the value that an acknowledgement names.
+    /// When the last node failed that keeps it open, or did until a probe succeeded; what an acknowledgement names.
     pub opened: Option<Instant>,
-    /// The failed nodes that count.
+    /// The nodes that are Failed.
     pub failed: Vec<String>,
-    /// Failures up to here no longer count: a probe has succeeded since.
-    pub accepted: Option<Instant>,
 }
 
 /// Whether a breaker lets nodes start.

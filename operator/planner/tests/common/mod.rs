@@ -156,6 +156,13 @@ impl World {
             self.now,
             self.trace
         );
+        assert_eq!(
+            check::unspoken(&self.snapshot, &plan, self.now),
+            vec![],
+            "at {}\n{}",
+            self.now,
+            self.trace
+        );
         plan
     }
 

@@ -1,9 +1,7 @@
 //! A node is asked whether its pods can leave before it takes a slot, and one that cannot be emptied blocks nobody.
 
-mod common;
-
+use crate::common::World;
 use chrono::TimeDelta;
-use common::World;
 use expect_test::expect;
 use lockkeeper_planner::*;
 

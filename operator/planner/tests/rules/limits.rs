@@ -1,11 +1,9 @@
 //! How many at once: topology, pace, the control plane, percents, and budgets that shrink on the way.
 
-mod common;
-
 use std::collections::BTreeMap;
 
+use crate::common::{World, at};
 use chrono::TimeDelta;
-use common::{World, at};
 use expect_test::expect;
 use lockkeeper_planner::*;
 

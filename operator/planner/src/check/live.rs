@@ -1,0 +1,104 @@
+//! The rules that need more than one plan, or look at the end of a story.
+
+use super::{Violation, violation};
+use crate::Instant;
+use crate::action::Action;
+use crate::gate;
+use crate::plan::Plan;
+use crate::snapshot::Snapshot;
+
+/// S7: plans of the same snapshot, built in whatever order, are the same.
+pub fn order_matters(one: &Plan, other: &Plan) -> Option<Violation> {
+    let what = || format!("the same snapshot gives {:?} and {:?}", one.actions, other.actions);
+    (one != other).then(|| violation("S7", what()))
+}
+
+/// S9: `next` is the plan made once all of `done` is carried out and nothing else has happened.
+pub fn repeats(done: &Plan, next: &Plan) -> Vec<Violation> {
+    let again = next.actions.iter().filter(|action| done.actions.contains(action));
+    again
+        .map(|action| violation("S9", format!("{action:?} once more")))
+        .collect()
+}
+
+/// L1 to L3: everybody who needs a reboot gets on or is told why not, everybody whom we cordoned is in hand, and
+/// whoever waits on time is looked at again when it is over.
+pub fn unspoken(snapshot: &Snapshot, plan: &Plan, now: Instant) -> Vec<Violation> {
+    let mut found = Vec::new();
+    let goes_in = |name: &str| {
+        plan.actions.iter().any(|action| match action {
+            Action::SetHolders { holders, .. } => holders.iter().any(|holder| holder.node == name),
+            Action::CreateLock => true,
+            other => other.node() == Some(name),
+        })
+    };
+    for (name, node) in &snapshot.nodes {
+        let inside = node.record.as_ref().is_some_and(|record| record.operation.is_some());
+        let wants = gate::wants_reboot(node) && !inside;
+        if wants && !plan.waiting.contains_key(name) && !goes_in(name) {
+            found.push(violation(
+                "L1",
+                format!("{name} needs a reboot and nobody says why it waits"),
+            ));
+        }
+        // A node that is down keeps its marks until it is back; then they are lifted.
+        let holders = snapshot.lock.iter().flat_map(|lock| &lock.holders);
+        let held = inside || holders.into_iter().any(|holder| holder.node == *name);
+        if node.mark.is_some() && node.ready.ready && !held && !goes_in(name) && snapshot.unseen.is_empty() {
+            found.push(violation(
+                "L2",
+                format!("{name} is cordoned by us and nobody has it in hand"),
+            ));
+        }
+    }
+    for (name, waiting) in &plan.waiting {
+        let Some(until) = waiting.until().filter(|until| *until > now) else {
+            continue;
+        };
+        if plan.recheck_at.is_none_or(|at| at > until) {
+            found.push(violation(
+                "L3",
+                format!("{name} waits until {until} and is not looked at then"),
+            ));
+        }
+    }
+    found
+}
+
+/// L4: what a rollout has left behind, compared with the cluster before it; boot ids aside, nothing.
+pub fn left_behind(before: &Snapshot, after: &Snapshot) -> Vec<Violation> {
+    let mut found = Vec::new();
+    let mut differs = |name: &str, what: &str| found.push(violation("L4", format!("{name}: {what}")));
+    for holder in after.lock.iter().flat_map(|lock| &lock.holders) {
+        differs(&holder.node, "still in the lock");
+    }
+    for (name, node) in &after.nodes {
+        if node.mark.is_some() {
+            differs(name, "still marked");
+        }
+        if let Some(record) = &node.record {
+            if record.operation.is_some() {
+                differs(name, "still has an operation");
+            }
+            if record.order.is_some() {
+                differs(name, "still has an order");
+            }
+            if record.command.is_some() {
+                differs(name, "still has a command");
+            }
+        }
+        if let Some(was) = before.nodes.get(name).filter(|was| was.uid == node.uid)
+            && was.unschedulable != node.unschedulable
+        {
+            differs(
+                name,
+                if node.unschedulable {
+                    "stayed cordoned"
+                } else {
+                    "its cordon was taken away"
+                },
+            );
+        }
+    }
+    found
+}

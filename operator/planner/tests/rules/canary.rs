@@ -1,0 +1,214 @@
+//! The first nodes of a rollout, approval, and where a rollout begins and ends.
+
+use crate::common::{World, at};
+use chrono::TimeDelta;
+use expect_test::expect;
+use lockkeeper_planner::*;
+
+fn canary(nodes: usize, soak_minutes: i64) -> World {
+    let mut world = World::new(4);
+    world.policy().max_in_progress = Limit::Count(4);
+    world.policy().max_unavailable = Limit::Count(4);
+    world.policy().canary = Some(Canary {
+        nodes,
+        soak: TimeDelta::minutes(soak_minutes),
+    });
+    world
+}
+
+#[test]
+fn the_canary_goes_alone_and_the_others_follow_once_it_was_healthy_for_long_enough() {
+    let mut world = canary(1, 30);
+    world.settle();
+    assert_eq!(world.inside(), ["n1"]);
+    expect![[r#"
+        n1 Preparing: the agent was asked at 2026-11-21T12:00:00Z
+        n2 CanarySoaking: canary n1 must be done and stay healthy
+        n3 CanarySoaking: canary n1 must be done and stay healthy
+        n4 CanarySoaking: canary n1 must be done and stay healthy
+    "#]]
+    .assert_eq(&world.waits());
+    world.run(60);
+    expect![[r#"
+        n2 CanarySoaking: canary n1 must stay healthy until 2026-11-21T12:30:43Z
+        n3 CanarySoaking: canary n1 must stay healthy until 2026-11-21T12:30:43Z
+        n4 CanarySoaking: canary n1 must stay healthy until 2026-11-21T12:30:43Z
+    "#]]
+    .assert_eq(&world.waits());
+    assert_eq!(world.plan().recheck_at, Some(at("2026-11-21T12:30:43Z")));
+    world.now = at("2026-11-21T12:30:42Z");
+    world.settle();
+    assert_eq!(world.inside(), Vec::<String>::new());
+    world.run(1);
+    assert_eq!(world.inside(), ["n2", "n3", "n4"]);
+    let rollout = world.plan().policies["general"].rollout.clone().unwrap();
+    assert_eq!(rollout.canary_passed, Some(at("2026-11-21T12:30:43Z")));
+    world.run(60);
+    assert_eq!(world.waits(), "");
+    assert_eq!(world.plan().policies["general"].rollout, None, "the rollout is over");
+}
+
+#[test]
+fn the_soak_begins_anew_when_a_canary_was_not_ready_for_a_while() {
+    let mut world = canary(1, 30);
+    world.settle();
+    world.run(60);
+    let (now, mut ready) = (world.now, world.node("n1").ready.clone());
+    ready.ready = false;
+    ready.since = now;
+    world.node("n1").ready = ready.clone();
+    world.policy().max_unavailable = Limit::Count(9);
+    world.now += TimeDelta::minutes(40);
+    world.settle();
+    expect![[r#"
+        n2 CanarySoaking: canary n1 must be done and stay healthy
+        n3 CanarySoaking: canary n1 must be done and stay healthy
+        n4 CanarySoaking: canary n1 must be done and stay healthy
+    "#]]
+    .assert_eq(&world.waits());
+    ready.ready = true;
+    ready.since = world.now;
+    world.node("n1").ready = ready;
+    assert!(
+        world.waits().contains("until 2026-11-21T13:11:00Z"),
+        "{}",
+        world.waits()
+    );
+}
+
+#[test]
+fn two_canaries_must_both_be_done() {
+    let mut world = canary(2, 1);
+    world.settle();
+    assert_eq!(world.inside(), ["n1", "n2"]);
+    world.run(50);
+    assert!(
+        world
+            .waits()
+            .contains("n3 CanarySoaking: canary n1, n2 must stay healthy until"),
+        "{}",
+        world.waits()
+    );
+}
+
+#[test]
+fn a_canary_that_cannot_be_drained_is_put_back_and_another_one_takes_its_place() {
+    let mut world = canary(1, 1);
+    world.blocked = vec!["n1".to_owned()];
+    world.settle();
+    world.run(910);
+    assert_eq!(world.inside(), ["n2"]);
+}
+
+#[test]
+fn a_failed_canary_keeps_the_others_out_even_if_the_breaker_allows_more_failures() {
+    let mut world = canary(1, 1);
+    world.policy().breaker.max_failed = 3;
+    world.never_back = vec!["n1".to_owned()];
+    world.settle();
+    world.run(2000);
+    assert_eq!(world.inside(), ["n1"]);
+    assert!(
+        world.waits().contains("n2 CanarySoaking: canary n1 must be done"),
+        "{}",
+        world.waits()
+    );
+}
+
+#[test]
+fn a_new_rollout_has_a_canary_of_its_own() {
+    let mut world = canary(1, 1);
+    world.settle();
+    world.run(300);
+    assert_eq!(world.waits(), "");
+    let now = world.now;
+    for name in ["n1", "n2", "n3", "n4"] {
+        let host = world.record(name).host.as_mut().unwrap();
+        host.required = true;
+        host.required_since = Some(now);
+        host.reasons = vec!["openssl".to_owned()];
+    }
+    world.settle();
+    assert_eq!(world.inside(), ["n1"]);
+}
+
+#[test]
+fn a_held_node_does_not_keep_a_rollout_from_ending() {
+    let mut world = World::new(2);
+    world.node("n2").hold = Some(Hold {
+        reason: "debugging".to_owned(),
+        until: None,
+    });
+    world.settle();
+    assert!(world.plan().policies["general"].rollout.is_some());
+    world.run(60);
+    assert_eq!(world.plan().policies["general"].rollout, None);
+}
+
+#[test]
+fn under_manual_approval_each_node_waits_for_its_own_and_it_is_used_up() {
+    let mut world = World::new(2);
+    world.policy().approval = Approval::Manual;
+    world.settle();
+    expect![[r#"
+        n1 AwaitingApproval: policy general asks for approval of each node
+        n2 AwaitingApproval: policy general asks for approval of each node
+    "#]]
+    .assert_eq(&world.waits());
+    world.node("n2").approved = Some("change 4711".to_owned());
+    world.settle();
+    world.run(60);
+    assert!(world.record("n2").last_reboot.is_some());
+    assert_eq!(world.node("n2").approved, None);
+    assert!(world.record("n1").last_reboot.is_none());
+}
+
+#[test]
+fn an_approval_outlives_a_put_back_and_one_that_is_taken_away_before_the_cordon_frees_the_slot() {
+    let mut world = World::new(1);
+    world.policy().approval = Approval::Manual;
+    world.node("n1").approved = Some("change 4711".to_owned());
+    world.blocked = vec!["n1".to_owned()];
+    world.settle();
+    world.run(1000);
+    assert!(world.record("n1").deferred.is_some());
+    assert_eq!(world.node("n1").approved.as_deref(), Some("change 4711"));
+
+    let mut world = World::new(1);
+    world.policy().approval = Approval::Manual;
+    world.node("n1").approved = Some("change 4711".to_owned());
+    world.settle();
+    world.node("n1").approved = None;
+    world.run(5);
+    assert_eq!(world.inside(), Vec::<String>::new());
+    assert_eq!(world.started(), Vec::<String>::new());
+}
+
+#[test]
+fn a_hold_that_expires_lets_the_node_go() {
+    let mut world = World::new(1);
+    world.node("n1").hold = Some(Hold {
+        reason: "debugging".to_owned(),
+        until: Some(at("2026-11-21T13:00:00Z")),
+    });
+    world.settle();
+    assert_eq!(world.plan().recheck_at, Some(at("2026-11-21T13:00:00Z")));
+    assert_eq!(
+        world.waits(),
+        "n1 Held: held by annotation: \"debugging\", until 2026-11-21T13:00:00Z\n"
+    );
+    world.now = at("2026-11-21T13:00:00Z");
+    world.settle();
+    assert_eq!(world.inside(), ["n1"]);
+}
+
+#[test]
+fn a_suspended_policy_starts_nothing_and_finishes_what_runs() {
+    let mut world = World::new(2);
+    world.settle();
+    world.run(5);
+    world.policy().suspend = true;
+    world.run(100);
+    assert!(world.record("n1").last_reboot.is_some());
+    assert_eq!(world.waits(), "n2 Suspended: policy general is suspended\n");
+}

@@ -1,0 +1,251 @@
+//! What goes wrong, what is put back, and what a person can say then; `UPDATE_EXPECT=1` writes the traces anew.
+
+use chrono::TimeDelta;
+use expect_test::{Expect, expect};
+use lockkeeper_planner::*;
+
+use crate::common::World;
+
+#[allow(clippy::needless_pass_by_value)] // it is written in place
+fn waits(world: &World, expected: Expect) {
+    expected.assert_eq(&world.waits());
+}
+
+#[test]
+fn a_drain_that_is_blocked_past_its_time_out_is_put_back_and_the_next_one_goes_on() {
+    let mut world = World::new(2);
+    world.blocked = vec!["n1".to_owned()];
+    world.settle();
+    world.run(1000);
+    waits(
+        &world,
+        expect![[r#"
+            n1 BackingOff: put back once (EvictionBlocked: pod shop/db-0: budget shop/db allows 0); tried again 2026-11-21T12:25:01Z
+        "#]],
+    );
+    assert!(world.record("n2").last_reboot.is_some(), "{}", world.trace);
+    assert!(!world.node("n1").unschedulable);
+    world.blocked.clear();
+    world.run(600);
+    assert!(world.record("n1").last_reboot.is_some(), "{}", world.trace);
+    assert_eq!(world.record("n1").deferred, None);
+}
+
+#[test]
+fn a_node_that_never_comes_back_is_failed_and_keeps_its_slot_and_its_cordon() {
+    let mut world = World::new(2);
+    world.never_back = vec!["n1".to_owned()];
+    world.settle();
+    world.run(2000);
+    assert!(world.node("n1").unschedulable);
+    assert_eq!(world.record("n1").order, None, "a late agent must find no order");
+    assert_eq!(world.record("n2").last_reboot, None);
+    waits(
+        &world,
+        expect![[r#"
+            n1 Failed: no new boot of n1 within 15 min of the order at 2026-11-21T12:00:02Z; look at its console or power, then retry or release
+            n2 BreakerOpen: stopped after 1 failed node (n1); retry or release them to go on
+        "#]],
+    );
+}
+
+#[test]
+fn a_released_node_frees_the_slot_and_is_not_rebooted_for_the_same_cause() {
+    let mut world = World::new(2);
+    world.never_back = vec!["n1".to_owned()];
+    world.settle();
+    world.run(1000);
+    world.command("release", "n1");
+    world.settle();
+    world.run(100);
+    assert!(
+        world.record("n2").last_reboot.is_none(),
+        "n1 is still down: {}",
+        world.waits()
+    );
+    waits(
+        &world,
+        expect![[r#"
+        n1 Released: released by a person after: no new boot of n1 within 15 min of the order at 2026-11-21T12:00:02Z; look at its console or power, then retry or release; not again for the same cause
+        n2 TooManyUnavailable: 1 of at most 1 nodes are down: n1 (NotReady)
+    "#]],
+    );
+    // It is repaired without a reboot: the same boot, and still asking for the same cause.
+    let now = world.now;
+    world.node("n1").ready = Ready {
+        ready: true,
+        since: now,
+        heartbeat: now,
+        message: String::new(),
+    };
+    world.run(100);
+    assert!(world.record("n2").last_reboot.is_some());
+    waits(
+        &world,
+        expect![[r#"
+        n1 Released: released by a person after: no new boot of n1 within 15 min of the order at 2026-11-21T12:00:02Z; look at its console or power, then retry or release; not again for the same cause
+    "#]],
+    );
+    world.record("n1").host.as_mut().unwrap().reasons = vec!["libc6".to_owned()];
+    world.never_back.clear();
+    world.run(100);
+    assert!(world.record("n1").last_reboot.is_some());
+}
+
+#[test]
+fn retry_keeps_the_slot_and_verifies_a_node_that_came_back_late() {
+    let mut world = World::new(1);
+    world.never_back = vec!["n1".to_owned()];
+    world.settle();
+    world.run(1000);
+    world.boot("n1");
+    world.settle();
+    assert_eq!(
+        world.record("n1").operation.as_ref().unwrap().phase,
+        Phase::Failed,
+        "only a person goes on"
+    );
+    world.command("retry", "n1");
+    world.settle();
+    assert!(world.record("n1").last_reboot.is_some(), "{}", world.trace);
+    assert_eq!(world.record("n1").command, None);
+}
+
+#[test]
+fn retry_of_a_node_that_is_about_to_come_back_verifies_it_once_it_is_there() {
+    let mut world = World::new(1);
+    world.never_back = vec!["n1".to_owned()];
+    world.settle();
+    world.run(1000);
+    world.command("retry", "n1");
+    world.settle();
+    assert_eq!(
+        world.record("n1").operation.as_ref().unwrap().phase,
+        Phase::Preparing,
+        "it still has the old boot"
+    );
+    world.boot("n1");
+    world.settle();
+    assert!(world.record("n1").last_reboot.is_some(), "{}", world.trace);
+}
+
+#[test]
+fn retry_of_a_node_with_the_old_boot_gives_a_new_order() {
+    let mut world = World::new(1);
+    world.never_back = vec!["n1".to_owned()];
+    world.settle();
+    world.run(1000);
+    let first = world.record("n1").operation.as_ref().unwrap().order_id();
+    let now = world.now;
+    world.never_back.clear();
+    world.node("n1").ready = Ready {
+        ready: true,
+        since: now,
+        heartbeat: now,
+        message: String::new(),
+    };
+    world.command("retry", "n1");
+    world.settle();
+    assert_ne!(world.record("n1").order.as_ref().unwrap().id, first);
+    world.run(100);
+    assert!(world.record("n1").last_reboot.is_some(), "{}", world.trace);
+}
+
+#[test]
+fn cancel_puts_back_before_the_reboot_order_and_is_refused_after_it() {
+    let mut world = World::new(1);
+    world.blocked = vec!["n1".to_owned()];
+    world.settle();
+    world.run(5);
+    world.command("cancel", "n1");
+    world.settle();
+    waits(
+        &world,
+        expect![[r#"
+            n1 BackingOff: put back once (Cancelled: cancelled by a person); tried again 2026-11-21T12:10:05Z
+        "#]],
+    );
+    let mut world = World::new(1);
+    world.settle();
+    world.run(10);
+    world.command("cancel", "n1");
+    world.settle();
+    let refused = world
+        .trace
+        .lines()
+        .find(|line| line.contains("cancel"))
+        .unwrap()
+        .to_owned();
+    assert!(refused.contains("cannot be called back"), "{refused}");
+    assert_eq!(world.record("n1").command, None);
+}
+
+#[test]
+fn an_uncordon_by_a_person_puts_the_node_back() {
+    let mut world = World::new(1);
+    world.blocked = vec!["n1".to_owned()];
+    world.settle();
+    world.run(5);
+    world.node("n1").unschedulable = false;
+    world.settle();
+    waits(
+        &world,
+        expect![[r#"
+            n1 BackingOff: put back once (Uncordoned: somebody uncordoned this node while it was being drained; put back); tried again 2026-11-21T12:10:05Z
+        "#]],
+    );
+    assert_eq!(world.node("n1").mark, None);
+}
+
+#[test]
+fn an_agent_that_does_not_answer_or_refuses_is_put_back_without_a_cordon() {
+    let mut world = World::new(2);
+    world.silent = vec!["n1".to_owned()];
+    world.refusing = vec!["n2".to_owned()];
+    world.settle();
+    world.run(70);
+    assert!(!world.trace.contains("ApplyMarks"), "{}", world.trace);
+    waits(
+        &world,
+        expect![[r#"
+            n1 BackingOff: put back once (AgentNotAnswering: the agent did not answer order ed0269c7-0 within 60 s); tried again 2026-11-21T12:11:00Z
+            n2 BackingOff: put back once (AgentIncapable: the agent cannot reboot this node: polkit asks for a password); tried again 2026-11-21T12:11:01Z
+        "#]],
+    );
+}
+
+#[test]
+fn a_cordon_without_a_record_is_a_failure_for_a_person() {
+    let mut world = World::new(2);
+    world.settle();
+    world.run(3);
+    world.record("n1").operation = None;
+    world.run(10);
+    waits(
+        &world,
+        expect![[r#"
+            n1 Failed: the record of this operation was lost while the node was cordoned; look at the node, then retry or release it
+            n2 BreakerOpen: stopped after 1 failed node (n1); retry or release them to go on
+        "#]],
+    );
+}
+
+#[test]
+fn a_node_that_still_asks_for_the_same_cause_is_left_alone_for_a_day() {
+    let mut world = World::new(1);
+    world.settle();
+    world.run(60);
+    let host = world.record("n1").host.as_mut().unwrap();
+    host.required = true;
+    host.reasons = vec!["linux-image-6.1.0-28".to_owned()];
+    world.settle();
+    waits(
+        &world,
+        expect![[r#"
+        n1 StillRequired: rebooted at 2026-11-21T12:00:43Z and still asks for a reboot for the same cause; not again before 2026-11-22T12:00:43Z
+    "#]],
+    );
+    world.now += TimeDelta::hours(25);
+    world.settle();
+    assert_eq!(world.snapshot.lock.as_ref().unwrap().holders.len(), 1);
+}

@@ -1,0 +1,88 @@
+//! A node starts only if it fits what is left of the window.
+
+use crate::common::{World, at, windows};
+use chrono::TimeDelta;
+use expect_test::expect;
+use lockkeeper_planner::fit::{Success, learn};
+use lockkeeper_planner::*;
+
+#[test]
+fn a_node_that_does_not_fit_what_is_left_waits_for_the_next_window() {
+    let mut world = World::new(1);
+    world.policy().schedule = Ok(windows(&[("0 12 * * *", 3600)]));
+    world.now = at("2026-11-21T12:45:01Z");
+    world.settle();
+    expect![[r#"
+        n1 DoesNotFitWindow: needs about 15 min, the window closes 2026-11-21T13:00:00Z; next opens 2026-11-22T12:00:00Z
+    "#]]
+    .assert_eq(&world.waits());
+    assert_eq!(world.plan().recheck_at, Some(at("2026-11-21T13:00:00Z")));
+    world.now = at("2026-11-21T12:45:00Z");
+    assert_eq!(
+        world.plan().waiting,
+        std::collections::BTreeMap::new(),
+        "to the second it fits"
+    );
+}
+
+#[test]
+fn a_node_that_fits_no_window_at_all_may_start_at_any_time_inside_one() {
+    let mut world = World::new(1);
+    world.policy().schedule = Ok(windows(&[("0 12 * * *", 600)]));
+    world.now = at("2026-11-21T12:09:00Z");
+    world.settle();
+    assert_eq!(world.inside(), ["n1"]);
+}
+
+#[test]
+fn an_exclusion_shortens_a_window() {
+    let mut world = World::new(1);
+    let mut schedule = windows(&[("0 12 * * *", 3600)]);
+    schedule.exclusions.push(Exclusion::Dated {
+        from: at("2026-11-21T12:20:00Z"),
+        until: at("2026-11-21T12:30:00Z"),
+        reason: "failover test".to_owned(),
+    });
+    world.policy().schedule = Ok(schedule);
+    world.now = at("2026-11-21T12:10:00Z");
+    world.settle();
+    expect![[r#"
+        n1 DoesNotFitWindow: needs about 15 min, the window closes 2026-11-21T12:20:00Z; next opens 2026-11-21T12:30:00Z
+    "#]]
+    .assert_eq(&world.waits());
+}
+
+#[test]
+fn windows_that_touch_are_one_when_it_comes_to_fit() {
+    let mut world = World::new(1);
+    world.policy().schedule = Ok(windows(&[("0 12 * * *", 3600), ("0 13 * * *", 3600)]));
+    world.now = at("2026-11-21T12:59:00Z");
+    world.settle();
+    assert_eq!(world.inside(), ["n1"]);
+}
+
+#[test]
+fn until_five_successes_are_known_the_default_holds_and_then_nine_in_ten_must_fit() {
+    let success = |number: i64, seconds: i64| Success {
+        ended: at("2026-11-21T12:00:00Z") + TimeDelta::hours(number),
+        cordoned: TimeDelta::seconds(seconds),
+        whole: TimeDelta::seconds(seconds + 10),
+    };
+    let four: Vec<_> = (0..4).map(|number| success(number, 100)).collect();
+    assert_eq!(learn(four).cordoned, TimeDelta::seconds(900));
+    let ten: Vec<_> = (1..=10).map(|number| success(number, number * 100)).collect();
+    assert_eq!(learn(ten).cordoned, TimeDelta::seconds(900));
+    let five: Vec<_> = (1..=5).map(|number| success(number, number * 100)).collect();
+    assert_eq!(
+        learn(five),
+        Learned {
+            cordoned: TimeDelta::seconds(500),
+            whole: TimeDelta::seconds(310),
+        }
+    );
+    // One in twenty that hung for a day moves nothing; what is older than the last twenty is forgotten.
+    let mut many: Vec<_> = (0..19).map(|number| success(100 + number, 100)).collect();
+    many.push(success(200, 86_400));
+    many.extend((0..50).map(|number| success(number, 5000)));
+    assert_eq!(learn(many).cordoned, TimeDelta::seconds(100));
+}

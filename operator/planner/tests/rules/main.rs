@@ -1,0 +1,15 @@
+//! What the planner decides, theme by theme; one program, as each one more costs a link.
+#![allow(missing_debug_implementations, clippy::unwrap_used, clippy::panic)]
+
+mod breaker;
+mod canary;
+#[path = "../common/mod.rs"]
+mod common;
+mod exclusions;
+mod failures;
+mod fit;
+mod limits;
+mod order;
+mod preflight;
+mod scenarios;
+mod views;

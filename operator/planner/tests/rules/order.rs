@@ -1,0 +1,127 @@
+//! Who goes first: fair, predictable, and never a matter of safety.
+
+use crate::common::{World, windows};
+use chrono::TimeDelta;
+use lockkeeper_planner::*;
+
+fn since(world: &mut World, name: &str, minutes_ago: i64) {
+    let now = world.now;
+    world.record(name).host.as_mut().unwrap().required_since = Some(now - TimeDelta::minutes(minutes_ago));
+}
+
+#[test]
+fn the_longest_waiting_goes_first_whatever_its_name() {
+    let mut world = World::new(3);
+    since(&mut world, "n1", 10);
+    since(&mut world, "n2", 30);
+    since(&mut world, "n3", 20);
+    world.settle();
+    world.run(200);
+    assert_eq!(world.started(), ["n2", "n3", "n1"]);
+}
+
+#[test]
+fn by_name_if_the_policy_says_so() {
+    let mut world = World::new(3);
+    since(&mut world, "n3", 999);
+    world.policy().order = QueueOrder::Name;
+    world.settle();
+    world.run(200);
+    assert_eq!(world.started(), ["n1", "n2", "n3"]);
+}
+
+#[test]
+fn who_did_not_get_a_turn_in_one_window_is_first_in_the_next() {
+    let mut world = World::new(3);
+    // Room for one node in each window, and every node asks again as soon as it was rebooted.
+    world.policy().schedule = Ok(windows(&[("0 12 * * *", 60)]));
+    world.policy().learned.cordoned = TimeDelta::seconds(50);
+    for update in 0..5 {
+        world.settle();
+        world.run(90);
+        let now = world.now;
+        for name in ["n1", "n2", "n3"] {
+            let host = world.record(name).host.as_mut().unwrap();
+            if !host.required {
+                host.required = true;
+                host.required_since = Some(now);
+                host.reasons = vec![format!("update {update}")];
+            }
+        }
+        world.now += TimeDelta::days(1) - TimeDelta::seconds(90);
+    }
+    assert_eq!(world.started(), ["n1", "n2", "n3", "n1", "n2"]);
+}
+
+#[test]
+fn what_was_put_back_or_released_goes_after_what_never_failed() {
+    let mut world = World::new(3);
+    world.record("n1").deferred = Some(Deferred {
+        count: 1,
+        cause: "EvictionBlocked".to_owned(),
+        message: "pod shop/db-0".to_owned(),
+        until: world.now,
+    });
+    world.record("n2").released = Some(Released {
+        time: world.now,
+        failure: "no new boot".to_owned(),
+        reasons: vec!["another cause".to_owned()],
+    });
+    world.settle();
+    world.run(200);
+    assert_eq!(world.started(), ["n3", "n1", "n2"]);
+}
+
+#[test]
+fn workers_before_the_control_plane_before_the_operators_own_node() {
+    let mut world = World::new(4);
+    world.node("n1").control_plane = true;
+    world.snapshot.own_node = Some("n2".to_owned());
+    world.settle();
+    world.run(300);
+    assert_eq!(world.started(), ["n3", "n4", "n1", "n2"]);
+}
+
+#[test]
+fn a_held_node_starves_nobody_not_even_the_operators_own() {
+    let mut world = World::new(2);
+    world.snapshot.own_node = Some("n2".to_owned());
+    world.node("n1").hold = Some(Hold {
+        reason: "debugging".to_owned(),
+        until: None,
+    });
+    world.settle();
+    world.run(60);
+    assert_eq!(world.started(), ["n2"]);
+}
+
+#[test]
+fn what_a_person_asks_for_goes_before_what_the_hosts_ask_for() {
+    let mut world = World::new(3);
+    world.record("n3").host.as_mut().unwrap().required = false;
+    world.record("n3").host.as_mut().unwrap().required_since = None;
+    world.node("n3").requested = Some("firmware".to_owned());
+    world.settle();
+    world.run(60);
+    assert_eq!(world.started()[0], "n3");
+}
+
+#[test]
+fn under_one_cap_policies_take_turns_by_age_and_a_young_head_holds_up_no_older_node() {
+    let mut world = World::new(4);
+    world
+        .snapshot
+        .policies
+        .insert("other".to_owned(), crate::common::policy());
+    for name in ["n3", "n4"] {
+        world.node(name).policies = vec!["other".to_owned()];
+        world.record(name).policy = Some("other".to_owned());
+    }
+    // By name n3 is first, but n4 has waited longest of all.
+    world.snapshot.policies.get_mut("other").unwrap().order = QueueOrder::Name;
+    since(&mut world, "n3", 1);
+    since(&mut world, "n4", 9999);
+    world.settle();
+    world.run(300);
+    assert_eq!(world.started(), ["n3", "n4", "n1", "n2"]);
+}

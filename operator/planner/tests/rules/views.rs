@@ -1,0 +1,131 @@
+//! A view that is lost, edited, ambiguous or incomplete starts nothing and forgets nobody.
+
+use expect_test::{Expect, expect};
+use lockkeeper_planner::*;
+
+use crate::common::World;
+
+#[allow(clippy::needless_pass_by_value)] // it is written in place
+fn waits(world: &World, expected: Expect) {
+    expected.assert_eq(&world.waits());
+}
+
+#[test]
+fn a_report_from_another_boot_is_no_report() {
+    let mut world = World::new(1);
+    world.record("n1").host.as_mut().unwrap().boot_id = "somewhere-else".to_owned();
+    world.settle();
+    world.run(10);
+    assert_eq!(world.trace, "");
+    waits(
+        &world,
+        expect![[r#"
+        n1 AgentMissing: no agent has reported from this node since 2026-11-13T12:02:00Z
+    "#]],
+    );
+}
+
+#[test]
+fn a_node_of_two_policies_or_of_none_is_never_rebooted() {
+    let mut world = World::new(2);
+    world
+        .snapshot
+        .policies
+        .insert("other".to_owned(), crate::common::policy());
+    world.node("n1").policies = vec!["general".to_owned(), "other".to_owned()];
+    world.node("n2").policies = vec![];
+    world.settle();
+    world.run(10);
+    assert!(!world.trace.contains("goes in"), "{}", world.trace);
+    waits(
+        &world,
+        expect![[r#"
+        n1 PolicyConflict: matched by policies general, other: a node belongs to exactly one
+        n2 NoPolicy: no policy selects this node
+    "#]],
+    );
+}
+
+#[test]
+fn nothing_starts_while_a_policy_cannot_be_decoded_and_nothing_at_all_is_done_before_everything_was_listed() {
+    let mut world = World::new(1);
+    world.snapshot.undecodable = vec!["policy broken: windows[0].durationSeconds: expected i32".to_owned()];
+    world.settle();
+    waits(
+        &world,
+        expect![[r#"
+        n1 ViewIncomplete: the operator has not seen policy broken: windows[0].durationSeconds: expected i32 yet
+    "#]],
+    );
+    world.snapshot.unseen = vec!["the Nodes".to_owned()];
+    assert_eq!(world.plan().actions, vec![]);
+}
+
+#[test]
+fn two_policies_at_one_are_still_one_at_a_time() {
+    let mut world = World::new(2);
+    world
+        .snapshot
+        .policies
+        .insert("other".to_owned(), crate::common::policy());
+    world.node("n2").policies = vec!["other".to_owned()];
+    world.settle();
+    for _ in 0..150 {
+        world.run(1);
+        assert!(world.down() <= 1, "{}", world.trace);
+    }
+    assert!(world.record("n2").last_reboot.is_some(), "{}", world.trace);
+}
+
+#[test]
+fn a_lost_lock_is_not_nobody_inside() {
+    let mut world = World::new(3);
+    world.settle();
+    world.run(5);
+    world.snapshot.lock = None;
+    for _ in 0..20 {
+        world.run(1);
+        assert!(world.down() <= 1, "{}", world.trace);
+    }
+    assert!(world.trace.contains("n1 got its entry back"), "{}", world.trace);
+}
+
+#[test]
+fn a_hand_edited_lock_is_put_right_before_anybody_is_let_in() {
+    let mut world = World::new(3);
+    world.settle();
+    world.run(5);
+    let holders = &mut world.snapshot.lock.as_mut().unwrap().holders;
+    holders[0].operation_id = "made-up".to_owned();
+    holders.push(Holder {
+        node: "ghost".to_owned(),
+        ..holders[0].clone()
+    });
+    for _ in 0..200 {
+        world.run(1);
+        assert!(world.down() <= 1, "{}", world.trace);
+    }
+    assert_eq!(world.waits(), "");
+}
+
+#[test]
+fn a_node_that_is_deleted_and_made_again_leaves_no_entry_behind() {
+    let mut world = World::new(2);
+    world.settle();
+    world.run(5);
+    let now = world.now;
+    let node = world.node("n1");
+    *node = Node {
+        uid: "another".to_owned(),
+        created: now,
+        unschedulable: false,
+        mark: None,
+        record: None,
+        drain: Drain::NotStarted,
+        ..node.clone()
+    };
+    world.run(1);
+    assert!(world.trace.contains("n1 is gone"), "{}", world.trace);
+    world.run(100);
+    assert!(world.record("n2").last_reboot.is_some(), "{}", world.trace);
+}
