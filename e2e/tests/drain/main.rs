@@ -49,7 +49,7 @@ macro_rules! scene {
 
 fn scenes<'a>(plane: &'a ControlPlane, nodes: &'a [String]) -> Scenes<'a> {
     vec![
-        scene!(pods::asks_each_pod_once_and_makes_five_requests_besides(
+        scene!(pods::asks_each_pod_once_and_makes_seven_requests_besides(
             plane, &nodes[0]
         )),
         scene!(budgets::an_exhausted_budget_is_named_with_its_numbers_and_goes_on_when_it_opens(plane, &nodes[1])),

@@ -13,7 +13,10 @@ use tokio::time::Instant;
 
 use super::fixture::{Scene, done};
 
-pub(super) async fn asks_each_pod_once_and_makes_five_requests_besides(plane: &ControlPlane, node: &str) -> Result<()> {
+pub(super) async fn asks_each_pod_once_and_makes_seven_requests_besides(
+    plane: &ControlPlane,
+    node: &str,
+) -> Result<()> {
     let scene = Scene::new(plane, node, "fifty").await?;
     scene.run("web", 50, 2).await?;
     scene.budget("web", "web", json!({"maxUnavailable": "100%"})).await?;
@@ -26,11 +29,10 @@ pub(super) async fn asks_each_pod_once_and_makes_five_requests_besides(plane: &C
         .map(|request| format!("{} {}", request.verb, request.resource))
         .collect();
     besides.sort();
-    let budgets = ["list poddisruptionbudgets", "watch poddisruptionbudgets"];
-    ensure!(
-        besides == [budgets[0], "list pods", "list pods", budgets[1], "watch pods"],
-        "{besides:?}"
-    );
+    let [budgets, nodes, pods] = ["poddisruptionbudgets", "nodes", "pods"];
+    let lists = [nodes, budgets, pods, pods].map(|kind| format!("list {kind}"));
+    let watches = [nodes, budgets, pods].map(|kind| format!("watch {kind}"));
+    ensure!(besides == [&lists[..], &watches[..]].concat(), "{besides:?}");
     let evictions = scene.evictions(plane)?;
     ensure!(
         evictions.len() == 50 && evictions.iter().all(|(_, code)| *code == 201),

@@ -22,7 +22,7 @@ pub(super) async fn a_missing_permission_is_named_and_asked_for_again(plane: &Co
     let role = json!({
         "metadata": {"name": "drain-looks"},
         "rules": [
-            {"apiGroups": [""], "resources": ["pods"], "verbs": ["list", "watch"]},
+            {"apiGroups": [""], "resources": ["pods", "nodes"], "verbs": ["list", "watch"]},
             {"apiGroups": ["policy"], "resources": ["poddisruptionbudgets"], "verbs": ["list", "watch"]},
         ],
     });
@@ -53,7 +53,7 @@ pub(super) async fn a_missing_permission_is_named_and_asked_for_again(plane: &Co
         .blocked_by("User \"onlooker\" cannot create resource \"pods/eviction\"")
         .await?;
     let granted = json!({"rules": [
-        {"apiGroups": [""], "resources": ["pods"], "verbs": ["list", "watch"]},
+        {"apiGroups": [""], "resources": ["pods", "nodes"], "verbs": ["list", "watch"]},
         {"apiGroups": [""], "resources": ["pods/eviction"], "verbs": ["create"]},
         {"apiGroups": ["policy"], "resources": ["poddisruptionbudgets"], "verbs": ["list", "watch"]},
     ]});

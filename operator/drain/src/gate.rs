@@ -69,10 +69,21 @@ impl State {
     pub(crate) fn how(&self, pod: &Tracked) -> Option<How> {
         match pod.decision {
             Decision::Evict => Some(How::Evict),
-            Decision::Delete if pod.view.controller == Controller::StatefulSet && !self.node_ready => Some(How::Evict),
+            Decision::Delete if pod.view.controller == Controller::StatefulSet && !self.node_is_ready() => {
+                Some(How::Evict)
+            }
             Decision::Delete => Some(How::Delete),
             Decision::Skip(_) | Decision::Wait | Decision::Complete(_) | Decision::Block(_) | Decision::Unknown => None,
         }
+    }
+
+    /// Whether the node is known to be cordoned: from any other, pods come back as fast as they leave.
+    pub(crate) fn cordoned(&self) -> bool {
+        self.node.as_ref().is_some_and(|node| node.cordoned)
+    }
+
+    fn node_is_ready(&self) -> bool {
+        self.node.as_ref().is_some_and(|node| node.not_ready.is_none())
     }
 
     /// A grace of zero removes the object without the kubelet having stopped anything: never.
@@ -93,6 +104,9 @@ impl State {
     /// Whether a pod may be asked now, and if not, what it waits for.
     pub(crate) fn turn(&self, now: DateTime<Utc>, uid: &Uid, pod: &Tracked, load: &Load) -> Turn {
         let Some(how) = self.how(pod) else { return Turn::Event };
+        if !self.cordoned() {
+            return Turn::Event;
+        }
         if load.unknown || load.first.is_some_and(|first| first < pod.tier) {
             return Turn::Later;
         }

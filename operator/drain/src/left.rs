@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 
 use futures::stream::{self, StreamExt, TryStreamExt};
-use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::api::core::v1::{Namespace, PersistentVolume, PersistentVolumeClaim};
 use kube::api::ListParams;
 use kube::core::PartialObjectMeta;
 use kube::{Api, Client};
@@ -17,6 +17,7 @@ use crate::pod::{PodName, PodView, SlimPod};
 use crate::rule::Namespaces;
 use crate::select::{Decision, decide, matters};
 use crate::settings::Settings;
+use crate::volumes::Claimed;
 use crate::watches::on_node;
 
 /// The pods that would still have to leave, from a fresh list: for use right before the reboot order.
@@ -59,6 +60,22 @@ pub(crate) async fn namespace_labels(client: &Client, name: &str) -> Result<BTre
     let what = || format!("the labels of namespace {name}");
     let namespace = answered(api.get(name), what).await?;
     Ok(namespace.metadata.labels.unwrap_or_default())
+}
+
+/// What is behind a claim; nothing if it is not there.
+pub(crate) async fn claimed(client: &Client, claim: &PodName) -> Result<Claimed, Error> {
+    let claims: Api<PersistentVolumeClaim> = Api::namespaced(client.clone(), &claim.namespace);
+    let found = answered(claims.get_opt(&claim.name), || format!("volume claim {claim}")).await?;
+    let Some(volume) = found.and_then(|claim| claim.spec?.volume_name) else {
+        return Ok(Claimed::default());
+    };
+    let volumes: Api<PersistentVolume> = Api::all(client.clone());
+    let found = answered(volumes.get_opt(&volume), || format!("volume {volume}")).await?;
+    let csi = found.and_then(|volume| volume.spec?.csi);
+    Ok(Claimed {
+        handle: csi.map(|csi| format!("kubernetes.io/csi/{}^{}", csi.driver, csi.volume_handle)),
+        volume: Some(volume),
+    })
 }
 
 /// A fresh list of a namespace's budgets.

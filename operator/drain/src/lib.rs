@@ -16,8 +16,10 @@ mod cause;
 mod error;
 mod evict;
 mod gate;
+mod intake;
 mod left;
 mod limits;
+mod node;
 mod pod;
 mod preflight;
 mod progress;
@@ -30,6 +32,7 @@ mod settings;
 mod state;
 #[cfg(test)]
 mod tests;
+mod volumes;
 mod watches;
 mod words;
 

@@ -17,8 +17,11 @@ pub(crate) const LIST_TIME_OUT: Duration = Duration::from_secs(15);
 pub(crate) const SETTLED_AFTER: TimeDelta = TimeDelta::seconds(3);
 /// Between two fresh lists where the first did not show what the watch shows: the watch is a moment behind.
 pub(crate) const LIST_AGAIN_AFTER: TimeDelta = TimeDelta::seconds(1);
-/// Between two looks at namespaces' labels where one failed: without them no pod is asked, so soon.
-pub(crate) const LABELS_AGAIN_AFTER: TimeDelta = TimeDelta::seconds(5);
+/// Between two tries to look up labels of namespaces or volumes of claims: the drain stands still without, so soon.
+pub(crate) const READ_AGAIN_AFTER: TimeDelta = TimeDelta::seconds(5);
+/// A drain whose first list is no older than this after the cordon has seen every pod that has to leave; one that goes
+/// on later may have missed some that are gone.
+pub(crate) const FROM_THE_START: TimeDelta = TimeDelta::seconds(10);
 /// A kubelet kills at the end of the grace and reports a moment later; what is there after this is stuck.
 pub(crate) const STUCK_AFTER: TimeDelta = TimeDelta::seconds(10);
 /// A granted pod that is not seen shutting down by then is asked again, which changes nothing if it is.

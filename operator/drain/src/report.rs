@@ -5,20 +5,21 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 
 use crate::blocker::Blocker;
-use crate::cause::{MAX_CAUSES, group};
+use crate::cause::{MAX_CAUSES, MAX_PODS, group};
 use crate::gate::{Load, Turn};
 use crate::limits::{SETTLED_AFTER, STUCK_AFTER};
 use crate::pod::{PodName, Uid};
 use crate::progress::{Later, PodLine, PodState, Progress};
-use crate::select::{Bar, Decision, Stays, Tier, matters};
+use crate::select::{Bar, Decision, Tier, matters, runs_on};
 use crate::state::{Attempt, State, Tracked};
+use crate::volumes::Detach;
 
 /// Whether a fresh list may be asked whether the node is empty.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Emptiness {
     /// Pods are left.
     No,
-    /// The cordon is too young: not before this.
+    /// The cordon is too young, or volumes are waited for: not before this.
     From(DateTime<Utc>),
     /// Yes.
     Ask,
@@ -49,24 +50,18 @@ impl State {
         }
     }
 
-    /// The end: what left, and what stays and runs.
-    pub(crate) fn done(&self) -> Progress {
-        let stays = |pod: &&Tracked| match pod.decision {
-            Decision::Skip(Stays::Mirror | Stays::DaemonSet | Stays::Own | Stays::Rule(_)) => true,
-            Decision::Skip(Stays::Finished)
-            | Decision::Evict
-            | Decision::Delete
-            | Decision::Wait
-            | Decision::Complete(_)
-            | Decision::Block(_)
-            | Decision::Unknown => false,
-        };
-        let stayed = self.pods.iter().flatten().map(|(_, pod)| pod).filter(stays).count();
+    /// The end: what left, what stays and runs, and what is still attached.
+    pub(crate) fn done(&self, now: DateTime<Utc>) -> Progress {
+        let pods = self.pods.iter().flatten();
+        let stayed = pods.filter(|(_, pod)| runs_on(&pod.decision)).count();
         Progress::Done {
             moved: self.seen.len(),
             stayed,
             with_empty_dir: self.with_empty_dir(),
-            still_attached: Vec::new(),
+            still_attached: match self.detach(now) {
+                Detach::Over(names) | Detach::Wait(names, _) => names,
+                Detach::Clear | Detach::Look => Vec::new(),
+            },
         }
     }
 
@@ -77,10 +72,18 @@ impl State {
     /// Whether a fresh list may be asked whether the node is empty.
     pub(crate) fn emptiness(&self, now: DateTime<Utc>) -> Emptiness {
         let settled = self.settings.cordoned_at + SETTLED_AFTER;
-        match self.left() {
-            None | Some(1..) => Emptiness::No,
-            Some(0) if now < settled => Emptiness::From(settled),
-            Some(0) => Emptiness::Ask,
+        if self.left() != Some(0) || !self.cordoned() {
+            return Emptiness::No;
+        }
+        let from = match self.detach(now) {
+            Detach::Look => return Emptiness::No,
+            Detach::Wait(_, until) => until.max(settled),
+            Detach::Clear | Detach::Over(_) => settled,
+        };
+        if now < from {
+            Emptiness::From(from)
+        } else {
+            Emptiness::Ask
         }
     }
 
@@ -108,7 +111,7 @@ impl State {
     }
 
     /// How many pods hold the node; none before the first list.
-    fn left(&self) -> Option<usize> {
+    pub(crate) fn left(&self) -> Option<usize> {
         let pods = self.pods.as_ref()?;
         Some(pods.values().filter(|pod| matters(&pod.decision)).count())
     }
@@ -159,7 +162,20 @@ impl State {
             .evict_from
             .filter(|from| *from > now && self.left() > Some(0));
         let delayed = delayed.map(|from| Blocker::Delayed { from });
-        trouble.into_iter().chain(delayed).collect()
+        let uncordoned = self.node.as_ref().filter(|node| !node.cordoned);
+        let uncordoned = uncordoned.map(|_| Blocker::Uncordoned {
+            node: self.settings.node.clone(),
+        });
+        let volumes = match (self.left(), self.detach(now)) {
+            (Some(0), Detach::Wait(names, until)) => Some(Blocker::Volumes {
+                count: names.len(),
+                names: names.into_iter().take(MAX_PODS).collect(),
+                until,
+            }),
+            _ => None,
+        };
+        let all = [trouble, delayed, uncordoned, volumes];
+        all.into_iter().flatten().collect()
     }
 
     fn blockers(&self, now: DateTime<Utc>, uid: &Uid, pod: &Tracked, load: &Load) -> Vec<Blocker> {
@@ -168,7 +184,7 @@ impl State {
             Decision::Skip(_) | Decision::Unknown => Vec::new(),
             Decision::Block(bars) => bars.iter().map(|bar| barred(*bar, name.clone())).collect(),
             Decision::Complete(rule) => vec![Blocker::Running { pod: name, rule: *rule }],
-            Decision::Wait => shutting_down(now, pod).into_iter().collect(),
+            Decision::Wait => self.shutting_down(now, pod).into_iter().collect(),
             Decision::Evict | Decision::Delete => match &pod.attempt {
                 Attempt::Granted { .. } => Vec::new(),
                 Attempt::Later { why, .. } => why.clone().into_iter().collect(),
@@ -198,6 +214,29 @@ impl State {
         };
         Some(budget.blocks(name, words))
     }
+
+    fn shutting_down(&self, now: DateTime<Utc>, pod: &Tracked) -> Option<Blocker> {
+        let shutdown = pod.view.shutdown?;
+        let name = pod.view.name.clone();
+        if now < shutdown.until + STUCK_AFTER {
+            return Some(Blocker::Terminating {
+                pod: name,
+                until: shutdown.until,
+                grace: shutdown.grace,
+            });
+        }
+        let not_ready = self.node.as_ref().and_then(|node| node.not_ready.as_ref());
+        let cause = match not_ready {
+            _ if !pod.view.finalizers.is_empty() => format!("held by finalizer {}", pod.view.finalizers.join(", ")),
+            Some(why) => format!("node {} is not Ready: {why}", self.settings.node),
+            None => "the node's kubelet has not reported it stopped".to_owned(),
+        };
+        Some(Blocker::Stuck {
+            pod: name,
+            since: shutdown.until,
+            cause,
+        })
+    }
 }
 
 /// What a bar is in words.
@@ -220,26 +259,4 @@ fn later(lines: &[PodLine]) -> Vec<Later> {
         *counts.entry(line.tier).or_default() += 1;
     }
     counts.into_iter().map(|(tier, pods)| Later { tier, pods }).collect()
-}
-
-fn shutting_down(now: DateTime<Utc>, pod: &Tracked) -> Option<Blocker> {
-    let shutdown = pod.view.shutdown?;
-    let name = pod.view.name.clone();
-    if now < shutdown.until + STUCK_AFTER {
-        return Some(Blocker::Terminating {
-            pod: name,
-            until: shutdown.until,
-            grace: shutdown.grace,
-        });
-    }
-    let cause = if pod.view.finalizers.is_empty() {
-        "the node's kubelet has not reported it stopped".to_owned()
-    } else {
-        format!("held by finalizer {}", pod.view.finalizers.join(", "))
-    };
-    Some(Blocker::Stuck {
-        pod: name,
-        since: shutdown.until,
-        cause,
-    })
 }

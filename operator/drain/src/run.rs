@@ -1,6 +1,6 @@
 //! The loop: events in, requests out, progress published.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::pin::Pin;
 use std::time::{Duration, SystemTime};
@@ -13,31 +13,33 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::answer::Answer;
-use crate::budget::BudgetView;
 use crate::error::Error;
 use crate::evict::{Ask, evict};
-use crate::left::{namespace_labels, still_there};
-use crate::limits::{LABELS_AGAIN_AFTER, LIST_AGAIN_AFTER};
-use crate::pod::{PodName, PodView, Uid};
+use crate::intake::Intake;
+use crate::left::{claimed, namespace_labels, still_there};
+use crate::limits::{LIST_AGAIN_AFTER, READ_AGAIN_AFTER};
+use crate::pod::{PodName, Uid};
 use crate::progress::Progress;
 use crate::report::Emptiness;
 use crate::settings::Settings;
 use crate::state::State;
+use crate::volumes::{Claimed, Detach};
 use crate::watches::{self, Seen};
 
 /// Empties the node: runs until nothing is left that has to leave, and publishes how far it is.
 ///
 /// Pods that are bound late are drained too. A fresh call continues where a crashed one stopped, since everything is
-/// read from the API; dropping the future stops new requests at once. An API server that is away is waited for. The
-/// client must come from [`crate::eviction_client`].
+/// read from the API; dropping the future stops new requests at once. An API server that is away is waited for, a node
+/// that is gone is an error. The client must come from [`crate::eviction_client`].
 pub async fn drain(client: Client, settings: Settings, progress: watch::Sender<Progress>) -> Result<(), Error> {
     let mut run = Run::new(client, settings);
     loop {
         let now = run.clock.now();
+        run.state.note_emptiness(now);
         run.ask(now);
         publish(&progress, run.state.progress(now));
         if run.step(now).await? == Step::Empty {
-            publish(&progress, run.state.done());
+            publish(&progress, run.state.done(run.clock.now()));
             return Ok(());
         }
     }
@@ -60,31 +62,30 @@ enum Step {
     Empty,
 }
 
-type List = Pin<Box<dyn Future<Output = Result<Vec<PodName>, Error>> + Send>>;
-type Labels = Pin<Box<dyn Future<Output = (String, Result<BTreeMap<String, String>, Error>)> + Send>>;
-type Eviction = Pin<Box<dyn Future<Output = (Uid, Answer)> + Send>>;
+/// Something that was looked up once.
+enum Read {
+    Labels(String, Result<std::collections::BTreeMap<String, String>, Error>),
+    Claim(PodName, Result<Claimed, Error>),
+}
+
+type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 struct Run {
     client: Client,
     clock: Clock,
     state: State,
+    intake: Intake,
     watches: SelectAll<BoxStream<'static, Seen>>,
     /// Namespaces whose budgets are watched.
     watched: BTreeSet<String>,
-    evictions: FuturesUnordered<Eviction>,
-    /// Namespaces whose labels are being read, and when the next try may begin.
-    labels: FuturesUnordered<Labels>,
-    labels_from: Option<DateTime<Utc>>,
-    list: Option<List>,
+    /// Whether attachments are watched.
+    attachments: bool,
+    evictions: FuturesUnordered<Boxed<(Uid, Answer)>>,
+    /// What is being looked up, and when the next try may begin.
+    reads: FuturesUnordered<Boxed<Read>>,
+    reads_from: Option<DateTime<Utc>>,
+    list: Option<Boxed<Result<Vec<PodName>, Error>>>,
     list_from: Option<DateTime<Utc>>,
-    listing: Listing,
-}
-
-/// Objects of lists that are not complete yet.
-#[derive(Default)]
-struct Listing {
-    pods: Vec<PodView>,
-    budgets: BTreeMap<String, Vec<BudgetView>>,
 }
 
 impl Run {
@@ -92,19 +93,23 @@ impl Run {
         let clock = Clock::start();
         // Another machine's clock may be ahead of ours: the cordon is older than the drain at any rate.
         settings.cordoned_at = settings.cordoned_at.min(clock.now());
-        let pods = watches::pods(&client, &settings.node);
+        let watches = [
+            watches::pods(&client, &settings.node),
+            watches::node(&client, &settings.node),
+        ];
         Self {
             client,
             clock,
             state: State::new(settings),
-            watches: SelectAll::from_iter([pods]),
+            intake: Intake::default(),
+            watches: SelectAll::from_iter(watches),
             watched: BTreeSet::new(),
+            attachments: false,
             evictions: FuturesUnordered::new(),
-            labels: FuturesUnordered::new(),
-            labels_from: None,
+            reads: FuturesUnordered::new(),
+            reads_from: None,
             list: None,
             list_from: None,
-            listing: Listing::default(),
         }
     }
 
@@ -115,17 +120,17 @@ impl Run {
                 self.watches.push(watches::budgets(&self.client, &namespace));
             }
         }
-        if self.labels.is_empty() && self.labels_from.is_none_or(|at| now >= at) {
-            for namespace in self.state.namespaces_unknown() {
-                let client = self.client.clone();
-                self.labels.push(Box::pin(async move {
-                    let labels = namespace_labels(&client, &namespace).await;
-                    (namespace, labels)
-                }));
-            }
-        }
         for ask in self.state.pick(now) {
             self.evictions.push(Box::pin(send(self.client.clone(), ask)));
+        }
+        let looks = self.state.left() == Some(0) && self.state.detach(now) == Detach::Look;
+        if looks && !self.attachments {
+            self.attachments = true;
+            let node = &self.state.settings.node;
+            self.watches.push(watches::attachments(&self.client, node));
+        }
+        if self.reads.is_empty() && self.reads_from.is_none_or(|at| now >= at) {
+            self.read(looks);
         }
         let early = self.list_from.is_some_and(|at| now < at);
         if self.list.is_none() && !early && self.state.emptiness(now) == Emptiness::Ask {
@@ -134,22 +139,40 @@ impl Run {
         }
     }
 
-    /// Waits for the next event and takes it in, with all others that are there already.
+    /// Looks up what decisions depend on: labels of namespaces, volumes behind claims.
+    fn read(&self, claims: bool) {
+        for namespace in self.state.namespaces_unknown() {
+            let client = self.client.clone();
+            self.reads.push(Box::pin(async move {
+                let labels = namespace_labels(&client, &namespace).await;
+                Read::Labels(namespace, labels)
+            }));
+        }
+        let claims = claims.then(|| self.state.claims_unknown());
+        for claim in claims.into_iter().flatten() {
+            let client = self.client.clone();
+            self.reads.push(Box::pin(async move {
+                let found = claimed(&client, &claim).await;
+                Read::Claim(claim, found)
+            }));
+        }
+    }
+
+    /// Waits for the next event and takes it in.
     async fn step(&mut self, now: DateTime<Utc>) -> Result<Step, Error> {
-        let wake_at = self
-            .state
-            .wake_at(now)
-            .into_iter()
-            .chain(self.list_from.filter(|at| *at > now))
-            .chain(self.labels_from.filter(|at| *at > now))
-            .min();
+        let later = [self.list_from, self.reads_from];
+        let later = later.into_iter().flatten().filter(|at| *at > now);
+        let wake_at = self.state.wake_at(now).into_iter().chain(later).min();
         let wake = OptionFuture::from(wake_at.map(|at| tokio::time::sleep(self.clock.until(at))));
         tokio::select! {
-            seen = self.watches.next() => self.seen(seen.ok_or(Error::WatchEnded)?),
+            seen = self.watches.next() => {
+                let seen = seen.ok_or(Error::WatchEnded)?;
+                self.intake.take(&mut self.state, self.clock.now(), seen)?;
+            }
             Some((uid, answer)) = self.evictions.next(), if !self.evictions.is_empty() => {
                 self.state.answered(self.clock.now(), &uid, answer);
             }
-            Some((namespace, labels)) = self.labels.next(), if !self.labels.is_empty() => self.labelled(namespace, labels),
+            Some(read) = self.reads.next(), if !self.reads.is_empty() => self.took(read),
             Some(left) = OptionFuture::from(self.list.as_mut()) => return Ok(self.listed(left)),
             Some(()) = wake => {}
         }
@@ -169,50 +192,30 @@ impl Run {
         Step::Event
     }
 
-    /// The labels of a namespace came, or did not.
-    fn labelled(&mut self, namespace: String, labels: Result<BTreeMap<String, String>, Error>) {
-        match labels {
-            Ok(labels) => self.state.namespace_seen(namespace, labels),
-            Err(error) => {
-                let now = self.clock.now();
-                self.state.failed(now, error.words());
-                self.labels_from = Some(now + LABELS_AGAIN_AFTER);
+    /// Something that was looked up came, or did not.
+    fn took(&mut self, read: Read) {
+        let failed = match read {
+            Read::Labels(namespace, Ok(labels)) => {
+                self.state.namespace_seen(namespace, labels);
+                None
             }
-        }
-    }
-
-    fn seen(&mut self, seen: Seen) {
-        let now = self.clock.now();
-        match seen {
-            Seen::PodListing(None) => self.listing.pods.clear(),
-            Seen::PodListing(Some(pod)) => self.listing.pods.push(pod),
-            Seen::PodsListed => self.state.pods_listed(std::mem::take(&mut self.listing.pods)),
-            Seen::Pod(pod) => self.state.pod_applied(pod),
-            Seen::PodGone(uid) => self.state.pod_deleted(&uid),
-            Seen::PodsFailed(message) => self.state.failed(now, message),
-            Seen::BudgetListing(namespace, None) => {
-                self.listing.budgets.remove(&namespace);
+            Read::Claim(claim, Ok(found)) => {
+                self.state.volumes.claims.insert(claim, found);
+                None
             }
-            Seen::BudgetListing(namespace, Some(budget)) => {
-                self.listing.budgets.entry(namespace).or_default().push(budget);
-            }
-            Seen::BudgetsListed(namespace) => {
-                let budgets = self.listing.budgets.remove(&namespace).unwrap_or_default();
-                self.state.budgets_listed(&namespace, budgets);
-            }
-            Seen::Budget(budget) => self.state.budget_applied(budget),
-            Seen::BudgetGone(name) => self.state.budget_deleted(&name),
-            Seen::BudgetsFailed(namespace, message) => {
-                self.state.budgets_unseen(&namespace);
-                self.state.failed(now, message);
-            }
+            Read::Labels(_, Err(error)) | Read::Claim(_, Err(error)) => Some(error),
+        };
+        if let Some(error) = failed {
+            let now = self.clock.now();
+            self.state.failed(now, error.words());
+            self.reads_from = Some(now + READ_AGAIN_AFTER);
         }
     }
 }
 
 async fn send(client: Client, ask: Ask) -> (Uid, Answer) {
     let answer = evict(&client, &ask).await;
-    tracing::debug!(pod = %ask.pod, uid = %ask.uid.0, ?answer, "eviction");
+    tracing::debug!(pod = %ask.pod, uid = %ask.uid.0, how = ?ask.how, ?answer, "asked to leave");
     (ask.uid, answer)
 }
 

@@ -202,3 +202,17 @@ pub(crate) fn matters(decision: &Decision) -> bool {
         | Decision::Unknown => true,
     }
 }
+
+/// Whether a pod with this decision stays and runs on, volumes and all.
+pub(crate) fn runs_on(decision: &Decision) -> bool {
+    match decision {
+        Decision::Skip(Stays::Mirror | Stays::DaemonSet | Stays::Own | Stays::Rule(_)) => true,
+        Decision::Skip(Stays::Finished)
+        | Decision::Evict
+        | Decision::Delete
+        | Decision::Wait
+        | Decision::Complete(_)
+        | Decision::Block(_)
+        | Decision::Unknown => false,
+    }
+}

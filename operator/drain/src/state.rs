@@ -9,10 +9,12 @@ use chrono::{DateTime, Utc};
 use crate::blocker::Blocker;
 use crate::budget::BudgetView;
 use crate::limits::TROUBLE_SHOWN_FOR;
+use crate::node::NodeView;
 use crate::pod::{PodName, PodView, Uid};
 use crate::rule::Namespaces;
 use crate::select::{Decision, Tier, Verdict, decide, matters};
 use crate::settings::Settings;
+use crate::volumes::Volumes;
 
 /// All that a running drain knows.
 #[derive(Debug)]
@@ -22,8 +24,12 @@ pub(crate) struct State {
     pub(crate) pods: Option<BTreeMap<Uid, Tracked>>,
     /// Every pod that ever had to leave.
     pub(crate) seen: BTreeMap<Uid, Mover>,
-    /// Whether the node is Ready; not until it is known to be.
-    pub(crate) node_ready: bool,
+    /// The node; none before it has been seen.
+    pub(crate) node: Option<NodeView>,
+    /// What may still be attached to it.
+    pub(crate) volumes: Volumes,
+    /// Whether every pod that had to leave has been seen.
+    pub(crate) from_the_start: bool,
     /// Labels of namespaces, where a rule asks for them.
     pub(crate) namespaces: Namespaces,
     /// Budgets by namespace.
@@ -53,6 +59,8 @@ pub(crate) struct Mover {
     pub(crate) name: PodName,
     pub(crate) tier: Tier,
     pub(crate) empty_dir: bool,
+    /// Whether it uses volumes that may be attached.
+    pub(crate) claims: bool,
 }
 
 /// What came of asking.
@@ -114,7 +122,9 @@ impl State {
             settings,
             pods: None,
             seen: BTreeMap::new(),
-            node_ready: false,
+            node: None,
+            volumes: Volumes::default(),
+            from_the_start: false,
             namespaces: Namespaces::new(),
             budgets: BTreeMap::new(),
             gates: BTreeMap::new(),
@@ -260,6 +270,7 @@ impl State {
                 name: view.name.clone(),
                 tier,
                 empty_dir: view.empty_dir,
+                claims: !view.claims.is_empty(),
             };
             self.seen.insert(view.uid.clone(), mover);
         }

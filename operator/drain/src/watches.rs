@@ -9,7 +9,9 @@ use kube::runtime::watcher::{self, Config, Event, watcher};
 use kube::{Api, Client};
 
 use crate::budget::{BudgetView, SlimBudget};
+use crate::node::{NodeView, SlimNode};
 use crate::pod::{PodName, PodView, SlimPod, Uid};
+use crate::volumes::SlimAttachment;
 
 /// What a watch says.
 #[derive(Debug)]
@@ -22,8 +24,6 @@ pub(crate) enum Seen {
     Pod(PodView),
     /// A pod that is gone.
     PodGone(Uid),
-    /// The pod watch failed and goes on by itself.
-    PodsFailed(String),
     /// Collected until [`Seen::BudgetsListed`].
     BudgetListing(String, Option<BudgetView>),
     /// All budgets of the namespace have been listed.
@@ -34,6 +34,26 @@ pub(crate) enum Seen {
     BudgetGone(PodName),
     /// The budget watch of the namespace failed and goes on by itself.
     BudgetsFailed(String, String),
+    /// The node is being listed.
+    NodeListing,
+    /// The node, new or changed.
+    Node(NodeView),
+    /// The node has been listed.
+    NodeListed,
+    /// The node is gone.
+    NodeGone,
+    /// All attachments of the node's volumes are being listed.
+    AttachmentListing,
+    /// An attachment to the node and its volume, new or changed.
+    Attachment(String, String),
+    /// All attachments have been listed.
+    AttachmentsListed,
+    /// An attachment is gone.
+    AttachmentGone(String),
+    /// Something that says nothing about the node.
+    Nothing,
+    /// Another watch failed and goes on by itself.
+    Failed(String),
 }
 
 /// Watches the pods of one node.
@@ -47,7 +67,7 @@ pub(crate) fn pods(client: &Client, node: &str) -> BoxStream<'static, Seen> {
             Ok(Event::InitDone) => Seen::PodsListed,
             Ok(Event::Apply(pod)) => Seen::Pod(pod.into()),
             Ok(Event::Delete(pod)) => Seen::PodGone(PodView::from(pod).uid),
-            Err(error) => Seen::PodsFailed(format!("watching the node's pods: {}", words(&error))),
+            Err(error) => Seen::Failed(format!("watching the node's pods: {}", words(&error))),
         })
         .boxed()
 }
@@ -68,6 +88,41 @@ pub(crate) fn budgets(client: &Client, namespace: &str) -> BoxStream<'static, Se
                 let message = format!("watching the budgets of namespace {namespace}: {}", words(&error));
                 Seen::BudgetsFailed(namespace.clone(), message)
             }
+        })
+        .boxed()
+}
+
+/// Watches the node itself.
+pub(crate) fn node(client: &Client, node: &str) -> BoxStream<'static, Seen> {
+    let api: Api<SlimNode> = Api::all(client.clone());
+    watcher(api, Config::default().fields(&format!("metadata.name={node}")))
+        .backoff(Pauses::default())
+        .map(|event| match event {
+            Ok(Event::Init) => Seen::NodeListing,
+            Ok(Event::InitApply(node) | Event::Apply(node)) => Seen::Node(node.into()),
+            Ok(Event::InitDone) => Seen::NodeListed,
+            Ok(Event::Delete(_)) => Seen::NodeGone,
+            Err(error) => Seen::Failed(format!("watching the node: {}", words(&error))),
+        })
+        .boxed()
+}
+
+/// Watches the attachments of the node's volumes; the API server cannot select them by node.
+pub(crate) fn attachments(client: &Client, node: &str) -> BoxStream<'static, Seen> {
+    let api: Api<SlimAttachment> = Api::all(client.clone());
+    let node = node.to_owned();
+    let seen = move |attachment: SlimAttachment| match attachment.to(&node) {
+        Some((name, volume)) => Seen::Attachment(name, volume),
+        None => Seen::Nothing,
+    };
+    watcher(api, Config::default())
+        .backoff(Pauses::default())
+        .map(move |event| match event {
+            Ok(Event::Init) => Seen::AttachmentListing,
+            Ok(Event::InitApply(attachment) | Event::Apply(attachment)) => seen(attachment),
+            Ok(Event::InitDone) => Seen::AttachmentsListed,
+            Ok(Event::Delete(attachment)) => Seen::AttachmentGone(attachment.metadata.name.unwrap_or_default()),
+            Err(error) => Seen::Failed(format!("watching volume attachments: {}", words(&error))),
         })
         .boxed()
 }

@@ -69,18 +69,23 @@ fn daemon(name: &str) -> serde_json::Value {
 }
 
 #[tokio::test(start_paused = true)]
-async fn asks_each_pod_once_and_makes_five_requests_besides() {
+async fn asks_each_pod_once_and_makes_seven_requests_besides() {
     let fake = Fake::new();
     for number in 0..110 {
         fake.put_pod(pod(&format!("shop/web-{number}")));
     }
     fake.put_pod(daemon("kube-system/proxy-1"));
-    assert_eq!(start(&fake, settings()).done().await, done(110, 1));
+    let settings = Settings {
+        cordoned_at: fake.world().now() - chrono::TimeDelta::seconds(3),
+        wait_for_volume_detach: Duration::from_mins(5),
+        ..settings()
+    };
+    assert_eq!(start(&fake, settings).done().await, done(110, 1));
     assert_eq!(fake.count("POST"), 110);
     assert_eq!(
         fake.world().requests.len(),
-        115,
-        "two lists and a watch of pods, a list and a watch of budgets"
+        117,
+        "two lists and a watch of pods, a list and a watch each of the node and of budgets"
     );
     assert!(
         fake.age() < Duration::from_millis(2100),

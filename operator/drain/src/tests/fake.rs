@@ -73,7 +73,14 @@ impl Fake {
     }
 
     pub(super) fn remove_pod(&self, uid: &str) {
-        self.world().remove_pod(uid);
+        self.world().remove("pods", uid);
+    }
+
+    /// Changes the node as a merge patch would.
+    pub(super) fn change_node(&self, change: &Value) {
+        let mut world = self.world();
+        let node = with(world.nodes["n1"].clone(), change);
+        world.put("nodes", node);
     }
 
     /// Breaks every watch and every later request.
@@ -130,17 +137,20 @@ impl Fake {
             return Err(reset());
         }
         if path.ends_with("/eviction") {
-            return self.evict(&path, &query, &body).await;
+            return self.leave(&path, &query, &body, "POST").await;
         }
-        let kind = if path.ends_with("/pods") {
-            "pods"
-        } else {
-            "poddisruptionbudgets"
+        if parts.method == http::Method::DELETE {
+            return self.leave(&path, &query, &body, "DELETE").await;
+        }
+        let Some(kind) = watched(&path) else {
+            return Ok(self.named(&path));
         };
-        assert!(
-            kind == "poddisruptionbudgets" || query.contains("fieldSelector=spec.nodeName%3Dn1"),
-            "{query}"
-        );
+        let field = match kind {
+            "pods" => "fieldSelector=spec.nodeName%3Dn1",
+            "nodes" => "fieldSelector=metadata.name%3Dn1",
+            _ => "",
+        };
+        assert!(query.contains(field), "{query}");
         let mut world = self.world();
         if query.contains("watch=true") {
             world.note(format!("WATCH {kind}"));
@@ -151,13 +161,37 @@ impl Fake {
             return Err(reset());
         }
         let list = world.list(kind, &path);
-        if let Some(pod) = world.after_list.take() {
+        if kind == "pods"
+            && let Some(pod) = world.after_list.take()
+        {
             world.put("pods", pod);
         }
         Ok(answer(200, None, &list))
     }
 
-    async fn evict(&self, path: &str, query: &str, body: &[u8]) -> Result<Response<Stream>, std::io::Error> {
+    fn named(&self, path: &str) -> Response<Stream> {
+        let parts: Vec<&str> = path.rsplitn(3, '/').collect();
+        let name = format!("{}/{}", parts[1], parts[0]);
+        let mut world = self.world();
+        world.note(format!("GET {name}"));
+        match world.named.get(&name) {
+            Some(object) => answer(200, None, object),
+            None => answer(
+                404,
+                None,
+                &json!({"kind": "Status", "code": 404, "reason": "NotFound", "message": "not found"}),
+            ),
+        }
+    }
+
+    /// An eviction or a deletion.
+    async fn leave(
+        &self,
+        path: &str,
+        query: &str,
+        body: &[u8],
+        verb: &str,
+    ) -> Result<Response<Stream>, std::io::Error> {
         let dry_run = query == "fieldValidation=Strict&dryRun=All";
         assert!(dry_run || query == "fieldValidation=Strict", "{query}");
         let name = path
@@ -167,7 +201,7 @@ impl Fake {
         let body: Value = serde_json::from_slice(body).unwrap();
         let fault = {
             let mut world = self.world();
-            world.note(format!("{} {name}", if dry_run { "DRY" } else { "POST" }));
+            world.note(format!("{} {name}", if dry_run { "DRY" } else { verb }));
             world.evictions.push(body.clone());
             world.faults.pop_front()
         };
@@ -180,20 +214,18 @@ impl Fake {
                 body,
             }) => Ok(answer(code, retry_after, &body)),
             Some(Fault::LostReply) => {
-                self.evict_now(&name, &body);
+                self.leave_now(&name, &body, verb);
                 Err(reset())
             }
             None if dry_run => Ok(status(201, "")),
-            None => Ok(self.evict_now(&name, &body)),
+            None => Ok(self.leave_now(&name, &body, verb)),
         }
     }
 
-    fn evict_now(&self, name: &str, body: &Value) -> Response<Stream> {
+    fn leave_now(&self, name: &str, body: &Value, verb: &str) -> Response<Stream> {
         let mut world = self.world();
-        let uid = body["deleteOptions"]["preconditions"]["uid"]
-            .as_str()
-            .unwrap()
-            .to_owned();
+        let options = if verb == "POST" { &body["deleteOptions"] } else { body };
+        let uid = options["preconditions"]["uid"].as_str().unwrap().to_owned();
         let named = world.pods.values().find(|pod| full_name(pod) == name).cloned();
         let Some(pod) = named else {
             return status(404, "pods not found");
@@ -204,11 +236,12 @@ impl Fake {
                 "Operation cannot be fulfilled: the UID in the precondition does not match",
             );
         }
-        match world.spend_budget(&pod) {
-            Ok(()) => {}
-            Err(response) => return *response,
+        if verb == "POST"
+            && let Err(response) = world.spend_budget(&pod)
+        {
+            return *response;
         }
-        let grace = body["deleteOptions"]["gracePeriodSeconds"].as_i64().unwrap_or(30);
+        let grace = options["gracePeriodSeconds"].as_i64().unwrap_or(30);
         if pod["metadata"]["deletionTimestamp"].is_null() {
             let until = (world.now() + TimeDelta::seconds(grace)).to_rfc3339();
             let mark = json!({"metadata": {"deletionTimestamp": until, "deletionGracePeriodSeconds": grace}});
@@ -223,6 +256,12 @@ impl Fake {
         }
         status(201, "")
     }
+}
+
+/// The kind of a list or watch; none where one object is read.
+fn watched(path: &str) -> Option<&'static str> {
+    let kinds = ["pods", "poddisruptionbudgets", "nodes", "volumeattachments"];
+    kinds.into_iter().find(|kind| path.ends_with(&format!("/{kind}")))
 }
 
 pub(super) fn reset() -> std::io::Error {

@@ -196,7 +196,7 @@ async fn an_api_server_that_is_away_at_the_start_is_waited_for() {
     let mut running = start(&fake, settings());
     let shown = running.blocked().await;
     assert!(
-        shown[0].contains("watching the node's pods") && shown[0].contains("connection reset"),
+        shown[0].contains("watching the node") && shown[0].contains("connection reset"),
         "{shown:?}"
     );
     seconds(30).await;

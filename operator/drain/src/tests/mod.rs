@@ -5,20 +5,27 @@ mod engine;
 mod fake;
 mod faults;
 mod gates;
+mod nodes;
 mod preflights;
 mod races;
 mod selection;
+mod volumes;
 mod words;
 mod world;
+
+use std::time::Duration;
 
 use chrono::DateTime;
 use serde_json::{Value, json};
 
 use crate::{OwnPods, PodView, Progress, Settings};
 
-/// Settings for node `n1`, cordoned long ago.
+/// Settings for node `n1`, cordoned long ago; volumes are not waited for.
 fn settings() -> Settings {
-    Settings::new("n1", OwnPods::in_namespace("lockkeeper-system"), DateTime::UNIX_EPOCH)
+    Settings {
+        wait_for_volume_detach: Duration::ZERO,
+        ..Settings::new("n1", OwnPods::in_namespace("lockkeeper-system"), DateTime::UNIX_EPOCH)
+    }
 }
 
 /// The end of a drain without a word about data or volumes.
@@ -66,6 +73,15 @@ fn merge(into: &mut Value, change: &Value) {
         }
         (into, change) => *into = change.clone(),
     }
+}
+
+/// Node `n1`, Ready and cordoned.
+fn node() -> Value {
+    json!({
+        "metadata": {"name": "n1", "uid": "uid-n1", "resourceVersion": "1"},
+        "spec": {"unschedulable": true},
+        "status": {"conditions": [{"type": "Ready", "status": "True"}]},
+    })
 }
 
 /// A budget over the pods labelled `app={name}`.

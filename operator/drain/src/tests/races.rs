@@ -5,10 +5,11 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
 
-use super::{budget, pod, settings, view, with};
+use super::{budget, node, pod, settings, view, with};
 use crate::answer::Answer;
 use crate::budget::{BudgetView, SlimBudget};
 use crate::evict::Ask;
+use crate::node::SlimNode;
 use crate::pod::Uid;
 use crate::state::State;
 
@@ -26,8 +27,15 @@ fn budget_view(version: &str, allowed: i32, disrupted: &[&str]) -> BudgetView {
     serde_json::from_value::<SlimBudget>(object).unwrap().into()
 }
 
-fn state(pods: usize, allowed: i32) -> State {
+/// The node has been seen, and nothing else.
+fn new_state() -> State {
     let mut state = State::new(settings());
+    state.node = Some(serde_json::from_value::<SlimNode>(node()).unwrap().into());
+    state
+}
+
+fn state(pods: usize, allowed: i32) -> State {
+    let mut state = new_state();
     state.pods_listed(
         (0..pods)
             .map(|number| view(pod(&format!("shop/web-{number:02}"))))
@@ -55,7 +63,7 @@ fn uid(name: &str) -> Uid {
 
 #[test]
 fn asks_no_pod_before_its_budgets_have_been_seen() {
-    let mut state = State::new(settings());
+    let mut state = new_state();
     state.pods_listed(vec![view(pod("shop/web-00"))]);
     assert!(state.pick(at(0)).is_empty());
     state.budgets_listed("shop", Vec::new());
@@ -64,7 +72,7 @@ fn asks_no_pod_before_its_budgets_have_been_seen() {
 
 #[test]
 fn budgets_that_cannot_be_seen_stop_nothing() {
-    let mut state = State::new(settings());
+    let mut state = new_state();
     state.pods_listed(vec![view(pod("shop/web-00"))]);
     state.budgets_unseen("shop");
     assert_eq!(state.pick(at(0)).len(), 1);
@@ -73,7 +81,7 @@ fn budgets_that_cannot_be_seen_stop_nothing() {
 #[test]
 fn has_at_most_eight_requests_under_way_for_one_budget_and_sixteen_in_all() {
     assert_eq!(state(20, 20).pick(at(0)).len(), 8);
-    let mut without_budget = State::new(settings());
+    let mut without_budget = new_state();
     without_budget.pods_listed(
         (0..40)
             .map(|number| view(pod(&format!("shop/web-{number:02}"))))
@@ -160,7 +168,7 @@ fn an_answer_about_a_pod_that_is_gone_changes_nothing() {
 
 #[test]
 fn a_grant_that_nothing_shows_for_half_a_minute_is_asked_again() {
-    let mut state = State::new(settings());
+    let mut state = new_state();
     state.pods_listed(vec![view(pod("shop/web-00"))]);
     state.budgets_listed("shop", Vec::new());
     state.pick(at(0));

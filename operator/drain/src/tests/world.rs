@@ -20,6 +20,10 @@ use crate::Phase;
 pub(super) struct World {
     pub(super) pods: BTreeMap<String, Value>,
     pub(super) budgets: BTreeMap<String, Value>,
+    pub(super) nodes: BTreeMap<String, Value>,
+    pub(super) attachments: BTreeMap<String, Value>,
+    /// What is read by name: namespaces, claims, volumes, by the last two parts of their path.
+    pub(super) named: BTreeMap<String, Value>,
     /// Every request as `METHOD what`, with the time since the start.
     pub(super) requests: Vec<(Duration, String)>,
     /// Bodies of the evictions.
@@ -48,6 +52,9 @@ impl World {
         Self {
             pods: BTreeMap::new(),
             budgets: BTreeMap::new(),
+            nodes: BTreeMap::from([("n1".to_owned(), super::node())]),
+            attachments: BTreeMap::new(),
+            named: BTreeMap::new(),
             requests: Vec::new(),
             evictions: Vec::new(),
             faults: VecDeque::new(),
@@ -81,15 +88,11 @@ impl World {
             &mut object,
             &json!({"metadata": {"resourceVersion": self.version.to_string()}}),
         );
-        let all = if kind == "pods" {
-            &mut self.pods
-        } else {
-            &mut self.budgets
-        };
         let key = object["metadata"][if kind == "pods" { "uid" } else { "name" }]
             .as_str()
             .unwrap()
             .to_owned();
+        let all = self.store(kind);
         let change = if all.insert(key, object.clone()).is_some() {
             "MODIFIED"
         } else {
@@ -98,14 +101,24 @@ impl World {
         self.announce(kind, change, &object);
     }
 
-    pub(super) fn remove_pod(&mut self, uid: &str) {
-        if let Some(mut pod) = self.pods.remove(uid) {
+    fn store(&mut self, kind: &str) -> &mut BTreeMap<String, Value> {
+        match kind {
+            "pods" => &mut self.pods,
+            "poddisruptionbudgets" => &mut self.budgets,
+            "nodes" => &mut self.nodes,
+            "volumeattachments" => &mut self.attachments,
+            other => panic!("{other}"),
+        }
+    }
+
+    pub(super) fn remove(&mut self, kind: &'static str, key: &str) {
+        if let Some(mut object) = self.store(kind).remove(key) {
             self.version += 1;
             merge(
-                &mut pod,
+                &mut object,
                 &json!({"metadata": {"resourceVersion": self.version.to_string()}}),
             );
-            self.announce("pods", "DELETED", &pod);
+            self.announce(kind, "DELETED", &object);
         }
     }
 
@@ -135,16 +148,19 @@ impl World {
     }
 
     pub(super) fn list(&self, kind: &str, path: &str) -> Value {
-        let items: Vec<&Value> = if kind == "pods" {
-            self.pods
+        let items: Vec<&Value> = match kind {
+            "pods" => self
+                .pods
                 .values()
                 .filter(|pod| pod["spec"]["nodeName"] == "n1")
-                .collect()
-        } else {
-            self.budgets
+                .collect(),
+            "nodes" => self.nodes.values().collect(),
+            "volumeattachments" => self.attachments.values().collect(),
+            _ => self
+                .budgets
                 .values()
                 .filter(|budget| path.contains(&format!("/{}/", text(budget, "namespace"))))
-                .collect()
+                .collect(),
         };
         json!({"kind": "List", "apiVersion": "v1", "metadata": {"resourceVersion": self.version.to_string()}, "items": items})
     }

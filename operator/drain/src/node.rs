@@ -1,0 +1,88 @@
+//! The node as the drain sees it.
+
+use std::collections::BTreeSet;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use serde::Deserialize;
+
+/// What a drain has to know about its node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct NodeView {
+    /// Its identity: another node under its name is not the one to drain.
+    pub(crate) uid: String,
+    /// Whether nothing new is scheduled to it.
+    pub(crate) cordoned: bool,
+    /// Why it is not Ready; none if it is.
+    pub(crate) not_ready: Option<String>,
+    /// Volumes that are attached or in use, by the names that its status has for them.
+    pub(crate) volumes: BTreeSet<String>,
+}
+
+/// The parts of a Node that are decoded.
+#[derive(Clone, Debug, Deserialize, kube::Resource)]
+#[resource(inherit = k8s_openapi::api::core::v1::Node)]
+pub(crate) struct SlimNode {
+    metadata: ObjectMeta,
+    #[serde(default)]
+    spec: SlimSpec,
+    #[serde(default)]
+    status: SlimStatus,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+struct SlimSpec {
+    unschedulable: bool,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct SlimStatus {
+    conditions: Option<Vec<SlimCondition>>,
+    volumes_attached: Option<Vec<SlimVolume>>,
+    volumes_in_use: Option<Vec<String>>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+struct SlimCondition {
+    #[serde(rename = "type")]
+    kind: String,
+    status: String,
+    message: String,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+struct SlimVolume {
+    name: String,
+}
+
+impl From<SlimNode> for NodeView {
+    fn from(node: SlimNode) -> Self {
+        let SlimStatus {
+            conditions,
+            volumes_attached,
+            volumes_in_use,
+        } = node.status;
+        let attached = volumes_attached
+            .unwrap_or_default()
+            .into_iter()
+            .map(|volume| volume.name);
+        Self {
+            uid: node.metadata.uid.unwrap_or_default(),
+            cordoned: node.spec.unschedulable,
+            not_ready: not_ready(&conditions.unwrap_or_default()),
+            volumes: attached.chain(volumes_in_use.unwrap_or_default()).collect(),
+        }
+    }
+}
+
+fn not_ready(conditions: &[SlimCondition]) -> Option<String> {
+    match conditions.iter().find(|condition| condition.kind == "Ready") {
+        Some(ready) if ready.status == "True" => None,
+        Some(ready) if ready.message.is_empty() => Some(format!("Ready is {}", ready.status)),
+        Some(ready) => Some(ready.message.clone()),
+        None => Some("no kubelet has said that it is".to_owned()),
+    }
+}

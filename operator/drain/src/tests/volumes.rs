@@ -1,0 +1,168 @@
+//! Volumes of pods that left: waited for, named, and given up on.
+
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use expect_test::expect;
+use serde_json::{Value, json};
+
+use super::engine::{blockers, seconds, start};
+use super::fake::Fake;
+use super::{done, pod, settings, with};
+use crate::{Behavior, Progress, Rule, Settings};
+
+fn using(name: &str, claim: &str) -> Value {
+    let volume = json!({"name": "data", "persistentVolumeClaim": {"claimName": claim}});
+    with(pod(name), &json!({"spec": {"volumes": [volume]}}))
+}
+
+fn attach(fake: &Fake, volume: &str, node: &str) {
+    let spec = json!({"nodeName": node, "attacher": "disk.example", "source": {"persistentVolumeName": volume}});
+    let object = json!({"metadata": {"name": format!("csi-{volume}"), "uid": volume}, "spec": spec});
+    fake.world().put("volumeattachments", object);
+}
+
+/// What claim `shop/{claim}` stands for.
+fn bind(fake: &Fake, claim: &str, volume: &str) {
+    let mut world = fake.world();
+    let object = json!({"metadata": {"name": claim, "namespace": "shop"}, "spec": {"volumeName": volume}});
+    world.named.insert(format!("persistentvolumeclaims/{claim}"), object);
+    let csi = json!({"driver": "disk.example", "volumeHandle": format!("handle-{volume}")});
+    let object = json!({"metadata": {"name": volume}, "spec": {"csi": csi}});
+    world.named.insert(format!("persistentvolumes/{volume}"), object);
+}
+
+/// Cordoned just now, so that all that leaves is seen.
+fn waiting(fake: &Fake) -> Settings {
+    Settings {
+        cordoned_at: fake.world().now(),
+        wait_for_volume_detach: Duration::from_mins(1),
+        ..settings()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_volume_of_a_pod_that_left_is_waited_for_and_named() {
+    let fake = Fake::new();
+    fake.put_pod(using("shop/db-0", "data-0"));
+    attach(&fake, "pv-0", "n1");
+    attach(&fake, "pv-elsewhere", "n2");
+    let mut running = start(&fake, waiting(&fake));
+    let shown = running
+        .until(|progress| {
+            blockers(progress)
+                .iter()
+                .any(|cause| cause.reason() == "VolumesAttached")
+        })
+        .await;
+    expect!["volume pv-0 is still attached"].assert_eq(&blockers(&shown)[0].to_string());
+    seconds(20).await;
+    assert!(!running.task.is_finished());
+    fake.world().remove("volumeattachments", "csi-pv-0");
+    assert_eq!(running.done().await, done(1, 0));
+    assert!((20..30).contains(&fake.age().as_secs()), "{:?}", fake.age());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_volume_that_stays_attached_is_given_up_on_and_named_at_the_end() {
+    let fake = Fake::new();
+    fake.put_pod(using("shop/db-0", "data-0"));
+    attach(&fake, "pv-0", "n1");
+    let end = start(&fake, waiting(&fake)).done().await;
+    let Progress::Done { still_attached, .. } = end else {
+        panic!("{end:?}")
+    };
+    assert_eq!(still_attached, ["pv-0"]);
+    assert!((62..65).contains(&fake.age().as_secs()), "{:?}", fake.age());
+}
+
+#[tokio::test(start_paused = true)]
+async fn volumes_of_pods_that_stay_do_not_count() {
+    let fake = Fake::new();
+    fake.put_pod(using("shop/db-0", "data-0"));
+    fake.put_pod(using("shop/logs-0", "logs"));
+    bind(&fake, "logs", "pv-logs");
+    attach(&fake, "pv-logs", "n1");
+    let names = json!([{"name": "kubernetes.io/csi/disk.example^handle-pv-logs", "devicePath": ""}]);
+    fake.change_node(&json!({"status": {"volumesAttached": names}}));
+    let logs = serde_json::from_value(json!({"matchLabels": {"app": "logs"}})).unwrap();
+    let settings = Settings {
+        rules: vec![Rule::parse(0, Some(logs), None, Behavior::Skip, 0).unwrap()],
+        ..waiting(&fake)
+    };
+    assert_eq!(start(&fake, settings).done().await, done(1, 1));
+    assert!(fake.age() < Duration::from_secs(5), "{:?}", fake.age());
+    assert_eq!(fake.count("GET persistentvolume"), 2, "one claim and its volume");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_volume_that_only_the_nodes_status_knows_is_waited_for() {
+    let fake = Fake::new();
+    fake.put_pod(pod("shop/web-0"));
+    let names = json!([{"name": "kubernetes.io/csi/disk.example^orphan", "devicePath": ""}]);
+    fake.change_node(&json!({"status": {"volumesAttached": names}}));
+    let mut running = start(&fake, waiting(&fake));
+    let shown = running
+        .until(|progress| {
+            blockers(progress)
+                .iter()
+                .any(|cause| cause.reason() == "VolumesAttached")
+        })
+        .await;
+    expect!["volume kubernetes.io/csi/disk.example^orphan is still attached"]
+        .assert_eq(&blockers(&shown)[0].to_string());
+    fake.change_node(&json!({"status": {"volumesAttached": null}}));
+    assert_eq!(running.done().await, done(1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_asked_about_volumes_where_no_pod_had_any() {
+    let fake = Fake::new();
+    fake.put_pod(pod("shop/web-0"));
+    attach(&fake, "pv-elsewhere", "n2");
+    assert_eq!(start(&fake, waiting(&fake)).done().await, done(1, 0));
+    assert_eq!(fake.count("LIST volumeattachments") + fake.count("GET"), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_that_goes_on_after_a_crash_looks_for_volumes_of_pods_it_has_not_seen() {
+    let fake = Fake::new();
+    attach(&fake, "pv-0", "n1");
+    let mut settings = waiting(&fake);
+    settings.cordoned_at -= TimeDelta::seconds(40);
+    let mut running = start(&fake, settings);
+    let shown = running.blocked().await;
+    expect!["volume pv-0 is still attached"].assert_eq(&shown[0]);
+    fake.world().remove("volumeattachments", "csi-pv-0");
+    running.done().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_is_not_ready_is_not_waited_for() {
+    let fake = Fake::new();
+    fake.put_pod(using("shop/db-0", "data-0"));
+    attach(&fake, "pv-0", "n1");
+    let condition = json!([{"type": "Ready", "status": "Unknown", "message": "Kubelet stopped posting node status."}]);
+    fake.change_node(&json!({"status": {"conditions": condition}}));
+    assert_eq!(start(&fake, waiting(&fake)).done().await, done(1, 0));
+    assert!(fake.age() < Duration::from_secs(5), "{:?}", fake.age());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pod_that_comes_late_is_drained_before_volumes_are_waited_for_anew() {
+    let fake = Fake::new();
+    fake.put_pod(using("shop/db-0", "data-0"));
+    attach(&fake, "pv-0", "n1");
+    let running = start(&fake, waiting(&fake));
+    seconds(30).await;
+    fake.put_pod(pod("shop/late-0"));
+    let end = running.done().await;
+    let Progress::Done {
+        moved, still_attached, ..
+    } = end
+    else {
+        panic!("{end:?}")
+    };
+    assert_eq!((moved, still_attached.len()), (2, 1));
+    assert!(fake.age() > Duration::from_secs(90), "{:?}", fake.age());
+}
