@@ -10,6 +10,7 @@ pub mod capacity;
 pub mod check;
 mod command;
 pub mod fit;
+pub mod forecast;
 pub mod gate;
 mod grant;
 mod inside;
@@ -25,6 +26,7 @@ pub mod windows;
 
 pub use action::{Action, Change, Finished, RecordChange};
 pub use check::{Violation, check};
+pub use forecast::{Forecast, Horizon, Span, forecast};
 pub use operation::{Ending, Failure, Operation, Outcome, Phase};
 pub use plan::{Plan, plan};
 pub use snapshot::{

@@ -8,6 +8,7 @@ mod common;
 mod exclusions;
 mod failures;
 mod fit;
+mod forecast;
 mod limits;
 mod order;
 mod preflight;

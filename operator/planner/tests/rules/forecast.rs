@@ -1,0 +1,163 @@
+//! The forecast is the same plan in a future in which nothing blocks.
+
+use chrono::TimeDelta;
+use expect_test::expect;
+use lockkeeper_planner::*;
+
+use crate::common::{World, at, windows};
+
+/// How long a node of this world takes from its slot to the free slot.
+const WHOLE: TimeDelta = TimeDelta::seconds(43);
+
+fn world(count: usize) -> World {
+    let mut world = World::new(count);
+    world.policy().learned.whole = WHOLE;
+    world
+}
+
+fn told(world: &World) -> String {
+    let forecast = forecast(&world.snapshot, world.now, Horizon::default());
+    let mut text = String::new();
+    for (name, span) in &forecast.nodes {
+        text += &format!("{name} {} {}\n", waiting::time(span.start), waiting::time(span.end));
+    }
+    for (name, why) in &forecast.never {
+        text += &format!("{name} {why}\n");
+    }
+    text + &format!(
+        "end {}{}\n",
+        forecast.end.map_or("never".to_owned(), waiting::time),
+        if forecast.cut { " cut" } else { "" }
+    )
+}
+
+#[test]
+fn it_tells_what_then_happens() {
+    let mut world = world(4);
+    world.policy().max_in_progress = Limit::Count(2);
+    world.policy().max_unavailable = Limit::Count(2);
+    world.settle();
+    world.run(10);
+    expect![[r#"
+        n1 2026-11-21T12:00:00Z 2026-11-21T12:00:43Z
+        n2 2026-11-21T12:00:00Z 2026-11-21T12:00:43Z
+        n3 2026-11-21T12:00:43Z 2026-11-21T12:01:26Z
+        n4 2026-11-21T12:00:43Z 2026-11-21T12:01:26Z
+        end 2026-11-21T12:01:26Z
+    "#]]
+    .assert_eq(&told(&world));
+    world.run(200);
+    let ended = |name: &str, world: &mut World| world.record(name).last_reboot.as_ref().unwrap().time;
+    assert_eq!(ended("n4", &mut world), at("2026-11-21T12:01:26Z"));
+    assert_eq!(told(&world), "end never\n");
+}
+
+#[test]
+fn windows_canary_pace_and_approval_are_obeyed_in_the_future_too() {
+    let mut world = world(5);
+    world.policy().schedule = Ok(windows(&[("0 13 * * *", 600)]));
+    world.policy().learned.cordoned = TimeDelta::seconds(40);
+    world.policy().pace = TimeDelta::seconds(120);
+    world.policy().canary = Some(Canary {
+        nodes: 1,
+        soak: TimeDelta::minutes(3),
+    });
+    world.node("n4").hold = Some(Hold {
+        reason: "debugging".to_owned(),
+        until: None,
+    });
+    world.node("n5").hold = Some(Hold {
+        reason: "until tomorrow".to_owned(),
+        until: Some(at("2026-11-22T10:00:00Z")),
+    });
+    world.settle();
+    expect![[r#"
+        n1 2026-11-21T13:00:00Z 2026-11-21T13:00:43Z
+        n2 2026-11-21T13:03:43Z 2026-11-21T13:04:26Z
+        n3 2026-11-21T13:05:43Z 2026-11-21T13:06:26Z
+        n5 2026-11-22T13:00:00Z 2026-11-22T13:00:43Z
+        n4 held by annotation: "debugging"
+        end 2026-11-22T13:00:43Z
+    "#]]
+    .assert_eq(&told(&world));
+}
+
+#[test]
+fn who_must_act_is_told_instead_of_a_time() {
+    let mut world = world(3);
+    world.never_back = vec!["n1".to_owned()];
+    world.node("n3").preflight = Preflight::Blocked {
+        pod: "shop/db-0".to_owned(),
+        why: "budget shop/db never allows a disruption".to_owned(),
+        at: world.now,
+    };
+    world.settle();
+    world.run(2000);
+    expect![[r#"
+        n1 no new boot of n1 within 15 min of the order at 2026-11-21T12:00:02Z; look at its console or power, then retry or release
+        n2 stopped after 1 failed node (n1); retry or release them to go on
+        n3 could not be drained: shop/db-0: budget shop/db never allows a disruption
+        end never
+    "#]]
+    .assert_eq(&told(&world));
+}
+
+#[test]
+fn a_node_that_was_put_back_is_tried_again_after_its_back_off() {
+    let mut world = world(1);
+    world.blocked = vec!["n1".to_owned()];
+    world.settle();
+    world.run(950);
+    expect![[r#"
+        n1 2026-11-21T12:25:01Z 2026-11-21T12:25:44Z
+        end 2026-11-21T12:25:44Z
+    "#]]
+    .assert_eq(&told(&world));
+}
+
+#[test]
+fn one_that_takes_longer_than_usual_is_taken_to_be_nearly_there() {
+    let mut world = world(2);
+    world.blocked = vec!["n1".to_owned()];
+    world.settle();
+    world.run(600);
+    expect![[r#"
+        n1 2026-11-21T12:00:00Z 2026-11-21T12:10:04.300Z
+    "#]];
+    assert!(
+        told(&world).starts_with("n1 2026-11-21T12:00:00Z 2026-11-21T12:10:04Z\n"),
+        "{}",
+        told(&world)
+    );
+}
+
+#[test]
+fn the_same_snapshot_gives_the_same_forecast_and_a_view_that_is_incomplete_gives_none() {
+    let mut world = world(30);
+    world.policy().max_in_progress = Limit::Percent(10);
+    world.policy().max_unavailable = Limit::Percent(10);
+    assert_eq!(told(&world), told(&world));
+    assert_eq!(told(&world).lines().count(), 31);
+    world.snapshot.unseen = vec!["the Nodes".to_owned()];
+    assert!(
+        told(&world).starts_with("n1 the operator has not seen the Nodes yet\n"),
+        "{}",
+        told(&world)
+    );
+}
+
+#[test]
+fn a_forecast_that_would_cost_too_much_is_cut_and_goes_on_at_its_pace() {
+    let world = world(400);
+    let whole = forecast(&world.snapshot, world.now, Horizon::default());
+    assert!(!whole.cut);
+    let horizon = Horizon {
+        most_looks: 20_000,
+        ..Horizon::default()
+    };
+    let cut = forecast(&world.snapshot, world.now, horizon);
+    assert!(cut.cut && cut.nodes.len() < 100, "{}", cut.nodes.len());
+    let (long, guessed) = (whole.end.unwrap() - world.now, cut.end.unwrap() - world.now);
+    let off = (long - guessed).num_seconds().abs() * 100 / long.num_seconds();
+    assert!(off <= 5, "{long} became {guessed}");
+}
