@@ -38,8 +38,9 @@ vm: tools ## the rollout on three real nodes, as a test
 images: tools ## container image archives, without Docker
 	@e2e/cluster/images/build.sh
 
-generate: ## what is generated from the types: CRDs, deploy/lockkeeper.yaml, expected texts
-	@UPDATE_EXPECT=1 cargo test --quiet --package lockkeeper-crds
+generate: ## what is generated: CRDs from the types, deploy/ and the expected renderings from the chart
+	@UPDATE_EXPECT=1 cargo test --quiet --package lockkeeper-crds --test generated
+	@UPDATE_EXPECT=1 cargo test --quiet --package lockkeeper-e2e --test manifests
 
 tools: ## the cluster's programs and Debian packages, once, into the cache
 	@hack/tools.sh

@@ -1,6 +1,5 @@
-//! `deploy/` is what its parts, the types and the version say.
-//!
-//! `UPDATE_EXPECT=1 cargo test -p lockkeeper-crds` writes `deploy/lockkeeper.yaml` anew.
+//! What is shipped beside the chart uses the types as they are. The manifest itself is rendered from the chart:
+//! `e2e/tests/manifests.rs`.
 
 // Helpers of tests, outside of the test functions that clippy.toml exempts.
 #![allow(clippy::unwrap_used, clippy::panic)]
@@ -8,94 +7,24 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use expect_test::expect_file;
-use lockkeeper_crds::{RebootPolicy, names};
+use lockkeeper_crds::RebootPolicy;
 use serde::Deserialize;
 use serde_json::Value;
 
-/// After the namespace, before what speaks of the kinds.
-const DEFINITIONS_BEFORE: &str = "30-admission.yaml";
-const HEADER: &str = "\
-# Lockkeeper: kubectl apply --server-side -f deploy/lockkeeper.yaml
-# Generated from deploy/parts and crds/generated; a test fails on drift. Do not edit.
-# No custom resources in here: they can be made once the definitions are Established (see deploy/samples).
-";
-
 #[test]
-fn the_manifest_is_its_parts_and_the_generated_definitions() {
-    let mut text = HEADER.to_owned();
-    for part in parts() {
-        if part.ends_with(DEFINITIONS_BEFORE) {
-            for definition in files("crds/generated") {
-                append(&mut text, &definition);
-            }
-        }
-        append(&mut text, &part);
-    }
-    expect_file![root().join("deploy/lockkeeper.yaml")].assert_eq(&text);
-}
-
-#[test]
-fn the_manifest_holds_each_definition_once_and_no_custom_resource() {
-    let kinds: Vec<String> = documents(&read("deploy/lockkeeper.yaml"))
-        .iter()
-        .map(|document| {
-            assert_ne!(document["apiVersion"], format!("{}/v1alpha1", names::GROUP));
-            document["kind"].as_str().unwrap().to_owned()
-        })
-        .collect();
-    let definitions = kinds.iter().filter(|kind| *kind == "CustomResourceDefinition").count();
-    assert_eq!(definitions, 3, "{kinds:?}");
-    assert_eq!(kinds[0], "Namespace", "everything else lives in it");
-}
-
-#[test]
-fn images_and_version_labels_carry_the_version_of_the_workspace() {
-    let version = env!("CARGO_PKG_VERSION");
-    let text = read("deploy/lockkeeper.yaml");
-    let tags: Vec<&str> = text
-        .lines()
-        .filter_map(|line| line.trim().strip_prefix("image: "))
-        .collect();
-    assert_eq!(tags.len(), 3, "operator, agent, actuator");
-    for tag in tags {
-        assert!(tag.ends_with(&format!(":{version}")), "{tag}");
-    }
-    let labels: Vec<&str> = text
-        .lines()
-        .filter_map(|line| line.trim().strip_prefix("app.kubernetes.io/version: "))
-        .collect();
-    assert_eq!(labels, vec![version; 4]);
-}
-
-#[test]
-fn the_part_that_may_reboot_holds_no_token_and_the_agent_no_power() {
-    let text = read("deploy/parts/60-node-agent.yaml");
-    let pod = &documents(&text)[0]["spec"]["template"]["spec"];
-    assert_eq!(pod["automountServiceAccountToken"], false);
-    for forbidden in ["hostNetwork", "hostPID", "hostIPC"] {
-        assert!(pod.get(forbidden).is_none(), "{forbidden}");
-    }
-    for container in pod["containers"].as_array().unwrap() {
-        let context = &container["securityContext"];
-        assert_eq!(context["capabilities"]["drop"], serde_json::json!(["ALL"]));
-        assert_eq!(context["allowPrivilegeEscalation"], false);
-        assert_eq!(context["readOnlyRootFilesystem"], true);
-        assert!(context.get("privileged").is_none());
-        let mounts: Vec<&str> = container["volumeMounts"]
-            .as_array()
-            .unwrap()
+fn the_manifest_holds_the_definitions_as_they_are_generated() {
+    let manifest = documents(&read("deploy/lockkeeper.yaml"));
+    for file in files("crds/generated") {
+        let generated = &documents(&fs::read_to_string(&file).unwrap())[0];
+        let name = &generated["metadata"]["name"];
+        let shipped = manifest
             .iter()
-            .map(|mount| mount["name"].as_str().unwrap())
-            .collect();
-        match container["name"].as_str().unwrap() {
-            "agent" => {
-                assert_eq!(mounts, ["channel", "host-run", "host-os-release", "credential"]);
-                assert_eq!(context["runAsUser"], 65532);
-            }
-            "actuator" => assert_eq!(mounts, ["channel", "bus"]),
-            other => panic!("a third container: {other}"),
-        }
+            .find(|document| document["kind"] == "CustomResourceDefinition" && document["metadata"]["name"] == *name)
+            .unwrap_or_else(|| panic!("deploy/lockkeeper.yaml lacks {name}"));
+        assert_eq!(
+            shipped["spec"], generated["spec"],
+            "{name} in deploy/lockkeeper.yaml is out of date: make generate"
+        );
     }
 }
 
@@ -126,20 +55,11 @@ fn assert_contains(understood: &Value, written: &Value, path: &str) {
     }
 }
 
-fn append(text: &mut String, file: &Path) {
-    text.push_str("---\n");
-    text.push_str(&fs::read_to_string(file).unwrap());
-}
-
 fn documents(text: &str) -> Vec<Value> {
     serde_yaml_ng::Deserializer::from_str(text)
         .map(|document| Value::deserialize(document).unwrap())
         .filter(|document| !document.is_null())
         .collect()
-}
-
-fn parts() -> Vec<PathBuf> {
-    files("deploy/parts")
 }
 
 /// The YAML files of a folder, by name, without kustomize's own.

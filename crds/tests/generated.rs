@@ -1,4 +1,4 @@
-//! The shipped YAML is what the types say. `UPDATE_EXPECT=1 cargo test -p lockkeeper-crds` writes it anew.
+//! The shipped YAML is what the types say. `make generate` writes it anew.
 
 use expect_test::expect_file;
 use lockkeeper_crds::generate::definitions;
@@ -11,6 +11,12 @@ fn the_shipped_definitions_are_those_of_the_types() {
         let yaml = serde_yaml_ng::to_string(&definition).unwrap();
         let text = format!("# Generated from the crate lockkeeper-crds; a test fails on drift. Do not edit.\n{yaml}");
         expect_file![format!("{}/generated/{plural}.yaml", env!("CARGO_MANIFEST_DIR"))].assert_eq(&text);
+        // Helm reads nothing outside of a chart's directory.
+        expect_file![format!(
+            "{}/../charts/lockkeeper/files/crds/{plural}.yaml",
+            env!("CARGO_MANIFEST_DIR")
+        )]
+        .assert_eq(&text);
     }
 }
 

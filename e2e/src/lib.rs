@@ -3,6 +3,7 @@
 pub mod audit;
 pub mod binaries;
 pub mod control_plane;
+pub mod helm;
 pub mod hollow;
 pub mod hollow_agents;
 pub mod install;
@@ -11,6 +12,7 @@ pub mod process;
 pub mod programs;
 pub mod recorder;
 pub mod records;
+pub mod renderings;
 pub mod stack;
 pub mod table;
 pub mod tokens;

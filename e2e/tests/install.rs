@@ -65,11 +65,13 @@ fn installs_twice_and_takes_the_samples(plane: &ControlPlane) {
             &file("deploy/samples"),
         ],
     );
-    let overlay = kubectl(plane, &["kustomize", &file("deploy/kustomize")]);
-    let rendered = plane.dir().join("kustomize.yaml");
-    std::fs::write(&rendered, overlay.stdout).unwrap();
-    let rendered = rendered.to_str().unwrap().to_owned();
-    kubectl(plane, &["apply", "--server-side", "--dry-run=server", "-f", &rendered]);
+    for folder in ["deploy/kustomize/base", "deploy/kustomize/registry"] {
+        let overlay = kubectl(plane, &["kustomize", &file(folder)]);
+        let rendered = plane.dir().join("kustomize.yaml");
+        std::fs::write(&rendered, overlay.stdout).unwrap();
+        let rendered = rendered.to_str().unwrap().to_owned();
+        kubectl(plane, &["apply", "--server-side", "--dry-run=server", "-f", &rendered]);
+    }
 }
 
 async fn takes_what_is_valid_and_refuses_the_rest_with_a_reason(admin: Client) {

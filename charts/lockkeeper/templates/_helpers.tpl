@@ -1,0 +1,134 @@
+{{/* The label app.kubernetes.io/name. */}}
+{{- define "lockkeeper.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" -}}
+{{- end -}}
+
+{{/* Begins every object's name. Not the release's name: a cluster has one Lockkeeper, and runbooks name its objects. */}}
+{{- define "lockkeeper.fullname" -}}
+{{- default "lockkeeper" .Values.fullnameOverride | trunc 40 | trimSuffix "-" -}}
+{{- end -}}
+
+{{/* Labels that never change. Call with (list $ "component"). */}}
+{{- define "lockkeeper.selectorLabels" -}}
+{{- $root := index . 0 -}}
+app.kubernetes.io/name: {{ include "lockkeeper.name" $root }}
+app.kubernetes.io/component: {{ index . 1 }}
+{{- end -}}
+
+{{/* Labels of an object. Call with (list $ "component"), an empty component for what belongs to none. */}}
+{{- define "lockkeeper.labels" -}}
+{{- $root := index . 0 -}}
+helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace "+" "_" }}
+app.kubernetes.io/name: {{ include "lockkeeper.name" $root }}
+app.kubernetes.io/instance: {{ $root.Release.Name }}
+{{- with index . 1 }}
+app.kubernetes.io/component: {{ . }}
+{{- end }}
+app.kubernetes.io/part-of: lockkeeper
+app.kubernetes.io/version: {{ $root.Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ $root.Release.Service }}
+{{- with $root.Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{/* Labels of a pod. A drain leaves pods with the label part-of alone. */}}
+{{- define "lockkeeper.podLabels" -}}
+{{- $root := index . 0 -}}
+{{ include "lockkeeper.selectorLabels" . }}
+app.kubernetes.io/instance: {{ $root.Release.Name }}
+app.kubernetes.io/part-of: lockkeeper
+app.kubernetes.io/version: {{ $root.Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ $root.Release.Service }}
+{{- with $root.Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{/* An image's reference. Call with (list $ .Values.operator.image). */}}
+{{- define "lockkeeper.image" -}}
+{{- $root := index . 0 -}}
+{{- $image := index . 1 -}}
+{{- $repository := $image.repository -}}
+{{- with $root.Values.global.imageRegistry -}}
+{{- $repository = printf "%s/%s" (trimSuffix "/" .) $repository -}}
+{{- end -}}
+{{- if $image.digest -}}
+{{ $repository }}@{{ $image.digest }}
+{{- else -}}
+{{ $repository }}:{{ default $root.Chart.AppVersion $image.tag }}
+{{- end -}}
+{{- end -}}
+
+{{- define "lockkeeper.operatorAccount" -}}
+{{- default (printf "%s-operator" (include "lockkeeper.fullname" .)) .Values.serviceAccounts.operator.name -}}
+{{- end -}}
+
+{{- define "lockkeeper.agentAccount" -}}
+{{- default (printf "%s-agent" (include "lockkeeper.fullname" .)) .Values.serviceAccounts.agent.name -}}
+{{- end -}}
+
+{{/* "yes" if a kind of Prometheus Operator may be rendered. Call with (list $ "PodMonitor"). */}}
+{{- define "lockkeeper.monitoring" -}}
+{{- $root := index . 0 -}}
+{{- $known := $root.Capabilities.APIVersions.Has (printf "monitoring.coreos.com/v1/%s" (index . 1)) -}}
+{{- if or $known (eq $root.Values.metrics.renderMode "alwaysRender") -}}yes{{- end -}}
+{{- end -}}
+
+{{/* What PodMonitor and ServiceMonitor have in common. */}}
+{{- define "lockkeeper.endpoint" -}}
+port: metrics
+path: /metrics
+# Our label `node` is the node a series is about.
+honorLabels: true
+{{- with .interval }}
+interval: {{ . }}
+{{- end }}
+{{- with .scrapeTimeout }}
+scrapeTimeout: {{ . }}
+{{- end }}
+{{- with .relabelings }}
+relabelings:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .metricRelabelings }}
+metricRelabelings:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end -}}
+
+{{/* A pod that runs kubectl-lockkeeper once. Call with (dict "root" $ "account" NAME "args" LIST). */}}
+{{- define "lockkeeper.pluginPod" -}}
+{{- $operator := .root.Values.operator -}}
+serviceAccountName: {{ .account }}
+automountServiceAccountToken: true
+enableServiceLinks: false
+restartPolicy: Never
+{{- with .root.Values.global.imagePullSecrets }}
+imagePullSecrets:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with $operator.nodeSelector }}
+nodeSelector:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with $operator.tolerations }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+securityContext:
+  {{- toYaml $operator.podSecurityContext | nindent 2 }}
+containers:
+  - name: kubectl-lockkeeper
+    image: {{ include "lockkeeper.image" (list .root $operator.image) }}
+    imagePullPolicy: {{ $operator.image.pullPolicy }}
+    command: [/kubectl-lockkeeper]
+    args:
+      {{- range .args }}
+      - {{ . | quote }}
+      {{- end }}
+    resources:
+      {{- toYaml $operator.resources | nindent 6 }}
+    securityContext:
+      {{- toYaml $operator.securityContext | nindent 6 }}
+{{- end -}}

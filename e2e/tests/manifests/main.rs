@@ -1,0 +1,52 @@
+//! The chart without a cluster: what it renders, what it refuses, and what is made from it.
+//!
+//! `make generate` writes the expected files anew.
+
+// Helpers are not tests in clippy's eyes.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod refusals;
+mod renderings;
+mod shape;
+mod shipped;
+mod values;
+
+use std::path::PathBuf;
+use std::sync::OnceLock;
+
+use lockkeeper_e2e::binaries::Binaries;
+use lockkeeper_e2e::helm::{Helm, Version};
+use lockkeeper_e2e::install::repository;
+use lockkeeper_e2e::renderings::{Case, cases, render};
+use tempfile::TempDir;
+
+/// Helm without a cluster; its home goes away with the second value.
+fn helm(version: Version) -> (Helm, TempDir) {
+    static BINARIES: OnceLock<Binaries> = OnceLock::new();
+    let home = tempfile::tempdir().unwrap();
+    let binaries = BINARIES.get_or_init(|| Binaries::find_or_build().unwrap());
+    (Helm::new(binaries, version, home.path()), home)
+}
+
+/// Each set of values and what Helm 4 makes of it, rendered once for all tests.
+fn rendered() -> &'static [(Case, String)] {
+    static RENDERED: OnceLock<Vec<(Case, String)>> = OnceLock::new();
+    RENDERED.get_or_init(|| {
+        let (helm, _home) = helm(Version::Four);
+        let each = cases().unwrap().into_iter();
+        each.map(|case| {
+            let text = render(&helm, &case).unwrap();
+            (case, text)
+        })
+        .collect()
+    })
+}
+
+fn file(path: &str) -> PathBuf {
+    repository().join(path)
+}
+
+fn read(path: &str) -> String {
+    let path = file(path);
+    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}

@@ -1,0 +1,72 @@
+//! Wrong values fail, and the message names them.
+
+use lockkeeper_e2e::helm::{Version, chart};
+
+use crate::helm;
+
+/// What is set, and what the refusal must name.
+const CASES: &[(&str, &[&str])] = &[
+    // Unknown, at every depth.
+    ("replicas=2", &["replicas"]),
+    ("operator.replcas=2", &["operator", "replcas"]),
+    ("agent.actuator.bus=/x", &["agent", "actuator", "bus"]),
+    ("metrics.podMonitor.intervall=30s", &["podMonitor", "intervall"]),
+    // Of another type.
+    ("operator.replicas=two", &["operator", "replicas", "integer"]),
+    ("crds.enabled=maybe", &["crds", "enabled", "boolean"]),
+    ("operator.tolerations.key=x", &["operator", "tolerations", "array"]),
+    ("commonLabels.team=7", &["commonLabels", "team", "string"]),
+    // Of no sense.
+    ("operator.replicas=-1", &["operator", "replicas", "0"]),
+    ("metrics.port=70000", &["metrics", "port", "65,535"]),
+    ("metrics.renderMode=never", &["metrics", "renderMode"]),
+    ("operator.image.digest=latest", &["operator", "image", "digest"]),
+    ("operator.image.pullPolicy=Sometimes", &["image", "pullPolicy"]),
+    ("operator.podDisruptionBudget.maxUnavailable=some", &["maxUnavailable"]),
+    ("agent.host.run=run", &["agent", "host", "run"]),
+    ("networkPolicy.apiServer.cidrs[0]=10.0.0.1", &["apiServer", "cidrs"]),
+    ("fullnameOverride=Lock_Keeper", &["fullnameOverride"]),
+    // Seen by the templates alone.
+    (
+        "prometheusRule.rules.Foo.for=1m",
+        &["prometheusRule.rules.Foo", "LockkeeperNodeFailed"],
+    ),
+    (
+        "prometheusRule.rules.LockkeeperPlanRefused.params.rnge=1h",
+        &["LockkeeperPlanRefused.params.rnge", "range"],
+    ),
+    (
+        "metrics.podMonitor.enabled=true,metrics.serviceMonitor.enabled=true",
+        &["metrics.podMonitor.enabled", "metrics.serviceMonitor.enabled", "twice"],
+    ),
+    (
+        "metrics.podMonitor.enabled=true,metrics.renderMode=failIfMissing",
+        &["PodMonitor", "renderMode"],
+    ),
+];
+
+#[test]
+fn a_wrong_value_is_refused_by_name() {
+    for version in Version::ALL {
+        let (helm, _home) = helm(version);
+        for (set, words) in CASES {
+            let said = helm
+                .refused(&["template", "lockkeeper", &chart(), "--set", set])
+                .unwrap();
+            for word in *words {
+                assert!(said.contains(word), "{version:?}: {set} should name {word}: {said}");
+            }
+        }
+    }
+}
+
+#[test]
+fn an_older_kubernetes_is_refused() {
+    for version in Version::ALL {
+        let (helm, _home) = helm(version);
+        let said = helm
+            .refused(&["template", "lockkeeper", &chart(), "--kube-version", "1.32.9"])
+            .unwrap();
+        assert!(said.contains(">=1.33") && said.contains("1.32.9"), "{said}");
+    }
+}

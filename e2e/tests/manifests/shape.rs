@@ -1,0 +1,104 @@
+//! What every rendering keeps, whatever its values.
+
+use lockkeeper_e2e::helm::documents;
+use serde_json::{Value, json};
+
+use crate::{read, rendered};
+
+/// All objects of all renderings, each with the name of its set of values.
+fn objects() -> impl Iterator<Item = (&'static str, Value)> {
+    rendered().iter().flat_map(|(case, text)| {
+        let objects = documents(text).unwrap().into_iter();
+        objects.map(|object| (case.name.as_str(), object))
+    })
+}
+
+#[test]
+fn the_part_that_may_reboot_holds_no_token_and_the_agent_no_power() {
+    let manifest = documents(&read("deploy/lockkeeper.yaml")).unwrap();
+    let agent = manifest.iter().find(|object| object["kind"] == "DaemonSet").unwrap();
+    let pod = &agent["spec"]["template"]["spec"];
+    assert_eq!(pod["automountServiceAccountToken"], false);
+    for forbidden in ["hostNetwork", "hostPID", "hostIPC"] {
+        assert!(pod.get(forbidden).is_none(), "{forbidden}");
+    }
+    for container in pod["containers"].as_array().unwrap() {
+        let context = &container["securityContext"];
+        assert_eq!(context["capabilities"]["drop"], json!(["ALL"]));
+        assert_eq!(context["allowPrivilegeEscalation"], false);
+        assert_eq!(context["readOnlyRootFilesystem"], true);
+        assert!(context.get("privileged").is_none());
+        let mounts: Vec<&str> = container["volumeMounts"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|mount| mount["name"].as_str().unwrap())
+            .collect();
+        match container["name"].as_str().unwrap() {
+            "agent" => {
+                assert_eq!(mounts, ["channel", "host-run", "host-os-release", "credential"]);
+                assert_eq!(context["runAsUser"], 65532);
+            }
+            "actuator" => assert_eq!(mounts, ["channel", "bus"]),
+            other => panic!("a third container: {other}"),
+        }
+    }
+}
+
+#[test]
+fn every_object_carries_the_recommended_labels() {
+    // What users add is theirs.
+    let ours = |object: &Value| object["metadata"]["annotations"]["e2e.lockkeeper.dev/extra"] != "true";
+    for (case, object) in objects().filter(|(_, object)| ours(object)) {
+        for label in ["name", "instance", "version", "part-of", "managed-by"] {
+            let label = format!("app.kubernetes.io/{label}");
+            assert!(
+                object["metadata"]["labels"][&label].is_string(),
+                "{case}: {} {} lacks {label}",
+                object["kind"],
+                object["metadata"]["name"]
+            );
+        }
+    }
+}
+
+#[test]
+fn selectors_hold_nothing_that_changes_with_a_version_and_fit_their_pods() {
+    for (case, object) in objects() {
+        let Some(selector) = object["spec"]["selector"]["matchLabels"].as_object() else {
+            continue;
+        };
+        let keys: Vec<&str> = selector.keys().map(String::as_str).collect();
+        assert_eq!(
+            keys,
+            ["app.kubernetes.io/component", "app.kubernetes.io/name"],
+            "{case}"
+        );
+        let Some(labels) = object["spec"]["template"]["metadata"]["labels"].as_object() else {
+            continue;
+        };
+        for (key, value) in selector {
+            assert_eq!(labels.get(key), Some(value), "{case}: {}", object["metadata"]["name"]);
+        }
+    }
+}
+
+#[test]
+fn the_admission_policy_names_the_account_that_the_agents_run_as() {
+    for (case, text) in rendered() {
+        let objects = documents(text).unwrap();
+        let of = |kind: &str| objects.iter().find(|object| object["kind"] == kind);
+        let Some(policy) = of("ValidatingAdmissionPolicy") else {
+            assert_eq!(case.name, "minimal", "the policy is on unless it is turned off");
+            continue;
+        };
+        let pod = &of("DaemonSet").unwrap()["spec"]["template"]["spec"];
+        let account = pod["serviceAccountName"].as_str().unwrap();
+        let condition = policy["spec"]["matchConditions"][0]["expression"].as_str().unwrap();
+        assert!(
+            condition.ends_with(&format!(":{account}'")),
+            "{}: {condition} and {account}",
+            case.name
+        );
+    }
+}

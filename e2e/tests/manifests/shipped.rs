@@ -1,0 +1,104 @@
+//! What is made from the chart: `deploy/lockkeeper.yaml` and the objects of the kustomize overlays.
+
+use expect_test::expect_file;
+use lockkeeper_crds::names;
+use lockkeeper_e2e::helm::{Version, chart, documents};
+use serde_json::Value;
+
+use crate::{file, helm, read};
+
+const HEADER: &str = "\
+# Lockkeeper: kubectl apply --server-side -f deploy/lockkeeper.yaml
+# The chart's defaults and the namespace, without Helm's own marks. `make generate` renders it; do not edit.
+# No custom resources in here: they can be made once the definitions are Established (see deploy/samples).
+";
+
+/// What only Helm needs, by the beginning of the line.
+const HELMS_OWN: [&str; 4] = [
+    "# Source: ",
+    "helm.sh/chart: ",
+    "app.kubernetes.io/managed-by: ",
+    "app.kubernetes.io/instance: ",
+];
+
+fn render(args: &[&str]) -> String {
+    let (helm, _home) = helm(Version::Four);
+    let chart = chart();
+    let mut all = vec!["template", "lockkeeper", &chart, "--namespace", names::NAMESPACE];
+    all.extend(["--no-hooks", "--set", "namespace.create=true,crds.keep=false"]);
+    all.extend(args);
+    let text = helm.run(&all).unwrap();
+    let documents = text
+        .split("---\n")
+        .map(str::trim_end)
+        .filter(|document| !document.is_empty());
+    documents.fold(String::new(), |all, document| {
+        // Empty lines within are part of a description.
+        let kept = document
+            .lines()
+            .filter(|line| !HELMS_OWN.iter().any(|own| line.trim_start().starts_with(own)));
+        kept.fold(all + "---\n", |all, line| all + line + "\n")
+    })
+}
+
+#[test]
+fn the_manifest_is_the_chart_with_its_defaults() {
+    let text = format!("{HEADER}{}", render(&["--skip-tests"]));
+    for path in ["deploy/lockkeeper.yaml", "deploy/kustomize/base/lockkeeper.yaml"] {
+        expect_file![file(path)].assert_eq(&text);
+    }
+}
+
+#[test]
+fn the_monitoring_overlay_is_the_chart_with_monitoring() {
+    let text = render(&[
+        "--skip-tests",
+        "--set",
+        "metrics.podMonitor.enabled=true,prometheusRule.enabled=true,dashboard.enabled=true,metrics.renderMode=alwaysRender",
+        "--show-only=templates/metrics.yaml",
+        "--show-only=templates/prometheusrule.yaml",
+        "--show-only=templates/dashboard.yaml",
+    ]);
+    let text = format!("# Rendered from the chart by `make generate`; do not edit.\n{text}");
+    expect_file![file("deploy/kustomize/monitoring/monitoring.yaml")].assert_eq(&text);
+}
+
+#[test]
+fn the_manifest_begins_with_the_namespace_and_holds_no_custom_resource() {
+    let all = documents(&read("deploy/lockkeeper.yaml")).unwrap();
+    let kinds: Vec<&str> = all.iter().filter_map(|document| document["kind"].as_str()).collect();
+    assert_eq!(kinds[0], "Namespace", "everything else lives in it");
+    let definitions = kinds.iter().filter(|kind| **kind == "CustomResourceDefinition").count();
+    assert_eq!(definitions, 3, "{kinds:?}");
+    for document in &all {
+        assert_ne!(document["apiVersion"], format!("{}/v1alpha1", names::GROUP));
+    }
+}
+
+#[test]
+fn images_and_version_labels_carry_the_version_of_the_workspace() {
+    let version = env!("CARGO_PKG_VERSION");
+    let text = read("deploy/lockkeeper.yaml");
+    let tags: Vec<&str> = values_of(&text, "image: ");
+    assert_eq!(tags.len(), 3, "operator, agent, actuator");
+    for tag in tags {
+        assert!(tag.ends_with(&format!(":{version}")), "{tag}");
+    }
+    for label in values_of(&text, "app.kubernetes.io/version: ") {
+        assert_eq!(label.trim_matches('"'), version);
+    }
+    let about: Value = documents(&read("charts/lockkeeper/Chart.yaml")).unwrap().remove(0);
+    assert_eq!(about["appVersion"], version);
+    assert_eq!(
+        about["annotations"]["artifacthub.io/images"]
+            .as_str()
+            .unwrap()
+            .matches(version)
+            .count(),
+        2
+    );
+}
+
+fn values_of<'a>(text: &'a str, key: &str) -> Vec<&'a str> {
+    text.lines().filter_map(|line| line.trim().strip_prefix(key)).collect()
+}
