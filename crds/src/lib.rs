@@ -32,7 +32,7 @@ pub use node_reboot::{
 pub use operation::{Ending, Failure, Operation, OperationSettings, Outcome, Phase};
 pub use policy::{
     Approval, Breaker, BreakerState, BreakerStatus, Canary, DeleteExempt, Disruption, Drain, DrainBehavior, DrainRule,
-    EmptyDirData, Exclusion, OnTimeout, PodOptOuts, PolicyWaiting, Reboot, RebootPolicy, RebootPolicySpec,
+    EmptyDirData, Exclusion, OnTimeout, PodOptOuts, PolicyWaiting, QueueOrder, Reboot, RebootPolicy, RebootPolicySpec,
     RebootPolicyStatus, RolloutStatus, Topology, UnmanagedPods, Window, WindowState,
 };
 pub use selector::{LabelSelector, SelectorOperator, SelectorRequirement};

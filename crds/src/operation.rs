@@ -42,6 +42,10 @@ pub struct Operation {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
     pub requested: Option<String>,
+    /// The value of the approved annotation that it went in with; that value alone is removed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
+    pub approved: Option<String>,
     /// When the reboot became required.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub required_time: Option<DateTime<Utc>>,

@@ -8,7 +8,7 @@ mod status;
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
-pub use disruption::{Approval, Breaker, Canary, Disruption, Order, Topology};
+pub use disruption::{Approval, Breaker, Canary, Disruption, QueueOrder, Topology};
 pub use drain::{DeleteExempt, Drain, DrainBehavior, DrainRule, EmptyDirData, OnTimeout, PodOptOuts, UnmanagedPods};
 pub use schedule::{Exclusion, Window};
 pub use status::{BreakerState, BreakerStatus, PolicyWaiting, RebootPolicyStatus, RolloutStatus, WindowState};
@@ -70,7 +70,7 @@ pub struct RebootPolicySpec {
     pub disruption: Disruption,
     /// Which of the waiting nodes goes next.
     #[serde(default)]
-    pub order: Order,
+    pub order: QueueOrder,
     /// The first nodes of a rollout, which must stay healthy before others follow.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub canary: Option<Canary>,

@@ -60,7 +60,7 @@ pub struct Topology {
 
 /// Which of the waiting nodes goes next; control plane, failed ones and the operator's own node are last in any case.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum Order {
+pub enum QueueOrder {
     /// The one that has waited longest.
     #[default]
     Oldest,

@@ -1,10 +1,14 @@
 //! API types to the planner's values and back; nothing is decided here.
 
+mod policy;
+
 use chrono::TimeDelta;
 use lockkeeper_crds as api;
 use lockkeeper_crds::host::Cause;
 use lockkeeper_crds::time::whole_seconds;
 use lockkeeper_planner as planner;
+
+pub use policy::{limit, policy, policy_state, policy_state_to_api, schedule};
 
 /// The planner's operation; one in a phase that this version does not know is Failed until a person looks.
 pub fn operation(from: &api::Operation) -> planner::Operation {
@@ -28,7 +32,7 @@ pub fn operation(from: &api::Operation) -> planner::Operation {
         kernel_before: from.kernel_before.clone(),
         reasons: words(&from.reasons),
         requested: from.requested.clone(),
-        approved: None,
+        approved: from.approved.clone(),
         required: from.required_time,
         started: from.started_time,
         asked: from.asked_time.unwrap_or(from.started_time),
@@ -66,6 +70,7 @@ pub fn operation_to_api(from: &planner::Operation, settings: &api::OperationSett
         kernel_before: from.kernel_before.clone(),
         reasons: causes(&from.reasons),
         requested: from.requested.as_ref().map(|text| bounded(text, 1024)),
+        approved: from.approved.as_ref().map(|text| bounded(text, 1024)),
         required_time: from.required.map(whole_seconds),
         started_time: whole_seconds(from.started),
         asked_time: Some(whole_seconds(from.asked)),
@@ -192,42 +197,6 @@ pub fn holder_to_api(from: &planner::Holder) -> api::Holder {
         policy: from.policy.clone(),
         operation_id: from.operation_id.clone(),
         acquired_time: whole_seconds(from.acquired),
-    }
-}
-
-/// A limit; what cannot be read allows nothing.
-pub fn limit(from: &api::IntOrPercent) -> planner::Limit {
-    let percent = |text: &str| {
-        text.strip_suffix('%')?
-            .parse::<usize>()
-            .ok()
-            .filter(|percent| *percent <= 100)
-    };
-    match from {
-        api::IntOrPercent::Int(count) => {
-            usize::try_from(*count).map_or(planner::Limit::Unreadable, planner::Limit::Count)
-        }
-        api::IntOrPercent::Percent(text) => percent(text).map_or(planner::Limit::Unreadable, planner::Limit::Percent),
-    }
-}
-
-/// A policy's spec, parsed; a bad window closes the policy and says why.
-pub fn policy(from: &api::RebootPolicySpec) -> planner::Policy {
-    let windows = from.windows.iter().enumerate().map(|(index, window)| {
-        planner::Window::parse(&window.schedule, window.duration_seconds.into(), &window.time_zone)
-            .map_err(|error| format!("spec.windows[{index}]: {error}"))
-    });
-    let max_in_progress = limit(&from.disruption.max_in_progress);
-    planner::Policy {
-        suspend: from.suspend,
-        schedule: windows.collect::<Result<_, _>>().map(|windows| planner::Schedule {
-            windows,
-            exclusions: Vec::new(),
-        }),
-        max_in_progress,
-        max_unavailable: from.disruption.max_unavailable.as_ref().map_or(max_in_progress, limit),
-        settings: settings(&settings_of(from)),
-        ..planner::Policy::default()
     }
 }
 

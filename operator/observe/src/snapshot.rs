@@ -1,6 +1,6 @@
 //! From what was read to the planner's snapshot: parsed at the edge, nothing decided.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -50,8 +50,13 @@ pub fn snapshot(seen: &Seen, local: &Local) -> planner::Snapshot {
         .undecodable
         .extend(undecodable.map(|(name, cause)| unreadable(name, cause)));
     let mut selectors = Vec::new();
+    let topologies = seen
+        .policies
+        .values()
+        .flat_map(|policy| &policy.spec.disruption.topology);
+    let keys: BTreeSet<&str> = topologies.map(|topology| topology.key.as_str()).collect();
     for (name, policy) in &seen.policies {
-        let mut view = convert::policy(&policy.spec);
+        let mut view = policy_view(policy);
         match selector(policy) {
             Ok(selector) => selectors.push((name.as_str(), selector)),
             // Nobody knows whose nodes these are: nothing starts anywhere, and the policy's own status says why.
@@ -63,12 +68,22 @@ pub fn snapshot(seen: &Seen, local: &Local) -> planner::Snapshot {
         snapshot.policies.insert(name.clone(), view);
     }
     for (name, node) in &seen.nodes {
-        if let Some(view) = node_view(name, node, seen.reboots.get(name), &selectors, local) {
+        if let Some(view) = node_view(name, node, seen.reboots.get(name), &selectors, &keys, local) {
             snapshot.nodes.insert(name.clone(), view);
         }
     }
     snapshot.lock = seen.lock.as_deref().map(lock);
     snapshot
+}
+
+fn policy_view(policy: &RebootPolicy) -> planner::Policy {
+    let acknowledged = policy.annotations().get(names::BREAKER_ACKNOWLEDGED);
+    let acknowledged = acknowledged.and_then(|text| DateTime::parse_from_rfc3339(text.trim()).ok());
+    planner::Policy {
+        acknowledged: acknowledged.map(|time| time.with_timezone(&Utc)),
+        state: policy.status.as_ref().map(convert::policy_state).unwrap_or_default(),
+        ..convert::policy(&policy.spec)
+    }
 }
 
 fn lock(from: &RebootLock) -> planner::Lock {
@@ -91,6 +106,7 @@ fn node_view(
     node: &slim::Node,
     reboot: Option<&Arc<NodeReboot>>,
     selectors: &[(&str, Selector)],
+    keys: &BTreeSet<&str>,
     local: &Local,
 ) -> Option<planner::Node> {
     let labels = node.labels();
@@ -134,9 +150,9 @@ fn node_view(
             .iter()
             .any(|label| labels.contains_key(*label)),
         hold: hold(node),
-        requested: annotation(node, names::REBOOT_REQUESTED).map(str::to_owned),
-        approved: annotation(node, names::APPROVED).map(str::to_owned),
-        domains: BTreeMap::new(),
+        requested: annotation(node, names::REBOOT_REQUESTED).map(word),
+        approved: annotation(node, names::APPROVED).map(word),
+        domains: domains(labels, keys),
         record,
         preflight: planner::Preflight::Clear {
             at: planner::Instant::MAX_UTC,
@@ -146,12 +162,23 @@ fn node_view(
     })
 }
 
+/// The node's value of each label that any policy's topology names.
+fn domains(labels: &BTreeMap<String, String>, keys: &BTreeSet<&str>) -> BTreeMap<String, String> {
+    let values = keys.iter().filter_map(|key| labels.get_key_value(*key));
+    values.map(|(key, value)| (key.clone(), value.clone())).collect()
+}
+
 /// Whether the `NodeReboot` belongs to the Node with this uid, and not to an earlier one of that name.
 pub fn owned_by(reboot: &NodeReboot, node_uid: &str) -> bool {
     reboot
         .owner_references()
         .iter()
         .any(|owner| owner.kind == "Node" && owner.uid == node_uid)
+}
+
+/// A person's words, as long as a record keeps them, so that those recorded and those on the Node compare equal.
+fn word(text: &str) -> String {
+    convert::bounded(text, 1024)
 }
 
 fn ready(node: &slim::Node) -> planner::Ready {
@@ -182,36 +209,40 @@ fn hold(node: &slim::Node) -> Option<planner::Hold> {
 }
 
 fn record(reboot: &NodeReboot) -> planner::Record {
-    let status = reboot.status.clone().unwrap_or_default();
-    planner::Record {
+    let command = reboot.annotations().get(names::COMMAND);
+    let before = planner::Record {
         policy: reboot.spec.policy.clone(),
         order: reboot.spec.order.as_ref().and_then(convert::order),
+        command: command.map(|text| convert::command(text)),
+        ..planner::Record::default()
+    };
+    let Some(status) = &reboot.status else {
+        return before;
+    };
+    planner::Record {
         host: status.host.as_ref().map(convert::host),
         operation: status.operation.as_ref().map(convert::operation),
-        deferred: status.deferred.map(|deferred| planner::Deferred {
+        deferred: status.deferred.as_ref().map(|deferred| planner::Deferred {
             count: deferred.count,
-            cause: deferred.cause,
-            message: deferred.message,
+            cause: deferred.cause.clone(),
+            message: deferred.message.clone(),
             until: deferred.until_time,
         }),
-        released: status.released.map(|released| planner::Released {
+        released: status.released.as_ref().map(|released| planner::Released {
             time: released.time,
-            failure: released.failure,
+            failure: released.failure.clone(),
             reasons: convert::words(&released.reasons),
         }),
-        last_reboot: status.last_reboot.map(|last| planner::LastReboot {
+        last_reboot: status.last_reboot.as_ref().map(|last| planner::LastReboot {
             started: last.started_time,
             time: last.ended_time,
             reasons: convert::words(&last.reasons),
         }),
-        command: reboot
-            .annotations()
-            .get(names::COMMAND)
-            .map(|text| convert::command(text)),
-        answered: status.last_command.map(|last| planner::Command {
-            verb: last.verb,
-            operation_id: last.operation_id,
+        answered: status.last_command.as_ref().map(|last| planner::Command {
+            verb: last.verb.clone(),
+            operation_id: last.operation_id.clone(),
         }),
+        ..before
     }
 }
 

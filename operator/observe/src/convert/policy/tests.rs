@@ -1,0 +1,93 @@
+use expect_test::{Expect, expect};
+use serde_json::{Value, json};
+
+use super::*;
+
+fn closed(spec: Value, why: Expect) {
+    let spec: api::RebootPolicySpec = serde_json::from_value(spec).unwrap();
+    why.assert_eq(&policy(&spec).schedule.expect_err("it is open"));
+}
+
+#[test]
+fn what_gets_past_admission_and_cannot_be_read_closes_the_policy_and_names_field_and_remedy() {
+    closed(
+        json!({"windows": [{"schedule": "@daily", "durationSeconds": 60}]}),
+        expect![[r#"spec.windows[0]: schedule "@daily" is not five fields of cron: it has 1 fields"#]],
+    );
+    closed(
+        json!({"windows": [{"schedule": "0 1 * * *", "durationSeconds": 60, "timeZone": "Europe/Berlim"}]}),
+        expect![[r#"spec.windows[0]: timeZone "Europe/Berlim" is not an IANA time zone such as Europe/Berlin"#]],
+    );
+    closed(
+        json!({"exclusions": [{"from": "2026-12-18T00:00:00Z"}]}),
+        expect!["spec.exclusions[0]: a dated exclusion needs both from and until"],
+    );
+    closed(
+        json!({"exclusions": [{"from": "2026-12-18T00:00:00Z", "until": "2026-12-18T00:00:00Z"}]}),
+        expect!["spec.exclusions[0]: from must be before until"],
+    );
+    closed(
+        json!({"exclusions": [{"schedule": "0 1 * * *"}]}),
+        expect!["spec.exclusions[0]: a recurring exclusion needs durationSeconds beside schedule"],
+    );
+    closed(
+        json!({"exclusions": [{"schedule": "0 25 * * *", "durationSeconds": 60}]}),
+        expect![[
+            r#"spec.exclusions[0]: schedule "0 25 * * *" is not five fields of cron: Component error: Number out of bounds."#
+        ]],
+    );
+    closed(
+        json!({"exclusions": [{"reason": "freeze"}]}),
+        expect!["spec.exclusions[0]: give from and until, or schedule and durationSeconds"],
+    );
+    closed(
+        json!({"disruption": {"maxUnavailable": "150%"}}),
+        expect!["spec.disruption.maxUnavailable is neither a count nor a percentage from 0% to 100%"],
+    );
+}
+
+#[test]
+fn a_dated_and_a_recurring_exclusion_keep_their_reasons() {
+    let spec = json!({"exclusions": [
+        {"from": "2026-12-18T00:00:00Z", "until": "2027-01-04T00:00:00Z", "reason": "freeze"},
+        {"schedule": "0 12 * * *", "durationSeconds": 3600, "timeZone": "Europe/Berlin", "reason": "lunch"},
+    ]});
+    let schedule = schedule(&serde_json::from_value(spec).unwrap()).unwrap();
+    let at = |text: &str| schedule.opening(text.parse().unwrap());
+    let excluded = |text: &str| match at(text) {
+        planner::Opening::Excluded { reason, .. } => reason,
+        open => panic!("{open:?}"),
+    };
+    assert_eq!(excluded("2026-12-24T18:00:00Z"), "freeze");
+    assert_eq!(excluded("2026-11-24T11:30:00Z"), "lunch");
+}
+
+#[test]
+fn what_a_status_remembers_survives_the_way_there_and_back() {
+    let time = |text: &str| text.parse().unwrap();
+    let state = planner::PolicyState {
+        rollout: Some(planner::Rollout {
+            id: "7f3c".into(),
+            started: time("2026-11-24T22:00:00Z"),
+            canary_passed: Some(time("2026-11-24T22:30:00Z")),
+        }),
+        breaker: planner::Breaker {
+            state: planner::BreakerState::Probing,
+            opened: Some(time("2026-11-24T22:10:00Z")),
+            failed: vec!["w-01".into()],
+            accepted: Some(time("2026-11-20T22:10:00Z")),
+        },
+    };
+    let (rollout, breaker) = policy_state_to_api(&state);
+    let status = api::RebootPolicyStatus {
+        rollout,
+        breaker,
+        ..api::RebootPolicyStatus::default()
+    };
+    assert_eq!(policy_state(&status), state);
+    assert_eq!(
+        policy_state_to_api(&planner::PolicyState::default()),
+        (None, None),
+        "nothing is written while there is nothing to say"
+    );
+}
