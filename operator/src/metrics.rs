@@ -32,6 +32,7 @@ pub struct Metrics {
     node_state: Picture,
     failed_nodes: Picture,
     window_open: Picture,
+    breaker_open: Picture,
     reboots: IntCounterVec,
     drain: HistogramVec,
     down: HistogramVec,
@@ -78,6 +79,11 @@ impl Metrics {
                 "1 while nodes of the policy may start.",
                 &["policy"],
             )?,
+            breaker_open: make.picture(
+                "breaker_open",
+                "1 while failed nodes keep other nodes of the policy from starting.",
+                &["policy"],
+            )?,
             reboots: make.counters(
                 "reboots_total",
                 "Operations that ended, by outcome.",
@@ -121,6 +127,7 @@ impl Metrics {
             &self.node_state,
             &self.failed_nodes,
             &self.window_open,
+            &self.breaker_open,
         ] {
             picture.set(BTreeMap::new());
         }
@@ -167,11 +174,12 @@ impl Metrics {
 
     /// Whether each policy's window is open.
     pub fn set_windows(&self, open: &BTreeMap<String, bool>) {
-        self.window_open.set(
-            open.iter()
-                .map(|(policy, open)| (vec![policy.clone()], (*open).into()))
-                .collect(),
-        );
+        self.window_open.set(flags(open));
+    }
+
+    /// Whether each policy's breaker is open.
+    pub fn set_breakers(&self, open: &BTreeMap<String, bool>) {
+        self.breaker_open.set(flags(open));
     }
 
     /// An operation has ended.
@@ -284,6 +292,13 @@ impl Maker {
 
 fn options(name: &str, help: &str) -> Opts {
     Opts::new(name, help).namespace("lockkeeper")
+}
+
+fn flags(by_policy: &BTreeMap<String, bool>) -> BTreeMap<Vec<String>, i64> {
+    let series = by_policy.iter();
+    series
+        .map(|(policy, yes)| (vec![policy.clone()], (*yes).into()))
+        .collect()
 }
 
 fn pairs(counts: &BTreeMap<(String, String), u64>) -> BTreeMap<Vec<String>, i64> {

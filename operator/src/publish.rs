@@ -1,5 +1,6 @@
 //! What people see: status and conditions of nodes and policies.
 
+mod conditions;
 pub mod node;
 pub mod policy;
 

@@ -1,6 +1,7 @@
 //! Telling people: logs, status, Events and metrics of each pass; never what to do.
 
 mod acts;
+mod changes;
 mod pictures;
 
 use std::collections::BTreeMap;
@@ -9,7 +10,7 @@ use std::sync::Arc;
 use futures::stream::{self, StreamExt};
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Client, ResourceExt};
-use lockkeeper_crds::{NodeRebootStatus, RebootPolicy, condition, names};
+use lockkeeper_crds::{NodeRebootStatus, RebootPolicy, RebootPolicyStatus, condition, names};
 use lockkeeper_planner::{Action, Node, Plan, Snapshot, Violation, Waiting};
 use serde_json::json;
 
@@ -170,12 +171,19 @@ impl Teller {
         }
     }
 
+    fn say_policy(&self, policy: &Arc<RebootPolicy>, before: &RebootPolicyStatus, after: &RebootPolicyStatus) {
+        let Some(about) = about_policy(policy) else { return };
+        for (severity, reason, note) in changes::events(&policy.name_any(), before, after) {
+            self.events.say(about.clone(), severity, &reason, &note);
+        }
+    }
+
     async fn publish_policies(&self, pass: &Pass<'_>, plan: &Plan) -> Result<(), Error> {
         let writes = pass.seen.policies.iter().filter_map(|(name, object)| {
             let parsed = pass.snapshot.policies.get(name)?;
             let before = object.status.clone().unwrap_or_default();
             let after = policy::status(name, object, parsed, pass.snapshot, plan, pass.now);
-            self.say_conditions(object, &before.conditions, &after.conditions);
+            self.say_policy(object, &before, &after);
             let status = difference(&before, &after)?;
             let patch = json!({"metadata": {"resourceVersion": object.resource_version()}, "status": status});
             Some((name.clone(), patch))
@@ -199,32 +207,6 @@ impl Teller {
             self.cache.absorb_policy(answer?);
         }
         Ok(())
-    }
-
-    /// A condition of a policy that changed, in the words of the condition.
-    fn say_conditions(
-        &self,
-        policy: &Arc<RebootPolicy>,
-        before: &[condition::Condition],
-        after: &[condition::Condition],
-    ) {
-        let Some(about) = about_policy(policy) else { return };
-        for now in after {
-            let was = condition::find(before, &now.type_).map(|was| was.status.as_str());
-            let bad = match now.type_.as_str() {
-                "Ready" => now.status == "False",
-                "Degraded" => now.status == "True",
-                _ => false,
-            };
-            let good = now.type_ == "UpToDate" && now.status == "True" && was == Some("False");
-            if bad && was != Some(now.status.as_str()) {
-                self.events
-                    .say(about.clone(), Severity::Warning, &now.reason, &now.message);
-            } else if good {
-                self.events
-                    .say(about.clone(), Severity::Normal, "RolloutCompleted", &now.message);
-            }
-        }
     }
 }
 

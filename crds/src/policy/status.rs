@@ -107,9 +107,6 @@ pub struct BreakerStatus {
     /// When it opened; the value that `lockkeeper.dev/breaker-acknowledged` names.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub opened_time: Option<DateTime<Utc>>,
-    /// Failures up to here no longer count: a node has succeeded since.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub accepted_time: Option<DateTime<Utc>>,
     /// The nodes that failed, at most ten.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 10), inner(length(max = 253)))]

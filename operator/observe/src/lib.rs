@@ -5,6 +5,7 @@
 //! decides, so that the operator and the plugin see the same cluster with the same eyes.
 
 pub mod convert;
+mod lessons;
 pub mod slim;
 mod snapshot;
 

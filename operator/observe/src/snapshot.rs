@@ -10,6 +10,7 @@ use lockkeeper_crds::{NodeReboot, RebootLock, RebootPolicy, names};
 use lockkeeper_planner as planner;
 
 use crate::convert;
+use crate::lessons::{Lessons, policy_of};
 use crate::slim::{self, annotation};
 
 /// The objects that a snapshot is made of; every write of its plan is guarded by the versions in here.
@@ -71,6 +72,15 @@ pub fn snapshot(seen: &Seen, local: &Local) -> planner::Snapshot {
         if let Some(view) = node_view(name, node, seen.reboots.get(name), &selectors, &keys, local) {
             snapshot.nodes.insert(name.clone(), view);
         }
+    }
+    let mut lessons = Lessons::default();
+    for (name, node) in &snapshot.nodes {
+        if let (Some(policy), Some(reboot)) = (policy_of(node), seen.reboots.get(name)) {
+            lessons.add(policy, reboot);
+        }
+    }
+    for (name, policy) in &mut snapshot.policies {
+        policy.learned = lessons.learned(name);
     }
     snapshot.lock = seen.lock.as_deref().map(lock);
     snapshot

@@ -5,23 +5,26 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use lockkeeper_crds::time::whole_seconds;
 use lockkeeper_crds::{NodeState, PolicyWaiting, RebootPolicy, RebootPolicyStatus, WindowState};
+use lockkeeper_observe::convert::policy_state_to_api;
 use lockkeeper_planner::{Opening, Phase, Plan, Policy, Snapshot, gate};
 
-use super::node::Fact;
-use super::{phase, state};
+use super::{conditions, phase, state};
 
 /// How many nodes a list in a status names.
-const SHOWN: usize = 10;
+pub(super) const SHOWN: usize = 10;
 
 /// Nodes of a policy by state.
 #[derive(Debug, Default)]
-struct Count {
-    nodes: i32,
-    unknown: i32,
-    by_state: BTreeMap<NodeState, i32>,
-    failed: Vec<String>,
-    inside: Vec<String>,
-    waiting: BTreeMap<&'static str, Vec<String>>,
+pub(super) struct Count {
+    /// All of them.
+    pub(super) nodes: i32,
+    /// Those whose agent has not reported.
+    pub(super) unknown: i32,
+    pub(super) by_state: BTreeMap<NodeState, i32>,
+    pub(super) failed: Vec<String>,
+    pub(super) inside: Vec<String>,
+    /// Those that wait, by reason.
+    pub(super) waiting: BTreeMap<&'static str, Vec<String>>,
 }
 
 /// The status of a policy as it should be.
@@ -58,7 +61,12 @@ pub fn status(
     });
     let before = object.status.clone().unwrap_or_default();
     let generation = object.metadata.generation;
-    let facts = conditions(&count, opening.err().map(String::as_str), policy);
+    // While not everything was listed, nothing is known about the rollout and the breaker.
+    let (rollout, breaker) = match plan.policies.get(name) {
+        Some(state) => policy_state_to_api(state),
+        None => (before.rollout.clone(), before.breaker.clone()),
+    };
+    let facts = conditions::facts(&count, opening.err().map(String::as_str), policy, breaker.as_ref());
     let conditions = facts
         .into_iter()
         .map(|fact| fact.into_condition(&before.conditions, generation, now));
@@ -74,8 +82,8 @@ pub fn status(
         window_closes_time: closes.map(whole_seconds),
         next_window_time: next.map(whole_seconds),
         estimated_completion_time: before.estimated_completion_time,
-        rollout: before.rollout,
-        breaker: before.breaker,
+        rollout,
+        breaker,
         conditions: conditions.collect(),
     }
 }
@@ -113,81 +121,4 @@ fn count(policy: &str, snapshot: &Snapshot, plan: &Plan) -> Count {
         }
     }
     count
-}
-
-/// `Ready`, `UpToDate`, `Progressing`, `Degraded` always; `Stalled` only while it is true, as kstatus wants it.
-fn conditions(count: &Count, unreadable: Option<&str>, policy: &Policy) -> Vec<Fact> {
-    let fact = |type_, status, reason, message: String| Fact {
-        type_,
-        status,
-        reason,
-        message,
-    };
-    let list = |nodes: &[String]| nodes.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");
-    let pending = count.nodes - count.by_state.get(&NodeState::UpToDate).copied().unwrap_or(0);
-    let mut facts = Vec::new();
-    facts.push(match (unreadable, count.failed.as_slice()) {
-        (Some(why), _) => fact(
-            "Ready",
-            "False",
-            "InvalidSpec",
-            format!("{why}; no node starts until it is corrected"),
-        ),
-        (None, []) if policy.suspend => fact("Ready", "True", "Suspended", "suspended: no node starts".to_owned()),
-        (None, []) if pending == 0 => fact("Ready", "True", "UpToDate", "no node needs a reboot".to_owned()),
-        (None, []) => fact(
-            "Ready",
-            "True",
-            "RollingOut",
-            format!("{pending} of {} nodes are not done", count.nodes),
-        ),
-        (None, failed) => {
-            let message = format!("{} failed; look at it, then retry or release it", list(failed));
-            fact("Ready", "False", "NodesFailed", message)
-        }
-    });
-    facts.push(match (pending, count.unknown) {
-        (0, _) => fact(
-            "UpToDate",
-            "True",
-            "NothingPending",
-            "no node needs a reboot".to_owned(),
-        ),
-        (left, unknown) if left == unknown => fact(
-            "UpToDate",
-            "Unknown",
-            "AgentMissing",
-            format!("no agent has reported from {unknown} nodes"),
-        ),
-        (left, _) => fact(
-            "UpToDate",
-            "False",
-            "NodesPending",
-            format!("{left} of {} nodes are not done", count.nodes),
-        ),
-    });
-    facts.push(match count.inside.as_slice() {
-        [] => fact("Progressing", "False", "NobodyInside", String::new()),
-        inside => fact("Progressing", "True", "NodesInside", format!("{} inside", list(inside))),
-    });
-    let still = count.waiting.get("StillRequired").map(|nodes| list(nodes));
-    facts.push(match (count.failed.as_slice(), still) {
-        ([], None) => fact("Degraded", "False", "NoFailure", String::new()),
-        ([], Some(nodes)) => {
-            let message = format!("{nodes} still asks for a reboot after one; look at what asks there");
-            fact("Degraded", "True", "StillRequired", message)
-        }
-        (failed, _) => fact("Degraded", "True", "NodesFailed", format!("{} failed", list(failed))),
-    });
-    if let Some(why) = unreadable {
-        facts.push(fact("Stalled", "True", "InvalidSpec", why.to_owned()));
-    } else if !count.failed.is_empty() {
-        facts.push(fact(
-            "Stalled",
-            "True",
-            "NodesFailed",
-            format!("{} must be looked at", list(&count.failed)),
-        ));
-    }
-    facts
 }

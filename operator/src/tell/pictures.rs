@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use lockkeeper_crds::NodeState;
-use lockkeeper_planner::{Phase, Plan, Snapshot};
+use lockkeeper_planner::{BreakerState, Phase, Plan, PolicyState, Snapshot};
 
 use crate::metrics::Metrics;
 use crate::publish::{phase, policy_name, state};
@@ -36,4 +36,7 @@ pub(super) fn paint(metrics: &Metrics, snapshot: &Snapshot, plan: &Plan) {
     metrics.set_node_states(&states);
     metrics.set_failed(&failed);
     metrics.set_windows(&plan.windows);
+    let open = |state: &PolicyState| state.breaker.state != BreakerState::Closed;
+    let breakers = plan.policies.iter().map(|(name, state)| (name.clone(), open(state)));
+    metrics.set_breakers(&breakers.collect());
 }

@@ -128,7 +128,6 @@ pub fn policy_state(from: &api::RebootPolicyStatus) -> planner::PolicyState {
             },
             opened: breaker.opened_time,
             failed: breaker.failed_nodes.clone(),
-            accepted: breaker.accepted_time,
         }),
     }
 }
@@ -147,7 +146,6 @@ pub fn policy_state_to_api(from: &planner::PolicyState) -> (Option<api::RolloutS
             planner::BreakerState::Probing => api::BreakerState::Probing,
         },
         opened_time: from.breaker.opened.map(whole_seconds),
-        accepted_time: from.breaker.accepted.map(whole_seconds),
         failed_nodes: from.breaker.failed.iter().take(NAMED).cloned().collect(),
     });
     (rollout, breaker)

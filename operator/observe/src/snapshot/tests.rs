@@ -40,3 +40,49 @@ fn a_node_of_another_operating_system_is_none_of_ours() {
     let snapshot = snapshot(&seen, &Local::default());
     assert_eq!(snapshot.nodes.keys().collect::<Vec<_>>(), ["l"]);
 }
+
+fn reboot(outcome: &str, minutes: [i64; 3]) -> Arc<NodeReboot> {
+    let entry = |index: i64| {
+        let ended = "2026-11-20T00:00:00Z".parse::<DateTime<Utc>>().unwrap() + chrono::TimeDelta::hours(index);
+        let whole = chrono::TimeDelta::minutes(minutes.iter().sum());
+        json!({"operationID": "op", "outcome": outcome, "startedTime": ended - whole, "endedTime": ended,
+            "drainedSeconds": minutes[0] * 60, "downSeconds": minutes[1] * 60, "verifiedSeconds": minutes[2] * 60})
+    };
+    let history: Vec<Value> = (0..6).map(entry).collect();
+    Arc::new(
+        serde_json::from_value(json!({
+            "apiVersion": "lockkeeper.dev/v1alpha1", "kind": "NodeReboot", "metadata": {"name": "n"}, "spec": {},
+            "status": {"history": history},
+        }))
+        .unwrap(),
+    )
+}
+
+#[test]
+fn a_policy_learns_from_the_successes_of_its_nodes_and_from_nothing_else() {
+    let minutes = |outcome: &str| {
+        let mut seen = seen(&[("all", json!({}))], &[("n", json!({}))]);
+        seen.reboots.insert("n".into(), reboot(outcome, [1, 2, 3]));
+        snapshot(&seen, &Local::default()).policies["all"]
+            .learned
+            .cordoned
+            .num_minutes()
+    };
+    assert_eq!(minutes("Succeeded"), 6);
+    assert_eq!(minutes("PutBack"), 15);
+}
+
+#[test]
+fn a_node_has_the_values_of_the_labels_that_some_topology_names() {
+    let zone = json!({"disruption": {"topology": [{"key": "zone", "maxDomains": 1}]}});
+    let seen = seen(
+        &[("all", zone)],
+        &[("n", json!({"zone": "a", "rack": "7"})), ("m", json!({}))],
+    );
+    let snapshot = snapshot(&seen, &Local::default());
+    assert_eq!(
+        snapshot.nodes["n"].domains,
+        [("zone".to_owned(), "a".to_owned())].into()
+    );
+    assert_eq!(snapshot.nodes["m"].domains, BTreeMap::new());
+}
