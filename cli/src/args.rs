@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
+use crate::drain::args::{DrainArgs, ReportArgs};
+
 /// What the reboots of this cluster are doing, and what you can do about one.
 #[derive(Debug, Parser)]
 #[command(
@@ -42,6 +44,10 @@ pub(crate) enum Command {
     Release(WordArgs),
     /// Put a node back before it is rebooted.
     Cancel(WordArgs),
+    /// Empty nodes for work of your own: within budgets, losing no data unasked, with or without the operator.
+    Drain(DrainArgs),
+    /// What would block a drain today, for all nodes or some; changes nothing.
+    Report(ReportArgs),
 }
 
 #[derive(Debug, clap::Args)]
@@ -86,7 +92,7 @@ pub(crate) struct WordArgs {
 }
 
 /// Takes `node/NAME` too, as `kubectl get -o name` prints it.
-fn node_name(text: &str) -> Result<String, String> {
+pub(crate) fn node_name(text: &str) -> Result<String, String> {
     let name = text.rsplit_once('/').map_or(text, |(_, name)| name);
     if name.is_empty() {
         return Err("a node has a name".to_owned());

@@ -2,6 +2,7 @@
 
 use http::HeaderValue;
 use http::header::USER_AGENT;
+use k8s_openapi::api::core::v1::Node;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config};
 use lockkeeper_crds::{NodeReboot, RebootLock, RebootPolicy};
@@ -25,6 +26,10 @@ impl Cluster {
         Api::all(self.client.clone())
     }
 
+    pub(crate) fn nodes(&self) -> Api<Node> {
+        Api::all(self.client.clone())
+    }
+
     pub(crate) fn locks(&self) -> Api<RebootLock> {
         Api::all(self.client.clone())
     }
@@ -32,7 +37,17 @@ impl Cluster {
 
 /// Reads the kubeconfig and makes the client; nothing is sent yet.
 pub(crate) async fn connect(args: &ClusterArgs) -> Result<Cluster, Failure> {
+    cluster(config(args).await?)
+}
+
+/// The same without kube's own retries, which would repeat a refused eviction for minutes, unseen.
+pub(crate) async fn connect_to_drain(args: &ClusterArgs) -> Result<Cluster, Failure> {
     let mut config = config(args).await?;
+    config.default_retry = false;
+    cluster(config)
+}
+
+fn cluster(mut config: Config) -> Result<Cluster, Failure> {
     // kube sends no user agent of its own; without one the audit log cannot tell us apart.
     config.headers.push((USER_AGENT, HeaderValue::from_static(agent())));
     let server = config.cluster_url.to_string().trim_end_matches('/').to_owned();

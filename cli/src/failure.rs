@@ -12,11 +12,12 @@ pub(crate) struct Failure {
     pub(crate) message: String,
 }
 
-/// The exit codes that every command shares; 0 is done, 2 is clap's for a wrong command line, 4 is kept for `blocked`.
+/// The exit codes that every command shares; 0 is done, 2 is clap's for a wrong command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {
     Error,
     TimedOut,
+    Blocked,
     Refused,
 }
 
@@ -25,6 +26,7 @@ impl From<Exit> for ExitCode {
         Self::from(match exit {
             Exit::Error => 1,
             Exit::TimedOut => 3,
+            Exit::Blocked => 4,
             Exit::Refused => 5,
         })
     }
@@ -37,6 +39,10 @@ impl Failure {
 
     pub(crate) fn timed_out(message: impl Into<String>) -> Self {
         Self::new(Exit::TimedOut, message)
+    }
+
+    pub(crate) fn blocked(message: impl Into<String>) -> Self {
+        Self::new(Exit::Blocked, message)
     }
 
     pub(crate) fn refused(message: impl Into<String>) -> Self {
@@ -78,7 +84,7 @@ impl Failure {
         Self::error(format!("{what}: {}; see: kubectl config get-contexts", chain(error)))
     }
 
-    fn new(exit: Exit, message: impl Into<String>) -> Self {
+    pub(crate) fn new(exit: Exit, message: impl Into<String>) -> Self {
         Self {
             exit,
             message: message.into().replace('\n', " "),
@@ -87,7 +93,7 @@ impl Failure {
 }
 
 /// The error and its sources in one line, leaving out a source that its parent already says.
-fn chain(error: &dyn Error) -> String {
+pub(crate) fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(error) = source {

@@ -11,12 +11,15 @@ mod args;
 mod close;
 mod command;
 mod connect;
+mod drain;
 mod explain;
 mod failure;
 mod live;
 mod moment;
 mod objects;
+mod policy_file;
 mod reasons;
+mod report;
 mod screen;
 mod status;
 mod view;
@@ -44,7 +47,11 @@ async fn main() -> ExitCode {
 }
 
 async fn run(args: Args) -> Result<(), Failure> {
-    let cluster = connect::connect(&args.cluster).await?;
+    // Without kube's own retries where pods are asked to leave.
+    let cluster = match args.command {
+        Command::Drain(_) | Command::Report(_) => connect::connect_to_drain(&args.cluster).await?,
+        _ => connect::connect(&args.cluster).await?,
+    };
     match args.command {
         Command::Status(status) if status.watch => live::follow(&cluster, &status).await,
         Command::Status(status) => {
@@ -60,5 +67,7 @@ async fn run(args: Args) -> Result<(), Failure> {
         Command::Retry(word) => command::send(&cluster, command::Verb::Retry, &word).await,
         Command::Release(word) => command::send(&cluster, command::Verb::Release, &word).await,
         Command::Cancel(word) => command::send(&cluster, command::Verb::Cancel, &word).await,
+        Command::Drain(args) => drain::run(&cluster, &args).await,
+        Command::Report(args) => report::run(&cluster, &args).await,
     }
 }

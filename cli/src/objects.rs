@@ -33,18 +33,39 @@ pub(crate) async fn fetch(cluster: &Cluster) -> Result<Objects, Failure> {
     })
 }
 
-/// Reads all objects of a kind in pages, so that 5,000 nodes do not come as one answer.
+/// Reads all objects of a kind; none where the cluster does not know the kind, as Lockkeeper is not installed.
+pub(crate) async fn list_if_known<K>(
+    cluster: &Cluster,
+    api: &Api<K>,
+    step: &str,
+) -> Result<BTreeMap<String, K>, Failure>
+where
+    K: Clone + Debug + DeserializeOwned + kube::Resource,
+{
+    match pages(api, &ListParams::default()).await {
+        // A list never answers 404 for want of objects.
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(BTreeMap::new()),
+        listed => listed.map_err(|error| Failure::of_request(step, &cluster.server, &error)),
+    }
+}
+
 async fn list<K>(cluster: &Cluster, api: &Api<K>, step: &str) -> Result<BTreeMap<String, K>, Failure>
 where
     K: Clone + Debug + DeserializeOwned + kube::Resource,
 {
+    let listed = pages(api, &ListParams::default()).await;
+    listed.map_err(|error| Failure::of_request(step, &cluster.server, &error))
+}
+
+/// Reads all objects of a kind in pages, so that 5,000 nodes do not come as one answer.
+async fn pages<K>(api: &Api<K>, params: &ListParams) -> kube::Result<BTreeMap<String, K>>
+where
+    K: Clone + Debug + DeserializeOwned + kube::Resource,
+{
     let mut found = BTreeMap::new();
-    let mut page = ListParams::default().limit(500);
+    let mut page = params.clone().limit(500);
     loop {
-        let list = api
-            .list(&page)
-            .await
-            .map_err(|error| Failure::of_request(step, &cluster.server, &error))?;
+        let list = api.list(&page).await?;
         let next = list.metadata.continue_.clone().filter(|token| !token.is_empty());
         found.extend(list.items.into_iter().map(|mut object| {
             // The records of who owns which field are larger than the rest, and nobody here reads them.

@@ -221,7 +221,7 @@ impl Blocker {
     }
 
     /// Whether two pods are held by the same thing, so that one line is enough for both.
-    pub(crate) fn same_cause(&self, other: &Self) -> bool {
+    pub fn same_cause(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Terminating { .. }, Self::Terminating { .. }) => true,
             (Self::Stuck { cause, .. }, Self::Stuck { cause: theirs, .. }) => cause == theirs,

@@ -71,7 +71,7 @@ impl fmt::Display for Cause {
 }
 
 /// Puts what has the same cause together: the worst first, pods by name, the same in every pass.
-pub(crate) fn group(mut blockers: Vec<Blocker>) -> Vec<Cause> {
+pub fn group(mut blockers: Vec<Blocker>) -> Vec<Cause> {
     blockers.sort();
     let mut causes: Vec<Cause> = Vec::new();
     for blocker in blockers {

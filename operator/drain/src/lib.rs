@@ -40,11 +40,11 @@ use kube::{Client, Config};
 
 pub use blocker::{Blocker, Numbers};
 pub use budget::BudgetView;
-pub use cause::{Cause, MAX_CAUSES, MAX_PODS};
+pub use cause::{Cause, MAX_CAUSES, MAX_PODS, group};
 pub use error::Error;
 pub use left::still_there;
 pub use pod::{Controller, Critical, Phase, PodName, PodView, Shutdown, Uid};
-pub use preflight::{PodPreflight, Preflight, preflight};
+pub use preflight::{PodPreflight, Preflight, glance, preflight};
 pub use progress::{Later, PodLine, PodState, Progress};
 pub use rule::{Behavior, Namespaces, Rule};
 pub use run::drain;

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::fake::{Fake, Fault};
 use super::{budget, pod, settings, with};
-use crate::{Error, preflight};
+use crate::{Error, glance, preflight};
 
 async fn check(fake: &Fake, expected: &Expect) {
     let found = preflight(&fake.client(), &settings()).await.unwrap();
@@ -84,6 +84,17 @@ async fn asks_for_each_eviction_as_a_dry_run() {
     .await;
     check(&fake, &expect![""]).await;
     assert_eq!(fake.count("DRY"), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_glance_asks_once_for_each_namespace() {
+    let fake = Fake::new();
+    for name in ["shop/web-0", "shop/web-1", "shop/web-2", "blog/post-0"] {
+        fake.put_pod(pod(name));
+    }
+    let found = glance(&fake.client(), &settings()).await.unwrap();
+    assert_eq!((found.pods.len(), found.blockers.len()), (4, 0));
+    assert_eq!((fake.count("DRY"), fake.count("POST")), (2, 0));
 }
 
 #[tokio::test(start_paused = true)]

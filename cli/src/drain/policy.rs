@@ -1,0 +1,269 @@
+//! Which policy's `drain` counts for a node, and what the engine is told of it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use kube::ResourceExt;
+use lockkeeper_crds as crds;
+use lockkeeper_crds::names;
+use lockkeeper_drain::{Behavior, EmptyDir, OwnPods, PodOptOuts, Rule, Settings, Unmanaged};
+
+use super::args::PolicyArgs;
+use crate::close::close;
+use crate::connect::Cluster;
+use crate::failure::{Failure, chain};
+use crate::{objects, policy_file};
+
+/// What is said about the pods of a node, and where.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Choice {
+    pub(crate) drain: crds::Drain,
+    /// The policy's name; none where nothing is said and the defaults count.
+    pub(crate) policy: Option<String>,
+}
+
+/// The choices for all nodes.
+#[derive(Debug)]
+pub(crate) enum Book {
+    /// The reader has chosen.
+    One(Choice),
+    /// Each node's own policy.
+    Own {
+        policy_of: BTreeMap<String, String>,
+        drains: BTreeMap<String, crds::Drain>,
+    },
+}
+
+impl Book {
+    /// For these nodes only: two small requests for each.
+    pub(crate) async fn of_nodes(cluster: &Cluster, args: &PolicyArgs, nodes: &[String]) -> Result<Self, Failure> {
+        if let Some(choice) = chosen(cluster, args).await? {
+            return Ok(Self::One(choice));
+        }
+        let (mut policy_of, mut drains) = (BTreeMap::new(), BTreeMap::new());
+        for node in nodes {
+            let step = format!("read NodeReboot {node}");
+            let reboot = cluster.reboots().get_opt(node).await;
+            let reboot = reboot.map_err(|error| Failure::of_request(&step, &cluster.server, &error))?;
+            let Some(policy) = reboot.and_then(|reboot| reboot.spec.policy) else {
+                continue;
+            };
+            if !drains.contains_key(&policy)
+                && let Some(found) = fetch(cluster, &policy).await?
+            {
+                drains.insert(policy.clone(), found.spec.drain);
+            }
+            policy_of.insert(node.clone(), policy);
+        }
+        Ok(Self::Own { policy_of, drains })
+    }
+
+    /// For any node, from two lists.
+    pub(crate) async fn of_all(cluster: &Cluster, args: &PolicyArgs) -> Result<Self, Failure> {
+        if let Some(choice) = chosen(cluster, args).await? {
+            return Ok(Self::One(choice));
+        }
+        let policies = objects::list_if_known(cluster, &cluster.policies(), "list RebootPolicies").await?;
+        let reboots = objects::list_if_known(cluster, &cluster.reboots(), "list NodeReboots").await?;
+        let drains = policies.into_iter().map(|(name, policy)| (name, policy.spec.drain));
+        let policy_of = reboots.into_iter();
+        Ok(Self::Own {
+            policy_of: policy_of
+                .filter_map(|(node, reboot)| Some((node, reboot.spec.policy?)))
+                .collect(),
+            drains: drains.collect(),
+        })
+    }
+
+    /// What counts for this node.
+    pub(crate) fn choice(&self, node: &str) -> Choice {
+        match self {
+            Self::One(choice) => choice.clone(),
+            Self::Own { policy_of, drains } => {
+                let named = policy_of.get(node).and_then(|name| Some((name, drains.get(name)?)));
+                named.map_or_else(Choice::default, |(name, drain)| Choice {
+                    drain: drain.clone(),
+                    policy: Some(name.clone()),
+                })
+            }
+        }
+    }
+}
+
+impl Choice {
+    /// Whose word it is: `policy workers`.
+    pub(crate) fn words(&self) -> String {
+        self.policy
+            .as_ref()
+            .map_or_else(|| "the defaults".to_owned(), |name| format!("policy {name}"))
+    }
+
+    /// What the engine must know. `onTimeout`, `daemonSetsLast` and `preferUpdatedNodes` are the operator's: a person
+    /// who drains a node decides what follows, and no taint is set.
+    pub(crate) fn settings(&self, node: &str, cordoned_at: DateTime<Utc>) -> Result<Settings, Failure> {
+        let drain = &self.drain;
+        let rules = drain.rules.iter().enumerate();
+        let rules: Result<Vec<Rule>, _> = rules.map(|(index, rule)| read_rule(index, rule)).collect();
+        let rules = rules.map_err(|error| Failure::error(format!("{}: {}", self.words(), chain(&error))))?;
+        let delay = drain.exclude_from_load_balancers_seconds;
+        Ok(Settings {
+            unmanaged: match drain.unmanaged_pods {
+                crds::UnmanagedPods::Evict => Unmanaged::Evict,
+                crds::UnmanagedPods::Block | crds::UnmanagedPods::Unknown => Unmanaged::Block,
+            },
+            empty_dir: match drain.empty_dir_data {
+                crds::EmptyDirData::Evict => EmptyDir::Evict,
+                crds::EmptyDirData::Block | crds::EmptyDirData::Unknown => EmptyDir::Block,
+            },
+            pod_opt_outs: match drain.pod_opt_outs {
+                crds::PodOptOuts::Ignore => PodOptOuts::Ignore,
+                crds::PodOptOuts::Respect | crds::PodOptOuts::Unknown => PodOptOuts::Respect,
+            },
+            rules,
+            grace_period_seconds: drain.grace_period_seconds.map(i64::from),
+            evict_from: (delay > 0).then(|| cordoned_at + TimeDelta::seconds(delay.into())),
+            wait_for_volume_detach: Duration::from_secs(drain.wait_for_volume_detach_seconds.try_into().unwrap_or(0)),
+            ..Settings::new(node, OwnPods::in_namespace(names::NAMESPACE), cordoned_at)
+        })
+    }
+
+    /// How long one node may take.
+    pub(crate) fn time_out(&self) -> Duration {
+        Duration::from_secs(self.drain.timeout_seconds.try_into().unwrap_or(0))
+    }
+}
+
+/// A word of a newer version blocks.
+fn read_rule(index: usize, rule: &crds::DrainRule) -> Result<Rule, lockkeeper_drain::Error> {
+    let behavior = match rule.behavior {
+        crds::DrainBehavior::Evict => Behavior::Evict,
+        crds::DrainBehavior::Skip => Behavior::Skip,
+        crds::DrainBehavior::WaitCompleted => Behavior::WaitCompleted,
+        crds::DrainBehavior::Block | crds::DrainBehavior::Unknown => Behavior::Block,
+    };
+    let selector = |selector: &Option<crds::LabelSelector>| selector.as_ref().map(crds::LabelSelector::to_kubernetes);
+    Rule::parse(
+        index,
+        selector(&rule.pod_selector),
+        selector(&rule.namespace_selector),
+        behavior,
+        rule.order,
+    )
+}
+
+/// What the reader has chosen, if anything.
+async fn chosen(cluster: &Cluster, args: &PolicyArgs) -> Result<Option<Choice>, Failure> {
+    let policy = match (&args.policy, &args.file) {
+        (Some(name), _) => match fetch(cluster, name).await? {
+            Some(policy) => policy,
+            None => return Err(unknown(cluster, name).await),
+        },
+        (None, Some(path)) => policy_file::read_one(path)?,
+        (None, None) => return Ok(None),
+    };
+    Ok(Some(Choice {
+        policy: Some(policy.name_any()),
+        drain: policy.spec.drain,
+    }))
+}
+
+async fn fetch(cluster: &Cluster, name: &str) -> Result<Option<crds::RebootPolicy>, Failure> {
+    let step = format!("read RebootPolicy {name}");
+    let policy = cluster.policies().get_opt(name).await;
+    policy.map_err(|error| Failure::of_request(&step, &cluster.server, &error))
+}
+
+async fn unknown(cluster: &Cluster, name: &str) -> Failure {
+    let known = objects::list_if_known(cluster, &cluster.policies(), "list RebootPolicies").await;
+    let known = known.unwrap_or_default();
+    let meant = close(name, known.keys().map(String::as_str));
+    let meant = if meant.is_empty() {
+        "see: kubectl get rebootpolicies".to_owned()
+    } else {
+        format!("did you mean {}?", meant.join(", "))
+    };
+    Failure::error(format!("there is no RebootPolicy {name}; {meant}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::fixture::time;
+
+    const NOW: &str = "2026-11-24T22:00:00Z";
+
+    fn choice(drain: serde_json::Value) -> Choice {
+        Choice {
+            drain: serde_json::from_value(drain).unwrap(),
+            policy: Some("workers".to_owned()),
+        }
+    }
+
+    #[test]
+    fn nothing_said_is_the_safe_choice() {
+        let settings = Choice::default().settings("w-01", time(NOW)).unwrap();
+        let own = OwnPods::in_namespace("lockkeeper-system");
+        assert_eq!(settings, Settings::new("w-01", own, time(NOW)));
+        assert_eq!(settings.unmanaged, Unmanaged::Block);
+        assert_eq!(Choice::default().time_out(), Duration::from_mins(15));
+    }
+
+    #[test]
+    fn each_field_of_the_policy_counts() {
+        let settings = choice(json!({
+            "unmanagedPods": "Evict", "emptyDirData": "Block", "podOptOuts": "Ignore", "gracePeriodSeconds": 7,
+            "excludeFromLoadBalancersSeconds": 30, "waitForVolumeDetachSeconds": 9,
+            "rules": [{"podSelector": {"matchLabels": {"batch": "true"}}, "behavior": "WaitCompleted", "order": -5}],
+        }))
+        .settings("w-01", time(NOW))
+        .unwrap();
+        assert_eq!(settings.unmanaged, Unmanaged::Evict);
+        assert_eq!(settings.empty_dir, EmptyDir::Block);
+        assert_eq!(settings.pod_opt_outs, PodOptOuts::Ignore);
+        assert_eq!(settings.grace_period_seconds, Some(7));
+        assert_eq!(settings.evict_from, Some(time("2026-11-24T22:00:30Z")));
+        assert_eq!(settings.wait_for_volume_detach, Duration::from_secs(9));
+        assert_eq!(settings.rules.len(), 1);
+        assert_eq!(
+            (settings.rules[0].behavior, settings.rules[0].order),
+            (Behavior::WaitCompleted, -5)
+        );
+    }
+
+    #[test]
+    fn a_word_of_a_newer_version_blocks() {
+        let settings = choice(
+            json!({"unmanagedPods": "Move", "emptyDirData": "Copy", "podOptOuts": "Ask",
+            "rules": [{"behavior": "Ponder"}]}),
+        )
+        .settings("w-01", time(NOW))
+        .unwrap();
+        assert_eq!(settings.unmanaged, Unmanaged::Block);
+        assert_eq!(settings.empty_dir, EmptyDir::Block);
+        assert_eq!(settings.pod_opt_outs, PodOptOuts::Respect);
+        assert_eq!(settings.rules[0].behavior, Behavior::Block);
+    }
+
+    #[test]
+    fn a_selector_that_cannot_be_read_is_named_with_its_policy() {
+        let drain = json!({"rules": [{"podSelector": {"matchExpressions": [{"key": "a", "operator": "Near"}]}}]});
+        let failure = choice(drain).settings("w-01", time(NOW)).unwrap_err();
+        expect_test::expect!["policy workers: reading drain.rules[0].podSelector: correct the policy: failed to parse value as expression: Invalid expression operator"].assert_eq(&failure.message);
+    }
+
+    #[test]
+    fn a_node_without_a_policy_is_drained_by_the_defaults() {
+        let book = Book::Own {
+            policy_of: BTreeMap::from([
+                ("w-01".to_owned(), "workers".to_owned()),
+                ("w-02".to_owned(), "deleted".to_owned()),
+            ]),
+            drains: BTreeMap::from([("workers".to_owned(), crds::Drain::default())]),
+        };
+        let words = ["w-01", "w-02", "w-03"].map(|node| book.choice(node).words());
+        assert_eq!(words, ["policy workers", "the defaults", "the defaults"]);
+    }
+}
