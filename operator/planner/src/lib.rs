@@ -20,6 +20,7 @@ mod queue;
 mod repair;
 mod rollout;
 mod room;
+pub mod sanity;
 pub mod snapshot;
 pub mod waiting;
 pub mod windows;
@@ -29,6 +30,7 @@ pub use check::{Violation, check};
 pub use forecast::{Forecast, Horizon, Span, forecast};
 pub use operation::{Ending, Failure, Operation, Outcome, Phase};
 pub use plan::{Plan, plan};
+pub use sanity::TooTight;
 pub use snapshot::{
     Answer, AnswerState, Approval, Breaker, BreakerRule, BreakerState, Canary, Command, Deferred, Drain, Hold, Holder,
     Host, LastReboot, Learned, Limit, Lock, Node, Order, OrderAction, Policy, PolicyState, Preflight, QueueOrder,

@@ -10,6 +10,7 @@ use crate::grant::grant;
 use crate::inside::step;
 use crate::repair::repair;
 use crate::room::Room;
+use crate::sanity::{self, TooTight};
 use crate::snapshot::{Lock, PolicyState, Settings, Snapshot};
 use crate::waiting::Waiting;
 use crate::windows::Opening;
@@ -29,6 +30,8 @@ pub struct Plan {
     pub preflight: Vec<String>,
     /// What the status of each policy must remember.
     pub policies: BTreeMap<String, PolicyState>,
+    /// Policies whose schedule leaves too little time; only looked for in a pass that has nothing else to do.
+    pub too_tight: BTreeMap<String, TooTight>,
     /// Whether each policy's nodes may start by its windows, for those who watch.
     pub windows: BTreeMap<String, bool>,
 }
@@ -76,6 +79,11 @@ pub fn plan(snapshot: &Snapshot, now: Instant) -> Plan {
     plan.actions.extend(grants.into_iter().flat_map(|grant| grant.actions));
     steps(&facts, lock, &mut plan);
     tidy(&facts, &mut plan);
+    if plan.actions.is_empty() {
+        let judged = facts.policies.values();
+        let judged = judged.filter_map(|policy| Some((policy.name.to_owned(), sanity::judge(policy, now)?)));
+        plan.too_tight.extend(judged);
+    }
     plan.recheck_at = recheck(&facts, &plan);
     plan
 }

@@ -17,18 +17,18 @@ fn world(count: usize) -> World {
 
 fn told(world: &World) -> String {
     let forecast = forecast(&world.snapshot, world.now, Horizon::default());
-    let mut text = String::new();
-    for (name, span) in &forecast.nodes {
-        text += &format!("{name} {} {}\n", waiting::time(span.start), waiting::time(span.end));
-    }
-    for (name, why) in &forecast.never {
-        text += &format!("{name} {why}\n");
-    }
-    text + &format!(
-        "end {}{}\n",
-        forecast.end.map_or("never".to_owned(), waiting::time),
-        if forecast.cut { " cut" } else { "" }
-    )
+    let span = |(name, span): (&String, &Span)| {
+        let (start, end) = (waiting::time(span.start), waiting::time(span.end));
+        format!("{name} {start} {end}")
+    };
+    let mut lines: Vec<String> = forecast.nodes.iter().map(span).collect();
+    lines.extend(forecast.never.iter().map(|(name, why)| format!("{name} {why}")));
+    lines.push(format!(
+        "end {}",
+        forecast.end.map_or("never".to_owned(), waiting::time)
+    ));
+    assert!(!forecast.cut);
+    lines.join("\n") + "\n"
 }
 
 #[test]
@@ -121,9 +121,6 @@ fn one_that_takes_longer_than_usual_is_taken_to_be_nearly_there() {
     world.blocked = vec!["n1".to_owned()];
     world.settle();
     world.run(600);
-    expect![[r#"
-        n1 2026-11-21T12:00:00Z 2026-11-21T12:10:04.300Z
-    "#]];
     assert!(
         told(&world).starts_with("n1 2026-11-21T12:00:00Z 2026-11-21T12:10:04Z\n"),
         "{}",

@@ -12,5 +12,6 @@ mod forecast;
 mod limits;
 mod order;
 mod preflight;
+mod sanity;
 mod scenarios;
 mod views;
