@@ -4,16 +4,16 @@
 //! local time; a local start that spring-forward skips opens at the first valid instant after the gap, a repeated hour
 //! opens once when the hour field names it and twice when the hour field is exactly `*`.
 
+mod cron;
 mod schedule;
 
 use std::str::FromStr;
 
-use chrono::{DateTime, LocalResult, NaiveDateTime, TimeDelta, TimeZone, Utc};
+use chrono::{LocalResult, NaiveDateTime, TimeDelta, TimeZone, Utc};
 use chrono_tz::Tz;
-use croner::Cron;
-use croner::parser::{CronParser, Seconds, Year};
 
 use crate::Instant;
+use cron::Cron;
 
 pub use schedule::{Exclusion, OpenSpan, Opening, Schedule};
 
@@ -25,7 +25,6 @@ const LONGEST_SHIFT: TimeDelta = TimeDelta::hours(26);
 pub struct Window {
     schedule: String,
     cron: Cron,
-    every_hour: bool,
     duration: TimeDelta,
     zone: Tz,
 }
@@ -81,19 +80,12 @@ impl Window {
         if !(60..=604_800).contains(&duration_seconds) {
             return Err(WindowError::Duration(duration_seconds));
         }
-        let refuse = |cause: String| WindowError::Schedule {
-            schedule: schedule.to_owned(),
-            cause,
-        };
-        only_plain_fields(schedule).map_err(refuse)?;
-        let parser = CronParser::builder()
-            .seconds(Seconds::Disallowed)
-            .year(Year::Disallowed)
-            .build();
         Ok(Self {
             schedule: schedule.to_owned(),
-            cron: parser.parse(schedule).map_err(|error| refuse(error.to_string()))?,
-            every_hour: schedule.split_whitespace().nth(1) == Some("*"),
+            cron: Cron::parse(schedule).map_err(|cause| WindowError::Schedule {
+                schedule: schedule.to_owned(),
+                cause,
+            })?,
             duration: TimeDelta::seconds(duration_seconds),
             zone: Tz::from_str(zone).map_err(|_| WindowError::Zone(zone.to_owned()))?,
         })
@@ -101,72 +93,66 @@ impl Window {
 
     /// The end of the latest occurrence that is open at `now`.
     fn open_until(&self, now: Instant) -> Option<Instant> {
-        let slack = if self.clock_shifts_near(now) {
-            LONGEST_SHIFT
-        } else {
-            TimeDelta::seconds(1)
-        };
+        let slack = self.shift_near(now);
         let mut local = self.local(now) + slack;
         loop {
-            local = self.cron.find_previous_occurrence(&local, false).ok()?;
-            let starts = self.instants(local.naive_utc());
-            if let Some(start) = starts.iter().rev().find(|start| **start <= now) {
-                if *start + self.duration > now {
-                    return Some(*start + self.duration);
+            let named = self.cron.latest(local)?;
+            if let Some(start) = self
+                .instants(named)
+                .into_iter()
+                .flatten()
+                .rev()
+                .find(|start| *start <= now)
+            {
+                if start + self.duration > now {
+                    return Some(start + self.duration);
                 }
                 // Local order and true order differ by at most a shift of the clock.
-                if now - *start > self.duration + slack {
+                if now - start > self.duration + slack {
                     return None;
                 }
             }
+            local = named - TimeDelta::minutes(1);
         }
     }
 
     /// The first start after `now`.
     fn next_start(&self, now: Instant) -> Option<Instant> {
-        let slack = if self.clock_shifts_near(now) {
-            LONGEST_SHIFT
-        } else {
-            TimeDelta::zero()
-        };
-        let mut local = self.local(now) - slack;
+        let mut local = self.local(now) - self.shift_near(now);
         let mut first: Option<Instant> = None;
         loop {
-            local = self.cron.find_next_occurrence(&local, false).ok()?;
-            let naive = local.naive_utc();
-            for start in self.instants(naive).into_iter().filter(|start| *start > now) {
+            local = self.cron.next(local)?;
+            for start in self.instants(local).into_iter().flatten().filter(|start| *start > now) {
                 first = Some(first.map_or(start, |known| known.min(start)));
             }
-            match first {
-                // A later local time may be an earlier instant, but not by more than a shift of the clock.
-                Some(known) if local > self.local(known) + LONGEST_SHIFT => return Some(known),
-                Some(known) if !self.clock_shifts_near(known) => return Some(known),
-                Some(_) | None => {}
+            // A later local time may be an earlier instant, but not by more than a shift of the clock.
+            if let Some(known) = first.filter(|known| local >= self.local(*known) + self.shift_near(*known)) {
+                return Some(known);
             }
         }
     }
 
-    fn clock_shifts_near(&self, time: Instant) -> bool {
-        let offset = |time: Instant| self.local(time) - time;
-        offset(time - LONGEST_SHIFT) != offset(time + LONGEST_SHIFT)
+    /// By how much the local clock is put forward or back around this time.
+    fn shift_near(&self, time: Instant) -> TimeDelta {
+        let offset = |time: Instant| self.local(time) - time.naive_utc();
+        (offset(time - LONGEST_SHIFT) - offset(time + LONGEST_SHIFT)).abs()
     }
 
-    /// The local time at `now`, written as if it were UTC: the calendar that the schedule is read in.
-    fn local(&self, now: Instant) -> DateTime<Utc> {
-        now.with_timezone(&self.zone).naive_local().and_utc()
+    /// The local time at `now`: what the schedule is read in.
+    fn local(&self, now: Instant) -> NaiveDateTime {
+        now.with_timezone(&self.zone).naive_local()
     }
 
     /// The instants at which this local start opens, in order.
-    fn instants(&self, local: NaiveDateTime) -> Vec<Instant> {
+    fn instants(&self, local: NaiveDateTime) -> [Option<Instant>; 2] {
         match self.zone.from_local_datetime(&local) {
-            LocalResult::Single(time) => vec![time.with_timezone(&Utc)],
-            LocalResult::Ambiguous(first, second) => {
-                let mut both = vec![first.with_timezone(&Utc), second.with_timezone(&Utc)];
-                both.sort_unstable();
-                both.truncate(if self.every_hour { 2 } else { 1 });
-                both
+            LocalResult::Single(time) => [Some(time.with_timezone(&Utc)), None],
+            LocalResult::Ambiguous(one, other) => {
+                let (one, other) = (one.with_timezone(&Utc), other.with_timezone(&Utc));
+                let again = self.cron.every_hour.then(|| one.max(other));
+                [Some(one.min(other)), again]
             }
-            LocalResult::None => self.first_after_gap(local).into_iter().collect(),
+            LocalResult::None => [self.first_after_gap(local), None],
         }
     }
 
@@ -175,7 +161,7 @@ impl Window {
         // Inside the gap, the offset before it is still known: bisect for the instant at which it changes.
         let outside = local.and_utc();
         let (mut before, mut after) = (outside - LONGEST_SHIFT, outside + LONGEST_SHIFT);
-        let passed = |time: Instant| self.local(time) > local.and_utc();
+        let passed = |time: Instant| self.local(time) > local;
         if passed(before) || !passed(after) {
             return None;
         }
@@ -189,32 +175,6 @@ impl Window {
         }
         Some(chrono::SubsecRound::trunc_subsecs(after, 0))
     }
-}
-
-/// Refuses what the cron crate takes beyond the contract: macros, `L`, `W`, `#`, `?` and fields too few or too many.
-fn only_plain_fields(schedule: &str) -> Result<(), String> {
-    const MONTHS: [&str; 12] = [
-        "JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC",
-    ];
-    const DAYS: [&str; 7] = ["SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT"];
-    let fields: Vec<&str> = schedule.split_whitespace().collect();
-    if fields.len() != 5 {
-        return Err(format!("it has {} fields", fields.len()));
-    }
-    for (index, field) in fields.iter().enumerate() {
-        let names: &[&str] = match index {
-            3 => &MONTHS,
-            4 => &DAYS,
-            _ => &[],
-        };
-        for part in field.split([',', '-', '/']) {
-            let number = !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
-            if !(number || part == "*" || names.contains(&part)) {
-                return Err(format!("\"{part}\" in field {}", index + 1));
-            }
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]

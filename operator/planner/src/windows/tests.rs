@@ -1,3 +1,5 @@
+use chrono::DateTime;
+
 use super::*;
 
 fn at(text: &str) -> Instant {
@@ -94,6 +96,7 @@ fn what_the_contract_does_not_name_is_refused() {
     for schedule in [
         "@daily",
         "0 0 L * *",
+        "0 0 * * 5L",
         "0 0 * * 5#2",
         "0 0 15W * *",
         "0 0 0 * * *",
@@ -101,12 +104,101 @@ fn what_the_contract_does_not_name_is_refused() {
         "61 0 * * *",
         "? 0 * * *",
         "",
+        "60 0 * * *",
+        "0 24 * * *",
+        "0 0 0 * *",
+        "0 0 32 * *",
+        "0 0 * 0 *",
+        "0 0 * 13 *",
+        "0 0 * * 8",
+        "*/0 * * * *",
+        "0 22-2 * * *",
+        "0 0 * * 5-0",
+        "1/2/3 * * * *",
+        "1-2-3 * * * *",
+        "*-5 * * * *",
+        "0 0 * * MON,,TUE",
+        "0 0 * * mon",
+        "-1 0 * * *",
+        "+1 0 * * *",
+        "0 0 * * MON-",
+        "0 0 JAN * *",
+        "1.5 0 * * *",
+        "007 0 * * *",
     ] {
-        assert!(Window::parse(schedule, 3600, "UTC").is_err(), "{schedule}");
+        let refused = Window::parse(schedule, 3600, "UTC");
+        assert!(
+            matches!(refused, Err(WindowError::Schedule { .. })),
+            "{schedule}: {refused:?}"
+        );
     }
+    assert_eq!(
+        Window::parse("0 0 * * 8", 3600, "UTC").unwrap_err().to_string(),
+        "schedule \"0 0 * * 8\" is not five fields of cron: \"8\" in field 5"
+    );
     assert_eq!(
         Window::parse("0 0 * * *", 3600, "Mars/Base"),
         Err(WindowError::Zone("Mars/Base".to_owned()))
     );
     assert_eq!(Window::parse("0 0 * * *", 59, "UTC"), Err(WindowError::Duration(59)));
+}
+
+#[test]
+fn names_ranges_lists_and_steps_are_those_of_cron_jobs() {
+    // 2026-11-01 is a Sunday.
+    let opens = |schedule: &str| {
+        let schedule = Schedule {
+            windows: vec![Window::parse(schedule, 60, "UTC").unwrap()],
+            exclusions: vec![],
+        };
+        let spans = schedule.openings(at("2026-11-01T00:00:00Z"), at("2026-11-10T00:00:00Z"), 6);
+        let spans = spans.iter().map(|span| span.opens.format("%a %d %H:%M").to_string());
+        spans.collect::<Vec<_>>().join(", ")
+    };
+    for (schedule, expected) in [
+        (
+            "0 0 * * FRI-SUN",
+            "Sun 01 00:00, Fri 06 00:00, Sat 07 00:00, Sun 08 00:00",
+        ),
+        ("0 0 * * 5-7", "Sun 01 00:00, Fri 06 00:00, Sat 07 00:00, Sun 08 00:00"),
+        (
+            "0 0 * * SUN-MON",
+            "Sun 01 00:00, Mon 02 00:00, Sun 08 00:00, Mon 09 00:00",
+        ),
+        ("0 0 * * 0,7", "Sun 01 00:00, Sun 08 00:00"),
+        // Both restricted: either. A star with step 1 restricts nothing, one with a larger step does.
+        ("0 0 3 * MON", "Mon 02 00:00, Tue 03 00:00, Mon 09 00:00"),
+        ("0 0 */1 * MON", "Mon 02 00:00, Mon 09 00:00"),
+        (
+            "0 0 */4 * MON",
+            "Sun 01 00:00, Mon 02 00:00, Thu 05 00:00, Mon 09 00:00",
+        ),
+        // From there to the end, and a list with a star.
+        ("40/15 23 1 * *", "Sun 01 23:40, Sun 01 23:55"),
+        ("0 5-9/3,22 2 NOV *", "Mon 02 05:00, Mon 02 08:00, Mon 02 22:00"),
+        ("0 0 2,* * MON", "Mon 02 00:00, Mon 09 00:00"),
+    ] {
+        assert_eq!(opens(schedule), expected, "{schedule}");
+    }
+}
+
+#[test]
+fn leap_days_month_ends_and_midnight_are_what_the_calendar_says() {
+    let leap = [window("0 0 29 FEB *", 48.0, "UTC")];
+    check(&leap, "2026-03-01T00:00:00Z", "closed until 2028-02-29T00:00:00Z");
+    check(&leap, "2028-03-01T12:00:00Z", "open until 2028-03-02T00:00:00Z");
+    // 2100 is no leap year.
+    check(&leap, "2096-03-10T00:00:00Z", "closed until 2104-02-29T00:00:00Z");
+    let end = [window("30 23 31 * *", 1.0, "America/New_York")];
+    check(&end, "2026-11-02T12:00:00Z", "closed until 2027-01-01T04:30:00Z");
+    check(&end, "2027-01-01T05:00:00Z", "open until 2027-01-01T05:30:00Z");
+}
+
+#[test]
+fn a_close_is_right_to_the_second_however_many_occurrences_carry_on() {
+    check(
+        &[window("* 1-5 * * *", 0.025, "UTC")],
+        "2026-11-21T01:30:00Z",
+        "open until 2026-11-21T06:00:30Z",
+    );
 }

@@ -2,6 +2,7 @@
 #![allow(missing_debug_implementations, clippy::unwrap_used, clippy::panic)]
 
 mod breaker;
+mod calendar;
 mod canary;
 #[path = "../common/mod.rs"]
 mod common;
