@@ -46,7 +46,11 @@ impl Fake {
         let fake = self.clone();
         let service = tower::service_fn(move |request: Request<Body>| {
             let fake = fake.clone();
-            async move { fake.serve(request).await }
+            async move {
+                let answer = fake.serve(request).await;
+                fake.die_here().await;
+                answer
+            }
         });
         Client::new(service, "default")
     }
@@ -126,6 +130,22 @@ impl Fake {
             .filter(|(_, text)| text.starts_with(prefix))
             .map(|(at, _)| at.as_millis())
             .collect()
+    }
+
+    /// Never returns if this was the last request of the process.
+    async fn die_here(&self) {
+        let died = {
+            let mut world = self.world();
+            let dies = world.dies_after.is_some_and(|after| world.requests.len() >= after);
+            if dies {
+                world.dies_after = None;
+            }
+            dies.then(|| world.died.clone())
+        };
+        if let Some(died) = died {
+            died.notify_one();
+            std::future::pending::<()>().await;
+        }
     }
 
     async fn serve(&self, request: Request<Body>) -> Result<Response<Stream>, std::io::Error> {
@@ -241,6 +261,7 @@ impl Fake {
         {
             return *response;
         }
+        world.granted.push(uid.clone());
         let grace = options["gracePeriodSeconds"].as_i64().unwrap_or(30);
         if pod["metadata"]["deletionTimestamp"].is_null() {
             let until = (world.now() + TimeDelta::seconds(grace)).to_rfc3339();

@@ -17,6 +17,66 @@ fn replicas(fake: &Fake, app: &str, count: usize) {
     }
 }
 
+/// Does the work of the disruption controller for ten sets of ten: a pod that is gone is ready elsewhere 3 s later.
+async fn replace_pods_of_ten_sets(fake: Fake) {
+    let mut gone = [0; 10];
+    loop {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        for (set, gone) in gone.iter_mut().enumerate() {
+            let app = format!("set{set}");
+            let left = fake
+                .world()
+                .pods
+                .values()
+                .filter(|pod| pod["metadata"]["labels"]["app"] == app)
+                .count();
+            if 10 - left > *gone {
+                *gone = 10 - left;
+                let fake = fake.clone();
+                tokio::spawn(async move {
+                    seconds(3).await;
+                    let open = json!({"status": {"disruptionsAllowed": 1, "disruptedPods": null}});
+                    fake.change_budget(&app, &open);
+                });
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn ten_sets_of_ten_under_one_at_a_time_cost_hardly_more_requests_than_pods() {
+    let fake = Fake::new();
+    fake.world().shutdown = Some(Duration::from_secs(1));
+    for set in 0..10 {
+        fake.put_budget(budget(&format!("shop/set{set}"), 1, 10, 9, 10));
+        replicas(&fake, &format!("set{set}"), 10);
+    }
+    let replacing = tokio::spawn(replace_pods_of_ten_sets(fake.clone()));
+    assert_eq!(start(&fake, settings()).done().await, done(100, 0));
+    replacing.abort();
+    let requests = fake.world().requests.len();
+    assert_eq!(fake.count("POST"), 100);
+    assert_eq!(
+        requests, 107,
+        "a list and a watch each of pods, node, budgets, and the last list"
+    );
+    // Nine waits of 4 s, then one shutdown.
+    assert!((37..40).contains(&fake.age().as_secs()), "{:?}", fake.age());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_blocked_pod_costs_at_most_six_requests_a_minute() {
+    let fake = Fake::new();
+    fake.put_budget(budget("shop/web", 0, 2, 3, 3));
+    replicas(&fake, "web", 1);
+    let _running = start(&fake, settings());
+    seconds(1).await;
+    let before = fake.world().requests.len();
+    seconds(600).await;
+    let requests = fake.world().requests.len() - before;
+    assert!((20..=60).contains(&requests), "{requests} requests in ten minutes");
+}
+
 /// Does the work of the disruption controller: each pod that is gone is ready elsewhere 3 s later.
 async fn replace_pods(fake: Fake, count: usize) {
     let mut gone = 0;

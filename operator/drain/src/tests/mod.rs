@@ -1,6 +1,7 @@
 //! The drain's tests: decisions and answers as tables, the engine over a fake API server with a paused clock.
 
 mod answers;
+mod crashes;
 mod engine;
 mod fake;
 mod faults;

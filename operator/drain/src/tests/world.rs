@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 
@@ -10,7 +11,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use http::Response;
 use http_body::Frame;
 use serde_json::{Value, json};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 
 use super::fake::{Fault, reset};
@@ -28,8 +29,13 @@ pub(super) struct World {
     pub(super) requests: Vec<(Duration, String)>,
     /// Bodies of the evictions.
     pub(super) evictions: Vec<Value>,
+    /// Uids whose eviction or deletion was granted.
+    pub(super) granted: Vec<String>,
     /// Faults for the next evictions, in order.
     pub(super) faults: VecDeque<Fault>,
+    /// After this many requests the process dies: the request is carried out and never answered.
+    pub(super) dies_after: Option<usize>,
+    pub(super) died: Arc<Notify>,
     /// Whether nothing answers.
     pub(super) down: bool,
     /// Whether changes are kept from the watches.
@@ -57,7 +63,10 @@ impl World {
             named: BTreeMap::new(),
             requests: Vec::new(),
             evictions: Vec::new(),
+            granted: Vec::new(),
             faults: VecDeque::new(),
+            dies_after: None,
+            died: Arc::new(Notify::new()),
             down: false,
             lists_fail: false,
             silent: false,
