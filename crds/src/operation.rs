@@ -57,6 +57,9 @@ pub struct Operation {
     /// When our marks were seen on the Node; the drain's time limit runs from here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cordoned_time: Option<DateTime<Utc>>,
+    /// What followed the drain's time-out, written before it acts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stage: Option<DrainStage>,
     /// When the reboot was ordered; the reboot's time limit runs from here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reboot_ordered_time: Option<DateTime<Utc>>,
@@ -90,6 +93,29 @@ pub enum Phase {
     /// Something that a person must look at; the slot is kept.
     Failed,
     /// A word of a newer version; nothing is done with it.
+    #[serde(other)]
+    #[schemars(skip)]
+    Unknown,
+}
+
+/// What followed a drain's time-out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DrainStage {
+    /// What.
+    pub kind: StageKind,
+    /// Since when.
+    pub started_time: DateTime<Utc>,
+}
+
+/// What may follow a drain's time-out, if `drain.onTimeout` says so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum StageKind {
+    /// What is left is deleted past its budgets.
+    Delete,
+    /// The node is rebooted with the pods that are left.
+    Reboot,
+    /// A word of a newer version; it is none.
     #[serde(other)]
     #[schemars(skip)]
     Unknown,

@@ -1,16 +1,20 @@
 //! One supervised drain for each node whose operation is draining; rebuilt from the API after a crash.
 
+pub mod settings;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chrono::{TimeDelta, Utc};
 use kube::Client;
-use lockkeeper_crds::{Operation, UnmanagedPods};
-use lockkeeper_drain::{Cause, OwnPods, Progress, Settings, Unmanaged};
+use lockkeeper_crds::Operation;
+use lockkeeper_drain::{Cause, PodState, Progress, Settings};
 use lockkeeper_observe::Seen;
-use lockkeeper_planner::{Drain, Phase, Snapshot, Waiting};
+use lockkeeper_planner::{Drain, Phase, Snapshot, StageKind, Waiting};
 use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
+
+use crate::client::chain;
 
 /// An engine that gave up is started again after this, until the operation's own time-out puts the node back.
 const AGAIN: Duration = Duration::from_secs(10);
@@ -34,10 +38,36 @@ impl std::fmt::Debug for Client0 {
 
 #[derive(Debug)]
 struct Task {
-    /// The order id: a retry drains anew.
-    attempt: String,
+    attempt: Attempt,
     progress: watch::Receiver<Progress>,
+    /// Why the engine gave up; empty while it runs.
+    trouble: watch::Receiver<String>,
+    announced: Announced,
     abort: AbortHandle,
+}
+
+/// What a drain is started for; another one is started for another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Attempt {
+    /// The order id: a retry drains anew.
+    order: String,
+    stage: Option<StageKind>,
+}
+
+/// What was said of a drain already.
+#[derive(Debug, Default)]
+struct Announced {
+    start: bool,
+    volumes: bool,
+}
+
+/// Something about a drain that people should be told once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum News {
+    /// Its pods were seen.
+    Started(String),
+    /// Volumes were given up on.
+    StillAttached(String),
 }
 
 impl Drop for Task {
@@ -61,20 +91,37 @@ impl Drains {
     pub fn progress(&self) -> BTreeMap<String, Drain> {
         self.tasks
             .iter()
-            .map(|(node, task)| (node.clone(), view(&task.progress.borrow())))
+            .map(|(node, task)| (node.clone(), view(&task.progress.borrow(), &task.trouble.borrow())))
             .collect()
+    }
+
+    /// What is to be told of each node now, and never again while this process runs the drain.
+    pub fn news(&mut self) -> Vec<(String, News)> {
+        let mut all = Vec::new();
+        for (node, task) in &mut self.tasks {
+            for news in task.announced.news(&task.progress.borrow()) {
+                all.push((node.clone(), news));
+            }
+        }
+        all
     }
 
     /// Starts the drains that should run and ends those that should not.
     pub fn tend(&mut self, snapshot: &Snapshot, seen: &Seen) {
-        let wanted: BTreeMap<&String, String> = snapshot
+        let wanted: BTreeMap<&String, Attempt> = snapshot
             .nodes
             .iter()
             .filter_map(|(name, node)| {
                 let operation = node.record.as_ref()?.operation.as_ref()?;
                 let draining = operation.phase == Phase::Draining && operation.ending.is_none();
                 let marked = node.mark.as_ref() == Some(&operation.id) && node.unschedulable;
-                (draining && marked).then(|| (name, operation.order_id()))
+                // Without the taint, the pods of DaemonSets would come back as soon as they are gone.
+                let kept_away = node.taints.rebooting || !operation.settings.daemon_sets_last;
+                let attempt = Attempt {
+                    order: operation.order_id(),
+                    stage: operation.stage.map(|stage| stage.kind),
+                };
+                (draining && marked && kept_away).then_some((name, attempt))
             })
             .collect();
         self.tasks.retain(|node, task| wanted.get(node) == Some(&task.attempt));
@@ -100,30 +147,33 @@ impl Drains {
         self.tasks.clear();
     }
 
-    fn start(&self, node: &str, attempt: String, operation: &Operation) -> Task {
+    fn start(&self, node: &str, attempt: Attempt, operation: &Operation) -> Task {
         let (sender, progress) = watch::channel(Progress::Starting);
-        // The record has whole seconds only: the cordon is not younger than the next one, nor than now.
-        let recorded = settings(node, operation, &self.namespace);
-        let cordoned_at = (recorded.cordoned_at + TimeDelta::seconds(1)).min(Utc::now());
-        let settings = Settings {
-            cordoned_at,
-            ..recorded
-        };
+        let (gave_up, trouble) = watch::channel(String::new());
+        let settings = settings::of_operation(node, operation, &self.namespace).map(settled);
         let (client, news, name) = (self.client.0.clone(), self.news.clone(), node.to_owned());
-        let mut steps = progress.clone();
+        let (mut steps, step) = (progress.clone(), news.clone());
         let run = async move {
+            let settings = match settings {
+                Ok(settings) => settings,
+                Err(error) => {
+                    tracing::error!(node = name, "drain: {}", chain(&error));
+                    gave_up.send_replace(chain(&error));
+                    let _ = news.send(());
+                    return;
+                }
+            };
             while let Err(error) = lockkeeper_drain::drain(client.clone(), settings.clone(), sender.clone()).await {
-                tracing::warn!(
-                    node = name,
-                    "drain: {}; tried again in 10 s",
-                    crate::client::chain(&error)
-                );
+                tracing::warn!(node = name, "drain: {}; tried again in 10 s", chain(&error));
+                gave_up.send_replace(chain(&error));
+                let _ = news.send(());
                 tokio::time::sleep(AGAIN).await;
+                gave_up.send_replace(String::new());
             }
         };
         let tell = async move {
             while steps.changed().await.is_ok() {
-                let _ = news.send(());
+                let _ = step.send(());
             }
         };
         let drain = async { tokio::join!(run, tell) };
@@ -131,43 +181,101 @@ impl Drains {
         Task {
             attempt,
             progress,
+            trouble,
+            announced: Announced::default(),
             abort,
         }
     }
 }
 
-/// What the engine must know, from the operation's record.
-pub fn settings(node: &str, operation: &Operation, namespace: &str) -> Settings {
-    let cordoned_at = operation.cordoned_time.unwrap_or(operation.started_time);
+/// The record has whole seconds only: the cordon is not younger than the next one, nor than now.
+fn settled(settings: Settings) -> Settings {
     Settings {
-        unmanaged: match operation.settings.drain.unmanaged_pods {
-            UnmanagedPods::Evict => Unmanaged::Evict,
-            UnmanagedPods::Block | UnmanagedPods::Unknown => Unmanaged::Block,
-        },
-        grace_period_seconds: operation.settings.drain.grace_period_seconds.map(i64::from),
-        ..Settings::new(node, OwnPods::in_namespace(namespace), cordoned_at)
+        cordoned_at: (settings.cordoned_at + TimeDelta::seconds(1)).min(Utc::now()),
+        ..settings
     }
 }
 
-fn view(progress: &Progress) -> Drain {
+impl Announced {
+    fn news(&mut self, progress: &Progress) -> Vec<News> {
+        let mut news = Vec::new();
+        let (to_move, stay, data) = match progress {
+            Progress::Starting => return news,
+            Progress::Running {
+                to_move,
+                with_empty_dir,
+                pods,
+                ..
+            } => {
+                let stay = pods.iter().filter(|pod| matches!(pod.state, PodState::Stays(_)));
+                (*to_move, stay.count(), *with_empty_dir)
+            }
+            Progress::Done {
+                moved,
+                stayed,
+                with_empty_dir,
+                ..
+            } => (*moved, *stayed, *with_empty_dir),
+        };
+        if !std::mem::replace(&mut self.start, true) {
+            let data = match data {
+                0 => String::new(),
+                data => format!(" ({data} with data in an emptyDir, which goes with them)"),
+            };
+            news.push(News::Started(format!("{to_move} pods to move{data}, {stay} stay")));
+        }
+        if let Progress::Done { still_attached, .. } = progress
+            && !still_attached.is_empty()
+            && !std::mem::replace(&mut self.volumes, true)
+        {
+            let words = format!(
+                "still attached after drain.waitForVolumeDetachSeconds, not waited for any longer: {}",
+                still_attached.join(", ")
+            );
+            news.push(News::StillAttached(words));
+        }
+        news
+    }
+}
+
+fn view(progress: &Progress, trouble: &str) -> Drain {
     match progress {
+        Progress::Starting if !trouble.is_empty() => Drain::Running {
+            moved: 0,
+            waiting: Some(cannot(trouble)),
+        },
         Progress::Starting => Drain::NotStarted,
         Progress::Running { moved, waiting_on, .. } => Drain::Running {
             moved: *moved,
-            waiting: waiting_on.first().map(waiting),
+            waiting: if trouble.is_empty() {
+                waiting(waiting_on)
+            } else {
+                Some(cannot(trouble))
+            },
         },
         Progress::Done { moved, .. } => Drain::Done { moved: *moved },
     }
 }
 
-fn waiting(cause: &Cause) -> Waiting {
-    let what = cause.to_string();
-    match cause.reason() {
+fn cannot(trouble: &str) -> Waiting {
+    Waiting::EvictionBlocked {
+        what: format!("the drain cannot go on: {trouble}"),
+    }
+}
+
+/// The worst cause gives the reason; all are said.
+fn waiting(causes: &[Cause]) -> Option<Waiting> {
+    let first = causes.first()?;
+    let words: Vec<String> = causes.iter().map(ToString::to_string).collect();
+    let what = words.join("; ");
+    Some(match first.reason() {
         "PodTerminating" => Waiting::PodTerminating {
             what,
-            until: cause.until(),
+            until: first.until(),
         },
         "PodStuck" => Waiting::PodStuck { what },
+        "PodRunning" => Waiting::PodRunning { what },
+        "VolumesAttached" => Waiting::VolumesAttached { what },
         _ => Waiting::EvictionBlocked { what },
-    }
+    })
 }

@@ -6,6 +6,7 @@
 mod lock;
 mod marks;
 mod record;
+mod taints;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use lockkeeper_planner::{Action, Snapshot};
 use thiserror::Error;
 
 use crate::cache::SharedCache;
+use crate::drains::settings::Unreadable;
 
 /// Writes that do not depend on each other are sent this many at a time.
 pub const SIDE_BY_SIDE: usize = 16;
@@ -115,6 +117,15 @@ pub enum Error {
         /// The field.
         field: String,
     },
+    /// The settings that the operation began with cannot be read.
+    #[error("order the reboot of {node}: its drain's settings")]
+    Settings {
+        /// The node.
+        node: String,
+        /// Why not.
+        #[source]
+        source: Unreadable,
+    },
     /// The pods could not be listed.
     #[error("order the reboot of {node}: list its pods")]
     Pods {
@@ -144,7 +155,7 @@ impl Error {
                 ..
             } if matches!(status.code, 404 | 409 | 422) => Next::Reobserve,
             Self::Stale { .. } | Self::NotEmpty { .. } | Self::MarksRefused { .. } => Next::Reobserve,
-            Self::Api { .. } | Self::Pods { .. } => Next::Later,
+            Self::Api { .. } | Self::Pods { .. } | Self::Settings { .. } => Next::Later,
         }
     }
 }
@@ -197,6 +208,8 @@ impl Pass<'_> {
             Action::OrderReboot { node, order } => self.order_reboot(node, order).await,
             Action::ApplyMarks { node, operation_id } => self.apply_marks(node, operation_id).await,
             Action::LiftMarks { node, keep_cordon } => self.lift_marks(node, *keep_cordon).await,
+            Action::AddTaint { node, taint } => self.set_taint(node, *taint, true).await,
+            Action::RemoveTaint { node, taint } => self.set_taint(node, *taint, false).await,
             Action::RemoveCommand { node, .. } => self.remove_command(node).await,
             Action::RemoveRequest { node, .. } => self.remove_word(node, names::REBOOT_REQUESTED).await,
             Action::RemoveApproval { node, .. } => self.remove_word(node, names::APPROVED).await,

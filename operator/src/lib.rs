@@ -12,6 +12,7 @@ pub mod lease;
 pub mod logging;
 pub mod metrics;
 pub mod observe;
+pub mod preflights;
 pub mod publish;
 pub mod run;
 pub mod shutdown;

@@ -15,6 +15,7 @@ use crate::drains::Drains;
 use crate::execute::{Api3, Error, Next, Pass};
 use crate::health::Part;
 use crate::observe::observe;
+use crate::preflights::Preflights;
 use crate::tell::Teller;
 
 /// After a write that failed: long enough for a server in trouble, short enough for a person who watches.
@@ -49,6 +50,7 @@ pub struct Loop {
     settings: Settings,
     local: Local,
     drains: Drains,
+    preflights: Preflights,
     drained: mpsc::UnboundedReceiver<()>,
     teller: Teller,
     health: Part,
@@ -66,6 +68,7 @@ impl Loop {
     /// A loop that has not looked yet.
     pub fn new(clients: &Clients, cache: SharedCache, settings: Settings, teller: Teller, health: Part) -> Self {
         let (news, drained) = mpsc::unbounded_channel();
+        let preflights = Preflights::new(clients.evict.clone(), settings.namespace.clone(), news.clone());
         let drains = Drains::new(clients.evict.clone(), settings.namespace.clone(), news);
         let local = Local {
             own_node: settings.own_node.clone(),
@@ -77,6 +80,7 @@ impl Loop {
             settings,
             local,
             drains,
+            preflights,
             drained,
             teller,
             health,
@@ -98,6 +102,7 @@ impl Loop {
                 again = self.pass().await;
             } else {
                 self.drains.stop();
+                self.preflights.stop();
                 self.local.refused.clear();
                 self.teller.idle();
                 again = again.filter(|_| false);
@@ -129,7 +134,8 @@ impl Loop {
         let _busy = part.busy();
         let now = Utc::now();
         self.local.drains = self.drains.progress();
-        let (snapshot, seen) = observe(&self.cache.read(), &self.local, Instant::now());
+        let (mut snapshot, seen) = observe(&self.cache.read(), &self.local, Instant::now());
+        self.preflights.fill(&mut snapshot, &seen);
         let plan = plan(&snapshot, now);
         let violations = check(&snapshot, &plan, now);
         self.teller.pass(&snapshot, &plan, &violations);
@@ -137,6 +143,10 @@ impl Loop {
             return Some(Instant::now() + LATER);
         }
         self.drains.tend(&snapshot, &seen);
+        self.preflights.tend(&plan.preflight, &snapshot, &seen);
+        for (node, news) in self.drains.news() {
+            self.teller.drain(&snapshot, &node, &news);
+        }
         let again = self.execute(&snapshot, seen, &plan, now).await;
         again.or_else(|| until(plan.recheck_at, now))
     }
@@ -203,7 +213,7 @@ impl Loop {
                 let refused = (operation_id.clone(), manager.clone(), field.clone());
                 self.local.refused.insert(node.clone(), refused);
             }
-            Error::Api { .. } | Error::Stale { .. } | Error::Pods { .. } => {}
+            Error::Api { .. } | Error::Stale { .. } | Error::Pods { .. } | Error::Settings { .. } => {}
         }
         let next = error.next();
         match next {

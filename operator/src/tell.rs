@@ -17,6 +17,7 @@ use serde_json::json;
 use crate::cache::SharedCache;
 use crate::client::chain;
 use crate::difference::difference;
+use crate::drains::News;
 use crate::events::{About, Events, Severity};
 use crate::execute::{Error, Next, Pass, SIDE_BY_SIDE};
 use crate::metrics::Metrics;
@@ -104,6 +105,17 @@ impl Teller {
             }
         }
         acts::count(&self.metrics, action);
+    }
+
+    /// Something about a drain that is said once.
+    pub fn drain(&self, snapshot: &Snapshot, name: &str, news: &News) {
+        let Some(node) = snapshot.nodes.get(name) else { return };
+        let (severity, reason, words) = match news {
+            News::Started(words) => (Severity::Normal, "DrainStarted", words),
+            News::StillAttached(words) => (Severity::Warning, "VolumesAttached", words),
+        };
+        tracing::info!(node = name, "{reason}: {words}");
+        self.events.say(about_node(name, node), severity, reason, words);
     }
 
     /// Writes the status of the nodes and policies that changed; called when there is nothing else to do.

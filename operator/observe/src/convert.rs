@@ -37,6 +37,7 @@ pub fn operation(from: &api::Operation) -> planner::Operation {
         started: from.started_time,
         asked: from.asked_time.unwrap_or(from.started_time),
         cordoned: from.cordoned_time,
+        stage: from.stage.as_ref().and_then(stage),
         reboot_ordered: from.reboot_ordered_time,
         rebooted: from.rebooted_time,
         pods_moved: from.pods_moved,
@@ -75,6 +76,7 @@ pub fn operation_to_api(from: &planner::Operation, settings: &api::OperationSett
         started_time: whole_seconds(from.started),
         asked_time: Some(whole_seconds(from.asked)),
         cordoned_time: from.cordoned.map(whole_seconds),
+        stage: from.stage.map(stage_to_api),
         reboot_ordered_time: from.reboot_ordered.map(whole_seconds),
         rebooted_time: from.rebooted.map(whole_seconds),
         pods_moved: from.pods_moved,
@@ -89,6 +91,29 @@ pub fn operation_to_api(from: &planner::Operation, settings: &api::OperationSett
             cause: ending.cause.clone(),
             message: bounded(&ending.message, 1024),
         }),
+    }
+}
+
+/// A stage of a newer version is none.
+fn stage(from: &api::DrainStage) -> Option<planner::Stage> {
+    let kind = match from.kind {
+        api::StageKind::Delete => planner::StageKind::Delete,
+        api::StageKind::Reboot => planner::StageKind::Reboot,
+        api::StageKind::Unknown => return None,
+    };
+    Some(planner::Stage {
+        kind,
+        since: from.started_time,
+    })
+}
+
+fn stage_to_api(from: planner::Stage) -> api::DrainStage {
+    api::DrainStage {
+        kind: match from.kind {
+            planner::StageKind::Delete => api::StageKind::Delete,
+            planner::StageKind::Reboot => api::StageKind::Reboot,
+        },
+        started_time: whole_seconds(from.since),
     }
 }
 
@@ -213,6 +238,14 @@ pub fn settings_of(policy: &api::RebootPolicySpec) -> api::OperationSettings {
 fn settings(from: &api::OperationSettings) -> planner::Settings {
     planner::Settings {
         drain_timeout: seconds(from.drain.timeout_seconds),
+        on_timeout: match from.drain.on_timeout {
+            api::OnTimeout::Defer | api::OnTimeout::Unknown => planner::OnTimeout::Defer,
+            api::OnTimeout::Delete => planner::OnTimeout::Delete,
+            api::OnTimeout::Reboot => planner::OnTimeout::Reboot,
+        },
+        load_balancer_delay: seconds(from.drain.exclude_from_load_balancers_seconds),
+        daemon_sets_last: from.drain.daemon_sets_last,
+        prefer_updated_nodes: from.drain.prefer_updated_nodes,
         reboot_timeout: seconds(from.reboot.timeout_seconds),
         agent_timeout: seconds(from.require_agent_seconds),
     }

@@ -8,5 +8,6 @@ pub mod convert;
 mod lessons;
 pub mod slim;
 mod snapshot;
+pub mod taints;
 
 pub use snapshot::{Local, Seen, owned_by, snapshot};

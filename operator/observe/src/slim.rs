@@ -5,7 +5,8 @@ use k8s_openapi::api::core::v1::Node as CoreNode;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
 use lockkeeper_crds::names;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 /// A Node; it can stand for the real one in every `Api` and watch.
 #[derive(Clone, Debug, Default, PartialEq, Resource, Deserialize)]
@@ -27,18 +28,21 @@ pub struct NodeSpec {
     /// Cordoned, by whomever.
     #[serde(default)]
     pub unschedulable: bool,
-    /// Its taints, without their values.
+    /// Its taints.
     #[serde(default)]
     pub taints: Vec<Taint>,
 }
 
-/// A taint, without its value.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+/// A taint, whole: taints can be written only all together.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Taint {
     /// The taint's key.
     pub key: String,
     /// `NoSchedule`, `PreferNoSchedule` or `NoExecute`.
     pub effect: String,
+    /// Its value and whatever else it has.
+    #[serde(flatten)]
+    pub rest: Map<String, Value>,
 }
 
 /// What the kubelet says, with the Ready condition picked out of all conditions.
@@ -197,7 +201,10 @@ mod tests {
         assert_eq!(annotations, ["karpenter.sh/do-not-disrupt", "lockkeeper.dev/hold"]);
         assert_eq!(node.metadata.managed_fields, None);
         assert!(node.spec.unschedulable);
-        assert_eq!(node.spec.taints.len(), 1);
+        assert_eq!(
+            serde_json::to_value(&node.spec.taints).unwrap(),
+            json!([{"key": "k", "effect": "NoSchedule", "value": "v"}])
+        );
         let ready = node.status.ready.unwrap();
         assert_eq!((ready.status.as_str(), ready.reason.as_str()), ("True", "KubeletReady"));
         assert_eq!(

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use kube::ResourceExt;
 use kube::core::{Selector, SelectorExt};
-use lockkeeper_crds::{NodeReboot, RebootLock, RebootPolicy, names};
+use lockkeeper_crds::{LabelSelector, NodeReboot, RebootLock, RebootPolicy, names};
 use lockkeeper_planner as planner;
 
 use crate::convert;
 use crate::lessons::{Lessons, policy_of};
 use crate::slim::{self, annotation};
+use crate::taints;
 
 /// The objects that a snapshot is made of; every write of its plan is guarded by the versions in here.
 #[derive(Clone, Debug, Default)]
@@ -66,6 +67,9 @@ pub fn snapshot(seen: &Seen, local: &Local) -> planner::Snapshot {
                 view.schedule = Err(cause);
             }
         }
+        if let Err(cause) = drain_selectors(policy) {
+            view.schedule = Err(cause);
+        }
         snapshot.policies.insert(name.clone(), view);
     }
     for (name, node) in &seen.nodes {
@@ -108,6 +112,25 @@ fn lock(from: &RebootLock) -> planner::Lock {
 fn selector(policy: &RebootPolicy) -> Result<Selector, String> {
     let spec = policy.spec.node_selector.clone().unwrap_or_default();
     Selector::try_from(spec.to_kubernetes()).map_err(|error| format!("spec.nodeSelector: {error}"))
+}
+
+/// Every selector of the policy's drain can be read; else none of its nodes starts.
+fn drain_selectors(policy: &RebootPolicy) -> Result<(), String> {
+    let drain = &policy.spec.drain;
+    let read = |field: String, selector: &Option<LabelSelector>| match selector {
+        Some(selector) => Selector::try_from(selector.to_kubernetes())
+            .map(drop)
+            .map_err(|error| format!("spec.drain.{field}: {error}")),
+        None => Ok(()),
+    };
+    for (index, rule) in drain.rules.iter().enumerate() {
+        read(format!("rules[{index}].podSelector"), &rule.pod_selector)?;
+        read(format!("rules[{index}].namespaceSelector"), &rule.namespace_selector)?;
+    }
+    let exempt = drain.delete_exempt.as_ref();
+    exempt.map_or(Ok(()), |exempt| {
+        read("deleteExempt.podSelector".to_owned(), &exempt.pod_selector)
+    })
 }
 
 /// A Linux node; others are none of ours.
@@ -156,6 +179,7 @@ fn node_view(
         unschedulable: node.spec.unschedulable,
         mark: annotation(node, names::OPERATION).map(str::to_owned),
         leaving: leaving.cloned(),
+        taints: taints::on(node),
         control_plane: names::CONTROL_PLANE_LABELS
             .iter()
             .any(|label| labels.contains_key(*label)),

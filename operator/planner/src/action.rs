@@ -2,7 +2,7 @@
 
 use crate::Instant;
 use crate::operation::{Operation, Outcome};
-use crate::snapshot::{Command, Deferred, Holder, LastReboot, Order, Released};
+use crate::snapshot::{Command, Deferred, Holder, LastReboot, Order, Released, Taint};
 
 /// One API write. Every action may be repeated, and after each one the process may die.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,6 +62,20 @@ pub enum Action {
         /// Leave it cordoned for the person who holds it.
         keep_cordon: bool,
     },
+    /// Put a taint of ours on the Node.
+    AddTaint {
+        /// The node.
+        node: String,
+        /// The taint.
+        taint: Taint,
+    },
+    /// Take a taint of ours off the Node.
+    RemoveTaint {
+        /// The node.
+        node: String,
+        /// The taint.
+        taint: Taint,
+    },
     /// Remove a command that was answered.
     RemoveCommand {
         /// The node.
@@ -97,6 +111,8 @@ impl Action {
             Self::OrderReboot { .. } => "OrderReboot",
             Self::ApplyMarks { .. } => "ApplyMarks",
             Self::LiftMarks { .. } => "LiftMarks",
+            Self::AddTaint { .. } => "AddTaint",
+            Self::RemoveTaint { .. } => "RemoveTaint",
             Self::RemoveCommand { .. } => "RemoveCommand",
             Self::RemoveRequest { .. } => "RemoveRequest",
             Self::RemoveApproval { .. } => "RemoveApproval",
@@ -113,6 +129,8 @@ impl Action {
             | Self::OrderReboot { node, .. }
             | Self::ApplyMarks { node, .. }
             | Self::LiftMarks { node, .. }
+            | Self::AddTaint { node, .. }
+            | Self::RemoveTaint { node, .. }
             | Self::RemoveCommand { node, .. }
             | Self::RemoveRequest { node, .. }
             | Self::RemoveApproval { node, .. } => Some(node),

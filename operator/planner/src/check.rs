@@ -10,9 +10,9 @@ mod starts;
 
 use crate::Instant;
 use crate::action::Action;
-use crate::operation::Phase;
+use crate::operation::{Phase, StageKind};
 use crate::plan::Plan;
-use crate::snapshot::{Drain, Lock, Node, Order, OrderAction, Snapshot};
+use crate::snapshot::{Drain, Lock, Node, OnTimeout, Order, OrderAction, Snapshot, Taint};
 use starts::Starts;
 
 pub use live::{left_behind, order_matters, repeats, unspoken};
@@ -61,6 +61,7 @@ pub fn check(snapshot: &Snapshot, plan: &Plan, now: Instant) -> Vec<Violation> {
             (Action::LiftMarks { .. }, Some((name, node))) if node.mark.is_none() => {
                 found.push(violation("S5", format!("{name} has no mark of ours to lift")));
             }
+            (Action::AddTaint { taint, .. }, Some((name, node))) => taints(snapshot, name, node, *taint, &mut found),
             (Action::SetSpec { order: Some(order), .. }, _) if order.action == OrderAction::Reboot => {
                 found.push(violation(
                     "S3",
@@ -75,6 +76,8 @@ pub fn check(snapshot: &Snapshot, plan: &Plan, now: Instant) -> Vec<Violation> {
                 | Action::OrderReboot { .. }
                 | Action::ApplyMarks { .. }
                 | Action::LiftMarks { .. }
+                | Action::AddTaint { .. }
+                | Action::RemoveTaint { .. }
                 | Action::RemoveCommand { .. }
                 | Action::RemoveRequest { .. }
                 | Action::RemoveApproval { .. },
@@ -100,6 +103,26 @@ fn marks(lock: &Lock, name: &str, node: &Node, operation: &str, found: &mut Vec<
     }
 }
 
+/// S5: a taint is put only where our marks are, or where a policy asks for it.
+fn taints(snapshot: &Snapshot, name: &str, node: &Node, taint: Taint, found: &mut Vec<Violation>) {
+    let operation = node.record.as_ref().and_then(|record| record.operation.as_ref());
+    let asked = match taint {
+        Taint::Rebooting => operation.is_some_and(|operation| {
+            operation.phase == Phase::Draining
+                && operation.settings.daemon_sets_last
+                && node.mark.as_ref() == Some(&operation.id)
+        }),
+        Taint::RebootPending => node.policies.iter().any(|policy| {
+            let policy = snapshot.policies.get(policy);
+            policy.is_some_and(|policy| policy.settings.prefer_updated_nodes)
+        }),
+    };
+    if !asked {
+        let what = format!("{name} would be tainted ({taint:?}) without a policy that asks for it");
+        found.push(violation("S5", what));
+    }
+}
+
 /// S3 and S4 right before the reboot order.
 fn reboot(lock: &Lock, name: &str, node: &Node, order: &Order, found: &mut Vec<Violation>) {
     let operation = node.record.as_ref().and_then(|record| record.operation.as_ref());
@@ -113,7 +136,9 @@ fn reboot(lock: &Lock, name: &str, node: &Node, order: &Order, found: &mut Vec<V
         .iter()
         .any(|holder| holder.node == name && holder.operation_id == operation.id);
     let cordoned = node.unschedulable && node.mark.as_ref() == Some(&operation.id);
-    let drained = matches!(node.drain, Drain::Done { .. }) || operation.phase == Phase::Rebooting;
+    let drained = matches!(node.drain, Drain::Done { .. })
+        || operation.phase == Phase::Rebooting
+        || (operation.is_in(StageKind::Reboot) && operation.settings.on_timeout == OnTimeout::Reboot);
     if !(holds && cordoned && drained) {
         let what = format!("{name} would be rebooted (entry {holds}, cordoned {cordoned}, drained {drained})");
         found.push(violation("S3", what));

@@ -93,6 +93,7 @@ fn retry(operation: &Operation, node: &Node, now: Instant) -> (Operation, String
         phase: if rebooted { Phase::Verifying } else { Phase::Preparing },
         asked: now,
         cordoned: None,
+        stage: None,
         reboot_ordered: if rebooted { operation.reboot_ordered } else { None },
         rebooted: if rebooted {
             operation.rebooted.or(Some(now))

@@ -171,6 +171,7 @@ fn let_in(seen: Seen, policy: &str, facts: &Facts) -> Grant {
         started: now,
         asked: now,
         cordoned: None,
+        stage: None,
         reboot_ordered: None,
         rebooted: None,
         pods_moved: 0,

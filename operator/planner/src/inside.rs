@@ -1,6 +1,8 @@
 //! The next step of a node that is inside the lock, phase by phase.
 
+mod drain;
 mod release;
+mod verify;
 
 use crate::Instant;
 use crate::action::{Action, RecordChange};
@@ -8,7 +10,7 @@ use crate::breaker;
 use crate::capacity::Facts;
 use crate::command::{end, obey};
 use crate::gate;
-use crate::operation::{Ending, Failure, Operation, Outcome, Phase};
+use crate::operation::{Failure, Operation, Outcome, Phase};
 use crate::room::Room;
 use crate::snapshot::{AnswerState, Drain, Node, Order, OrderAction, Record};
 use crate::waiting::{Waiting, duration, time};
@@ -126,52 +128,6 @@ impl Inside<'_> {
         }
     }
 
-    fn draining(&self) -> Step {
-        let now = self.facts.now;
-        if self.record.order.as_ref() == Some(&self.order(OrderAction::Reboot)) {
-            let next = Operation {
-                phase: Phase::Rebooting,
-                reboot_ordered: Some(now),
-                pods_moved: self.pods_moved(),
-                ..self.operation.clone()
-            };
-            return self.advance(next);
-        }
-        if let Some(step) = self.rebooted() {
-            return step;
-        }
-        if let Some(step) = self.may_not_stay() {
-            return step;
-        }
-        if !self.marked() || !self.node.unschedulable {
-            return self.put_back(&Waiting::Uncordoned);
-        }
-        let deadline = self.operation.cordoned.unwrap_or(self.operation.asked) + self.operation.settings.drain_timeout;
-        let waiting = match &self.node.drain {
-            Drain::Done { .. } => {
-                let order = self.order(OrderAction::Reboot);
-                return Step::act(Action::OrderReboot {
-                    node: self.name.to_owned(),
-                    order,
-                });
-            }
-            Drain::Running { waiting, .. } => waiting.clone(),
-            Drain::NotStarted => None,
-        };
-        if now >= deadline {
-            let took = duration(self.operation.settings.drain_timeout);
-            let blocked = waiting.unwrap_or_else(|| Waiting::EvictionBlocked {
-                what: format!("the drain did not end within {took}"),
-            });
-            return self.put_back(&blocked);
-        }
-        Step {
-            action: None,
-            waiting,
-            recheck: Some(deadline),
-        }
-    }
-
     fn rebooting(&self) -> Step {
         let now = self.facts.now;
         if let Some(step) = self.rebooted() {
@@ -222,53 +178,14 @@ impl Inside<'_> {
         })
     }
 
-    fn verifying(&self) -> Step {
-        let now = self.facts.now;
-        let ready = self.back_and_ready();
-        let marked = self.marked();
-        if let Err(message) = &ready {
-            let since = self
-                .operation
-                .reboot_ordered
-                .max(Some(self.operation.asked))
-                .unwrap_or(self.operation.asked);
-            let until = since + self.operation.settings.reboot_timeout;
-            if now >= until {
-                return self.fail(format!(
-                    "{} came back with a new boot but was not well within {}: {message}; \
-                     look at kubelet and node agent there, then retry or release",
-                    self.name,
-                    duration(self.operation.settings.reboot_timeout)
-                ));
-            }
-            return Step::wait(
-                Waiting::NodeNotReady {
-                    message: message.clone(),
-                    until,
-                },
-                Some(until),
-            );
-        }
-        if marked {
-            let keep_cordon = self.held().is_some();
-            return Step::act(Action::LiftMarks {
-                node: self.name.to_owned(),
-                keep_cordon,
-            });
-        }
-        let ending = Ending {
-            outcome: Outcome::Succeeded,
-            time: now,
-            cause: String::new(),
-            message: String::new(),
-        };
-        Step::act(self.release(&ending))
-    }
-
     fn failed(&self) -> Step {
         // A late agent must not reboot a node that nobody is waiting for.
         if self.record.order.is_some() {
             return self.set_order(None);
+        }
+        // Whoever looks at it needs what runs on every node, and so does a host that comes back late.
+        if let Some(action) = self.without_taint() {
+            return Step::act(action);
         }
         let message = self
             .operation
@@ -297,23 +214,6 @@ impl Inside<'_> {
             // A policy that cannot be decoded is not gone.
             Err(_) if !self.facts.snapshot.undecodable.is_empty() => None,
             Err(waiting) => Some(self.put_back(&waiting)),
-        }
-    }
-
-    /// Back for good: Ready, by a kubelet and an agent of this boot.
-    fn back_and_ready(&self) -> Result<(), String> {
-        if !self.node.ready.ready {
-            return Err(self.node.ready.message.clone());
-        }
-        let Some(host) = gate::trusted_host(self.node) else {
-            return Err("the node agent has not reported from this boot".to_owned());
-        };
-        match host.boot_time {
-            Some(boot) if self.node.ready.heartbeat < boot => Err(format!(
-                "the kubelet's last word is older than the boot at {}",
-                time(boot)
-            )),
-            Some(_) | None => Ok(()),
         }
     }
 

@@ -22,19 +22,20 @@ mod rollout;
 mod room;
 pub mod sanity;
 pub mod snapshot;
+mod taints;
 pub mod waiting;
 pub mod windows;
 
 pub use action::{Action, Change, Finished, RecordChange};
 pub use check::{Violation, check};
 pub use forecast::{Forecast, Horizon, Span, forecast};
-pub use operation::{Ending, Failure, Operation, Outcome, Phase};
+pub use operation::{Ending, Failure, Operation, Outcome, Phase, Stage, StageKind};
 pub use plan::{Plan, plan};
 pub use sanity::TooTight;
 pub use snapshot::{
     Answer, AnswerState, Approval, Breaker, BreakerRule, BreakerState, Canary, Command, Deferred, Drain, Hold, Holder,
-    Host, LastReboot, Learned, Limit, Lock, Node, Order, OrderAction, Policy, PolicyState, Preflight, QueueOrder,
-    Ready, Record, Released, Rollout, Settings, Snapshot, Topology,
+    Host, LastReboot, Learned, Limit, Lock, Node, OnTimeout, Order, OrderAction, Policy, PolicyState, Preflight,
+    QueueOrder, Ready, Record, Released, Rollout, Settings, Snapshot, Taint, Taints, Topology,
 };
 pub use waiting::{Rearm, Waiting};
 pub use windows::{Exclusion, OpenSpan, Opening, Schedule, Window, WindowError};

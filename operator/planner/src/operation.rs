@@ -1,5 +1,7 @@
 //! The operation: one node's way through the lock, and what of it must survive a crash.
 
+use chrono::TimeDelta;
+
 use crate::Instant;
 use crate::snapshot::Settings;
 
@@ -32,6 +34,8 @@ pub struct Operation {
     pub asked: Instant,
     /// When our marks were seen.
     pub cordoned: Option<Instant>,
+    /// What followed the drain's time-out.
+    pub stage: Option<Stage>,
     /// When the reboot order was seen.
     pub reboot_ordered: Option<Instant>,
     /// When the new boot was seen.
@@ -51,6 +55,42 @@ impl Operation {
     pub fn order_id(&self) -> String {
         format!("{}-{}", self.id, self.attempt)
     }
+
+    /// From when pods may be evicted: load balancers have had their time since our marks.
+    pub fn evict_from(&self) -> Instant {
+        /// The record has whole seconds only: the marks may be so much younger.
+        const WHOLE: TimeDelta = TimeDelta::seconds(1);
+        let cordoned = self.cordoned.unwrap_or(self.asked);
+        let delay = self.settings.load_balancer_delay;
+        if delay > TimeDelta::zero() {
+            cordoned + delay + WHOLE
+        } else {
+            cordoned
+        }
+    }
+
+    /// Whether the drain is in this stage.
+    pub fn is_in(&self, kind: StageKind) -> bool {
+        self.stage.is_some_and(|stage| stage.kind == kind)
+    }
+}
+
+/// What followed a drain's time-out; written before it acts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stage {
+    /// What.
+    pub kind: StageKind,
+    /// Since when.
+    pub since: Instant,
+}
+
+/// What may follow a drain's time-out, if the policy says so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StageKind {
+    /// What is left is deleted past its budgets.
+    Delete,
+    /// The node is rebooted with the pods that are left.
+    Reboot,
 }
 
 /// How far an operation is.

@@ -12,6 +12,7 @@ use crate::repair::repair;
 use crate::room::Room;
 use crate::sanity::{self, TooTight};
 use crate::snapshot::{Lock, PolicyState, Settings, Snapshot};
+use crate::taints::taints;
 use crate::waiting::Waiting;
 use crate::windows::Opening;
 
@@ -79,6 +80,7 @@ pub fn plan(snapshot: &Snapshot, now: Instant) -> Plan {
     plan.actions.extend(grants.into_iter().flat_map(|grant| grant.actions));
     steps(&facts, lock, &mut plan);
     tidy(&facts, &mut plan);
+    taints(&facts, &mut plan);
     if plan.actions.is_empty() {
         let judged = facts.policies.values();
         let judged = judged.filter_map(|policy| Some((policy.name.to_owned(), sanity::judge(policy, now)?)));

@@ -98,6 +98,7 @@ fn lost_operation(holder: &Holder, node: &Node, settings: &Settings, now: Instan
         started: holder.acquired,
         asked: now,
         cordoned: None,
+        stage: None,
         reboot_ordered: None,
         rebooted: None,
         pods_moved: 0,

@@ -9,8 +9,8 @@ use crate::operation::Operation;
 use crate::waiting::Waiting;
 
 pub use policy::{
-    Approval, Breaker, BreakerRule, BreakerState, Canary, Learned, Limit, Policy, PolicyState, QueueOrder, Rollout,
-    Settings, Topology,
+    Approval, Breaker, BreakerRule, BreakerState, Canary, Learned, Limit, OnTimeout, Policy, PolicyState, QueueOrder,
+    Rollout, Settings, Topology,
 };
 
 /// One look at the cluster.
@@ -73,6 +73,8 @@ pub struct Node {
     pub mark: Option<String>,
     /// A taint of a program that is about to delete it.
     pub leaving: Option<String>,
+    /// Which of our own taints it has.
+    pub taints: Taints,
     /// Whether it is part of the control plane.
     pub control_plane: bool,
     /// A person's hold.
@@ -91,6 +93,42 @@ pub struct Node {
     pub drain: Drain,
     /// Who refused our marks, and for which field, when they were last tried.
     pub marks_refused: Option<(String, String)>,
+}
+
+/// Which of our taints a node has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Taints {
+    /// [`Taint::Rebooting`].
+    pub rebooting: bool,
+    /// [`Taint::RebootPending`].
+    pub reboot_pending: bool,
+}
+
+impl Taints {
+    /// Whether this one is there.
+    pub fn has(self, taint: Taint) -> bool {
+        match taint {
+            Taint::Rebooting => self.rebooting,
+            Taint::RebootPending => self.reboot_pending,
+        }
+    }
+
+    /// With this one there, or not.
+    pub fn set(&mut self, taint: Taint, there: bool) {
+        match taint {
+            Taint::Rebooting => self.rebooting = there,
+            Taint::RebootPending => self.reboot_pending = there,
+        }
+    }
+}
+
+/// A taint of ours, set only where a policy asks for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taint {
+    /// `NoSchedule` while a node is emptied under `daemonSetsLast`: the pods of `DaemonSets` do not come back.
+    Rebooting,
+    /// `PreferNoSchedule` on a node that is still to come under `preferUpdatedNodes`: pods do not move twice.
+    RebootPending,
 }
 
 /// Whether a node is Ready.

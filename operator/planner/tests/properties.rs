@@ -106,8 +106,13 @@ proptest! {
         events in prop::collection::vec(event(), 1..120),
         never_back in any::<bool>(),
         blocked in any::<bool>(),
+        on_timeout in prop::sample::select(vec![OnTimeout::Defer, OnTimeout::Delete, OnTimeout::Reboot]),
+        taints in any::<bool>(),
     ) {
         let mut world = World::new(4);
+        world.policy().settings.on_timeout = on_timeout;
+        world.policy().settings.daemon_sets_last = taints;
+        world.policy().settings.prefer_updated_nodes = taints;
         if never_back { world.never_back = vec!["n2".to_owned()]; }
         if blocked { world.blocked = vec!["n3".to_owned()]; }
         let mut most = 1;
@@ -134,6 +139,7 @@ proptest! {
             prop_assert!(record.operation.is_none(), "{name} still inside\n{}", world.trace);
             prop_assert!(node.mark.is_none(), "{name} still marked\n{}", world.trace);
             prop_assert!(record.order.is_none(), "{name} still ordered\n{}", world.trace);
+            prop_assert!(!node.taints.rebooting, "{name} still tainted\n{}", world.trace);
             prop_assert!(!gate::wants_reboot(node) || record.released.is_some() || record.last_reboot.is_some(),
                 "{name} was never rebooted: {}\n{}", world.waits(), world.trace);
         }

@@ -8,6 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::ResourceExt;
 use kube::api::{Patch, PatchParams, PostParams};
 use lockkeeper_crds::time::whole_seconds;
+use lockkeeper_crds::{self as api, OnTimeout, StageKind};
 use lockkeeper_crds::{
     Deferred, LastCommand, NodeReboot, NodeRebootSpec, NodeRebootStatus, OperationSettings, RebootRecord, Released,
     names,
@@ -20,7 +21,7 @@ use serde_json::json;
 
 use super::{Api3, Error, Pass, SIDE_BY_SIDE, failed};
 use crate::difference::difference;
-use crate::drains;
+use crate::drains::settings::of_operation;
 use crate::publish::node::dress;
 
 /// Pods were seen to land on a node up to 2.0 s after its cordon was answered. The drain waited for this already.
@@ -184,7 +185,24 @@ impl Pass<'_> {
         if self.now - since < SETTLED {
             return Err(stale("the cordon is younger than 3 s"));
         }
-        let settings = drains::settings(node, operation, self.namespace);
+        let with_pods = operation.settings.drain.on_timeout == OnTimeout::Reboot
+            && operation
+                .stage
+                .as_ref()
+                .is_some_and(|stage| stage.kind == StageKind::Reboot);
+        if !with_pods {
+            self.still_empty(node, operation).await?;
+        }
+        let policy = seen.spec.policy.clone();
+        self.set_spec(node, policy.as_ref(), Some(order)).await
+    }
+
+    /// A last fresh list: the drain's own may be seconds old.
+    async fn still_empty(&self, node: &str, operation: &api::Operation) -> Result<(), Error> {
+        let settings = of_operation(node, operation, self.namespace).map_err(|source| Error::Settings {
+            node: node.to_owned(),
+            source,
+        })?;
         let left = still_there(&self.api.client, &settings).await;
         let left = left.map_err(|source| Error::Pods {
             node: node.to_owned(),
@@ -197,8 +215,7 @@ impl Pass<'_> {
                 pods: pods.join(", "),
             });
         }
-        let policy = seen.spec.policy.clone();
-        self.set_spec(node, policy.as_ref(), Some(order)).await
+        Ok(())
     }
 
     pub(super) async fn remove_command(&mut self, node: &str) -> Result<(), Error> {

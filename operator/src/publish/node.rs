@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use lockkeeper_crds::time::whole_seconds;
 use lockkeeper_crds::{Condition, NodeReboot, NodeRebootStatus, WaitingStatus, condition};
 use lockkeeper_observe::convert::bounded;
-use lockkeeper_planner::{Drain, Node, Operation, Phase, Waiting, gate};
+use lockkeeper_planner::{Drain, Node, Operation, Phase, StageKind, Waiting, gate};
 
 use super::state;
 
@@ -121,6 +121,9 @@ fn drained(node: &Node, operation: Option<&Operation>) -> Fact {
     let (yes, reason) = match operation.map(|operation| operation.phase) {
         Some(Phase::Draining) if matches!(node.drain, Drain::Done { .. }) => (true, "Empty"),
         Some(Phase::Draining) => (false, "Draining"),
+        Some(Phase::Rebooting) if operation.is_some_and(|operation| operation.is_in(StageKind::Reboot)) => {
+            (false, "PodsLeft")
+        }
         Some(Phase::Rebooting) => (true, "Empty"),
         Some(Phase::Preparing | Phase::Verifying | Phase::Failed) | None => (false, "NotDraining"),
     };

@@ -1,6 +1,9 @@
 //! What an action that was carried out means to people: a log line, Events, counters.
 
-use lockkeeper_planner::{Action, Change, Finished, Instant, Operation, Outcome, Phase, RecordChange, Waiting};
+use lockkeeper_planner::waiting::duration;
+use lockkeeper_planner::{
+    Action, Change, Finished, Instant, Operation, Outcome, Phase, RecordChange, StageKind, Waiting,
+};
 
 use crate::events::Severity;
 use crate::metrics::Metrics;
@@ -23,6 +26,8 @@ pub(super) fn words(action: &Action) -> String {
         Action::ApplyMarks { operation_id, .. } => format!("cordoned for operation {operation_id}"),
         Action::LiftMarks { keep_cordon: true, .. } => "our marks are lifted; held, so it stays cordoned".to_owned(),
         Action::LiftMarks { .. } => "our marks are lifted".to_owned(),
+        Action::AddTaint { taint, .. } => format!("tainted: {taint:?}"),
+        Action::RemoveTaint { taint, .. } => format!("the taint is gone: {taint:?}"),
         Action::RemoveCommand { command, .. } => format!("{} was answered", command.verb),
         Action::RemoveRequest { value, .. } => format!("the request \"{value}\" is fulfilled"),
         Action::RemoveApproval { value, .. } => format!("the approval \"{value}\" was made use of"),
@@ -73,6 +78,8 @@ pub(super) fn events(action: &Action) -> Vec<Event> {
         | Action::SetSpec { .. }
         | Action::OrderReboot { .. }
         | Action::ApplyMarks { .. }
+        | Action::AddTaint { .. }
+        | Action::RemoveTaint { .. }
         | Action::RemoveCommand { .. }
         | Action::RemoveRequest { .. }
         | Action::RemoveApproval { .. } => vec![],
@@ -119,11 +126,7 @@ fn phase_event(operation: &Operation) -> Event {
             );
             (Severity::Normal, "LockAcquired", note)
         }
-        Phase::Draining => (
-            Severity::Normal,
-            "DrainStarted",
-            "cordoned; its pods are being moved".to_owned(),
-        ),
+        Phase::Draining => drain_event(operation),
         Phase::Rebooting => {
             let took = seconds(operation.cordoned, operation.reboot_ordered);
             let note = format!(
@@ -148,6 +151,28 @@ fn phase_event(operation: &Operation) -> Event {
                 .unwrap_or_default();
             (Severity::Warning, "Failed", note)
         }
+    }
+}
+
+/// The drain begins, or goes over to what the policy wants after its time-out: said before it acts.
+fn drain_event(operation: &Operation) -> Event {
+    let timeout = duration(operation.settings.drain_timeout);
+    match operation.stage.map(|stage| stage.kind) {
+        None => (
+            Severity::Normal,
+            "Cordoned",
+            format!("cordoned for operation {}", operation.id),
+        ),
+        Some(StageKind::Delete) => (
+            Severity::Warning,
+            "DrainDeletes",
+            format!("not empty after {timeout}: what is left is deleted past its budgets (drain.onTimeout is Delete)"),
+        ),
+        Some(StageKind::Reboot) => (
+            Severity::Warning,
+            "DrainGivenUp",
+            format!("not empty after {timeout}: rebooted with the pods that are left (drain.onTimeout is Reboot)"),
+        ),
     }
 }
 

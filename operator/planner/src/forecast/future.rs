@@ -178,9 +178,20 @@ impl Future {
             (Action::RemoveCommand { .. }, node) => record(node, &|record| record.command = None),
             (Action::RemoveRequest { .. }, Some(node)) => node.requested = None,
             (Action::RemoveApproval { .. }, Some(node)) => node.approved = None,
+            // Nobody's turn depends on a taint of ours.
+            (Action::AddTaint { taint, .. }, Some(node)) => {
+                node.taints.set(*taint, true);
+                return false;
+            }
+            (Action::RemoveTaint { taint, .. }, Some(node)) => {
+                node.taints.set(*taint, false);
+                return false;
+            }
             (
                 Action::CreateRecord { .. }
                 | Action::LiftMarks { .. }
+                | Action::AddTaint { .. }
+                | Action::RemoveTaint { .. }
                 | Action::RemoveRequest { .. }
                 | Action::RemoveApproval { .. },
                 None,

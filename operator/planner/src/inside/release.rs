@@ -8,9 +8,12 @@ use crate::operation::{Ending, Operation, Outcome};
 use crate::snapshot::{Deferred, LastReboot, Released};
 
 impl Inside<'_> {
-    /// The next step of a release, in this order: marks, order, request and approval, operation; the holder goes last, by `repair`.
+    /// The next step of a release, in this order: taint, marks, order, request and approval, operation; the holder goes last, by `repair`.
     pub(super) fn release(&self, ending: &Ending) -> Action {
         let node = self.name.to_owned();
+        if let Some(action) = self.without_taint() {
+            return action;
+        }
         if self.marked() {
             return Action::LiftMarks {
                 node,

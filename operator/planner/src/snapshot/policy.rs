@@ -212,8 +212,16 @@ pub enum BreakerState {
 /// The settings an operation finishes with, as they were when it began.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// How long a drain may take.
+    /// How long a drain may take, from the first eviction that is allowed.
     pub drain_timeout: TimeDelta,
+    /// What follows when it has taken that long.
+    pub on_timeout: OnTimeout,
+    /// From our marks to the first eviction, for load balancers to look elsewhere.
+    pub load_balancer_delay: TimeDelta,
+    /// The pods of `DaemonSets` are evicted too, last, under a taint of ours that keeps them away.
+    pub daemon_sets_last: bool,
+    /// Nodes whose reboot is still to come get a taint of ours that pods avoid.
+    pub prefer_updated_nodes: bool,
     /// From the reboot order until the node must be back and Ready.
     pub reboot_timeout: TimeDelta,
     /// How long an agent may take to answer.
@@ -225,8 +233,24 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             drain_timeout: TimeDelta::seconds(900),
+            on_timeout: OnTimeout::Defer,
+            load_balancer_delay: TimeDelta::zero(),
+            daemon_sets_last: false,
+            prefer_updated_nodes: false,
             reboot_timeout: TimeDelta::seconds(900),
             agent_timeout: TimeDelta::seconds(60),
         }
     }
+}
+
+/// What follows when a drain has taken too long.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnTimeout {
+    /// The node is put back.
+    #[default]
+    Defer,
+    /// Inside a window, what is left is deleted past its budgets.
+    Delete,
+    /// Inside a window, the node is rebooted with the pods that are left.
+    Reboot,
 }

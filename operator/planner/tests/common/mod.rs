@@ -95,6 +95,7 @@ impl World {
                     unschedulable: false,
                     mark: None,
                     leaving: None,
+                    taints: Taints::default(),
                     control_plane: false,
                     hold: None,
                     requested: None,
@@ -240,7 +241,12 @@ impl World {
                 (Change::Set(Some(operation)), _, _) => match (&operation.ending, &operation.failure) {
                     (Some(ending), _) => format!("ends {:?}: {}", ending.outcome, ending.message),
                     (None, Some(failure)) => format!("Failed: {}", failure.message),
-                    (None, None) => format!("{:?}", operation.phase),
+                    (None, None) => match operation.stage {
+                        Some(stage) if operation.phase == Phase::Draining => {
+                            format!("{:?} {:?}", operation.phase, stage.kind)
+                        }
+                        _ => format!("{:?}", operation.phase),
+                    },
                 },
                 (change, _, _) => format!("{change:?}"),
             },
@@ -248,6 +254,7 @@ impl World {
                 .as_ref()
                 .map_or("no order".to_owned(), |o| format!("{:?}", o.action)),
             Action::LiftMarks { keep_cordon: true, .. } => "stays cordoned".to_owned(),
+            Action::AddTaint { taint, .. } | Action::RemoveTaint { taint, .. } => format!("{taint:?}"),
             _ => String::new(),
         };
         let seconds = (self.now - self.start).num_seconds();
@@ -302,6 +309,8 @@ impl World {
                 node.unschedulable = *keep_cordon;
                 node.drain = Drain::NotStarted;
             }
+            Action::AddTaint { node, taint } => self.node(node).taints.set(*taint, true),
+            Action::RemoveTaint { node, taint } => self.node(node).taints.set(*taint, false),
             Action::RemoveCommand { node, .. } => self.record(node).command = None,
             Action::RemoveRequest { node, .. } => self.node(node).requested = None,
             Action::RemoveApproval { node, .. } => self.node(node).approved = None,

@@ -1,0 +1,314 @@
+//! What follows a drain's time-out, time for load balancers, and the taints that policies ask for.
+
+mod common;
+
+use common::{World, windows};
+use expect_test::expect;
+use lockkeeper_planner::*;
+
+/// One node whose pods may not leave.
+fn blocked(on_timeout: OnTimeout) -> World {
+    let mut world = World::new(1);
+    world.blocked = vec!["n1".to_owned()];
+    world.policy().settings.on_timeout = on_timeout;
+    world
+}
+
+fn stage(world: &mut World) -> Option<StageKind> {
+    let operation = world.record("n1").operation.as_ref()?;
+    operation.stage.map(|stage| stage.kind)
+}
+
+fn line(world: &World, what: &str) -> String {
+    let line = world.trace.lines().find(|line| line.contains(what));
+    line.unwrap_or("no such line").to_owned()
+}
+
+#[test]
+fn deletes_what_is_left_only_after_the_time_out_and_says_so_first() {
+    let mut world = blocked(OnTimeout::Delete);
+    world.settle();
+    world.run(900);
+    assert_eq!(stage(&mut world), None);
+    world.run(1);
+    assert_eq!(stage(&mut world), Some(StageKind::Delete));
+    assert_eq!(line(&world, "Delete"), "901  n1 WriteRecord Draining Delete");
+    world.blocked.clear();
+    world.run(60);
+    assert!(world.record("n1").last_reboot.is_some(), "{}", world.trace);
+}
+
+#[test]
+fn what_stands_after_the_delete_stage_is_put_back() {
+    let mut world = blocked(OnTimeout::Delete);
+    world.settle();
+    world.run(1801);
+    assert_eq!(stage(&mut world), None);
+    expect![[r#"
+        n1 BackingOff: put back once (EvictionBlocked: pod shop/db-0: budget shop/db allows 0); tried again 2026-11-21T12:40:01Z
+    "#]]
+    .assert_eq(&world.waits());
+}
+
+#[test]
+fn a_stage_begins_only_inside_a_window() {
+    for on_timeout in [OnTimeout::Delete, OnTimeout::Reboot] {
+        let mut world = blocked(on_timeout);
+        world.policy().schedule = Ok(windows(&[("0 12 * * *", 600)]));
+        world.settle();
+        world.run(1000);
+        let deferred = world.record("n1").deferred.clone().expect("put back");
+        assert_eq!(deferred.cause, "EvictionBlocked");
+        assert_eq!(world.record("n1").last_reboot, None);
+    }
+}
+
+#[test]
+fn a_stage_that_has_begun_goes_on_after_the_window_closed() {
+    let mut world = blocked(OnTimeout::Delete);
+    world.policy().schedule = Ok(windows(&[("0 12 * * *", 960)]));
+    world.settle();
+    world.run(1000);
+    assert_eq!(stage(&mut world), Some(StageKind::Delete));
+    world.blocked.clear();
+    world.run(60);
+    assert!(world.record("n1").last_reboot.is_some(), "{}", world.trace);
+}
+
+#[test]
+fn reboots_with_pods_left_only_where_the_policy_says_so() {
+    let mut world = blocked(OnTimeout::Reboot);
+    world.settle();
+    world.run(1000);
+    assert_eq!(
+        line(&world, "WriteRecord Draining Reboot"),
+        "901  n1 WriteRecord Draining Reboot"
+    );
+    assert_eq!(line(&world, "OrderReboot"), "901  n1 OrderReboot ");
+    assert!(
+        world.trace.contains("Succeeded rebooted with pods left"),
+        "{}",
+        world.trace
+    );
+}
+
+#[test]
+fn an_order_with_pods_left_breaks_a_rule_unless_the_stage_is_recorded_and_asked_for() {
+    let mut world = blocked(OnTimeout::Defer);
+    world.settle();
+    world.run(5);
+    let order = |world: &mut World| {
+        let operation = world.record("n1").operation.clone().unwrap();
+        let order = Order {
+            id: operation.order_id(),
+            action: OrderAction::Reboot,
+            boot_id: operation.boot_id_before,
+        };
+        let plan = Plan {
+            actions: vec![Action::OrderReboot {
+                node: "n1".to_owned(),
+                order,
+            }],
+            ..Plan::default()
+        };
+        check(&world.snapshot, &plan, world.now).len()
+    };
+    assert_eq!(order(&mut world), 1);
+    let now = world.now;
+    world.record("n1").operation.as_mut().unwrap().stage = Some(Stage {
+        kind: StageKind::Reboot,
+        since: now,
+    });
+    assert_eq!(order(&mut world), 1, "the settings that it began with say Defer");
+    world.record("n1").operation.as_mut().unwrap().settings.on_timeout = OnTimeout::Reboot;
+    assert_eq!(order(&mut world), 0);
+}
+
+#[test]
+fn a_person_may_still_cancel_in_the_delete_stage() {
+    let mut world = blocked(OnTimeout::Delete);
+    world.settle();
+    world.run(950);
+    world.command("cancel", "n1");
+    world.settle();
+    assert!(world.waits().contains("Cancelled"), "{}", world.waits());
+}
+
+#[test]
+fn a_retry_drains_anew_without_the_stage() {
+    let mut world = blocked(OnTimeout::Reboot);
+    world.never_back = vec!["n1".to_owned()];
+    world.settle();
+    world.run(2000);
+    let now = world.now;
+    world.node("n1").ready = Ready {
+        ready: true,
+        since: now,
+        heartbeat: now,
+        message: String::new(),
+    };
+    world.command("retry", "n1");
+    world.settle();
+    world.run(5);
+    assert_eq!(world.record("n1").operation.as_ref().unwrap().phase, Phase::Draining);
+    assert_eq!(stage(&mut world), None);
+}
+
+#[test]
+fn load_balancers_have_their_time_before_the_first_eviction_and_it_is_not_the_drains_time() {
+    let mut world = blocked(OnTimeout::Defer);
+    world.policy().settings.load_balancer_delay = chrono::TimeDelta::seconds(60);
+    world.settle();
+    world.run(5);
+    expect![[r#"
+        n1 LoadBalancerDelay: taken out of load balancers, evicting from 2026-11-21T12:01:02Z
+    "#]]
+    .assert_eq(&world.waits());
+    assert_eq!(world.plan().recheck_at, Some(common::at("2026-11-21T12:01:02Z")));
+    world.run(60);
+    assert!(world.waits().starts_with("n1 EvictionBlocked"), "{}", world.waits());
+    world.run(896);
+    assert!(world.waits().starts_with("n1 EvictionBlocked"), "{}", world.waits());
+    world.run(1);
+    assert!(world.waits().starts_with("n1 BackingOff"), "{}", world.waits());
+}
+
+#[test]
+fn an_empty_node_waits_for_load_balancers_too() {
+    let mut world = World::new(1);
+    world.policy().settings.load_balancer_delay = chrono::TimeDelta::seconds(60);
+    world.settle();
+    world.run(61);
+    assert!(!world.trace.contains("OrderReboot"), "{}", world.trace);
+    world.run(1);
+    assert!(world.trace.contains("OrderReboot"), "{}", world.trace);
+}
+
+#[test]
+fn daemon_sets_are_kept_away_from_the_marks_to_the_new_boot() {
+    let mut world = World::new(1);
+    world.policy().settings.daemon_sets_last = true;
+    world.settle();
+    world.run(60);
+    expect![[r#"
+        0    lock SetHolders n1 goes in
+        0    n1 WriteRecord Preparing
+        0    n1 SetSpec Prepare
+        1    n1 ApplyMarks 
+        1    n1 WriteRecord Draining
+        1    n1 AddTaint Rebooting
+        2    n1 OrderReboot 
+        2    n1 WriteRecord Rebooting
+        43   n1 WriteRecord Verifying
+        43   n1 RemoveTaint Rebooting
+        43   n1 LiftMarks 
+        43   n1 SetSpec no order
+        43   n1 WriteRecord Succeeded 
+        43   lock SetHolders n1 is free
+    "#]]
+    .assert_eq(&world.trace);
+}
+
+/// How somebody ends an operation.
+type End = fn(&mut World);
+
+#[test]
+fn the_taint_goes_with_the_marks_whatever_ends_the_operation() {
+    let mut world = blocked(OnTimeout::Defer);
+    world.policy().settings.daemon_sets_last = true;
+    world.settle();
+    world.run(5);
+    assert!(world.node("n1").taints.rebooting);
+    let inside = world.snapshot.clone();
+    let ends: [(&str, End); 5] = [
+        ("cancel", |world| world.command("cancel", "n1")),
+        ("uncordon", |world| world.node("n1").unschedulable = false),
+        ("policy gone", |world| world.node("n1").policies.clear()),
+        ("lost record", |world| world.record("n1").operation = None),
+        ("hold", |world| {
+            world.node("n1").hold = Some(Hold {
+                reason: "why".to_owned(),
+                until: None,
+            });
+        }),
+    ];
+    for (what, end) in ends {
+        world.snapshot = inside.clone();
+        end(&mut world);
+        world.settle();
+        assert!(!world.node("n1").taints.rebooting, "{what}: {}", world.trace);
+    }
+}
+
+#[test]
+fn a_failed_node_gets_its_daemon_sets_back_and_stays_cordoned() {
+    let mut world = World::new(1);
+    world.policy().settings.daemon_sets_last = true;
+    world.never_back = vec!["n1".to_owned()];
+    world.settle();
+    world.run(1000);
+    assert_eq!(world.record("n1").operation.as_ref().unwrap().phase, Phase::Failed);
+    assert!(!world.node("n1").taints.rebooting);
+    assert!(world.node("n1").unschedulable);
+}
+
+#[test]
+fn a_taint_of_ours_that_was_left_behind_is_taken_off() {
+    let mut world = World::new(1);
+    world.node("n1").taints = Taints {
+        rebooting: true,
+        reboot_pending: true,
+    };
+    world.record("n1").host.as_mut().unwrap().required = false;
+    world.settle();
+    assert_eq!(world.node("n1").taints, Taints::default());
+}
+
+#[test]
+fn nodes_still_to_come_are_avoided_and_updated_ones_are_not() {
+    let mut world = World::new(3);
+    world.policy().settings.prefer_updated_nodes = true;
+    let pending = |world: &mut World| ["n1", "n2", "n3"].map(|name| world.node(name).taints.reboot_pending);
+    world.settle();
+    assert_eq!(pending(&mut world), [true, true, true]);
+    world.run(50);
+    assert_eq!(pending(&mut world), [false, true, true]);
+    world.run(200);
+    assert_eq!(pending(&mut world), [false, false, false]);
+}
+
+#[test]
+fn a_suspended_policy_and_a_feature_that_is_off_leave_no_taint() {
+    let mut world = blocked(OnTimeout::Defer);
+    world.policy().settings.prefer_updated_nodes = true;
+    world.settle();
+    assert!(world.node("n1").taints.reboot_pending);
+    world.policy().suspend = true;
+    world.settle();
+    assert!(!world.node("n1").taints.reboot_pending);
+    world.policy().suspend = false;
+    world.settle();
+    assert!(world.node("n1").taints.reboot_pending);
+    world.snapshot.undecodable = vec!["policy general".to_owned()];
+    world.node("n1").policies.clear();
+    world.settle();
+    assert!(
+        world.node("n1").taints.reboot_pending,
+        "it is not known whether the policy is gone"
+    );
+    world.snapshot.undecodable.clear();
+    world.settle();
+    assert!(!world.node("n1").taints.reboot_pending);
+}
+
+#[test]
+fn taints_of_a_large_fleet_do_not_hold_up_those_inside() {
+    let mut world = World::new(100);
+    world.policy().settings.prefer_updated_nodes = true;
+    let plan = world.plan();
+    let taints = plan.actions.iter().filter(|action| action.name() == "AddTaint").count();
+    assert_eq!(taints, 16);
+    assert_eq!(plan.actions[0].name(), "SetHolders");
+    world.settle();
+    assert!(world.snapshot.nodes.values().all(|node| node.taints.reboot_pending));
+}

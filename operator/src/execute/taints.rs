@@ -1,0 +1,30 @@
+//! Our own taints on a Node, where a policy asks for them; taints of others stay as they are.
+
+use kube::api::{Patch, PatchParams};
+use lockkeeper_crds::names;
+use lockkeeper_observe::taints::with;
+use lockkeeper_planner::Taint;
+use serde_json::json;
+
+use super::{Error, Pass, failed};
+
+impl Pass<'_> {
+    /// Writes all taints of the Node with one more or one less; the version sees to it that nobody else's is lost.
+    ///
+    /// `spec.taints` is one atomic list: an apply of ours would own those of all others.
+    pub(super) async fn set_taint(&mut self, node: &str, taint: Taint, there: bool) -> Result<(), Error> {
+        const STEP: &str = "write the taints of";
+        let seen = self.node(STEP, node)?;
+        let patch = json!({
+            "metadata": {"uid": seen.metadata.uid, "resourceVersion": seen.metadata.resource_version},
+            "spec": {"taints": with(&seen.spec.taints, taint, there)},
+        });
+        let params = PatchParams {
+            field_manager: Some(names::OPERATOR_MANAGER.to_owned()),
+            ..PatchParams::default()
+        };
+        let written = self.api.nodes.patch(node, &params, &Patch::Merge(&patch)).await;
+        self.keep_node(written.map_err(failed(STEP, node))?);
+        Ok(())
+    }
+}
