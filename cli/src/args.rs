@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use chrono::{DateTime, Utc};
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::drain::args::{DrainArgs, ReportArgs};
@@ -38,6 +39,12 @@ pub(crate) enum Command {
     Status(StatusArgs),
     /// Why one node is where it is, what comes next and what you can do.
     Explain(NodeArgs),
+    /// When nodes may start: the openings that windows and exclusions leave, of a cluster's policies or of a file.
+    Next(NextArgs),
+    /// When each node will start and end, and when all are done, if nothing blocks.
+    Forecast(ForecastArgs),
+    /// What was done to nodes: why, when, for how long, and which kernel runs since.
+    History(HistoryArgs),
     /// Try a failed node again; it keeps its slot.
     Retry(WordArgs),
     /// Give a node's slot back and lift our marks; it is not rebooted again for the same cause.
@@ -69,6 +76,44 @@ pub(crate) struct StatusArgs {
     pub(crate) timeout: Option<u64>,
 }
 
+#[derive(Debug, clap::Args)]
+pub(crate) struct NextArgs {
+    /// The policy's name [default: all].
+    #[arg(conflicts_with = "file")]
+    pub(crate) policy: Option<String>,
+    /// Read policies from this YAML file instead of a cluster; - is standard input.
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+    /// Look from this time on, such as 2026-11-24T22:00:00+01:00 [default: now].
+    #[arg(long, value_name = "TIME", value_parser = instant)]
+    pub(crate) from: Option<DateTime<Utc>>,
+    /// Look up to this time [default: 14 days later].
+    #[arg(long, value_name = "TIME", value_parser = instant)]
+    pub(crate) until: Option<DateTime<Utc>>,
+    /// Print for programs.
+    #[arg(short, long, value_enum)]
+    pub(crate) output: Option<Output>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct ForecastArgs {
+    /// The policy's name [default: all].
+    pub(crate) policy: Option<String>,
+    /// Print for programs.
+    #[arg(short, long, value_enum)]
+    pub(crate) output: Option<Output>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct HistoryArgs {
+    /// The Node's name [default: all].
+    #[arg(value_parser = node_name)]
+    pub(crate) node: Option<String>,
+    /// Print for programs.
+    #[arg(short, long, value_enum)]
+    pub(crate) output: Option<Output>,
+}
+
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(crate) enum Output {
     Json,
@@ -89,6 +134,12 @@ pub(crate) struct WordArgs {
     /// Seconds to wait for the operator's answer.
     #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) timeout: u64,
+}
+
+fn instant(text: &str) -> Result<DateTime<Utc>, String> {
+    let time = DateTime::parse_from_rfc3339(text);
+    time.map(|time| time.to_utc())
+        .map_err(|_| "not a time such as 2026-11-24T22:00:00Z or 2026-11-24T22:00:00+01:00".to_owned())
 }
 
 /// Takes `node/NAME` too, as `kubectl get -o name` prints it.

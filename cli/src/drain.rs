@@ -182,7 +182,7 @@ impl Run<'_> {
                 Err(failure) => {
                     let result = match failure.exit {
                         Exit::Refused => Outcome::Refused,
-                        Exit::Error | Exit::TimedOut | Exit::Blocked => Outcome::Failed,
+                        Exit::Error | Exit::Usage | Exit::TimedOut | Exit::Blocked => Outcome::Failed,
                     };
                     self.add(node, Report::untouched(&node.node, None, result, failure.message));
                 }

@@ -16,6 +16,8 @@ pub(crate) struct Failure {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {
     Error,
+    /// As clap's for a wrong command line.
+    Usage,
     TimedOut,
     Blocked,
     Refused,
@@ -25,6 +27,7 @@ impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
         Self::from(match exit {
             Exit::Error => 1,
+            Exit::Usage => 2,
             Exit::TimedOut => 3,
             Exit::Blocked => 4,
             Exit::Refused => 5,
@@ -35,6 +38,10 @@ impl From<Exit> for ExitCode {
 impl Failure {
     pub(crate) fn error(message: impl Into<String>) -> Self {
         Self::new(Exit::Error, message)
+    }
+
+    pub(crate) fn usage(message: impl Into<String>) -> Self {
+        Self::new(Exit::Usage, message)
     }
 
     pub(crate) fn timed_out(message: impl Into<String>) -> Self {

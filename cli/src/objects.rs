@@ -6,6 +6,7 @@ use std::fmt::Debug;
 use kube::api::ListParams;
 use kube::{Api, ResourceExt};
 use lockkeeper_crds::{NodeReboot, RebootLock, RebootPolicy, names};
+use lockkeeper_observe::slim;
 use serde::de::DeserializeOwned;
 
 use crate::connect::Cluster;
@@ -47,6 +48,15 @@ where
         Err(kube::Error::Api(status)) if status.code == 404 => Ok(BTreeMap::new()),
         listed => listed.map_err(|error| Failure::of_request(step, &cluster.server, &error)),
     }
+}
+
+/// Nodes by name, as far as a plan looks at them.
+pub(crate) type Nodes = BTreeMap<String, slim::Node>;
+
+/// Reads the Nodes; a reader of Lockkeeper's own kinds may not be allowed to.
+pub(crate) async fn fetch_nodes(cluster: &Cluster) -> Result<Nodes, Failure> {
+    let api = Api::<slim::Node>::all(cluster.client.clone());
+    list(cluster, &api, "list Nodes, which a forecast looks at").await
 }
 
 async fn list<K>(cluster: &Cluster, api: &Api<K>, step: &str) -> Result<BTreeMap<String, K>, Failure>

@@ -229,7 +229,8 @@ impl PolicyView {
     }
 }
 
-fn no_policy(name: &str, objects: &Objects) -> Failure {
+/// There is no such policy; which names are close.
+pub(crate) fn no_policy(name: &str, objects: &Objects) -> Failure {
     let names = objects.policies.keys().map(String::as_str);
     let hint = match close(name, names).as_slice() {
         [] => "see: kubectl get rbp".to_owned(),

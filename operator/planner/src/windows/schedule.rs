@@ -6,7 +6,8 @@ use super::Window;
 use crate::Instant;
 
 /// So many occurrences in a row are followed for the end of an open or excluded span; a longer one has no known end.
-const LONGEST_CHAIN: usize = 1_500;
+/// A week of single minutes is 10,080; a step takes half a microsecond.
+const LONGEST_CHAIN: usize = 12_000;
 /// So many closed spans in a row are looked past for the next open instant; after that there is none.
 const LONGEST_SEARCH: usize = 800;
 
@@ -117,10 +118,7 @@ impl Schedule {
             let Some(opens) = self.first_open(at).filter(|opens| *opens < until) else {
                 break;
             };
-            let Opening::Open { closes } = self.opening(opens) else {
-                break;
-            };
-            let closes = closes.map_or(until, |closes| closes.min(until));
+            let closes = self.closes(opens, until);
             spans.push(OpenSpan {
                 opens,
                 closes,
@@ -129,6 +127,16 @@ impl Schedule {
             at = closes;
         }
         spans
+    }
+
+    /// The end of what is open at `opens`, or `until` if that comes first, however many occurrences it is made of.
+    fn closes(&self, opens: Instant, until: Instant) -> Instant {
+        let until = self.next_exclusion(opens).map_or(until, |begins| begins.min(until));
+        let mut end = if self.windows.is_empty() { until } else { opens };
+        while let Some((later, _)) = self.window_at(end).filter(|_| end < until) {
+            end = later;
+        }
+        end.min(until)
     }
 
     /// The first instant at or after `from` at which nodes may start; absent = never.
