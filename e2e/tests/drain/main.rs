@@ -2,8 +2,11 @@
 
 mod budgets;
 mod fixture;
+mod order;
 mod pods;
 mod refusals;
+mod volumes;
+mod webhook;
 
 use anyhow::{Context, Result};
 use futures::future::{BoxFuture, FutureExt};
@@ -21,7 +24,7 @@ const AT_ONCE: usize = 4;
 async fn drains_as_promised_on_a_real_control_plane() -> Result<()> {
     let mut workdir = Workdir::new("drain")?;
     let mut plane = ControlPlane::start(workdir.path(), Options::default()).await?;
-    let hollow = HollowCluster::start(&plane, 18).await?;
+    let hollow = HollowCluster::start(&plane, 26).await?;
     let names = hollow.names().to_vec();
     let results: Vec<()> = stream::iter(scenes(&plane, &names).into_iter().map(|(name, scene)| async move {
         let begin = Instant::now();
@@ -77,6 +80,18 @@ fn scenes<'a>(plane: &'a ControlPlane, nodes: &'a [String]) -> Scenes<'a> {
         scene!(refusals::a_missing_permission_is_named_and_asked_for_again(
             plane, &nodes[13]
         )),
+        scene!(webhook::what_a_webhook_says_is_shown_and_asked_again_until_it_agrees(
+            plane, &nodes[18]
+        )),
+        scene!(volumes::a_volume_of_a_pod_that_left_is_waited_for(plane, &nodes[19])),
+        scene!(order::one_tier_leaves_after_the_other(plane, &nodes[20])),
+        scene!(order::a_pod_that_may_complete_is_waited_for(plane, &nodes[21])),
+        scene!(order::the_later_stage_deletes_past_a_closed_budget(plane, &nodes[22])),
+        scene!(refusals::a_pod_that_shuts_down_is_not_asked_again(plane, &nodes[23])),
+        scene!(refusals::pods_of_a_namespace_that_goes_are_waited_for(
+            plane, &nodes[24]
+        )),
+        scene!(refusals::a_node_that_is_deleted_ends_its_drain(plane, &nodes[25])),
         scene!(refusals::the_api_server_still_uses_the_words_we_know(plane, &nodes[14])),
     ]
 }

@@ -212,3 +212,73 @@ pub(super) async fn an_api_server_that_is_away_fails_nothing(plane: &mut Control
     );
     Ok(())
 }
+
+/// With a shorter grace its end would come nearer.
+pub(super) async fn a_pod_that_shuts_down_is_not_asked_again(plane: &ControlPlane, node: &str) -> Result<()> {
+    let scene = Scene::new(plane, node, "terminating").await?;
+    let held = json!({"metadata": {"finalizers": ["e2e.lockkeeper.dev/hold"]}});
+    scene.pod("slow", held).await?;
+    scene.wait_ready("slow", 1).await?;
+    scene.delete_pod("slow").await?;
+    let before = scene.pods().get("slow").await?.metadata.deletion_timestamp;
+    ensure!(before.is_some());
+    let mut running = scene
+        .drain_with(|settings| lockkeeper_drain::Settings {
+            grace_period_seconds: Some(1),
+            ..settings
+        })
+        .await?;
+    running.blocked_by("pod terminating/slow is").await?;
+    ensure!(scene.pods().get("slow").await?.metadata.deletion_timestamp == before);
+    release(&scene, "slow").await?;
+    ensure!(running.done().await? == done(1, 0));
+    ensure!(scene.evictions(plane)?.is_empty());
+    Ok(())
+}
+
+async fn release(scene: &Scene, pod: &str) -> Result<()> {
+    let patch = Patch::Merge(json!({"metadata": {"finalizers": null}}));
+    scene.pods().patch(pod, &PatchParams::default(), &patch).await?;
+    Ok(())
+}
+
+pub(super) async fn pods_of_a_namespace_that_goes_are_waited_for(plane: &ControlPlane, node: &str) -> Result<()> {
+    let scene = Scene::new(plane, node, "goes").await?;
+    let held = json!({"metadata": {"finalizers": ["e2e.lockkeeper.dev/hold"]}});
+    let uid = scene.pod("held", held).await?.metadata.uid.unwrap_or_default();
+    scene.wait_ready("held", 1).await?;
+    let namespaces: Api<k8s_openapi::api::core::v1::Namespace> = Api::all(scene.client.clone());
+    namespaces.delete("goes", &kube::api::DeleteParams::default()).await?;
+    // The server's own words, which an eviction gets whether or not the pod has been marked yet.
+    let status = evict(&scene, "held", &uid).await?;
+    let cause = &status["details"]["causes"][0];
+    ensure!(
+        status["code"] == 403 && cause["reason"] == "NamespaceTerminating",
+        "{status}"
+    );
+    while scene.pods().get("held").await?.metadata.deletion_timestamp.is_none() {
+        sleep(Duration::from_millis(200)).await;
+    }
+    let mut running = scene.drain().await?;
+    running.blocked_by("pod goes/held is").await?;
+    release(&scene, "held").await?;
+    ensure!(running.done().await? == done(1, 0));
+    ensure!(scene.evictions(plane)?.is_empty());
+    Ok(())
+}
+
+pub(super) async fn a_node_that_is_deleted_ends_its_drain(plane: &ControlPlane, node: &str) -> Result<()> {
+    let scene = Scene::new(plane, node, "deleted").await?;
+    scene.run("web", 1, 1).await?;
+    scene.budget("web", "web", json!({"minAvailable": 1})).await?;
+    let mut running = scene.drain().await?;
+    running.blocked_by("budget deleted/web allows 0 disruptions").await?;
+    let nodes: Api<k8s_openapi::api::core::v1::Node> = Api::all(scene.client.clone());
+    nodes.delete(node, &kube::api::DeleteParams::default()).await?;
+    let error = running.done().await.err().map(|error| error.to_string());
+    ensure!(
+        error.as_deref() == Some(&format!("node {node} is gone: there is nothing left to drain")),
+        "{error:?}"
+    );
+    Ok(())
+}

@@ -1,13 +1,13 @@
 //! The drain engine: evicts what may go, names what may not.
 //!
 //! ```text
-//! watches (pods of the node, budgets) --> State --> gate: who is asked now --> eviction requests
-//!                                           ^  \--> report: Progress, Blocker        |
-//!                                           +------- reaction to the Answer <-------+
+//! watches (pods, node, budgets, attachments) --> State --> gate: who is asked now --> requests to leave
+//!                                                  ^  \--> report: Progress, Cause        |
+//!                                                  +------- reaction to the Answer <------+
 //! ```
 //!
-//! `select`, `state`, `gate`, `reaction`, `report` and `answer` are pure: time comes in as a value. `run` is the only loop.
-//! Everything is read from the API, so a fresh call continues where a crashed one stopped.
+//! `select`, `rule`, `state`, `gate`, `reaction`, `volumes`, `report` and `answer` are pure: time comes in as a value. `run`
+//! is the only loop. Everything is read from the API, so a fresh call continues where a crashed one stopped.
 
 mod answer;
 mod blocker;
@@ -20,6 +20,7 @@ mod intake;
 mod left;
 mod limits;
 mod node;
+mod pauses;
 mod pod;
 mod preflight;
 mod progress;
@@ -43,6 +44,7 @@ pub use budget::BudgetView;
 pub use cause::{Cause, MAX_CAUSES, MAX_PODS, group};
 pub use error::Error;
 pub use left::still_there;
+pub use pauses::WatchPauses;
 pub use pod::{Controller, Critical, Phase, PodName, PodView, Shutdown, Uid};
 pub use preflight::{PodPreflight, Preflight, glance, preflight};
 pub use progress::{Later, PodLine, PodState, Progress};

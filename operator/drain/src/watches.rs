@@ -1,15 +1,13 @@
 //! The two watches of a drain: the node's pods, and the budgets of each namespace involved.
 
-use std::time::Duration;
-
 use futures::stream::{BoxStream, StreamExt};
 use kube::runtime::WatchStreamExt;
-use kube::runtime::utils::Backoff;
 use kube::runtime::watcher::{self, Config, Event, watcher};
 use kube::{Api, Client};
 
 use crate::budget::{BudgetView, SlimBudget};
 use crate::node::{NodeView, SlimNode};
+use crate::pauses::WatchPauses;
 use crate::pod::{PodName, PodView, SlimPod, Uid};
 use crate::volumes::SlimAttachment;
 
@@ -60,7 +58,7 @@ pub(crate) enum Seen {
 pub(crate) fn pods(client: &Client, node: &str) -> BoxStream<'static, Seen> {
     let api: Api<SlimPod> = Api::all(client.clone());
     watcher(api, Config::default().fields(&on_node(node)))
-        .backoff(Pauses::default())
+        .backoff(WatchPauses::default())
         .map(|event| match event {
             Ok(Event::Init) => Seen::PodListing(None),
             Ok(Event::InitApply(pod)) => Seen::PodListing(Some(pod.into())),
@@ -77,7 +75,7 @@ pub(crate) fn budgets(client: &Client, namespace: &str) -> BoxStream<'static, Se
     let api: Api<SlimBudget> = Api::namespaced(client.clone(), namespace);
     let namespace = namespace.to_owned();
     watcher(api, Config::default())
-        .backoff(Pauses::default())
+        .backoff(WatchPauses::default())
         .map(move |event| match event {
             Ok(Event::Init) => Seen::BudgetListing(namespace.clone(), None),
             Ok(Event::InitApply(budget)) => Seen::BudgetListing(namespace.clone(), Some(budget.into())),
@@ -96,7 +94,7 @@ pub(crate) fn budgets(client: &Client, namespace: &str) -> BoxStream<'static, Se
 pub(crate) fn node(client: &Client, node: &str) -> BoxStream<'static, Seen> {
     let api: Api<SlimNode> = Api::all(client.clone());
     watcher(api, Config::default().fields(&format!("metadata.name={node}")))
-        .backoff(Pauses::default())
+        .backoff(WatchPauses::default())
         .map(|event| match event {
             Ok(Event::Init) => Seen::NodeListing,
             Ok(Event::InitApply(node) | Event::Apply(node)) => Seen::Node(node.into()),
@@ -116,7 +114,7 @@ pub(crate) fn attachments(client: &Client, node: &str) -> BoxStream<'static, See
         None => Seen::Nothing,
     };
     watcher(api, Config::default())
-        .backoff(Pauses::default())
+        .backoff(WatchPauses::default())
         .map(move |event| match event {
             Ok(Event::Init) => Seen::AttachmentListing,
             Ok(Event::InitApply(attachment) | Event::Apply(attachment)) => seen(attachment),
@@ -138,29 +136,5 @@ fn words(error: &watcher::Error) -> String {
         | watcher::Error::WatchStartFailed(error)
         | watcher::Error::WatchFailed(error) => crate::evict::words(error),
         watcher::Error::WatchError(_) | watcher::Error::NoResourceVersion => error.to_string(),
-    }
-}
-
-/// Pauses after a failed watch: kube's own go up to 30 s, by which a drain would outlast a short outage.
-#[derive(Debug, Default)]
-struct Pauses {
-    failures: u32,
-}
-
-impl Iterator for Pauses {
-    type Item = Duration;
-
-    fn next(&mut self) -> Option<Duration> {
-        const FIRST: Duration = Duration::from_millis(200);
-        const LONGEST: Duration = Duration::from_secs(5);
-        let pause = FIRST.saturating_mul(1 << self.failures.min(10)).min(LONGEST);
-        self.failures = self.failures.saturating_add(1);
-        Some(pause)
-    }
-}
-
-impl Backoff for Pauses {
-    fn reset(&mut self) {
-        self.failures = 0;
     }
 }

@@ -3,15 +3,14 @@
 use std::fmt::Debug;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures::{Stream, StreamExt};
 use kube::core::DeserializeGuard;
-use kube::runtime::utils::Backoff;
 use kube::runtime::watcher::Event;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, Resource, ResourceExt};
 use lockkeeper_crds::{NodeReboot, RebootLock, RebootPolicy, names};
+use lockkeeper_drain::WatchPauses;
 use lockkeeper_observe::slim::Node;
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
@@ -108,31 +107,7 @@ fn events<K>(client: &Client, config: &watcher::Config) -> impl Stream<Item = wa
 where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
 {
-    watcher(Api::<K>::all(client.clone()), config.clone()).backoff(Pauses::default())
-}
-
-/// Pauses after a failed list or watch: kube's own go up to 30 s, and until then each write meets a newer object.
-#[derive(Debug, Default)]
-struct Pauses {
-    failures: u32,
-}
-
-impl Iterator for Pauses {
-    type Item = Duration;
-
-    fn next(&mut self) -> Option<Duration> {
-        const FIRST: Duration = Duration::from_millis(500);
-        const LONGEST: Duration = Duration::from_secs(5);
-        let pause = FIRST.saturating_mul(1 << self.failures.min(10)).min(LONGEST);
-        self.failures = self.failures.saturating_add(1);
-        Some(pause)
-    }
-}
-
-impl Backoff for Pauses {
-    fn reset(&mut self) {
-        self.failures = 0;
-    }
+    watcher(Api::<K>::all(client.clone()), config.clone()).backoff(WatchPauses::default())
 }
 
 async fn follow<K, T>(cache: &SharedCache, events: impl Stream<Item = watcher::Result<Event<K>>>, view: View<K, T>)

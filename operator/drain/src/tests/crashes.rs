@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::engine::start;
 use super::fake::Fake;
+use super::world::Death;
 use super::{budget, pod, settings, with};
 use crate::{Behavior, Progress, Rule, Settings};
 
@@ -86,52 +87,85 @@ fn evicted(fake: &Fake) -> BTreeMap<String, usize> {
     evicted
 }
 
-async fn check(dies_after: Option<usize>) -> usize {
+/// What happens when a request has been carried out and not been answered.
+#[derive(Clone, Copy, Debug)]
+enum Event {
+    Nothing,
+    /// The process dies; another one goes on.
+    Dies(usize),
+    /// The API server is away for so many seconds.
+    Away(usize, u64),
+}
+
+async fn check(event: Event) -> usize {
     let fake = cluster();
     let controllers = tokio::spawn(control(fake.clone()));
     let settings = wanted(&fake);
-    if let Some(after) = dies_after {
-        let died = {
-            let mut world = fake.world();
-            world.dies_after = Some(after);
-            world.died.clone()
+    let died = {
+        let mut world = fake.world();
+        world.dies_after = match event {
+            Event::Nothing => None,
+            Event::Dies(after) => Some((after, Death::Process)),
+            Event::Away(after, _) => Some((after, Death::Server)),
         };
-        let first = start(&fake, settings.clone());
-        died.notified().await;
-        first.task.abort();
-        let _ = first.task.await;
+        world.died.clone()
+    };
+    let mut running = start(&fake, settings.clone());
+    match event {
+        Event::Nothing => {}
+        Event::Dies(_) => {
+            died.notified().await;
+            running.task.abort();
+            let _ = running.task.await;
+            running = start(&fake, settings);
+        }
+        Event::Away(_, seconds) => {
+            died.notified().await;
+            tokio::time::sleep(Duration::from_secs(seconds)).await;
+            fake.come_back();
+        }
     }
-    let end = start(&fake, settings).done().await;
+    let end = running.done().await;
     controllers.abort();
     let Progress::Done {
         stayed, still_attached, ..
     } = end
     else {
-        panic!("{dies_after:?}: {end:?}")
+        panic!("{event:?}: {end:?}")
     };
-    assert_eq!((stayed, still_attached.len()), (1, 0), "{dies_after:?}");
+    assert_eq!((stayed, still_attached.len()), (1, 0), "{event:?}");
     let world = fake.world();
     let left: Vec<&String> = world.pods.keys().collect();
-    assert_eq!(left, ["uid-proxy-0"], "{dies_after:?}");
+    assert_eq!(left, ["uid-proxy-0"], "{event:?}");
     let attached: Vec<&String> = world.attachments.keys().collect();
-    assert_eq!(attached, ["pv-logs"], "{dies_after:?}");
+    assert_eq!(attached, ["pv-logs"], "{event:?}");
     drop(world);
     for (uid, times) in evicted(&fake) {
-        assert!(times <= 2, "{dies_after:?}: {uid} was evicted {times} times");
+        assert!(times <= 2, "{event:?}: {uid} was evicted {times} times");
     }
     // Refusals of a closed budget are questions, not evictions; they too are few.
     let bodies = fake.world().evictions.clone();
-    assert!(bodies.len() <= 6 + 4, "{dies_after:?}: {} questions", bodies.len());
+    assert!(bodies.len() <= 6 + 4, "{event:?}: {} questions", bodies.len());
     let grace = |body: &Value| body["deleteOptions"]["gracePeriodSeconds"].clone();
-    assert!(bodies.iter().map(grace).all(|grace| grace.is_null()), "{dies_after:?}");
+    assert!(bodies.iter().map(grace).all(|grace| grace.is_null()), "{event:?}");
     fake.world().requests.len()
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_process_that_dies_after_any_request_is_followed_by_one_that_finishes() {
-    let requests = check(None).await;
+    let requests = check(Event::Nothing).await;
     assert!(requests > 20, "{requests}");
     for after in 1..=requests {
-        check(Some(after)).await;
+        check(Event::Dies(after)).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_api_server_that_goes_away_after_any_request_fails_nothing() {
+    let requests = check(Event::Nothing).await;
+    for after in 1..=requests {
+        for seconds in [3, 60] {
+            check(Event::Away(after, seconds)).await;
+        }
     }
 }

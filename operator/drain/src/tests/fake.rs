@@ -10,7 +10,7 @@ use kube::client::Body;
 use serde_json::{Value, json};
 
 use super::with;
-use super::world::{Stream, World, answer, full_name, status};
+use super::world::{Death, Stream, World, answer, full_name, status};
 
 /// The fake API server; clones are the same server.
 #[derive(Clone)]
@@ -48,7 +48,9 @@ impl Fake {
             let fake = fake.clone();
             async move {
                 let answer = fake.serve(request).await;
-                fake.die_here().await;
+                if let Some(death) = fake.dies_here() {
+                    fake.die(death).await?;
+                }
                 answer
             }
         });
@@ -132,19 +134,25 @@ impl Fake {
             .collect()
     }
 
-    /// Never returns if this was the last request of the process.
-    async fn die_here(&self) {
-        let died = {
-            let mut world = self.world();
-            let dies = world.dies_after.is_some_and(|after| world.requests.len() >= after);
-            if dies {
-                world.dies_after = None;
+    /// Who dies with this request, if anybody does.
+    fn dies_here(&self) -> Option<Death> {
+        let mut world = self.world();
+        let requests = world.requests.len();
+        world
+            .dies_after
+            .take_if(|(after, _)| requests >= *after)
+            .map(|(_, death)| death)
+    }
+
+    /// The request was carried out; its answer is lost.
+    async fn die(&self, death: Death) -> Result<(), std::io::Error> {
+        self.world().died.clone().notify_one();
+        match death {
+            Death::Process => std::future::pending().await,
+            Death::Server => {
+                self.go_down();
+                Err(reset())
             }
-            dies.then(|| world.died.clone())
-        };
-        if let Some(died) = died {
-            died.notify_one();
-            std::future::pending::<()>().await;
         }
     }
 

@@ -105,3 +105,68 @@ async fn an_api_server_that_is_away_is_an_error_and_no_empty_answer() {
     assert!(matches!(error, Error::List { .. }));
     expect!["reading the pods of node n1"].assert_eq(&error.to_string());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_webhook_that_asks_to_come_back_is_no_blocker_and_one_that_forbids_is() {
+    for (code, blocks) in [(403, 1), (400, 1), (422, 1), (429, 0), (500, 0)] {
+        let fake = Fake::new();
+        fake.put_pod(pod("shop/web-0"));
+        let body = json!({"message": "admission webhook \"x\" denied the request: migrating"});
+        fake.world().faults.push_back(Fault::Answer {
+            code,
+            retry_after: None,
+            body,
+        });
+        let found = preflight(&fake.client(), &settings()).await.unwrap();
+        assert_eq!(found.blockers.len(), blocks, "{code}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn says_what_becomes_of_each_pod_and_when_and_what_its_budget_allows() {
+    let fake = Fake::new();
+    let critical = json!({"spec": {"priorityClassName": "system-cluster-critical"}});
+    fake.put_pod(with(pod("shop/dns-0"), &critical));
+    fake.put_pod(pod("shop/web-0"));
+    fake.put_pod(with(pod("shop/pet-0"), &json!({"metadata": {"ownerReferences": null}})));
+    fake.put_pod(with(pod("shop/job-0"), &json!({"status": {"phase": "Succeeded"}})));
+    fake.put_budget(budget("shop/web", 0, 2, 2, 3));
+    let found = preflight(&fake.client(), &settings()).await.unwrap();
+    let lines: Vec<String> = found
+        .pods
+        .iter()
+        .map(|line| {
+            let allowed = line
+                .budget
+                .as_ref()
+                .map(|(name, numbers)| format!("{name} allows {}", numbers.allowed));
+            let (decision, tier) = (&line.decision, line.tier);
+            format!(
+                "{}: {decision:?}, {tier}, {allowed:?}, {}\n",
+                line.pod,
+                line.blockers.len()
+            )
+        })
+        .collect();
+    expect![[r#"
+        shop/job-0: Skip(Finished), order 0, None, 0
+        shop/pet-0: Block([Unmanaged]), order 0, None, 1
+        shop/web-0: Evict, order 0, Some("shop/web allows 0"), 0
+        shop/dns-0: Evict, order 0, critical, None, 0
+    "#]]
+    .assert_eq(&lines.concat());
+    assert_eq!(fake.count("DRY"), 1, "of a closed budget the answer is known");
+    assert_eq!(fake.world().requests.len(), 3, "two lists and one question");
+}
+
+#[tokio::test(start_paused = true)]
+async fn costs_at_most_one_question_for_each_pod() {
+    let fake = Fake::new();
+    for number in 0..110 {
+        fake.put_pod(pod(&format!("shop/web-{number}")));
+    }
+    let found = preflight(&fake.client(), &settings()).await.unwrap();
+    assert_eq!((found.pods.len(), found.blockers.len()), (110, 0));
+    assert_eq!(fake.world().requests.len(), 112);
+    assert_eq!(fake.world().granted.len(), 0);
+}

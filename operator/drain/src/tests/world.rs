@@ -18,6 +18,15 @@ use super::fake::{Fault, reset};
 use super::{merge, view, with};
 use crate::Phase;
 
+/// Who dies.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Death {
+    /// The process that asks.
+    Process,
+    /// The server, until it comes back.
+    Server,
+}
+
 pub(super) struct World {
     pub(super) pods: BTreeMap<String, Value>,
     pub(super) budgets: BTreeMap<String, Value>,
@@ -33,8 +42,8 @@ pub(super) struct World {
     pub(super) granted: Vec<String>,
     /// Faults for the next evictions, in order.
     pub(super) faults: VecDeque<Fault>,
-    /// After this many requests the process dies: the request is carried out and never answered.
-    pub(super) dies_after: Option<usize>,
+    /// What happens after this many requests: the last one is carried out and never answered.
+    pub(super) dies_after: Option<(usize, Death)>,
     pub(super) died: Arc<Notify>,
     /// Whether nothing answers.
     pub(super) down: bool,
