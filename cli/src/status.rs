@@ -79,7 +79,11 @@ fn headline(policy: &PolicyView, width: usize, moment: &Moment) -> Line {
         }
     }
     let name = &policy.name;
-    Line::plain(format!("{name:width$}   {window}   {}", counts.join(", ")))
+    let ahead = policy.estimated_completion_time.filter(|end| *end > moment.now);
+    let done = ahead.map_or_else(String::new, |end| {
+        format!("   done by {} if nothing blocks", moment.at(end))
+    });
+    Line::plain(format!("{name:width$}   {window}   {}{done}", counts.join(", ")))
 }
 
 /// Those inside first, then those that wait; many with one reason become one line.

@@ -29,6 +29,8 @@ pub(crate) struct PolicyView {
     pub(crate) suspended: bool,
     /// Why the policy is not Ready, in the operator's words.
     pub(crate) trouble: Option<String>,
+    /// When the last node will be done if nothing blocks.
+    pub(crate) estimated_completion_time: Option<DateTime<Utc>>,
     pub(crate) up_to_date: usize,
     pub(crate) inside: usize,
     pub(crate) pending: usize,
@@ -208,6 +210,7 @@ impl PolicyView {
             window,
             suspended: policy.spec.suspend,
             trouble,
+            estimated_completion_time: status.estimated_completion_time,
             up_to_date: 0,
             inside: 0,
             pending: 0,

@@ -1,5 +1,6 @@
 //! The operator: observe, plan, check, execute.
 
+pub mod ahead;
 pub mod cache;
 pub mod client;
 pub mod difference;

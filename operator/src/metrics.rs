@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 
+use chrono::{DateTime, Utc};
 use prometheus::{
     HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
 };
@@ -33,6 +34,7 @@ pub struct Metrics {
     failed_nodes: Picture,
     window_open: Picture,
     breaker_open: Picture,
+    completion: Picture,
     reboots: IntCounterVec,
     drain: HistogramVec,
     down: HistogramVec,
@@ -84,6 +86,11 @@ impl Metrics {
                 "1 while failed nodes keep other nodes of the policy from starting.",
                 &["policy"],
             )?,
+            completion: make.picture(
+                "policy_estimated_completion_timestamp_seconds",
+                "When the last node of the policy will be done if nothing blocks; only during a rollout.",
+                &["policy"],
+            )?,
             reboots: make.counters(
                 "reboots_total",
                 "Operations that ended, by outcome.",
@@ -128,6 +135,7 @@ impl Metrics {
             &self.failed_nodes,
             &self.window_open,
             &self.breaker_open,
+            &self.completion,
         ] {
             picture.set(BTreeMap::new());
         }
@@ -175,6 +183,12 @@ impl Metrics {
     /// Whether each policy's window is open.
     pub fn set_windows(&self, open: &BTreeMap<String, bool>) {
         self.window_open.set(flags(open));
+    }
+
+    /// When each policy's rollout will be over.
+    pub fn set_completions(&self, ends: &BTreeMap<String, DateTime<Utc>>) {
+        let series = ends.iter().map(|(policy, end)| (vec![policy.clone()], end.timestamp()));
+        self.completion.set(series.collect());
     }
 
     /// Whether each policy's breaker is open.

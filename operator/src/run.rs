@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::ahead::Ahead;
 use crate::cache::SharedCache;
 use crate::client::{Clients, chain};
 use crate::drains::Drains;
@@ -51,6 +52,7 @@ pub struct Loop {
     local: Local,
     drains: Drains,
     preflights: Preflights,
+    ahead: Ahead,
     drained: mpsc::UnboundedReceiver<()>,
     teller: Teller,
     health: Part,
@@ -69,6 +71,7 @@ impl Loop {
     pub fn new(clients: &Clients, cache: SharedCache, settings: Settings, teller: Teller, health: Part) -> Self {
         let (news, drained) = mpsc::unbounded_channel();
         let preflights = Preflights::new(clients.evict.clone(), settings.namespace.clone(), news.clone());
+        let ahead = Ahead::new(news.clone());
         let drains = Drains::new(clients.evict.clone(), settings.namespace.clone(), news);
         let local = Local {
             own_node: settings.own_node.clone(),
@@ -81,6 +84,7 @@ impl Loop {
             local,
             drains,
             preflights,
+            ahead,
             drained,
             teller,
             health,
@@ -103,6 +107,7 @@ impl Loop {
             } else {
                 self.drains.stop();
                 self.preflights.stop();
+                self.ahead.stop();
                 self.local.refused.clear();
                 self.teller.idle();
                 again = again.filter(|_| false);
@@ -185,8 +190,13 @@ impl Loop {
             return Some(quiet);
         }
         self.published = Some(Instant::now());
-        let published = self.teller.publish(&mut pass, plan).await;
-        published.err().map(|error| self.after(&error))
+        let due = self.ahead.tend(snapshot, plan, now);
+        let published = self.teller.publish(&mut pass, plan, &self.ahead.ends()).await;
+        if let Err(error) = published {
+            return Some(self.after(&error));
+        }
+        let recheck = until(plan.recheck_at, now);
+        due.map(|due| recheck.map_or(due, |recheck| recheck.min(due)))
     }
 
     /// When to publish, if not now.

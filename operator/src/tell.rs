@@ -10,10 +10,12 @@ use std::sync::Arc;
 use futures::stream::{self, StreamExt};
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Client, ResourceExt};
+use lockkeeper_crds::time::whole_seconds;
 use lockkeeper_crds::{NodeRebootStatus, RebootPolicy, RebootPolicyStatus, condition, names};
 use lockkeeper_planner::{Action, Node, Plan, Snapshot, Violation, Waiting};
 use serde_json::json;
 
+use crate::ahead::Ends;
 use crate::cache::SharedCache;
 use crate::client::chain;
 use crate::difference::difference;
@@ -119,7 +121,7 @@ impl Teller {
     }
 
     /// Writes the status of the nodes and policies that changed; called when there is nothing else to do.
-    pub async fn publish(&mut self, pass: &mut Pass<'_>, plan: &Plan) -> Result<(), Error> {
+    pub async fn publish(&mut self, pass: &mut Pass<'_>, plan: &Plan, ends: &Ends) -> Result<(), Error> {
         let mut changes = Vec::new();
         let mut began = Began::new();
         for (name, view) in &pass.snapshot.nodes {
@@ -143,7 +145,8 @@ impl Teller {
         }
         self.say_waiting(&began);
         pass.write_statuses(changes).await?;
-        self.publish_policies(pass, plan).await
+        self.metrics.set_completions(ends);
+        self.publish_policies(pass, plan, ends).await
     }
 
     fn say_required(&self, name: &str, node: &Node, before: &NodeRebootStatus, after: &NodeRebootStatus) {
@@ -190,11 +193,14 @@ impl Teller {
         }
     }
 
-    async fn publish_policies(&self, pass: &Pass<'_>, plan: &Plan) -> Result<(), Error> {
+    async fn publish_policies(&self, pass: &Pass<'_>, plan: &Plan, ends: &Ends) -> Result<(), Error> {
         let writes = pass.seen.policies.iter().filter_map(|(name, object)| {
             let parsed = pass.snapshot.policies.get(name)?;
             let before = object.status.clone().unwrap_or_default();
-            let after = policy::status(name, object, parsed, pass.snapshot, plan, pass.now);
+            let after = RebootPolicyStatus {
+                estimated_completion_time: ends.get(name).copied().map(whole_seconds),
+                ..policy::status(name, object, parsed, pass.snapshot, plan, pass.now)
+            };
             self.say_policy(object, &before, &after);
             let status = difference(&before, &after)?;
             let patch = json!({"metadata": {"resourceVersion": object.resource_version()}, "status": status});

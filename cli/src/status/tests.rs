@@ -34,7 +34,8 @@ fn workers() -> lockkeeper_crds::RebootPolicy {
     policy(
         "workers",
         spec,
-        json!({"window": "Open", "windowClosesTime": "2026-11-25T01:00:00Z"}),
+        json!({"window": "Open", "windowClosesTime": "2026-11-25T01:00:00Z",
+            "estimatedCompletionTime": "2026-11-24T23:40:00Z"}),
     )
 }
 
@@ -65,7 +66,7 @@ fn tells_who_is_inside_and_why_the_others_wait() {
     check(
         &objects(vec![workers()], nodes),
         &expect![[r#"
-            workers   window open, closes Wed 01:00 (in 3 h 12 min)   1 of 5 up to date, 1 inside, 3 waiting
+            workers   window open, closes Wed 01:00 (in 3 h 12 min)   1 of 5 up to date, 1 inside, 3 waiting   done by 23:40 if nothing blocks
               w-02   Draining    4 min     pod shop/db-0: budget shop/db allows 0 disruptions (2 of 3 ready, 3 needed)
               w-04   held        5 d       held by annotation: "debugging the NIC", until Mon 00:00 (in 5 d 2 h)
               w-03   waits       2 h       no free slot: w-02 inside (1 of 1, policy)
@@ -88,8 +89,8 @@ fn many_nodes_that_wait_for_one_reason_are_one_line() {
     check(
         &objects(vec![workers()], nodes.collect()),
         &expect![[r#"
-        workers   window open, closes Wed 01:00 (in 3 h 12 min)   0 of 3,912 up to date, 3,912 waiting
-          3,912 wait: no free slot: n-000, n-001 inside (2 of 2, policy) (n-0000, n-0001, n-0002 and 3,909 more, the first for 2 h)"#]],
+            workers   window open, closes Wed 01:00 (in 3 h 12 min)   0 of 3,912 up to date, 3,912 waiting   done by 23:40 if nothing blocks
+              3,912 wait: no free slot: n-000, n-001 inside (2 of 2, policy) (n-0000, n-0001, n-0002 and 3,909 more, the first for 2 h)"#]],
     );
 }
 

@@ -1,8 +1,8 @@
 //! The conditions of a policy: `Ready`, `UpToDate`, `Progressing`, `Degraded` always; `Stalled` only while it is true, as
-//! kstatus wants it.
+//! kstatus wants it, and so `ScheduleTooTight`.
 
 use lockkeeper_crds::{BreakerState, BreakerStatus, NodeState};
-use lockkeeper_planner::Policy;
+use lockkeeper_planner::{Policy, TooTight};
 
 use super::node::Fact;
 use super::policy::{Count, SHOWN};
@@ -13,6 +13,7 @@ pub(super) fn facts(
     unreadable: Option<&str>,
     policy: &Policy,
     breaker: Option<&BreakerStatus>,
+    too_tight: Option<&TooTight>,
 ) -> Vec<Fact> {
     let pending = count.nodes - count.by_state.get(&NodeState::UpToDate).copied().unwrap_or(0);
     let breaker = breaker.filter(|breaker| breaker.state != BreakerState::Closed);
@@ -22,7 +23,11 @@ pub(super) fn facts(
         progressing(count),
         degraded(count),
     ];
-    always.into_iter().chain(stalled(count, unreadable)).collect()
+    let only_while_true = [stalled(count, unreadable), tight(too_tight)];
+    always
+        .into_iter()
+        .chain(only_while_true.into_iter().flatten())
+        .collect()
 }
 
 fn ready(
@@ -108,6 +113,15 @@ fn stalled(count: &Count, unreadable: Option<&str>) -> Option<Fact> {
         (None, failed) => ("NodesFailed", format!("{} must be looked at", list(failed))),
     };
     Some(fact("Stalled", "True", reason, message))
+}
+
+fn tight(too_tight: Option<&TooTight>) -> Option<Fact> {
+    let why = too_tight?;
+    let reason = match why {
+        TooTight::LittleTime { .. } => "LittleOpenTime",
+        TooTight::TooManyNodes { .. } => "TooManyNodes",
+    };
+    Some(fact("ScheduleTooTight", "True", reason, why.to_string()))
 }
 
 fn fact(type_: &'static str, status: &'static str, reason: &'static str, message: String) -> Fact {

@@ -66,7 +66,13 @@ pub fn status(
         Some(state) => policy_state_to_api(state),
         None => (before.rollout.clone(), before.breaker.clone()),
     };
-    let facts = conditions::facts(&count, opening.err().map(String::as_str), policy, breaker.as_ref());
+    let facts = conditions::facts(
+        &count,
+        opening.err().map(String::as_str),
+        policy,
+        breaker.as_ref(),
+        plan.too_tight.get(name),
+    );
     let conditions = facts
         .into_iter()
         .map(|fact| fact.into_condition(&before.conditions, generation, now));
@@ -81,7 +87,8 @@ pub fn status(
         window: Some(window),
         window_closes_time: closes.map(whole_seconds),
         next_window_time: next.map(whole_seconds),
-        estimated_completion_time: before.estimated_completion_time,
+        // Who looks ahead puts it on.
+        estimated_completion_time: None,
         rollout,
         breaker,
         conditions: conditions.collect(),
