@@ -3,8 +3,9 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 NODES ?= vm
 COUNT ?=
+SEEDS ?= 10000
 
-.PHONY: help demo test cluster check unit e2e vm images generate tools clean
+.PHONY: help demo test cluster check unit e2e soak vm images generate tools clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z][a-z0-9-]*:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,6 +27,10 @@ check: ## formatting and lints, and the planner's purity
 
 unit: ## tests that need no cluster
 	@cargo test --workspace --exclude lockkeeper-e2e
+
+soak: ## the planner's simulator on both cores: SEEDS=1000000 for a night; SEED=7 tells one; MUTANT=NAME breaks a guard
+	@cargo test --quiet --profile soak --package lockkeeper-planner --test soak -- --seeds $(SEEDS) \
+		$(if $(SEED),--seed $(SEED)) $(if $(MUTANT),--mutant $(MUTANT) --from 0) $(if $(DUEL),--duel)
 
 e2e: tools ## tests on a real control plane with hollow nodes
 	@cargo build --quiet --workspace --bins

@@ -120,6 +120,11 @@ impl Inside<'_> {
         }
         let may_start = gate::standing(self.node, self.facts).and_then(|()| room.ask(self.name, self.node, 0));
         match may_start {
+            // Marks of an operation whose record was lost: they would be taken for a second cordon.
+            Ok(()) if self.node.mark.is_some() => Step::act(Action::LiftMarks {
+                node: self.name.to_owned(),
+                keep_cordon: false,
+            }),
             Ok(()) => Step::act(Action::ApplyMarks {
                 node: self.name.to_owned(),
                 operation_id: self.operation.id.clone(),

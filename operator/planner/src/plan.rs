@@ -11,7 +11,7 @@ use crate::inside::step;
 use crate::repair::repair;
 use crate::room::Room;
 use crate::sanity::{self, TooTight};
-use crate::snapshot::{Lock, PolicyState, Settings, Snapshot};
+use crate::snapshot::{Holder, Lock, PolicyState, Settings, Snapshot};
 use crate::taints::taints;
 use crate::waiting::Waiting;
 use crate::windows::Opening;
@@ -93,7 +93,17 @@ pub fn plan(snapshot: &Snapshot, now: Instant) -> Plan {
 /// Steps of the nodes that are inside, in the order in which they went in.
 fn steps(facts: &Facts, lock: &Lock, plan: &mut Plan) {
     let mut room = Room::new(facts);
-    for holder in &lock.holders {
+    // Who is cordoned counts before who is not yet, whoever came first: an entry that was given back, or a limit that
+    // shrank, must not let one more be cordoned.
+    let cordoned = |holder: &&Holder| {
+        facts
+            .snapshot
+            .nodes
+            .get(&holder.node)
+            .is_some_and(|node| node.mark.is_some())
+    };
+    let (cordoned, others): (Vec<&Holder>, Vec<&Holder>) = lock.holders.iter().partition(cordoned);
+    for holder in cordoned.into_iter().chain(others) {
         let node = facts.snapshot.nodes.get(&holder.node);
         let record = node.and_then(|node| node.record.as_ref());
         let operation = record.and_then(|record| record.operation.as_ref());

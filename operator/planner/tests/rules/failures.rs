@@ -249,3 +249,22 @@ fn a_node_that_still_asks_for_the_same_cause_is_left_alone_for_a_day() {
     world.settle();
     assert_eq!(world.snapshot.lock.as_ref().unwrap().holders.len(), 1);
 }
+
+#[test]
+fn marks_of_an_operation_whose_record_is_lost_are_lifted_before_the_node_is_cordoned_again() {
+    let mut world = World::new(1);
+    let now = world.now;
+    world.node("n1").mark = Some("lost".to_owned());
+    world.node("n1").unschedulable = true;
+    world.node("n1").ready.ready = false;
+    world.settle();
+    world.node("n1").ready = Ready {
+        ready: true,
+        since: now,
+        heartbeat: now,
+        message: String::new(),
+    };
+    world.run(100);
+    assert!(world.record("n1").last_reboot.is_some(), "{}", world.trace);
+    assert!(!world.node("n1").unschedulable);
+}

@@ -235,3 +235,19 @@ fn a_budget_that_shrinks_before_the_cordon_takes_the_slots_back_without_back_off
     assert_eq!(world.record("n2").deferred, None);
     assert_eq!(world.record("n3").deferred, None);
 }
+
+#[test]
+fn a_limit_that_shrinks_counts_who_is_cordoned_before_who_is_not_yet() {
+    let mut world = World::new(2);
+    world.policy().max_in_progress = Limit::Count(2);
+    world.policy().max_unavailable = Limit::Count(2);
+    world.silent = vec!["n1".to_owned()];
+    world.blocked = vec!["n2".to_owned()];
+    world.settle();
+    world.run(5);
+    assert_eq!(world.started(), ["n2"]);
+    world.policy().max_in_progress = Limit::Count(1);
+    world.silent.clear();
+    world.run(5);
+    assert_eq!(world.started(), ["n2"], "{}", world.trace);
+}

@@ -1,0 +1,21 @@
+//! Seeds that broke a rule once, and what it was. A change of the simulator gives a seed another story: what was found
+//! is told again as a scenario in `tests/rules` where it can be.
+
+pub(crate) const SEEDS: &[(u64, &str)] = &[
+    (
+        104,
+        "a stale leader uncordoned a node that the other one was draining: uncordon looks at the record first",
+    ),
+    (
+        734,
+        "a node with marks of a lost operation was let in and cordoned a second time: they are lifted first",
+    ),
+    (
+        905,
+        "a leader that did not see the marks forgot the operation: the Node is looked at first",
+    ),
+    (
+        1074,
+        "an entry that was given back counted after those who were not cordoned yet: the cordoned count first",
+    ),
+];

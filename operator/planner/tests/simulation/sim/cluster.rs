@@ -1,0 +1,226 @@
+//! The truth: what the API server holds, under its rules. Every write makes a new version and is news for all watches.
+
+use std::rc::Rc;
+
+use lockkeeper_planner::*;
+
+/// The kinds of objects that are watched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Nodes,
+    Reboots,
+    Policies,
+    Lock,
+}
+
+impl Kind {
+    pub const ALL: [Self; 4] = [Self::Nodes, Self::Reboots, Self::Policies, Self::Lock];
+}
+
+/// Who holds `spec.unschedulable`: an apply of nothing takes away only its own share of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cordon {
+    pub ours: bool,
+    /// Our other field manager, for a node that is on hold.
+    pub hold: bool,
+    pub human: bool,
+}
+
+#[derive(Clone, Debug)]
+pub struct NodeObject {
+    pub version: u64,
+    /// The label that policies select by; a bit.
+    pub group: u8,
+    pub cordon: Cordon,
+    /// All but policies, record and drain, which a view fills in.
+    pub value: Node,
+}
+
+#[derive(Clone, Debug)]
+pub struct RebootObject {
+    pub version: u64,
+    /// The uid of the Node that owns it.
+    pub owner: String,
+    pub record: Record,
+}
+
+#[derive(Clone, Debug)]
+pub struct PolicyObject {
+    pub version: u64,
+    /// The groups of nodes that it selects.
+    pub groups: u8,
+    pub value: Policy,
+}
+
+#[derive(Clone, Debug)]
+pub struct LockObject {
+    pub version: u64,
+    pub uid: u64,
+    pub value: Lock,
+}
+
+/// One object as it is now; `None` means that it is gone.
+#[derive(Clone, Debug)]
+pub enum Object {
+    Node(Option<Rc<NodeObject>>),
+    Reboot(Option<Rc<RebootObject>>),
+    Policy(Option<Rc<PolicyObject>>),
+    Lock(Option<Rc<LockObject>>),
+}
+
+/// What a watch tells of one write.
+#[derive(Clone, Debug)]
+pub struct News {
+    pub version: u64,
+    /// Which object of its kind.
+    pub index: usize,
+    pub object: Object,
+}
+
+impl News {
+    pub fn kind(&self) -> Kind {
+        match self.object {
+            Object::Node(_) => Kind::Nodes,
+            Object::Reboot(_) => Kind::Reboots,
+            Object::Policy(_) => Kind::Policies,
+            Object::Lock(_) => Kind::Lock,
+        }
+    }
+}
+
+/// Why the API server, or the executor's last look, said no.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// 409, 404 or 422: somebody was faster.
+    Conflict,
+    /// A last look showed something else than the plan was made on.
+    Stale,
+    /// Pods are there again.
+    NotEmpty,
+    /// The API server was in trouble, or its answer was lost.
+    Trouble,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct Cluster {
+    pub version: u64,
+    pub names: Vec<String>,
+    pub policy_names: Vec<String>,
+    pub nodes: Vec<Option<Rc<NodeObject>>>,
+    pub reboots: Vec<Option<Rc<RebootObject>>>,
+    pub policies: Vec<Option<Rc<PolicyObject>>>,
+    pub lock: Option<Rc<LockObject>>,
+    /// Pods that would have to leave, by node.
+    pub pods: Vec<usize>,
+    /// What no watch has been told yet.
+    pub news: Vec<News>,
+}
+
+impl Cluster {
+    pub fn index(&self, name: &str) -> Option<usize> {
+        self.names.iter().position(|known| known == name)
+    }
+
+    pub fn put_node(&mut self, index: usize, object: Option<NodeObject>) -> News {
+        let version = self.next();
+        self.nodes[index] = object.map(|object| {
+            let mut object = NodeObject { version, ..object };
+            let Cordon { ours, hold, human } = object.cordon;
+            object.value.unschedulable = ours || hold || human;
+            Rc::new(object)
+        });
+        self.tell(version, index, Object::Node(self.nodes[index].clone()))
+    }
+
+    pub fn put_reboot(&mut self, index: usize, object: Option<RebootObject>) -> News {
+        let version = self.next();
+        self.reboots[index] = object.map(|object| Rc::new(RebootObject { version, ..object }));
+        self.tell(version, index, Object::Reboot(self.reboots[index].clone()))
+    }
+
+    pub fn put_policy(&mut self, index: usize, object: Option<PolicyObject>) -> News {
+        let version = self.next();
+        self.policies[index] = object.map(|object| Rc::new(PolicyObject { version, ..object }));
+        self.tell(version, index, Object::Policy(self.policies[index].clone()))
+    }
+
+    pub fn put_lock(&mut self, object: Option<LockObject>) -> News {
+        let version = self.next();
+        self.lock = object.map(|object| Rc::new(LockObject { version, ..object }));
+        self.tell(version, 0, Object::Lock(self.lock.clone()))
+    }
+
+    /// Changes a Node that is there.
+    pub fn edit_node(&mut self, index: usize, edit: impl FnOnce(&mut NodeObject)) -> Option<News> {
+        let mut object = NodeObject::clone(self.nodes[index].as_ref()?);
+        edit(&mut object);
+        Some(self.put_node(index, Some(object)))
+    }
+
+    /// Changes a record that is there.
+    pub fn edit_record(&mut self, index: usize, edit: impl FnOnce(&mut Record)) -> Option<News> {
+        let mut object = RebootObject::clone(self.reboots[index].as_ref()?);
+        edit(&mut object.record);
+        Some(self.put_reboot(index, Some(object)))
+    }
+
+    /// Changes a policy that is there.
+    pub fn edit_policy(&mut self, index: usize, edit: impl FnOnce(&mut PolicyObject)) -> Option<News> {
+        let mut object = PolicyObject::clone(self.policies[index].as_ref()?);
+        edit(&mut object);
+        Some(self.put_policy(index, Some(object)))
+    }
+
+    /// The record that belongs to the Node that is there now.
+    pub fn record(&self, index: usize) -> Option<&Record> {
+        let (node, reboot) = (self.nodes[index].as_ref()?, self.reboots[index].as_ref()?);
+        (reboot.owner == node.value.uid).then_some(&reboot.record)
+    }
+
+    pub fn operation(&self, index: usize) -> Option<&Operation> {
+        self.record(index)?.operation.as_ref()
+    }
+
+    pub fn holders(&self) -> &[Holder] {
+        self.lock.as_ref().map_or(&[], |lock| &lock.value.holders)
+    }
+
+    /// The policies that select a Node, in the order of their names.
+    pub fn policies_of(&self, index: usize) -> impl Iterator<Item = (usize, &Policy)> {
+        let group = self.nodes[index].as_ref().map_or(0, |node| node.group);
+        let selecting = move |policy: &Rc<PolicyObject>| policy.groups & group != 0;
+        let all = self.policies.iter().enumerate();
+        all.filter_map(move |(index, policy)| {
+            let policy = policy.as_ref().filter(|policy| selecting(policy))?;
+            Some((index, &policy.value))
+        })
+    }
+
+    /// How many nodes each policy may have inside, and how many all of them.
+    pub fn limits(&self) -> (Vec<usize>, usize) {
+        let total = |policy: &PolicyObject| {
+            let selected = |node: &&Rc<NodeObject>| node.group & policy.groups != 0;
+            self.nodes.iter().flatten().filter(selected).count()
+        };
+        let limit = |policy: &Option<Rc<PolicyObject>>| {
+            let policy = policy.as_ref();
+            policy.map_or(0, |policy| policy.value.max_in_progress.of(total(policy)))
+        };
+        let limits: Vec<usize> = self.policies.iter().map(limit).collect();
+        let cap = self.lock.as_ref().and_then(|lock| lock.value.max_in_progress);
+        let there = self.nodes.iter().flatten().count();
+        let all = cap.map_or_else(|| limits.iter().copied().max().unwrap_or(0), |cap| cap.of(there));
+        (limits, all)
+    }
+
+    fn next(&mut self) -> u64 {
+        self.version += 1;
+        self.version
+    }
+
+    fn tell(&mut self, version: u64, index: usize, object: Object) -> News {
+        let news = News { version, index, object };
+        self.news.push(news.clone());
+        news
+    }
+}

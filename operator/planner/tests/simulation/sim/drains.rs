@@ -1,0 +1,155 @@
+//! What an operator does beside its writes: drains, preflights, and the status of its policies.
+
+use std::collections::BTreeMap;
+
+use chrono::{SubsecRound, TimeDelta};
+use lockkeeper_planner::*;
+
+use super::faults::Fault;
+use super::operator::Task;
+use super::world::{Happening, World};
+
+impl World {
+    /// Starts the drains that should run and ends the others, as `operator/src/drains.rs` does.
+    pub fn tend(&mut self, operator: usize) {
+        let known = &mut self.operators[operator];
+        let mut wanted: BTreeMap<usize, (String, Instant)> = BTreeMap::new();
+        for (name, node) in &known.view.snapshot.nodes {
+            let operation = node.record.as_ref().and_then(|record| record.operation.as_ref());
+            let draining = |op: &&Operation| op.phase == Phase::Draining && op.ending.is_none();
+            if let Some(operation) = operation.filter(draining)
+                && node.mark.as_ref() == Some(&operation.id)
+                && node.unschedulable
+                && let Some(index) = self.cluster.index(name)
+            {
+                let cordoned = operation.cordoned.unwrap_or(operation.started) + TimeDelta::seconds(1);
+                wanted.insert(index, (operation.order_id(), cordoned));
+            }
+        }
+        let ended: Vec<usize> = known.drains.keys().copied().collect();
+        for index in ended {
+            let attempt = wanted.get(&index).map(|(attempt, _)| attempt);
+            if attempt != Some(&known.drains[&index].attempt) {
+                known.drains.remove(&index);
+                known.progress.remove(&index);
+                known.view.set_drain(index, Drain::NotStarted);
+            }
+        }
+        let epoch = known.epoch;
+        wanted.retain(|index, _| !known.drains.contains_key(index));
+        for (index, (attempt, cordoned)) in wanted {
+            let (moved, cordoned) = (0, cordoned.trunc_subsecs(0));
+            let task = Task {
+                attempt,
+                cordoned,
+                moved,
+            };
+            self.operators[operator].drains.insert(index, task);
+            if self.faults.often(Fault::Blocked, 150, &mut self.rng) {
+                let (from, to) = self.rng.pick(&[(20_000, 400_000), (400_000, 4_000_000)]);
+                self.hosts[index].blocked_until = self.at + self.rng.between(from, to);
+            }
+            let delay = self.rng.between(20, 300);
+            self.after(delay, Happening::Drain(operator, epoch, index));
+        }
+    }
+
+    /// Asks whether the pods of those who come next can leave, each at most once at a time.
+    pub fn ask(&mut self, operator: usize, plan: &Plan) {
+        for name in &plan.preflight {
+            let Some(index) = self.cluster.index(name) else {
+                continue;
+            };
+            if self.operators[operator].asked.insert(index) {
+                let (epoch, delay) = (self.operators[operator].epoch, self.rng.between(30, 800));
+                self.after(delay, Happening::Preflight(operator, epoch, index));
+            }
+        }
+    }
+
+    pub fn preflight(&mut self, operator: usize, epoch: u64, index: usize) {
+        let at = self.now() + self.operators[operator].skew;
+        if self.operators[operator].epoch != epoch {
+            return;
+        }
+        let preflight = if self.faults.often(Fault::Undrainable, 200, &mut self.rng) {
+            let (pod, why) = (
+                "shop/db-0".to_owned(),
+                "its budget never allows a disruption".to_owned(),
+            );
+            Preflight::Blocked { pod, why, at }
+        } else {
+            Preflight::Clear { at }
+        };
+        self.operators[operator].asked.remove(&index);
+        self.operators[operator].view.set_preflight(index, preflight);
+        self.wake(operator, 0);
+    }
+
+    /// What the policies' statuses must remember, once there is nothing more urgent.
+    pub fn publish(&mut self, operator: usize, plan: &Plan) {
+        if self.faults.strikes(Fault::ServerTrouble, &mut self.rng) {
+            return;
+        }
+        for (name, state) in &plan.policies {
+            let known = &mut self.operators[operator];
+            let seen = known.view.snapshot.policies.get(name).map(|policy| &policy.state);
+            let Some(index) = self.cluster.policy_names.iter().position(|known| known == name) else {
+                continue;
+            };
+            if seen != Some(state) && known.view.has_newest_policy(index, &self.cluster) {
+                let answer = self
+                    .cluster
+                    .edit_policy(index, |object| object.value.state = state.clone());
+                if let Some(answer) = answer {
+                    known.view.absorb(&answer, &known.progress);
+                }
+                self.coverage.published += 1;
+                self.wake(operator, 1);
+            }
+        }
+    }
+
+    /// One look of a drain.
+    pub fn drain(&mut self, operator: usize, epoch: u64, index: usize) {
+        let known = &mut self.operators[operator];
+        let Some(task) = known.drains.get_mut(&index).filter(|_| known.epoch == epoch) else {
+            return;
+        };
+        let now = self.start + TimeDelta::milliseconds(self.at);
+        let (blocked, settled) = (self.hosts[index].blocked_until, task.cordoned + TimeDelta::seconds(3));
+        let (drain, again) = if self.cluster.pods[index] > 0 && blocked > self.at {
+            let waiting = Waiting::EvictionBlocked {
+                what: "pod shop/db-0: budget shop/db allows 0".to_owned(),
+            };
+            let drain = Drain::Running {
+                moved: task.moved,
+                waiting: Some(waiting),
+            };
+            (drain, Some((blocked - self.at).min(300_000)))
+        } else if self.cluster.pods[index] > 0 {
+            self.cluster.pods[index] -= 1;
+            task.moved += 1;
+            let moved = task.moved;
+            (
+                Drain::Running { moved, waiting: None },
+                Some(self.rng.between(100, 2500)),
+            )
+        } else if now < settled {
+            let left = (settled - now).num_milliseconds();
+            let moved = task.moved;
+            (Drain::Running { moved, waiting: None }, Some(left))
+        } else {
+            (Drain::Done { moved: task.moved }, None)
+        };
+        if let Some(delay) = again {
+            self.after(delay, Happening::Drain(operator, epoch, index));
+        }
+        let known = &mut self.operators[operator];
+        if known.progress.get(&index) != Some(&drain) {
+            known.progress.insert(index, drain.clone());
+            known.view.set_drain(index, drain);
+            self.wake(operator, 0);
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! After the faults: everything comes to rest (L1, L2, L4), and what waits on time is looked at in time (L3).
+
+use std::fmt::Write as _;
+
+use lockkeeper_planner::*;
+
+use super::cluster::Kind;
+use super::world::{Happening, Told, World};
+
+impl World {
+    /// Nothing goes wrong any more: one operator leads, people let go, and broken hosts are put right.
+    pub fn all_quiet(&mut self) {
+        self.tell(|_| "all quiet".to_owned());
+        self.quiet = true;
+        self.faults.off = true;
+        for operator in 0..self.operators.len() {
+            self.operators[operator].lags = [0; 4];
+            self.operators[operator].skew = chrono::TimeDelta::zero();
+            self.after(0, Happening::Lead(operator, false));
+            // What the watches held back is told.
+            for kind in Kind::ALL {
+                self.after(400_000, Happening::Deliver(operator, kind));
+            }
+        }
+        self.after(1000, Happening::Lead(0, true));
+        for index in 0..self.cluster.policies.len() {
+            self.cluster.edit_policy(index, |object| {
+                object.value.suspend = false;
+                object.groups = 1 << index;
+            });
+        }
+        if self.cluster.policies[0].is_none() {
+            let made = super::setup::policy_object(0, &mut self.rng);
+            self.cluster.put_policy(0, Some(made));
+        }
+        let second = self.cluster.policies[1].is_some();
+        for node in 0..self.hosts.len() {
+            self.hosts[node].blocked_until = 0;
+            self.repair(node);
+            self.cluster.edit_node(node, |object| {
+                object.value.hold = None;
+                object.group = if second && object.group == 2 { 2 } else { 1 };
+            });
+            self.after(1, Happening::Make(node));
+            self.after(5_000, Happening::Collect(node));
+            // A kubelet that was said to be gone speaks again.
+            let boot = self.hosts[node].boot;
+            self.after(1000, Happening::Ready(node, boot));
+            self.after(60_000, Happening::Agent(node, Told::Now));
+        }
+        // The late ones of before have come by then.
+        self.after(2_400_000, Happening::Round);
+    }
+
+    /// Somebody presses the button.
+    fn repair(&mut self, node: usize) {
+        if self.hosts[node].lost {
+            let boot = self.hosts[node].boot;
+            let new = self.rng.chance(700);
+            let delay = self.rng.between(1000, 600_000);
+            self.after(delay, Happening::Up(node, boot, new));
+        }
+    }
+
+    /// Every ten minutes somebody looks after the nodes that are Failed.
+    pub fn round(&mut self) {
+        if self.judge.quiet_since.is_none() {
+            self.judge.quiet_since = Some(self.at);
+            self.wake(0, 0);
+        }
+        for node in 0..self.hosts.len() {
+            let manual = |(_, policy): (usize, &Policy)| policy.approval == Approval::Manual;
+            let asks = self
+                .cluster
+                .record(node)
+                .is_some_and(|record| record.operation.is_none());
+            if asks && self.cluster.policies_of(node).any(manual) {
+                let unapproved = self.cluster.nodes[node]
+                    .as_ref()
+                    .is_some_and(|node| node.value.approved.is_none());
+                let _ = unapproved && self.approves(node);
+            }
+            let failed = |operation: &Operation| operation.phase == Phase::Failed && operation.ending.is_none();
+            if self.cluster.operation(node).is_some_and(failed) {
+                let verb = if self.rng.chance(700) { "retry" } else { "release" };
+                self.tell(|world| format!("{}: {verb}", world.cluster.names[node]));
+                self.command(node, verb, false);
+            }
+        }
+        self.after(600_000, Happening::Round);
+    }
+
+    /// An operator has nothing to do: either all is done, or it is waiting for something that will come.
+    pub fn at_rest(&mut self, operator: usize, plan: &Plan) {
+        if self.judge.quiet_since.is_none() || !(0..self.hosts.len()).all(|node| self.is_over(node)) {
+            return;
+        }
+        if !self.cluster.holders().is_empty() {
+            return;
+        }
+        let seen = &self.operators[operator].view.snapshot;
+        for (name, why) in &plan.waiting {
+            let over = seen.nodes.get(name).is_some_and(|node| !gate::wants_reboot(node)) || is_final(why);
+            if !over {
+                return;
+            }
+        }
+        self.done = true;
+        self.compare();
+    }
+
+    /// L1, L2: nothing of ours is left on the node, and it does not wait for us.
+    fn is_over(&self, node: usize) -> bool {
+        let Some(object) = self.cluster.nodes[node].as_ref() else {
+            return true;
+        };
+        let Some(record) = self.cluster.record(node) else {
+            return false;
+        };
+        object.value.mark.is_none() && !object.cordon.ours && record.operation.is_none() && record.order.is_none()
+    }
+
+    /// L4: the cluster is what it was, but for boot ids and what people did.
+    fn compare(&mut self) {
+        for node in 0..self.hosts.len() {
+            let Some(object) = self.cluster.nodes[node].clone() else {
+                continue;
+            };
+            let name = self.cluster.names[node].clone();
+            let cordon = object.cordon;
+            if object.value.unschedulable != (cordon.human || cordon.hold) {
+                self.judge.broken("L4", &format!("{name} is left cordoned"));
+            }
+            if object.value.taints.rebooting {
+                self.judge.broken("L4", &format!("{name} is left with our taint"));
+            }
+            if self.cluster.record(node).is_some_and(|record| record.command.is_some()) {
+                self.judge
+                    .broken("L4", &format!("{name} has a command that nobody answered"));
+            }
+        }
+    }
+
+    pub fn never_ends(&mut self) {
+        let snapshot = &self.operators[0].view.snapshot;
+        let plan = lockkeeper_planner::plan(snapshot, self.now());
+        let mut what = format!("no rest after {} passes: {:?}\n", self.passes, plan.actions);
+        for (name, why) in &plan.waiting {
+            let _ = writeln!(what, "  {name} {}: {why}", why.reason());
+        }
+        self.judge.broken("L1", &what);
+    }
+}
+
+/// What only a person, or a day, changes: the planner has said who must act.
+fn is_final(why: &Waiting) -> bool {
+    matches!(why.reason(), "Released" | "StillRequired")
+}

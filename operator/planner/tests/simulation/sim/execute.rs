@@ -1,0 +1,310 @@
+//! One action, one write with its precondition, as `operator/src/execute` does it; a mutant may drop a guard.
+
+use std::rc::Rc;
+
+use chrono::{SubsecRound, TimeDelta};
+use lockkeeper_planner::*;
+
+use super::cluster::{Cluster, LockObject, News, Object, RebootObject, Refusal};
+use super::view::Seen;
+
+/// Pods may land on a node for this long after its cordon.
+const SETTLED: TimeDelta = TimeDelta::seconds(3);
+
+/// What guards a write; production has them all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Guard {
+    /// The lock is replaced by compare-and-swap.
+    LockVersion,
+    /// Records are written with the version that was seen.
+    RecordVersion,
+    /// Marks are applied with the uid and version that were seen.
+    NodeVersion,
+    /// The lock is looked at afresh before a node is touched.
+    FreshLock,
+    /// Cordon, boot and age of the cordon are looked at afresh before the reboot order.
+    FreshNode,
+    /// Pods are listed afresh before the reboot order.
+    FreshPods,
+    /// The operation is looked at afresh before marks are lifted.
+    FreshOperation,
+    /// The Node is looked at afresh before an operation is forgotten: its marks must be gone.
+    FreshMarks,
+    /// Marks are lifted by an apply of nothing, which leaves a person's cordon.
+    OwnCordonOnly,
+}
+
+/// Writes one action; the answers are what the operator learns from it, also if it was refused half-way.
+pub struct Write<'a> {
+    pub cluster: &'a mut Cluster,
+    pub seen: &'a mut Seen,
+    /// The guards that are broken.
+    pub without: &'static [Guard],
+    pub now: Instant,
+    /// The process dies between the two calls that leave a node cordoned for a person.
+    pub halved: bool,
+    /// What the API server answered.
+    pub answers: Vec<News>,
+}
+
+impl Write<'_> {
+    pub fn execute(&mut self, action: &Action) -> Result<(), Refusal> {
+        match action {
+            Action::CreateLock => self.create_lock(),
+            Action::CreateRecord { node, uid, policy } => self.create_record(node, uid, policy.as_ref()),
+            Action::SetHolders { holders, .. } => self.set_holders(holders),
+            Action::WriteRecord { node, change } => self.write_record(node, change),
+            Action::SetSpec { node, policy, order } => self.record(node, |record| {
+                record.policy.clone_from(policy);
+                record.order.clone_from(order);
+            }),
+            Action::OrderReboot { node, order } => self.order_reboot(node, order),
+            Action::ApplyMarks { node, operation_id } => self.apply_marks(node, operation_id),
+            Action::LiftMarks { node, keep_cordon } => self.lift_marks(node, *keep_cordon),
+            Action::AddTaint { node, taint } => self.annotation(node, |node| node.taints.set(*taint, true)),
+            Action::RemoveTaint { node, taint } => self.annotation(node, |node| node.taints.set(*taint, false)),
+            Action::RemoveCommand { node, .. } => self.record(node, |record| record.command = None),
+            Action::RemoveRequest { node, .. } => self.annotation(node, |node| node.requested = None),
+            Action::RemoveApproval { node, .. } => self.annotation(node, |node| node.approved = None),
+        }
+    }
+
+    fn create_lock(&mut self) -> Result<(), Refusal> {
+        if self.cluster.lock.is_some() {
+            return Err(Refusal::Conflict);
+        }
+        let uid = self.cluster.version + 1;
+        let made = LockObject {
+            version: 0,
+            uid,
+            value: Lock::default(),
+        };
+        let answer = self.cluster.put_lock(Some(made));
+        self.keep(answer);
+        Ok(())
+    }
+
+    fn create_record(&mut self, node: &str, uid: &str, policy: Option<&String>) -> Result<(), Refusal> {
+        let index = self.cluster.index(node).ok_or(Refusal::Conflict)?;
+        if self.cluster.reboots[index].is_some() {
+            return Err(Refusal::Conflict);
+        }
+        let record = Record {
+            policy: policy.cloned(),
+            ..Record::default()
+        };
+        let made = RebootObject {
+            version: 0,
+            owner: uid.to_owned(),
+            record,
+        };
+        let answer = self.cluster.put_reboot(index, Some(made));
+        self.keep(answer);
+        Ok(())
+    }
+
+    fn set_holders(&mut self, holders: &[Holder]) -> Result<(), Refusal> {
+        let truth = self.cluster.lock.as_ref().ok_or(Refusal::Conflict)?;
+        let seen = self.seen.lock.as_ref().ok_or(Refusal::Stale)?;
+        if self.has(Guard::LockVersion) && (seen.version, seen.uid) != (truth.version, truth.uid) {
+            return Err(Refusal::Conflict);
+        }
+        let mut object = LockObject::clone(truth);
+        object.value.holders = holders.to_vec();
+        for holder in &mut object.value.holders {
+            holder.acquired = holder.acquired.trunc_subsecs(0);
+        }
+        let answer = self.cluster.put_lock(Some(object));
+        self.keep(answer);
+        Ok(())
+    }
+
+    /// Before an operation is forgotten, its marks must be gone: the view of the Node may be older than the record's.
+    fn write_record(&mut self, node: &str, change: &RecordChange) -> Result<(), Refusal> {
+        if let Some(finished) = change.finished.as_ref().filter(|_| self.has(Guard::FreshMarks)) {
+            let index = self.cluster.index(node).ok_or(Refusal::Conflict)?;
+            let fresh = self.cluster.nodes[index].clone().ok_or(Refusal::Conflict)?;
+            let marked = fresh.value.mark.as_ref() == Some(&finished.operation.id);
+            self.keep(News {
+                version: fresh.version,
+                index,
+                object: Object::Node(Some(fresh)),
+            });
+            if marked {
+                return Err(Refusal::Stale);
+            }
+        }
+        let now = self.now;
+        self.record(node, |record| changed(record, change, now))
+    }
+
+    /// Merge patch with resourceVersion.
+    fn record(&mut self, node: &str, edit: impl FnOnce(&mut Record)) -> Result<(), Refusal> {
+        let index = self.cluster.index(node).ok_or(Refusal::Conflict)?;
+        let truth = self.cluster.reboots[index].as_ref().ok_or(Refusal::Conflict)?;
+        let seen = self.seen.reboots[index].as_ref().ok_or(Refusal::Stale)?;
+        if self.has(Guard::RecordVersion) && seen.version != truth.version {
+            return Err(Refusal::Conflict);
+        }
+        let before = truth.record.clone();
+        let mut after = before.clone();
+        edit(&mut after);
+        if after == before {
+            return Ok(());
+        }
+        let answer = self.cluster.edit_record(index, |record| *record = after);
+        self.keep_some(answer);
+        Ok(())
+    }
+
+    /// Reads the lock from the API server: a node is touched only while its entry is in there.
+    fn still_holds(&mut self, index: usize, operation: &str) -> Result<(), Refusal> {
+        if !self.has(Guard::FreshLock) {
+            return Ok(());
+        }
+        let node = self.seen.nodes[index].as_ref().ok_or(Refusal::Stale)?;
+        let (name, uid) = (&self.cluster.names[index], &node.value.uid);
+        let entry =
+            |holder: &Holder| &holder.node == name && &holder.node_uid == uid && holder.operation_id == operation;
+        let holds = self.cluster.holders().iter().any(entry);
+        let lock = self.cluster.lock.clone().ok_or(Refusal::Conflict)?;
+        self.keep(News {
+            version: lock.version,
+            index: 0,
+            object: Object::Lock(Some(lock)),
+        });
+        if holds { Ok(()) } else { Err(Refusal::Stale) }
+    }
+
+    /// One server-side apply with uid and resourceVersion.
+    fn apply_marks(&mut self, node: &str, operation: &str) -> Result<(), Refusal> {
+        let index = self.cluster.index(node).ok_or(Refusal::Conflict)?;
+        self.still_holds(index, operation)?;
+        let truth = self.cluster.nodes[index].as_ref().ok_or(Refusal::Conflict)?;
+        let seen = self.seen.nodes[index].as_ref().ok_or(Refusal::Stale)?;
+        if self.has(Guard::NodeVersion) && (seen.version, &seen.value.uid) != (truth.version, &truth.value.uid) {
+            return Err(Refusal::Conflict);
+        }
+        let answer = self.cluster.edit_node(index, |object| {
+            object.cordon.ours = true;
+            object.value.mark = Some(operation.to_owned());
+        });
+        self.keep_some(answer);
+        Ok(())
+    }
+
+    /// The uid alone guards it.
+    fn lift_marks(&mut self, node: &str, keep_cordon: bool) -> Result<(), Refusal> {
+        let index = self.cluster.index(node).ok_or(Refusal::Conflict)?;
+        let truth = self.cluster.nodes[index].as_ref().ok_or(Refusal::Conflict)?;
+        let seen = self.seen.nodes[index].as_ref().ok_or(Refusal::Stale)?;
+        if seen.value.uid != truth.value.uid {
+            return Err(Refusal::Conflict);
+        }
+        let operation = |reboot: &Option<Rc<RebootObject>>| reboot.as_ref().map(|r| r.record.operation.clone());
+        let (seen, truth) = (&self.seen.reboots[index], &self.cluster.reboots[index]);
+        if self.has(Guard::FreshOperation) && operation(seen) != operation(truth) {
+            return Err(Refusal::Stale);
+        }
+        if keep_cordon {
+            let answer = self.cluster.edit_node(index, |object| object.cordon.hold = true);
+            self.keep_some(answer);
+            if self.halved {
+                return Err(Refusal::Trouble);
+            }
+        }
+        let own_only = self.has(Guard::OwnCordonOnly);
+        let answer = self.cluster.edit_node(index, |object| {
+            object.cordon.ours = false;
+            object.cordon.human &= own_only;
+            object.value.mark = None;
+        });
+        self.keep_some(answer);
+        Ok(())
+    }
+
+    /// Merge patch of an annotation or a taint, with resourceVersion.
+    fn annotation(&mut self, node: &str, edit: impl FnOnce(&mut Node)) -> Result<(), Refusal> {
+        let index = self.cluster.index(node).ok_or(Refusal::Conflict)?;
+        let truth = self.cluster.nodes[index].as_ref().ok_or(Refusal::Conflict)?;
+        if self.seen.nodes[index].as_ref().map(|seen| seen.version) != Some(truth.version) {
+            return Err(Refusal::Conflict);
+        }
+        let answer = self.cluster.edit_node(index, |object| edit(&mut object.value));
+        self.keep_some(answer);
+        Ok(())
+    }
+
+    /// The point of no return: lock, cordon, boot and pods are looked at afresh.
+    fn order_reboot(&mut self, node: &str, order: &Order) -> Result<(), Refusal> {
+        let index = self.cluster.index(node).ok_or(Refusal::Conflict)?;
+        let reboot = self.seen.reboots[index].as_ref().ok_or(Refusal::Stale)?;
+        let operation = reboot.record.operation.clone().ok_or(Refusal::Stale)?;
+        self.still_holds(index, &operation.id)?;
+        let fresh = self.cluster.nodes[index].clone().ok_or(Refusal::Conflict)?;
+        if self.has(Guard::FreshNode) {
+            let marked = fresh.value.mark.as_ref() == Some(&operation.id);
+            let same_boot = fresh.value.boot_id == order.boot_id;
+            self.keep(News {
+                version: fresh.version,
+                index,
+                object: Object::Node(Some(fresh.clone())),
+            });
+            let since = operation.cordoned.ok_or(Refusal::Stale)?;
+            if !(fresh.value.unschedulable && marked && same_boot) || self.now - since < SETTLED {
+                return Err(Refusal::Stale);
+            }
+        }
+        if self.has(Guard::FreshPods) && self.cluster.pods[index] > 0 {
+            return Err(Refusal::NotEmpty);
+        }
+        self.record(node, |record| record.order = Some(order.clone()))
+    }
+
+    fn has(&self, guard: Guard) -> bool {
+        !self.without.contains(&guard)
+    }
+
+    fn keep_some(&mut self, answer: Option<News>) {
+        if let Some(answer) = answer {
+            self.keep(answer);
+        }
+    }
+
+    fn keep(&mut self, answer: News) {
+        self.seen.keep(&answer);
+        self.answers.push(answer);
+    }
+}
+
+/// The record after a change, with times of whole seconds as the API holds them.
+fn changed(record: &mut Record, change: &RecordChange, now: Instant) {
+    record.operation = change.operation.apply(&record.operation).map(whole_seconds);
+    record.deferred = change.deferred.apply(&record.deferred).map(|deferred| Deferred {
+        until: deferred.until.trunc_subsecs(0),
+        ..deferred
+    });
+    record.released = change.released.apply(&record.released);
+    let finished = change.finished.as_ref();
+    if let Some(last) = finished.and_then(|finished| finished.last_reboot.clone()) {
+        record.last_reboot = Some(LastReboot {
+            time: now.trunc_subsecs(0),
+            ..last
+        });
+    }
+    if let Some((command, _)) = &change.answered {
+        record.answered = Some(command.clone());
+    }
+}
+
+fn whole_seconds(operation: Operation) -> Operation {
+    let whole = |time: Option<Instant>| time.map(|time| time.trunc_subsecs(0));
+    Operation {
+        started: operation.started.trunc_subsecs(0),
+        asked: operation.asked.trunc_subsecs(0),
+        cordoned: whole(operation.cordoned),
+        reboot_ordered: whole(operation.reboot_ordered),
+        rebooted: whole(operation.rebooted),
+        ..operation
+    }
+}

@@ -1,0 +1,354 @@
+//! Hosts: an agent in twenty lines, a kubelet, pods, and what befalls them.
+
+use chrono::TimeDelta;
+use lockkeeper_planner::*;
+
+use super::cluster::{Cordon, NodeObject};
+use super::faults::Fault;
+use super::world::{Happening, Told, World};
+
+#[derive(Clone, Debug, Default)]
+pub struct Host {
+    /// The boot it is in.
+    pub boot: u32,
+    pub up: bool,
+    /// It goes down because it was ordered to, under this operation.
+    pub ordered: Option<String>,
+    /// It was handed this order in this boot.
+    pub obeyed: Option<String>,
+    /// The order that its agent was told of last.
+    pub told: Option<Order>,
+    pub takes_pods: bool,
+    pub blocked_until: i64,
+    /// Pods that landed after the cordon.
+    pub late_pods: usize,
+    /// Somebody must press its button.
+    pub lost: bool,
+    /// How often its Node was made.
+    pub made: u32,
+}
+
+impl World {
+    pub fn boot_id(&self, node: usize) -> String {
+        format!("boot-{node}-{}", self.hosts[node].boot)
+    }
+
+    /// The agent's watch shows it another order.
+    pub fn tell_agent(&mut self, node: usize, order: Option<Order>) {
+        if self.faults.often(Fault::AgentStale, 150, &mut self.rng) {
+            let delay = self.rng.between(500, 5000);
+            return self.after(delay, Happening::Agent(node, Told::Then(order)));
+        }
+        let late = self.faults.often(Fault::AgentLate, 100, &mut self.rng);
+        let delay = if late {
+            self.rng.between(5_000, 1_200_000)
+        } else {
+            self.rng.between(5, 300)
+        };
+        self.after(delay, Happening::Agent(node, Told::Now));
+    }
+
+    /// The agent: answers each order once for each boot, and hands a reboot to the host once.
+    pub fn agent(&mut self, node: usize, told: Told) {
+        let Some(record) = self.cluster.reboots[node].as_ref().map(|reboot| &reboot.record) else {
+            return;
+        };
+        if !self.hosts[node].up {
+            return;
+        }
+        let order = match told {
+            Told::Now => record.order.clone(),
+            Told::Then(order) => order,
+        };
+        let Some(order) = order else {
+            return;
+        };
+        let boot_id = self.boot_id(node);
+        if order.boot_id != boot_id && !self.obeys_any_boot() {
+            if order.action == OrderAction::Prepare {
+                self.answer(node, &order, AnswerState::Refused);
+            }
+            return;
+        }
+        let host = record.host.as_ref().filter(|host| host.boot_id == boot_id);
+        let said = host
+            .and_then(|host| host.answer.as_ref())
+            .filter(|answer| answer.id == order.id);
+        let for_good = said.is_some_and(|answer| match answer.state {
+            AnswerState::Refused | AnswerState::Rebooting | AnswerState::Failed => true,
+            AnswerState::Ready => order.action == OrderAction::Prepare,
+            AnswerState::Withdrawn => false,
+        });
+        if for_good || self.hosts[node].obeyed.as_ref() == Some(&order.id) {
+            return;
+        }
+        if self.faults.often(Fault::AgentRefuses, 60, &mut self.rng) {
+            return self.answer(node, &order, AnswerState::Refused);
+        }
+        if order.action == OrderAction::Prepare {
+            return self.answer(node, &order, AnswerState::Ready);
+        }
+        if self.faults.often(Fault::AgentFails, 60, &mut self.rng) {
+            return self.answer(node, &order, AnswerState::Failed);
+        }
+        self.reboot(node, &order);
+    }
+
+    fn reboot(&mut self, node: usize, order: &Order) {
+        self.judge.reboots(&self.cluster, &self.hosts[node], node, order);
+        self.coverage.reboots += 1;
+        self.tell(|world| format!("{} reboots for order {}", world.cluster.names[node], order.id));
+        let host = &mut self.hosts[node];
+        host.obeyed = Some(order.id.clone());
+        host.ordered = order.id.rsplit_once('-').map(|(operation, _)| operation.to_owned());
+        let boot = host.boot;
+        self.answer(node, order, AnswerState::Rebooting);
+        let delay = self.rng.between(300, 3000);
+        self.after(delay, Happening::Down(node, boot));
+    }
+
+    fn answer(&mut self, node: usize, order: &Order, state: AnswerState) {
+        let (id, boot_id) = (order.id.clone(), self.boot_id(node));
+        self.tell(|world| format!("{} answers {:?} to {id}", world.cluster.names[node], state));
+        let message = if state == AnswerState::Refused {
+            "polkit asks for a password"
+        } else {
+            ""
+        };
+        let message = message.to_owned();
+        self.cluster.edit_record(node, |record| {
+            let host = record.host.get_or_insert_with(Host0::default);
+            host.boot_id = boot_id;
+            host.answer = Some(Answer { id, state, message });
+        });
+    }
+
+    /// The agent says who it is and what the host asks for.
+    pub fn report(&mut self, node: usize, boot: u32) {
+        let host = &self.hosts[node];
+        if !host.up || host.boot != boot {
+            return;
+        }
+        if self.cluster.reboots[node].is_none() {
+            // Its watch shows it the record once there is one.
+            return;
+        }
+        let (boot_id, now) = (self.boot_id(node), self.now());
+        let known = self.cluster.reboots[node]
+            .as_ref()
+            .and_then(|reboot| reboot.record.host.as_ref());
+        let same_boot = known.is_some_and(|host| host.boot_id == boot_id);
+        let ordered = self.hosts[node].ordered.is_some();
+        let still = !same_boot && ordered && self.faults.often(Fault::StillRequired, 100, &mut self.rng);
+        self.cluster.edit_record(node, |record| {
+            let host = record.host.get_or_insert_with(Host0::default);
+            if !same_boot {
+                let reasons = std::mem::take(&mut host.reasons);
+                *host = Host0 {
+                    boot_id,
+                    boot_time: Some(now - TimeDelta::seconds(30)),
+                    kernel: "6.1.0-28".to_owned(),
+                    required: still,
+                    required_since: still.then_some(now),
+                    reasons: if still { reasons } else { vec![] },
+                    ..Host0::default()
+                };
+            }
+        });
+        if !same_boot {
+            self.hosts[node].ordered = None;
+        }
+        self.after(10, Happening::Agent(node, Told::Now));
+    }
+
+    pub fn requires(&mut self, node: usize) {
+        let (now, seed) = (self.now(), self.seed);
+        if self.cluster.reboots[node]
+            .as_ref()
+            .is_none_or(|reboot| reboot.record.host.is_none())
+            && self.cluster.nodes[node].is_some()
+        {
+            return self.after(60_000, Happening::Requires(node));
+        }
+        self.cluster.edit_record(node, |record| {
+            if let Some(host) = &mut record.host {
+                host.required = true;
+                host.required_since = Some(now);
+                host.reasons = vec![format!("linux-image-6.1.{}", seed % 7 + 28)];
+            }
+        });
+    }
+
+    /// The host goes away, with all that runs on it.
+    pub fn down(&mut self, node: usize, boot: u32) {
+        let host = &mut self.hosts[node];
+        if !host.up || host.boot != boot {
+            return;
+        }
+        host.up = false;
+        // The wait for late pods is measured on the clocks of two operators; nobody holds that against one that is off.
+        let skewed = self.faults.counts[Fault::ClockSkew as usize] > 0;
+        let late = if skewed { self.hosts[node].late_pods } else { 0 };
+        self.judge.goes_down(&self.cluster, &self.hosts[node], node, late);
+        self.cluster.pods[node] = 0;
+        self.hosts[node].late_pods = 0;
+        self.tell(|world| format!("{} is down", world.cluster.names[node]));
+        let delay = self.rng.between(0, 40_000);
+        self.after(delay, Happening::NotReady(node, boot));
+        if self.faults.often(Fault::NeverBack, 100, &mut self.rng) {
+            self.hosts[node].lost = true;
+        } else if self.faults.often(Fault::OldBoot, 100, &mut self.rng) {
+            let delay = self.rng.between(15_000, 1_500_000);
+            self.after(delay, Happening::Up(node, boot, false));
+        } else {
+            let slow = self.faults.often(Fault::SlowBoot, 100, &mut self.rng);
+            let longest = if slow { 2_000_000 } else { 60_000 };
+            let delay = self.rng.between(15_000, longest);
+            self.after(delay, Happening::Up(node, boot, true));
+        }
+    }
+
+    pub fn not_ready(&mut self, node: usize, boot: u32) {
+        if !self.hosts[node].up && self.hosts[node].boot == boot {
+            self.set_ready(node, false);
+        }
+    }
+
+    pub fn up(&mut self, node: usize, boot: u32, new: bool) {
+        let host = &mut self.hosts[node];
+        if host.up || host.boot != boot {
+            return;
+        }
+        host.up = true;
+        host.lost = false;
+        if new {
+            host.boot += 1;
+            host.obeyed = None;
+        } else {
+            host.ordered = None;
+        }
+        let boot = host.boot;
+        self.tell(|world| format!("{} is up in boot {boot}", world.cluster.names[node]));
+        self.set_ready(node, false);
+        let (kubelet, agent) = (self.rng.between(500, 10_000), self.rng.between(500, 15_000));
+        self.after(kubelet, Happening::Ready(node, boot));
+        self.after(agent, Happening::Report(node, boot));
+    }
+
+    pub fn ready(&mut self, node: usize, boot: u32) {
+        if self.hosts[node].up && self.hosts[node].boot == boot {
+            self.set_ready(node, true);
+            self.after(2_000, Happening::Pods(node));
+        }
+    }
+
+    /// The kubelet, or the node controller for it, says how the node is.
+    fn set_ready(&mut self, node: usize, ready: bool) {
+        let (now, boot_id) = (self.now(), self.boot_id(node));
+        let up = self.hosts[node].up;
+        self.cluster.edit_node(node, |object| {
+            let value = &mut object.value;
+            if up {
+                value.boot_id = boot_id;
+            }
+            let since = if value.ready.ready == ready {
+                value.ready.since
+            } else {
+                now
+            };
+            let heartbeat = if up { now } else { value.ready.heartbeat };
+            let message = if ready { "KubeletReady" } else { "NodeStatusUnknown" }.to_owned();
+            value.ready = Ready {
+                ready,
+                since,
+                heartbeat,
+                message,
+            };
+        });
+    }
+
+    /// Workloads come back to a node that takes them.
+    pub fn pods(&mut self, node: usize) {
+        let takes = |object: &NodeObject| object.value.ready.ready && !object.value.unschedulable;
+        if self.cluster.nodes[node].as_deref().is_some_and(takes) && self.cluster.pods[node] == 0 {
+            self.cluster.pods[node] = self.rng.below(3) + 1;
+        }
+    }
+
+    /// A pod that was bound right before the cordon shows up.
+    pub fn late_pod(&mut self, node: usize) {
+        if self.hosts[node].up && self.cluster.nodes[node].is_some() {
+            self.cluster.pods[node] += 1;
+            self.hosts[node].late_pods += 1;
+        }
+    }
+
+    /// The garbage collector finds a record whose Node is gone.
+    pub fn collect(&mut self, node: usize) {
+        let owned = self.cluster.nodes[node]
+            .as_ref()
+            .map(|object| object.value.uid.as_str());
+        let orphan = |owner: &str| Some(owner) != owned;
+        if self.cluster.reboots[node]
+            .as_ref()
+            .is_some_and(|reboot| orphan(&reboot.owner))
+        {
+            self.cluster.put_reboot(node, None);
+        }
+    }
+
+    /// The kubelet registers its Node.
+    pub fn make(&mut self, node: usize) {
+        if self.cluster.nodes[node].is_some() {
+            return;
+        }
+        let host = &mut self.hosts[node];
+        host.made += 1;
+        host.takes_pods = true;
+        let (made, boot, up) = (host.made, host.boot, host.up);
+        let object = self.new_node(node, made, up);
+        self.cluster.put_node(node, Some(object));
+        self.after(1000, Happening::Report(node, boot));
+        self.after(3000, Happening::Pods(node));
+    }
+
+    fn new_node(&mut self, node: usize, made: u32, up: bool) -> NodeObject {
+        let now = self.now();
+        NodeObject {
+            version: 0,
+            group: 1,
+            cordon: Cordon::default(),
+            value: super::setup::node(self.boot_id(node), format!("uid-{node}-{made}"), now, up),
+        }
+    }
+
+    /// Something befalls some host.
+    pub fn trouble(&mut self) {
+        if self.faults.off {
+            return;
+        }
+        let node = self.rng.below(self.hosts.len());
+        let (boot, up) = (self.hosts[node].boot, self.hosts[node].up);
+        let fault = self.faults.any_of(
+            &[Fault::Dies, Fault::Flaps, Fault::AgentRestarts, Fault::SlowBoot],
+            &mut self.rng,
+        );
+        if let Some(fault) = fault.filter(|_| up) {
+            self.faults.count(fault);
+            self.tell(|world| format!("{}: {}", world.cluster.names[node], fault.name()));
+            match fault {
+                Fault::Dies => self.down(node, boot),
+                Fault::Flaps => {
+                    self.set_ready(node, false);
+                    let delay = self.rng.between(1000, 900_000);
+                    self.after(delay, Happening::Ready(node, boot));
+                }
+                _ => self.after(100, Happening::Agent(node, Told::Now)),
+            }
+        }
+        let delay = self.rng.between(10_000, 900_000);
+        self.after(delay, Happening::Trouble);
+    }
+}
+
+type Host0 = lockkeeper_planner::Host;

@@ -1,0 +1,309 @@
+//! The rules of design section 10, asked of the truth: not of what an operator believed, but of what it did.
+
+use std::rc::Rc;
+
+use lockkeeper_planner::*;
+
+use super::cluster::{Cluster, NodeObject};
+use super::hosts::Host;
+
+#[derive(Debug, Default)]
+pub struct Judge {
+    pub violations: Vec<String>,
+    /// When the faults ended.
+    pub quiet_since: Option<i64>,
+    /// The most that each policy, and all together, ever allowed.
+    ceilings: Vec<usize>,
+    ceiling: usize,
+    /// What is excused: a person took the cordon, the record, or the Node itself away.
+    excused: Vec<Excuse>,
+}
+
+/// What people did to a node since its last operation began.
+#[derive(Clone, Copy, Debug, Default)]
+struct Excuse {
+    uncordoned: bool,
+    record_lost: bool,
+    gone: bool,
+}
+
+/// What an operator's views allowed at the instant of its plan.
+#[derive(Clone, Debug, Default)]
+pub struct Allowed {
+    /// Name, limit, and whether nodes may start by switch and window.
+    policies: Vec<(String, usize, bool)>,
+    all: usize,
+    /// Operations that it knew of: their entries it may give back.
+    inside: Vec<String>,
+}
+
+/// What stood before a write.
+#[derive(Debug, Default)]
+pub struct Before {
+    holders: Vec<Holder>,
+    node: Option<Rc<NodeObject>>,
+}
+
+impl Before {
+    pub fn of(cluster: &Cluster, action: &Action) -> Self {
+        let index = action.node().and_then(|name| cluster.index(name));
+        let holders = match action {
+            Action::SetHolders { .. } => cluster.holders().to_vec(),
+            _ => vec![],
+        };
+        Self {
+            holders,
+            node: index.and_then(|index| cluster.nodes[index].clone()),
+        }
+    }
+}
+
+impl Allowed {
+    pub fn by(snapshot: &Snapshot, now: Instant) -> Self {
+        let selects = |node: &&Node, name: &String| node.policies.contains(name);
+        let total = |name| snapshot.nodes.values().filter(|node| selects(node, name)).count();
+        let open = |policy: &Policy| {
+            let open = policy.schedule.as_ref().is_ok_and(|schedule| schedule.is_open(now));
+            open && !policy.suspend
+        };
+        let all = snapshot.policies.iter();
+        let policies: Vec<(String, usize, bool)> = all
+            .map(|(name, policy)| (name.clone(), policy.max_in_progress.of(total(name)), open(policy)))
+            .collect();
+        let cap = snapshot.lock.as_ref().and_then(|lock| lock.max_in_progress);
+        let operation = |node: &Node| Some(node.record.as_ref()?.operation.as_ref()?.id.clone());
+        let largest = policies.iter().map(|(_, limit, _)| *limit).max().unwrap_or(0);
+        Self {
+            inside: snapshot.nodes.values().filter_map(operation).collect(),
+            policies,
+            all: cap.map_or(largest, |cap| cap.of(snapshot.nodes.len())),
+        }
+    }
+
+    fn of(&self, policy: &str) -> (usize, bool) {
+        let found = self.policies.iter().find(|(name, ..)| name == policy);
+        found.map_or((0, false), |(_, limit, open)| (*limit, *open))
+    }
+}
+
+impl Judge {
+    pub fn new(cluster: &Cluster) -> Self {
+        let mut judge = Self {
+            ceilings: vec![0; cluster.policies.len()],
+            excused: vec![Excuse::default(); cluster.nodes.len()],
+            ..Self::default()
+        };
+        judge.look(cluster);
+        judge
+    }
+
+    pub fn broken(&mut self, rule: &str, what: &str) {
+        self.violations.push(format!("{rule}: {what}"));
+    }
+
+    fn demand(&mut self, holds: bool, rule: &str, what: impl FnOnce() -> String) {
+        if !holds {
+            self.broken(rule, &what());
+        }
+    }
+
+    /// `check`, as production asks it, of every plan.
+    pub fn plan(&mut self, snapshot: &Snapshot, plan: &Plan, now: Instant) {
+        for violation in check(snapshot, plan, now) {
+            self.violations.push(format!("check {violation}"));
+        }
+        for violation in check::unspoken(snapshot, plan, now) {
+            self.violations.push(format!("unspoken {violation}"));
+        }
+    }
+
+    pub fn uncordoned(&mut self, node: usize) {
+        self.excused[node].uncordoned = true;
+    }
+
+    pub fn record_lost(&mut self, node: usize) {
+        self.excused[node].record_lost = true;
+    }
+
+    pub fn node_gone(&mut self, node: usize) {
+        self.excused[node].gone = true;
+    }
+
+    /// A write was made.
+    pub fn wrote(&mut self, cluster: &Cluster, before: &Before, action: &Action, allowed: &Allowed) {
+        let index = action.node().and_then(|name| cluster.index(name));
+        match (action, index) {
+            (Action::SetHolders { holders, .. }, _) => self.let_in(&before.holders, holders, allowed),
+            (Action::ApplyMarks { operation_id, .. }, Some(node)) => {
+                self.excused[node] = Excuse::default();
+                self.starts(cluster, before, node, operation_id, allowed);
+            }
+            (Action::OrderReboot { order, .. }, Some(node)) => self.orders(cluster, node, order),
+            (Action::LiftMarks { .. }, Some(node)) => self.lifts(cluster, before, node),
+            _ => {}
+        }
+    }
+
+    /// S1, by the limits that its writer had seen; what is inside already gets its entry back whatever the limits say.
+    fn let_in(&mut self, before: &[Holder], after: &[Holder], allowed: &Allowed) {
+        let gone = |holder: &&Holder| !after.iter().any(|other| other.operation_id == holder.operation_id);
+        for holder in before.iter().filter(gone) {
+            let known = allowed.inside.contains(&holder.operation_id);
+            self.demand(!known, "S1", || {
+                format!("{} loses its slot in the middle of its operation", holder.node)
+            });
+        }
+        for holder in after.iter().filter(|holder| !before.contains(holder)) {
+            if allowed.inside.contains(&holder.operation_id) {
+                continue;
+            }
+            let of_policy = after.iter().filter(|other| other.policy == holder.policy).count();
+            let (limit, _) = allowed.of(&holder.policy);
+            self.demand(of_policy <= limit && after.len() <= allowed.all, "S1", || {
+                format!(
+                    "{} goes in as one of {of_policy} under {} ({limit} allowed)",
+                    holder.node, holder.policy
+                )
+            });
+        }
+    }
+
+    /// S1, S2, S5 at the cordon.
+    fn starts(&mut self, cluster: &Cluster, before: &Before, node: usize, id: &str, allowed: &Allowed) {
+        let name = &cluster.names[node];
+        let holds = cluster
+            .holders()
+            .iter()
+            .any(|holder| &holder.node == name && holder.operation_id == id);
+        self.demand(holds, "S1", || {
+            format!("{name} is cordoned without an entry in the lock")
+        });
+        let marked = before.node.as_ref().and_then(|node| node.value.mark.as_ref());
+        self.demand(marked.is_none(), "S5", || format!("{name} is cordoned twice"));
+        // A person may have deleted the record between two writes.
+        let Some(policy) = cluster.operation(node).map(|operation| operation.policy.clone()) else {
+            return;
+        };
+        let (_, open) = allowed.of(&policy);
+        self.demand(open, "S2", || {
+            format!("{name} starts under {policy}, which is closed or suspended")
+        });
+    }
+
+    /// S3 and S4 at the point of no return.
+    fn orders(&mut self, cluster: &Cluster, node: usize, order: &Order) {
+        let (name, pods) = (&cluster.names[node], cluster.pods[node]);
+        let Some(object) = cluster.nodes[node].as_ref() else {
+            return self.broken("S3", &format!("{name} is ordered to reboot and is gone"));
+        };
+        let id = cluster
+            .operation(node)
+            .map(|operation| operation.id.clone())
+            .unwrap_or_default();
+        let marked = object.value.mark.as_ref() == Some(&id) && object.value.unschedulable;
+        let holds = cluster
+            .holders()
+            .iter()
+            .any(|holder| &holder.node == name && holder.operation_id == id);
+        self.demand(marked && holds && pods == 0, "S3", || {
+            format!("{name} is ordered to reboot: marked {marked}, entry {holds}, pods {pods}")
+        });
+        let live = cluster.operation(node).is_some_and(|operation| {
+            operation.ending.is_none() && operation.order_id() == order.id && operation.phase != Phase::Failed
+        });
+        let fits = object.value.boot_id == order.boot_id;
+        self.demand(live && fits, "S4", || {
+            format!("{name} is ordered to reboot: live {live}, same boot {fits}")
+        });
+    }
+
+    /// S3, S5: nothing is uncordoned that is on its way through a reboot, and no cordon of a person.
+    fn lifts(&mut self, cluster: &Cluster, before: &Before, node: usize) {
+        let Some(known) = &before.node else { return };
+        let name = &cluster.names[node];
+        let still = cluster.nodes[node]
+            .as_ref()
+            .is_some_and(|object| object.value.unschedulable);
+        self.demand(still || !known.cordon.human, "S5", || {
+            format!("{name} loses the cordon of a person")
+        });
+        let Some(operation) = cluster.operation(node) else {
+            return;
+        };
+        let under_way = operation.ending.is_none()
+            && known.value.mark.as_ref() == Some(&operation.id)
+            && known.value.boot_id == operation.boot_id_before;
+        self.demand(!under_way, "S3", || {
+            format!("{name} is uncordoned in phase {:?}", operation.phase)
+        });
+    }
+
+    /// S4: an agent hands an order to its host.
+    pub fn reboots(&mut self, cluster: &Cluster, host: &Host, node: usize, order: &Order) {
+        let name = &cluster.names[node];
+        let fits = order.boot_id == format!("boot-{node}-{}", host.boot);
+        self.demand(fits, "S4", || format!("{name} reboots for an order of another boot"));
+    }
+
+    /// S3: a host goes down; if we ordered it, it is inside, cordoned and empty.
+    pub fn goes_down(&mut self, cluster: &Cluster, host: &Host, node: usize, late: usize) {
+        let Some(operation) = &host.ordered else {
+            return;
+        };
+        let (name, excuse) = (&cluster.names[node], self.excused[node]);
+        let pods = cluster.pods[node].saturating_sub(late);
+        let Some(object) = cluster.nodes[node].as_ref().filter(|_| !excuse.gone) else {
+            return;
+        };
+        let holds = cluster
+            .holders()
+            .iter()
+            .any(|holder| &holder.node == name && &holder.operation_id == operation);
+        let ours = excuse.record_lost || cluster.operation(node).is_some_and(|known| &known.id == operation);
+        let cordoned = excuse.uncordoned || object.value.unschedulable && pods == 0;
+        self.demand(cordoned && ours, "S3", || {
+            format!("{name} goes down: cordoned {cordoned}, pods {pods}, entry {holds}, operation {ours}")
+        });
+    }
+
+    /// What holds at every instant: never more nodes marked than any limit ever allowed, one of the control plane.
+    pub fn look(&mut self, cluster: &Cluster) {
+        let (limits, all) = cluster.limits();
+        self.ceiling = self.ceiling.max(all);
+        for (ceiling, limit) in self.ceilings.iter_mut().zip(limits) {
+            *ceiling = limit.max(*ceiling);
+        }
+        let marked = |index: &usize| {
+            cluster.nodes[*index]
+                .as_ref()
+                .is_some_and(|node| node.value.mark.is_some())
+        };
+        let marked: Vec<usize> = (0..cluster.nodes.len()).filter(marked).collect();
+        if marked.len() > self.ceiling {
+            let names: Vec<&String> = marked.iter().map(|index| &cluster.names[*index]).collect();
+            let what = format!("{names:?} are marked, {} were allowed at most", self.ceiling);
+            self.broken("S1", &what);
+        }
+        for (index, name) in cluster.policy_names.iter().enumerate() {
+            let under = |node: &&usize| {
+                cluster
+                    .operation(**node)
+                    .is_some_and(|operation| &operation.policy == name)
+            };
+            let count = marked.iter().filter(under).count();
+            let ceiling = self.ceilings[index];
+            self.demand(count <= ceiling, "S1", || {
+                format!("{count} are marked under {name}, {ceiling} were allowed")
+            });
+        }
+        let control = |node: &&usize| {
+            cluster.nodes[**node]
+                .as_ref()
+                .is_some_and(|node| node.value.control_plane)
+        };
+        let controls = marked.iter().filter(control).count();
+        self.demand(controls <= 1, "S1", || {
+            format!("{controls} nodes of the control plane are marked")
+        });
+    }
+}

@@ -1,0 +1,21 @@
+//! The simulator: see `../main.rs`.
+// Each of the two programs that use it needs its part.
+#![allow(dead_code, unreachable_pub, missing_debug_implementations, clippy::wildcard_imports)]
+
+pub mod cluster;
+pub mod coverage;
+pub mod drains;
+pub mod end;
+pub mod execute;
+pub mod faults;
+pub mod hosts;
+pub mod judge;
+pub mod mutants;
+pub mod operator;
+pub mod people;
+pub mod rng;
+pub mod setup;
+pub mod view;
+pub mod world;
+
+pub use world::{Setup, World, run};

@@ -1,0 +1,160 @@
+//! Guards broken on purpose, to see that the simulator notices: in the executor, or by doctoring what the planner is
+//! handed and what it answers. Nothing of this is in `src`; what judges a mutant is the truth, without `check`.
+
+use lockkeeper_planner::*;
+
+use super::execute::Guard;
+use super::world::World;
+
+macro_rules! mutants {
+    ($($(#[$doc:meta])* $name:ident),* $(,)?) => {
+        /// One guard less.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Mutant { $($(#[$doc])* $name),* }
+
+        impl Mutant {
+            pub const ALL: &[Self] = &[$(Self::$name),*];
+        }
+    };
+}
+
+mutants! {
+    /// The lock is written whatever its version.
+    NoCompareAndSwap,
+    /// Records are written whatever their version.
+    NoRecordVersion,
+    /// Marks are applied to whatever Node has that name now.
+    NoNodeVersion,
+    /// The lock is not looked at afresh before a cordon or a reboot order.
+    NoFreshLock,
+    /// The Node is not looked at afresh before the reboot order.
+    NoFreshNode,
+    /// The record is not looked at afresh before an uncordon.
+    NoFreshOperation,
+    /// The Node is not looked at afresh before an operation is forgotten.
+    NoFreshMarks,
+    /// An uncordon takes away everybody's cordon.
+    LiftsAnyCordon,
+    /// The reboot is ordered before the node is drained, and pods are not listed afresh before it.
+    OrdersUndrained,
+    /// One more than the limits is let in.
+    IgnoresLimits,
+    /// A lost lock is taken for "nobody inside".
+    LostLockIsEmpty,
+    /// A failed node gives its slot away.
+    FailedGoesFree,
+    /// What waits on time is not looked at again.
+    NeverLooksAgain,
+    /// Marks are not lifted.
+    KeepsMarks,
+    /// The order stays after the end.
+    KeepsOrder,
+    /// Nodes start outside the windows.
+    IgnoresWindows,
+    /// The nodes of the control plane are as good as any.
+    IgnoresControlPlane,
+    /// A person's command is left standing.
+    KeepsCommand,
+    /// An agent obeys orders that are meant for another boot.
+    ObeysAnyBoot,
+}
+
+/// The executor's guards that it breaks.
+pub fn without(mutant: Option<Mutant>) -> &'static [Guard] {
+    match mutant {
+        Some(Mutant::NoCompareAndSwap) => &[Guard::LockVersion],
+        Some(Mutant::NoRecordVersion) => &[Guard::RecordVersion],
+        Some(Mutant::NoNodeVersion) => &[Guard::NodeVersion],
+        Some(Mutant::NoFreshLock) => &[Guard::FreshLock],
+        Some(Mutant::NoFreshNode) => &[Guard::FreshNode],
+        Some(Mutant::OrdersUndrained) => &[Guard::FreshPods],
+        Some(Mutant::NoFreshOperation) => &[Guard::FreshOperation],
+        Some(Mutant::NoFreshMarks) => &[Guard::FreshMarks],
+        Some(Mutant::LiftsAnyCordon) => &[Guard::OwnCordonOnly],
+        _ => &[],
+    }
+}
+
+pub fn plan(mutant: Option<Mutant>, snapshot: &Snapshot, now: Instant) -> Plan {
+    let Some(mutant) = mutant else {
+        return lockkeeper_planner::plan(snapshot, now);
+    };
+    let mut seen = snapshot.clone();
+    let doctored = doctor(mutant, &mut seen);
+    let mut plan = lockkeeper_planner::plan(if doctored { &seen } else { snapshot }, now);
+    answer(mutant, snapshot, &mut plan);
+    plan
+}
+
+/// What the planner is made to believe.
+fn doctor(mutant: Mutant, seen: &mut Snapshot) -> bool {
+    match mutant {
+        Mutant::OrdersUndrained => {
+            for node in seen.nodes.values_mut().filter(|node| node.mark.is_some()) {
+                node.drain = Drain::Done { moved: 0 };
+            }
+        }
+        Mutant::IgnoresLimits => {
+            for policy in seen.policies.values_mut() {
+                policy.max_in_progress = Limit::Count(policy.max_in_progress.of(seen.nodes.len()) + 1);
+                policy.max_unavailable = Limit::Count(policy.max_unavailable.of(seen.nodes.len()) + 1);
+            }
+            seen.lock.iter_mut().for_each(|lock| lock.max_in_progress = None);
+        }
+        Mutant::LostLockIsEmpty => {
+            let holders = seen.lock.as_ref().map(|lock| lock.holders.clone()).unwrap_or_default();
+            for (name, node) in &mut seen.nodes {
+                if !holders.iter().any(|holder| &holder.node == name) {
+                    node.mark = None;
+                    node.record.iter_mut().for_each(|record| record.operation = None);
+                }
+            }
+        }
+        Mutant::IgnoresWindows => {
+            seen.policies
+                .values_mut()
+                .for_each(|policy| policy.schedule = Ok(Schedule::default()));
+        }
+        Mutant::IgnoresControlPlane => seen.nodes.values_mut().for_each(|node| node.control_plane = false),
+        _ => return false,
+    }
+    true
+}
+
+/// What is made of the planner's answer.
+fn answer(mutant: Mutant, seen: &Snapshot, plan: &mut Plan) {
+    let failed = |name: &str| {
+        let record = seen.nodes.get(name).and_then(|node| node.record.as_ref());
+        let operation = record.and_then(|record| record.operation.as_ref());
+        operation.is_some_and(|operation| operation.phase == Phase::Failed)
+    };
+    match mutant {
+        Mutant::FailedGoesFree => {
+            let lock = seen.lock.as_ref();
+            let holders: Vec<Holder> = lock.map(|lock| lock.holders.clone()).unwrap_or_default();
+            if holders.iter().any(|holder| failed(&holder.node)) {
+                let holders = holders.into_iter().filter(|holder| !failed(&holder.node)).collect();
+                let because = "a failed node gives its slot away".to_owned();
+                plan.actions.insert(0, Action::SetHolders { holders, because });
+            }
+        }
+        Mutant::NeverLooksAgain => plan.recheck_at = None,
+        Mutant::KeepsMarks => plan
+            .actions
+            .retain(|action| !matches!(action, Action::LiftMarks { .. })),
+        Mutant::KeepsOrder => {
+            plan.actions
+                .retain(|action| !matches!(action, Action::SetSpec { order: None, .. }));
+        }
+        Mutant::KeepsCommand => plan
+            .actions
+            .retain(|action| !matches!(action, Action::RemoveCommand { .. })),
+        _ => {}
+    }
+}
+
+impl World {
+    pub fn obeys_any_boot(&self) -> bool {
+        self.mutant == Some(Mutant::ObeysAnyBoot)
+    }
+}

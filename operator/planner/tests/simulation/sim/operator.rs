@@ -1,0 +1,328 @@
+//! An operator: it looks, plans, and writes one call after the other; it may die or stall between any two.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use chrono::TimeDelta;
+use lockkeeper_planner::*;
+
+use super::cluster::{Kind, Refusal};
+use super::execute::Write;
+use super::faults::Fault;
+use super::judge::{Allowed, Before};
+use super::mutants;
+use super::view::{Seen, View};
+use super::world::{Happening, World};
+
+#[derive(Debug)]
+pub struct Operator {
+    pub view: View,
+    pub leading: bool,
+    /// Grows with each crash: what was on its way to the process before comes to nobody.
+    pub epoch: u64,
+    /// Which watches show nothing before when.
+    pub lags: [i64; 4],
+    /// How far its clock is off.
+    pub skew: TimeDelta,
+    pub drains: BTreeMap<usize, Task>,
+    pub progress: BTreeMap<usize, Drain>,
+    /// Nodes whose preflight is under way.
+    pub asked: BTreeSet<usize>,
+    seen: Seen,
+    queue: VecDeque<Action>,
+    busy: bool,
+    wake: i64,
+    /// What its views allowed when it made its plan.
+    allowed: Allowed,
+    carried_out: Vec<Action>,
+    planned: Vec<Action>,
+}
+
+/// A drain that runs.
+#[derive(Clone, Debug)]
+pub struct Task {
+    /// The order id: a retry drains anew.
+    pub attempt: String,
+    pub cordoned: Instant,
+    pub moved: usize,
+}
+
+impl Operator {
+    pub fn new(view: View) -> Self {
+        Self {
+            view,
+            leading: false,
+            epoch: 0,
+            lags: [0; 4],
+            skew: TimeDelta::zero(),
+            drains: BTreeMap::new(),
+            progress: BTreeMap::new(),
+            asked: BTreeSet::new(),
+            seen: Seen::default(),
+            queue: VecDeque::new(),
+            busy: false,
+            wake: i64::MAX,
+            allowed: Allowed::default(),
+            carried_out: vec![],
+            planned: vec![],
+        }
+    }
+}
+
+impl World {
+    /// An operator will look in that many milliseconds, if not earlier.
+    pub fn wake(&mut self, operator: usize, delay: i64) {
+        let at = self.at + delay.max(0);
+        let known = &mut self.operators[operator].wake;
+        if at < *known {
+            *known = at;
+            self.on(at, Happening::Wake(operator));
+        }
+    }
+
+    pub fn woken(&mut self, operator: usize) {
+        let known = &mut self.operators[operator];
+        if known.wake != self.at {
+            return;
+        }
+        known.wake = i64::MAX;
+        if known.leading && !known.busy {
+            self.pass(operator);
+        }
+    }
+
+    pub fn deliver(&mut self, operator: usize, kind: Kind) {
+        let coalesced = self.faults.often(Fault::Coalesced, 300, &mut self.rng);
+        let relisted = self.faults.strikes(Fault::Relist, &mut self.rng);
+        let known = &mut self.operators[operator];
+        if relisted && known.view.is_listed(kind) {
+            known.view.relist(kind, &self.cluster, &known.progress);
+            self.wake(operator, 0);
+        } else if known.view.deliver(kind, self.at, coalesced, &known.progress) {
+            self.wake(operator, 0);
+        }
+    }
+
+    pub fn list(&mut self, operator: usize, epoch: u64, kind: Kind) {
+        let known = &mut self.operators[operator];
+        if known.epoch == epoch {
+            known.view.relist(kind, &self.cluster, &known.progress);
+            self.wake(operator, 0);
+        }
+    }
+
+    pub fn lead(&mut self, operator: usize, leads: bool) {
+        // Once all is quiet, one operator leads.
+        let leads = if self.quiet { operator == 0 } else { leads };
+        let known = &mut self.operators[operator];
+        if known.leading == leads {
+            return;
+        }
+        known.leading = leads;
+        self.tell(|_| format!("operator {operator} {}", if leads { "leads" } else { "leads no more" }));
+        if leads {
+            self.wake(operator, 0);
+        } else {
+            self.operators[operator].drains.clear();
+            self.operators[operator].progress.clear();
+        }
+    }
+
+    /// The process dies; a new one has seen nothing, and somebody takes over in time.
+    pub fn crash(&mut self, operator: usize) {
+        self.tell(|_| format!("operator {operator} dies"));
+        let own_node = self.operators[operator].view.snapshot.own_node.clone();
+        let epoch = self.operators[operator].epoch + 1;
+        self.operators[operator] = Operator {
+            epoch,
+            wake: i64::MAX,
+            skew: self.operators[operator].skew,
+            ..Operator::new(View::new(&self.cluster, own_node))
+        };
+        for kind in Kind::ALL {
+            let delay = self.rng.between(100, 3000);
+            self.after(delay, Happening::List(operator, epoch, kind));
+        }
+        if !self.operators.iter().any(|operator| operator.leading) {
+            let next = if self.quiet {
+                0
+            } else {
+                self.rng.below(self.operators.len())
+            };
+            let delay = self.rng.between(1000, 9000);
+            self.after(delay, Happening::Lead(next, true));
+        }
+    }
+
+    fn pass(&mut self, operator: usize) {
+        self.passes += 1;
+        self.perturb(operator);
+        let known = &mut self.operators[operator];
+        let now = self.start + TimeDelta::milliseconds(self.at) + known.skew;
+        let snapshot = &known.view.snapshot;
+        let plan = mutants::plan(self.mutant, snapshot, now);
+        if self.mutant.is_none() {
+            self.judge.plan(snapshot, &plan, now);
+        }
+        self.coverage.plan(&plan);
+        self.ask(operator, &plan);
+        let known = &mut self.operators[operator];
+        if plan.actions.is_empty() {
+            return self.rest(operator, &plan, now);
+        }
+        known.allowed = Allowed::by(&known.view.snapshot, now);
+        known.seen = known.view.seen();
+        let (last, first): (Vec<Action>, Vec<Action>) = plan
+            .actions
+            .into_iter()
+            .partition(|action| matches!(action, Action::CreateRecord { .. }));
+        known.queue = first.into_iter().chain(last).collect();
+        known.planned = known.queue.iter().cloned().collect();
+        known.busy = true;
+        let epoch = known.epoch;
+        self.tend(operator);
+        self.call_later(operator, epoch);
+    }
+
+    /// The next write is on its way, or the process stands still for a while before it.
+    fn call_later(&mut self, operator: usize, epoch: u64) {
+        let stalls = self.faults.strikes(Fault::Stall, &mut self.rng);
+        let longest = if stalls { 90_000 } else { 25 };
+        let delay = self.rng.between(3, longest);
+        self.after(delay, Happening::Call(operator, epoch));
+    }
+
+    /// There is nothing to write: what was decided is published, and time is waited for.
+    fn rest(&mut self, operator: usize, plan: &Plan, now: Instant) {
+        self.operators[operator].planned.clear();
+        if let Some(at) = plan.recheck_at {
+            self.wake(operator, (at - now).num_milliseconds() + 20);
+        }
+        self.tend(operator);
+        self.publish(operator, plan);
+        if self.quiet {
+            self.at_rest(operator, plan);
+        }
+    }
+
+    /// Equal candidates come in another order: a stable one would hide a race.
+    fn perturb(&mut self, operator: usize) {
+        if !self.faults.often(Fault::Perturbed, 200, &mut self.rng) {
+            return;
+        }
+        let index = self.rng.below(self.cluster.names.len());
+        let earlier = TimeDelta::minutes(self.rng.between(0, 600));
+        let view = &mut self.operators[operator].view;
+        let node = view.snapshot.nodes.get_mut(&self.cluster.names[index]);
+        if let Some(host) = node.and_then(|node| node.record.as_mut()?.host.as_mut()) {
+            host.required_since = host.required_since.map(|since| since - earlier);
+        }
+    }
+
+    /// The next write of the plan.
+    pub fn call(&mut self, operator: usize, epoch: u64) {
+        if self.operators[operator].epoch != epoch || !self.operators[operator].busy {
+            return;
+        }
+        if self.faults.strikes(Fault::Crash, &mut self.rng) {
+            return self.crash(operator);
+        }
+        let known = &mut self.operators[operator];
+        let Some(action) = known.queue.pop_front() else {
+            return;
+        };
+        if self.faults.strikes(Fault::ServerTrouble, &mut self.rng) {
+            return self.refused(operator, &action, Refusal::Trouble);
+        }
+        let halved = matches!(action, Action::LiftMarks { keep_cordon: true, .. })
+            && self.faults.often(Fault::CrashInRelease, 300, &mut self.rng);
+        let before = Before::of(&self.cluster, &action);
+        let mut write = Write {
+            cluster: &mut self.cluster,
+            seen: &mut known.seen,
+            without: mutants::without(self.mutant),
+            now: self.start + TimeDelta::milliseconds(self.at) + known.skew,
+            halved,
+            answers: vec![],
+        };
+        let result = write.execute(&action);
+        let answers = std::mem::take(&mut write.answers);
+        if result.is_ok() {
+            self.judge.wrote(&self.cluster, &before, &action, &known.allowed);
+            self.coverage.wrote(&action);
+        }
+        self.tell(|_| story(operator, &action, result));
+        if halved {
+            return self.crash(operator);
+        }
+        if self.faults.strikes(Fault::ReplyLost, &mut self.rng) {
+            return self.refused(operator, &action, Refusal::Trouble);
+        }
+        let known = &mut self.operators[operator];
+        for answer in &answers {
+            known.view.absorb(answer, &known.progress);
+        }
+        match result {
+            Ok(()) => self.go_on(operator),
+            Err(refusal) => self.refused(operator, &action, refusal),
+        }
+    }
+
+    fn go_on(&mut self, operator: usize) {
+        let epoch = self.operators[operator].epoch;
+        if !self.operators[operator].queue.is_empty() {
+            return self.call_later(operator, epoch);
+        }
+        let known = &mut self.operators[operator];
+        known.busy = false;
+        let planned = std::mem::take(&mut known.planned);
+        let repeated = planned == known.carried_out;
+        if repeated && self.judge.quiet_since.is_some() {
+            let what = format!("{planned:?} was carried out and is wanted again");
+            self.judge.broken("S9", &what);
+        }
+        known.carried_out = planned;
+        self.wake(operator, if repeated { 2000 } else { 1 });
+    }
+
+    fn refused(&mut self, operator: usize, action: &Action, refusal: Refusal) {
+        self.coverage.refused(refusal);
+        let index = action.node().and_then(|node| self.cluster.index(node));
+        let known = &mut self.operators[operator];
+        known.busy = false;
+        known.queue.clear();
+        known.planned.clear();
+        known.carried_out.clear();
+        let delay = match refusal {
+            Refusal::Conflict => 200,
+            Refusal::Stale => 1000,
+            Refusal::NotEmpty => {
+                if let Some(index) = index {
+                    known.drains.remove(&index);
+                    known.progress.remove(&index);
+                    known.view.set_drain(index, Drain::NotStarted);
+                }
+                1000
+            }
+            Refusal::Trouble => 2000,
+        };
+        self.wake(operator, delay);
+    }
+}
+
+fn story(operator: usize, action: &Action, result: Result<(), Refusal>) -> String {
+    let what = match action {
+        Action::SetHolders { because, holders } => format!("{because}; inside: {}", holders.len()),
+        Action::WriteRecord { change, .. } => match (&change.operation, &change.finished) {
+            (_, Some(finished)) => format!("{:?} {}", finished.outcome, finished.message),
+            (Change::Set(Some(operation)), None) => match &operation.ending {
+                Some(ending) => format!("{:?} ends {:?}: {}", operation.phase, ending.outcome, ending.message),
+                None => format!("{:?}", operation.phase),
+            },
+            (change, None) => format!("{change:?}"),
+        },
+        Action::SetSpec { order, .. } => format!("{:?}", order.as_ref().map(|order| order.action)),
+        other => format!("{}", matches!(other, Action::LiftMarks { keep_cordon: true, .. })),
+    };
+    let node = action.node().unwrap_or("lock");
+    format!("operator {operator} {node} {} {what} -> {result:?}", action.name())
+}

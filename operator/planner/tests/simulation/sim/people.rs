@@ -1,0 +1,275 @@
+//! People and other programs, who do what they may do at any time.
+
+use chrono::TimeDelta;
+use lockkeeper_planner::*;
+
+use super::cluster::Cordon;
+use super::faults::Fault;
+use super::world::{Happening, World};
+
+const PEOPLE: &[Fault] = &[
+    Fault::Cordons,
+    Fault::Uncordons,
+    Fault::Holds,
+    Fault::HoldEnds,
+    Fault::Approves,
+    Fault::Acknowledges,
+    Fault::Requests,
+    Fault::Retries,
+    Fault::Releases,
+    Fault::Cancels,
+    Fault::OldCommand,
+    Fault::LockEdited,
+    Fault::LockLost,
+    Fault::RecordLost,
+    Fault::LimitEdited,
+    Fault::Suspends,
+    Fault::WindowEdited,
+    Fault::PolicyLost,
+    Fault::Relabelled,
+    Fault::Remade,
+    Fault::Deleted,
+    Fault::TwoLeaders,
+    Fault::Blind,
+    Fault::Takeover,
+    Fault::ClockSkew,
+];
+
+impl World {
+    /// Somebody does something, and will again.
+    pub fn meddle(&mut self) {
+        if self.faults.off {
+            return;
+        }
+        if let Some(fault) = self.faults.any_of(PEOPLE, &mut self.rng) {
+            let node = self.somewhere();
+            if self.does(fault, node) {
+                self.faults.count(fault);
+                self.tell(|world| format!("{}: {}", world.cluster.names[node], fault.name()));
+            }
+        }
+        let longest = self.rng.pick(&[2_000, 60_000, 600_000]);
+        let delay = self.rng.between(100, longest);
+        self.after(delay, Happening::Meddle);
+    }
+
+    /// A node; more often than not one where something is going on.
+    fn somewhere(&mut self) -> usize {
+        let busy = |node: &usize| self.cluster.operation(*node).is_some();
+        let busy: Vec<usize> = (0..self.hosts.len()).filter(busy).collect();
+        if busy.is_empty() || self.rng.chance(300) {
+            self.rng.below(self.hosts.len())
+        } else {
+            self.rng.pick(&busy)
+        }
+    }
+
+    /// Whether it could be done.
+    fn does(&mut self, fault: Fault, node: usize) -> bool {
+        match fault {
+            Fault::Cordons => self.cordons(node),
+            Fault::Uncordons => self.uncordons(node),
+            Fault::Holds => self.holds(node),
+            Fault::HoldEnds => self
+                .cluster
+                .edit_node(node, |object| object.value.hold = None)
+                .is_some(),
+            Fault::Approves => self.approves(node),
+            Fault::Acknowledges => {
+                let index = self.rng.below(self.cluster.policies.len());
+                let edited = self.cluster.edit_policy(index, |object| {
+                    object.value.acknowledged = object.value.state.breaker.opened;
+                });
+                edited.is_some()
+            }
+            Fault::Requests => {
+                let request = Some("firmware".to_owned());
+                self.cluster
+                    .edit_node(node, |object| object.value.requested = request)
+                    .is_some()
+            }
+            Fault::Retries => self.command(node, "retry", false),
+            Fault::Releases => self.command(node, "release", false),
+            Fault::Cancels => self.command(node, "cancel", false),
+            Fault::OldCommand => {
+                let verb = self.rng.pick(&["retry", "release", "cancel", "reboot"]);
+                self.command(node, verb, true)
+            }
+            Fault::LockEdited => self.edits_lock(),
+            Fault::LockLost => self.cluster.lock.is_some() && self.cluster.put_lock(None).version > 0,
+            Fault::RecordLost => {
+                let boot = self.hosts[node].boot;
+                self.after(2000, Happening::Report(node, boot));
+                self.judge.record_lost(node);
+                self.cluster.reboots[node].is_some() && self.cluster.put_reboot(node, None).version > 0
+            }
+            Fault::Relabelled => {
+                let group = self.rng.pick(&[0, 1, 1, 2, 3]);
+                self.cluster.edit_node(node, |object| object.group = group).is_some()
+            }
+            Fault::Remade | Fault::Deleted => self.deletes(node, fault == Fault::Remade),
+            Fault::LimitEdited | Fault::Suspends | Fault::WindowEdited | Fault::PolicyLost => self.edits_policy(fault),
+            Fault::TwoLeaders => {
+                let other = usize::from(self.operators[0].leading);
+                self.after(0, Happening::Lead(other, true));
+                let (delay, leaves) = (self.rng.between(1000, 400_000), self.rng.below(2));
+                self.after(delay, Happening::Lead(leaves, false));
+                self.after(delay, Happening::Lead(1 - leaves, true));
+                if self.faults.on(Fault::Blind) && self.rng.chance(500) {
+                    self.goes_blind();
+                }
+                true
+            }
+            Fault::Blind => self.goes_blind(),
+            Fault::Takeover => {
+                let next = usize::from(self.operators[0].leading);
+                self.after(0, Happening::Lead(1 - next, false));
+                let delay = self.rng.between(0, 9000);
+                self.after(delay, Happening::Lead(next, true));
+                true
+            }
+            Fault::ClockSkew => {
+                let (operator, seconds) = (self.rng.below(2), self.rng.between(-40, 40));
+                self.operators[operator].skew = TimeDelta::seconds(seconds);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Its writes go through, and none of its watches shows anything.
+    fn goes_blind(&mut self) -> bool {
+        let (operator, longest) = (self.rng.below(2), self.rng.pick(&[5_000, 60_000, 400_000]));
+        let until = self.at + self.rng.between(500, longest);
+        self.operators[operator].lags = [until; 4];
+        true
+    }
+
+    /// `kubectl cordon`: nothing is written if the node is cordoned already.
+    fn cordons(&mut self, node: usize) -> bool {
+        let open = self.cluster.nodes[node]
+            .as_ref()
+            .is_some_and(|object| !object.value.unschedulable);
+        open && self
+            .cluster
+            .edit_node(node, |object| object.cordon.human = true)
+            .is_some()
+    }
+
+    /// `kubectl uncordon`: takes the field away from whoever owns it.
+    pub fn uncordons(&mut self, node: usize) -> bool {
+        let cordoned = self.cluster.nodes[node]
+            .as_ref()
+            .is_some_and(|object| object.value.unschedulable);
+        self.judge.uncordoned(node);
+        cordoned
+            && self
+                .cluster
+                .edit_node(node, |object| object.cordon = Cordon::default())
+                .is_some()
+    }
+
+    fn holds(&mut self, node: usize) -> bool {
+        let until = self.rng.chance(500).then(|| self.now() + TimeDelta::minutes(30));
+        let reason = "debugging the NIC".to_owned();
+        let hold = Some(Hold { reason, until });
+        self.cluster
+            .edit_node(node, |object| object.value.hold = hold)
+            .is_some()
+    }
+
+    /// A word on the operation that is there; the plugin's version guard is in reading and writing at once.
+    pub fn command(&mut self, node: usize, verb: &str, old: bool) -> bool {
+        let id = self.cluster.operation(node).map(|operation| operation.id.clone());
+        let operation_id = if old {
+            "0bad0bad".to_owned()
+        } else {
+            id.unwrap_or_default()
+        };
+        let verb = verb.to_owned();
+        let command = Some(Command { verb, operation_id });
+        self.cluster
+            .edit_record(node, |record| record.command = command)
+            .is_some()
+    }
+
+    pub fn approves(&mut self, node: usize) -> bool {
+        let approved = Some("seen".to_owned());
+        self.cluster
+            .edit_node(node, |object| object.value.approved = approved)
+            .is_some()
+    }
+
+    fn edits_lock(&mut self) -> bool {
+        let Some(lock) = self.cluster.lock.as_deref() else {
+            return false;
+        };
+        let mut object = lock.clone();
+        let holders = &mut object.value.holders;
+        match self.rng.below(4) {
+            0 => holders.clear(),
+            1 if !holders.is_empty() => {
+                let place = self.rng.below(holders.len());
+                holders.remove(place);
+            }
+            2 if !holders.is_empty() => "made-up".clone_into(&mut holders[0].operation_id),
+            _ => holders.push(Holder {
+                node: "ghost".to_owned(),
+                node_uid: "uid-ghost".to_owned(),
+                policy: "a".to_owned(),
+                operation_id: "made-up".to_owned(),
+                acquired: self.start,
+            }),
+        }
+        self.cluster.put_lock(Some(object));
+        true
+    }
+
+    fn edits_policy(&mut self, fault: Fault) -> bool {
+        let index = self.rng.below(self.cluster.policies.len());
+        match fault {
+            Fault::Suspends => {
+                let suspend = self.rng.chance(500);
+                self.cluster
+                    .edit_policy(index, |object| object.value.suspend = suspend)
+                    .is_some()
+            }
+            Fault::WindowEdited => {
+                let schedule = super::setup::schedule(&mut self.rng);
+                self.cluster
+                    .edit_policy(index, |object| object.value.schedule = schedule)
+                    .is_some()
+            }
+            Fault::LimitEdited => {
+                let limit = super::setup::limit(&mut self.rng);
+                let edited = self.cluster.edit_policy(index, |object| {
+                    object.value.max_in_progress = limit;
+                    object.value.max_unavailable = limit;
+                });
+                edited.is_some()
+            }
+            _ if self.cluster.policies[index].is_some() => self.cluster.put_policy(index, None).version > 0,
+            _ => {
+                let made = super::setup::policy_object(index, &mut self.rng);
+                self.cluster.put_policy(index, Some(made));
+                true
+            }
+        }
+    }
+
+    /// The Node goes; its record is collected; it may come again, with another uid.
+    fn deletes(&mut self, node: usize, again: bool) -> bool {
+        if self.cluster.nodes[node].is_none() {
+            return false;
+        }
+        self.cluster.put_node(node, None);
+        self.judge.node_gone(node);
+        let (collected, made) = (self.rng.between(100, 30_000), self.rng.between(50, 60_000));
+        self.after(collected, Happening::Collect(node));
+        if again {
+            self.after(made, Happening::Make(node));
+            self.after(made + 31_000, Happening::Collect(node));
+        }
+        true
+    }
+}

@@ -1,0 +1,285 @@
+//! What a seed begins with: nodes, policies, windows, limits, which faults there are and when they end.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, TimeDelta};
+use lockkeeper_planner::*;
+
+use super::cluster::{Cluster, Cordon, Kind, LockObject, NodeObject, PolicyObject, RebootObject};
+use super::faults::Faults;
+use super::hosts;
+use super::operator::Operator;
+use super::rng::Rng;
+use super::view::View;
+use super::world::{Happening, Setup, World};
+
+const ZONE: &str = "topology.kubernetes.io/zone";
+
+pub fn world(seed: u64, setup: Setup) -> World {
+    let mut rng = Rng::new(seed);
+    let count = setup.nodes.unwrap_or_else(|| rng.below(10) + 1);
+    // The clocks change in Europe and in America on these days, or on none.
+    let days = [
+        "2026-03-28T18:00:00Z",
+        "2026-10-24T18:00:00Z",
+        "2026-10-31T18:00:00Z",
+        "2026-11-21T12:00:00Z",
+    ];
+    let start = DateTime::parse_from_rfc3339(rng.pick(&days)).map_or_else(|_| DateTime::default(), |t| t.to_utc());
+    // In some seeds, both operators lead all the time, over one plain policy.
+    let duel = !setup.calm && (rng.chance(200) || setup.duel);
+    let faults = match (setup.calm, duel) {
+        (true, _) => Faults::none(),
+        (false, true) => Faults::duel(&mut rng),
+        (false, false) => Faults::some(&mut rng),
+    };
+    let (cluster, hosts) = cluster(count, start, setup.calm || duel, &mut rng);
+    let own = |rng: &mut Rng| rng.chance(500).then(|| rng.below(count));
+    let own_nodes = [own(&mut rng), own(&mut rng)];
+    let mut world = World::new(seed, rng, start, cluster, hosts, faults);
+    world.mutant = setup.mutant;
+    world.trace = setup.traced.then(String::new);
+    for own_node in own_nodes {
+        let name = own_node.map(|index| world.cluster.names[index].clone());
+        world.operators.push(Operator::new(View::new(&world.cluster, name)));
+    }
+    begin(&mut world, setup, duel);
+    world
+}
+
+/// The first events.
+fn begin(world: &mut World, setup: Setup, duel: bool) {
+    for operator in 0..world.operators.len() {
+        for kind in Kind::ALL {
+            let delay = world.rng.between(10, 1000);
+            world.after(delay, Happening::List(operator, 0, kind));
+        }
+    }
+    world.after(0, Happening::Lead(0, true));
+    for node in 0..world.hosts.len() {
+        let delay = world.rng.between(10, 5000);
+        world.after(delay, Happening::Report(node, 0));
+        let late = if setup.calm {
+            0
+        } else {
+            world.rng.pick(&[0, 0, 3_600_000])
+        };
+        let asks = delay + 10 + world.rng.between(0, late.max(2000));
+        world.after(asks, Happening::Requires(node));
+    }
+    if setup.calm {
+        return world.after(2_000, Happening::Quiet);
+    }
+    if duel {
+        world.after(0, Happening::Lead(1, true));
+    }
+    world.after(1000, Happening::Meddle);
+    world.after(1000, Happening::Trouble);
+    let lengths: &[i64] = if duel {
+        &[1_200_000]
+    } else {
+        &[1_200_000, 7_200_000, 43_200_000]
+    };
+    let longest = world.rng.pick(lengths);
+    let quiet = world.rng.between(60_000, longest);
+    world.after(quiet, Happening::Quiet);
+}
+
+fn cluster(count: usize, start: Instant, calm: bool, rng: &mut Rng) -> (Cluster, Vec<hosts::Host>) {
+    let mut numbers: Vec<usize> = (0..count).collect();
+    rng.shuffle(&mut numbers);
+    let mut cluster = Cluster {
+        names: numbers.iter().map(|number| format!("n{number:02}")).collect(),
+        policy_names: vec!["a".to_owned(), "b".to_owned()],
+        nodes: vec![None; count],
+        reboots: vec![None; count],
+        policies: vec![None, None],
+        pods: (0..count).map(|_| rng.below(4)).collect(),
+        ..Cluster::default()
+    };
+    let both = rng.chance(400);
+    for index in 0..=usize::from(both) {
+        let mut object = policy_object(index, rng);
+        if calm {
+            let limit = Limit::Count(rng.below(2) + 1);
+            let value = Policy {
+                max_in_progress: limit,
+                max_unavailable: limit,
+                ..Policy::default()
+            };
+            object.value = value;
+        }
+        cluster.put_policy(index, Some(object));
+    }
+    if rng.chance(800) {
+        let max_in_progress = rng.chance(150).then_some(Limit::Count(2));
+        let holders = vec![];
+        let value = Lock {
+            max_in_progress,
+            holders,
+        };
+        cluster.put_lock(Some(LockObject {
+            version: 0,
+            uid: 1,
+            value,
+        }));
+    }
+    let controls = if rng.chance(300) { rng.below(4) } else { 0 };
+    for index in 0..count {
+        let mut value = node(
+            format!("boot-{index}-0"),
+            format!("uid-{index}-0"),
+            start - TimeDelta::days(9),
+            true,
+        );
+        value.control_plane = index < controls;
+        if rng.chance(850) {
+            value
+                .domains
+                .insert(ZONE.to_owned(), rng.pick(&["z1", "z2", "z3"]).to_owned());
+        }
+        let human = !calm && rng.chance(50);
+        let group = if both && rng.chance(400) { 2 } else { 1 };
+        let cordon = Cordon {
+            human,
+            ..Cordon::default()
+        };
+        cluster.put_node(
+            index,
+            Some(NodeObject {
+                version: 0,
+                group,
+                cordon,
+                value,
+            }),
+        );
+        if rng.chance(500) {
+            let owner = format!("uid-{index}-0");
+            let record = Record::default();
+            cluster.put_reboot(
+                index,
+                Some(RebootObject {
+                    version: 0,
+                    owner,
+                    record,
+                }),
+            );
+        }
+    }
+    cluster.news.clear();
+    let host = hosts::Host {
+        up: true,
+        takes_pods: true,
+        ..hosts::Host::default()
+    };
+    (cluster, vec![host; count])
+}
+
+pub fn node(boot_id: String, uid: String, created: Instant, ready: bool) -> Node {
+    Node {
+        uid,
+        created,
+        policies: vec![],
+        boot_id,
+        ready: Ready {
+            ready,
+            since: created,
+            heartbeat: created,
+            message: "KubeletReady".to_owned(),
+        },
+        unschedulable: false,
+        mark: None,
+        leaving: None,
+        taints: Taints::default(),
+        control_plane: false,
+        hold: None,
+        requested: None,
+        approved: None,
+        domains: BTreeMap::new(),
+        record: None,
+        preflight: Preflight::Unknown,
+        drain: Drain::NotStarted,
+        marks_refused: None,
+    }
+}
+
+/// A policy with some of what a policy can ask for.
+pub fn policy_object(index: usize, rng: &mut Rng) -> PolicyObject {
+    let limit = limit(rng);
+    let topology = Topology {
+        key: ZONE.to_owned(),
+        max_domains: rng.chance(700).then_some(1),
+        max_in_progress_per_domain: rng.chance(500).then_some(1),
+    };
+    let soak = TimeDelta::minutes(rng.between(1, 40));
+    let canary = Canary {
+        nodes: rng.below(2) + 1,
+        soak,
+    };
+    let breaker = BreakerRule {
+        max_failed: rng.below(3) + 1,
+        cooldown: rng.chance(500).then_some(TimeDelta::minutes(30)),
+    };
+    PolicyObject {
+        version: 0,
+        groups: 1 << index,
+        value: Policy {
+            schedule: schedule(rng),
+            max_in_progress: limit,
+            max_unavailable: limit,
+            topology: if rng.chance(300) { vec![topology] } else { vec![] },
+            pace: TimeDelta::seconds(rng.pick(&[0, 0, 0, 45, 600])),
+            order: rng.pick(&[QueueOrder::Oldest, QueueOrder::Name]),
+            canary: rng.chance(250).then_some(canary),
+            approval: if rng.chance(150) {
+                Approval::Manual
+            } else {
+                Approval::Automatic
+            },
+            breaker: if rng.chance(500) {
+                breaker
+            } else {
+                BreakerRule::default()
+            },
+            settings: Settings {
+                daemon_sets_last: rng.chance(200),
+                prefer_updated_nodes: rng.chance(200),
+                load_balancer_delay: TimeDelta::seconds(rng.pick(&[0, 0, 30])),
+                ..Settings::default()
+            },
+            ..Policy::default()
+        },
+    }
+}
+
+pub fn limit(rng: &mut Rng) -> Limit {
+    rng.pick(&[
+        Limit::Count(1),
+        Limit::Count(1),
+        Limit::Count(1),
+        Limit::Count(2),
+        Limit::Count(3),
+        Limit::Percent(10),
+        Limit::Percent(40),
+    ])
+}
+
+/// None, or one that opens each day, some of them where the clocks change.
+pub fn schedule(rng: &mut Rng) -> Result<Schedule, String> {
+    if rng.chance(600) {
+        return Ok(Schedule::default());
+    }
+    let cron = rng.pick(&["0 22 * * *", "30 2 * * *", "30 * * * *", "0 */6 * * *"]);
+    let zone = rng.pick(&["UTC", "Europe/Berlin", "America/New_York", "Asia/Kolkata"]);
+    let seconds = rng.pick(&[1200, 3600, 14_400]);
+    let window = |cron, seconds| Window::parse(cron, seconds, zone).map_err(|error| error.to_string());
+    let mut exclusions = vec![];
+    if rng.chance(300) {
+        let (when, reason) = (Box::new(window("10 * * * FRI", 900)?), "backups".to_owned());
+        exclusions.push(Exclusion::Recurring { when, reason });
+    }
+    Ok(Schedule {
+        windows: vec![window(cron, seconds)?],
+        exclusions,
+    })
+}

@@ -1,0 +1,272 @@
+//! What one operator has seen: four watches that lag each on its own, and the answers to its own writes.
+//!
+//! As in `operator/src/cache/table.rs`, a larger version is the newer state, so that a late event never hides an answer.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
+
+use lockkeeper_planner::*;
+
+use super::cluster::{Cluster, Kind, LockObject, News, NodeObject, Object, PolicyObject, RebootObject};
+
+/// The objects that a pass saw; their versions guard its writes, and its own answers take their place.
+#[derive(Clone, Debug, Default)]
+pub struct Seen {
+    pub nodes: Vec<Option<Rc<NodeObject>>>,
+    pub reboots: Vec<Option<Rc<RebootObject>>>,
+    pub lock: Option<Rc<LockObject>>,
+}
+
+impl Seen {
+    /// Keeps the answer to a write.
+    pub fn keep(&mut self, news: &News) {
+        match &news.object {
+            Object::Node(object) => self.nodes[news.index].clone_from(object),
+            Object::Reboot(object) => self.reboots[news.index].clone_from(object),
+            Object::Lock(object) => self.lock.clone_from(object),
+            Object::Policy(_) => {}
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+pub struct View {
+    pub snapshot: Snapshot,
+    nodes: Vec<Entry<NodeObject>>,
+    reboots: Vec<Entry<RebootObject>>,
+    policies: Vec<Entry<PolicyObject>>,
+    lock: Entry<LockObject>,
+    policy_names: Vec<String>,
+    names: Vec<String>,
+    /// The newest version that each watch has delivered.
+    delivered: [u64; 4],
+    listed: [bool; 4],
+    queues: [VecDeque<(i64, News)>; 4],
+}
+
+#[derive(Debug)]
+struct Entry<T> {
+    version: u64,
+    object: Option<Rc<T>>,
+}
+
+impl<T> Default for Entry<T> {
+    fn default() -> Self {
+        Self {
+            version: 0,
+            object: None,
+        }
+    }
+}
+
+impl View {
+    /// Has seen nothing yet.
+    pub fn new(cluster: &Cluster, own_node: Option<String>) -> Self {
+        let mut view = Self {
+            names: cluster.names.clone(),
+            policy_names: cluster.policy_names.clone(),
+            ..Self::default()
+        };
+        view.nodes.resize_with(cluster.nodes.len(), Entry::default);
+        view.reboots.resize_with(cluster.reboots.len(), Entry::default);
+        view.policies.resize_with(cluster.policies.len(), Entry::default);
+        view.snapshot.own_node = own_node;
+        view.snapshot.unseen = Kind::ALL.iter().map(|kind| format!("{kind:?}")).collect();
+        view
+    }
+
+    /// A watch will show this no earlier than `ready`, and after what it has in its queue.
+    pub fn enqueue(&mut self, ready: i64, news: News) -> i64 {
+        let queue = &mut self.queues[news.kind() as usize];
+        let ready = queue.back().map_or(ready, |(last, _)| ready.max(*last));
+        queue.push_back((ready, news));
+        ready
+    }
+
+    /// The watch shows what is due; if `coalesced`, only the last of what concerns one object. Says if that was news.
+    pub fn deliver(&mut self, kind: Kind, now: i64, coalesced: bool, drains: &BTreeMap<usize, Drain>) -> bool {
+        let queue = &mut self.queues[kind as usize];
+        let due = queue.iter().take_while(|(ready, _)| *ready <= now).count();
+        let due: Vec<News> = queue.drain(..due).map(|(_, news)| news).collect();
+        let mut changed = false;
+        for (place, news) in due.iter().enumerate() {
+            let hidden = coalesced && due[place + 1..].iter().any(|later| later.index == news.index);
+            if self.listed[kind as usize] && !hidden {
+                self.delivered[kind as usize] = self.delivered[kind as usize].max(news.version);
+                changed |= self.learn(news, drains);
+            }
+        }
+        changed
+    }
+
+    /// The API server answered a write with this.
+    pub fn absorb(&mut self, news: &News, drains: &BTreeMap<usize, Drain>) {
+        if news.version > self.delivered[news.kind() as usize] {
+            self.learn(news, drains);
+        }
+    }
+
+    /// The watch broke: everything of this kind is listed anew, and what happened in between is never told.
+    pub fn relist(&mut self, kind: Kind, cluster: &Cluster, drains: &BTreeMap<usize, Drain>) {
+        self.queues[kind as usize].clear();
+        self.listed[kind as usize] = true;
+        self.delivered[kind as usize] = cluster.version;
+        let of = |kind: Kind| format!("{kind:?}");
+        let unseen = Kind::ALL.into_iter().filter(|kind| !self.listed[*kind as usize]);
+        self.snapshot.unseen = unseen.map(of).collect();
+        let news = |index, object| News {
+            version: cluster.version,
+            index,
+            object,
+        };
+        match kind {
+            Kind::Nodes => (0..self.nodes.len()).for_each(|index| {
+                self.learn(&news(index, Object::Node(cluster.nodes[index].clone())), drains);
+            }),
+            Kind::Reboots => (0..self.reboots.len()).for_each(|index| {
+                self.learn(&news(index, Object::Reboot(cluster.reboots[index].clone())), drains);
+            }),
+            Kind::Policies => (0..self.policies.len()).for_each(|index| {
+                self.learn(&news(index, Object::Policy(cluster.policies[index].clone())), drains);
+            }),
+            Kind::Lock => {
+                self.learn(&news(0, Object::Lock(cluster.lock.clone())), drains);
+            }
+        }
+    }
+
+    /// The objects as they are now.
+    pub fn seen(&self) -> Seen {
+        Seen {
+            nodes: self.nodes.iter().map(|entry| entry.object.clone()).collect(),
+            reboots: self.reboots.iter().map(|entry| entry.object.clone()).collect(),
+            lock: self.lock.object.clone(),
+        }
+    }
+
+    /// Whether a write with the version that was seen would be let through.
+    pub fn has_newest_policy(&self, index: usize, cluster: &Cluster) -> bool {
+        let version = |policy: &Option<Rc<PolicyObject>>| policy.as_ref().map(|policy| policy.version);
+        version(&self.policies[index].object) == version(&cluster.policies[index])
+    }
+
+    pub fn is_listed(&self, kind: Kind) -> bool {
+        self.listed[kind as usize]
+    }
+
+    pub fn set_preflight(&mut self, index: usize, preflight: Preflight) {
+        if let Some(node) = self.snapshot.nodes.get_mut(&self.names[index]) {
+            node.preflight = preflight;
+        }
+    }
+
+    pub fn set_drain(&mut self, index: usize, drain: Drain) {
+        if let Some(node) = self.snapshot.nodes.get_mut(&self.names[index]) {
+            node.drain = drain;
+        }
+    }
+
+    fn learn(&mut self, news: &News, drains: &BTreeMap<usize, Drain>) -> bool {
+        fn replace<T>(entry: &mut Entry<T>, version: u64, object: Option<&Rc<T>>) -> bool {
+            let newer = version > entry.version;
+            if newer {
+                *entry = Entry {
+                    version,
+                    object: object.cloned(),
+                };
+            }
+            newer
+        }
+        let (version, index) = (news.version, news.index);
+        match &news.object {
+            Object::Node(object) => {
+                let newer = replace(&mut self.nodes[index], version, object.as_ref());
+                if newer {
+                    self.rebuild(index, drains);
+                }
+                newer
+            }
+            Object::Reboot(object) => {
+                let newer = replace(&mut self.reboots[index], version, object.as_ref());
+                if newer {
+                    self.fill_record(index);
+                }
+                newer
+            }
+            Object::Policy(object) => {
+                let newer = replace(&mut self.policies[index], version, object.as_ref());
+                if newer {
+                    self.rebuild_policies(index);
+                }
+                newer
+            }
+            Object::Lock(object) => {
+                let newer = replace(&mut self.lock, version, object.as_ref());
+                self.snapshot.lock = self.lock.object.as_ref().map(|lock| lock.value.clone());
+                newer
+            }
+        }
+    }
+
+    fn rebuild(&mut self, index: usize, drains: &BTreeMap<usize, Drain>) {
+        let name = &self.names[index];
+        let Some(node) = &self.nodes[index].object else {
+            self.snapshot.nodes.remove(name);
+            return;
+        };
+        let known = self
+            .snapshot
+            .nodes
+            .get_mut(name)
+            .filter(|known| known.uid == node.value.uid);
+        let (record, preflight) = known.map_or_else(Default::default, |known| {
+            (known.record.take(), std::mem::take(&mut known.preflight))
+        });
+        let value = Node {
+            policies: self.selecting(node.group),
+            drain: drains.get(&index).cloned().unwrap_or_default(),
+            record,
+            preflight,
+            ..node.value.clone()
+        };
+        let fill = value.record.is_none();
+        self.snapshot.nodes.insert(name.clone(), value);
+        if fill {
+            self.fill_record(index);
+        }
+    }
+
+    fn fill_record(&mut self, index: usize) {
+        let Some(node) = self.snapshot.nodes.get_mut(&self.names[index]) else {
+            return;
+        };
+        let owned = self.reboots[index]
+            .object
+            .as_ref()
+            .filter(|reboot| reboot.owner == node.uid);
+        node.record = owned.map(|reboot| reboot.record.clone());
+    }
+
+    fn rebuild_policies(&mut self, index: usize) {
+        let name = &self.policy_names[index];
+        match &self.policies[index].object {
+            Some(policy) => self.snapshot.policies.insert(name.clone(), policy.value.clone()),
+            None => self.snapshot.policies.remove(name),
+        };
+        for index in 0..self.nodes.len() {
+            let Some(group) = self.nodes[index].object.as_ref().map(|node| node.group) else {
+                continue;
+            };
+            let policies = self.selecting(group);
+            if let Some(node) = self.snapshot.nodes.get_mut(&self.names[index]) {
+                node.policies = policies;
+            }
+        }
+    }
+
+    fn selecting(&self, group: u8) -> Vec<String> {
+        let all = self.policies.iter().zip(&self.policy_names);
+        let selecting = all.filter(|(entry, _)| entry.object.as_ref().is_some_and(|o| o.groups & group != 0));
+        selecting.map(|(_, name)| name.clone()).collect()
+    }
+}

@@ -1,0 +1,305 @@
+//! The world: truth, two operators with views of their own, hosts, people, one clock and one order of events.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+use chrono::TimeDelta;
+use lockkeeper_planner::*;
+
+use super::cluster::{Cluster, Kind, News, Object};
+use super::coverage::Coverage;
+use super::faults::{Fault, Faults};
+use super::hosts::Host;
+use super::judge::Judge;
+use super::mutants::Mutant;
+use super::operator::Operator;
+use super::rng::Rng;
+use super::setup;
+
+/// What happens at some instant.
+#[derive(Clone, Debug)]
+pub enum Happening {
+    /// A watch of an operator shows what is due.
+    Deliver(usize, Kind),
+    /// A watch of an operator lists everything.
+    List(usize, u64, Kind),
+    /// An operator looks.
+    Wake(usize),
+    /// An operator makes its next write.
+    Call(usize, u64),
+    /// A drain goes on.
+    Drain(usize, u64, usize),
+    /// An operator is told whether the pods of a node can leave.
+    Preflight(usize, u64, usize),
+    /// An operator leads, or no longer.
+    Lead(usize, bool),
+    /// An agent looks at its order: at what stands now, or at what it was told.
+    Agent(usize, Told),
+    /// An agent reports from its boot.
+    Report(usize, u32),
+    Down(usize, u32),
+    NotReady(usize, u32),
+    /// A host comes up, in a new boot or not.
+    Up(usize, u32, bool),
+    Ready(usize, u32),
+    /// A host asks for a reboot.
+    Requires(usize),
+    /// Pods land on a node that takes them; or one that was on its way when the node was cordoned.
+    Pods(usize),
+    LatePod(usize),
+    /// The record of a Node that is gone is collected.
+    Collect(usize),
+    /// A Node is made under its name.
+    Make(usize),
+    Meddle,
+    Trouble,
+    /// From now on nothing goes wrong.
+    Quiet,
+    /// Somebody goes round and looks after failed nodes.
+    Round,
+}
+
+/// What an agent goes by.
+#[derive(Clone, Debug)]
+pub enum Told {
+    /// The order that stands when it looks.
+    Now,
+    /// The order that stood when its watch told it.
+    Then(Option<Order>),
+}
+
+#[derive(Debug)]
+struct Due {
+    at: i64,
+    number: u64,
+    what: Happening,
+}
+
+impl PartialEq for Due {
+    fn eq(&self, other: &Self) -> bool {
+        self.number == other.number
+    }
+}
+impl Eq for Due {}
+impl PartialOrd for Due {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl Ord for Due {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        (self.at, self.number).cmp(&(other.at, other.number))
+    }
+}
+
+pub struct World {
+    pub seed: u64,
+    pub rng: Rng,
+    /// Milliseconds since the start.
+    pub at: i64,
+    pub start: Instant,
+    pub cluster: Cluster,
+    pub hosts: Vec<Host>,
+    pub operators: Vec<Operator>,
+    pub faults: Faults,
+    pub judge: Judge,
+    pub coverage: Coverage,
+    pub mutant: Option<Mutant>,
+    /// Set once the faults are over and everything has come to rest.
+    pub done: bool,
+    pub quiet: bool,
+    pub passes: u64,
+    pub events: u64,
+    pub trace: Option<String>,
+    due: BinaryHeap<Reverse<Due>>,
+    number: u64,
+}
+
+/// How a run is made up.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Setup {
+    /// That many nodes; absent = the seed says.
+    pub nodes: Option<usize>,
+    /// Nothing goes wrong.
+    pub calm: bool,
+    /// Both operators lead all the time; otherwise the seed says.
+    pub duel: bool,
+    pub mutant: Option<Mutant>,
+    /// Write down what happens.
+    pub traced: bool,
+}
+
+/// A run that takes more events than this does not come to rest.
+const MOST_EVENTS: u64 = 300_000;
+/// After the faults, everything is over within this; back-off is 6 h at most, a window opens each day.
+const PATIENCE: i64 = 40 * 24 * 3600 * 1000;
+
+/// Runs a seed to its end.
+pub fn run(seed: u64, setup: Setup) -> World {
+    let mut world = setup::world(seed, setup);
+    while !world.done && world.judge.violations.is_empty() {
+        world.step();
+    }
+    world.coverage.finish(&world.faults, world.passes, world.events);
+    world
+}
+
+impl World {
+    pub fn new(seed: u64, rng: Rng, start: Instant, cluster: Cluster, hosts: Vec<Host>, faults: Faults) -> Self {
+        Self {
+            seed,
+            rng,
+            at: 0,
+            start,
+            judge: Judge::new(&cluster),
+            cluster,
+            hosts,
+            operators: vec![],
+            faults,
+            coverage: Coverage::default(),
+            mutant: None,
+            done: false,
+            quiet: false,
+            passes: 0,
+            events: 0,
+            trace: None,
+            due: BinaryHeap::new(),
+            number: 0,
+        }
+    }
+
+    pub fn now(&self) -> Instant {
+        self.start + TimeDelta::milliseconds(self.at)
+    }
+
+    /// Something will happen in that many milliseconds.
+    pub fn after(&mut self, delay: i64, what: Happening) {
+        self.on(self.at + delay.max(0), what);
+    }
+
+    pub fn on(&mut self, at: i64, what: Happening) {
+        self.number += 1;
+        let number = self.number;
+        self.due.push(Reverse(Due { at, number, what }));
+    }
+
+    pub fn tell(&mut self, what: impl FnOnce(&Self) -> String) {
+        if self.trace.is_some() {
+            let line = format!("{:>10.3} {}\n", self.at as f64 / 1000.0, what(self));
+            self.trace.iter_mut().for_each(|trace| trace.push_str(&line));
+        }
+    }
+
+    fn step(&mut self) {
+        let Some(Reverse(due)) = self.due.pop() else {
+            self.judge.broken("L1", "nothing will ever happen any more");
+            return;
+        };
+        self.at = due.at;
+        self.events += 1;
+        if self.events > MOST_EVENTS || self.judge.quiet_since.is_some_and(|since| self.at - since > PATIENCE) {
+            self.never_ends();
+            return;
+        }
+        self.happen(due.what);
+        if !self.cluster.news.is_empty() {
+            self.spread();
+            self.judge.look(&self.cluster);
+        }
+    }
+
+    fn happen(&mut self, what: Happening) {
+        match what {
+            Happening::Deliver(operator, kind) => self.deliver(operator, kind),
+            Happening::List(operator, epoch, kind) => self.list(operator, epoch, kind),
+            Happening::Wake(operator) => self.woken(operator),
+            Happening::Call(operator, epoch) => self.call(operator, epoch),
+            Happening::Drain(operator, epoch, node) => self.drain(operator, epoch, node),
+            Happening::Preflight(operator, epoch, node) => self.preflight(operator, epoch, node),
+            Happening::Lead(operator, leads) => self.lead(operator, leads),
+            Happening::Agent(node, told) => self.agent(node, told),
+            Happening::Report(node, boot) => self.report(node, boot),
+            Happening::Down(node, boot) => self.down(node, boot),
+            Happening::NotReady(node, boot) => self.not_ready(node, boot),
+            Happening::Up(node, boot, new) => self.up(node, boot, new),
+            Happening::Ready(node, boot) => self.ready(node, boot),
+            Happening::Requires(node) => self.requires(node),
+            Happening::Pods(node) => self.pods(node),
+            Happening::LatePod(node) => self.late_pod(node),
+            Happening::Collect(node) => self.collect(node),
+            Happening::Make(node) => self.make(node),
+            Happening::Meddle => self.meddle(),
+            Happening::Trouble => self.trouble(),
+            Happening::Quiet => self.all_quiet(),
+            Happening::Round => self.round(),
+        }
+    }
+
+    /// Tells all watches of what was written.
+    fn spread(&mut self) {
+        for news in std::mem::take(&mut self.cluster.news) {
+            for operator in 0..self.operators.len() {
+                let ready = self.at + self.lag(operator, news.kind());
+                let ready = self.operators[operator].view.enqueue(ready, news.clone());
+                self.on(ready, Happening::Deliver(operator, news.kind()));
+            }
+            self.tell_host(&news);
+        }
+    }
+
+    /// How long a watch takes to show what was written just now.
+    fn lag(&mut self, operator: usize, kind: Kind) -> i64 {
+        let fault = match kind {
+            Kind::Nodes => Fault::LagNodes,
+            Kind::Reboots => Fault::LagReboots,
+            Kind::Policies => Fault::LagPolicies,
+            Kind::Lock => Fault::LagLock,
+        };
+        if self.faults.strikes(fault, &mut self.rng) {
+            let longest = self.rng.pick(&[500, 5_000, 60_000, 300_000]);
+            let lag = self.rng.between(100, longest);
+            let until = self.at + lag;
+            let lags = &mut self.operators[operator].lags[kind as usize];
+            *lags = until.max(*lags);
+        }
+        let usual = self.rng.between(1, 30);
+        usual.max(self.operators[operator].lags[kind as usize] - self.at)
+    }
+
+    /// What the programs on the node itself notice.
+    fn tell_host(&mut self, news: &News) {
+        match &news.object {
+            Object::Reboot(Some(reboot)) => {
+                let (order, boot) = (reboot.record.order.clone(), self.hosts[news.index].boot);
+                let owned = self.cluster.nodes[news.index]
+                    .as_ref()
+                    .is_some_and(|node| node.value.uid == reboot.owner);
+                if !owned {
+                    let delay = self.rng.between(100, 30_000);
+                    self.after(delay, Happening::Collect(news.index));
+                }
+                if reboot.record.host.is_none() {
+                    let delay = self.rng.between(10, 3000);
+                    self.after(delay, Happening::Report(news.index, boot));
+                }
+                if self.hosts[news.index].told != order {
+                    self.hosts[news.index].told.clone_from(&order);
+                    self.tell_agent(news.index, order);
+                }
+            }
+            Object::Node(Some(node)) => {
+                let (takes, took) = (!node.value.unschedulable, self.hosts[news.index].takes_pods);
+                self.hosts[news.index].takes_pods = takes;
+                if takes && !took {
+                    let delay = self.rng.between(200, 20_000);
+                    self.after(delay, Happening::Pods(news.index));
+                }
+                if took && !takes && self.faults.often(Fault::PodLands, 300, &mut self.rng) {
+                    let delay = self.rng.between(0, 2000);
+                    self.after(delay, Happening::LatePod(news.index));
+                }
+            }
+            Object::Node(None) | Object::Reboot(None) | Object::Policy(_) | Object::Lock(_) => {}
+        }
+    }
+}
