@@ -21,8 +21,11 @@ use crate::tell::Teller;
 
 /// After a write that failed: long enough for a server in trouble, short enough for a person who watches.
 const LATER: Duration = Duration::from_secs(2);
-/// After a write that somebody else was faster with: the watch shows it sooner than this, as a rule.
+/// After a write that somebody else was faster with: the watch shows it sooner than this, as a rule. Doubled with each
+/// refusal in a row, up to [`PATIENT`]: a watch that lags must not be answered with five writes a second.
 const REOBSERVE: Duration = Duration::from_millis(200);
+/// The longest pause after refusals; the watch ends it anyway.
+const PATIENT: Duration = Duration::from_secs(5);
 /// The pods may land on a node for this long after its cordon; the order is tried again then.
 const SETTLE: Duration = Duration::from_secs(1);
 
@@ -58,6 +61,8 @@ pub struct Loop {
     health: Part,
     /// What the last pass carried out, to notice a plan that does not come to rest.
     last_plan: Vec<Action>,
+    /// How many passes in a row ended with a write that somebody else was faster with.
+    refusals: u32,
     acted: Option<Instant>,
     published: Option<Instant>,
     began: Instant,
@@ -89,6 +94,7 @@ impl Loop {
             teller,
             health,
             last_plan: vec![],
+            refusals: 0,
             acted: None,
             published: None,
             began: Instant::now(),
@@ -173,6 +179,7 @@ impl Loop {
         if let Err(error) = ended {
             return Some(self.after(&error));
         }
+        self.refusals = 0;
         if !plan.actions.is_empty() {
             // Our own answers are in the cache already: look again at once. A plan that was carried out and comes
             // again word for word has met something that we do not understand; it must not become a hot loop.
@@ -230,13 +237,22 @@ impl Loop {
             Next::Reobserve => tracing::info!("{}", chain(error)),
             Next::Later => tracing::warn!("{}; tried again in {} s", chain(error), LATER.as_secs()),
         }
-        Instant::now()
-            + match (next, error) {
-                (Next::Later, _) => LATER,
-                (Next::Reobserve, Error::Stale { .. } | Error::NotEmpty { .. }) => SETTLE,
-                (Next::Reobserve, _) => REOBSERVE,
+        let pause = match (next, error) {
+            (Next::Later, _) => LATER,
+            (Next::Reobserve, Error::Stale { .. } | Error::NotEmpty { .. }) => SETTLE,
+            (Next::Reobserve, _) => {
+                self.refusals = self.refusals.saturating_add(1);
+                patience(self.refusals)
             }
+        };
+        Instant::now() + pause
     }
+}
+
+/// How long to wait after so many refusals in a row.
+fn patience(refusals: u32) -> Duration {
+    let doubled = 1u32.checked_shl(refusals.saturating_sub(1)).unwrap_or(u32::MAX);
+    REOBSERVE.saturating_mul(doubled).min(PATIENT)
 }
 
 /// An instant of the calendar as one of the timer.
@@ -244,4 +260,17 @@ fn until(at: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Again {
     let wait = (at? - now).to_std().unwrap_or_default();
     // A little later than the instant itself: a timer that fires early would look too soon and again at once.
     Some(Instant::now() + wait + Duration::from_millis(20))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refusals_in_a_row_are_met_with_patience_that_has_an_end() {
+        assert_eq!(patience(1), Duration::from_millis(200));
+        assert_eq!(patience(3), Duration::from_millis(800));
+        assert_eq!(patience(6), PATIENT);
+        assert_eq!(patience(u32::MAX), PATIENT);
+    }
 }

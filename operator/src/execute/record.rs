@@ -31,6 +31,9 @@ const HISTORY: usize = 10;
 
 impl Pass<'_> {
     pub(super) async fn write_record(&mut self, node: &str, change: &RecordChange) -> Result<(), Error> {
+        if let Some(finished) = &change.finished {
+            self.without_marks(node, &finished.operation.id).await?;
+        }
         let seen = self.reboot("write the status of NodeReboot", node)?;
         let before = seen.status.clone().unwrap_or_default();
         let mut after = self.changed(&before, change);
