@@ -24,25 +24,30 @@ pub(crate) struct Grant {
 /// Lets in whom it can, in order, and says of everybody else why not, and who is to be asked for its pods.
 pub(crate) fn grant(facts: &Facts, holders: &[Holder], plan: &mut Plan) -> Vec<Grant> {
     let inside: BTreeSet<&str> = holders.iter().map(|holder| holder.node.as_str()).collect();
+    let mut words: Vec<Option<Waiting>> = vec![None; facts.wanting.len()];
     let mut candidates = Vec::new();
-    for seen in facts.wanting.iter().filter(|seen| !inside.contains(seen.name)) {
-        match may_start(*seen, facts) {
+    for (index, seen) in facts.wanting.iter().enumerate() {
+        if inside.contains(seen.name) {
+            continue;
+        }
+        match may_start(index, *seen, facts) {
             Ok(candidate) => candidates.push(candidate),
-            Err(why) => {
-                plan.waiting.insert(seen.name.to_owned(), why);
-            }
+            Err(why) => words[index] = Some(why),
         }
     }
+    let mut door = Door::new(facts, holders);
+    for candidate in queue::line_up(candidates) {
+        words[candidate.index] = door.ask(candidate).err();
+    }
+    // By name already, which is the cheapest way to fill a map.
+    let words = facts.wanting.iter().zip(words);
+    plan.waiting = words
+        .filter_map(|(seen, why)| Some((seen.name.to_owned(), why?)))
+        .collect();
     for (name, node, since) in facts.missing.iter().filter(|(name, ..)| !inside.contains(name)) {
         if gate::policy_of(node, facts).is_ok() {
             plan.waiting
                 .insert((*name).to_owned(), Waiting::AgentMissing { since: *since });
-        }
-    }
-    let mut door = Door::new(facts, holders);
-    for candidate in queue::line_up(candidates, facts) {
-        if let Err(why) = door.ask(candidate) {
-            plan.waiting.insert(candidate.seen.name.to_owned(), why);
         }
     }
     plan.preflight = door.preflight;
@@ -50,11 +55,11 @@ pub(crate) fn grant(facts: &Facts, holders: &[Holder], plan: &mut Plan) -> Vec<G
 }
 
 /// A node that would start if there were room.
-fn may_start<'a>(seen: Seen<'a>, facts: &Facts<'a>) -> Result<Candidate<'a>, Waiting> {
+fn may_start<'a>(index: usize, seen: Seen<'a>, facts: &Facts<'a>) -> Result<Candidate<'a>, Waiting> {
     gate::standing(seen.node, facts)?;
     gate::past(seen.node, seen.record, facts.now)?;
     let policy = gate::policy_of(seen.node, facts)?;
-    Ok(Candidate::new(seen, policy, facts))
+    Ok(Candidate::new(index, seen, policy, facts))
 }
 
 /// Where the candidates come by, in their order.
@@ -75,15 +80,14 @@ struct Door<'a> {
 
 impl<'a> Door<'a> {
     fn new(facts: &'a Facts<'a>, holders: &'a [Holder]) -> Self {
-        let (mut sure, mut likely) = (Room::new(facts), Room::new(facts));
+        let mut sure = Room::new(facts);
         for holder in holders {
             sure.add(holder);
-            likely.add(holder);
         }
         Self {
             facts,
+            likely: sure.clone(),
             sure,
-            likely,
             grants: Vec::new(),
             before: BTreeMap::new(),
             preflight: Vec::new(),

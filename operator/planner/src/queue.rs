@@ -1,6 +1,6 @@
 //! Who goes first among those that could start. Safety never depends on it.
 
-use std::cmp::Reverse;
+use std::cmp::{Ordering, Reverse};
 use std::collections::{BTreeMap, BinaryHeap};
 
 use crate::Instant;
@@ -13,18 +13,22 @@ use crate::snapshot::QueueOrder;
 pub(crate) struct Candidate<'a> {
     pub(crate) seen: Seen<'a>,
     pub(crate) policy: &'a str,
-    /// First those that never failed, then those put back or released, the control plane, our own node.
-    class: Class,
+    /// Its place among the nodes that want a reboot.
+    pub(crate) index: usize,
+    /// Last our own node, before it the control plane, before that what was put back or released.
+    class: u8,
     /// Whether its domain has not begun yet; one domain is finished before the next one begins.
     fresh_domain: bool,
+    /// The oldest need in that domain; one domain after the other.
+    domain_age: Instant,
     domain: &'a str,
     since: Instant,
+    /// What it is sorted by before its name: its need's age, or nothing.
+    age: Instant,
 }
 
-type Class = (bool, bool, bool);
-
 impl<'a> Candidate<'a> {
-    pub(crate) fn new(seen: Seen<'a>, policy: &PolicyFacts<'a>, facts: &Facts<'a>) -> Self {
+    pub(crate) fn new(index: usize, seen: Seen<'a>, policy: &PolicyFacts<'a>, facts: &Facts<'a>) -> Self {
         let (node, record) = (seen.node, seen.record);
         let own = facts.snapshot.own_node.as_deref() == Some(seen.name);
         let again = record.deferred.is_some() || record.released.is_some();
@@ -37,47 +41,62 @@ impl<'a> Candidate<'a> {
         Self {
             seen,
             policy: policy.name,
-            class: (own, node.control_plane, again),
+            index,
+            class: u8::from(own) << 2 | u8::from(node.control_plane) << 1 | u8::from(again),
             fresh_domain: topology.is_some() && !policy.begun.contains(domain),
+            domain_age: Instant::MIN_UTC,
             domain,
             since,
+            age: match policy.policy.order {
+                QueueOrder::Oldest => since,
+                QueueOrder::Name => Instant::MIN_UTC,
+            },
         }
+    }
+
+    /// The order within one policy; policies stay together.
+    fn cmp(&self, other: &Self) -> Ordering {
+        let policies = if std::ptr::eq(self.policy, other.policy) {
+            Ordering::Equal
+        } else {
+            self.policy.cmp(other.policy)
+        };
+        policies
+            .then_with(|| self.class.cmp(&other.class))
+            .then_with(|| self.fresh_domain.cmp(&other.fresh_domain))
+            .then_with(|| self.domain_age.cmp(&other.domain_age))
+            .then_with(|| {
+                if self.fresh_domain {
+                    self.domain.cmp(other.domain)
+                } else {
+                    Ordering::Equal
+                }
+            })
+            .then_with(|| self.age.cmp(&other.age))
+            .then_with(|| self.seen.name.cmp(other.seen.name))
     }
 }
 
 /// All candidates, first come first.
-pub(crate) fn line_up<'a>(mut all: Vec<Candidate<'a>>, facts: &Facts<'a>) -> Vec<Candidate<'a>> {
+pub(crate) fn line_up(mut all: Vec<Candidate<'_>>) -> Vec<Candidate<'_>> {
     let mut ages: BTreeMap<(&str, &str), Instant> = BTreeMap::new();
     for one in all.iter().filter(|one| one.fresh_domain) {
         let age = ages.entry((one.policy, one.domain)).or_insert(one.since);
         *age = one.since.min(*age);
     }
-    let by_name = |policy: &str| match facts.policies.get(policy).map(|facts| facts.policy.order) {
-        Some(QueueOrder::Name) => true,
-        Some(QueueOrder::Oldest) | None => false,
-    };
-    all.sort_by(|one, other| {
-        let key = |one: &Candidate<'a>| {
-            let domain = one
-                .fresh_domain
-                .then(|| (ages.get(&(one.policy, one.domain)).copied(), one.domain));
-            (one.policy, one.class, domain)
-        };
-        let age = |one: &Candidate<'a>| (!by_name(one.policy)).then_some(one.since);
-        key(one)
-            .cmp(&key(other))
-            .then_with(|| age(one).cmp(&age(other)))
-            .then_with(|| one.seen.name.cmp(other.seen.name))
-    });
-    merge(&all)
+    for one in all.iter_mut().filter(|one| one.fresh_domain) {
+        one.domain_age = ages.get(&(one.policy, one.domain)).copied().unwrap_or(one.since);
+    }
+    all.sort_unstable_by(Candidate::cmp);
+    let several = all
+        .first()
+        .is_some_and(|first| all.iter().any(|one| one.policy != first.policy));
+    if several { merge(&all) } else { all }
 }
 
 /// Policies take turns by who has waited longest in them, whatever order each has for itself.
 fn merge<'a>(sorted: &[Candidate<'a>]) -> Vec<Candidate<'a>> {
     let runs: Vec<&[Candidate<'a>]> = sorted.chunk_by(|one, other| one.policy == other.policy).collect();
-    if let [only] = runs.as_slice() {
-        return only.to_vec();
-    }
     // The age of a run from each place on: a young node at its head must not hold up older ones behind it.
     let ages: Vec<Vec<Instant>> = runs.iter().map(|run| oldest_from_each_place_on(run)).collect();
     let mut heads = BinaryHeap::new();

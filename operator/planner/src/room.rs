@@ -11,7 +11,7 @@ use crate::snapshot::{Holder, Node};
 use crate::waiting::{Scope, Waiting};
 
 /// Who goes before the next node, counted as they come.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Room<'a> {
     facts: &'a Facts<'a>,
     policies: BTreeMap<&'a str, Taken<'a>>,
@@ -32,7 +32,7 @@ struct Taken<'a> {
     domains: BTreeMap<(usize, &'a str), Vec<&'a str>>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Lists {
     cluster: Option<Arc<[String]>>,
     policies: BTreeMap<String, Arc<[String]>>,
@@ -58,7 +58,7 @@ impl<'a> Room<'a> {
 
     /// This node goes before all that ask from now on.
     pub(crate) fn take(&mut self, name: &'a str, policy: &'a str, started: Instant) {
-        self.lists = Lists::default();
+        self.lists.clear();
         self.inside.push(name);
         let node = self.facts.snapshot.nodes.get(name);
         if node.is_some_and(|node| node.control_plane) && self.control_plane.is_none() {
@@ -128,6 +128,12 @@ impl<'a> Room<'a> {
 }
 
 impl Lists {
+    fn clear(&mut self) {
+        self.cluster = None;
+        self.policies.clear();
+        self.down.clear();
+    }
+
     fn of_policy(&mut self, policy: &str, inside: &[&str]) -> Arc<[String]> {
         if let Some(known) = self.policies.get(policy) {
             return known.clone();
