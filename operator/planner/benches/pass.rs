@@ -77,6 +77,7 @@ fn cluster(size: usize, pending: usize, limit: Limit) -> Snapshot {
                 }),
                 ..Record::default()
             }),
+            taints: Taints::default(),
             preflight: Preflight::Clear { at: Instant::MAX_UTC },
             drain: Drain::NotStarted,
             marks_refused: None,

@@ -8,10 +8,10 @@ use chrono::TimeDelta;
 use crate::Instant;
 use crate::breaker;
 use crate::fit;
-use crate::gate;
+use crate::gate::{self, Drainable};
 use crate::operation::{Operation, Phase};
 use crate::rollout;
-use crate::snapshot::{Node, Policy, PolicyState, Record, Snapshot};
+use crate::snapshot::{Node, Policy, PolicyState, Record, Snapshot, Taints};
 use crate::waiting::Waiting;
 use crate::windows::Opening;
 
@@ -34,11 +34,13 @@ pub(crate) struct Facts<'a> {
     /// Nodes that have an operation, by name.
     pub(crate) inside: Vec<Seen<'a>>,
     /// Nodes without operation that a reboot is asked for, by name.
-    pub(crate) wanting: Vec<Seen<'a>>,
+    pub(crate) wanting: Vec<Wanting<'a>>,
     /// Nodes whose agent is missing, and since when; nothing asks for a reboot there.
     pub(crate) missing: Vec<(&'a str, &'a Node, Instant)>,
     /// Nodes whose record is absent or says something that no longer holds, by name.
     pub(crate) untidy: Vec<(&'a str, &'a Node)>,
+    /// Nodes with a taint of ours, or that may get one, by name.
+    pub(crate) tainted: Vec<Seen<'a>>,
     /// Nodes with a mark of ours, by name.
     pub(crate) marked: Vec<(&'a str, &'a Node)>,
     /// When a node's own times change something.
@@ -51,6 +53,27 @@ pub(crate) struct Seen<'a> {
     pub(crate) name: &'a str,
     pub(crate) node: &'a Node,
     pub(crate) record: &'a Record,
+}
+
+/// A node that wants a reboot, with all that is asked of the node itself: it is looked at once, as 15,000 of them are
+/// more than a processor keeps at hand.
+#[derive(Debug)]
+pub(crate) struct Wanting<'a> {
+    pub(crate) seen: Seen<'a>,
+    /// The one policy that it belongs to.
+    pub(crate) policy: Option<&'a str>,
+    /// Why it may not start by itself: a hold, an approval that is missing, the agent.
+    pub(crate) own: Option<Box<Waiting>>,
+    /// Why its past keeps it out.
+    pub(crate) past: Option<Box<Waiting>>,
+    /// Whether it is down already.
+    pub(crate) down: bool,
+    pub(crate) control_plane: bool,
+    /// Since when the host asks.
+    pub(crate) since: Option<Instant>,
+    /// Whether it was put back or released.
+    pub(crate) again: bool,
+    pub(crate) drainable: Drainable,
 }
 
 /// What one pass knows of a policy.
@@ -104,6 +127,7 @@ impl<'a> Facts<'a> {
             wanting: Vec::new(),
             missing: Vec::new(),
             untidy: Vec::new(),
+            tainted: Vec::new(),
             marked: Vec::new(),
             recheck: None,
         };
@@ -138,7 +162,11 @@ impl<'a> Facts<'a> {
         let record = node.record.as_ref();
         let operation = record.and_then(|record| record.operation.as_ref());
         let wants = gate::wants_reboot(node);
-        let pending = operation.is_some() || record.is_some_and(|record| wants && !gate::set_aside(node, record, now));
+        let wanting = match (record, operation) {
+            (Some(record), None) if wants => Some(self.wanting(Seen { name, node, record }, down.is_some())),
+            _ => None,
+        };
+        let pending = operation.is_some() || wanting.as_ref().is_some_and(|wanting| !wanting.is_set_aside());
         for policy in &node.policies {
             if let Some(policy) = self.policies.get_mut(policy.as_str()) {
                 policy.look(name, node, down);
@@ -154,6 +182,10 @@ impl<'a> Facts<'a> {
             self.soon(missing);
         }
         let seen = Seen { name, node, record };
+        let prefers = |policy: &PolicyFacts| policy.policy.settings.prefer_updated_nodes;
+        if node.taints != Taints::default() || wants && gate::policy_of(node, self).is_ok_and(prefers) {
+            self.tainted.push(seen);
+        }
         if let Some(operation) = operation {
             self.inside.push(seen);
             if let Some(policy) = self.policies.get_mut(operation.policy.as_str()) {
@@ -161,13 +193,31 @@ impl<'a> Facts<'a> {
             }
             return;
         }
-        if wants {
-            self.wanting.push(seen);
+        if let Some(wanting) = wanting {
+            self.wanting.push(wanting);
         } else if let Some(since) = missing.filter(|since| record.host.is_none() || *since <= now) {
             self.missing.push((name, node, since));
         }
         if record.order.is_some() || record.command.is_some() || record.policy.as_deref() != self.named(node) {
             self.untidy.push((name, node));
+        }
+    }
+
+    fn wanting(&self, seen: Seen<'a>, down: bool) -> Wanting<'a> {
+        let Seen { node, record, .. } = seen;
+        let policy = gate::policy_of(node, self).ok();
+        Wanting {
+            seen,
+            policy: policy.map(|policy| policy.name),
+            own: policy
+                .and_then(|policy| gate::own(node, policy, self.now).err())
+                .map(Box::new),
+            past: gate::past(node, record, self.now).err().map(Box::new),
+            down,
+            control_plane: node.control_plane,
+            since: gate::trusted_host(node).and_then(|host| host.required_since),
+            again: record.deferred.is_some() || record.released.is_some(),
+            drainable: gate::drainable(node, self.now),
         }
     }
 
@@ -180,6 +230,17 @@ impl<'a> Facts<'a> {
     /// The name of the one policy that a node belongs to.
     pub(crate) fn named(&self, node: &'a Node) -> Option<&'a str> {
         gate::policy_of(node, self).ok().map(|policy| policy.name)
+    }
+}
+
+impl Wanting<'_> {
+    /// Whether it is left alone until a person, or a day, says otherwise.
+    fn is_set_aside(&self) -> bool {
+        let held = matches!(self.own.as_deref(), Some(Waiting::Held { .. }));
+        held || matches!(
+            self.past.as_deref(),
+            Some(Waiting::Released { .. } | Waiting::StillRequired { .. })
+        )
     }
 }
 

@@ -47,16 +47,38 @@ pub(crate) fn policy_of<'f, 'a>(node: &Node, facts: &'f Facts<'a>) -> Result<&'f
 
 /// What keeps this node from starting whoever else is inside; asked before the slot and again before our marks.
 pub(crate) fn standing(node: &Node, facts: &Facts) -> Result<(), Waiting> {
-    if let Some(what) = facts.snapshot.unseen.first().or(facts.snapshot.undecodable.first()) {
-        return Err(Waiting::ViewIncomplete { what: what.clone() });
-    }
+    seen_all(facts)?;
     let policy = policy_of(node, facts)?;
+    running(policy)?;
+    own(node, policy, facts.now)?;
+    breaker::keeps_out(
+        policy,
+        node.record.as_ref().and_then(|record| record.operation.as_ref()),
+    )?;
+    open(policy)
+}
+
+/// Whether everything was seen and could be read.
+pub(crate) fn seen_all(facts: &Facts) -> Result<(), Waiting> {
+    match facts.snapshot.unseen.first().or(facts.snapshot.undecodable.first()) {
+        Some(what) => Err(Waiting::ViewIncomplete { what: what.clone() }),
+        None => Ok(()),
+    }
+}
+
+/// Whether the policy starts anything at all.
+pub(crate) fn running(policy: &PolicyFacts) -> Result<(), Waiting> {
     if policy.policy.suspend {
         return Err(Waiting::Suspended {
             policy: policy.name.to_owned(),
         });
     }
-    if let Some(hold) = held(node, facts.now) {
+    Ok(())
+}
+
+/// What of the node itself keeps it from starting: a hold, an approval that is missing, its agent.
+pub(crate) fn own(node: &Node, policy: &PolicyFacts, now: Instant) -> Result<(), Waiting> {
+    if let Some(hold) = held(node, now) {
         return Err(Waiting::Held {
             reason: hold.reason.clone(),
             until: hold.until,
@@ -70,16 +92,11 @@ pub(crate) fn standing(node: &Node, facts: &Facts) -> Result<(), Waiting> {
         }
         Approval::Manual | Approval::Automatic => {}
     }
-    agent(node)?;
-    breaker::keeps_out(
-        policy,
-        node.record.as_ref().and_then(|record| record.operation.as_ref()),
-    )?;
-    open(policy)
+    agent(node)
 }
 
 /// Whether the schedule lets a node of this policy start.
-fn open(policy: &PolicyFacts) -> Result<(), Waiting> {
+pub(crate) fn open(policy: &PolicyFacts) -> Result<(), Waiting> {
     match &policy.opening {
         Ok(Opening::Open { .. }) => policy.late.clone().map_or(Ok(()), Err),
         Ok(Opening::Closed { opens }) => Err(Waiting::OutsideWindow {
@@ -100,15 +117,6 @@ fn open(policy: &PolicyFacts) -> Result<(), Waiting> {
 /// The hold on a node, while it holds.
 pub(crate) fn held(node: &Node, now: Instant) -> Option<&Hold> {
     node.hold.as_ref().filter(|hold| hold.holds(now))
-}
-
-/// Whether a node that a reboot is asked for is left alone until a person, or a day, says otherwise.
-pub(crate) fn set_aside(node: &Node, record: &Record, now: Instant) -> bool {
-    held(node, now).is_some()
-        || match past(node, record, now) {
-            Err(Waiting::Released { .. } | Waiting::StillRequired { .. }) => true,
-            Err(_) | Ok(()) => false,
-        }
 }
 
 fn agent(node: &Node) -> Result<(), Waiting> {
@@ -172,14 +180,14 @@ pub fn past(node: &Node, record: &Record, now: Instant) -> Result<(), Waiting> {
 pub const PREFLIGHT_FRESH: TimeDelta = TimeDelta::seconds(60);
 
 /// Whether a node could be drained.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Drainable {
     /// All its pods can leave.
     Yes,
     /// A pod can never leave; asked `again` if the answer is old.
-    No { waiting: Waiting, again: bool },
+    No { waiting: Box<Waiting>, again: bool },
     /// It must be asked.
-    Unknown(Waiting),
+    Unknown,
 }
 
 /// What the last preflight says of a node now.
@@ -187,15 +195,13 @@ pub(crate) fn drainable(node: &Node, now: Instant) -> Drainable {
     let fresh = |at: Instant| now.signed_duration_since(at) < PREFLIGHT_FRESH;
     match &node.preflight {
         Preflight::Clear { at } if fresh(*at) => Drainable::Yes,
-        Preflight::Clear { .. } | Preflight::Unknown => Drainable::Unknown(Waiting::ViewIncomplete {
-            what: "whether its pods can leave".to_owned(),
-        }),
+        Preflight::Clear { .. } | Preflight::Unknown => Drainable::Unknown,
         Preflight::Blocked { pod, why, at } => Drainable::No {
-            waiting: Waiting::PreflightBlocked {
+            waiting: Box::new(Waiting::PreflightBlocked {
                 pod: pod.clone(),
                 why: why.clone(),
                 until: *at + PREFLIGHT_FRESH,
-            },
+            }),
             again: !fresh(*at),
         },
     }

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::Instant;
 use crate::action::{Action, Change, RecordChange};
-use crate::capacity::{Facts, Seen};
+use crate::breaker;
+use crate::capacity::{Facts, Seen, Wanting};
 use crate::gate::{self, Drainable};
 use crate::operation::{Operation, Phase};
 use crate::plan::Plan;
@@ -23,14 +24,20 @@ pub(crate) struct Grant {
 
 /// Lets in whom it can, in order, and says of everybody else why not, and who is to be asked for its pods.
 pub(crate) fn grant(facts: &Facts, holders: &[Holder], plan: &mut Plan) -> Vec<Grant> {
-    let inside: BTreeSet<&str> = holders.iter().map(|holder| holder.node.as_str()).collect();
+    // Those that are in the lock and have no operation yet; as a rule there are none.
+    let entered: BTreeSet<&str> = holders
+        .iter()
+        .map(|holder| holder.node.as_str())
+        .filter(|name| idle(name, facts))
+        .collect();
+    let inside = |name: &str| !entered.is_empty() && entered.contains(name);
     let mut words: Vec<Option<Waiting>> = vec![None; facts.wanting.len()];
-    let mut candidates = Vec::new();
-    for (index, seen) in facts.wanting.iter().enumerate() {
-        if inside.contains(seen.name) {
+    let mut candidates = Vec::with_capacity(facts.wanting.len());
+    for (index, wanting) in facts.wanting.iter().enumerate() {
+        if inside(wanting.seen.name) {
             continue;
         }
-        match may_start(index, *seen, facts) {
+        match may_start(index, wanting, facts) {
             Ok(candidate) => candidates.push(candidate),
             Err(why) => words[index] = Some(why),
         }
@@ -42,9 +49,9 @@ pub(crate) fn grant(facts: &Facts, holders: &[Holder], plan: &mut Plan) -> Vec<G
     // By name already, which is the cheapest way to fill a map.
     let words = facts.wanting.iter().zip(words);
     plan.waiting = words
-        .filter_map(|(seen, why)| Some((seen.name.to_owned(), why?)))
+        .filter_map(|(wanting, why)| Some((wanting.seen.name.to_owned(), why?)))
         .collect();
-    for (name, node, since) in facts.missing.iter().filter(|(name, ..)| !inside.contains(name)) {
+    for (name, node, since) in facts.missing.iter().filter(|(name, ..)| !inside(name)) {
         if gate::policy_of(node, facts).is_ok() {
             plan.waiting
                 .insert((*name).to_owned(), Waiting::AgentMissing { since: *since });
@@ -54,12 +61,24 @@ pub(crate) fn grant(facts: &Facts, holders: &[Holder], plan: &mut Plan) -> Vec<G
     door.grants
 }
 
-/// A node that would start if there were room.
-fn may_start<'a>(index: usize, seen: Seen<'a>, facts: &Facts<'a>) -> Result<Candidate<'a>, Waiting> {
-    gate::standing(seen.node, facts)?;
-    gate::past(seen.node, seen.record, facts.now)?;
-    let policy = gate::policy_of(seen.node, facts)?;
-    Ok(Candidate::new(index, seen, policy, facts))
+fn idle(name: &str, facts: &Facts) -> bool {
+    let record = facts.snapshot.nodes.get(name).and_then(|node| node.record.as_ref());
+    record.is_none_or(|record| record.operation.is_none())
+}
+
+/// A node that would start if there were room; the questions are those of [`gate::standing`], in its order.
+fn may_start<'a>(index: usize, wanting: &Wanting<'a>, facts: &Facts<'a>) -> Result<Candidate<'a>, Waiting> {
+    gate::seen_all(facts)?;
+    let policy = match wanting.policy.and_then(|policy| facts.policies.get(policy)) {
+        Some(policy) => policy,
+        None => gate::policy_of(wanting.seen.node, facts)?,
+    };
+    gate::running(policy)?;
+    wanting.own.as_deref().cloned().map_or(Ok(()), Err)?;
+    breaker::keeps_out(policy, None)?;
+    gate::open(policy)?;
+    wanting.past.as_deref().cloned().map_or(Ok(()), Err)?;
+    Ok(Candidate::new(index, wanting, policy, facts))
 }
 
 /// Where the candidates come by, in their order.
@@ -97,11 +116,12 @@ impl<'a> Door<'a> {
     }
 
     fn ask(&mut self, candidate: Candidate<'a>) -> Result<(), Waiting> {
-        let (seen, policy) = (candidate.seen, candidate.policy);
+        let (wanting, policy) = (&self.facts.wanting[candidate.index], candidate.policy);
+        let seen = wanting.seen;
         let before = self.before.get(policy).copied().unwrap_or(0);
-        let mut verdict = self.likely.ask(seen.name, seen.node, before);
+        let mut verdict = self.likely.ask(&wanting.into(), before);
         if verdict.is_ok() {
-            verdict = self.drainable(seen, policy);
+            verdict = self.drainable(wanting, policy);
             if verdict.is_ok() {
                 self.sure.take(seen.name, policy, self.facts.now);
                 self.likely.take(seen.name, policy, self.facts.now);
@@ -110,7 +130,7 @@ impl<'a> Door<'a> {
             }
         } else if self.asked.contains(policy) && !self.spare.contains(policy) {
             // It would have the place of one that is only asked yet.
-            self.ask_a_spare(seen, policy);
+            self.ask_a_spare(wanting, policy);
         }
         *self.before.entry(policy).or_default() += 1;
         verdict
@@ -118,31 +138,36 @@ impl<'a> Door<'a> {
 
     /// Whether its pods can leave; one that is not known to be drainable keeps its place until it has been asked, one
     /// that cannot be drained does not.
-    fn drainable(&mut self, seen: Seen<'a>, policy: &'a str) -> Result<(), Waiting> {
-        match gate::drainable(seen.node, self.facts.now) {
+    fn drainable(&mut self, wanting: &Wanting<'a>, policy: &'a str) -> Result<(), Waiting> {
+        let seen = wanting.seen;
+        match &wanting.drainable {
             Drainable::Yes => Ok(()),
-            Drainable::No { waiting, again } => {
-                if again && self.spare.insert(policy) {
+            Drainable::No { waiting: why, again } => {
+                if *again && self.spare.insert(policy) {
                     self.preflight.push(seen.name.to_owned());
                 }
-                Err(waiting)
+                Err((**why).clone())
             }
-            Drainable::Unknown(waiting) => {
+            Drainable::Unknown => {
                 self.preflight.push(seen.name.to_owned());
                 self.asked.insert(policy);
                 self.likely.take(seen.name, policy, self.facts.now);
-                Err(waiting)
+                Err(Waiting::ViewIncomplete {
+                    what: "whether its pods can leave".to_owned(),
+                })
             }
         }
     }
 
-    fn ask_a_spare(&mut self, seen: Seen<'a>, policy: &'a str) {
-        if self.sure.ask(seen.name, seen.node, 0).is_err() {
+    fn ask_a_spare(&mut self, wanting: &Wanting<'a>, policy: &'a str) {
+        if self.sure.ask(&wanting.into(), 0).is_err() {
             return;
         }
         self.spare.insert(policy);
-        match gate::drainable(seen.node, self.facts.now) {
-            Drainable::Unknown(_) | Drainable::No { again: true, .. } => self.preflight.push(seen.name.to_owned()),
+        match &wanting.drainable {
+            Drainable::Unknown | Drainable::No { again: true, .. } => {
+                self.preflight.push(wanting.seen.name.to_owned());
+            }
             Drainable::Yes | Drainable::No { again: false, .. } => {}
         }
     }

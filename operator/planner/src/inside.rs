@@ -11,7 +11,7 @@ use crate::capacity::Facts;
 use crate::command::{end, obey};
 use crate::gate;
 use crate::operation::{Failure, Operation, Outcome, Phase};
-use crate::room::Room;
+use crate::room::{Asking, Room};
 use crate::snapshot::{AnswerState, Drain, Node, Order, OrderAction, Record};
 use crate::waiting::{Waiting, duration, time};
 
@@ -118,7 +118,8 @@ impl Inside<'_> {
                 self.put_back(&Waiting::Uncordoned)
             };
         }
-        let may_start = gate::standing(self.node, self.facts).and_then(|()| room.ask(self.name, self.node, 0));
+        let may_start =
+            gate::standing(self.node, self.facts).and_then(|()| room.ask(&Asking::again(self.name, self.node, now), 0));
         match may_start {
             // Marks of an operation whose record was lost: they would be taken for a second cordon.
             Ok(()) if self.node.mark.is_some() => Step::act(Action::LiftMarks {

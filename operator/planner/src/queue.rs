@@ -4,8 +4,7 @@ use std::cmp::{Ordering, Reverse};
 use std::collections::{BTreeMap, BinaryHeap};
 
 use crate::Instant;
-use crate::capacity::{Facts, PolicyFacts, Seen};
-use crate::gate;
+use crate::capacity::{Facts, PolicyFacts, Seen, Wanting};
 use crate::snapshot::QueueOrder;
 
 /// A node that could start if there were room.
@@ -13,7 +12,7 @@ use crate::snapshot::QueueOrder;
 pub(crate) struct Candidate<'a> {
     pub(crate) seen: Seen<'a>,
     pub(crate) policy: &'a str,
-    /// Its place among the nodes that want a reboot.
+    /// Its place in `Facts::wanting`.
     pub(crate) index: usize,
     /// Last our own node, before it the control plane, before that what was put back or released.
     class: u8,
@@ -28,21 +27,18 @@ pub(crate) struct Candidate<'a> {
 }
 
 impl<'a> Candidate<'a> {
-    pub(crate) fn new(index: usize, seen: Seen<'a>, policy: &PolicyFacts<'a>, facts: &Facts<'a>) -> Self {
-        let (node, record) = (seen.node, seen.record);
+    pub(crate) fn new(index: usize, wanting: &Wanting<'a>, policy: &PolicyFacts<'a>, facts: &Facts<'a>) -> Self {
+        let seen = wanting.seen;
         let own = facts.snapshot.own_node.as_deref() == Some(seen.name);
-        let again = record.deferred.is_some() || record.released.is_some();
         let topology = policy.policy.topology.first();
-        let domain = topology.map_or("", |topology| topology.domain_of(node));
+        let domain = topology.map_or("", |topology| topology.domain_of(seen.node));
         // What a person asks for without the host's asking has no age: it goes first.
-        let since = gate::trusted_host(node)
-            .and_then(|host| host.required_since)
-            .unwrap_or(Instant::MIN_UTC);
+        let since = wanting.since.unwrap_or(Instant::MIN_UTC);
         Self {
             seen,
             policy: policy.name,
             index,
-            class: u8::from(own) << 2 | u8::from(node.control_plane) << 1 | u8::from(again),
+            class: u8::from(own) << 2 | u8::from(wanting.control_plane) << 1 | u8::from(wanting.again),
             fresh_domain: topology.is_some() && !policy.begun.contains(domain),
             domain_age: Instant::MIN_UTC,
             domain,

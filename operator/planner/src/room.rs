@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::Instant;
 use crate::breaker;
-use crate::capacity::{Facts, PolicyFacts, why_down};
+use crate::capacity::{Facts, PolicyFacts, Wanting, why_down};
 use crate::gate;
 use crate::snapshot::{Holder, Node};
 use crate::waiting::{Scope, Waiting};
@@ -19,6 +19,42 @@ pub(crate) struct Room<'a> {
     control_plane: Option<&'a str>,
     /// Lists that many waiting nodes share, until somebody comes or goes.
     lists: Lists,
+}
+
+/// A node that asks for room.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Asking<'a> {
+    name: &'a str,
+    node: &'a Node,
+    /// If it is known already.
+    policy: Option<&'a str>,
+    down: bool,
+    control_plane: bool,
+}
+
+impl<'a> From<&Wanting<'a>> for Asking<'a> {
+    fn from(wanting: &Wanting<'a>) -> Self {
+        Self {
+            name: wanting.seen.name,
+            node: wanting.seen.node,
+            policy: wanting.policy,
+            down: wanting.down,
+            control_plane: wanting.control_plane,
+        }
+    }
+}
+
+impl<'a> Asking<'a> {
+    /// A node that is inside and asks once more, before our marks.
+    pub(crate) fn again(name: &'a str, node: &'a Node, now: Instant) -> Self {
+        Self {
+            name,
+            node,
+            policy: None,
+            down: why_down(node, now).is_some(),
+            control_plane: node.control_plane,
+        }
+    }
 }
 
 /// Who goes before the next node of one policy.
@@ -83,9 +119,13 @@ impl<'a> Room<'a> {
     }
 
     /// Whether there is room for this node; `before` says how many of its policy wait before it.
-    pub(crate) fn ask(&mut self, name: &str, node: &Node, before: usize) -> Result<(), Waiting> {
+    pub(crate) fn ask(&mut self, asking: &Asking, before: usize) -> Result<(), Waiting> {
         let facts = self.facts;
-        let policy = gate::policy_of(node, facts)?;
+        let Asking { name, node, .. } = *asking;
+        let policy = match asking.policy.and_then(|policy| facts.policies.get(policy)) {
+            Some(policy) => policy,
+            None => gate::policy_of(node, facts)?,
+        };
         let nobody = Taken::default();
         let taken = self.policies.get(policy.name).unwrap_or(&nobody);
         let failed = |name: &&str| policy.failures.iter().any(|(failed, _)| failed == name);
@@ -109,7 +149,7 @@ impl<'a> Room<'a> {
             });
         }
         // A target that is down already costs nothing.
-        if why_down(node, facts.now).is_none() && taken.down.len() + policy.down.len() >= policy.max_unavailable {
+        if !asking.down && taken.down.len() + policy.down.len() >= policy.max_unavailable {
             return Err(Waiting::TooManyUnavailable {
                 down: self.lists.down(policy, &taken.down),
                 max: policy.max_unavailable,
@@ -117,7 +157,7 @@ impl<'a> Room<'a> {
         }
         domains(node, policy, taken)?;
         pace(policy, taken, facts.now)?;
-        if node.control_plane {
+        if asking.control_plane {
             let down = facts.control_plane_down.iter().copied().find(|other| *other != name);
             if let Some(other) = down.or(self.control_plane.filter(|other| *other != name)) {
                 return Err(Waiting::ControlPlaneBusy { node: other.to_owned() });

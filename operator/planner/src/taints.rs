@@ -1,7 +1,7 @@
 //! The taint on nodes that are still to come, and one of ours that was left behind; derived from what is seen, each pass.
 
 use crate::action::Action;
-use crate::capacity::Facts;
+use crate::capacity::{Facts, Seen};
 use crate::gate;
 use crate::plan::Plan;
 use crate::snapshot::{Node, Record, Taint};
@@ -16,22 +16,21 @@ pub(crate) fn taints(facts: &Facts, plan: &mut Plan) {
     if !facts.snapshot.undecodable.is_empty() {
         return;
     }
-    let changes = facts.snapshot.nodes.iter().filter_map(|(name, node)| {
-        let record = node.record.as_ref()?;
+    let changes = facts.tainted.iter().filter_map(|Seen { name, node, record }| {
         if record.operation.is_none() && node.taints.rebooting {
             return Some(Action::RemoveTaint {
-                node: name.clone(),
+                node: (*name).to_owned(),
                 taint: Taint::Rebooting,
             });
         }
         let (wanted, taint) = (is_to_come(node, record, facts), Taint::RebootPending);
         match (node.taints.reboot_pending, wanted) {
             (false, true) => Some(Action::AddTaint {
-                node: name.clone(),
+                node: (*name).to_owned(),
                 taint,
             }),
             (true, false) => Some(Action::RemoveTaint {
-                node: name.clone(),
+                node: (*name).to_owned(),
                 taint,
             }),
             (false, false) | (true, true) => None,

@@ -91,6 +91,11 @@ impl Window {
         })
     }
 
+    /// Whether it opens in every minute, and so never closes.
+    fn never_closes(&self) -> bool {
+        self.cron.is_every_minute()
+    }
+
     /// The end of the latest occurrence that is open at `now`.
     fn open_until(&self, now: Instant) -> Option<Instant> {
         let slack = self.shift_near(now);

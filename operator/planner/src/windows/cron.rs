@@ -49,6 +49,16 @@ impl Cron {
         })
     }
 
+    /// Whether it names every minute.
+    pub(super) fn is_every_minute(&self) -> bool {
+        let (all_days, all_weekdays) = (self.days == up_to(31) - 1, self.weekdays == up_to(6));
+        let days = match (self.any_day, self.any_weekday) {
+            (false, false) => all_days || all_weekdays,
+            (true, true | false) | (false, true) => all_days && all_weekdays,
+        };
+        days && self.every_hour && self.minutes == up_to(59) && self.months == up_to(12) - 1
+    }
+
     /// The latest time named that is not after `local`.
     pub(super) fn latest(&self, local: NaiveDateTime) -> Option<NaiveDateTime> {
         let mut date = local.date();

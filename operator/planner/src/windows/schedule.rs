@@ -5,9 +5,10 @@ use chrono::TimeDelta;
 use super::Window;
 use crate::Instant;
 
-/// So many occurrences in a row are followed for the end of an open or excluded span; a longer one has no known end.
-/// A week of single minutes is 10,080; a step takes half a microsecond.
+/// The end of an open or excluded span is followed over so many occurrences in a row (eight days of minutes) ...
 const LONGEST_CHAIN: usize = 12_000;
+/// ... and for so long; one that lasts longer has no known end.
+const LONGEST_SPAN: TimeDelta = TimeDelta::days(40);
 /// So many closed spans in a row are looked past for the next open instant; after that there is none.
 const LONGEST_SEARCH: usize = 800;
 
@@ -97,7 +98,9 @@ impl Schedule {
                 opens: self.first_open(now),
             },
             Some((end, _)) => {
-                let end = carried_on(end, |at| self.window_at(at).map(|(end, _)| end));
+                let always = self.windows.iter().any(Window::never_closes);
+                let window_at = |at| self.window_at(at).map(|(end, _)| end);
+                let end = if always { None } else { carried_on(end, window_at) };
                 Opening::Open {
                     closes: earlier(end, self.next_exclusion(now)),
                 }
@@ -191,10 +194,12 @@ impl Schedule {
 }
 
 /// The end of a span whose first occurrence ends at `end`: half-open spans that touch leave no gap.
-fn carried_on(mut end: Instant, until: impl Fn(Instant) -> Option<Instant>) -> Option<Instant> {
+fn carried_on(first: Instant, until: impl Fn(Instant) -> Option<Instant>) -> Option<Instant> {
+    let mut end = first;
     for _ in 0..LONGEST_CHAIN {
         match until(end) {
-            Some(later) => end = later,
+            Some(later) if later - first <= LONGEST_SPAN => end = later,
+            Some(_) => return None,
             None => return Some(end),
         }
     }
