@@ -21,6 +21,8 @@ pub struct Request {
     pub resource: String,
     pub namespace: String,
     pub name: String,
+    /// Whether it only asked what would happen.
+    pub dry_run: bool,
     /// The HTTP status of the answer; 0 while a watch has none.
     pub code: u16,
     pub received: DateTime<Utc>,
@@ -34,7 +36,7 @@ impl Request {
 
     /// Whether the request may change something.
     pub fn writes(&self) -> bool {
-        !matches!(self.verb.as_str(), "get" | "list" | "watch" | "head")
+        !self.dry_run && !matches!(self.verb.as_str(), "get" | "list" | "watch" | "head")
     }
 }
 
@@ -130,7 +132,8 @@ struct ResponseStatus {
 
 impl From<Event> for Request {
     fn from(event: Event) -> Self {
-        let path = event.request_uri.split('?').next().unwrap_or_default().to_owned();
+        let (path, query) = event.request_uri.split_once('?').unwrap_or((&event.request_uri, ""));
+        let (path, dry_run) = (path.to_owned(), query.contains("dryRun=All"));
         let object = event.object_ref.unwrap_or_default();
         let resource = match (object.resource.as_str(), object.subresource.as_str()) {
             ("", _) => path,
@@ -144,6 +147,7 @@ impl From<Event> for Request {
             resource,
             namespace: object.namespace,
             name: object.name,
+            dry_run,
             code: event.response_status.map_or(0, |status| status.code),
             received: event.request_received_timestamp,
         }

@@ -152,6 +152,7 @@ impl Stack {
             request.program() == "lockkeeper-operator"
                 && request.resource == "pods/eviction"
                 && (200..300).contains(&request.code)
+                && !request.dry_run
         };
         Ok(self.plane.requests()?.into_iter().filter(accepted).collect())
     }

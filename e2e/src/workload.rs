@@ -84,7 +84,7 @@ pub async fn pin(client: &Client, node: &str, seconds: u32) -> Result<()> {
             "selector": {"matchLabels": labels},
             "template": {
                 "metadata": {
-                    "labels": labels,
+                    "labels": {"app": name, "guard": name},
                     "annotations": {TERMINATION_SECONDS: seconds.to_string()},
                 },
                 "spec": {
@@ -111,13 +111,27 @@ pub async fn pin(client: &Client, node: &str, seconds: u32) -> Result<()> {
     bail!("the pod pinned to {node} did not run within 30 s")
 }
 
-/// No pod that is pinned to this node may be evicted.
+/// No pod that is pinned to this node may be evicted for now.
+///
+/// The budget would open with a second pod that is ready; there is one that no node takes. A budget that can never open
+/// is another matter: a node with such a pod is not even tried.
 pub async fn guard(client: &Client, node: &str) -> Result<()> {
     let name = format!("pinned-{node}");
+    let pods: Api<Pod> = Api::namespaced(client.clone(), "default");
+    let waits = json!({
+        "metadata": {"name": format!("waits-{node}"), "labels": {"guard": name}},
+        "spec": {
+            "nodeSelector": {"kubernetes.io/hostname": "nowhere"},
+            "containers": [{"name": "main", "image": "lockkeeper/web:e2e"}],
+        },
+    });
+    let waits = serde_json::from_value(waits).context("write the pod that waits")?;
+    let made = pods.create(&PostParams::default(), &waits).await;
+    made.with_context(|| format!("create the pod that waits beside {name}"))?;
     let budgets: Api<PodDisruptionBudget> = Api::namespaced(client.clone(), "default");
     let budget = json!({
         "metadata": {"name": name},
-        "spec": {"minAvailable": 1, "selector": {"matchLabels": {"app": name}}},
+        "spec": {"minAvailable": 1, "selector": {"matchLabels": {"guard": name}}},
     });
     let budget = serde_json::from_value(budget).context("write the budget")?;
     let made = budgets.create(&PostParams::default(), &budget).await;

@@ -147,9 +147,9 @@ pub struct Numbers {
 }
 
 impl Numbers {
-    /// Whether the budget allows nothing even with every pod ready.
+    /// Whether the budget allows nothing even with every pod ready; one that nobody has counted yet may.
     pub fn never(self) -> bool {
-        self.allowed < 1 && self.desired >= self.total && self.healthy >= self.total
+        self.total > 0 && self.allowed < 1 && self.desired >= self.total && self.healthy >= self.total
     }
 }
 

@@ -182,3 +182,16 @@ fn what_the_policy_or_the_pod_bars_names_the_field_that_changes_it() {
     "#]]
     .assert_eq(&lines(all));
 }
+
+#[test]
+fn a_budget_that_nobody_has_counted_yet_is_not_one_that_never_opens() {
+    let numbers = |allowed, healthy, desired, total| Numbers {
+        allowed,
+        healthy,
+        desired,
+        total,
+    };
+    assert!(!numbers(0, 0, 0, 0).never());
+    assert!(numbers(0, 1, 1, 1).never());
+    assert!(!numbers(0, 1, 1, 2).never());
+}
