@@ -35,17 +35,17 @@ async fn a_policys_drain_is_obeyed() {
 }
 
 async fn a_node_that_cannot_be_emptied_is_not_touched_and_the_next_one_goes(stack: &Stack) {
-    let (stuck, free) = (name(stack, 0), name(stack, 1));
+    let (full, free) = (name(stack, 0), name(stack, 1));
     let client = stack.plane.client();
     let lonely = json!({
         "metadata": {"name": "lonely"},
-        "spec": {"nodeSelector": {"kubernetes.io/hostname": stuck}, "containers": [{"name": "a", "image": "a"}]},
+        "spec": {"nodeSelector": {"kubernetes.io/hostname": full}, "containers": [{"name": "a", "image": "a"}]},
     });
     let pods: Api<Pod> = Api::namespaced(client.clone(), "default");
     make(&pods, lonely).await;
     runs(&client, "metadata.name=lonely", "").await;
-    stack.stage_cause(stuck, "stuck").await.unwrap();
-    let waiting = waits(stack, stuck, "PreflightBlocked").await;
+    stack.stage_cause(full, "stuck").await.unwrap();
+    let waiting = waits(stack, full, "PreflightBlocked").await;
     assert!(
         waiting.message.contains("default/lonely: no controller"),
         "{}",
@@ -56,12 +56,12 @@ async fn a_node_that_cannot_be_emptied_is_not_touched_and_the_next_one_goes(stac
     let requests = stack.plane.requests().unwrap();
     let touched = requests
         .iter()
-        .filter(|request| ours(request) && request.writes() && request.resource == "nodes" && request.name == stuck);
+        .filter(|request| ours(request) && request.writes() && request.resource == "nodes" && request.name == full);
     assert_eq!(touched.count(), 0, "the node was not touched");
     pods.delete("lonely", &DeleteParams::default()).await.unwrap();
     // Another generation of the policy: the answer to the old one is none.
     change(stack, &json!({"drain": {"podOptOuts": "Ignore"}}));
-    rebooted(stack, stuck).await;
+    rebooted(stack, full).await;
 }
 
 async fn pods_leave_in_order_after_load_balancers_had_their_time(stack: &Stack) {
@@ -69,16 +69,16 @@ async fn pods_leave_in_order_after_load_balancers_had_their_time(stack: &Stack) 
     workload::pin(&client, node, 2).await.unwrap();
     let late = json!({
         "metadata": {"name": "late"},
-        "spec": {"selector": {"matchLabels": {"app": "late"}}, "template": template("late", node, json!({TERMINATION_SECONDS: "1"}))},
+        "spec": {"selector": {"matchLabels": {"app": "late"}}, "template": template("late", node, &json!({TERMINATION_SECONDS: "1"}))},
     });
     make(&Api::<Deployment>::namespaced(client.clone(), "default"), late).await;
-    let mut batch = template("batch", node, json!({RUN_SECONDS: "20"}));
+    let mut batch = template("batch", node, &json!({RUN_SECONDS: "20"}));
     batch["spec"]["restartPolicy"] = json!("Never");
     let batch = json!({"metadata": {"name": "batch"}, "spec": {"template": batch}});
     make(&Api::<Job>::namespaced(client.clone(), "default"), batch).await;
     let each = json!({
         "metadata": {"name": "each"},
-        "spec": {"selector": {"matchLabels": {"app": "each"}}, "template": template("each", node, json!({}))},
+        "spec": {"selector": {"matchLabels": {"app": "each"}}, "template": template("each", node, &json!({}))},
     });
     make(&Api::<DaemonSet>::namespaced(client.clone(), "default"), each).await;
     for app in ["late", "each"] {
@@ -228,7 +228,7 @@ async fn a_node_that_goes_away_in_its_drain_frees_the_slot(stack: &Stack) {
     assert_eq!(late.count(), 0, "nobody is evicted any more");
 }
 
-fn template(app: &str, node: &str, annotations: Value) -> Value {
+fn template(app: &str, node: &str, annotations: &Value) -> Value {
     json!({
         "metadata": {"labels": {"app": app}, "annotations": annotations},
         "spec": {
