@@ -13,12 +13,15 @@ use lockkeeper_planner as planner;
 use lockkeeper_planner::Snapshot;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use crate::client::chain;
 use crate::drains::settings::of_policy;
 
 /// Nodes asked at a time: each is a list of pods, one of budgets per namespace and a dry run per pod.
 const AT_ONCE: usize = 2;
+/// An answer that takes longer is worth saying that it is waited for.
+const SOON: Duration = Duration::from_secs(3);
 /// A node that could not be asked is asked again after this.
 const AGAIN: Duration = Duration::from_secs(10);
 
@@ -26,7 +29,7 @@ const AGAIN: Duration = Duration::from_secs(10);
 pub struct Preflights {
     client: Client,
     namespace: String,
-    running: BTreeMap<String, JoinHandle<()>>,
+    running: BTreeMap<String, (Instant, JoinHandle<()>)>,
     known: Arc<Mutex<Known>>,
     news: mpsc::UnboundedSender<()>,
 }
@@ -83,7 +86,7 @@ impl Preflights {
 
     /// Asks those that the plan names, a few at a time.
     pub fn tend(&mut self, wanted: &[String], snapshot: &Snapshot, seen: &Seen) {
-        self.running.retain(|_, task| !task.is_finished());
+        self.running.retain(|_, (_, task)| !task.is_finished());
         for name in wanted {
             if self.running.len() >= AT_ONCE {
                 return;
@@ -97,13 +100,19 @@ impl Preflights {
                 continue;
             };
             let task = self.ask(name, question, policy);
-            self.running.insert(name.clone(), task);
+            self.running.insert(name.clone(), (Instant::now(), task));
         }
+    }
+
+    /// Until when an answer may be expected soon; none if nobody is asked, or for so long that it is worth saying.
+    pub fn soon(&self, now: Instant) -> Option<Instant> {
+        let asked = self.running.values().filter(|(_, task)| !task.is_finished());
+        asked.map(|(asked, _)| *asked + SOON).filter(|soon| *soon > now).max()
     }
 
     /// Asks nobody any more and forgets all: we lead no more.
     pub fn stop(&mut self) {
-        for task in std::mem::take(&mut self.running).into_values() {
+        for (_, task) in std::mem::take(&mut self.running).into_values() {
             task.abort();
         }
         lock(&self.known).clear();

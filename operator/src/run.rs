@@ -213,6 +213,10 @@ impl Loop {
         if !snapshot.unseen.is_empty() && looked > now {
             return Some(looked);
         }
+        // A node is asked whether its pods can leave: that it waits for the answer is no news if that comes soon.
+        if let Some(answered) = self.preflights.soon(now) {
+            return Some(answered);
+        }
         let quiet = self.acted.map(|acted| acted + QUIET).filter(|quiet| *quiet > now)?;
         let overdue = self.published.map_or(now, |published| published + OVERDUE);
         (overdue > now).then(|| quiet.min(overdue))
