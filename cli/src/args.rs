@@ -55,6 +55,8 @@ pub(crate) enum Command {
     Drain(DrainArgs),
     /// What would block a drain today, for all nodes or some; changes nothing.
     Report(ReportArgs),
+    /// Start nothing more and wait until no node is inside: before an uninstall.
+    Settle(SettleArgs),
 }
 
 #[derive(Debug, clap::Args)]
@@ -140,6 +142,27 @@ fn instant(text: &str) -> Result<DateTime<Utc>, String> {
     let time = DateTime::parse_from_rfc3339(text);
     time.map(|time| time.to_utc())
         .map_err(|_| "not a time such as 2026-11-24T22:00:00Z or 2026-11-24T22:00:00+01:00".to_owned())
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct SettleArgs {
+    /// Seconds to wait; nodes that are not rebooting yet are put back at once.
+    #[arg(long, value_name = "SECONDS", default_value_t = 900, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) timeout: u64,
+    /// Once nobody is inside, scale this Deployment to 0 and open the lock again: what comes next finds it as it was.
+    #[arg(long, value_name = "NAMESPACE/DEPLOYMENT", value_parser = deployment)]
+    pub(crate) stop: Option<(String, String)>,
+    /// Open the lock again instead.
+    #[arg(long, conflicts_with = "stop")]
+    pub(crate) undo: bool,
+}
+
+fn deployment(text: &str) -> Result<(String, String), String> {
+    let both = text
+        .split_once('/')
+        .filter(|(namespace, name)| !namespace.is_empty() && !name.is_empty());
+    let (namespace, name) = both.ok_or("it is NAMESPACE/DEPLOYMENT")?;
+    Ok((namespace.to_owned(), name.to_owned()))
 }
 
 /// Takes `node/NAME` too, as `kubectl get -o name` prints it.

@@ -45,7 +45,7 @@ const ATTEMPTS: usize = 5;
 
 /// A word that was written, and what was answered before it.
 #[derive(Debug)]
-struct Sent {
+pub(crate) struct Sent {
     verb: Verb,
     operation: String,
     before: Option<LastCommand>,
@@ -80,7 +80,7 @@ pub(crate) async fn send(cluster: &Cluster, verb: Verb, word: &WordArgs) -> Resu
 }
 
 /// Puts the annotation on the object as it was read; a newer object is read again.
-async fn write(cluster: &Cluster, verb: Verb, node: &str) -> Result<Sent, Failure> {
+pub(crate) async fn write(cluster: &Cluster, verb: Verb, node: &str) -> Result<Sent, Failure> {
     let api = cluster.reboots();
     for _ in 0..ATTEMPTS {
         let reboot = explain::find(cluster, node).await?;

@@ -22,9 +22,11 @@ mod live;
 mod moment;
 mod next;
 mod objects;
+mod policy_file;
 mod reasons;
 mod report;
 mod screen;
+mod settle;
 mod status;
 mod view;
 
@@ -76,6 +78,8 @@ async fn run(args: Args) -> Result<(), Failure> {
         Command::Cancel(word) => command::send(&cluster().await?, command::Verb::Cancel, &word).await,
         Command::Drain(args) => drain::run(&to_drain().await?, &args).await,
         Command::Report(args) => report::run(&to_drain().await?, &args).await,
+        Command::Settle(settle) if settle.undo => settle::undo(&cluster().await?).await,
+        Command::Settle(settle) => settle::settle(&cluster().await?, &settle).await,
     }
 }
 

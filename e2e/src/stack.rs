@@ -41,6 +41,7 @@ pub struct Stack {
     /// Where logs are.
     pub workdir: Workdir,
     operator_kubeconfig: PathBuf,
+    operator_pod: String,
     started: usize,
     /// Where the operator that was started last serves its metrics.
     http_address: String,
@@ -49,9 +50,19 @@ pub struct Stack {
 impl Stack {
     /// Starts `count` nodes, one agent on each, and so many operators; there is no policy yet.
     pub async fn start(name: &str, count: usize, operators: usize) -> Result<Self> {
+        Self::installed_by(ControlPlane::install, name, count, operators).await
+    }
+
+    /// The same, installed in another way than with kubectl.
+    pub async fn installed_by(
+        install: impl FnOnce(&ControlPlane) -> Result<()>,
+        name: &str,
+        count: usize,
+        operators: usize,
+    ) -> Result<Self> {
         let workdir = Workdir::new(name)?;
         let plane = ControlPlane::start(workdir.path(), Options::default()).await?;
-        plane.install()?;
+        install(&plane)?;
         let nodes = HollowCluster::start(&plane, count).await?;
         let kubeconfigs = write_kubeconfigs(&plane, nodes.names()).await?;
         let agents = Spec::new("hollow-agents", program("hollow-agents")?, plane.log_dir())
@@ -59,12 +70,8 @@ impl Stack {
             .arg(format!("--admin-kubeconfig={}", plane.kubeconfig().display()))
             .arg("--facts-seconds=2");
         let agents = Process::spawn(agents)?;
-        let account = Account {
-            namespace: names::NAMESPACE,
-            name: "lockkeeper-operator",
-        };
-        let pod = operator_pod(&plane).await?;
-        let operator_kubeconfig = plane.token_kubeconfig("operator", account, Bound::Pod(&pod)).await?;
+        let pod = operator_pod(&plane, &[]).await?;
+        let operator_kubeconfig = operator_kubeconfig(&plane, &pod).await?;
         let mut stack = Self {
             operators: vec![],
             agents,
@@ -72,6 +79,7 @@ impl Stack {
             plane,
             workdir,
             operator_kubeconfig,
+            operator_pod: pod,
             started: 0,
             http_address: String::new(),
         };
@@ -96,6 +104,32 @@ impl Stack {
         .arg(format!("--pod-name=operator-{number}"))
         .env("RUST_LOG", "info,lockkeeper_operator=debug,lockkeeper_drain=debug");
         self.operators.push(Process::spawn(spec)?);
+        Ok(())
+    }
+
+    /// What the kubelet does when the Deployment replaces its pods: the old processes get SIGTERM, new ones start with
+    /// a token of a new pod.
+    pub async fn replace_operators(&mut self) -> Result<()> {
+        let namespace = format!("--namespace={}", names::NAMESPACE);
+        // Before that, pods of a ReplicaSet between may be on their way out.
+        self.plane.kubectl(&[
+            "rollout",
+            "status",
+            "deployment/lockkeeper-operator",
+            &namespace,
+            "--timeout=90s",
+        ])?;
+        let pod = operator_pod(&self.plane, std::slice::from_ref(&self.operator_pod)).await?;
+        self.operator_kubeconfig = operator_kubeconfig(&self.plane, &pod).await?;
+        self.operator_pod = pod;
+        let old: Vec<Process> = self.operators.drain(..).collect();
+        let count = old.len();
+        for mut operator in old {
+            operator.terminate(Duration::from_secs(15)).await?;
+        }
+        for _ in 0..count {
+            self.start_operator()?;
+        }
         Ok(())
     }
 
@@ -219,17 +253,25 @@ fn was_for(reboot: &NodeReboot, cause: &str) -> bool {
     last.is_some_and(|last| last.reasons.iter().any(|reason| reason.0.contains(cause)))
 }
 
-/// A hollow pod of the operator's Deployment, for its identity.
-async fn operator_pod(plane: &ControlPlane) -> Result<String> {
+async fn operator_kubeconfig(plane: &ControlPlane, pod: &str) -> Result<PathBuf> {
+    let account = Account {
+        namespace: names::NAMESPACE,
+        name: "lockkeeper-operator",
+    };
+    plane.token_kubeconfig("operator", account, Bound::Pod(pod)).await
+}
+
+/// A hollow pod of the operator's Deployment, for its identity; none of those before.
+async fn operator_pod(plane: &ControlPlane, before: &[String]) -> Result<String> {
     let pods: Api<Pod> = Api::namespaced(plane.client(), names::NAMESPACE);
     let of_operator = ListParams::default().labels("app.kubernetes.io/component=operator");
+    let fits = |pod: &&Pod| {
+        let placed = pod.spec.as_ref().is_some_and(|spec| spec.node_name.is_some());
+        placed && pod.metadata.deletion_timestamp.is_none() && !before.contains(&pod.name_any())
+    };
     for _ in 0..300 {
         let list = pods.list(&of_operator).await.context("list the operator's pods")?;
-        if let Some(pod) = list
-            .items
-            .iter()
-            .find(|pod| pod.spec.as_ref().is_some_and(|spec| spec.node_name.is_some()))
-        {
+        if let Some(pod) = list.items.iter().find(fits) {
             return Ok(pod.name_any());
         }
         tokio::time::sleep(POLL).await;

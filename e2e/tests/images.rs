@@ -11,8 +11,8 @@ fn pack(program: &Path, out: &Path) -> Vec<u8> {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("cluster/images/pack.sh");
     let status = Command::new(script)
         .arg("lockkeeper/test:1")
-        .arg(program)
         .arg(out)
+        .arg(program)
         .status()
         .unwrap();
     assert!(status.success());

@@ -142,6 +142,7 @@ async fn gives_the_operator_what_it_uses_and_no_more(admin: Client) {
         "list pods",
         "watch pods",
         "create pods/eviction",
+        "delete pods",
         "watch policy/poddisruptionbudgets",
         "create lockkeeper.dev/nodereboots",
         "patch lockkeeper.dev/nodereboots/status",
@@ -159,7 +160,6 @@ async fn gives_the_operator_what_it_uses_and_no_more(admin: Client) {
         "update nodes",
         "delete nodes",
         "patch nodes/status",
-        "delete pods",
         "create pods",
         "get secrets",
         "patch lockkeeper.dev/rebootlocks/status",
@@ -197,6 +197,10 @@ async fn gives_people_what_they_need(admin: Client) {
     assert!(
         may(&admin, "boss", "patch lockkeeper.dev/nodereboots").await,
         "says the three words"
+    );
+    assert!(
+        may(&admin, "boss", "patch lockkeeper.dev/rebootlocks").await,
+        "caps the lock"
     );
     assert!(
         !may(&admin, "boss", "update lockkeeper.dev/rebootlocks/status").await,

@@ -22,7 +22,9 @@ fi
 crates=()
 for name in $names; do
     case $name in
-        operator | node-agent) crates+=(-p "lockkeeper-$name") ;;
+        # The plugin is in the operator's image, for `helm test` and for whoever has only that.
+        operator) crates+=(-p lockkeeper-operator -p kubectl-lockkeeper) ;;
+        node-agent) crates+=(-p lockkeeper-node-agent) ;;
         web | pause) crates+=(-p lockkeeper-e2e-images) ;;
         *) echo "images: there is no image $name" >&2; exit 1 ;;
     esac
@@ -34,9 +36,12 @@ echo "images: building static release binaries for $names (minutes from nothing,
 mkdir -p "$out"
 for name in $names; do
     case $name in
-        operator | node-agent) image=lockkeeper/$name:$tag program=lockkeeper-$name ;;
-        web | pause) image=lockkeeper/$name:e2e program=$name ;;
+        operator) image=lockkeeper/$name:$tag programs="lockkeeper-operator kubectl-lockkeeper" ;;
+        node-agent) image=lockkeeper/$name:$tag programs=lockkeeper-node-agent ;;
+        web | pause) image=lockkeeper/$name:e2e programs=$name ;;
     esac
-    "$here/pack.sh" "$image" "$target_dir/$target/release/$program" "$out/$name.tar"
+    paths=()
+    for program in $programs; do paths+=("$target_dir/$target/release/$program"); done
+    "$here/pack.sh" "$image" "$out/$name.tar" "${paths[@]}"
     echo "$out/$name.tar"
 done

@@ -1,9 +1,11 @@
 #!/bin/bash
-# Packs one static program into a container image archive: same bytes in, same archive out, no Docker.
-# Usage: pack.sh NAME:TAG PROGRAM OUT.tar [USER]   (docker-archive; `ctr images import` and `docker load` take it)
+# Packs static programs into a container image archive: same bytes in, same archive out, no Docker.
+# Usage: pack.sh NAME:TAG OUT.tar PROGRAM...   (docker-archive; `ctr images import` and `docker load` take it)
+# The first program is what the image runs.
 set -euo pipefail
 
-image=${1:?image name} program=${2:?program} out=${3:?output archive} user=${4:-65532:65532}
+image=${1:?image name} out=${2:?output archive} program=${3:?program} user=65532:65532
+shift 2
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
@@ -14,8 +16,8 @@ pack() {
 
 entry=/$(basename "$program")
 mkdir -p "$work/root" "$work/image/blobs/sha256"
-install -m 0755 "$program" "$work/root$entry"
-pack --directory "$work/root" --file "$work/layer.tar" ".$entry"
+install -m 0755 "$@" "$work/root/"
+pack --directory "$work/root" --file "$work/layer.tar" "${@/#*\//./}"
 layer=$(sha256sum "$work/layer.tar" | cut -d' ' -f1)
 
 cat >"$work/config.json" <<CONFIG

@@ -10,7 +10,6 @@
 // These are tests, helpers included.
 #![allow(clippy::panic)]
 
-mod forecasts;
 mod mutations;
 mod regressions;
 mod sim;

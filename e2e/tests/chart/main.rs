@@ -1,0 +1,82 @@
+//! The chart on a real control plane, with both Helms: renderings, install, upgrade, rollback, uninstall, refusals, and
+//! a rollout that does not notice any of it.
+
+// Helpers are not tests in clippy's eyes.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod life;
+mod refusals;
+mod renderings;
+mod rollout;
+
+use lockkeeper_crds::names;
+use lockkeeper_e2e::control_plane::{ControlPlane, Options};
+use lockkeeper_e2e::helm::{Helm, Version, chart};
+use lockkeeper_e2e::workdir::Workdir;
+use serde_json::json;
+
+/// Helm for this cluster.
+fn helm(plane: &ControlPlane, version: Version) -> Helm {
+    Helm::new(plane.binaries(), version, plane.dir()).with_kubeconfig(&plane.kubeconfig())
+}
+
+/// `helm VERB lockkeeper CHART --namespace lockkeeper-system ...`; no hooks, because nothing runs where there is no node.
+fn args<'a>(verb: &'a str, chart: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+    let mut args = vec![verb, "lockkeeper", chart, "--namespace", names::NAMESPACE, "--no-hooks"];
+    args.extend(more);
+    args
+}
+
+#[tokio::test]
+async fn both_helms_install_change_and_remove_it() {
+    let mut workdir = Workdir::new("chart").unwrap();
+    let plane = ControlPlane::start(workdir.path(), Options::default()).await.unwrap();
+    // Before the kinds of Prometheus Operator are there.
+    refusals::refused_by_the_cluster(&plane);
+    for version in Version::ALL {
+        life::of_a_release(&plane, version);
+    }
+    life::from_kubectl_to_helm(&plane);
+    renderings::all_are_taken_by_the_api_server(&plane);
+    workdir.passed();
+}
+
+/// Writes a file for kubectl or helm.
+fn scratch(plane: &ControlPlane, name: &str, text: &str) -> String {
+    let path = plane.dir().join(name);
+    std::fs::write(&path, text).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+/// Removes the release and everything that it leaves on purpose.
+fn clean(plane: &ControlPlane) {
+    let four = helm(plane, Version::Four);
+    let uninstall = [
+        "uninstall",
+        "lockkeeper",
+        "--namespace",
+        names::NAMESPACE,
+        "--no-hooks",
+        "--ignore-not-found",
+    ];
+    four.run(&uninstall).unwrap();
+    for what in ["crd", "namespace"] {
+        let ours = format!("--selector={}={}", names::PART_OF_LABEL, names::PART_OF);
+        plane.kubectl(&["delete", what, &ours, "--wait"]).unwrap();
+    }
+}
+
+/// A definition as Prometheus Operator brings it, without its schema.
+fn monitoring_kind(kind: &str) -> serde_json::Value {
+    let plural = format!("{}s", kind.to_lowercase());
+    json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": format!("{plural}.monitoring.coreos.com")},
+        "spec": {"group": "monitoring.coreos.com", "scope": "Namespaced",
+            "names": {"kind": kind, "plural": plural, "singular": kind.to_lowercase()},
+            "versions": [{"name": "v1", "served": true, "storage": true,
+                "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}}}]}})
+}
+
+fn chart_dir() -> String {
+    chart()
+}

@@ -1,0 +1,275 @@
+//! Upgrade, rollback and uninstall of Lockkeeper while it lets nodes through.
+
+use std::collections::BTreeSet;
+use std::process::Stdio;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::{Node, Pod};
+use kube::api::{ListParams, Patch, PatchParams};
+use kube::{Api, ResourceExt};
+use lockkeeper_crds::{NodeReboot, NodeState, RebootLock, RebootPolicy, names};
+use lockkeeper_e2e::helm::{Helm, Version};
+use lockkeeper_e2e::process::Process;
+use lockkeeper_e2e::programs::program;
+use lockkeeper_e2e::recorder::Recorder;
+use lockkeeper_e2e::stack::Stack;
+use lockkeeper_e2e::tokens::{Account, Bound};
+use lockkeeper_e2e::workload;
+use serde_json::json;
+use tokio::time::{sleep, timeout};
+
+use crate::{chart_dir, helm};
+
+/// Long enough for a busy machine.
+const LONG: Duration = Duration::from_mins(3);
+/// Pods that are pinned to a node take so long to end: time enough to hit a drain.
+const SLOW: u32 = 4;
+
+#[tokio::test]
+async fn a_rollout_does_not_notice_an_upgrade_a_rollback_or_an_uninstall() {
+    let older = [
+        "--create-namespace",
+        "--set",
+        "operator.image.tag=0.0.9,agent.image.tag=0.0.9",
+    ];
+    // The plugin's pods last until this test ends them as a kubelet would; the operator's end after their processes.
+    let pods = concat!(
+        r"uninstall.podAnnotations.e2e\.lockkeeper\.dev/run-seconds=100000,",
+        r"operator.podAnnotations.e2e\.lockkeeper\.dev/termination-seconds=10"
+    );
+    let mut stack = Stack::installed_by(
+        |plane| {
+            let mut args = release("install");
+            let chart = chart_dir();
+            args.insert(2, &chart);
+            args.extend(older);
+            args.extend(["--set-string", pods]);
+            helm(plane, Version::Four).run(&args).map(drop)
+        },
+        "chart-rollout",
+        4,
+        2,
+    )
+    .await
+    .unwrap();
+    let helm = helm(&stack.plane, Version::Four);
+    workload::start(&stack.plane.client(), 4, 3).await.unwrap();
+    for node in stack.nodes.names() {
+        workload::pin(&stack.plane.client(), node, SLOW).await.unwrap();
+    }
+    stack.plane.policy("general", json!({})).await.unwrap();
+    passes_its_own_test(&stack, &helm).await;
+    changes_in_mid_rollout(&mut stack, &helm).await;
+    leaves_no_cordon_behind(&mut stack, &helm).await;
+    stack.workdir.passed();
+}
+
+fn release(verb: &str) -> Vec<&str> {
+    vec![verb, "lockkeeper", "--namespace", names::NAMESPACE]
+}
+
+/// `helm test`.
+async fn passes_its_own_test(stack: &Stack, helm: &Helm) {
+    let running = helm.command(&release("test")).stdout(Stdio::null()).spawn().unwrap();
+    plays_kubelet(stack, "test").await;
+    ends_well(running).await;
+}
+
+async fn changes_in_mid_rollout(stack: &mut Stack, helm: &Helm) {
+    let recorder = Recorder::start(&stack.plane.client());
+    for name in stack.nodes.names().to_vec() {
+        stack.stage_cause(&name, "changes").await.unwrap();
+    }
+    let chart = chart_dir();
+    let mut upgrade = release("upgrade");
+    upgrade.insert(2, &chart);
+    upgrade.extend([
+        "--reset-then-reuse-values",
+        "--set",
+        "operator.image.tag=,agent.image.tag=",
+    ]);
+    let mut rollback = release("rollback");
+    rollback.insert(2, "1");
+    for change in [upgrade, rollback] {
+        somebody_is_inside(stack).await;
+        helm.run(&change).unwrap();
+        stack.replace_operators().await.unwrap();
+    }
+    let nodes = stack.nodes.names().to_vec();
+    stack.wait_rebooted_for(&nodes, "changes", LONG).await.unwrap();
+    let seen = recorder.verdict(1, 3).unwrap();
+    for (name, boots) in &seen.boots {
+        assert_eq!(boots.len(), 2, "{name} had other boots than two: {boots:?}");
+    }
+    assert_eq!(seen.cordoned, BTreeSet::new());
+}
+
+async fn leaves_no_cordon_behind(stack: &mut Stack, helm: &Helm) {
+    let lock = stack.plane.kubectl(&[
+        "patch",
+        "rlock",
+        "cluster",
+        "--type=merge",
+        "-p",
+        r#"{"spec":{"maxInProgress":"40%"}}"#,
+    ]);
+    lock.unwrap();
+    for name in stack.nodes.names().to_vec() {
+        stack.stage_cause(&name, "uninstall").await.unwrap();
+    }
+    somebody_is_inside(stack).await;
+    let running = helm
+        .command(&[&release("uninstall")[..], &["--timeout=10m"]].concat())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let pods = Api::namespaced(stack.plane.client(), names::NAMESPACE);
+    let operators = std::mem::take(&mut stack.operators);
+    tokio::join!(
+        plays_kubelet(stack, "settle"),
+        operators_end_with_their_pods(pods, operators)
+    );
+    ends_well(running).await;
+    is_as_before(stack).await;
+}
+
+/// Ends the processes once all pods of the operator are told to end.
+async fn operators_end_with_their_pods(pods: Api<Pod>, mut operators: Vec<Process>) {
+    let of_operator = ListParams::default().labels("app.kubernetes.io/component=operator");
+    let told = async {
+        loop {
+            let all = pods.list(&of_operator).await.unwrap().items;
+            if all.iter().all(|pod| pod.metadata.deletion_timestamp.is_some()) {
+                return;
+            }
+            sleep(Duration::from_millis(100)).await;
+        }
+    };
+    timeout(LONG, told).await.expect("the operator is scaled to 0");
+    for operator in &mut operators {
+        operator.terminate(Duration::from_secs(15)).await.unwrap();
+    }
+}
+
+async fn is_as_before(stack: &Stack) {
+    let nodes = Api::<Node>::all(stack.plane.client())
+        .list(&ListParams::default())
+        .await
+        .unwrap();
+    for node in nodes {
+        let cordoned = node.spec.as_ref().and_then(|spec| spec.unschedulable) == Some(true);
+        assert!(!cordoned, "{} is left cordoned", node.name_any());
+        assert!(
+            !node.annotations().contains_key(names::OPERATION),
+            "{} is left marked",
+            node.name_any()
+        );
+    }
+    let lock = Api::<RebootLock>::all(stack.plane.client())
+        .get(names::LOCK)
+        .await
+        .unwrap();
+    assert_eq!(
+        json!(lock.spec.max_in_progress),
+        json!("40%"),
+        "as the admin had set it"
+    );
+    assert_eq!(lock.status.unwrap_or_default().holders, vec![]);
+    assert!(
+        !lock
+            .metadata
+            .annotations
+            .unwrap_or_default()
+            .contains_key(names::SETTLED_FROM)
+    );
+    let policies = Api::<RebootPolicy>::all(stack.plane.client())
+        .list(&ListParams::default())
+        .await
+        .unwrap();
+    assert_eq!(policies.items.len(), 1, "policies stay");
+    let left = stack
+        .plane
+        .kubectl(&["get", "all", "--namespace", names::NAMESPACE, "--output=name"])
+        .unwrap();
+    let left: Vec<&str> = left.lines().filter(|line| !line.starts_with("pod/")).collect();
+    assert_eq!(left, Vec::<&str>::new());
+}
+
+/// Waits until a node is being drained.
+async fn somebody_is_inside(stack: &Stack) {
+    let reboots: Api<NodeReboot> = Api::all(stack.plane.client());
+    let draining = async {
+        loop {
+            let all = reboots.list(&ListParams::default()).await.unwrap();
+            let state = |reboot: &NodeReboot| reboot.status.as_ref().and_then(|status| status.state.clone());
+            if all.iter().any(|reboot| state(reboot) == Some(NodeState::Draining)) {
+                return;
+            }
+            sleep(Duration::from_millis(50)).await;
+        }
+    };
+    timeout(LONG, draining).await.expect("a node is being drained");
+}
+
+/// Runs what the hook's pod runs, as the pod's account, and says in its status how it ended.
+async fn plays_kubelet(stack: &Stack, component: &str) {
+    let pods: Api<Pod> = Api::namespaced(stack.plane.client(), names::NAMESPACE);
+    let of_hook = ListParams::default().labels(&format!("app.kubernetes.io/component={component}"));
+    let started = async {
+        loop {
+            let found = pods.list(&of_hook).await.unwrap().items;
+            let running = |pod: &Pod| pod.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Running");
+            if let Some(pod) = found.into_iter().find(running) {
+                return pod;
+            }
+            sleep(Duration::from_millis(100)).await;
+        }
+    };
+    let pod = timeout(LONG, started).await.expect("the hook's pod runs");
+    let name = pod.name_any();
+    let spec = pod.spec.unwrap();
+    let account = spec.service_account_name.unwrap();
+    let account = Account {
+        namespace: names::NAMESPACE,
+        name: &account,
+    };
+    let kubeconfig = stack
+        .plane
+        .token_kubeconfig(component, account, Bound::Pod(&name))
+        .await
+        .unwrap();
+    let container = &spec.containers[0];
+    assert_eq!(container.command, Some(vec!["/kubectl-lockkeeper".to_owned()]));
+    let output = tokio::process::Command::new(program("kubectl-lockkeeper").unwrap())
+        .arg("--kubeconfig")
+        .arg(kubeconfig)
+        .args(container.args.clone().unwrap_or_default())
+        .kill_on_drop(true)
+        .output()
+        .await
+        .unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    assert!(
+        output.status.success(),
+        "{component}: {}",
+        String::from_utf8_lossy(&said)
+    );
+    println!("{component}: {}", String::from_utf8_lossy(&said));
+    let ended = json!({"status": {"phase": "Succeeded"}});
+    pods.patch_status(&name, &PatchParams::default(), &Patch::Merge(&ended))
+        .await
+        .unwrap();
+}
+
+async fn ends_well(mut running: std::process::Child) {
+    let ended = async {
+        loop {
+            if let Some(status) = running.try_wait().unwrap() {
+                return status;
+            }
+            sleep(Duration::from_millis(100)).await;
+        }
+    };
+    let status = timeout(LONG, ended).await.expect("helm ends");
+    assert!(status.success(), "helm ended with {status}");
+}
