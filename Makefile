@@ -5,10 +5,10 @@ NODES ?= vm
 COUNT ?=
 SEEDS ?= 10000
 
-.PHONY: help demo test cluster check unit e2e soak vm images generate tools clean
+.PHONY: help demo test cluster check unit e2e soak vm images generate bench-drain tools clean
 
 help: ## this list
-	@awk -F':.*## ' '/^[a-z][a-z0-9-]*:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z][a-z0-9-]*:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: tools ## a rollout to watch: three virtual machines, or NODES=hollow COUNT=20
 	@hack/say "building Lockkeeper (minutes the first time, then only what changed)"
@@ -39,6 +39,10 @@ e2e: tools ## tests on a real control plane with hollow nodes
 vm: tools ## the rollout on three real nodes, as a test
 	@cargo build --quiet --workspace --bins
 	@cargo test --package lockkeeper-e2e --test vm_rollout -- --nocapture --test-threads=1
+
+bench-drain: tools ## our drain beside kubectl's, ten minutes a round (ROUNDS=5, CASES=part-of-a-name, DOCS=1 writes docs)
+	@cargo build --quiet --package kubectl-lockkeeper --package lockkeeper-e2e --bins
+	@cargo test --package lockkeeper-e2e --test bench_drain -- --nocapture
 
 images: tools ## container image archives, without Docker
 	@e2e/cluster/images/build.sh

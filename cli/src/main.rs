@@ -22,7 +22,6 @@ mod live;
 mod moment;
 mod next;
 mod objects;
-mod policy_file;
 mod reasons;
 mod report;
 mod screen;

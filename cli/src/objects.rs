@@ -43,10 +43,19 @@ pub(crate) async fn list_if_known<K>(
 where
     K: Clone + Debug + DeserializeOwned + kube::Resource,
 {
-    match pages(api, &ListParams::default()).await {
-        // A list never answers 404 for want of objects.
-        Err(kube::Error::Api(status)) if status.code == 404 => Ok(BTreeMap::new()),
-        listed => listed.map_err(|error| Failure::of_request(step, &cluster.server, &error)),
+    // A list never answers 404 for want of objects.
+    let listed = if_there(pages(api, &ListParams::default()).await);
+    let listed = listed.map_err(|error| Failure::of_request(step, &cluster.server, &error))?;
+    Ok(listed.unwrap_or_default())
+}
+
+/// What was read; none where there is no such object, or no such kind.
+///
+/// Unlike `get_opt`, which takes a kind that the API server does not know for an error.
+pub(crate) fn if_there<K>(read: kube::Result<K>) -> kube::Result<Option<K>> {
+    match read {
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
+        read => read.map(Some),
     }
 }
 

@@ -52,7 +52,12 @@ pub(crate) fn advice(reason: &str, node: &str, policy: &str) -> Option<String> {
         "Released" | "StillRequired" => format!(
             "have it rebooted once more: kubectl annotate node {node} lockkeeper.dev/reboot-requested='again, please'"
         ),
-        "PreflightBlocked" | "EvictionBlocked" => {
+        "AwaitingApproval" => format!("approve it: kubectl annotate node {node} lockkeeper.dev/approved='<why>'"),
+        "BreakerOpen" => "look at the failed nodes, then retry or release them: kubectl lockkeeper status".to_owned(),
+        "PreflightBlocked" => {
+            "repair the workload, raise its budget, or say in drain.rules what is to be done".to_owned()
+        }
+        "EvictionBlocked" => {
             format!("repair the workload or raise its budget, or put the node back: kubectl lockkeeper cancel {node}")
         }
         "PodStuck" => "look at that pod: its finalizers, its volumes, its node".to_owned(),
@@ -73,7 +78,10 @@ mod tests {
         for reason in [
             "Suspended",
             "Held",
+            "AwaitingApproval",
             "AgentMissing",
+            "BreakerOpen",
+            "PreflightBlocked",
             "EvictionBlocked",
             "Failed",
             "Released",

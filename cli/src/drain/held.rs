@@ -6,10 +6,11 @@ use lockkeeper_crds::{RebootLock, names};
 
 use crate::connect::Cluster;
 use crate::failure::Failure;
+use crate::objects::if_there;
 
 /// Reads who is inside; nobody where Lockkeeper is not installed.
 pub(crate) async fn lock(cluster: &Cluster) -> Result<Option<RebootLock>, Failure> {
-    let lock = cluster.locks().get_opt(names::LOCK).await;
+    let lock = if_there(cluster.locks().get(names::LOCK).await);
     lock.map_err(|error| Failure::of_request("read the RebootLock", &cluster.server, &error))
 }
 

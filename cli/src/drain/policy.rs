@@ -13,7 +13,7 @@ use super::args::PolicyArgs;
 use crate::close::close;
 use crate::connect::Cluster;
 use crate::failure::{Failure, chain};
-use crate::{objects, policy_file};
+use crate::{next, objects};
 
 /// What is said about the pods of a node, and where.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -44,7 +44,7 @@ impl Book {
         let (mut policy_of, mut drains) = (BTreeMap::new(), BTreeMap::new());
         for node in nodes {
             let step = format!("read NodeReboot {node}");
-            let reboot = cluster.reboots().get_opt(node).await;
+            let reboot = objects::if_there(cluster.reboots().get(node).await);
             let reboot = reboot.map_err(|error| Failure::of_request(&step, &cluster.server, &error))?;
             let Some(policy) = reboot.and_then(|reboot| reboot.spec.policy) else {
                 continue;
@@ -154,23 +154,34 @@ fn read_rule(index: usize, rule: &crds::DrainRule) -> Result<Rule, lockkeeper_dr
 
 /// What the reader has chosen, if anything.
 async fn chosen(cluster: &Cluster, args: &PolicyArgs) -> Result<Option<Choice>, Failure> {
-    let policy = match (&args.policy, &args.file) {
+    let (name, spec) = match (&args.policy, &args.file) {
         (Some(name), _) => match fetch(cluster, name).await? {
-            Some(policy) => policy,
+            Some(policy) => (policy.name_any(), policy.spec),
             None => return Err(unknown(cluster, name).await),
         },
-        (None, Some(path)) => policy_file::read_one(path)?,
+        (None, Some(path)) => only(&path.display().to_string(), next::of_file(path)?)?,
         (None, None) => return Ok(None),
     };
     Ok(Some(Choice {
-        policy: Some(policy.name_any()),
-        drain: policy.spec.drain,
+        policy: Some(name),
+        drain: spec.drain,
     }))
+}
+
+/// Which of several policies counts would be a guess.
+fn only(file: &str, mut specs: next::Specs) -> Result<(String, crds::RebootPolicySpec), Failure> {
+    match (specs.pop(), specs.len()) {
+        (Some(spec), 0) => Ok(spec),
+        (_, more) => Err(Failure::error(format!(
+            "{file} holds {} RebootPolicies; give a file with one, or name one of the cluster with --policy",
+            more + 1
+        ))),
+    }
 }
 
 async fn fetch(cluster: &Cluster, name: &str) -> Result<Option<crds::RebootPolicy>, Failure> {
     let step = format!("read RebootPolicy {name}");
-    let policy = cluster.policies().get_opt(name).await;
+    let policy = objects::if_there(cluster.policies().get(name).await);
     policy.map_err(|error| Failure::of_request(&step, &cluster.server, &error))
 }
 
@@ -252,6 +263,18 @@ mod tests {
         let drain = json!({"rules": [{"podSelector": {"matchExpressions": [{"key": "a", "operator": "Near"}]}}]});
         let failure = choice(drain).settings("w-01", time(NOW)).unwrap_err();
         expect_test::expect!["policy workers: reading drain.rules[0].podSelector: correct the policy: failed to parse value as expression: Invalid expression operator"].assert_eq(&failure.message);
+    }
+
+    #[test]
+    fn one_policy_of_several_is_not_guessed() {
+        let spec = |name: &str| (name.to_owned(), crds::RebootPolicySpec::default());
+        assert_eq!(only("p.yaml", vec![spec("a")]).unwrap().0, "a");
+        let failure = only("p.yaml", vec![spec("a"), spec("b")]).unwrap_err();
+        assert!(
+            failure.message.starts_with("p.yaml holds 2 RebootPolicies"),
+            "{}",
+            failure.message
+        );
     }
 
     #[test]

@@ -8,9 +8,9 @@ mod refusals;
 mod volumes;
 mod webhook;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use futures::future::{BoxFuture, FutureExt};
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{StreamExt, stream};
 use lockkeeper_e2e::control_plane::{ControlPlane, Options};
 use lockkeeper_e2e::hollow::HollowCluster;
 use lockkeeper_e2e::workdir::Workdir;
@@ -26,16 +26,25 @@ async fn drains_as_promised_on_a_real_control_plane() -> Result<()> {
     let mut plane = ControlPlane::start(workdir.path(), Options::default()).await?;
     let hollow = HollowCluster::start(&plane, 26).await?;
     let names = hollow.names().to_vec();
-    let results: Vec<()> = stream::iter(scenes(&plane, &names).into_iter().map(|(name, scene)| async move {
+    let results: Vec<Result<()>> = stream::iter(scenes(&plane, &names).into_iter().map(|(name, scene)| async move {
         let begin = Instant::now();
         scene.await.context(name)?;
         println!("{name}: {:?}", begin.elapsed());
         anyhow::Ok(())
     }))
     .buffer_unordered(AT_ONCE)
-    .try_collect()
-    .await?;
-    println!("{} scenes", results.len());
+    .collect()
+    .await;
+    let failed: Vec<String> = results
+        .iter()
+        .filter_map(|result| result.as_ref().err().map(|error| format!("{error:#}")))
+        .collect();
+    ensure!(
+        failed.is_empty(),
+        "{} of {} scenes: {failed:#?}",
+        failed.len(),
+        results.len()
+    );
     refusals::an_api_server_that_is_away_fails_nothing(&mut plane, &names[15]).await?;
     drop((hollow, plane));
     workdir.passed();

@@ -1,9 +1,12 @@
 //! Tiers, pods that may complete, and the stage that deletes.
 
+use std::collections::BTreeSet;
+
 use anyhow::{Context, Result, ensure};
 use chrono::TimeDelta;
 use kube::api::{Patch, PatchParams};
 use lockkeeper_drain::{Behavior, Deletion, Progress, Rule, Settings, Stage};
+use lockkeeper_e2e::audit::Request;
 use lockkeeper_e2e::control_plane::ControlPlane;
 use serde_json::json;
 
@@ -37,11 +40,21 @@ pub(super) async fn one_tier_leaves_after_the_other(plane: &ControlPlane, node: 
         .filter_map(|request| request.name.split('-').next())
         .collect();
     ensure!(apps == ["first", "first", "plain", "plain", "last", "last"], "{apps:?}");
-    for pair in [(1, 2), (3, 4)] {
-        let gap = posts[pair.1].received - posts[pair.0].received;
+    // The hollow kubelet's delete is the end of a pod.
+    let ends: Vec<Request> = plane
+        .requests()?
+        .into_iter()
+        .filter(|request| request.namespace == "tiers" && request.resource == "pods" && request.verb == "delete")
+        .collect();
+    for (app, next) in [("first", posts[2]), ("plain", posts[4])] {
+        let ends = ends
+            .iter()
+            .filter(|end| end.name.starts_with(app) && end.received < next.received);
+        let gone: BTreeSet<&String> = ends.map(|end| &end.name).collect();
         ensure!(
-            gap > TimeDelta::milliseconds(1500),
-            "a pod takes 2 s to shut down: {gap}"
+            gone.len() == 2,
+            "{} was asked when of {app} only {gone:?} were gone",
+            next.name
         );
     }
     let labels = asked.iter().filter(|request| request.resource == "namespaces").count();

@@ -50,7 +50,7 @@ impl Intake {
             Seen::NodeListing => self.node = false,
             Seen::Node(node) => {
                 self.node = true;
-                keep_node(state, node)?;
+                keep_node(state, now, node)?;
             }
             Seen::NodeListed if self.node => {}
             Seen::NodeListed | Seen::NodeGone => return Err(gone(state)),
@@ -70,11 +70,13 @@ impl Intake {
     }
 }
 
-fn keep_node(state: &mut State, node: NodeView) -> Result<(), Error> {
+fn keep_node(state: &mut State, now: DateTime<Utc>, node: NodeView) -> Result<(), Error> {
     let another = state.node.as_ref().is_some_and(|known| known.uid != node.uid);
     if another {
         return Err(gone(state));
     }
+    let since = state.cordoned_since.unwrap_or(now);
+    state.cordoned_since = node.cordoned.then_some(since);
     state.node = Some(node);
     Ok(())
 }

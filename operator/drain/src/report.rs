@@ -71,10 +71,10 @@ impl State {
 
     /// Whether a fresh list may be asked whether the node is empty.
     pub(crate) fn emptiness(&self, now: DateTime<Utc>) -> Emptiness {
-        let settled = self.settings.cordoned_at + SETTLED_AFTER;
-        if self.left() != Some(0) || !self.cordoned() {
+        let (Some(0), Some(since)) = (self.left(), self.cordoned_since) else {
             return Emptiness::No;
-        }
+        };
+        let settled = since + SETTLED_AFTER;
         let from = match self.detach(now) {
             Detach::Look => return Emptiness::No,
             Detach::Wait(_, until) => until.max(settled),

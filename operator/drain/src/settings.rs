@@ -28,7 +28,9 @@ pub struct Settings {
     pub grace_period_seconds: Option<i64>,
     /// The pods of Lockkeeper itself, which stay.
     pub own_pods: OwnPods,
-    /// When the node was cordoned: pods were seen to land up to 2 s later.
+    /// When the node was cordoned: a drain that begins soon after has seen every pod that has to leave.
+    ///
+    /// How long the cordon stands before the end counts from when the drain saw it, as this may be another machine's time.
     pub cordoned_at: DateTime<Utc>,
     /// No pod is asked to leave before this: load balancers need their time. None = at once.
     pub evict_from: Option<DateTime<Utc>>,

@@ -26,6 +26,8 @@ pub(crate) struct State {
     pub(crate) seen: BTreeMap<Uid, Mover>,
     /// The node; none before it has been seen.
     pub(crate) node: Option<NodeView>,
+    /// Since when it has been seen cordoned without a break, by our own clock: another machine's may be wrong.
+    pub(crate) cordoned_since: Option<DateTime<Utc>>,
     /// What may still be attached to it.
     pub(crate) volumes: Volumes,
     /// Whether every pod that had to leave has been seen.
@@ -123,6 +125,7 @@ impl State {
             pods: None,
             seen: BTreeMap::new(),
             node: None,
+            cordoned_since: None,
             volumes: Volumes::default(),
             from_the_start: false,
             namespaces: Namespaces::new(),

@@ -98,7 +98,7 @@ fn heal(world: &mut World) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, max_shrink_iters: 2000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, max_shrink_iters: 2000, ..ProptestConfig::default() })]
 
     /// `World::plan` asks `check` in every pass: a violation fails the test with the trace.
     #[test]

@@ -88,8 +88,8 @@ async fn asks_each_pod_once_and_makes_seven_requests_besides() {
         "two lists and a watch of pods, a list and a watch each of the node and of budgets"
     );
     assert!(
-        fake.age() < Duration::from_millis(2100),
-        "shutdowns take 2 s, side by side"
+        fake.age() < Duration::from_millis(3100),
+        "shutdowns take 2 s, side by side; the cordon has to stand for 3 s"
     );
 }
 
@@ -114,19 +114,30 @@ async fn looks_again_no_earlier_than_three_seconds_after_the_cordon() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_cordon_in_the_future_of_our_clock_costs_no_more_than_a_fresh_one() {
-    let fake = Fake::new();
-    let cordoned_at = fake.world().now() + chrono::TimeDelta::hours(1);
-    start(
-        &fake,
-        Settings {
-            cordoned_at,
+async fn another_machines_clock_changes_nothing_about_how_long_the_cordon_has_to_stand() {
+    for hours in [-1, 1] {
+        let fake = Fake::new();
+        let settings = Settings {
+            cordoned_at: fake.world().now() + chrono::TimeDelta::hours(hours),
             ..settings()
-        },
-    )
-    .done()
-    .await;
-    assert!(fake.age() < Duration::from_secs(4));
+        };
+        start(&fake, settings).done().await;
+        assert_eq!(fake.age().as_secs(), 3, "{hours}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cordon_that_was_lifted_in_between_has_to_stand_anew() {
+    let fake = Fake::new();
+    fake.world().shutdown = Some(Duration::from_secs(10));
+    fake.put_pod(pod("shop/web-0"));
+    let running = start(&fake, settings());
+    seconds(8).await;
+    fake.change_node(&json!({"spec": {"unschedulable": null}}));
+    seconds(1).await;
+    fake.change_node(&json!({"spec": {"unschedulable": true}}));
+    running.done().await;
+    assert_eq!(fake.age().as_secs(), 12);
 }
 
 #[tokio::test(start_paused = true)]

@@ -10,6 +10,7 @@
 // These are tests, helpers included.
 #![allow(clippy::panic)]
 
+mod forecasts;
 mod mutations;
 mod regressions;
 mod sim;

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use sim::coverage::Coverage;
 use sim::mutants::Mutant;
-use sim::{Setup, run};
+use sim::{Setup, World, run};
 
 const THREADS: u64 = 2;
 const EVERY: Duration = Duration::from_secs(10);
@@ -68,7 +68,7 @@ fn arguments(mut words: impl Iterator<Item = String>) -> Option<Arguments> {
 }
 
 fn tell(seed: u64, setup: Setup) -> ExitCode {
-    let world = run(seed, Setup { traced: true, ..setup });
+    let world: World = run(seed, Setup { traced: true, ..setup });
     println!("{}{}", world.trace.unwrap_or_default(), world.coverage);
     for violation in &world.judge.violations {
         println!("{violation}");

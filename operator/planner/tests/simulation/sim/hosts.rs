@@ -202,8 +202,12 @@ impl World {
             self.after(delay, Happening::Up(node, boot, false));
         } else {
             let slow = self.faults.often(Fault::SlowBoot, 100, &mut self.rng);
-            let longest = if slow { 2_000_000 } else { 60_000 };
-            let delay = self.rng.between(15_000, longest);
+            let delay = match self.boots_in {
+                // Evenly spread by a third to both sides: a standard deviation of a fifth.
+                Some(usual) => self.rng.between(usual * 653 / 1000, usual * 1347 / 1000),
+                None if slow => self.rng.between(15_000, 2_000_000),
+                None => self.rng.between(15_000, 60_000),
+            };
             self.after(delay, Happening::Up(node, boot, true));
         }
     }

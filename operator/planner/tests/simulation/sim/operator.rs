@@ -249,6 +249,9 @@ impl World {
         if result.is_ok() {
             self.judge.wrote(&self.cluster, &before, &action, &known.allowed);
             self.coverage.wrote(&action);
+            if matches!(&action, Action::WriteRecord { change, .. } if change.finished.is_some()) {
+                self.ended = self.at;
+            }
         }
         self.tell(|_| story(operator, &action, result));
         if halved {

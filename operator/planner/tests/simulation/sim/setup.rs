@@ -38,6 +38,10 @@ pub fn world(seed: u64, setup: Setup) -> World {
     let own_nodes = [own(&mut rng), own(&mut rng)];
     let mut world = World::new(seed, rng, start, cluster, hosts, faults);
     world.mutant = setup.mutant;
+    world.boots_in = setup.boots_in;
+    if let Some(boots_in) = setup.boots_in {
+        fleet(&mut world, boots_in);
+    }
     world.trace = setup.traced.then(String::new);
     for own_node in own_nodes {
         let name = own_node.map(|index| world.cluster.names[index].clone());
@@ -45,6 +49,48 @@ pub fn world(seed: u64, setup: Setup) -> World {
     }
     begin(&mut world, setup, duel);
     world
+}
+
+/// A policy as people write them, with what its operations are known to take.
+fn fleet(world: &mut World, boots_in: i64) {
+    let limit = world
+        .rng
+        .pick(&[Limit::Count(1), Limit::Count(2), Limit::Count(3), Limit::Percent(20)]);
+    let (pace, soak) = (world.rng.pick(&[0, 0, 600]), TimeDelta::minutes(20));
+    let canary = world.rng.chance(300).then_some(Canary { nodes: 1, soak });
+    let schedule = if world.rng.chance(400) {
+        schedule(&mut world.rng)
+    } else {
+        Ok(Schedule::default())
+    };
+    // Agent, marks, drain, the way down and back: some 15 s beside the reboot itself.
+    let learned = Learned {
+        cordoned: TimeDelta::milliseconds(boots_in * 4 / 3),
+        whole: TimeDelta::milliseconds(boots_in + 15_000),
+    };
+    let group = world
+        .cluster
+        .policies
+        .iter()
+        .flatten()
+        .fold(0, |all, policy| all | policy.groups);
+    for index in 0..world.cluster.policies.len() {
+        world.cluster.put_policy(index, None);
+    }
+    let value = Policy {
+        max_in_progress: limit,
+        max_unavailable: limit,
+        pace: TimeDelta::seconds(pace),
+        canary,
+        schedule,
+        learned,
+        ..Policy::default()
+    };
+    let (version, groups) = (0, group);
+    world
+        .cluster
+        .put_policy(0, Some(PolicyObject { version, groups, value }));
+    world.cluster.news.clear();
 }
 
 /// The first events.

@@ -105,6 +105,10 @@ pub struct World {
     pub judge: Judge,
     pub coverage: Coverage,
     pub mutant: Option<Mutant>,
+    /// How long a reboot takes, give or take a third; absent = anything.
+    pub boots_in: Option<i64>,
+    /// When the last operation ended.
+    pub ended: i64,
     /// Set once the faults are over and everything has come to rest.
     pub done: bool,
     pub quiet: bool,
@@ -124,6 +128,8 @@ pub struct Setup {
     pub calm: bool,
     /// Both operators lead all the time; otherwise the seed says.
     pub duel: bool,
+    /// A fleet to forecast: all goes well, and reboots take about this many milliseconds.
+    pub boots_in: Option<i64>,
     pub mutant: Option<Mutant>,
     /// Write down what happens.
     pub traced: bool,
@@ -158,6 +164,8 @@ impl World {
             faults,
             coverage: Coverage::default(),
             mutant: None,
+            boots_in: None,
+            ended: 0,
             done: false,
             quiet: false,
             passes: 0,
@@ -190,7 +198,15 @@ impl World {
         }
     }
 
-    fn step(&mut self) {
+    /// Goes on until that many milliseconds after the start.
+    pub fn run_until(&mut self, at: i64) {
+        while self.due.peek().is_some_and(|Reverse(due)| due.at <= at) {
+            self.step();
+        }
+        self.at = at;
+    }
+
+    pub fn step(&mut self) {
         let Some(Reverse(due)) = self.due.pop() else {
             self.judge.broken("L1", "nothing will ever happen any more");
             return;

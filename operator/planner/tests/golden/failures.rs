@@ -1,0 +1,282 @@
+//! What goes wrong, and who goes on.
+
+use chrono::TimeDelta;
+use expect_test::expect;
+use lockkeeper_planner::*;
+
+use crate::Story;
+
+#[test]
+fn a_drain_that_is_blocked_is_put_back() {
+    let mut story = Story::new(2);
+    story.world.blocked = vec!["n1".to_owned()];
+    story.run(970);
+    expect![[r#"
+        0    lock SetHolders n1 goes in
+        0    n1 WriteRecord Preparing
+        0    n1 SetSpec Prepare
+             n1 waits, Preparing: the agent was asked at 2026-11-21T12:00:00Z
+             n2 waits, NoFreeSlot: no free slot: n1 inside (1 of 1, policy)
+        1    n1 ApplyMarks
+        1    n1 WriteRecord Draining
+             n1 waits, EvictionBlocked: pod shop/db-0: budget shop/db allows 0
+        901  n1 WriteRecord ends PutBack: pod shop/db-0: budget shop/db allows 0
+        901  n1 LiftMarks
+        901  n1 SetSpec no order
+        901  n1 WriteRecord PutBack pod shop/db-0: budget shop/db allows 0
+        901  lock SetHolders n1 is free, n2 goes in
+        901  n2 WriteRecord Preparing
+        901  n2 SetSpec Prepare
+             n1 waits, BackingOff: put back once (EvictionBlocked: pod shop/db-0: budget shop/db allows 0); tried again 2026-11-21T12:25:01Z
+             n2 waits, Preparing: the agent was asked at 2026-11-21T12:15:01Z
+        902  n2 ApplyMarks
+        902  n2 WriteRecord Draining
+        903  n2 OrderReboot
+        903  n2 WriteRecord Rebooting
+             n2 waits, Rebooting: rebooting since 2026-11-21T12:15:03Z, given up on at 2026-11-21T12:30:03Z
+        944  n2 WriteRecord Verifying
+        944  n2 LiftMarks
+        944  n2 SetSpec no order
+        944  n2 WriteRecord Succeeded
+        944  lock SetHolders n2 is free
+    "#]].assert_eq(&story.told());
+}
+
+#[test]
+fn an_agent_that_refuses() {
+    let mut story = Story::new(1);
+    story.world.refusing = vec!["n1".to_owned()];
+    story.run(5);
+    story
+        .then("polkit lets it, later", |world| world.refusing.clear())
+        .run(660);
+    expect![[r#"
+        0    lock SetHolders n1 goes in
+        0    n1 WriteRecord Preparing
+        0    n1 SetSpec Prepare
+             n1 waits, Preparing: the agent was asked at 2026-11-21T12:00:00Z
+        1    n1 WriteRecord ends PutBack: the agent cannot reboot this node: polkit asks for a password
+        1    n1 SetSpec no order
+        1    n1 WriteRecord PutBack the agent cannot reboot this node: polkit asks for a password
+        1    lock SetHolders n1 is free
+             n1 waits, BackingOff: put back once (AgentIncapable: the agent cannot reboot this node: polkit asks for a password); tried again 2026-11-21T12:10:01Z
+             -- polkit lets it, later
+        601  lock SetHolders n1 goes in
+        601  n1 WriteRecord Preparing
+        601  n1 SetSpec Prepare
+             n1 waits, Preparing: the agent was asked at 2026-11-21T12:10:01Z
+        602  n1 ApplyMarks
+        602  n1 WriteRecord Draining
+        603  n1 OrderReboot
+        603  n1 WriteRecord Rebooting
+             n1 waits, Rebooting: rebooting since 2026-11-21T12:10:03Z, given up on at 2026-11-21T12:25:03Z
+        644  n1 WriteRecord Verifying
+        644  n1 LiftMarks
+        644  n1 SetSpec no order
+        644  n1 WriteRecord Succeeded
+        644  lock SetHolders n1 is free
+    "#]].assert_eq(&story.told());
+}
+
+#[test]
+fn a_node_that_never_comes_back_and_is_retried() {
+    let mut story = Story::new(2);
+    story.world.never_back = vec!["n1".to_owned()];
+    story.run(910);
+    story.then("somebody presses its button, and retries", |world| {
+        world.never_back.clear();
+        world.boot("n1");
+        world.command("retry", "n1");
+    });
+    story.run(60);
+    expect![[r#"
+        0    lock SetHolders n1 goes in
+        0    n1 WriteRecord Preparing
+        0    n1 SetSpec Prepare
+             n1 waits, Preparing: the agent was asked at 2026-11-21T12:00:00Z
+             n2 waits, NoFreeSlot: no free slot: n1 inside (1 of 1, policy)
+        1    n1 ApplyMarks
+        1    n1 WriteRecord Draining
+        2    n1 OrderReboot
+        2    n1 WriteRecord Rebooting
+             n1 waits, Rebooting: rebooting since 2026-11-21T12:00:02Z, given up on at 2026-11-21T12:15:02Z
+        902  n1 WriteRecord Failed: no new boot of n1 within 15 min of the order at 2026-11-21T12:00:02Z; look at its console or power, then retry or release
+        902  n1 SetSpec no order
+             n1 waits, Failed: no new boot of n1 within 15 min of the order at 2026-11-21T12:00:02Z; look at its console or power, then retry or release
+             n2 waits, BreakerOpen: stopped after 1 failed node (n1); retry or release them to go on
+             -- somebody presses its button, and retries
+        910  n1 WriteRecord retry -> Ok("the node has a new boot: verified again")
+        910  n1 RemoveCommand
+        910  n1 LiftMarks
+        910  n1 WriteRecord Succeeded
+        910  lock SetHolders n1 is free, n2 goes in
+        910  n2 WriteRecord Preparing
+        910  n2 SetSpec Prepare
+             n2 waits, Preparing: the agent was asked at 2026-11-21T12:15:10Z
+        911  n2 ApplyMarks
+        911  n2 WriteRecord Draining
+        912  n2 OrderReboot
+        912  n2 WriteRecord Rebooting
+             n2 waits, Rebooting: rebooting since 2026-11-21T12:15:12Z, given up on at 2026-11-21T12:30:12Z
+        953  n2 WriteRecord Verifying
+        953  n2 LiftMarks
+        953  n2 SetSpec no order
+        953  n2 WriteRecord Succeeded
+        953  lock SetHolders n2 is free
+    "#]].assert_eq(&story.told());
+}
+
+#[test]
+fn a_failed_node_is_released() {
+    let mut story = Story::new(2);
+    story.world.never_back = vec!["n1".to_owned()];
+    story.run(910);
+    story.then("release", |world| world.command("release", "n1")).run(5);
+    expect![[r#"
+        0    lock SetHolders n1 goes in
+        0    n1 WriteRecord Preparing
+        0    n1 SetSpec Prepare
+             n1 waits, Preparing: the agent was asked at 2026-11-21T12:00:00Z
+             n2 waits, NoFreeSlot: no free slot: n1 inside (1 of 1, policy)
+        1    n1 ApplyMarks
+        1    n1 WriteRecord Draining
+        2    n1 OrderReboot
+        2    n1 WriteRecord Rebooting
+             n1 waits, Rebooting: rebooting since 2026-11-21T12:00:02Z, given up on at 2026-11-21T12:15:02Z
+        902  n1 WriteRecord Failed: no new boot of n1 within 15 min of the order at 2026-11-21T12:00:02Z; look at its console or power, then retry or release
+        902  n1 SetSpec no order
+             n1 waits, Failed: no new boot of n1 within 15 min of the order at 2026-11-21T12:00:02Z; look at its console or power, then retry or release
+             n2 waits, BreakerOpen: stopped after 1 failed node (n1); retry or release them to go on
+             -- release
+        910  n1 WriteRecord release -> Ok("the slot is freed and our marks are lifted")
+        910  n1 LiftMarks
+        910  n1 WriteRecord Released no new boot of n1 within 15 min of the order at 2026-11-21T12:00:02Z; look at its console or power, then retry or release
+        910  lock SetHolders n1 is free
+        910  n1 RemoveCommand
+             n1 waits, Released: released by a person after: no new boot of n1 within 15 min of the order at 2026-11-21T12:00:02Z; look at its console or power, then retry or release; not again for the same cause
+             n2 waits, TooManyUnavailable: 1 of at most 1 nodes are down: n1 (NotReady)
+    "#]].assert_eq(&story.told());
+}
+
+#[test]
+fn a_breaker_sends_a_probe_after_its_cooldown() {
+    let mut story = Story::new(3);
+    story.world.policy().max_in_progress = Limit::Count(2);
+    story.world.policy().max_unavailable = Limit::Count(2);
+    story.world.policy().pace = TimeDelta::seconds(460);
+    story.world.policy().breaker.cooldown = Some(TimeDelta::seconds(120));
+    story.world.never_back = vec!["n1".to_owned()];
+    story.run(1150);
+    expect![[r#"
+        0    lock SetHolders n1 goes in
+        0    n1 WriteRecord Preparing
+        0    n1 SetSpec Prepare
+             n1 waits, Preparing: the agent was asked at 2026-11-21T12:00:00Z
+             n2 waits, Pacing: the next node may start 2026-11-21T12:07:40Z
+             n3 waits, Pacing: the next node may start 2026-11-21T12:07:40Z
+        1    n1 ApplyMarks
+        1    n1 WriteRecord Draining
+        2    n1 OrderReboot
+        2    n1 WriteRecord Rebooting
+             n1 waits, Rebooting: rebooting since 2026-11-21T12:00:02Z, given up on at 2026-11-21T12:15:02Z
+        460  lock SetHolders n2 goes in
+        460  n2 WriteRecord Preparing
+        460  n2 SetSpec Prepare
+             n2 waits, Preparing: the agent was asked at 2026-11-21T12:07:40Z
+             n3 waits, NoFreeSlot: no free slot: n1, n2 inside (2 of 2, policy)
+        461  n2 ApplyMarks
+        461  n2 WriteRecord Draining
+        462  n2 OrderReboot
+        462  n2 WriteRecord Rebooting
+             n2 waits, Rebooting: rebooting since 2026-11-21T12:07:42Z, given up on at 2026-11-21T12:22:42Z
+        503  n2 WriteRecord Verifying
+        503  n2 LiftMarks
+        503  n2 SetSpec no order
+        503  n2 WriteRecord Succeeded
+        503  lock SetHolders n2 is free
+             n3 waits, Pacing: the next node may start 2026-11-21T12:15:20Z
+        902  n1 WriteRecord Failed: no new boot of n1 within 15 min of the order at 2026-11-21T12:00:02Z; look at its console or power, then retry or release
+        902  n1 SetSpec no order
+             n1 waits, Failed: no new boot of n1 within 15 min of the order at 2026-11-21T12:00:02Z; look at its console or power, then retry or release
+             n3 waits, BreakerOpen: stopped after 1 failed node (n1); probe at 2026-11-21T12:17:02Z
+        1022 lock SetHolders n3 goes in
+        1022 n3 WriteRecord Preparing
+        1022 n3 SetSpec Prepare
+             n3 waits, Preparing: the agent was asked at 2026-11-21T12:17:02Z
+        1023 n3 ApplyMarks
+        1023 n3 WriteRecord Draining
+        1024 n3 OrderReboot
+        1024 n3 WriteRecord Rebooting
+             n3 waits, Rebooting: rebooting since 2026-11-21T12:17:04Z, given up on at 2026-11-21T12:32:04Z
+        1065 n3 WriteRecord Verifying
+        1065 n3 LiftMarks
+        1065 n3 SetSpec no order
+        1065 n3 WriteRecord Succeeded
+        1065 lock SetHolders n3 is free
+    "#]].assert_eq(&story.told());
+}
+
+#[test]
+fn the_lock_is_lost() {
+    let mut story = Story::new(2);
+    story.run(5);
+    story
+        .then("somebody deletes the lock", |world| world.snapshot.lock = None)
+        .run(50);
+    expect![[r#"
+        0    lock SetHolders n1 goes in
+        0    n1 WriteRecord Preparing
+        0    n1 SetSpec Prepare
+             n1 waits, Preparing: the agent was asked at 2026-11-21T12:00:00Z
+             n2 waits, NoFreeSlot: no free slot: n1 inside (1 of 1, policy)
+        1    n1 ApplyMarks
+        1    n1 WriteRecord Draining
+        2    n1 OrderReboot
+        2    n1 WriteRecord Rebooting
+             n1 waits, Rebooting: rebooting since 2026-11-21T12:00:02Z, given up on at 2026-11-21T12:15:02Z
+             -- somebody deletes the lock
+        5    lock CreateLock
+        5    lock SetHolders n1 got its entry back
+        43   n1 WriteRecord Verifying
+        43   n1 LiftMarks
+        43   n1 SetSpec no order
+        43   n1 WriteRecord Succeeded
+        43   lock SetHolders n1 is free, n2 goes in
+        43   n2 WriteRecord Preparing
+        43   n2 SetSpec Prepare
+             n2 waits, Preparing: the agent was asked at 2026-11-21T12:00:43Z
+        44   n2 ApplyMarks
+        44   n2 WriteRecord Draining
+        45   n2 OrderReboot
+        45   n2 WriteRecord Rebooting
+             n2 waits, Rebooting: rebooting since 2026-11-21T12:00:45Z, given up on at 2026-11-21T12:15:45Z
+    "#]]
+    .assert_eq(&story.told());
+}
+
+#[test]
+fn the_operator_dies_after_every_second_write() {
+    let mut story = Story::new(1);
+    for _ in 0..60 {
+        // Two writes, and a new process that knows nothing but what the API server holds.
+        story.world.pass(2);
+        story.world.now += TimeDelta::seconds(1);
+        story.world.surroundings();
+    }
+    story.run(1);
+    expect![[r#"
+        0    lock SetHolders n1 goes in
+        0    n1 WriteRecord Preparing
+        1    n1 SetSpec Prepare
+        2    n1 ApplyMarks
+        3    n1 WriteRecord Draining
+        4    n1 OrderReboot
+        5    n1 WriteRecord Rebooting
+        45   n1 WriteRecord Verifying
+        46   n1 LiftMarks
+        47   n1 SetSpec no order
+        48   n1 WriteRecord Succeeded
+        49   lock SetHolders n1 is free
+    "#]]
+    .assert_eq(&story.told());
+}

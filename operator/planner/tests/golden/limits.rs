@@ -1,0 +1,201 @@
+//! Who may be inside together.
+
+use expect_test::expect;
+use lockkeeper_planner::*;
+
+use crate::Story;
+use crate::common::policy;
+
+#[test]
+fn two_policies_share_one_slot() {
+    let mut story = Story::new(2);
+    story.world.snapshot.policies.insert("other".to_owned(), policy());
+    story.world.node("n2").policies = vec!["other".to_owned()];
+    story.run(110);
+    expect![[r#"
+        0    lock SetHolders n1 goes in
+        0    n1 WriteRecord Preparing
+        0    n1 SetSpec Prepare
+        0    n2 SetSpec no order
+             n1 waits, Preparing: the agent was asked at 2026-11-21T12:00:00Z
+             n2 waits, NoFreeSlot: no free slot: n1 inside (1 of 1, cluster)
+        1    n1 ApplyMarks
+        1    n1 WriteRecord Draining
+        2    n1 OrderReboot
+        2    n1 WriteRecord Rebooting
+             n1 waits, Rebooting: rebooting since 2026-11-21T12:00:02Z, given up on at 2026-11-21T12:15:02Z
+        43   n1 WriteRecord Verifying
+        43   n1 LiftMarks
+        43   n1 SetSpec no order
+        43   n1 WriteRecord Succeeded
+        43   lock SetHolders n1 is free, n2 goes in
+        43   n2 WriteRecord Preparing
+        43   n2 SetSpec Prepare
+             n2 waits, Preparing: the agent was asked at 2026-11-21T12:00:43Z
+        44   n2 ApplyMarks
+        44   n2 WriteRecord Draining
+        45   n2 OrderReboot
+        45   n2 WriteRecord Rebooting
+             n2 waits, Rebooting: rebooting since 2026-11-21T12:00:45Z, given up on at 2026-11-21T12:15:45Z
+        86   n2 WriteRecord Verifying
+        86   n2 LiftMarks
+        86   n2 SetSpec no order
+        86   n2 WriteRecord Succeeded
+        86   lock SetHolders n2 is free
+    "#]]
+    .assert_eq(&story.told());
+}
+
+#[test]
+fn the_control_plane_goes_one_at_a_time_and_last() {
+    let mut story = Story::new(3);
+    story.world.policy().max_in_progress = Limit::Count(3);
+    story.world.policy().max_unavailable = Limit::Count(3);
+    story.world.node("n1").control_plane = true;
+    story.world.node("n2").control_plane = true;
+    story.run(110);
+    expect![[r#"
+        0    lock SetHolders n3 goes in, n1 goes in
+        0    n3 WriteRecord Preparing
+        0    n3 SetSpec Prepare
+        0    n1 WriteRecord Preparing
+        0    n1 SetSpec Prepare
+             n1 waits, Preparing: the agent was asked at 2026-11-21T12:00:00Z
+             n2 waits, ControlPlaneBusy: another control-plane node is down: n1
+             n3 waits, Preparing: the agent was asked at 2026-11-21T12:00:00Z
+        1    n3 ApplyMarks
+        1    n1 ApplyMarks
+        1    n3 WriteRecord Draining
+        1    n1 WriteRecord Draining
+        2    n3 OrderReboot
+        2    n1 OrderReboot
+        2    n3 WriteRecord Rebooting
+        2    n1 WriteRecord Rebooting
+             n1 waits, Rebooting: rebooting since 2026-11-21T12:00:02Z, given up on at 2026-11-21T12:15:02Z
+             n3 waits, Rebooting: rebooting since 2026-11-21T12:00:02Z, given up on at 2026-11-21T12:15:02Z
+        43   n3 WriteRecord Verifying
+        43   n1 WriteRecord Verifying
+        43   n3 LiftMarks
+        43   n1 LiftMarks
+        43   n3 SetSpec no order
+        43   n1 SetSpec no order
+        43   n3 WriteRecord Succeeded
+        43   n1 WriteRecord Succeeded
+        43   lock SetHolders n3 is free, n1 is free, n2 goes in
+        43   n2 WriteRecord Preparing
+        43   n2 SetSpec Prepare
+             n2 waits, Preparing: the agent was asked at 2026-11-21T12:00:43Z
+        44   n2 ApplyMarks
+        44   n2 WriteRecord Draining
+        45   n2 OrderReboot
+        45   n2 WriteRecord Rebooting
+             n2 waits, Rebooting: rebooting since 2026-11-21T12:00:45Z, given up on at 2026-11-21T12:15:45Z
+        86   n2 WriteRecord Verifying
+        86   n2 LiftMarks
+        86   n2 SetSpec no order
+        86   n2 WriteRecord Succeeded
+        86   lock SetHolders n2 is free
+    "#]]
+    .assert_eq(&story.told());
+}
+
+#[test]
+fn one_zone_after_the_other() {
+    let mut story = Story::new(4);
+    let key = "topology.kubernetes.io/zone".to_owned();
+    for (name, zone) in [("n1", "a"), ("n2", "b"), ("n3", "a"), ("n4", "b")] {
+        story.world.node(name).domains.insert(key.clone(), zone.to_owned());
+    }
+    story.world.policy().max_in_progress = Limit::Count(2);
+    story.world.policy().max_unavailable = Limit::Count(2);
+    story.world.policy().topology = vec![Topology {
+        key,
+        max_domains: Some(1),
+        max_in_progress_per_domain: None,
+    }];
+    story.run(110);
+    expect![[r#"
+        0    lock SetHolders n1 goes in, n3 goes in
+        0    n1 WriteRecord Preparing
+        0    n1 SetSpec Prepare
+        0    n3 WriteRecord Preparing
+        0    n3 SetSpec Prepare
+             n1 waits, Preparing: the agent was asked at 2026-11-21T12:00:00Z
+             n2 waits, NoFreeSlot: no free slot: n1, n3 inside (2 of 2, policy)
+             n3 waits, Preparing: the agent was asked at 2026-11-21T12:00:00Z
+             n4 waits, NoFreeSlot: no free slot: n1, n3 inside (2 of 2, policy); 1 before this one
+        1    n1 ApplyMarks
+        1    n3 ApplyMarks
+        1    n1 WriteRecord Draining
+        1    n3 WriteRecord Draining
+        2    n1 OrderReboot
+        2    n3 OrderReboot
+        2    n1 WriteRecord Rebooting
+        2    n3 WriteRecord Rebooting
+             n1 waits, Rebooting: rebooting since 2026-11-21T12:00:02Z, given up on at 2026-11-21T12:15:02Z
+             n3 waits, Rebooting: rebooting since 2026-11-21T12:00:02Z, given up on at 2026-11-21T12:15:02Z
+        43   n1 WriteRecord Verifying
+        43   n3 WriteRecord Verifying
+        43   n1 LiftMarks
+        43   n3 LiftMarks
+        43   n1 SetSpec no order
+        43   n3 SetSpec no order
+        43   n1 WriteRecord Succeeded
+        43   n3 WriteRecord Succeeded
+        43   lock SetHolders n1 is free, n3 is free, n2 goes in, n4 goes in
+        43   n2 WriteRecord Preparing
+        43   n2 SetSpec Prepare
+        43   n4 WriteRecord Preparing
+        43   n4 SetSpec Prepare
+             n2 waits, Preparing: the agent was asked at 2026-11-21T12:00:43Z
+             n4 waits, Preparing: the agent was asked at 2026-11-21T12:00:43Z
+        44   n2 ApplyMarks
+        44   n4 ApplyMarks
+        44   n2 WriteRecord Draining
+        44   n4 WriteRecord Draining
+        45   n2 OrderReboot
+        45   n4 OrderReboot
+        45   n2 WriteRecord Rebooting
+        45   n4 WriteRecord Rebooting
+             n2 waits, Rebooting: rebooting since 2026-11-21T12:00:45Z, given up on at 2026-11-21T12:15:45Z
+             n4 waits, Rebooting: rebooting since 2026-11-21T12:00:45Z, given up on at 2026-11-21T12:15:45Z
+        86   n2 WriteRecord Verifying
+        86   n4 WriteRecord Verifying
+        86   n2 LiftMarks
+        86   n4 LiftMarks
+        86   n2 SetSpec no order
+        86   n4 SetSpec no order
+        86   n2 WriteRecord Succeeded
+        86   n4 WriteRecord Succeeded
+        86   lock SetHolders n2 is free, n4 is free
+    "#]]
+    .assert_eq(&story.told());
+}
+
+#[test]
+fn a_node_that_is_down_takes_the_room() {
+    let mut story = Story::new(2);
+    story.world.node("n2").ready.ready = false;
+    story.world.record("n2").host.as_mut().unwrap().required = false;
+    story.run(3);
+    story.then("n2 is back", |world| world.boot("n2")).run(60);
+    expect![[r#"
+             n1 waits, TooManyUnavailable: 1 of at most 1 nodes are down: n2 (NotReady)
+             -- n2 is back
+        3    lock SetHolders n1 goes in
+        3    n1 WriteRecord Preparing
+        3    n1 SetSpec Prepare
+             n1 waits, Preparing: the agent was asked at 2026-11-21T12:00:03Z
+        4    n1 ApplyMarks
+        4    n1 WriteRecord Draining
+        5    n1 OrderReboot
+        5    n1 WriteRecord Rebooting
+             n1 waits, Rebooting: rebooting since 2026-11-21T12:00:05Z, given up on at 2026-11-21T12:15:05Z
+        46   n1 WriteRecord Verifying
+        46   n1 LiftMarks
+        46   n1 SetSpec no order
+        46   n1 WriteRecord Succeeded
+        46   lock SetHolders n1 is free
+    "#]]
+    .assert_eq(&story.told());
+}
