@@ -1,0 +1,104 @@
+//! One wait, read in five places.
+
+use k8s_openapi::api::events::v1::Event;
+use kube::Api;
+use kube::api::ListParams;
+use lockkeeper_crds::node_reboot::WaitingStatus;
+use lockkeeper_crds::{RebootPolicy, RebootPolicyStatus};
+use lockkeeper_e2e::stack::Stack;
+use serde_json::Value;
+
+use super::{LONG, plugin};
+
+/// How much of the words must be the same: they name nodes and times that change while the reason stays, and an Event
+/// is said when a reason begins.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Words {
+    /// All.
+    All,
+    /// The first twelve letters.
+    First,
+}
+
+/// Waits until the node waits for this reason and status, policy, Event, metric and plugin agree on it.
+pub(super) async fn reads_the_same(stack: &Stack, node: &str, reason: &str, words: Words) -> WaitingStatus {
+    let end = tokio::time::Instant::now() + LONG;
+    loop {
+        let found = look(stack, node, reason, words).await;
+        match found {
+            Ok(waiting) => return waiting,
+            Err(differs) => assert!(tokio::time::Instant::now() < end, "{node} {reason}: {differs}"),
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+}
+
+async fn look(stack: &Stack, node: &str, reason: &str, words: Words) -> Result<WaitingStatus, String> {
+    let status = stack.reboot(node).await.unwrap().status.unwrap_or_default();
+    let waiting = status.waiting.ok_or("it does not wait")?;
+    if waiting.reason != reason {
+        return Err(format!("it waits for {}: {}", waiting.reason, waiting.message));
+    }
+    let same = |text: &str| match words {
+        Words::All => text == waiting.message,
+        Words::First => text.chars().take(12).eq(waiting.message.chars().take(12)),
+    };
+    let told = plugin(stack, &["status", "-o", "json"]).await;
+    let told = of_node(&told, node).ok_or("the plugin does not know the node")?;
+    if told["reason"] != reason || !same(told["message"].as_str().unwrap_or_default()) {
+        return Err(format!("the plugin says {told}"));
+    }
+    let metrics = stack.metrics().await.unwrap();
+    let series = format!("lockkeeper_waiting_nodes{{policy=\"general\",reason=\"{reason}\"}} ");
+    if !metrics.lines().any(|line| line.starts_with(&series)) {
+        return Err(format!("no metric {series}"));
+    }
+    let listed = |status: &RebootPolicyStatus| {
+        let mut reasons = status.waiting.iter().filter(|waiting| waiting.reason == reason);
+        reasons.any(|waiting| waiting.nodes.iter().any(|name| name == node))
+    };
+    let policy = Api::<RebootPolicy>::all(stack.plane.client())
+        .get("general")
+        .await
+        .unwrap();
+    if !policy.status.as_ref().is_some_and(listed) {
+        return Err("the policy does not list it".to_owned());
+    }
+    let events = events(stack).await;
+    let mut notes = events
+        .iter()
+        .filter(|event| about(event, "Node", node) && event.reason.as_deref() == Some(reason));
+    if !notes.any(|event| same(event.note.as_deref().unwrap_or_default())) {
+        return Err(format!("no Event says \"{}\"", waiting.message));
+    }
+    Ok(waiting)
+}
+
+/// Waits until an Event about the policy has this reason.
+pub(super) async fn says_about_policy(stack: &Stack, reason: &str) {
+    let end = tokio::time::Instant::now() + LONG;
+    let said = |events: &[Event]| {
+        let mut ours = events.iter().filter(|event| about(event, "RebootPolicy", "general"));
+        ours.any(|event| event.reason.as_deref() == Some(reason))
+    };
+    while !said(&events(stack).await) {
+        assert!(tokio::time::Instant::now() < end, "no Event {reason} about the policy");
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+}
+
+async fn events(stack: &Stack) -> Vec<Event> {
+    let events = Api::<Event>::namespaced(stack.plane.client(), "default");
+    events.list(&ListParams::default()).await.unwrap().items
+}
+
+fn about(event: &Event, kind: &str, name: &str) -> bool {
+    let regarding = event.regarding.as_ref();
+    regarding.is_some_and(|object| object.kind.as_deref() == Some(kind) && object.name.as_deref() == Some(name))
+}
+
+fn of_node<'a>(view: &'a Value, node: &str) -> Option<&'a Value> {
+    let policies = view["policies"].as_array()?;
+    let nodes = policies.iter().filter_map(|policy| policy["nodes"].as_array());
+    nodes.flatten().find(|view| view["name"] == node)
+}
