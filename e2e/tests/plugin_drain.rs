@@ -64,12 +64,14 @@ async fn drains_without_lockkeeper_in_the_cluster(plane: &ControlPlane, from: &s
     let said = expect(plane, 0, &["drain", from]).await?;
     for words in [
         "is cordoned, by the defaults: 5 pods to move",
-        "is shutting down",
         "is gone",
         "5 pods left it",
     ] {
         ensure!(said.contains(words), "no \"{words}\" in {said}");
     }
+    // Granted, or already seen on the watch.
+    let leaving = said.contains("is leaving") || said.contains("is shutting down");
+    ensure!(leaving, "no word of a pod on its way: {said}");
     let node = node(plane, from).await?;
     ensure!(is_cordoned(&node), "a drained node stays cordoned");
     ensure!(node.annotations()[names::KARPENTER_DO_NOT_DISRUPT] == "true");
