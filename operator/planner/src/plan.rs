@@ -64,6 +64,12 @@ pub fn plan(snapshot: &Snapshot, now: Instant) -> Plan {
         .next()
         .map_or_else(Settings::default, |policy| policy.settings.clone());
     let mut repaired = repair(&facts, lock, &settings);
+    let restored: Vec<Holder> = repaired
+        .holders
+        .iter()
+        .filter(|holder| !lock.holders.contains(holder))
+        .cloned()
+        .collect();
     let grants = grant(&facts, &repaired.holders, &mut plan);
     for grant in &grants {
         repaired.because.push(format!("{} goes in", grant.holder.node));
@@ -78,7 +84,7 @@ pub fn plan(snapshot: &Snapshot, now: Instant) -> Plan {
     }
     plan.actions.append(&mut repaired.actions);
     plan.actions.extend(grants.into_iter().flat_map(|grant| grant.actions));
-    steps(&facts, lock, &mut plan);
+    steps(&facts, lock, &restored, &mut plan);
     tidy(&facts, &mut plan);
     taints(&facts, &mut plan);
     if plan.actions.is_empty() {
@@ -91,8 +97,14 @@ pub fn plan(snapshot: &Snapshot, now: Instant) -> Plan {
 }
 
 /// Steps of the nodes that are inside, in the order in which they went in.
-fn steps(facts: &Facts, lock: &Lock, plan: &mut Plan) {
+///
+/// Those whose entry is only given back in this pass take no step yet, but they have their place already: nobody is
+/// cordoned in it.
+fn steps(facts: &Facts, lock: &Lock, restored: &[Holder], plan: &mut Plan) {
     let mut room = Room::new(facts);
+    for holder in restored {
+        room.add(holder);
+    }
     // Who is cordoned counts before who is not yet, whoever came first: an entry that was given back, or a limit that
     // shrank, must not let one more be cordoned.
     let cordoned = |holder: &&Holder| {

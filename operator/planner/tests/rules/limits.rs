@@ -251,3 +251,26 @@ fn a_limit_that_shrinks_counts_who_is_cordoned_before_who_is_not_yet() {
     world.run(5);
     assert_eq!(world.started(), ["n2"], "{}", world.trace);
 }
+
+#[test]
+fn who_gets_its_entry_back_has_its_place_before_anybody_else_is_cordoned() {
+    let mut world = World::new(2);
+    world.policy().max_in_progress = Limit::Count(2);
+    world.policy().max_unavailable = Limit::Count(2);
+    world.silent = vec!["n1".to_owned()];
+    world.blocked = vec!["n2".to_owned()];
+    world.settle();
+    world.run(5);
+    assert_eq!(world.started(), ["n2"]);
+    world.policy().max_in_progress = Limit::Count(1);
+    world
+        .snapshot
+        .lock
+        .as_mut()
+        .unwrap()
+        .holders
+        .retain(|holder| holder.node != "n2");
+    world.silent.clear();
+    world.run(5);
+    assert_eq!(world.started(), ["n2"], "{}", world.trace);
+}

@@ -18,4 +18,8 @@ pub(crate) const SEEDS: &[(u64, &str)] = &[
         1074,
         "an entry that was given back counted after those who were not cordoned yet: the cordoned count first",
     ),
+    (
+        200_490,
+        "another node was cordoned in the pass that gave a cordoned one its entry back: it has its place at once",
+    ),
 ];
