@@ -4,6 +4,7 @@
 //! change by anybody else in between is noticed and ends the pass.
 
 mod lock;
+mod look;
 mod marks;
 mod record;
 mod taints;

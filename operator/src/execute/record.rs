@@ -16,7 +16,7 @@ use lockkeeper_crds::{
 use lockkeeper_drain::still_there;
 use lockkeeper_observe::convert::{self, bounded, causes};
 use lockkeeper_observe::{Seen, slim};
-use lockkeeper_planner::{Action, Change, Finished, Operation, Order, RecordChange, Waiting};
+use lockkeeper_planner::{Action, Change, Finished, Operation, Order, Phase, RecordChange, Waiting};
 use serde_json::json;
 
 use super::{Api3, Error, Pass, SIDE_BY_SIDE, failed};
@@ -36,6 +36,16 @@ impl Pass<'_> {
         }
         let seen = self.reboot("write the status of NodeReboot", node)?;
         let before = seen.status.clone().unwrap_or_default();
+        let verifying = before
+            .operation
+            .as_ref()
+            .is_some_and(|before| before.phase == api::Phase::Verifying);
+        match &change.operation {
+            Change::Set(Some(operation)) if operation.phase == Phase::Verifying && !verifying => {
+                self.another_boot(node, &operation.boot_id_before).await?;
+            }
+            Change::Set(_) | Change::Keep => {}
+        }
         let mut after = self.changed(&before, change);
         if let Some(view) = self.snapshot.nodes.get(node) {
             let operation = after.operation.as_ref().map(convert::operation);

@@ -22,4 +22,8 @@ pub(crate) const SEEDS: &[(u64, &str)] = &[
         200_490,
         "another node was cordoned in the pass that gave a cordoned one its entry back: it has its place at once",
     ),
+    (
+        202_316,
+        "a view of the Nodes that lagged showed an older boot, which was taken for a proven reboot: the Node is looked at first",
+    ),
 ];

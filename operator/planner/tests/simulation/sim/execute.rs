@@ -119,18 +119,25 @@ impl Write<'_> {
         Ok(())
     }
 
-    /// Before an operation is forgotten, its marks must be gone: the view of the Node may be older than the record's.
+    /// Before an operation is forgotten, its marks must be gone; before a reboot counts as proven, the boot must be
+    /// another one: the view of the Node may be older than the record's.
     fn write_record(&mut self, node: &str, change: &RecordChange) -> Result<(), Refusal> {
-        if let Some(finished) = change.finished.as_ref().filter(|_| self.has(Guard::FreshMarks)) {
+        let finished = change.finished.as_ref().filter(|_| self.has(Guard::FreshMarks));
+        let proven = match &change.operation {
+            Change::Set(Some(operation)) if operation.phase == Phase::Verifying => Some(operation),
+            Change::Set(_) | Change::Keep => None,
+        };
+        if finished.is_some() || proven.is_some() {
             let index = self.cluster.index(node).ok_or(Refusal::Conflict)?;
             let fresh = self.cluster.nodes[index].clone().ok_or(Refusal::Conflict)?;
-            let marked = fresh.value.mark.as_ref() == Some(&finished.operation.id);
+            let marked = finished.is_some_and(|finished| fresh.value.mark.as_ref() == Some(&finished.operation.id));
+            let same_boot = proven.is_some_and(|operation| fresh.value.boot_id == operation.boot_id_before);
             self.keep(News {
                 version: fresh.version,
                 index,
                 object: Object::Node(Some(fresh)),
             });
-            if marked {
+            if marked || same_boot {
                 return Err(Refusal::Stale);
             }
         }
