@@ -21,7 +21,7 @@ step() {
 
 step "formatting, lints, purity" hack/check.sh
 step "our programs (debug)" cargo build --quiet --workspace --bins
-step "unit, scenario and property tests" cargo test --quiet --workspace --exclude lockkeeper-e2e
+step "unit, scenario and property tests" cargo test --quiet --no-fail-fast --workspace --exclude lockkeeper-e2e
 # One file at a time: each starts clusters, and two cores carry one.
 for path in e2e/tests/*.rs e2e/tests/*/main.rs; do
     test=$(basename "${path%/main.rs}" .rs)
