@@ -1,6 +1,6 @@
 //! Five fields of cron as bits, and the local times that they name, before and after any other.
 //!
-//! By hand, because a pass asks for hundreds of occurrences (docs/decisions/0008): nothing is allocated, and the next
+//! By hand, because a pass asks for hundreds of occurrences (docs/decisions/0007): nothing is allocated, and the next
 //! one is found in some ten nanoseconds. `tests/rules/calendar.rs` compares it with a walk over every minute.
 
 use chrono::{Datelike, Days, NaiveDate, NaiveDateTime, NaiveTime, Timelike};
