@@ -201,7 +201,7 @@ async fn somebody_is_inside(stack: &Stack) {
     let draining = async {
         loop {
             let all = reboots.list(&ListParams::default()).await.unwrap();
-            let state = |reboot: &NodeReboot| reboot.status.as_ref().and_then(|status| status.state.clone());
+            let state = |reboot: &NodeReboot| reboot.status.as_ref().and_then(|status| status.state);
             if all.iter().any(|reboot| state(reboot) == Some(NodeState::Draining)) {
                 return;
             }
