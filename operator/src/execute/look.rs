@@ -1,5 +1,7 @@
 //! A last look at the API server where a view that lags would do harm: each watch lags by itself, and a version guards
 //! only the object that is written.
+//!
+//! What was found goes to the next pass, not into this one: its writes stay guarded by the versions it was planned on.
 
 use lockkeeper_crds::{NodeReboot, names};
 use lockkeeper_observe::slim;
@@ -11,13 +13,13 @@ impl Pass<'_> {
     ///
     /// The uncordon is guarded by the Node's uid alone: an operator whose view of the records lags would take the marks
     /// of a drain that another leader has begun for marks that nobody owns.
-    pub(super) async fn same_operation(&mut self, step: &'static str, node: &str) -> Result<(), Error> {
+    pub(super) async fn same_operation(&self, step: &'static str, node: &str) -> Result<(), Error> {
         let id = |reboot: Option<&NodeReboot>| Some(reboot?.status.as_ref()?.operation.as_ref()?.id.clone());
         let planned = id(self.seen.reboots.get(node).map(AsRef::as_ref));
         let fresh = self.api.reboots.get_opt(node).await.map_err(failed(step, node))?;
         let found = id(fresh.as_ref());
         if let Some(fresh) = fresh {
-            self.keep_reboot(fresh);
+            self.cache.absorb_reboot(fresh);
         }
         if found == planned {
             return Ok(());
@@ -33,13 +35,13 @@ impl Pass<'_> {
     /// The Node does not carry the marks of an operation that is about to be forgotten.
     ///
     /// An operator whose view of the Nodes lags would free the slot of a node that is still cordoned, and let in another.
-    pub(super) async fn without_marks(&mut self, node: &str, operation_id: &str) -> Result<(), Error> {
+    pub(super) async fn without_marks(&self, node: &str, operation_id: &str) -> Result<(), Error> {
         const STEP: &str = "end the operation of";
         let Some(fresh) = self.api.nodes.get_opt(node).await.map_err(failed(STEP, node))? else {
             return Ok(());
         };
         let marked = slim::annotation(&fresh, names::OPERATION) == Some(operation_id);
-        self.keep_node(fresh);
+        self.cache.absorb_node(fresh);
         if !marked {
             return Ok(());
         }
@@ -51,11 +53,11 @@ impl Pass<'_> {
     }
 
     /// The Node is in another boot than before: a view of the Nodes that lags may show a boot that is older still.
-    pub(super) async fn another_boot(&mut self, node: &str, before: &str) -> Result<(), Error> {
+    pub(super) async fn another_boot(&self, node: &str, before: &str) -> Result<(), Error> {
         const STEP: &str = "see the reboot of";
         let fresh = self.api.nodes.get(node).await.map_err(failed(STEP, node))?;
         let same = fresh.status.node_info.boot_id == before;
-        self.keep_node(fresh);
+        self.cache.absorb_node(fresh);
         if !same {
             return Ok(());
         }
