@@ -272,6 +272,7 @@ fn record(reboot: &NodeReboot) -> planner::Record {
             time: last.ended_time,
             reasons: convert::words(&last.reasons),
         }),
+        finished: status.history.first().map(|last| last.operation_id.clone()),
         answered: status.last_command.as_ref().map(|last| planner::Command {
             verb: last.verb.clone(),
             operation_id: last.operation_id.clone(),

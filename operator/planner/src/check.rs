@@ -5,7 +5,9 @@
 //! leaves behind. The others need more than one plan or look at the end of a story; they are functions of their own:
 //! S7 [`order_matters`], S9 [`repeats`], L1 to L3 [`unspoken`], L4 [`left_behind`].
 
+mod count;
 mod live;
+mod own;
 mod starts;
 
 use crate::Instant;
@@ -50,11 +52,11 @@ pub fn check(snapshot: &Snapshot, plan: &Plan, now: Instant) -> Vec<Violation> {
         match (action, node) {
             (Action::SetHolders { holders, .. }, _) => {
                 let starts = starts.get_or_insert_with(|| Starts::new(snapshot, now));
-                starts.holders(&lock.holders, holders, &mut found);
+                starts.holders(&lock.holders, holders, plan, &mut found);
             }
             (Action::ApplyMarks { operation_id, .. }, Some((name, node))) => {
                 let starts = starts.get_or_insert_with(|| Starts::new(snapshot, now));
-                starts.node(name, &mut found);
+                starts.cordon(name, &mut found);
                 marks(lock, name, node, operation_id, &mut found);
             }
             (Action::OrderReboot { order, .. }, Some((name, node))) => reboot(lock, name, node, order, &mut found),

@@ -39,9 +39,11 @@ pub(crate) fn policy_of<'f, 'a>(node: &Node, facts: &'f Facts<'a>) -> Result<&'f
     match node.policies.as_slice() {
         [one] => facts.policies.get(one.as_str()).ok_or(Waiting::NoPolicy),
         [] => Err(Waiting::NoPolicy),
-        many => Err(Waiting::PolicyConflict {
-            policies: many.to_vec(),
-        }),
+        many => {
+            let mut policies = many.to_vec();
+            policies.sort_unstable();
+            Err(Waiting::PolicyConflict { policies })
+        }
     }
 }
 
@@ -60,7 +62,8 @@ pub(crate) fn standing(node: &Node, facts: &Facts) -> Result<(), Waiting> {
 
 /// Whether everything was seen and could be read.
 pub(crate) fn seen_all(facts: &Facts) -> Result<(), Waiting> {
-    match facts.snapshot.unseen.first().or(facts.snapshot.undecodable.first()) {
+    let snapshot = facts.snapshot;
+    match snapshot.unseen.iter().min().or(snapshot.undecodable.iter().min()) {
         Some(what) => Err(Waiting::ViewIncomplete { what: what.clone() }),
         None => Ok(()),
     }
@@ -146,7 +149,7 @@ pub fn past(node: &Node, record: &Record, now: Instant) -> Result<(), Waiting> {
     if let Some(released) = record
         .released
         .as_ref()
-        .filter(|released| !asked && released.reasons == reasons)
+        .filter(|released| !asked && same_cause(&released.reasons, reasons))
     {
         return Err(Waiting::Released {
             failure: released.failure.clone(),
@@ -155,7 +158,7 @@ pub fn past(node: &Node, record: &Record, now: Instant) -> Result<(), Waiting> {
     if let Some(last) = record
         .last_reboot
         .as_ref()
-        .filter(|last| !asked && last.reasons == reasons)
+        .filter(|last| !asked && same_cause(&last.reasons, reasons))
     {
         let until = last.time + STILL_REQUIRED;
         if now < until {
@@ -174,6 +177,11 @@ pub fn past(node: &Node, record: &Record, now: Instant) -> Result<(), Waiting> {
         }),
         Some(_) | None => Ok(()),
     }
+}
+
+/// Whether these are the same reasons; an agent may find them in another order.
+fn same_cause(one: &[String], other: &[String]) -> bool {
+    one == other || one.len() == other.len() && one.iter().all(|reason| other.contains(reason))
 }
 
 /// How long an answer about a node's pods is believed; a node that could not be drained is asked again after it.

@@ -10,6 +10,7 @@ use crate::gate::{self, Drainable};
 use crate::operation::{Operation, Phase};
 use crate::plan::Plan;
 use crate::queue::{self, Candidate};
+use crate::repair::Repaired;
 use crate::room::Room;
 use crate::snapshot::{Holder, Order, OrderAction};
 use crate::waiting::Waiting;
@@ -23,9 +24,10 @@ pub(crate) struct Grant {
 }
 
 /// Lets in whom it can, in order, and says of everybody else why not, and who is to be asked for its pods.
-pub(crate) fn grant(facts: &Facts, holders: &[Holder], plan: &mut Plan) -> Vec<Grant> {
+pub(crate) fn grant(facts: &Facts, repaired: &Repaired, plan: &mut Plan) -> Vec<Grant> {
     // Those that are in the lock and have no operation yet; as a rule there are none.
-    let entered: BTreeSet<&str> = holders
+    let entered: BTreeSet<&str> = repaired
+        .holders
         .iter()
         .map(|holder| holder.node.as_str())
         .filter(|name| idle(name, facts))
@@ -42,7 +44,7 @@ pub(crate) fn grant(facts: &Facts, holders: &[Holder], plan: &mut Plan) -> Vec<G
             Err(why) => words[index] = Some(why),
         }
     }
-    let mut door = Door::new(facts, holders);
+    let mut door = Door::new(facts, repaired);
     for candidate in queue::line_up(candidates) {
         words[candidate.index] = door.ask(candidate).err();
     }
@@ -84,6 +86,7 @@ fn may_start<'a>(index: usize, wanting: &Wanting<'a>, facts: &Facts<'a>) -> Resu
 /// Where the candidates come by, in their order.
 struct Door<'a> {
     facts: &'a Facts<'a>,
+    repaired: &'a Repaired,
     /// Who is inside or goes in.
     sure: Room<'a>,
     /// The same, and those that have a place and are only to be asked whether their pods can leave.
@@ -98,13 +101,14 @@ struct Door<'a> {
 }
 
 impl<'a> Door<'a> {
-    fn new(facts: &'a Facts<'a>, holders: &'a [Holder]) -> Self {
+    fn new(facts: &'a Facts<'a>, repaired: &'a Repaired) -> Self {
         let mut sure = Room::new(facts);
-        for holder in holders {
+        for holder in &repaired.holders {
             sure.add(holder);
         }
         Self {
             facts,
+            repaired,
             likely: sure.clone(),
             sure,
             grants: Vec::new(),
@@ -125,7 +129,8 @@ impl<'a> Door<'a> {
             if verdict.is_ok() {
                 self.sure.take(seen.name, policy, self.facts.now);
                 self.likely.take(seen.name, policy, self.facts.now);
-                self.grants.push(let_in(seen, policy, self.facts));
+                let entry = self.repaired.entry_of(seen.name, policy);
+                self.grants.push(let_in(seen, policy, entry, self.facts));
                 return Ok(());
             }
         } else if self.asked.contains(policy) && !self.spare.contains(policy) {
@@ -173,7 +178,8 @@ impl<'a> Door<'a> {
     }
 }
 
-fn let_in(seen: Seen, policy: &str, facts: &Facts) -> Grant {
+/// Its operation is new; its entry may be there already, with the id that it was given a moment ago.
+fn let_in(seen: Seen, policy: &str, entry: Option<&Holder>, facts: &Facts) -> Grant {
     let Seen { name, node, record } = seen;
     let now = facts.now;
     let host = gate::trusted_host(node);
@@ -187,7 +193,7 @@ fn let_in(seen: Seen, policy: &str, facts: &Facts) -> Grant {
         .map(|facts| facts.policy.settings.clone())
         .unwrap_or_default();
     let operation = Operation {
-        id: operation_id(&node.uid, now),
+        id: entry.map_or_else(|| operation_id(&node.uid, now), |entry| entry.operation_id.clone()),
         attempt: 0,
         phase: Phase::Preparing,
         policy: policy.to_owned(),
@@ -208,13 +214,14 @@ fn let_in(seen: Seen, policy: &str, facts: &Facts) -> Grant {
         failure: None,
         ending: None,
     };
-    let holder = Holder {
+    let new = || Holder {
         node: name.to_owned(),
         node_uid: node.uid.clone(),
         policy: policy.to_owned(),
         operation_id: operation.id.clone(),
         acquired: now,
     };
+    let holder = entry.cloned().unwrap_or_else(new);
     let order = Order {
         id: operation.order_id(),
         action: OrderAction::Prepare,

@@ -8,10 +8,10 @@ use crate::capacity::Facts;
 use crate::command::obey;
 use crate::grant::grant;
 use crate::inside::step;
-use crate::repair::repair;
+use crate::repair::{in_order, repair};
 use crate::room::Room;
 use crate::sanity::{self, TooTight};
-use crate::snapshot::{Holder, Lock, PolicyState, Settings, Snapshot};
+use crate::snapshot::{Holder, PolicyState, Settings, Snapshot};
 use crate::taints::taints;
 use crate::waiting::Waiting;
 use crate::windows::Opening;
@@ -40,7 +40,7 @@ pub struct Plan {
 /// Decides what to do next. Equal snapshots give equal plans, whatever order they were built in.
 pub fn plan(snapshot: &Snapshot, now: Instant) -> Plan {
     let mut plan = Plan::default();
-    if let Some(what) = snapshot.unseen.first() {
+    if let Some(what) = snapshot.unseen.iter().min() {
         let everybody = snapshot.nodes.keys();
         plan.waiting = everybody
             .map(|name| (name.clone(), Waiting::ViewIncomplete { what: what.clone() }))
@@ -63,19 +63,22 @@ pub fn plan(snapshot: &Snapshot, now: Instant) -> Plan {
         .values()
         .next()
         .map_or_else(Settings::default, |policy| policy.settings.clone());
-    let mut repaired = repair(&facts, lock, &settings);
-    let restored: Vec<Holder> = repaired
-        .holders
-        .iter()
-        .filter(|holder| !lock.holders.contains(holder))
-        .cloned()
-        .collect();
-    let grants = grant(&facts, &repaired.holders, &mut plan);
+    let known = in_order(lock, snapshot.own_node.as_deref());
+    let mut repaired = repair(&facts, &known, &settings);
+    let restored: Vec<Holder> = repaired.holders[repaired.kept..].to_vec();
+    let grants = grant(&facts, &repaired, &mut plan);
+    let goes_in = |holder: &Holder| grants.iter().any(|grant| grant.holder == *holder);
+    let freed = repaired.unused.iter().filter(|holder| !goes_in(holder));
+    repaired
+        .because
+        .extend(freed.map(|holder| format!("{} is free", holder.node)));
     for grant in &grants {
-        repaired.because.push(format!("{} goes in", grant.holder.node));
+        if !repaired.unused.contains(&grant.holder) {
+            repaired.because.push(format!("{} goes in", grant.holder.node));
+        }
         repaired.holders.push(grant.holder.clone());
     }
-    if repaired.holders != lock.holders {
+    if !repaired.because.is_empty() {
         let because = repaired.because.join(", ");
         plan.actions.push(Action::SetHolders {
             holders: repaired.holders,
@@ -84,7 +87,7 @@ pub fn plan(snapshot: &Snapshot, now: Instant) -> Plan {
     }
     plan.actions.append(&mut repaired.actions);
     plan.actions.extend(grants.into_iter().flat_map(|grant| grant.actions));
-    steps(&facts, lock, &restored, &mut plan);
+    steps(&facts, &known, &restored, &mut plan);
     tidy(&facts, &mut plan);
     taints(&facts, &mut plan);
     if plan.actions.is_empty() {
@@ -100,7 +103,7 @@ pub fn plan(snapshot: &Snapshot, now: Instant) -> Plan {
 ///
 /// Those whose entry is only given back in this pass take no step yet, but they have their place already: nobody is
 /// cordoned in it.
-fn steps(facts: &Facts, lock: &Lock, restored: &[Holder], plan: &mut Plan) {
+fn steps(facts: &Facts, known: &[&Holder], restored: &[Holder], plan: &mut Plan) {
     let mut room = Room::new(facts);
     for holder in restored {
         room.add(holder);
@@ -108,13 +111,10 @@ fn steps(facts: &Facts, lock: &Lock, restored: &[Holder], plan: &mut Plan) {
     // Who is cordoned counts before who is not yet, whoever came first: an entry that was given back, or a limit that
     // shrank, must not let one more be cordoned.
     let cordoned = |holder: &&Holder| {
-        facts
-            .snapshot
-            .nodes
-            .get(&holder.node)
-            .is_some_and(|node| node.mark.is_some())
+        let node = facts.snapshot.nodes.get(&holder.node);
+        node.is_some_and(|node| node.mark.is_some())
     };
-    let (cordoned, others): (Vec<&Holder>, Vec<&Holder>) = lock.holders.iter().partition(cordoned);
+    let (cordoned, others): (Vec<&Holder>, Vec<&Holder>) = known.iter().copied().partition(cordoned);
     for holder in cordoned.into_iter().chain(others) {
         let node = facts.snapshot.nodes.get(&holder.node);
         let record = node.and_then(|node| node.record.as_ref());

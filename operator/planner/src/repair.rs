@@ -7,25 +7,48 @@ use crate::action::{Action, RecordChange};
 use crate::capacity::{Facts, Seen};
 use crate::gate;
 use crate::operation::{Failure, Operation, Phase};
-use crate::snapshot::{Holder, Lock, Node, Settings};
+use crate::snapshot::{Holder, Lock, Node, Record, Settings};
 
 /// The holders as they must be, and what else must be written.
 #[derive(Debug, Default)]
 pub(crate) struct Repaired {
     /// Who is inside, after the repair.
     pub(crate) holders: Vec<Holder>,
+    /// So many of them, the first ones, had their entry; the others get it back.
+    pub(crate) kept: usize,
     /// What was put right, in words.
     pub(crate) because: Vec<String>,
     /// Operations to write and marks to lift.
     pub(crate) actions: Vec<Action>,
+    /// Entries of nodes that went in a moment ago: their operation was never written. Whoever goes in again keeps its
+    /// entry, so that an operator that dies after each single write gets on; the others are freed.
+    pub(crate) unused: Vec<Holder>,
+}
+
+impl Repaired {
+    /// The entry that a node of this policy keeps when it goes in again.
+    pub(crate) fn entry_of(&self, node: &str, policy: &str) -> Option<&Holder> {
+        let mut unused = self.unused.iter();
+        unused.find(|holder| holder.node == node && holder.policy == policy)
+    }
+}
+
+/// The entries as they went in. The order of the lock's list means nothing: people edit it.
+pub(crate) fn in_order<'a>(lock: &'a Lock, own_node: Option<&str>) -> Vec<&'a Holder> {
+    let mut holders: Vec<&Holder> = lock.holders.iter().collect();
+    holders.sort_by_key(|holder| {
+        let own = own_node == Some(holder.node.as_str());
+        (holder.acquired, own, &holder.node, &holder.operation_id)
+    });
+    holders
 }
 
 /// Compares lock, operations and marks: a lost or edited lock is not "nobody inside".
-pub(crate) fn repair(facts: &Facts, lock: &Lock, settings: &Settings) -> Repaired {
+pub(crate) fn repair(facts: &Facts, holders: &[&Holder], settings: &Settings) -> Repaired {
     let (snapshot, now) = (facts.snapshot, facts.now);
     let mut repaired = Repaired::default();
     let mut seen = BTreeSet::new();
-    for holder in &lock.holders {
+    for holder in holders {
         let node = snapshot
             .nodes
             .get(&holder.node)
@@ -35,7 +58,22 @@ pub(crate) fn repair(facts: &Facts, lock: &Lock, settings: &Settings) -> Repaire
             Some(node) => keep_or_free(holder, node, settings, now, &mut repaired),
         }
     }
-    repaired.holders.retain(|holder| seen.insert(holder.node.clone()));
+    let Repaired { holders, because, .. } = &mut repaired;
+    holders.retain(|holder| {
+        let first = seen.insert(holder.node.clone());
+        if !first {
+            because.push(format!("{} was inside twice", holder.node));
+        }
+        first
+    });
+    repaired.unused.retain(|holder| {
+        let first = !seen.contains(&holder.node);
+        if !first {
+            repaired.because.push(format!("{} was inside twice", holder.node));
+        }
+        first
+    });
+    repaired.kept = repaired.holders.len();
     for Seen { name, node, record } in &facts.inside {
         if let Some(operation) = record.operation.as_ref().filter(|_| !seen.contains(*name)) {
             repaired.because.push(format!("{name} got its entry back"));
@@ -78,8 +116,23 @@ fn keep_or_free(holder: &Holder, node: &Node, settings: &Settings, now: Instant,
                 });
             }
         }
+        None if record.is_some_and(|record| !was_used(&holder.operation_id, record)) => {
+            repaired.unused.push(holder.clone());
+        }
         None => repaired.because.push(format!("{} is free", holder.node)),
     }
+}
+
+/// Whether anything was done under this id already. An id that was used must not come again: an answer to its first
+/// order would be taken for one to the second.
+fn was_used(id: &str, record: &Record) -> bool {
+    let of_it = |order: &str| order.rsplit_once('-').is_some_and(|(operation, _)| operation == id);
+    let host = record.host.as_ref();
+    let answered = host
+        .and_then(|host| host.answer.as_ref())
+        .is_some_and(|answer| of_it(&answer.id));
+    let ordered = record.order.as_ref().is_some_and(|order| of_it(&order.id));
+    record.finished.as_deref() == Some(id) || ordered || answered
 }
 
 /// Our marks stand, the lock says so, and nothing tells how far it was: a person must look.

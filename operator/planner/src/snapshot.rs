@@ -219,6 +219,8 @@ pub struct Record {
     pub released: Option<Released>,
     /// The last reboot that was proven.
     pub last_reboot: Option<LastReboot>,
+    /// The id of the operation that ended last.
+    pub finished: Option<String>,
     /// A person's command.
     pub command: Option<Command>,
     /// The last command that was answered.

@@ -1,29 +1,24 @@
-//! S1, S2 and S6: who goes in, when and beside whom.
+//! S1, S2 and S6: who goes in or is cordoned, when and beside whom.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::count::{Count, Failures, closed};
 use super::{Violation, violation};
 use crate::Instant;
 use crate::capacity::why_down;
-use crate::operation::Phase;
+use crate::plan::Plan;
 use crate::snapshot::{Approval, Holder, Node, Policy, Snapshot};
 
 /// What was seen, counted for the rules about starts.
 #[derive(Debug)]
 pub(super) struct Starts<'a> {
-    snapshot: &'a Snapshot,
-    now: Instant,
-    policies: BTreeMap<&'a str, Count<'a>>,
+    pub(super) snapshot: &'a Snapshot,
+    pub(super) now: Instant,
+    pub(super) policies: BTreeMap<&'a str, Count<'a>>,
+    /// Why a policy starts nothing, if so.
+    closed: BTreeMap<&'a str, &'static str>,
     /// Control-plane nodes that are not Ready, or about to go.
     control_plane_down: BTreeSet<&'a str>,
-}
-
-#[derive(Debug, Default)]
-struct Count<'a> {
-    total: usize,
-    down: BTreeSet<&'a str>,
-    failed: Vec<Instant>,
-    last_success: Option<Instant>,
 }
 
 impl<'a> Starts<'a> {
@@ -35,43 +30,34 @@ impl<'a> Starts<'a> {
             if node.control_plane && (!node.ready.ready || node.leaving.is_some()) {
                 control_plane_down.insert(name.as_str());
             }
-            let record = node.record.as_ref();
             for policy in &node.policies {
-                let count = policies.entry(policy).or_default();
-                count.total += 1;
-                if down {
-                    count.down.insert(name);
-                }
-                let last = record.and_then(|record| record.last_reboot.as_ref());
-                count.last_success = count.last_success.max(last.map(|last| last.started));
+                let spec = snapshot.policies.get(policy);
+                policies.entry(policy).or_default().add(name, node, down, spec);
             }
-            let operation = record.and_then(|record| record.operation.as_ref());
-            if let Some(operation) = operation.filter(|one| one.phase == Phase::Failed && one.ending.is_none()) {
-                let since = operation
-                    .failure
-                    .as_ref()
-                    .map_or(operation.asked, |failure| failure.time);
-                policies.entry(&operation.policy).or_default().failed.push(since);
+            let record = node.record.as_ref();
+            if let Some(operation) = record.and_then(|record| record.operation.as_ref()) {
+                policies.entry(&operation.policy).or_default().inside(name, node);
             }
         }
+        let all = snapshot.policies.iter();
         Self {
             snapshot,
             now,
             policies,
+            closed: all
+                .filter_map(|(name, policy)| Some((name.as_str(), closed(policy, now)?)))
+                .collect(),
             control_plane_down,
         }
     }
 
     /// The nodes that go in, and what the whole list then is.
-    pub(super) fn holders(&self, known: &[Holder], holders: &'a [Holder], found: &mut Vec<Violation>) {
-        let known: BTreeSet<&str> = known.iter().map(|holder| holder.node.as_str()).collect();
+    pub(super) fn holders(&self, known: &[Holder], holders: &[Holder], plan: &Plan, found: &mut Vec<Violation>) {
+        let known: BTreeSet<(&str, &str)> = known.iter().map(entry).collect();
         let in_hand = |holder: &Holder| {
-            let record = self
-                .snapshot
-                .nodes
-                .get(&holder.node)
-                .and_then(|node| node.record.as_ref());
-            known.contains(holder.node.as_str()) || record.is_some_and(|record| record.operation.is_some())
+            let node = self.snapshot.nodes.get(&holder.node);
+            let record = node.and_then(|node| node.record.as_ref());
+            known.contains(&entry(holder)) || record.is_some_and(|record| record.operation.is_some())
         };
         let added: BTreeSet<&str> = holders
             .iter()
@@ -83,6 +69,14 @@ impl<'a> Starts<'a> {
         }
         for name in &added {
             self.node(name, found);
+        }
+        self.beside(holders, &added, found);
+        self.own_node_last(holders, &added, plan, found);
+    }
+
+    /// S1 and the rest of what those who are inside say to those who are `added`.
+    pub(super) fn beside(&self, holders: &[Holder], added: &BTreeSet<&str>, found: &mut Vec<Violation>) {
+        for name in added {
             self.control_plane(name, holders, found);
         }
         let cluster = self.cluster_limit();
@@ -98,11 +92,61 @@ impl<'a> Starts<'a> {
                 .filter(|h| added.contains(h.node.as_str()))
                 .collect();
             if !new.is_empty() {
+                let inside: Vec<&str> = of_policy.iter().map(|holder| holder.node.as_str()).collect();
+                self.first_ones(name, policy, &inside, found);
                 self.limits(name, policy, holders, &of_policy, &new, found);
                 self.topology(name, policy, &of_policy, &new, found);
             }
         }
-        self.own_node_last(holders, &added, found);
+    }
+
+    /// S1 and S2 right before a cordon: what stood when the node went in may stand no more. It stands cordoned
+    /// afterwards, for the next one.
+    pub(super) fn cordon(&mut self, name: &'a str, found: &mut Vec<Violation>) {
+        self.node(name, found);
+        let Some(node) = self.snapshot.nodes.get(name) else {
+            return;
+        };
+        let operation = node.record.as_ref().and_then(|record| record.operation.as_ref());
+        let Some((operation, policy)) = operation.and_then(|one| Some((one, self.snapshot.policies.get(&one.policy)?)))
+        else {
+            let what = format!("{name} would be cordoned without an operation under a policy");
+            return found.push(violation("S1", what));
+        };
+        let count = self.policies.entry(&operation.policy).or_default();
+        if !count.cordoned.contains(&name) {
+            count.cordoned.push(name);
+        }
+        let count = &self.policies[operation.policy.as_str()];
+        self.first_ones(&operation.policy, policy, &count.cordoned, found);
+        let all: usize = self.policies.values().map(|count| count.cordoned.len()).sum();
+        for (cordoned, allowed, whose) in [
+            (
+                count.cordoned.len(),
+                policy.max_in_progress.of(count.total),
+                operation.policy.as_str(),
+            ),
+            (all, self.cluster_limit(), "all policies"),
+        ] {
+            if cordoned > allowed {
+                let what =
+                    format!("{name} would be one of {cordoned} that are cordoned under {whose}, {allowed} allowed");
+                found.push(violation("S1", what));
+            }
+        }
+        let others = count
+            .cordoned
+            .iter()
+            .filter(|other| !count.down.contains(**other))
+            .count();
+        let allowed = policy.max_unavailable.of(count.total);
+        if !count.down.contains(name) && count.down.len() + others > allowed {
+            let what = format!(
+                "{name} would be cordoned while {} are down, {allowed} allowed",
+                count.down.len() + others
+            );
+            found.push(violation("S1", what));
+        }
     }
 
     /// S2: nothing starts while it may not.
@@ -120,15 +164,8 @@ impl<'a> Starts<'a> {
         let Some(policy) = self.snapshot.policies.get(policy_name) else {
             return no(format!("policy {policy_name} is not there"));
         };
-        if policy.suspend {
-            no(format!("{name} would start while {policy_name} is suspended"));
-        }
-        if !policy
-            .schedule
-            .as_ref()
-            .is_ok_and(|schedule| schedule.is_open(self.now))
-        {
-            no(format!("{name} would start outside the windows of {policy_name}"));
+        if let Some(why) = self.closed.get(policy_name.as_str()) {
+            no(format!("{name} would start under {policy_name} although {why}"));
         }
         if node.hold.as_ref().is_some_and(|hold| hold.holds(self.now)) {
             no(format!("{name} would start while it is held"));
@@ -138,29 +175,30 @@ impl<'a> Starts<'a> {
         }
         let operation = node.record.as_ref().and_then(|record| record.operation.as_ref());
         let retried = operation.is_some_and(|operation| operation.attempt > 0);
-        if !retried && self.breaker_is_open(policy_name, policy) {
+        let count = self.policies.get(policy_name.as_str());
+        if !retried && count.is_some_and(|count| count.failures(policy, self.now) == Failures::Stop) {
             no(format!("{name} would start while the breaker of {policy_name} is open"));
         }
     }
 
-    fn breaker_is_open(&self, name: &str, policy: &Policy) -> bool {
-        let Some(count) = self
-            .policies
-            .get(name)
-            .filter(|count| count.failed.len() >= policy.breaker.max_failed.max(1))
-        else {
-            return false;
-        };
-        let newest = count.failed.iter().max().copied();
-        let Some(newest) = newest else { return false };
-        let acknowledged = policy
-            .acknowledged
-            .is_some_and(|time| newest <= time && time <= self.now);
-        let cooled = policy
-            .breaker
-            .cooldown
-            .is_some_and(|cooldown| newest + cooldown <= self.now);
-        !(acknowledged || cooled || count.last_success > Some(newest))
+    /// S2: before the canary has passed, no more than the canary; while the breaker waits for a probe, no more than
+    /// one.
+    fn first_ones(&self, name: &str, policy: &Policy, inside: &[&str], found: &mut Vec<Violation>) {
+        let nobody = Count::default();
+        let count = self.policies.get(name).unwrap_or(&nobody);
+        if let Some(most) = count.canaries(policy, self.now).filter(|most| inside.len() > *most) {
+            let what = format!(
+                "{} of {name} would be inside, {most} until the canary has passed",
+                inside.len()
+            );
+            found.push(violation("S2", what));
+        }
+        let failed = |name: &&&str| count.failed.iter().any(|(failed, _)| failed == *name);
+        let probes = inside.len() - inside.iter().filter(failed).count();
+        if probes > 1 && count.failures(policy, self.now) == Failures::OneProbe {
+            let what = format!("{probes} of {name} would be inside while its breaker waits for one probe");
+            found.push(violation("S2", what));
+        }
     }
 
     /// S1: `maxInProgress`, and no node that is up is added while `maxUnavailable` is reached.
@@ -254,25 +292,6 @@ impl<'a> Starts<'a> {
         }
     }
 
-    /// S6: our own node goes in after all others of its policy that go in now.
-    fn own_node_last(&self, holders: &[Holder], added: &BTreeSet<&str>, found: &mut Vec<Violation>) {
-        let own = self.snapshot.own_node.as_deref();
-        let Some(place) = holders
-            .iter()
-            .position(|h| Some(h.node.as_str()) == own && added.contains(h.node.as_str()))
-        else {
-            return;
-        };
-        let policy = &holders[place].policy;
-        if holders[place + 1..]
-            .iter()
-            .any(|h| h.policy == *policy && added.contains(h.node.as_str()))
-        {
-            let what = format!("{} runs the operator and is not last", holders[place].node);
-            found.push(violation("S6", what));
-        }
-    }
-
     fn cluster_limit(&self) -> usize {
         let of = |name: &str, policy: &Policy| {
             policy
@@ -288,4 +307,9 @@ impl<'a> Starts<'a> {
         let cap = self.snapshot.lock.as_ref().and_then(|lock| lock.max_in_progress);
         cap.map_or_else(|| largest.unwrap_or(0), |cap| cap.of(self.snapshot.nodes.len()))
     }
+}
+
+/// What makes an entry this one and no other.
+fn entry(holder: &Holder) -> (&str, &str) {
+    (&holder.node, &holder.operation_id)
 }

@@ -210,6 +210,9 @@ impl Future {
         record.operation = change.operation.apply(&record.operation);
         record.deferred = change.deferred.apply(&record.deferred);
         record.released = change.released.apply(&record.released);
+        if let Some(finished) = &change.finished {
+            record.finished = Some(finished.operation.id.clone());
+        }
         if let Some((command, _)) = &change.answered {
             record.answered = Some(command.clone());
         }
@@ -241,6 +244,7 @@ fn back(node: &mut Node, operation: &Operation, now: Instant) {
         record.order = None;
         record.deferred = None;
         record.released = None;
+        record.finished = Some(operation.id.clone());
         record.last_reboot = Some(LastReboot {
             started: operation.started,
             time: now,

@@ -287,6 +287,9 @@ impl World {
                 {
                     record.last_reboot = Some(LastReboot { time: now, ..last });
                 }
+                if let Some(finished) = &change.finished {
+                    record.finished = Some(finished.operation.id.clone());
+                }
                 if let Some((command, _)) = &change.answered {
                     record.answered = Some(command.clone());
                 }

@@ -255,28 +255,28 @@ fn the_lock_is_lost() {
 }
 
 #[test]
-fn the_operator_dies_after_every_second_write() {
+fn the_operator_dies_after_every_single_write() {
     let mut story = Story::new(1);
     for _ in 0..60 {
-        // Two writes, and a new process that knows nothing but what the API server holds.
-        story.world.pass(2);
+        // One write, and a new process that knows nothing but what the API server holds.
+        story.world.pass(1);
         story.world.now += TimeDelta::seconds(1);
         story.world.surroundings();
     }
     story.run(1);
     expect![[r#"
         0    lock SetHolders n1 goes in
-        0    n1 WriteRecord Preparing
-        1    n1 SetSpec Prepare
-        2    n1 ApplyMarks
-        3    n1 WriteRecord Draining
-        4    n1 OrderReboot
-        5    n1 WriteRecord Rebooting
-        45   n1 WriteRecord Verifying
-        46   n1 LiftMarks
-        47   n1 SetSpec no order
-        48   n1 WriteRecord Succeeded
-        49   lock SetHolders n1 is free
+        1    n1 WriteRecord Preparing
+        2    n1 SetSpec Prepare
+        3    n1 ApplyMarks
+        4    n1 WriteRecord Draining
+        5    n1 OrderReboot
+        6    n1 WriteRecord Rebooting
+        46   n1 WriteRecord Verifying
+        47   n1 LiftMarks
+        48   n1 SetSpec no order
+        49   n1 WriteRecord Succeeded
+        50   lock SetHolders n1 is free
     "#]]
     .assert_eq(&story.told());
 }

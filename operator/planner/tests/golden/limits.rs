@@ -63,25 +63,25 @@ fn the_control_plane_goes_one_at_a_time_and_last() {
              n1 waits, Preparing: the agent was asked at 2026-11-21T12:00:00Z
              n2 waits, ControlPlaneBusy: another control-plane node is down: n1
              n3 waits, Preparing: the agent was asked at 2026-11-21T12:00:00Z
-        1    n3 ApplyMarks
         1    n1 ApplyMarks
-        1    n3 WriteRecord Draining
+        1    n3 ApplyMarks
         1    n1 WriteRecord Draining
-        2    n3 OrderReboot
+        1    n3 WriteRecord Draining
         2    n1 OrderReboot
-        2    n3 WriteRecord Rebooting
+        2    n3 OrderReboot
         2    n1 WriteRecord Rebooting
+        2    n3 WriteRecord Rebooting
              n1 waits, Rebooting: rebooting since 2026-11-21T12:00:02Z, given up on at 2026-11-21T12:15:02Z
              n3 waits, Rebooting: rebooting since 2026-11-21T12:00:02Z, given up on at 2026-11-21T12:15:02Z
-        43   n3 WriteRecord Verifying
         43   n1 WriteRecord Verifying
-        43   n3 LiftMarks
+        43   n3 WriteRecord Verifying
         43   n1 LiftMarks
-        43   n3 SetSpec no order
+        43   n3 LiftMarks
         43   n1 SetSpec no order
-        43   n3 WriteRecord Succeeded
+        43   n3 SetSpec no order
         43   n1 WriteRecord Succeeded
-        43   lock SetHolders n3 is free, n1 is free, n2 goes in
+        43   n3 WriteRecord Succeeded
+        43   lock SetHolders n1 is free, n3 is free, n2 goes in
         43   n2 WriteRecord Preparing
         43   n2 SetSpec Prepare
              n2 waits, Preparing: the agent was asked at 2026-11-21T12:00:43Z

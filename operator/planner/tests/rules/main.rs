@@ -13,6 +13,7 @@ mod forecast;
 mod limits;
 mod order;
 mod preflight;
+mod refusals;
 mod sanity;
 mod scenarios;
 mod views;

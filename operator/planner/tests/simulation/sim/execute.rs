@@ -293,6 +293,9 @@ fn changed(record: &mut Record, change: &RecordChange, now: Instant) {
     });
     record.released = change.released.apply(&record.released);
     let finished = change.finished.as_ref();
+    if let Some(finished) = finished {
+        record.finished = Some(finished.operation.id.clone());
+    }
     if let Some(last) = finished.and_then(|finished| finished.last_reboot.clone()) {
         record.last_reboot = Some(LastReboot {
             time: now.trunc_subsecs(0),

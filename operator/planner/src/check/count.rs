@@ -1,0 +1,120 @@
+//! What was seen of one policy, counted for the rules about starts.
+
+use std::collections::BTreeSet;
+
+use crate::Instant;
+use crate::fit;
+use crate::operation::Phase;
+use crate::snapshot::{Node, Policy};
+use crate::windows::Opening;
+
+/// One policy's nodes, counted.
+#[derive(Debug, Default)]
+pub(super) struct Count<'a> {
+    /// Nodes that it selects.
+    pub(super) total: usize,
+    /// Those of them that are down by themselves.
+    pub(super) down: BTreeSet<&'a str>,
+    /// Its Failed nodes, and since when.
+    pub(super) failed: Vec<(&'a str, Instant)>,
+    /// Nodes that stand cordoned in an operation under it.
+    pub(super) cordoned: Vec<&'a str>,
+    /// Nodes that were rebooted in this rollout, and when they were back; only while a canary is awaited.
+    done: Vec<(&'a Node, Instant)>,
+    last_success: Option<Instant>,
+}
+
+/// What a policy's failures say to the next node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Failures {
+    /// Nothing.
+    Fine,
+    /// One node may try.
+    OneProbe,
+    /// None may.
+    Stop,
+}
+
+impl<'a> Count<'a> {
+    /// A node that the policy selects.
+    pub(super) fn add(&mut self, name: &'a str, node: &'a Node, down: bool, policy: Option<&Policy>) {
+        self.total += 1;
+        if down {
+            self.down.insert(name);
+        }
+        let last = node.record.as_ref().and_then(|record| record.last_reboot.as_ref());
+        let Some(last) = last else { return };
+        self.last_success = self.last_success.max(Some(last.started));
+        let rollout = policy
+            .filter(|policy| policy.canary.is_some())
+            .and_then(|policy| policy.state.rollout.as_ref());
+        if rollout.is_some_and(|rollout| rollout.canary_passed.is_none() && last.started >= rollout.started) {
+            self.done.push((node, last.time));
+        }
+    }
+
+    /// A node that has an operation under the policy.
+    pub(super) fn inside(&mut self, name: &'a str, node: &'a Node) {
+        let Some(operation) = node.record.as_ref().and_then(|record| record.operation.as_ref()) else {
+            return;
+        };
+        if operation.phase == Phase::Failed && operation.ending.is_none() {
+            let failure = operation.failure.as_ref();
+            let since = failure.map_or(operation.asked, |failure| failure.time);
+            self.failed.push((name, since));
+        }
+        if node.mark.as_ref() == Some(&operation.id) {
+            self.cordoned.push(name);
+        }
+    }
+
+    /// Design section 9: open until a person or the cooldown lets one probe go, closed once that succeeded.
+    pub(super) fn failures(&self, policy: &Policy, now: Instant) -> Failures {
+        let newest = self.failed.iter().map(|(_, since)| *since).max();
+        let Some(newest) = newest.filter(|_| self.failed.len() >= policy.breaker.max_failed.max(1)) else {
+            return Failures::Fine;
+        };
+        if self.last_success > Some(newest) {
+            return Failures::Fine;
+        }
+        let acknowledged = policy.acknowledged.is_some_and(|time| newest <= time && time <= now);
+        let cooled = policy.breaker.cooldown.is_some_and(|cooldown| newest + cooldown <= now);
+        if acknowledged || cooled {
+            Failures::OneProbe
+        } else {
+            Failures::Stop
+        }
+    }
+
+    /// How many nodes may be inside while the canary is awaited; absent = it has passed, or there is none.
+    pub(super) fn canaries(&self, policy: &Policy, now: Instant) -> Option<usize> {
+        let canary = policy.canary.filter(|canary| canary.nodes > 0)?;
+        let rollout = policy.state.rollout.as_ref();
+        if rollout.is_some_and(|rollout| rollout.canary_passed.is_some()) {
+            return None;
+        }
+        if self.done.len() < canary.nodes {
+            return Some(canary.nodes - self.done.len());
+        }
+        let healthy = |(node, back): &(&Node, Instant)| {
+            node.ready.ready && *back + canary.soak <= now && node.ready.since + canary.soak <= now
+        };
+        (!self.done.iter().all(healthy)).then_some(0)
+    }
+}
+
+/// Why no node may start under this policy now, by its switch and its windows.
+pub(super) fn closed(policy: &Policy, now: Instant) -> Option<&'static str> {
+    if policy.suspend {
+        return Some("it is suspended");
+    }
+    let Ok(schedule) = &policy.schedule else {
+        return Some("its windows cannot be read");
+    };
+    match schedule.opening(now) {
+        Opening::Open { closes: None } => None,
+        Opening::Open { closes: Some(closes) } => fit::too_late(schedule, policy.learned.cordoned, closes, now)
+            .map(|_| "it does not fit what is left of the window"),
+        Opening::Closed { .. } | Opening::Excluded { .. } => Some("it is outside its windows"),
+    }
+}

@@ -1,0 +1,152 @@
+//! The last gate: plans that a planner would make if it did not know one thing are refused by `check`.
+
+use crate::common::{World, policy, windows};
+use chrono::TimeDelta;
+use lockkeeper_planner::*;
+
+/// What `check` finds in the plan that is made of a doctored view.
+fn found(world: &World, doctor: impl FnOnce(&mut Snapshot)) -> Vec<String> {
+    let mut seen = world.snapshot.clone();
+    doctor(&mut seen);
+    let plan = plan(&seen, world.now);
+    assert!(!plan.actions.is_empty(), "the doctored view starts nothing");
+    let found = check(&world.snapshot, &plan, world.now);
+    found.iter().map(Violation::to_string).collect()
+}
+
+fn limit(world: &mut World, count: usize) {
+    world.policy().max_in_progress = Limit::Count(count);
+    world.policy().max_unavailable = Limit::Count(count);
+}
+
+/// `n1` is under a policy of its own and has waited longest; one slot for all.
+fn own_node_under_another_policy() -> World {
+    let mut world = World::new(3);
+    world.snapshot.policies.insert("other".to_owned(), policy());
+    world.node("n1").policies = vec!["other".to_owned()];
+    world.record("n1").policy = Some("other".to_owned());
+    world.snapshot.own_node = Some("n1".to_owned());
+    world
+}
+
+#[test]
+fn the_operators_own_node_before_one_of_another_policy() {
+    let mut world = own_node_under_another_policy();
+    let unaware = |seen: &mut Snapshot| seen.own_node = None;
+    assert_eq!(
+        found(&world, unaware),
+        ["S6: n1 runs the operator and goes in while n2 could"]
+    );
+    world.node("n2").hold = Some(Hold {
+        reason: "debugging".to_owned(),
+        until: None,
+    });
+    assert_eq!(
+        found(&world, unaware),
+        ["S6: n1 runs the operator and goes in while n3 could"]
+    );
+    // Who could not start now starves nobody.
+    world.policy().schedule = Ok(windows(&[("0 3 * * *", 600)]));
+    assert_eq!(found(&world, unaware), Vec::<String>::new());
+}
+
+#[test]
+fn the_operators_own_node_before_another_that_goes_in_with_it() {
+    let mut world = World::new(2);
+    limit(&mut world, 2);
+    world.snapshot.own_node = Some("n1".to_owned());
+    assert_eq!(
+        found(&world, |seen| seen.own_node = None),
+        ["S6: n1 runs the operator and is not last"]
+    );
+}
+
+#[test]
+fn the_operators_own_node_goes_in_if_the_others_have_no_room() {
+    let mut world = own_node_under_another_policy();
+    world.snapshot.lock.as_mut().unwrap().max_in_progress = Some(Limit::Count(2));
+    world.settle();
+    // `n2` has the one slot of its policy, `n3` waits for it; `World::plan` asks `check`.
+    assert_eq!(world.inside(), ["n2", "n1"]);
+}
+
+#[test]
+fn a_node_that_starts_before_the_canary_has_passed() {
+    let mut world = World::new(3);
+    limit(&mut world, 3);
+    let soak = TimeDelta::minutes(30);
+    world.policy().canary = Some(Canary { nodes: 1, soak });
+    let unaware = |seen: &mut Snapshot| seen.policies.get_mut("general").unwrap().canary = None;
+    assert_eq!(
+        found(&world, unaware),
+        ["S2: 3 of general would be inside, 1 until the canary has passed"]
+    );
+    world.settle();
+    world.run(60);
+    assert!(world.record("n1").last_reboot.is_some());
+    assert_eq!(
+        found(&world, unaware),
+        ["S2: 2 of general would be inside, 0 until the canary has passed"]
+    );
+    world.now += soak;
+    assert_eq!(found(&world, unaware), Vec::<String>::new());
+}
+
+#[test]
+fn a_cordon_that_the_limits_allow_no_more() {
+    let mut world = World::new(2);
+    limit(&mut world, 2);
+    world.settle();
+    world.now += TimeDelta::seconds(1);
+    world.surroundings();
+    limit(&mut world, 1);
+    let found = found(&world, |seen| {
+        let policy = seen.policies.get_mut("general").unwrap();
+        policy.max_in_progress = Limit::Count(2);
+        policy.max_unavailable = Limit::Count(2);
+    });
+    assert_eq!(
+        found,
+        [
+            "S1: n2 would be one of 2 that are cordoned under general, 1 allowed",
+            "S1: n2 would be one of 2 that are cordoned under all policies, 1 allowed",
+            "S1: n2 would be cordoned while 2 are down, 1 allowed",
+        ]
+    );
+}
+
+#[test]
+fn a_second_probe_while_the_breaker_waits_for_the_first() {
+    let mut world = World::new(4);
+    limit(&mut world, 4);
+    world.policy().pace = TimeDelta::seconds(905);
+    world.never_back = vec!["n1".to_owned()];
+    world.settle();
+    world.run(904);
+    assert!(world.waits().contains("n1 Failed"), "{}", world.waits());
+    let failed = world.record("n1").operation.clone().unwrap().failure.unwrap();
+    world.policy().pace = TimeDelta::zero();
+    let unaware = |seen: &mut Snapshot| seen.policies.get_mut("general").unwrap().breaker.max_failed = 9;
+    let first = |found: Vec<String>| found.into_iter().next().unwrap_or_default();
+    assert_eq!(
+        first(found(&world, unaware)),
+        "S2: n2 would start while the breaker of general is open"
+    );
+    world.policy().acknowledged = Some(failed.time);
+    assert_eq!(
+        first(found(&world, unaware)),
+        "S2: 3 of general would be inside while its breaker waits for one probe"
+    );
+}
+
+#[test]
+fn a_start_that_does_not_fit_the_window() {
+    let mut world = World::new(1);
+    world.policy().schedule = Ok(windows(&[("0 12 * * *", 1200)]));
+    world.now += TimeDelta::minutes(10);
+    let unaware = |seen: &mut Snapshot| seen.policies.get_mut("general").unwrap().learned.cordoned = TimeDelta::zero();
+    assert_eq!(
+        found(&world, unaware),
+        ["S2: n1 would start under general although it does not fit what is left of the window"]
+    );
+}
