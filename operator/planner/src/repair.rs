@@ -88,12 +88,7 @@ pub(crate) fn repair(facts: &Facts, holders: &[&Holder], settings: &Settings) ->
         }
     }
     for (name, node) in facts.marked.iter().filter(|(name, _)| !seen.contains(*name)) {
-        if node.ready.ready {
-            repaired.actions.push(Action::LiftMarks {
-                node: (*name).to_owned(),
-                keep_cordon: gate::held(node, now).is_some(),
-            });
-        }
+        lift(name, node, now, &mut repaired);
     }
     repaired
 }
@@ -107,7 +102,11 @@ fn keep_or_free(holder: &Holder, node: &Node, settings: &Settings, now: Instant,
             .push(format!("{} was inside under another operation", holder.node)),
         None if node.mark.as_ref() == Some(&holder.operation_id) => {
             repaired.holders.push(holder.clone());
-            if record.is_some() {
+            let ended = record.is_some_and(|record| record.finished.as_ref() == Some(&holder.operation_id));
+            if ended {
+                // An operation ends without marks: these are seen late, or somebody put them back.
+                lift(&holder.node, node, now, repaired);
+            } else if record.is_some() {
                 let operation = lost_operation(holder, node, settings, now);
                 let change = Box::new(RecordChange::operation(operation));
                 repaired.actions.push(Action::WriteRecord {
@@ -120,6 +119,16 @@ fn keep_or_free(holder: &Holder, node: &Node, settings: &Settings, now: Instant,
             repaired.unused.push(holder.clone());
         }
         None => repaired.because.push(format!("{} is free", holder.node)),
+    }
+}
+
+/// Marks that belong to nobody are lifted once the node is Ready.
+fn lift(name: &str, node: &Node, now: Instant, repaired: &mut Repaired) {
+    if node.ready.ready {
+        repaired.actions.push(Action::LiftMarks {
+            node: name.to_owned(),
+            keep_cordon: gate::held(node, now).is_some(),
+        });
     }
 }
 

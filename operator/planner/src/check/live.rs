@@ -76,6 +76,9 @@ pub fn left_behind(before: &Snapshot, after: &Snapshot) -> Vec<Violation> {
         if node.mark.is_some() {
             differs(name, "still marked");
         }
+        if node.taints.rebooting || node.taints.reboot_pending && !gate::wants_reboot(node) {
+            differs(name, "still has a taint of ours");
+        }
         if let Some(record) = &node.record {
             if record.operation.is_some() {
                 differs(name, "still has an operation");

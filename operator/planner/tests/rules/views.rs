@@ -129,3 +129,20 @@ fn a_node_that_is_deleted_and_made_again_leaves_no_entry_behind() {
     world.run(100);
     assert!(world.record("n2").last_reboot.is_some(), "{}", world.trace);
 }
+
+#[test]
+fn an_operation_that_has_ended_is_not_taken_for_lost_because_its_entry_and_its_marks_are_seen_late() {
+    let mut world = World::new(1);
+    world.settle();
+    world.run(3);
+    let (lock, mark) = (world.snapshot.lock.clone(), world.node("n1").mark.clone());
+    assert!(mark.is_some());
+    world.run(60);
+    assert!(world.record("n1").last_reboot.is_some());
+    // A standby whose watches of the lock and of the Nodes lag behind that of the records.
+    world.snapshot.lock = lock;
+    world.node("n1").mark = mark;
+    world.settle();
+    assert!(!world.trace.contains("Failed"), "{}", world.trace);
+    assert_eq!((world.inside(), world.node("n1").mark.clone()), (vec![], None));
+}

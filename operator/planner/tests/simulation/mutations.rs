@@ -1,7 +1,8 @@
 //! The mutation check: guards broken on purpose, one at a time; the simulator must catch every one.
 //!
 //! What each one breaks is said in `sim/mutants.rs`; nothing of it is in the planner's source. The guards of the executor
-//! are tried with two operators that lead at the same time, the rest with what any seed brings.
+//! are tried with two operators that lead at the same time, the rest with what any seed brings. What only `check` judges
+//! (`Mutant::is_for_the_last_gate`) is judged by `check` on what was really seen.
 
 use crate::sim::mutants::Mutant;
 use crate::sim::{Setup, run};
@@ -29,6 +30,15 @@ const CAUGHT: &[(Mutant, bool, u64)] = &[
     (Mutant::IgnoresControlPlane, false, 73),
     (Mutant::KeepsCommand, false, 0),
     (Mutant::ObeysAnyBoot, false, 0),
+    (Mutant::ReusesIds, false, 46),
+    (Mutant::TakesTheListsOrder, false, 0),
+    (Mutant::WritesAgain, false, 0),
+    (Mutant::KeepsTaint, false, 0),
+    (Mutant::IgnoresCanary, false, 15),
+    (Mutant::IgnoresOwnNode, false, 4),
+    (Mutant::IgnoresBreaker, false, 36),
+    (Mutant::IgnoresFit, false, 21),
+    (Mutant::IgnoresHold, false, 0),
 ];
 /// So many seeds from there on may pass it by; for most, one in four shows it.
 const PATIENCE: u64 = 150;

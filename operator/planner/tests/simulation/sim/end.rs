@@ -120,27 +120,6 @@ impl World {
         object.value.mark.is_none() && !object.cordon.ours && record.operation.is_none() && record.order.is_none()
     }
 
-    /// L4: the cluster is what it was, but for boot ids and what people did.
-    fn compare(&mut self) {
-        for node in 0..self.hosts.len() {
-            let Some(object) = self.cluster.nodes[node].clone() else {
-                continue;
-            };
-            let name = self.cluster.names[node].clone();
-            let cordon = object.cordon;
-            if object.value.unschedulable != (cordon.human || cordon.hold) {
-                self.judge.broken("L4", &format!("{name} is left cordoned"));
-            }
-            if object.value.taints.rebooting {
-                self.judge.broken("L4", &format!("{name} is left with our taint"));
-            }
-            if self.cluster.record(node).is_some_and(|record| record.command.is_some()) {
-                self.judge
-                    .broken("L4", &format!("{name} has a command that nobody answered"));
-            }
-        }
-    }
-
     pub fn never_ends(&mut self) {
         let snapshot = &self.operators[0].view.snapshot;
         let plan = lockkeeper_planner::plan(snapshot, self.now());

@@ -17,6 +17,8 @@ pub struct Judge {
     ceiling: usize,
     /// What is excused: a person took the cordon, the record, or the Node itself away.
     excused: Vec<Excuse>,
+    /// The operations of each node that have ended, as far as its record can tell.
+    ended: Vec<Vec<String>>,
 }
 
 /// What people did to a node since its last operation began.
@@ -91,6 +93,7 @@ impl Judge {
         let mut judge = Self {
             ceilings: vec![0; cluster.policies.len()],
             excused: vec![Excuse::default(); cluster.nodes.len()],
+            ended: vec![vec![]; cluster.nodes.len()],
             ..Self::default()
         };
         judge.look(cluster);
@@ -123,10 +126,12 @@ impl Judge {
 
     pub fn record_lost(&mut self, node: usize) {
         self.excused[node].record_lost = true;
+        self.ended[node].clear();
     }
 
     pub fn node_gone(&mut self, node: usize) {
         self.excused[node].gone = true;
+        self.ended[node].clear();
     }
 
     /// A write was made.
@@ -140,6 +145,7 @@ impl Judge {
             }
             (Action::OrderReboot { order, .. }, Some(node)) => self.orders(cluster, node, order),
             (Action::LiftMarks { .. }, Some(node)) => self.lifts(cluster, before, node),
+            (Action::WriteRecord { change, .. }, Some(node)) => self.remembers(cluster, node, change),
             _ => {}
         }
     }
@@ -188,6 +194,18 @@ impl Judge {
         self.demand(open, "S2", || {
             format!("{name} starts under {policy}, which is closed or suspended")
         });
+    }
+
+    /// S4: an id that has been used does not come again: an answer to its old order would count for the new one.
+    fn remembers(&mut self, cluster: &Cluster, node: usize, change: &RecordChange) {
+        if let Change::Set(Some(operation)) = &change.operation {
+            let again = self.ended[node].contains(&operation.id);
+            let name = &cluster.names[node];
+            self.demand(!again, "S4", || format!("{name} goes in again as {}", operation.id));
+        }
+        if let Some(finished) = &change.finished {
+            self.ended[node].push(finished.operation.id.clone());
+        }
     }
 
     /// S3 and S4 at the point of no return.

@@ -14,6 +14,7 @@ pub mod mutants;
 pub mod operator;
 pub mod people;
 pub mod rng;
+pub mod rules;
 pub mod setup;
 pub mod view;
 pub mod world;

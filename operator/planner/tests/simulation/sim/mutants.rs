@@ -57,6 +57,34 @@ mutants! {
     KeepsCommand,
     /// An agent obeys orders that are meant for another boot.
     ObeysAnyBoot,
+    /// An operation takes the id of the one before it.
+    ReusesIds,
+    /// Only the first of the lock's list is cordoned, whoever that is.
+    TakesTheListsOrder,
+    /// What was written is written again.
+    WritesAgain,
+    /// Our taints are not taken away.
+    KeepsTaint,
+    /// Nobody waits for the canary.
+    IgnoresCanary,
+    /// The operator's own node is as good as any.
+    IgnoresOwnNode,
+    /// Failures stop nobody.
+    IgnoresBreaker,
+    /// A node starts however little is left of the window.
+    IgnoresFit,
+    /// A node starts whoever holds it.
+    IgnoresHold,
+}
+
+impl Mutant {
+    /// Whether it breaks a rule that `check` alone holds; the others are judged by the truth, without it.
+    pub fn is_for_the_last_gate(self) -> bool {
+        matches!(
+            self,
+            Self::IgnoresCanary | Self::IgnoresOwnNode | Self::IgnoresBreaker | Self::IgnoresFit | Self::IgnoresHold
+        )
+    }
 }
 
 /// The executor's guards that it breaks.
@@ -116,6 +144,25 @@ fn doctor(mutant: Mutant, seen: &mut Snapshot) -> bool {
                 .for_each(|policy| policy.schedule = Ok(Schedule::default()));
         }
         Mutant::IgnoresControlPlane => seen.nodes.values_mut().for_each(|node| node.control_plane = false),
+        Mutant::ReusesIds => {
+            let records = seen.nodes.values_mut().filter_map(|node| node.record.as_mut());
+            for record in records.filter(|record| record.operation.is_none()) {
+                record.finished = None;
+                record.host.iter_mut().for_each(|host| host.answer = None);
+            }
+        }
+        Mutant::IgnoresCanary => seen.policies.values_mut().for_each(|policy| policy.canary = None),
+        Mutant::IgnoresOwnNode => seen.own_node = None,
+        Mutant::IgnoresBreaker => seen
+            .policies
+            .values_mut()
+            .for_each(|policy| policy.breaker.max_failed = usize::MAX),
+        Mutant::IgnoresFit => {
+            let nothing = chrono::TimeDelta::zero();
+            let policies = seen.policies.values_mut();
+            policies.for_each(|policy| policy.learned.cordoned = nothing);
+        }
+        Mutant::IgnoresHold => seen.nodes.values_mut().for_each(|node| node.hold = None),
         _ => return false,
     }
     true
@@ -146,6 +193,28 @@ fn answer(mutant: Mutant, seen: &Snapshot, plan: &mut Plan) {
             plan.actions
                 .retain(|action| !matches!(action, Action::SetSpec { order: None, .. }));
         }
+        Mutant::TakesTheListsOrder => {
+            let first = seen.lock.as_ref().and_then(|lock| lock.holders.first());
+            let first = first.map(|holder| holder.node.clone());
+            plan.actions.retain(|action| match action {
+                Action::ApplyMarks { node, .. } => Some(node) == first.as_ref(),
+                _ => true,
+            });
+        }
+        Mutant::WritesAgain => {
+            let known = seen
+                .nodes
+                .iter()
+                .find_map(|(name, node)| Some((name, node.record.as_ref()?)));
+            plan.actions.extend(known.map(|(name, record)| Action::SetSpec {
+                node: name.clone(),
+                policy: record.policy.clone(),
+                order: record.order.clone(),
+            }));
+        }
+        Mutant::KeepsTaint => plan
+            .actions
+            .retain(|action| !matches!(action, Action::RemoveTaint { .. })),
         Mutant::KeepsCommand => plan
             .actions
             .retain(|action| !matches!(action, Action::RemoveCommand { .. })),

@@ -33,7 +33,8 @@ pub struct Operator {
     wake: i64,
     /// What its views allowed when it made its plan.
     allowed: Allowed,
-    carried_out: Vec<Action>,
+    /// The last plan, if all of it was carried out.
+    pub carried_out: Option<Plan>,
     planned: Vec<Action>,
 }
 
@@ -62,7 +63,7 @@ impl Operator {
             busy: false,
             wake: i64::MAX,
             allowed: Allowed::default(),
-            carried_out: vec![],
+            carried_out: None,
             planned: vec![],
         }
     }
@@ -160,9 +161,11 @@ impl World {
         let now = self.start + TimeDelta::milliseconds(self.at) + known.skew;
         let snapshot = &known.view.snapshot;
         let plan = mutants::plan(self.mutant, snapshot, now);
-        if self.mutant.is_none() {
+        if self.mutant.is_none_or(mutants::Mutant::is_for_the_last_gate) {
             self.judge.plan(snapshot, &plan, now);
         }
+        self.order_matters(operator, &plan, now);
+        self.repeats(operator, &plan);
         self.coverage.plan(&plan);
         self.ask(operator, &plan);
         let known = &mut self.operators[operator];
@@ -277,13 +280,12 @@ impl World {
         }
         let known = &mut self.operators[operator];
         known.busy = false;
-        let planned = std::mem::take(&mut known.planned);
-        let repeated = planned == known.carried_out;
-        if repeated && self.judge.quiet_since.is_some() {
-            let what = format!("{planned:?} was carried out and is wanted again");
-            self.judge.broken("S9", &what);
-        }
-        known.carried_out = planned;
+        let actions = std::mem::take(&mut known.planned);
+        let repeated = known.carried_out.as_ref().is_some_and(|last| last.actions == actions);
+        known.carried_out = Some(Plan {
+            actions,
+            ..Plan::default()
+        });
         self.wake(operator, if repeated { 2000 } else { 1 });
     }
 
@@ -294,7 +296,7 @@ impl World {
         known.busy = false;
         known.queue.clear();
         known.planned.clear();
-        known.carried_out.clear();
+        known.carried_out = None;
         let delay = match refusal {
             Refusal::Conflict => 200,
             Refusal::Stale => 1000,

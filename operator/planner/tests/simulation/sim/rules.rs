@@ -1,0 +1,71 @@
+//! The rules that need more than one plan, or look at the end: S7, S9 and L4, as `check` has them.
+
+use std::collections::BTreeMap;
+
+use lockkeeper_planner::*;
+
+use super::cluster::{Cluster, Kind};
+use super::mutants;
+use super::operator::Operator;
+use super::view::View;
+use super::world::World;
+
+/// Among so many passes, one is looked at whatever the lock says.
+const EVERY: u64 = 32;
+
+impl World {
+    /// S7: what has no order is put in another one, and the plan must be the same.
+    pub fn order_matters(&mut self, operator: usize, plan: &Plan, now: Instant) {
+        let snapshot = &self.operators[operator].view.snapshot;
+        let several = snapshot.lock.as_ref().is_some_and(|lock| lock.holders.len() > 1);
+        if !(several || self.passes.is_multiple_of(EVERY)) {
+            return;
+        }
+        let other = mutants::plan(self.mutant, &shuffled(snapshot), now);
+        if let Some(violation) = check::order_matters(plan, &other) {
+            self.judge.violations.push(violation.to_string());
+        }
+    }
+
+    /// S9: nothing that was carried out is wanted again; while people and hosts meddle, it may be.
+    pub fn repeats(&mut self, operator: usize, plan: &Plan) {
+        if self.judge.quiet_since.is_none() {
+            return;
+        }
+        let done = self.operators[operator].carried_out.as_ref();
+        let again = done.map(|done| check::repeats(done, plan)).unwrap_or_default();
+        self.judge.violations.extend(again.iter().map(Violation::to_string));
+    }
+
+    /// L4: the cluster is what it was, but for boot ids and what people did.
+    pub fn compare(&mut self) {
+        let after = truth(&self.cluster, &self.operators[0]);
+        let mut before = after.clone();
+        for (object, name) in self.cluster.nodes.iter().zip(&self.cluster.names) {
+            if let (Some(object), Some(node)) = (object, before.nodes.get_mut(name)) {
+                node.unschedulable = object.cordon.human || object.cordon.hold;
+            }
+        }
+        let left = check::left_behind(&before, &after);
+        self.judge.violations.extend(left.iter().map(Violation::to_string));
+    }
+}
+
+/// All of it as it stands in the API server now.
+fn truth(cluster: &Cluster, operator: &Operator) -> Snapshot {
+    let mut view = View::new(cluster, operator.view.snapshot.own_node.clone());
+    for kind in Kind::ALL {
+        view.relist(kind, cluster, &BTreeMap::new());
+    }
+    view.snapshot
+}
+
+/// The same, with every list whose order means nothing the other way round.
+fn shuffled(snapshot: &Snapshot) -> Snapshot {
+    let mut other = snapshot.clone();
+    other.unseen.reverse();
+    other.undecodable.reverse();
+    other.lock.iter_mut().for_each(|lock| lock.holders.reverse());
+    other.nodes.values_mut().for_each(|node| node.policies.reverse());
+    other
+}
