@@ -11,7 +11,7 @@ use crate::fit;
 use crate::gate::{self, Drainable};
 use crate::operation::{Operation, Phase};
 use crate::rollout;
-use crate::snapshot::{Node, Policy, PolicyState, Record, Snapshot, Taints};
+use crate::snapshot::{Host, Node, Policy, PolicyState, Record, Snapshot, Taints};
 use crate::waiting::Waiting;
 use crate::windows::Opening;
 
@@ -25,8 +25,8 @@ const FIRST_CONDITION: TimeDelta = TimeDelta::seconds(60);
 pub(crate) struct Facts<'a> {
     pub(crate) snapshot: &'a Snapshot,
     pub(crate) now: Instant,
-    /// Facts of each policy.
-    pub(crate) policies: BTreeMap<&'a str, PolicyFacts<'a>>,
+    /// Facts of each policy, by name.
+    pub(crate) policies: Vec<PolicyFacts<'a>>,
     /// How many nodes may be inside over all policies.
     pub(crate) cluster_limit: usize,
     /// Control-plane nodes that are down by themselves; here a node that was never Ready counts, too.
@@ -41,8 +41,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) untidy: Vec<(&'a str, &'a Node)>,
     /// Nodes with a taint of ours, or that may get one, by name.
     pub(crate) tainted: Vec<Seen<'a>>,
-    /// Nodes with a mark of ours, by name.
-    pub(crate) marked: Vec<(&'a str, &'a Node)>,
+    /// Nodes with a mark of ours, by name, and their places in `inside`.
+    pub(crate) marked: Vec<(&'a str, &'a Node, Option<usize>)>,
     /// When a node's own times change something.
     pub(crate) recheck: Option<Instant>,
 }
@@ -60,8 +60,8 @@ pub(crate) struct Seen<'a> {
 #[derive(Debug)]
 pub(crate) struct Wanting<'a> {
     pub(crate) seen: Seen<'a>,
-    /// The one policy that it belongs to.
-    pub(crate) policy: Option<&'a str>,
+    /// The place of the one policy that it belongs to.
+    pub(crate) policy: Option<usize>,
     /// Why it may not start by itself: a hold, an approval that is missing, the agent.
     pub(crate) own: Option<Box<Waiting>>,
     /// Why its past keeps it out.
@@ -79,6 +79,8 @@ pub(crate) struct Wanting<'a> {
 /// What one pass knows of a policy.
 #[derive(Debug)]
 pub(crate) struct PolicyFacts<'a> {
+    /// Its place in `Facts::policies`.
+    pub(crate) place: usize,
     pub(crate) name: &'a str,
     pub(crate) policy: &'a Policy,
     /// Nodes that it selects.
@@ -114,12 +116,12 @@ pub(crate) struct PolicyFacts<'a> {
 impl<'a> Facts<'a> {
     /// Gathers what this pass needs to know; nothing is allocated for a node that needs no thought.
     pub(crate) fn new(snapshot: &'a Snapshot, now: Instant) -> Self {
-        let policies = snapshot.policies.iter();
+        let policies = snapshot.policies.iter().enumerate();
         let mut facts = Self {
             snapshot,
             now,
             policies: policies
-                .map(|(name, policy)| (name.as_str(), PolicyFacts::new(name, policy, now)))
+                .map(|(place, (name, policy))| PolicyFacts::new(place, name, policy, now))
                 .collect(),
             cluster_limit: 0,
             control_plane_down: Vec::new(),
@@ -134,14 +136,14 @@ impl<'a> Facts<'a> {
         for (name, node) in &snapshot.nodes {
             facts.look(name, node);
         }
-        for policy in facts.policies.values_mut() {
+        for policy in &mut facts.policies {
             policy.limit = policy.policy.max_in_progress.of(policy.total);
             policy.max_unavailable = policy.policy.max_unavailable.of(policy.total);
             policy.state.breaker = breaker::judge(policy, now);
             policy.state.rollout = rollout::judge(policy, now);
             policy.canary = rollout::canaries(policy, now);
         }
-        let largest = facts.policies.values().map(|policy| policy.limit).max().unwrap_or(0);
+        let largest = facts.policies.iter().map(|policy| policy.limit).max().unwrap_or(0);
         let cap = snapshot.lock.as_ref().and_then(|lock| lock.max_in_progress);
         facts.cluster_limit = cap.map_or(largest, |cap| cap.of(snapshot.nodes.len()));
         facts
@@ -153,43 +155,53 @@ impl<'a> Facts<'a> {
         if node.control_plane && !(node.ready.ready && node.leaving.is_none()) {
             self.control_plane_down.push(name);
         }
-        if node.mark.is_some() {
-            self.marked.push((name, node));
-        }
-        let set_up = (!node.ready.ready).then_some(node.created + SETTING_UP);
-        self.soon(set_up);
-        self.soon(node.hold.as_ref().and_then(|hold| hold.until));
         let record = node.record.as_ref();
         let operation = record.and_then(|record| record.operation.as_ref());
-        let wants = gate::wants_reboot(node);
+        if node.mark.is_some() {
+            self.marked.push((name, node, operation.map(|_| self.inside.len())));
+        }
+        if !node.ready.ready {
+            self.soon(Some(node.created + SETTING_UP));
+        }
+        self.soon(node.hold.as_ref().and_then(|hold| hold.until));
+        let host = gate::trusted_host(node);
+        let wants = node.requested.is_some() || host.is_some_and(|host| host.required);
+        let policy = match node.policies.as_slice() {
+            [one] => self.place_of(one),
+            _ => None,
+        };
         let wanting = match (record, operation) {
-            (Some(record), None) if wants => Some(self.wanting(Seen { name, node, record }, down.is_some())),
+            (Some(record), None) if wants => {
+                Some(self.wanting(Seen { name, node, record }, host, policy, down.is_some()))
+            }
             _ => None,
         };
         let pending = operation.is_some() || wanting.as_ref().is_some_and(|wanting| !wanting.is_set_aside());
-        for policy in &node.policies {
-            if let Some(policy) = self.policies.get_mut(policy.as_str()) {
-                policy.look(name, node, down);
-                policy.pending += usize::from(pending);
+        for selecting in &node.policies {
+            if let Some(place) = policy.or_else(|| self.place_of(selecting)) {
+                self.policies[place].look(name, node, down, pending);
             }
         }
         let Some(record) = record else {
             self.untidy.push((name, node));
             return;
         };
-        let missing = gate::agent_missing(node);
+        let missing = match host {
+            Some(_) => None,
+            None => gate::agent_missing(node),
+        };
         if record.host.is_some() {
             self.soon(missing);
         }
         let seen = Seen { name, node, record };
-        let prefers = |policy: &PolicyFacts| policy.policy.settings.prefer_updated_nodes;
-        if node.taints != Taints::default() || wants && gate::policy_of(node, self).is_ok_and(prefers) {
+        let prefers = |place: usize| self.policies[place].policy.settings.prefer_updated_nodes;
+        if node.taints != Taints::default() || wants && policy.is_some_and(prefers) {
             self.tainted.push(seen);
         }
         if let Some(operation) = operation {
             self.inside.push(seen);
-            if let Some(policy) = self.policies.get_mut(operation.policy.as_str()) {
-                policy.operation(name, operation);
+            if let Some(place) = self.place_of(&operation.policy) {
+                self.policies[place].operation(name, operation);
             }
             return;
         }
@@ -198,24 +210,23 @@ impl<'a> Facts<'a> {
         } else if let Some(since) = missing.filter(|since| record.host.is_none() || *since <= now) {
             self.missing.push((name, node, since));
         }
-        if record.order.is_some() || record.command.is_some() || record.policy.as_deref() != self.named(node) {
+        let named = policy.map(|place| self.policies[place].name);
+        if record.order.is_some() || record.command.is_some() || record.policy.as_deref() != named {
             self.untidy.push((name, node));
         }
     }
 
-    fn wanting(&self, seen: Seen<'a>, down: bool) -> Wanting<'a> {
+    fn wanting(&self, seen: Seen<'a>, host: Option<&'a Host>, policy: Option<usize>, down: bool) -> Wanting<'a> {
         let Seen { node, record, .. } = seen;
-        let policy = gate::policy_of(node, self).ok();
+        let own = policy.and_then(|place| gate::own(node, host, &self.policies[place], self.now).err());
         Wanting {
             seen,
-            policy: policy.map(|policy| policy.name),
-            own: policy
-                .and_then(|policy| gate::own(node, policy, self.now).err())
-                .map(Box::new),
-            past: gate::past(node, record, self.now).err().map(Box::new),
+            policy,
+            own: own.map(Box::new),
+            past: gate::past_of(node, host, record, self.now).err().map(Box::new),
             down,
             control_plane: node.control_plane,
-            since: gate::trusted_host(node).and_then(|host| host.required_since),
+            since: host.and_then(|host| host.required_since),
             again: record.deferred.is_some() || record.released.is_some(),
             drainable: gate::drainable(node, self.now),
         }
@@ -227,9 +238,24 @@ impl<'a> Facts<'a> {
         }
     }
 
+    /// The facts of the policy with this name.
+    pub(crate) fn policy(&self, name: &str) -> Option<&PolicyFacts<'a>> {
+        self.place_of(name).and_then(|place| self.policies.get(place))
+    }
+
+    /// The place of the policy with this name.
+    pub(crate) fn place_of(&self, name: &str) -> Option<usize> {
+        self.policies.binary_search_by(|policy| policy.name.cmp(name)).ok()
+    }
+
     /// The name of the one policy that a node belongs to.
     pub(crate) fn named(&self, node: &'a Node) -> Option<&'a str> {
         gate::policy_of(node, self).ok().map(|policy| policy.name)
+    }
+
+    /// The place in `inside` of the node with this name.
+    pub(crate) fn inside_at(&self, name: &str) -> Option<usize> {
+        self.inside.binary_search_by(|seen| seen.name.cmp(name)).ok()
     }
 }
 
@@ -245,7 +271,7 @@ impl Wanting<'_> {
 }
 
 impl<'a> PolicyFacts<'a> {
-    fn new(name: &'a str, policy: &'a Policy, now: Instant) -> Self {
+    fn new(place: usize, name: &'a str, policy: &'a Policy, now: Instant) -> Self {
         let schedule = policy.schedule.as_ref().map_err(String::as_str);
         let opening = schedule.map(|schedule| schedule.opening(now));
         let late = match (schedule, &opening) {
@@ -255,6 +281,7 @@ impl<'a> PolicyFacts<'a> {
             _ => None,
         };
         Self {
+            place,
             name,
             policy,
             total: 0,
@@ -274,8 +301,9 @@ impl<'a> PolicyFacts<'a> {
         }
     }
 
-    fn look(&mut self, name: &'a str, node: &'a Node, down: Option<&'static str>) {
+    fn look(&mut self, name: &'a str, node: &'a Node, down: Option<&'static str>, pending: bool) {
         self.total += 1;
+        self.pending += usize::from(pending);
         if let Some(why) = down {
             self.down.insert(name, why);
         }
@@ -320,7 +348,10 @@ pub fn why_down(node: &Node, now: Instant) -> Option<&'static str> {
             "the autoscaler deletes it"
         });
     }
+    if node.ready.ready {
+        return None;
+    }
     let never_ready = node.ready.since - node.created < FIRST_CONDITION;
     let setting_up = never_ready && now - node.created < SETTING_UP;
-    (!node.ready.ready && !setting_up).then_some("NotReady")
+    (!setting_up).then_some("NotReady")
 }

@@ -45,46 +45,49 @@ pub fn check(snapshot: &Snapshot, plan: &Plan, now: Instant) -> Vec<Violation> {
     let lock = snapshot.lock.as_ref().unwrap_or(&nothing);
     // A pass that starts nobody walks over no node.
     let mut starts: Option<Starts> = None;
+    let there = |name: &str| snapshot.nodes.get_key_value(name);
     for action in &plan.actions {
-        let node = action
-            .node()
-            .and_then(|name| snapshot.nodes.get(name).map(|node| (name, node)));
-        match (action, node) {
-            (Action::SetHolders { holders, .. }, _) => {
+        match action {
+            Action::SetHolders { holders, .. } => {
                 let starts = starts.get_or_insert_with(|| Starts::new(snapshot, now));
                 starts.holders(&lock.holders, holders, plan, &mut found);
             }
-            (Action::ApplyMarks { operation_id, .. }, Some((name, node))) => {
-                let starts = starts.get_or_insert_with(|| Starts::new(snapshot, now));
-                starts.cordon(name, &mut found);
-                marks(lock, name, node, operation_id, &mut found);
+            Action::ApplyMarks { node, operation_id } => {
+                if let Some((name, node)) = there(node) {
+                    let starts = starts.get_or_insert_with(|| Starts::new(snapshot, now));
+                    starts.cordon(name, node, &mut found);
+                    marks(lock, name, node, operation_id, &mut found);
+                }
             }
-            (Action::OrderReboot { order, .. }, Some((name, node))) => reboot(lock, name, node, order, &mut found),
-            (Action::LiftMarks { .. }, Some((name, node))) if node.mark.is_none() => {
-                found.push(violation("S5", format!("{name} has no mark of ours to lift")));
+            Action::OrderReboot { node, order } => {
+                if let Some((name, node)) = there(node) {
+                    reboot(lock, name, node, order, &mut found);
+                }
             }
-            (Action::AddTaint { taint, .. }, Some((name, node))) => taints(snapshot, name, node, *taint, &mut found),
-            (Action::SetSpec { order: Some(order), .. }, _) if order.action == OrderAction::Reboot => {
+            Action::LiftMarks { node, .. } => {
+                if let Some((name, _)) = there(node).filter(|(_, node)| node.mark.is_none()) {
+                    found.push(violation("S5", format!("{name} has no mark of ours to lift")));
+                }
+            }
+            Action::AddTaint { node, taint } => {
+                if let Some((name, node)) = there(node) {
+                    taints(snapshot, name, node, *taint, &mut found);
+                }
+            }
+            Action::SetSpec { order: Some(order), .. } if order.action == OrderAction::Reboot => {
                 found.push(violation(
                     "S3",
                     format!("a reboot order {} without its check", order.id),
                 ));
             }
-            (
-                Action::CreateLock
-                | Action::CreateRecord { .. }
-                | Action::WriteRecord { .. }
-                | Action::SetSpec { .. }
-                | Action::OrderReboot { .. }
-                | Action::ApplyMarks { .. }
-                | Action::LiftMarks { .. }
-                | Action::AddTaint { .. }
-                | Action::RemoveTaint { .. }
-                | Action::RemoveCommand { .. }
-                | Action::RemoveRequest { .. }
-                | Action::RemoveApproval { .. },
-                _,
-            ) => {}
+            Action::CreateLock
+            | Action::CreateRecord { .. }
+            | Action::WriteRecord { .. }
+            | Action::SetSpec { .. }
+            | Action::RemoveTaint { .. }
+            | Action::RemoveCommand { .. }
+            | Action::RemoveRequest { .. }
+            | Action::RemoveApproval { .. } => {}
         }
     }
     found

@@ -37,7 +37,7 @@ pub fn agent_missing(node: &Node) -> Option<Instant> {
 /// The one policy that a node belongs to.
 pub(crate) fn policy_of<'f, 'a>(node: &Node, facts: &'f Facts<'a>) -> Result<&'f PolicyFacts<'a>, Waiting> {
     match node.policies.as_slice() {
-        [one] => facts.policies.get(one.as_str()).ok_or(Waiting::NoPolicy),
+        [one] => facts.policy(one).ok_or(Waiting::NoPolicy),
         [] => Err(Waiting::NoPolicy),
         many => {
             let mut policies = many.to_vec();
@@ -52,7 +52,7 @@ pub(crate) fn standing(node: &Node, facts: &Facts) -> Result<(), Waiting> {
     seen_all(facts)?;
     let policy = policy_of(node, facts)?;
     running(policy)?;
-    own(node, policy, facts.now)?;
+    own(node, trusted_host(node), policy, facts.now)?;
     breaker::keeps_out(
         policy,
         node.record.as_ref().and_then(|record| record.operation.as_ref()),
@@ -79,8 +79,9 @@ pub(crate) fn running(policy: &PolicyFacts) -> Result<(), Waiting> {
     Ok(())
 }
 
-/// What of the node itself keeps it from starting: a hold, an approval that is missing, its agent.
-pub(crate) fn own(node: &Node, policy: &PolicyFacts, now: Instant) -> Result<(), Waiting> {
+/// What of the node itself keeps it from starting: a hold, an approval that is missing, its agent. `host` is the report
+/// that is trusted.
+pub(crate) fn own(node: &Node, host: Option<&Host>, policy: &PolicyFacts, now: Instant) -> Result<(), Waiting> {
     if let Some(hold) = held(node, now) {
         return Err(Waiting::Held {
             reason: hold.reason.clone(),
@@ -95,7 +96,7 @@ pub(crate) fn own(node: &Node, policy: &PolicyFacts, now: Instant) -> Result<(),
         }
         Approval::Manual | Approval::Automatic => {}
     }
-    agent(node)
+    agent(node, host)
 }
 
 /// Whether the schedule lets a node of this policy start.
@@ -122,8 +123,8 @@ pub(crate) fn held(node: &Node, now: Instant) -> Option<&Hold> {
     node.hold.as_ref().filter(|hold| hold.holds(now))
 }
 
-fn agent(node: &Node) -> Result<(), Waiting> {
-    let Some(host) = trusted_host(node) else {
+fn agent(node: &Node, host: Option<&Host>) -> Result<(), Waiting> {
+    let Some(host) = host else {
         return Err(Waiting::AgentMissing {
             since: agent_missing(node).unwrap_or(node.created),
         });
@@ -142,9 +143,12 @@ fn agent(node: &Node) -> Result<(), Waiting> {
 
 /// What the node's own past says: released, rebooted in vain, put back.
 pub fn past(node: &Node, record: &Record, now: Instant) -> Result<(), Waiting> {
-    let reasons = trusted_host(node)
-        .map(|host| host.reasons.as_slice())
-        .unwrap_or_default();
+    past_of(node, trusted_host(node), record, now)
+}
+
+/// The same, with the report that is trusted.
+pub(crate) fn past_of(node: &Node, host: Option<&Host>, record: &Record, now: Instant) -> Result<(), Waiting> {
+    let reasons = host.map(|host| host.reasons.as_slice()).unwrap_or_default();
     let asked = node.requested.is_some();
     if let Some(released) = record
         .released

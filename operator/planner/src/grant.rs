@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::Instant;
 use crate::action::{Action, Change, RecordChange};
 use crate::breaker;
-use crate::capacity::{Facts, Seen, Wanting};
+use crate::capacity::{Facts, PolicyFacts, Seen, Wanting};
 use crate::gate::{self, Drainable};
 use crate::operation::{Operation, Phase};
 use crate::plan::Plan;
@@ -19,6 +19,8 @@ use crate::waiting::Waiting;
 #[derive(Debug)]
 pub(crate) struct Grant {
     pub(crate) holder: Holder,
+    /// Whether the holder is in the lock already.
+    pub(crate) again: bool,
     /// Operation and order, to be written in this order after the holder.
     pub(crate) actions: [Action; 2],
 }
@@ -26,12 +28,8 @@ pub(crate) struct Grant {
 /// Lets in whom it can, in order, and says of everybody else why not, and who is to be asked for its pods.
 pub(crate) fn grant(facts: &Facts, repaired: &Repaired, plan: &mut Plan) -> Vec<Grant> {
     // Those that are in the lock and have no operation yet; as a rule there are none.
-    let entered: BTreeSet<&str> = repaired
-        .holders
-        .iter()
-        .map(|holder| holder.node.as_str())
-        .filter(|name| idle(name, facts))
-        .collect();
+    let idle = repaired.kept.iter().filter(|entry| entry.inside.is_none());
+    let entered: BTreeSet<&str> = idle.map(|entry| entry.holder.node.as_str()).collect();
     let inside = |name: &str| !entered.is_empty() && entered.contains(name);
     let mut words: Vec<Option<Waiting>> = vec![None; facts.wanting.len()];
     let mut candidates = Vec::with_capacity(facts.wanting.len());
@@ -63,16 +61,11 @@ pub(crate) fn grant(facts: &Facts, repaired: &Repaired, plan: &mut Plan) -> Vec<
     door.grants
 }
 
-fn idle(name: &str, facts: &Facts) -> bool {
-    let record = facts.snapshot.nodes.get(name).and_then(|node| node.record.as_ref());
-    record.is_none_or(|record| record.operation.is_none())
-}
-
 /// A node that would start if there were room; the questions are those of [`gate::standing`], in its order.
 fn may_start<'a>(index: usize, wanting: &Wanting<'a>, facts: &Facts<'a>) -> Result<Candidate<'a>, Waiting> {
     gate::seen_all(facts)?;
-    let policy = match wanting.policy.and_then(|policy| facts.policies.get(policy)) {
-        Some(policy) => policy,
+    let policy = match wanting.policy {
+        Some(place) => &facts.policies[place],
         None => gate::policy_of(wanting.seen.node, facts)?,
     };
     gate::running(policy)?;
@@ -86,33 +79,40 @@ fn may_start<'a>(index: usize, wanting: &Wanting<'a>, facts: &Facts<'a>) -> Resu
 /// Where the candidates come by, in their order.
 struct Door<'a> {
     facts: &'a Facts<'a>,
-    repaired: &'a Repaired,
+    /// Entries that may be kept, by node and policy.
+    unused: BTreeMap<(&'a str, &'a str), &'a Holder>,
     /// Who is inside or goes in.
     sure: Room<'a>,
     /// The same, and those that have a place and are only to be asked whether their pods can leave.
     likely: Room<'a>,
     grants: Vec<Grant>,
     /// How many of each policy wait before the next one.
-    before: BTreeMap<&'a str, usize>,
+    before: Vec<usize>,
     preflight: Vec<String>,
-    asked: BTreeSet<&'a str>,
+    asked: BTreeSet<usize>,
     /// Policies of which one more than there is room for is asked already, in case that the first cannot be drained.
-    spare: BTreeSet<&'a str>,
+    spare: BTreeSet<usize>,
 }
 
 impl<'a> Door<'a> {
-    fn new(facts: &'a Facts<'a>, repaired: &'a Repaired) -> Self {
+    fn new(facts: &'a Facts<'a>, repaired: &'a Repaired<'a>) -> Self {
         let mut sure = Room::new(facts);
-        for holder in &repaired.holders {
-            sure.add(holder);
+        for entry in repaired.entries() {
+            sure.add(entry);
+        }
+        let mut unused = BTreeMap::new();
+        for holder in &repaired.unused {
+            unused
+                .entry((holder.node.as_str(), holder.policy.as_str()))
+                .or_insert(*holder);
         }
         Self {
             facts,
-            repaired,
+            unused,
             likely: sure.clone(),
             sure,
             grants: Vec::new(),
-            before: BTreeMap::new(),
+            before: vec![0; facts.policies.len()],
             preflight: Vec::new(),
             asked: BTreeSet::new(),
             spare: BTreeSet::new(),
@@ -122,28 +122,29 @@ impl<'a> Door<'a> {
     fn ask(&mut self, candidate: Candidate<'a>) -> Result<(), Waiting> {
         let (wanting, policy) = (&self.facts.wanting[candidate.index], candidate.policy);
         let seen = wanting.seen;
-        let before = self.before.get(policy).copied().unwrap_or(0);
+        let before = self.before[policy];
         let mut verdict = self.likely.ask(&wanting.into(), before);
         if verdict.is_ok() {
             verdict = self.drainable(wanting, policy);
             if verdict.is_ok() {
-                self.sure.take(seen.name, policy, self.facts.now);
-                self.likely.take(seen.name, policy, self.facts.now);
-                let entry = self.repaired.entry_of(seen.name, policy);
-                self.grants.push(let_in(seen, policy, entry, self.facts));
+                let (now, policy) = (self.facts.now, &self.facts.policies[policy]);
+                self.sure.take(seen.name, Some(seen.node), Some(policy.place), now);
+                self.likely.take(seen.name, Some(seen.node), Some(policy.place), now);
+                let entry = self.unused.get(&(seen.name, policy.name));
+                self.grants.push(let_in(seen, policy, entry.copied(), now));
                 return Ok(());
             }
-        } else if self.asked.contains(policy) && !self.spare.contains(policy) {
+        } else if self.asked.contains(&policy) && !self.spare.contains(&policy) {
             // It would have the place of one that is only asked yet.
             self.ask_a_spare(wanting, policy);
         }
-        *self.before.entry(policy).or_default() += 1;
+        self.before[policy] += 1;
         verdict
     }
 
     /// Whether its pods can leave; one that is not known to be drainable keeps its place until it has been asked, one
     /// that cannot be drained does not.
-    fn drainable(&mut self, wanting: &Wanting<'a>, policy: &'a str) -> Result<(), Waiting> {
+    fn drainable(&mut self, wanting: &Wanting<'a>, policy: usize) -> Result<(), Waiting> {
         let seen = wanting.seen;
         match &wanting.drainable {
             Drainable::Yes => Ok(()),
@@ -156,7 +157,8 @@ impl<'a> Door<'a> {
             Drainable::Unknown => {
                 self.preflight.push(seen.name.to_owned());
                 self.asked.insert(policy);
-                self.likely.take(seen.name, policy, self.facts.now);
+                let (name, node) = (seen.name, Some(seen.node));
+                self.likely.take(name, node, Some(policy), self.facts.now);
                 Err(Waiting::ViewIncomplete {
                     what: "whether its pods can leave".to_owned(),
                 })
@@ -164,7 +166,7 @@ impl<'a> Door<'a> {
         }
     }
 
-    fn ask_a_spare(&mut self, wanting: &Wanting<'a>, policy: &'a str) {
+    fn ask_a_spare(&mut self, wanting: &Wanting<'a>, policy: usize) {
         if self.sure.ask(&wanting.into(), 0).is_err() {
             return;
         }
@@ -179,24 +181,18 @@ impl<'a> Door<'a> {
 }
 
 /// Its operation is new; its entry may be there already, with the id that it was given a moment ago.
-fn let_in(seen: Seen, policy: &str, entry: Option<&Holder>, facts: &Facts) -> Grant {
+fn let_in(seen: Seen, policy: &PolicyFacts, entry: Option<&Holder>, now: Instant) -> Grant {
     let Seen { name, node, record } = seen;
-    let now = facts.now;
     let host = gate::trusted_host(node);
     let mut reasons = host.map(|host| host.reasons.clone()).unwrap_or_default();
     if let Some(reason) = &node.requested {
         reasons.push(format!("requested: {reason}"));
     }
-    let settings = facts
-        .policies
-        .get(policy)
-        .map(|facts| facts.policy.settings.clone())
-        .unwrap_or_default();
     let operation = Operation {
         id: entry.map_or_else(|| operation_id(&node.uid, now), |entry| entry.operation_id.clone()),
         attempt: 0,
         phase: Phase::Preparing,
-        policy: policy.to_owned(),
+        policy: policy.name.to_owned(),
         boot_id_before: node.boot_id.clone(),
         kernel_before: host.map(|host| host.kernel.clone()).unwrap_or_default(),
         reasons,
@@ -210,14 +206,14 @@ fn let_in(seen: Seen, policy: &str, entry: Option<&Holder>, facts: &Facts) -> Gr
         reboot_ordered: None,
         rebooted: None,
         pods_moved: 0,
-        settings,
+        settings: policy.policy.settings.clone(),
         failure: None,
         ending: None,
     };
     let new = || Holder {
         node: name.to_owned(),
         node_uid: node.uid.clone(),
-        policy: policy.to_owned(),
+        policy: policy.name.to_owned(),
         operation_id: operation.id.clone(),
         acquired: now,
     };
@@ -239,6 +235,7 @@ fn let_in(seen: Seen, policy: &str, entry: Option<&Holder>, facts: &Facts) -> Gr
     let node = name.to_owned();
     Grant {
         holder,
+        again: entry.is_some(),
         actions: [
             Action::WriteRecord {
                 node: node.clone(),
@@ -246,7 +243,7 @@ fn let_in(seen: Seen, policy: &str, entry: Option<&Holder>, facts: &Facts) -> Gr
             },
             Action::SetSpec {
                 node,
-                policy: Some(policy.to_owned()),
+                policy: Some(policy.name.to_owned()),
                 order: Some(order),
             },
         ],

@@ -6,9 +6,9 @@ use crate::Instant;
 use crate::action::Action;
 use crate::capacity::Facts;
 use crate::command::obey;
-use crate::grant::grant;
+use crate::grant::{Grant, grant};
 use crate::inside::step;
-use crate::repair::{in_order, repair};
+use crate::repair::{Entry, Repaired, in_order, repair};
 use crate::room::Room;
 use crate::sanity::{self, TooTight};
 use crate::snapshot::{Holder, PolicyState, Settings, Snapshot};
@@ -49,10 +49,10 @@ pub fn plan(snapshot: &Snapshot, now: Instant) -> Plan {
     }
     let facts = Facts::new(snapshot, now);
     plan.cluster_limit = facts.cluster_limit;
-    for (name, policy) in &facts.policies {
+    for policy in &facts.policies {
         let open = matches!(policy.opening, Ok(Opening::Open { .. }));
-        plan.windows.insert((*name).to_owned(), open);
-        plan.policies.insert((*name).to_owned(), policy.state.clone());
+        plan.windows.insert(policy.name.to_owned(), open);
+        plan.policies.insert(policy.name.to_owned(), policy.state.clone());
     }
     let Some(lock) = &snapshot.lock else {
         plan.actions.push(Action::CreateLock);
@@ -63,35 +63,19 @@ pub fn plan(snapshot: &Snapshot, now: Instant) -> Plan {
         .values()
         .next()
         .map_or_else(Settings::default, |policy| policy.settings.clone());
-    let known = in_order(lock, snapshot.own_node.as_deref());
+    let known = in_order(lock, &facts);
     let mut repaired = repair(&facts, &known, &settings);
-    let restored: Vec<Holder> = repaired.holders[repaired.kept..].to_vec();
     let grants = grant(&facts, &repaired, &mut plan);
-    let goes_in = |holder: &Holder| grants.iter().any(|grant| grant.holder == *holder);
-    let freed = repaired.unused.iter().filter(|holder| !goes_in(holder));
-    repaired
-        .because
-        .extend(freed.map(|holder| format!("{} is free", holder.node)));
-    for grant in &grants {
-        if !repaired.unused.contains(&grant.holder) {
-            repaired.because.push(format!("{} goes in", grant.holder.node));
-        }
-        repaired.holders.push(grant.holder.clone());
-    }
-    if !repaired.because.is_empty() {
-        let because = repaired.because.join(", ");
-        plan.actions.push(Action::SetHolders {
-            holders: repaired.holders,
-            because,
-        });
+    if let Some(action) = set_holders(&repaired, &grants) {
+        plan.actions.push(action);
     }
     plan.actions.append(&mut repaired.actions);
     plan.actions.extend(grants.into_iter().flat_map(|grant| grant.actions));
-    steps(&facts, &known, &restored, &mut plan);
+    steps(&facts, &known, &repaired, &mut plan);
     tidy(&facts, &mut plan);
     taints(&facts, &mut plan);
     if plan.actions.is_empty() {
-        let judged = facts.policies.values();
+        let judged = facts.policies.iter();
         let judged = judged.filter_map(|policy| Some((policy.name.to_owned(), sanity::judge(policy, now)?)));
         plan.too_tight.extend(judged);
     }
@@ -99,24 +83,40 @@ pub fn plan(snapshot: &Snapshot, now: Instant) -> Plan {
     plan
 }
 
+/// The lock as it must be, if it is not.
+fn set_holders(repaired: &Repaired, grants: &[Grant]) -> Option<Action> {
+    let again = grants.iter().filter(|grant| grant.again).map(|grant| &grant.holder);
+    let again: BTreeSet<&Holder> = again.collect();
+    let freed = repaired.unused.iter().filter(|holder| !again.contains(**holder));
+    let freed = freed.map(|holder| format!("{} is free", holder.node));
+    let come = grants.iter().filter(|grant| !grant.again);
+    let come = come.map(|grant| format!("{} goes in", grant.holder.node));
+    let because: Vec<String> = repaired.because.iter().cloned().chain(freed).chain(come).collect();
+    if because.is_empty() {
+        return None;
+    }
+    let inside = repaired.entries().map(|entry| entry.holder.clone());
+    Some(Action::SetHolders {
+        holders: inside.chain(grants.iter().map(|grant| grant.holder.clone())).collect(),
+        because: because.join(", "),
+    })
+}
+
 /// Steps of the nodes that are inside, in the order in which they went in.
 ///
 /// Those whose entry is only given back in this pass take no step yet, but they have their place already: nobody is
 /// cordoned in it.
-fn steps(facts: &Facts, known: &[&Holder], restored: &[Holder], plan: &mut Plan) {
+fn steps<'a>(facts: &'a Facts<'a>, known: &[Entry<'a>], repaired: &'a Repaired<'a>, plan: &mut Plan) {
     let mut room = Room::new(facts);
-    for holder in restored {
-        room.add(holder);
+    for entry in repaired.entries().skip(repaired.kept.len()) {
+        room.add(entry);
     }
     // Who is cordoned counts before who is not yet, whoever came first: an entry that was given back, or a limit that
     // shrank, must not let one more be cordoned.
-    let cordoned = |holder: &&Holder| {
-        let node = facts.snapshot.nodes.get(&holder.node);
-        node.is_some_and(|node| node.mark.is_some())
-    };
-    let (cordoned, others): (Vec<&Holder>, Vec<&Holder>) = known.iter().copied().partition(cordoned);
-    for holder in cordoned.into_iter().chain(others) {
-        let node = facts.snapshot.nodes.get(&holder.node);
+    let cordoned = |entry: &Entry| entry.node.is_some_and(|node| node.mark.is_some());
+    let (cordoned, others): (Vec<Entry>, Vec<Entry>) = known.iter().partition(|entry| cordoned(entry));
+    for entry in cordoned.into_iter().chain(others) {
+        let Entry { holder, node, .. } = entry;
         let record = node.and_then(|node| node.record.as_ref());
         let operation = record.and_then(|record| record.operation.as_ref());
         // Without its entry nothing is touched; `repair` puts it back first.
@@ -129,47 +129,48 @@ fn steps(facts: &Facts, known: &[&Holder], restored: &[Holder], plan: &mut Plan)
             }
             plan.recheck_at = earliest(plan.recheck_at, step.recheck);
         }
-        room.add(holder);
+        room.add(entry);
     }
 }
 
 /// What idle nodes need: a record, an answer to a stray command, the right policy name, no order.
 fn tidy(facts: &Facts, plan: &mut Plan) {
+    if facts.untidy.is_empty() {
+        return;
+    }
     let undecided = !facts.snapshot.undecodable.is_empty();
-    let busy: BTreeSet<String> = plan
-        .actions
-        .iter()
-        .filter_map(|action| action.node().map(str::to_owned))
-        .collect();
+    let busy: BTreeSet<&str> = plan.actions.iter().filter_map(Action::node).collect();
+    let mut actions = Vec::new();
     for (name, node) in &facts.untidy {
         let policy = facts.named(node).map(str::to_owned);
         let node_name = (*name).to_owned();
         let Some(record) = &node.record else {
-            plan.actions.push(Action::CreateRecord {
+            actions.push(Action::CreateRecord {
                 node: node_name,
                 uid: node.uid.clone(),
                 policy,
             });
             continue;
         };
-        if busy.contains(*name) {
+        if busy.contains(name) {
             continue;
         }
-        plan.actions.extend(obey(name, node, record, facts.now));
+        actions.extend(obey(name, node, record, facts.now));
         if record.order.is_some() || (record.policy != policy && !undecided) {
-            plan.actions.push(Action::SetSpec {
+            actions.push(Action::SetSpec {
                 node: node_name,
                 policy,
                 order: None,
             });
         }
     }
+    plan.actions.append(&mut actions);
 }
 
 /// The first instant after now at which time alone changes something.
 fn recheck(facts: &Facts, plan: &Plan) -> Option<Instant> {
     let mut at = earliest(plan.recheck_at, facts.recheck);
-    for policy in facts.policies.values() {
+    for policy in &facts.policies {
         at = match &policy.opening {
             Ok(Opening::Open { closes }) => earliest(at, *closes),
             Ok(Opening::Closed { opens }) => earliest(at, *opens),

@@ -4,16 +4,16 @@ use std::cmp::{Ordering, Reverse};
 use std::collections::{BTreeMap, BinaryHeap};
 
 use crate::Instant;
-use crate::capacity::{Facts, PolicyFacts, Seen, Wanting};
+use crate::capacity::{Facts, PolicyFacts, Wanting};
 use crate::snapshot::QueueOrder;
 
 /// A node that could start if there were room.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Candidate<'a> {
-    pub(crate) seen: Seen<'a>,
-    pub(crate) policy: &'a str,
-    /// Its place in `Facts::wanting`.
+    /// Its place in `Facts::wanting`, where all are by name.
     pub(crate) index: usize,
+    /// Its policy's place in `Facts::policies`, by name as well.
+    pub(crate) policy: usize,
     /// Last our own node, before it the control plane, before that what was put back or released.
     class: u8,
     /// Whether its domain has not begun yet; one domain is finished before the next one begins.
@@ -35,9 +35,8 @@ impl<'a> Candidate<'a> {
         // What a person asks for without the host's asking has no age: it goes first.
         let since = wanting.since.unwrap_or(Instant::MIN_UTC);
         Self {
-            seen,
-            policy: policy.name,
             index,
+            policy: policy.place,
             class: u8::from(own) << 2 | u8::from(wanting.control_plane) << 1 | u8::from(wanting.again),
             fresh_domain: topology.is_some() && !policy.begun.contains(domain),
             domain_age: Instant::MIN_UTC,
@@ -52,12 +51,8 @@ impl<'a> Candidate<'a> {
 
     /// The order within one policy; policies stay together.
     fn cmp(&self, other: &Self) -> Ordering {
-        let policies = if std::ptr::eq(self.policy, other.policy) {
-            Ordering::Equal
-        } else {
-            self.policy.cmp(other.policy)
-        };
-        policies
+        self.policy
+            .cmp(&other.policy)
             .then_with(|| self.class.cmp(&other.class))
             .then_with(|| self.fresh_domain.cmp(&other.fresh_domain))
             .then_with(|| self.domain_age.cmp(&other.domain_age))
@@ -69,13 +64,13 @@ impl<'a> Candidate<'a> {
                 }
             })
             .then_with(|| self.age.cmp(&other.age))
-            .then_with(|| self.seen.name.cmp(other.seen.name))
+            .then_with(|| self.index.cmp(&other.index))
     }
 }
 
 /// All candidates, first come first.
 pub(crate) fn line_up(mut all: Vec<Candidate<'_>>) -> Vec<Candidate<'_>> {
-    let mut ages: BTreeMap<(&str, &str), Instant> = BTreeMap::new();
+    let mut ages: BTreeMap<(usize, &str), Instant> = BTreeMap::new();
     for one in all.iter().filter(|one| one.fresh_domain) {
         let age = ages.entry((one.policy, one.domain)).or_insert(one.since);
         *age = one.since.min(*age);

@@ -9,99 +9,147 @@ use crate::gate;
 use crate::operation::{Failure, Operation, Phase};
 use crate::snapshot::{Holder, Lock, Node, Record, Settings};
 
+/// An entry of the lock, and the Node that has its name now, whichever that is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Entry<'a> {
+    pub(crate) holder: &'a Holder,
+    pub(crate) node: Option<&'a Node>,
+    /// The node's place in `Facts::inside`, if it has an operation.
+    pub(crate) inside: Option<usize>,
+}
+
 /// The holders as they must be, and what else must be written.
 #[derive(Debug, Default)]
-pub(crate) struct Repaired {
-    /// Who is inside, after the repair.
-    pub(crate) holders: Vec<Holder>,
-    /// So many of them, the first ones, had their entry; the others get it back.
-    pub(crate) kept: usize,
+pub(crate) struct Repaired<'a> {
+    /// Entries that stay.
+    pub(crate) kept: Vec<Entry<'a>>,
+    /// Entries that are given back, each with its node.
+    pub(crate) restored: Vec<(Holder, &'a Node)>,
     /// What was put right, in words.
     pub(crate) because: Vec<String>,
     /// Operations to write and marks to lift.
     pub(crate) actions: Vec<Action>,
     /// Entries of nodes that went in a moment ago: their operation was never written. Whoever goes in again keeps its
     /// entry, so that an operator that dies after each single write gets on; the others are freed.
-    pub(crate) unused: Vec<Holder>,
+    pub(crate) unused: Vec<&'a Holder>,
 }
 
-impl Repaired {
-    /// The entry that a node of this policy keeps when it goes in again.
-    pub(crate) fn entry_of(&self, node: &str, policy: &str) -> Option<&Holder> {
-        let mut unused = self.unused.iter();
-        unused.find(|holder| holder.node == node && holder.policy == policy)
+impl Repaired<'_> {
+    /// All that are inside, first those that had their entry.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = Entry<'_>> {
+        let restored = self.restored.iter().map(|(holder, node)| Entry {
+            holder,
+            node: Some(node),
+            inside: None,
+        });
+        self.kept.iter().copied().chain(restored)
     }
 }
 
 /// The entries as they went in. The order of the lock's list means nothing: people edit it.
-pub(crate) fn in_order<'a>(lock: &'a Lock, own_node: Option<&str>) -> Vec<&'a Holder> {
+pub(crate) fn in_order<'a>(lock: &'a Lock, facts: &Facts<'a>) -> Vec<Entry<'a>> {
+    let own_node = facts.snapshot.own_node.as_deref();
     let mut holders: Vec<&Holder> = lock.holders.iter().collect();
     holders.sort_by_key(|holder| {
         let own = own_node == Some(holder.node.as_str());
         (holder.acquired, own, &holder.node, &holder.operation_id)
     });
-    holders
+    let entry = |holder: &'a Holder| {
+        let inside = facts.inside_at(&holder.node);
+        let seen = inside.map(|place| facts.inside[place].node);
+        Entry {
+            holder,
+            node: seen.or_else(|| facts.snapshot.nodes.get(&holder.node)),
+            inside,
+        }
+    };
+    holders.into_iter().map(entry).collect()
 }
 
 /// Compares lock, operations and marks: a lost or edited lock is not "nobody inside".
-pub(crate) fn repair(facts: &Facts, holders: &[&Holder], settings: &Settings) -> Repaired {
-    let (snapshot, now) = (facts.snapshot, facts.now);
+pub(crate) fn repair<'a>(facts: &Facts<'a>, entries: &[Entry<'a>], settings: &Settings) -> Repaired<'a> {
+    let now = facts.now;
     let mut repaired = Repaired::default();
-    let mut seen = BTreeSet::new();
-    for holder in holders {
-        let node = snapshot
-            .nodes
-            .get(&holder.node)
-            .filter(|node| node.uid == holder.node_uid);
-        match node {
-            None => repaired.because.push(format!("{} is gone", holder.node)),
-            Some(node) => keep_or_free(holder, node, settings, now, &mut repaired),
+    for entry in entries {
+        match entry.node.filter(|node| node.uid == entry.holder.node_uid) {
+            None => repaired.because.push(format!("{} is gone", entry.holder.node)),
+            Some(node) => keep_or_free(*entry, node, settings, now, &mut repaired),
         }
     }
-    let Repaired { holders, because, .. } = &mut repaired;
-    holders.retain(|holder| {
-        let first = seen.insert(holder.node.clone());
+    let mut seen = Names::new(facts);
+    let Repaired {
+        kept, unused, because, ..
+    } = &mut repaired;
+    let mut twice = |holder: &Holder| because.push(format!("{} was inside twice", holder.node));
+    kept.retain(|entry| {
+        let first = seen.insert(*entry);
         if !first {
-            because.push(format!("{} was inside twice", holder.node));
+            twice(entry.holder);
         }
         first
     });
-    repaired.unused.retain(|holder| {
-        let first = !seen.contains(&holder.node);
+    unused.retain(|holder| {
+        let first = !seen.without_operation.contains(holder.node.as_str());
         if !first {
-            repaired.because.push(format!("{} was inside twice", holder.node));
+            twice(holder);
         }
         first
     });
-    repaired.kept = repaired.holders.len();
-    for Seen { name, node, record } in &facts.inside {
-        if let Some(operation) = record.operation.as_ref().filter(|_| !seen.contains(*name)) {
+    for (place, Seen { name, node, record }) in facts.inside.iter().enumerate() {
+        if let Some(operation) = record.operation.as_ref().filter(|_| !seen.with_operation[place]) {
             repaired.because.push(format!("{name} got its entry back"));
-            repaired.holders.push(Holder {
+            let holder = Holder {
                 node: (*name).to_owned(),
                 node_uid: node.uid.clone(),
                 policy: operation.policy.clone(),
                 operation_id: operation.id.clone(),
                 acquired: operation.started,
-            });
-            seen.insert((*name).to_owned());
+            };
+            repaired.restored.push((holder, node));
         }
     }
-    for (name, node) in facts.marked.iter().filter(|(name, _)| !seen.contains(*name)) {
-        lift(name, node, now, &mut repaired);
+    for (name, node, inside) in &facts.marked {
+        // Whoever has an operation has its entry by now.
+        if inside.is_none() && !seen.without_operation.contains(name) {
+            lift(name, node, now, &mut repaired);
+        }
     }
     repaired
 }
 
-fn keep_or_free(holder: &Holder, node: &Node, settings: &Settings, now: Instant, repaired: &mut Repaired) {
-    let record = node.record.as_ref();
+/// The nodes whose entries stay.
+struct Names<'a> {
+    /// By their places in `Facts::inside`.
+    with_operation: Vec<bool>,
+    without_operation: BTreeSet<&'a str>,
+}
+
+impl<'a> Names<'a> {
+    fn new(facts: &Facts) -> Self {
+        Self {
+            with_operation: vec![false; facts.inside.len()],
+            without_operation: BTreeSet::new(),
+        }
+    }
+
+    /// Whether it is new.
+    fn insert(&mut self, entry: Entry<'a>) -> bool {
+        match entry.inside {
+            Some(place) => !std::mem::replace(&mut self.with_operation[place], true),
+            None => self.without_operation.insert(&entry.holder.node),
+        }
+    }
+}
+
+fn keep_or_free<'a>(entry: Entry<'a>, node: &Node, settings: &Settings, now: Instant, repaired: &mut Repaired<'a>) {
+    let (holder, record) = (entry.holder, node.record.as_ref());
     match record.and_then(|record| record.operation.as_ref()) {
-        Some(operation) if operation.id == holder.operation_id => repaired.holders.push(holder.clone()),
+        Some(operation) if operation.id == holder.operation_id => repaired.kept.push(entry),
         Some(_) => repaired
             .because
             .push(format!("{} was inside under another operation", holder.node)),
         None if node.mark.as_ref() == Some(&holder.operation_id) => {
-            repaired.holders.push(holder.clone());
+            repaired.kept.push(entry);
             let ended = record.is_some_and(|record| record.finished.as_ref() == Some(&holder.operation_id));
             if ended {
                 // An operation ends without marks: these are seen late, or somebody put them back.
@@ -116,7 +164,7 @@ fn keep_or_free(holder: &Holder, node: &Node, settings: &Settings, now: Instant,
             }
         }
         None if record.is_some_and(|record| !was_used(&holder.operation_id, record)) => {
-            repaired.unused.push(holder.clone());
+            repaired.unused.push(holder);
         }
         None => repaired.because.push(format!("{} is free", holder.node)),
     }

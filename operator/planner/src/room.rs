@@ -7,6 +7,7 @@ use crate::Instant;
 use crate::breaker;
 use crate::capacity::{Facts, PolicyFacts, Wanting, why_down};
 use crate::gate;
+use crate::repair::Entry;
 use crate::snapshot::{Holder, Node};
 use crate::waiting::{Scope, Waiting};
 
@@ -14,11 +15,12 @@ use crate::waiting::{Scope, Waiting};
 #[derive(Clone, Debug)]
 pub(crate) struct Room<'a> {
     facts: &'a Facts<'a>,
-    policies: BTreeMap<&'a str, Taken<'a>>,
+    /// Who goes before the next node of each policy, by its place in the facts.
+    policies: Vec<Taken<'a>>,
     inside: Vec<&'a str>,
     control_plane: Option<&'a str>,
-    /// Lists that many waiting nodes share, until somebody comes or goes.
-    lists: Lists,
+    /// Those that are inside, in a list that many waiting nodes share until somebody comes.
+    names: Option<Arc<[String]>>,
 }
 
 /// A node that asks for room.
@@ -26,8 +28,8 @@ pub(crate) struct Room<'a> {
 pub(crate) struct Asking<'a> {
     name: &'a str,
     node: &'a Node,
-    /// If it is known already.
-    policy: Option<&'a str>,
+    /// The place of its one policy, if it is known already.
+    policy: Option<usize>,
     down: bool,
     control_plane: bool,
 }
@@ -66,13 +68,9 @@ struct Taken<'a> {
     last_start: Option<Instant>,
     /// By topology key (its place in the policy) and domain.
     domains: BTreeMap<(usize, &'a str), Vec<&'a str>>,
-}
-
-#[derive(Clone, Debug, Default)]
-struct Lists {
-    cluster: Option<Arc<[String]>>,
-    policies: BTreeMap<String, Arc<[String]>>,
-    down: BTreeMap<String, Arc<[(String, String)]>>,
+    /// The first two, in lists that many waiting nodes share until somebody comes.
+    names: Option<Arc<[String]>>,
+    down_names: Option<Arc<[(String, String)]>>,
 }
 
 impl<'a> Room<'a> {
@@ -80,40 +78,44 @@ impl<'a> Room<'a> {
     pub(crate) fn new(facts: &'a Facts<'a>) -> Self {
         Self {
             facts,
-            policies: BTreeMap::new(),
+            policies: vec![Taken::default(); facts.policies.len()],
             inside: Vec::new(),
             control_plane: None,
-            lists: Lists::default(),
+            names: None,
         }
     }
 
-    /// `holder` goes before all that ask from now on.
-    pub(crate) fn add(&mut self, holder: &'a Holder) {
-        self.take(&holder.node, &holder.policy, holder.acquired);
+    /// This entry goes before all that ask from now on.
+    pub(crate) fn add(&mut self, entry: Entry<'a>) {
+        let Holder {
+            node, policy, acquired, ..
+        } = entry.holder;
+        self.take(node, entry.node, self.facts.place_of(policy), *acquired);
     }
 
     /// This node goes before all that ask from now on.
-    pub(crate) fn take(&mut self, name: &'a str, policy: &'a str, started: Instant) {
-        self.lists.clear();
+    pub(crate) fn take(&mut self, name: &'a str, node: Option<&'a Node>, policy: Option<usize>, started: Instant) {
+        self.names = None;
         self.inside.push(name);
-        let node = self.facts.snapshot.nodes.get(name);
         if node.is_some_and(|node| node.control_plane) && self.control_plane.is_none() {
             self.control_plane = Some(name);
         }
-        let taken = self.policies.entry(policy).or_default();
-        taken.inside.push(name);
-        taken.last_start = taken.last_start.max(Some(started));
-        let Some(node) = node else { return };
-        if let Some(facts) = self.facts.policies.get(policy) {
-            for (place, topology) in facts.policy.topology.iter().enumerate() {
-                let domain = (place, topology.domain_of(node));
-                taken.domains.entry(domain).or_default().push(name);
+        if let Some(place) = policy {
+            let (taken, facts) = (&mut self.policies[place], &self.facts.policies[place]);
+            taken.names = None;
+            taken.inside.push(name);
+            taken.last_start = taken.last_start.max(Some(started));
+            let topologies = facts.policy.topology.iter().enumerate();
+            for (place, domain) in topologies.filter_map(|(place, one)| Some((place, one.domain_of(node?)))) {
+                taken.domains.entry((place, domain)).or_default().push(name);
             }
         }
-        for selecting in &node.policies {
-            let down = |facts: &PolicyFacts| facts.down.contains_key(name);
-            if !self.facts.policies.get(selecting.as_str()).is_some_and(down) {
-                self.policies.entry(selecting).or_default().down.push(name);
+        for selecting in node.iter().flat_map(|node| &node.policies) {
+            if let Some(place) = self.facts.place_of(selecting)
+                && !self.facts.policies[place].down.contains_key(name)
+            {
+                self.policies[place].down_names = None;
+                self.policies[place].down.push(name);
             }
         }
     }
@@ -122,27 +124,25 @@ impl<'a> Room<'a> {
     pub(crate) fn ask(&mut self, asking: &Asking, before: usize) -> Result<(), Waiting> {
         let facts = self.facts;
         let Asking { name, node, .. } = *asking;
-        let policy = match asking.policy.and_then(|policy| facts.policies.get(policy)) {
-            Some(policy) => policy,
+        let policy = match asking.policy {
+            Some(place) => &facts.policies[place],
             None => gate::policy_of(node, facts)?,
         };
-        let nobody = Taken::default();
-        let taken = self.policies.get(policy.name).unwrap_or(&nobody);
+        let taken = &mut self.policies[policy.place];
         let failed = |name: &&str| policy.failures.iter().any(|(failed, _)| failed == name);
         breaker::keeps_others_out(policy, taken.inside.iter().copied().filter(|name| !failed(name)))?;
         policy.canary.word(&taken.inside)?;
         if taken.inside.len() >= policy.limit {
             return Err(Waiting::NoFreeSlot {
-                inside: self.lists.of_policy(policy.name, &taken.inside),
+                inside: taken.names.get_or_insert_with(|| owned(&taken.inside)).clone(),
                 max: policy.limit,
                 scope: Scope::Policy,
                 before,
             });
         }
         if self.inside.len() >= facts.cluster_limit {
-            let all = &self.inside;
             return Err(Waiting::NoFreeSlot {
-                inside: self.lists.cluster.get_or_insert_with(|| owned(all)).clone(),
+                inside: self.names.get_or_insert_with(|| owned(&self.inside)).clone(),
                 max: facts.cluster_limit,
                 scope: Scope::Cluster,
                 before,
@@ -150,8 +150,9 @@ impl<'a> Room<'a> {
         }
         // A target that is down already costs nothing.
         if !asking.down && taken.down.len() + policy.down.len() >= policy.max_unavailable {
+            let down = taken.down_names.get_or_insert_with(|| all_down(policy, &taken.down));
             return Err(Waiting::TooManyUnavailable {
-                down: self.lists.down(policy, &taken.down),
+                down: down.clone(),
                 max: policy.max_unavailable,
             });
         }
@@ -167,35 +168,13 @@ impl<'a> Room<'a> {
     }
 }
 
-impl Lists {
-    fn clear(&mut self) {
-        self.cluster = None;
-        self.policies.clear();
-        self.down.clear();
-    }
-
-    fn of_policy(&mut self, policy: &str, inside: &[&str]) -> Arc<[String]> {
-        if let Some(known) = self.policies.get(policy) {
-            return known.clone();
-        }
-        let list = owned(inside);
-        self.policies.insert(policy.to_owned(), list.clone());
-        list
-    }
-
-    fn down(&mut self, policy: &PolicyFacts, inside: &[&str]) -> Arc<[(String, String)]> {
-        if let Some(known) = self.down.get(policy.name) {
-            return known.clone();
-        }
-        let by_themselves = policy
-            .down
-            .iter()
-            .map(|(name, why)| ((*name).to_owned(), (*why).to_owned()));
-        let held = inside.iter().map(|name| ((*name).to_owned(), "inside".to_owned()));
-        let list: Arc<[_]> = by_themselves.chain(held).collect();
-        self.down.insert(policy.name.to_owned(), list.clone());
-        list
-    }
+fn all_down(policy: &PolicyFacts, inside: &[&str]) -> Arc<[(String, String)]> {
+    let by_themselves = policy
+        .down
+        .iter()
+        .map(|(name, why)| ((*name).to_owned(), (*why).to_owned()));
+    let held = inside.iter().map(|name| ((*name).to_owned(), "inside".to_owned()));
+    by_themselves.chain(held).collect()
 }
 
 fn owned(names: &[&str]) -> Arc<[String]> {

@@ -18,9 +18,10 @@ pub(super) struct Count<'a> {
     /// Its Failed nodes, and since when.
     pub(super) failed: Vec<(&'a str, Instant)>,
     /// Nodes that stand cordoned in an operation under it.
-    pub(super) cordoned: Vec<&'a str>,
+    pub(super) cordoned: BTreeSet<&'a str>,
     /// Nodes that were rebooted in this rollout, and when they were back; only while a canary is awaited.
     done: Vec<(&'a Node, Instant)>,
+    cordoned_up: usize,
     last_success: Option<Instant>,
 }
 
@@ -64,8 +65,20 @@ impl<'a> Count<'a> {
             self.failed.push((name, since));
         }
         if node.mark.as_ref() == Some(&operation.id) {
-            self.cordoned.push(name);
+            self.cordon(name);
         }
+    }
+
+    /// The node stands cordoned from now on.
+    pub(super) fn cordon(&mut self, name: &'a str) {
+        if self.cordoned.insert(name) && !self.down.contains(name) {
+            self.cordoned_up += 1;
+        }
+    }
+
+    /// Those that are cordoned and not down by themselves.
+    pub(super) fn cordoned_up(&self) -> usize {
+        self.cordoned_up
     }
 
     /// Design section 9: open until a person or the cooldown lets one probe go, closed once that succeeded.

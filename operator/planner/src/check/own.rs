@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use super::starts::Starts;
+use super::starts::{Going, Starts};
 use super::{Violation, violation};
 use crate::gate;
 use crate::plan::Plan;
@@ -14,51 +14,64 @@ use crate::snapshot::{Holder, Node, Preflight};
 impl Starts<'_> {
     /// Our own node goes in after all others that go in now, and only if none that is left behind could have gone in
     /// its place.
-    pub(super) fn own_node_last(
-        &self,
-        holders: &[Holder],
-        added: &BTreeSet<&str>,
-        plan: &Plan,
-        found: &mut Vec<Violation>,
-    ) {
-        let Some(own) = self.snapshot.own_node.as_deref().filter(|own| added.contains(own)) else {
+    pub(super) fn own_node_last(&self, all: &[Going], plan: &Plan, found: &mut Vec<Violation>) {
+        let Some(own) = self.snapshot.own_node.as_deref() else {
             return;
         };
-        let Some(place) = holders.iter().position(|holder| holder.node == own) else {
+        let Some(place) = all.iter().position(|one| one.added && one.holder.node == own) else {
             return;
         };
-        if holders[place + 1..]
-            .iter()
-            .any(|holder| added.contains(holder.node.as_str()))
-        {
+        if all[place + 1..].iter().any(|one| one.added) {
             found.push(violation("S6", format!("{own} runs the operator and is not last")));
         }
-        let mut instead: Vec<Holder> = holders.to_vec();
-        let mut names: BTreeSet<&str> = added.iter().copied().filter(|name| *name != own).collect();
-        instead.remove(place);
         // Those that are only asked whether their pods can leave have their place before the others.
         let asked = plan.preflight.iter().filter(|name| *name != own);
-        for (name, node) in asked.filter_map(|name| self.snapshot.nodes.get_key_value(name)) {
-            instead.extend(self.entry_for(name, node));
-            names.insert(name);
-        }
-        let inside: BTreeSet<&str> = instead.iter().map(|holder| holder.node.as_str()).collect();
-        let others = self.snapshot.nodes.iter();
-        let mut others = others
-            .filter(|(name, node)| !inside.contains(name.as_str()) && *name != own && self.could_start(name, node));
-        let goes_in_its_place = others.find(|(name, node)| {
-            let mut broken = Vec::new();
+        let asked = asked.filter_map(|name| self.snapshot.nodes.get_key_value(name));
+        let asked: Vec<(Holder, &Node)> = asked
+            .filter_map(|(name, node)| Some((self.entry_for(name, node)?, node)))
+            .collect();
+        let mut instead: Vec<Going> = all.to_vec();
+        instead.remove(place);
+        instead.extend(asked.iter().map(|(holder, node)| goes_in(holder, node)));
+        let inside: BTreeSet<&str> = instead.iter().map(|one| one.holder.node.as_str()).collect();
+        let mut refused = BTreeSet::new();
+        for (name, node) in &self.snapshot.nodes {
+            // Of those that are alike to every rule, one is asked for all.
+            let alike = (
+                &node.policies,
+                &node.domains,
+                self.is_down(name, node),
+                node.control_plane.then_some(name),
+            );
+            if inside.contains(name.as_str())
+                || name == own
+                || refused.contains(&alike)
+                || !self.could_start(name, node)
+            {
+                continue;
+            }
+            let Some(holder) = self.entry_for(name, node) else {
+                continue;
+            };
             let mut with = instead.clone();
-            with.extend(self.entry_for(name, node));
-            let mut added = names.clone();
-            added.insert(name);
-            self.beside(&with, &added, &mut broken);
-            broken.is_empty()
-        });
-        if let Some((other, _)) = goes_in_its_place {
-            let what = format!("{own} runs the operator and goes in while {other} could");
-            found.push(violation("S6", what));
+            with.push(goes_in(&holder, node));
+            let mut broken = Vec::new();
+            self.beside(&with, &mut broken);
+            if broken.is_empty() {
+                let what = format!("{own} runs the operator and goes in while {name} could");
+                found.push(violation("S6", what));
+                return;
+            }
+            refused.insert(alike);
         }
+    }
+
+    fn is_down(&self, name: &str, node: &Node) -> bool {
+        let counts = node
+            .policies
+            .iter()
+            .filter_map(|policy| self.policies.get(policy.as_str()));
+        counts.into_iter().any(|count| count.down.contains(name))
     }
 
     fn entry_for(&self, name: &str, node: &Node) -> Option<Holder> {
@@ -82,8 +95,16 @@ impl Starts<'_> {
             && matches!(&node.preflight, Preflight::Clear { at } if self.now.signed_duration_since(*at) < gate::PREFLIGHT_FRESH);
         let mut found = Vec::new();
         if asks {
-            self.node(name, &mut found);
+            self.node(name, node, &mut found);
         }
         asks && found.is_empty()
+    }
+}
+
+fn goes_in<'a>(holder: &'a Holder, node: &'a Node) -> Going<'a> {
+    Going {
+        holder,
+        node: Some(node),
+        added: true,
     }
 }

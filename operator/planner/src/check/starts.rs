@@ -7,7 +7,7 @@ use super::{Violation, violation};
 use crate::Instant;
 use crate::capacity::why_down;
 use crate::plan::Plan;
-use crate::snapshot::{Approval, Holder, Node, Policy, Snapshot};
+use crate::snapshot::{Approval, Holder, Node, Policy, Snapshot, Topology};
 
 /// What was seen, counted for the rules about starts.
 #[derive(Debug)]
@@ -19,6 +19,21 @@ pub(super) struct Starts<'a> {
     closed: BTreeMap<&'a str, &'static str>,
     /// Control-plane nodes that are not Ready, or about to go.
     control_plane_down: BTreeSet<&'a str>,
+}
+
+/// An entry of the lock as it will be, and the Node that has its name.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Going<'a> {
+    pub(super) holder: &'a Holder,
+    pub(super) node: Option<&'a Node>,
+    /// It goes in: nobody had it in hand before.
+    pub(super) added: bool,
+}
+
+impl<'a> Going<'a> {
+    fn domain(&self, topology: &Topology) -> &'a str {
+        self.node.map_or("", |node| topology.domain_of(node))
+    }
 }
 
 impl<'a> Starts<'a> {
@@ -54,59 +69,60 @@ impl<'a> Starts<'a> {
     /// The nodes that go in, and what the whole list then is.
     pub(super) fn holders(&self, known: &[Holder], holders: &[Holder], plan: &Plan, found: &mut Vec<Violation>) {
         let known: BTreeSet<(&str, &str)> = known.iter().map(entry).collect();
-        let in_hand = |holder: &Holder| {
+        let all = holders.iter().map(|holder| {
             let node = self.snapshot.nodes.get(&holder.node);
             let record = node.and_then(|node| node.record.as_ref());
-            known.contains(&entry(holder)) || record.is_some_and(|record| record.operation.is_some())
-        };
-        let added: BTreeSet<&str> = holders
-            .iter()
-            .filter(|h| !in_hand(h))
-            .map(|h| h.node.as_str())
-            .collect();
+            let in_hand = known.contains(&entry(holder)) || record.is_some_and(|record| record.operation.is_some());
+            Going {
+                holder,
+                node,
+                added: !in_hand,
+            }
+        });
+        let all: Vec<Going> = all.collect();
+        let mut added: Vec<Going> = all.iter().copied().filter(|one| one.added).collect();
         if added.is_empty() {
             return;
         }
-        for name in &added {
-            self.node(name, found);
+        // What is said of several is said in the order of their names.
+        added.sort_unstable_by_key(|one| &one.holder.node);
+        added.dedup_by_key(|one| &one.holder.node);
+        for one in &added {
+            match one.node {
+                Some(node) => self.node(&one.holder.node, node, found),
+                None => found.push(violation("S2", format!("{} is not there", one.holder.node))),
+            }
         }
-        self.beside(holders, &added, found);
-        self.own_node_last(holders, &added, plan, found);
+        self.beside(&all, found);
+        self.own_node_last(&all, plan, found);
     }
 
-    /// S1 and the rest of what those who are inside say to those who are `added`.
-    pub(super) fn beside(&self, holders: &[Holder], added: &BTreeSet<&str>, found: &mut Vec<Violation>) {
-        for name in added {
-            self.control_plane(name, holders, found);
+    /// S1 and the rest of what those who are inside say to those who are added.
+    pub(super) fn beside(&self, all: &[Going], found: &mut Vec<Violation>) {
+        for one in all.iter().filter(|one| one.added) {
+            self.control_plane(*one, all, found);
         }
         let cluster = self.cluster_limit();
-        if holders.len() > cluster {
-            let what = format!("{} inside over all policies, {cluster} allowed", holders.len());
+        if all.len() > cluster {
+            let what = format!("{} inside over all policies, {cluster} allowed", all.len());
             found.push(violation("S1", what));
         }
         for (name, policy) in &self.snapshot.policies {
-            let of_policy: Vec<&Holder> = holders.iter().filter(|holder| holder.policy == *name).collect();
-            let new: Vec<&Holder> = of_policy
-                .iter()
-                .copied()
-                .filter(|h| added.contains(h.node.as_str()))
-                .collect();
-            if !new.is_empty() {
-                let inside: Vec<&str> = of_policy.iter().map(|holder| holder.node.as_str()).collect();
-                self.first_ones(name, policy, &inside, found);
-                self.limits(name, policy, holders, &of_policy, &new, found);
-                self.topology(name, policy, &of_policy, &new, found);
+            let of_policy = all.iter().copied().filter(|one| one.holder.policy == *name);
+            let of_policy: Vec<Going> = of_policy.collect();
+            if of_policy.iter().any(|one| one.added) {
+                let inside = of_policy.iter().map(|one| one.holder.node.as_str());
+                self.first_ones(name, policy, inside, found);
+                self.limits(name, policy, all, &of_policy, found);
+                self.topology(name, policy, &of_policy, found);
             }
         }
     }
 
     /// S1 and S2 right before a cordon: what stood when the node went in may stand no more. It stands cordoned
     /// afterwards, for the next one.
-    pub(super) fn cordon(&mut self, name: &'a str, found: &mut Vec<Violation>) {
-        self.node(name, found);
-        let Some(node) = self.snapshot.nodes.get(name) else {
-            return;
-        };
+    pub(super) fn cordon(&mut self, name: &'a str, node: &'a Node, found: &mut Vec<Violation>) {
+        self.node(name, node, found);
         let operation = node.record.as_ref().and_then(|record| record.operation.as_ref());
         let Some((operation, policy)) = operation.and_then(|one| Some((one, self.snapshot.policies.get(&one.policy)?)))
         else {
@@ -114,11 +130,9 @@ impl<'a> Starts<'a> {
             return found.push(violation("S1", what));
         };
         let count = self.policies.entry(&operation.policy).or_default();
-        if !count.cordoned.contains(&name) {
-            count.cordoned.push(name);
-        }
+        count.cordon(name);
         let count = &self.policies[operation.policy.as_str()];
-        self.first_ones(&operation.policy, policy, &count.cordoned, found);
+        self.first_ones(&operation.policy, policy, count.cordoned.iter().copied(), found);
         let all: usize = self.policies.values().map(|count| count.cordoned.len()).sum();
         for (cordoned, allowed, whose) in [
             (
@@ -134,30 +148,20 @@ impl<'a> Starts<'a> {
                 found.push(violation("S1", what));
             }
         }
-        let others = count
-            .cordoned
-            .iter()
-            .filter(|other| !count.down.contains(**other))
-            .count();
+        let down = count.down.len() + count.cordoned_up();
         let allowed = policy.max_unavailable.of(count.total);
-        if !count.down.contains(name) && count.down.len() + others > allowed {
-            let what = format!(
-                "{name} would be cordoned while {} are down, {allowed} allowed",
-                count.down.len() + others
-            );
+        if !count.down.contains(name) && down > allowed {
+            let what = format!("{name} would be cordoned while {down} are down, {allowed} allowed");
             found.push(violation("S1", what));
         }
     }
 
     /// S2: nothing starts while it may not.
-    pub(super) fn node(&self, name: &str, found: &mut Vec<Violation>) {
+    pub(super) fn node(&self, name: &str, node: &Node, found: &mut Vec<Violation>) {
         let mut no = |what: String| found.push(violation("S2", what));
         if !self.snapshot.unseen.is_empty() || !self.snapshot.undecodable.is_empty() {
             no(format!("{name} would start although not everything was seen"));
         }
-        let Some(node) = self.snapshot.nodes.get(name) else {
-            return no(format!("{name} is not there"));
-        };
         let [policy_name] = node.policies.as_slice() else {
             return no(format!("{name} is not under exactly one policy"));
         };
@@ -183,34 +187,34 @@ impl<'a> Starts<'a> {
 
     /// S2: before the canary has passed, no more than the canary; while the breaker waits for a probe, no more than
     /// one.
-    fn first_ones(&self, name: &str, policy: &Policy, inside: &[&str], found: &mut Vec<Violation>) {
+    fn first_ones<'n>(
+        &self,
+        name: &str,
+        policy: &Policy,
+        inside: impl Iterator<Item = &'n str> + Clone,
+        found: &mut Vec<Violation>,
+    ) {
         let nobody = Count::default();
         let count = self.policies.get(name).unwrap_or(&nobody);
-        if let Some(most) = count.canaries(policy, self.now).filter(|most| inside.len() > *most) {
-            let what = format!(
-                "{} of {name} would be inside, {most} until the canary has passed",
-                inside.len()
-            );
-            found.push(violation("S2", what));
+        if let Some(most) = count.canaries(policy, self.now) {
+            let inside = inside.clone().count();
+            if inside > most {
+                let what = format!("{inside} of {name} would be inside, {most} until the canary has passed");
+                found.push(violation("S2", what));
+            }
         }
-        let failed = |name: &&&str| count.failed.iter().any(|(failed, _)| failed == *name);
-        let probes = inside.len() - inside.iter().filter(failed).count();
-        if probes > 1 && count.failures(policy, self.now) == Failures::OneProbe {
-            let what = format!("{probes} of {name} would be inside while its breaker waits for one probe");
-            found.push(violation("S2", what));
+        if count.failures(policy, self.now) == Failures::OneProbe {
+            let failed = |name: &&str| count.failed.iter().any(|(failed, _)| failed == name);
+            let probes = inside.filter(|name| !failed(name)).count();
+            if probes > 1 {
+                let what = format!("{probes} of {name} would be inside while its breaker waits for one probe");
+                found.push(violation("S2", what));
+            }
         }
     }
 
     /// S1: `maxInProgress`, and no node that is up is added while `maxUnavailable` is reached.
-    fn limits(
-        &self,
-        name: &str,
-        policy: &Policy,
-        holders: &[Holder],
-        of_policy: &[&Holder],
-        new: &[&Holder],
-        found: &mut Vec<Violation>,
-    ) {
+    fn limits(&self, name: &str, policy: &Policy, all: &[Going], of_policy: &[Going], found: &mut Vec<Violation>) {
         let nobody = Count::default();
         let count = self.policies.get(name).unwrap_or(&nobody);
         let allowed = policy.max_in_progress.of(count.total);
@@ -218,15 +222,13 @@ impl<'a> Starts<'a> {
             let what = format!("{} inside under {name}, {allowed} allowed", of_policy.len());
             found.push(violation("S1", what));
         }
-        let up = new.iter().any(|holder| !count.down.contains(holder.node.as_str()));
-        let selected = |holder: &&Holder| {
-            let node = self.snapshot.nodes.get(&holder.node);
-            node.is_some_and(|node| node.policies.iter().any(|other| other == name))
+        let is_up = |one: &Going| !count.down.contains(one.holder.node.as_str());
+        let up = of_policy.iter().any(|one| one.added && is_up(one));
+        let selected = |one: &&Going| {
+            one.node
+                .is_some_and(|node| node.policies.iter().any(|other| other == name))
         };
-        let held = holders
-            .iter()
-            .filter(selected)
-            .filter(|holder| !count.down.contains(holder.node.as_str()));
+        let held = all.iter().filter(selected).filter(|one| is_up(one));
         let down = count.down.len() + held.count();
         let allowed = policy.max_unavailable.of(count.total);
         if up && down > allowed {
@@ -236,36 +238,38 @@ impl<'a> Starts<'a> {
     }
 
     /// S1: the policy's topology, and its pace.
-    fn topology(&self, name: &str, policy: &Policy, all: &[&Holder], new: &[&Holder], found: &mut Vec<Violation>) {
-        let is_new = |holder: &&&Holder| new.iter().any(|other| other.node == holder.node);
-        let at = |holder: &Holder| self.snapshot.nodes.get(&holder.node);
+    fn topology(&self, name: &str, policy: &Policy, all: &[Going], found: &mut Vec<Violation>) {
         for topology in &policy.topology {
-            let domain =
-                |holder: &&&'_ Holder| at(holder).map_or("", |node: &Node| topology.domain_of(node)).to_owned();
-            let mut domains: BTreeMap<String, usize> = BTreeMap::new();
-            for holder in all {
-                *domains.entry(domain(&holder)).or_default() += 1;
+            let mut domains: BTreeMap<&str, usize> = BTreeMap::new();
+            for one in all {
+                *domains.entry(one.domain(topology)).or_default() += 1;
             }
-            let before: BTreeSet<String> = all.iter().filter(|h| !is_new(h)).map(|h| domain(&h)).collect();
-            for holder in new {
-                let own = domain(&holder);
-                let inside = domains.get(&own).copied().unwrap_or(0);
+            let before: BTreeSet<&str> = all
+                .iter()
+                .filter(|one| !one.added)
+                .map(|one| one.domain(topology))
+                .collect();
+            for one in all.iter().filter(|one| one.added) {
+                let own = one.domain(topology);
+                let inside = domains.get(own).copied().unwrap_or(0);
                 let crowded = topology.max_in_progress_per_domain.is_some_and(|max| inside > max);
-                let spread = topology.max_domains.is_some_and(|max| domains.len() > max) && !before.contains(&own);
+                let spread = topology.max_domains.is_some_and(|max| domains.len() > max) && !before.contains(own);
                 if crowded || spread {
                     let what = format!(
                         "{} of {name} goes in, and {} {own:?} is full",
-                        holder.node, topology.key
+                        one.holder.node, topology.key
                     );
                     found.push(violation("S1", what));
                 }
             }
         }
-        let others = |one: &Holder| {
-            all.iter()
-                .any(|other| other.node != one.node && other.acquired + policy.pace > self.now)
-        };
-        if policy.pace > chrono::TimeDelta::zero() && new.iter().any(|holder| others(holder)) {
+        if policy.pace <= chrono::TimeDelta::zero() {
+            return;
+        }
+        let recent = |one: &&Going| one.holder.acquired + policy.pace > self.now;
+        let recent: BTreeSet<&str> = all.iter().filter(recent).map(|one| one.holder.node.as_str()).collect();
+        let too_soon = |one: &Going| recent.len() > usize::from(recent.contains(one.holder.node.as_str()));
+        if all.iter().any(|one| one.added && too_soon(one)) {
             found.push(violation(
                 "S2",
                 format!("a node of {name} goes in too soon after another"),
@@ -274,17 +278,18 @@ impl<'a> Starts<'a> {
     }
 
     /// S1: never two of the control plane, and only while all others of them are Ready.
-    fn control_plane(&self, name: &str, holders: &[Holder], found: &mut Vec<Violation>) {
-        let is = |name: &str| self.snapshot.nodes.get(name).is_some_and(|node| node.control_plane);
-        if !is(name) {
+    fn control_plane(&self, one: Going, all: &[Going], found: &mut Vec<Violation>) {
+        let is = |one: &&Going| one.node.is_some_and(|node| node.control_plane);
+        if !is(&&one) {
             return;
         }
+        let name = one.holder.node.as_str();
         let down = self.control_plane_down.iter().find(|other| **other != name);
-        let inside = holders
-            .iter()
-            .map(|holder| holder.node.as_str())
-            .find(|other| *other != name && is(other));
-        if let Some(other) = down.copied().or(inside) {
+        let inside = all.iter().filter(is).map(|one| one.holder.node.as_str());
+        if let Some(other) = down
+            .copied()
+            .or_else(|| inside.into_iter().find(|other| *other != name))
+        {
             found.push(violation(
                 "S1",
                 format!("{name} goes in while {other} of the control plane is down"),
