@@ -47,9 +47,9 @@ bench-drain: tools ## our drain beside kubectl's, ten minutes a round (ROUNDS=5,
 images: tools ## container image archives, without Docker
 	@e2e/cluster/images/build.sh
 
-generate: ## what is generated: CRDs from the types, deploy/ and the expected renderings from the chart
+generate: ## what is generated: CRDs from the types, deploy/, expected renderings, references from types and chart
 	@UPDATE_EXPECT=1 cargo test --quiet --package lockkeeper-crds --test generated
-	@UPDATE_EXPECT=1 cargo test --quiet --package lockkeeper-e2e --test manifests
+	@UPDATE_EXPECT=1 cargo test --quiet --package lockkeeper-e2e --test manifests --test docs
 
 tools: ## the cluster's programs and Debian packages, once, into the cache
 	@hack/tools.sh

@@ -175,6 +175,9 @@ pub(crate) fn node_name(text: &str) -> Result<String, String> {
 }
 
 #[cfg(test)]
+mod documented;
+
+#[cfg(test)]
 mod tests {
     use clap::CommandFactory;
 

@@ -7,6 +7,7 @@ pub mod helm;
 pub mod hollow;
 pub mod hollow_agents;
 pub mod install;
+pub mod pages;
 pub mod pki;
 pub mod process;
 pub mod programs;

@@ -20,7 +20,8 @@ pub(crate) fn refused_by_the_cluster(plane: &ControlPlane) {
             }
             let made = plane.kubectl(&[
                 "get",
-                "clusterrole",
+                "clusterrole,deployments,daemonsets,serviceaccounts",
+                "--all-namespaces",
                 "--selector=app.kubernetes.io/part-of=lockkeeper",
                 "-o=name",
             ]);
@@ -45,6 +46,22 @@ pub(crate) fn refused_by_the_cluster(plane: &ControlPlane) {
         let values = scratch(plane, "policy-values.yaml", policy);
         refused(&[create, "--values", &values], &["extraObjects", "helm upgrade"]);
         refused(&[create, "--kube-as-user", "somebody"], &["forbidden", "somebody"]);
+        // May do everything in the namespace, and nothing in the cluster.
+        plane.kubectl(&["create", "namespace", "lockkeeper-system"]).unwrap();
+        let tenant = [
+            "create",
+            "rolebinding",
+            "tenant",
+            "--clusterrole=admin",
+            "--user=tenant",
+        ];
+        plane
+            .kubectl(&[&tenant[..], &["--namespace=lockkeeper-system"]].concat())
+            .unwrap();
+        refused(&["--kube-as-user", "tenant"], &["forbidden", "tenant", "clusterroles"]);
+        plane
+            .kubectl(&["delete", "namespace", "lockkeeper-system", "--wait"])
+            .unwrap();
 
         let old = scratch(plane, "older.json", &older_definition());
         plane.kubectl(&["apply", "--server-side", "-f", &old]).unwrap();

@@ -1,0 +1,20 @@
+//! The dashboard that the chart ships: its shape, without a cluster.
+
+// Helpers are not tests in clippy's eyes.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod shape;
+
+use lockkeeper_e2e::install::repository;
+use serde_json::Value;
+
+fn dashboard() -> Value {
+    let path = repository().join("charts/lockkeeper/files/dashboard.json");
+    serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+}
+
+/// The panels that show something, which is all but the rows' titles.
+fn panels(dashboard: &Value) -> Vec<&Value> {
+    let all = dashboard["panels"].as_array().unwrap().iter();
+    all.filter(|panel| panel["type"] != "row").collect()
+}

@@ -1,0 +1,38 @@
+//! What the documentation says is so: recipes that run, runbooks for alerts, references without drift. No cluster.
+//!
+//! `make generate` writes the references anew.
+
+// Helpers are not tests in clippy's eyes.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod helm;
+mod recipes;
+
+use std::path::PathBuf;
+
+use lockkeeper_e2e::install::repository;
+
+/// Every page for users: the README and what is below `docs`, by path.
+fn pages() -> Vec<(PathBuf, String)> {
+    let mut pages = vec![
+        repository().join("README.md"),
+        repository().join("charts/lockkeeper/README.md"),
+    ];
+    let mut folders = vec![repository().join("docs")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "md") {
+                pages.push(path);
+            }
+        }
+    }
+    pages.sort();
+    let read = |path: PathBuf| {
+        let text = std::fs::read_to_string(&path).unwrap();
+        (path, text)
+    };
+    pages.into_iter().map(read).collect()
+}

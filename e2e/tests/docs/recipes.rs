@@ -1,0 +1,87 @@
+//! docs/recipes.md: what can be run without the system it is for. Debian's recipe runs in `vm_rollout.rs`.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use lockkeeper_crds::RebootRequired;
+use lockkeeper_e2e::pages::block;
+use lockkeeper_node_agent::detect::detect;
+
+const PAGE: &str = "docs/recipes.md";
+
+/// Runs a script of the page, with `run` in the place of the host's `/run`.
+fn sh(script: &str, run: &Path, path: &Path) -> Output {
+    let script = script.replace("/run/lockkeeper", run.join("lockkeeper").to_str().unwrap());
+    let path = format!("{}:/usr/bin:/bin", path.display());
+    Command::new("sh")
+        .args(["-uc", &script])
+        .env("PATH", path)
+        .output()
+        .unwrap()
+}
+
+/// What the agent reports of it.
+fn found(run: &Path) -> (bool, String, Vec<String>) {
+    let RebootRequired {
+        required,
+        source,
+        reasons,
+        ..
+    } = detect(run);
+    (required, source, reasons.into_iter().map(|cause| cause.0).collect())
+}
+
+fn no() -> (bool, String, Vec<String>) {
+    (false, String::new(), Vec::new())
+}
+
+#[test]
+fn a_note_in_the_drop_directory_is_what_the_agent_reports() {
+    let run = tempfile::tempdir().unwrap();
+    let said = sh(&block(PAGE, "drop").unwrap(), run.path(), run.path());
+    assert!(said.status.success(), "{said:?}");
+    let reasons = vec!["kernel 6.12.4 is installed".to_owned()];
+    assert_eq!(found(run.path()), (true, "kernel".to_owned(), reasons));
+}
+
+#[test]
+fn the_script_for_dnf_tells_yes_from_no_and_from_an_error() {
+    let recipe = block(PAGE, "dnf").unwrap();
+    let (_, script) = recipe.split_once("/lockkeeper-dnf <<'EOF'\n").unwrap();
+    let (script, _) = script.split_once("\nEOF\n").unwrap();
+    let (run, bin) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let ask = |dnf: &str| {
+        let stand_in = bin.path().join("dnf");
+        fs::write(&stand_in, format!("#!/bin/sh\n{dnf}\n")).unwrap();
+        fs::set_permissions(&stand_in, fs::Permissions::from_mode(0o755)).unwrap();
+        sh(script, run.path(), bin.path()).status.success()
+    };
+    let yes =
+        "printf 'Core libraries or services have been updated since boot-up:\\n  * glibc\\n  * kernel\\n'; exit 1";
+    let required = || (true, "dnf".to_owned(), vec!["glibc".to_owned(), "kernel".to_owned()]);
+
+    assert!(ask("echo 'No core libraries or services have been updated.'; exit 0"));
+    assert_eq!(found(run.path()), no());
+    assert!(ask(yes));
+    assert_eq!(found(run.path()), required());
+    let since = detect(run.path()).since;
+    assert!(ask(yes));
+    assert_eq!(
+        detect(run.path()).since,
+        since,
+        "asked again, it is required since the first time"
+    );
+    // dnf ends with 1 for most of its errors, too.
+    for error in [
+        "echo 'Error: the database is locked' >&2; exit 1",
+        "exit 3",
+        "kill -9 $$",
+    ] {
+        assert!(!ask(error), "{error}");
+        assert_eq!(found(run.path()), required(), "{error}");
+    }
+    assert!(ask("exit 0"));
+    assert_eq!(found(run.path()), no());
+}
