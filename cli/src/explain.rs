@@ -135,9 +135,12 @@ fn why(status: &NodeRebootStatus, moment: &Moment) -> Option<String> {
         since,
         reasons,
         source,
+        failing,
     } = status.host.as_ref().map(|host| host.reboot_required.clone())?;
+    let unknown: Vec<&str> = failing.iter().map(|cause| cause.0.as_str()).collect();
+    let unknown = (!unknown.is_empty()).then(|| format!("not known: {}", unknown.join("; ")));
     if !required {
-        return None;
+        return unknown;
     }
     let mut names: Vec<String> = reasons.iter().take(SHOWN).map(|cause| cause.0.clone()).collect();
     if reasons.len() > SHOWN {
@@ -154,7 +157,8 @@ fn why(status: &NodeRebootStatus, moment: &Moment) -> Option<String> {
     } else {
         format!(" (source: {source})")
     };
-    Some(format!("{what}{since}{source}"))
+    let unknown = unknown.map_or_else(String::new, |unknown| format!("; {unknown}"));
+    Some(format!("{what}{since}{source}{unknown}"))
 }
 
 /// What happens by itself, and when at the latest.

@@ -65,9 +65,13 @@ pub struct RebootRequired {
     #[serde(default, skip_serializing_if = "String::is_empty")]
     #[schemars(length(max = 128))]
     pub source: String,
+    /// Detectors that cannot be read, and why: what they would say is not known.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub failing: Vec<Cause>,
 }
 
-/// One cause of a required reboot, such as a package's name.
+/// One cause, such as the name of a package that needs a reboot.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct Cause(#[schemars(length(max = 256))] pub String);

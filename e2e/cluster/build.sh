@@ -20,12 +20,35 @@ ldflags+=" -X $package.gitTreeState=clean"
 helm=helm.sh/helm/v3/pkg
 client=$(sed -n 's|^\tk8s.io/client-go v0\.\([0-9]*\)\..*|\1|p' "$here/helm3/go.mod")
 flags_of() {
-    if [ "$1" != helm3 ]; then
-        echo "$ldflags"
+    case $1 in
+    helm3)
+        echo "-s -w -X $helm/chartutil.k8sVersionMajor=1 -X $helm/chartutil.k8sVersionMinor=$client" \
+            "-X $helm/lint/rules.k8sVersionMajor=1 -X $helm/lint/rules.k8sVersionMinor=$client"
+        ;;
+    prometheus) echo "-s -w" ;;
+    *) echo "$ldflags" ;;
+    esac
+}
+# Our Prometheus finds its targets in its configuration, not in thirty clouds.
+tags_of() {
+    if [ "$1" = prometheus ]; then
+        echo remove_all_sd
+    fi
+}
+# Alertmanager embeds a web page that is built with npm and not part of its Go module; we use its API alone. Built from a
+# copy with an empty page, by a module file beside it. Usage: modfile NAME SCRATCH (prints the module file to use).
+modfile() {
+    if [ "$1" != alertmanager ]; then
+        echo go.mod
         return
     fi
-    echo "-s -w -X $helm/chartutil.k8sVersionMajor=1 -X $helm/chartutil.k8sVersionMinor=$client" \
-        "-X $helm/lint/rules.k8sVersionMajor=1 -X $helm/lint/rules.k8sVersionMinor=$client"
+    local module=github.com/prometheus/alertmanager
+    cp -r --no-preserve=mode "$(go list -m -f '{{.Dir}}' $module)" "$2"
+    mkdir "$2/ui/app/dist"
+    echo 'not in the Go module' >"$2/ui/app/dist/index.html"
+    cp go.sum "$2.sum"
+    { cat go.mod && echo "replace $module => $2"; } >"$2.mod"
+    echo "$2.mod"
 }
 # Static: the kubelet also runs in the disk image of a node.
 export CGO_ENABLED=0 GOFLAGS=-mod=readonly GOWORK=off
@@ -41,6 +64,9 @@ etcd kubernetes go.etcd.io/etcd/server/v3 10_s
 kwok kwok sigs.k8s.io/kwok/cmd/kwok 1_min
 helm4 helm4 helm.sh/helm/v4/cmd/helm 90_s
 helm3 helm3 helm.sh/helm/v3/cmd/helm 90_s
+prometheus prometheus github.com/prometheus/prometheus/cmd/prometheus 2_min
+promtool prometheus github.com/prometheus/prometheus/cmd/promtool 30_s
+alertmanager prometheus github.com/prometheus/alertmanager/cmd/alertmanager 30_s
 "
 count=$(grep -c . <<<"$programs")
 
@@ -48,6 +74,7 @@ count=$(grep -c . <<<"$programs")
 module_key() {
     {
         flags_of "$1"
+        tags_of "$1"
         awk -v module="$1" '$2 == module { print $1, $3 }' <<<"$programs"
         cat "$here/$1/go.mod" "$here/$1/go.sum"
     } | sha256sum | cut -c1-16
@@ -94,7 +121,10 @@ while read -r name module target time; do
         # Built beside its place and renamed: an interrupted build leaves nothing that looks finished.
         (
             cd "$here/$module"
-            go build -trimpath -ldflags "$(flags_of "$module")" -o "$built/.$name.tmp" "$target"
+            trap 'rm -rf "$scratch"' EXIT
+            scratch=$(mktemp -d)
+            go build -trimpath -modfile "$(modfile "$name" "$scratch/$name")" -tags "$(tags_of "$module")" \
+                -ldflags "$(flags_of "$module")" -o "$built/.$name.tmp" "$target"
         ) >&2 </dev/null
         mv "$built/.$name.tmp" "$built/$name"
     fi

@@ -34,6 +34,8 @@ pub const REBOOT_REQUIRED: &str = "e2e.lockkeeper.dev/reboot-required";
 pub const REBOOT_REQUIRED_SINCE: &str = "e2e.lockkeeper.dev/reboot-required-since";
 /// On a Node, `true`: the host still asks after a reboot.
 pub const STILL_REQUIRED: &str = "e2e.lockkeeper.dev/still-required";
+/// On a Node: a detector cannot be read, for this reason.
+pub const DETECTOR_FAILS: &str = "e2e.lockkeeper.dev/detector-fails";
 /// On a Node: the host cannot be rebooted, for this reason; a Prepare is refused.
 pub const INCAPABLE: &str = "e2e.lockkeeper.dev/incapable";
 /// On a Node, `<who>: <why>`: a program asks not to shut down.

@@ -11,6 +11,7 @@ pub mod pages;
 pub mod pki;
 pub mod process;
 pub mod programs;
+pub mod prometheus;
 pub mod recorder;
 pub mod records;
 pub mod renderings;

@@ -1,5 +1,6 @@
 //! Leader election against a real API server, with the operator's own rights.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
@@ -9,6 +10,7 @@ use lockkeeper_e2e::tokens::{Account, Bound};
 use lockkeeper_e2e::workdir::Workdir;
 use lockkeeper_operator::client::{Clients, clients};
 use lockkeeper_operator::lease::{Lease, identity, run};
+use lockkeeper_operator::metrics::Metrics;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
@@ -59,7 +61,7 @@ async fn one_operator_leads_whatever_happens_to_it_or_to_the_server() -> Result<
     let mut plane = ControlPlane::start(workdir.path(), Options::default()).await?;
     plane.install()?;
     let kubeconfig = plane.token_kubeconfig("operator", OPERATOR, Bound::Nothing).await?;
-    let clients = clients(Some(&kubeconfig)).await?;
+    let clients = clients(Some(&kubeconfig), &Arc::new(Metrics::new()?)).await?;
 
     let mut first = Elector::start(&clients, "first");
     println!("first leader after {:?}", first.until(true).await?);

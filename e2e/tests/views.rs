@@ -48,7 +48,7 @@ async fn the_operator_sees_the_cluster_and_its_own_writes() -> Result<()> {
     waits_for_kinds_that_are_not_installed(&plane, &metrics).await?;
 
     let kubeconfig = plane.token_kubeconfig("operator", OPERATOR, Bound::Nothing).await?;
-    let clients = clients(Some(&kubeconfig)).await?;
+    let clients = clients(Some(&kubeconfig), &metrics).await?;
     let cache = SharedCache::counting(metrics.clone());
     let feeding = tokio::spawn(feed(cache.clone(), clients.watch.clone()));
     println!(
@@ -73,7 +73,7 @@ async fn the_operator_sees_the_cluster_and_its_own_writes() -> Result<()> {
 
 /// Started before its kinds are there, the operator says which and how to install them, and goes on once they are.
 async fn waits_for_kinds_that_are_not_installed(plane: &ControlPlane, metrics: &Arc<Metrics>) -> Result<()> {
-    let admin = clients(Some(&plane.kubeconfig())).await?;
+    let admin = clients(Some(&plane.kubeconfig()), metrics).await?;
     let cache = SharedCache::counting(metrics.clone());
     let feeding = tokio::spawn(feed(cache.clone(), admin.watch.clone()));
     until(&cache, "Nodes and three troubles", |cache| {

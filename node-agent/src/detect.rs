@@ -8,7 +8,7 @@
 //! | `reboot-needed` | SUSE; the first word is how much of a reboot |
 //! | `lockkeeper/reboot-required.d/<source>` | anybody: empty, lines of reasons, or `{"reasons": [..]}` |
 //!
-//! A detector that cannot be read is a reason, never silence.
+//! A detector that cannot be read is named as failing, never silence.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -37,6 +37,8 @@ pub const DROP_DIRECTORY: &str = "reboot-required.d";
 
 /// The custom resource holds no more reasons.
 const MOST_REASONS: usize = 32;
+/// The custom resource holds no more detectors that fail.
+const MOST_FAILING: usize = 16;
 /// The custom resource holds no longer list of detectors.
 const LONGEST_SOURCE: usize = 128;
 
@@ -110,15 +112,9 @@ impl Findings {
         RebootRequired {
             required: self.since.is_some(),
             since: self.since,
-            // What is broken comes first, so that a long list of packages does not push it out.
-            reasons: self
-                .broken
-                .into_iter()
-                .chain(self.reasons)
-                .take(MOST_REASONS)
-                .map(Cause)
-                .collect(),
+            reasons: self.reasons.into_iter().take(MOST_REASONS).map(Cause).collect(),
             source: bounded(&self.sources.join(", "), LONGEST_SOURCE),
+            failing: self.broken.into_iter().take(MOST_FAILING).map(Cause).collect(),
         }
     }
 }
@@ -316,22 +312,33 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_detector_is_a_reason_and_not_silence() {
+    fn a_broken_detector_is_named_and_not_silence() {
         let run = tempfile::tempdir().unwrap();
         fs::create_dir(run.path().join("reboot-needed")).unwrap();
         let found = detect(run.path());
         assert!(!found.required);
         assert_eq!(
-            found.reasons,
+            found.failing,
             [Cause("SUSE sentinel cannot be read: not a regular file".into())]
         );
     }
 
     #[test]
-    fn a_missing_run_directory_is_a_reason_with_the_remedy() {
+    fn a_broken_detector_changes_nothing_about_the_causes_that_the_others_name() {
+        let run = tempfile::tempdir().unwrap();
+        fs::write(run.path().join(DEBIAN), "").unwrap();
+        let healthy = detect(run.path());
+        fs::create_dir(run.path().join("reboot-needed")).unwrap();
+        let found = detect(run.path());
+        assert_eq!((found.required, found.since), (true, healthy.since));
+        assert_eq!((found.reasons, found.failing.len()), (healthy.reasons, 1));
+    }
+
+    #[test]
+    fn a_missing_run_directory_is_named_with_the_remedy() {
         let found = detect(Path::new("/nowhere/run"));
         assert!(!found.required);
-        assert!(found.reasons[0].0.contains("mount the host's /run there"), "{found:?}");
+        assert!(found.failing[0].0.contains("mount the host's /run there"), "{found:?}");
     }
 
     #[test]

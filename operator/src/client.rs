@@ -1,13 +1,21 @@
 //! Connections to the API server, and what a failure of one means in words.
 
+mod counted;
+
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderValue;
 use http::header::USER_AGENT;
+use kube::client::ClientBuilder;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use thiserror::Error;
+use tower::layer::layer_fn;
+
+use crate::metrics::Metrics;
+use counted::Counted;
 
 /// How we are called in the API server's audit log.
 pub const AGENT: &str = concat!("lockkeeper-operator/", env!("CARGO_PKG_VERSION"));
@@ -34,14 +42,16 @@ impl std::fmt::Debug for Clients {
     }
 }
 
-/// Connects with the kubeconfig given, else with the service account of this pod, else with the user's kubeconfig.
-pub async fn clients(kubeconfig: Option<&Path>) -> Result<Clients, ConnectError> {
+/// Connects with the kubeconfig given, else with the service account of this pod, else with the user's kubeconfig; every
+/// request is counted.
+pub async fn clients(kubeconfig: Option<&Path>, metrics: &Arc<Metrics>) -> Result<Clients, ConnectError> {
     let config = config(kubeconfig).await?;
+    let client = |seconds: Option<u64>| client(&config, seconds.map(Duration::from_secs), metrics);
     Ok(Clients {
-        api: client(&config, Some(Duration::from_secs(15)))?,
-        watch: client(&config, None)?,
-        evict: client(&config, Some(Duration::from_secs(40)))?,
-        lease: client(&config, Some(Duration::from_secs(2)))?,
+        api: client(Some(15))?,
+        watch: client(None)?,
+        evict: client(Some(40))?,
+        lease: client(Some(2))?,
     })
 }
 
@@ -154,7 +164,7 @@ async fn from_user(in_cluster: &(dyn std::error::Error + 'static)) -> Result<Con
 }
 
 /// A client whose answers must begin within `patience`; without it a silent connection is left to its user.
-fn client(config: &Config, patience: Option<Duration>) -> Result<Client, ConnectError> {
+fn client(config: &Config, patience: Option<Duration>, metrics: &Arc<Metrics>) -> Result<Client, ConnectError> {
     let mut config = config.clone();
     config.read_timeout = patience;
     config.write_timeout = patience.or(config.write_timeout);
@@ -164,16 +174,25 @@ fn client(config: &Config, patience: Option<Duration>) -> Result<Client, Connect
         config.connect_timeout = config.connect_timeout.map(|connect| connect.min(patience));
     }
     let url = config.cluster_url.to_string();
-    Client::try_from(config).map_err(|error| ConnectError::Client {
+    let builder = ClientBuilder::try_from(config).map_err(|error| ConnectError::Client {
         url,
         cause: chain(&error),
-    })
+    })?;
+    let count = layer_fn(|inner| Counted {
+        inner,
+        metrics: metrics.clone(),
+    });
+    Ok(builder.with_layer(&count).build())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use kube::core::Status;
+
+    fn metrics() -> Arc<Metrics> {
+        Arc::new(Metrics::new().unwrap())
+    }
 
     fn refused(code: u16, message: &str) -> kube::Error {
         kube::Error::Api(Box::new(Status::failure(message, "Reason").with_code(code)))
@@ -201,7 +220,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_kubeconfig_that_is_not_there_is_named() {
-        let error = clients(Some(Path::new("/nowhere/kubeconfig"))).await.unwrap_err();
+        let error = clients(Some(Path::new("/nowhere/kubeconfig")), &metrics())
+            .await
+            .unwrap_err();
         let words = error.to_string();
         assert!(
             words.starts_with("the kubeconfig /nowhere/kubeconfig cannot be used"),
@@ -218,7 +239,7 @@ mod tests {
             .unwrap()
             .port();
         let config = Config::new(format!("http://127.0.0.1:{port}").parse().unwrap());
-        let client = client(&config, Some(Duration::from_secs(2))).unwrap();
+        let client = client(&config, Some(Duration::from_secs(2)), &metrics()).unwrap();
         let error = client.apiserver_version().await.unwrap_err();
         let words = explain("ask for the version", &error);
         assert!(words.contains("refused"), "{words}");

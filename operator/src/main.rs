@@ -67,9 +67,9 @@ async fn main() -> ExitCode {
 }
 
 async fn run(arguments: Arguments) -> anyhow::Result<()> {
-    let clients = clients(arguments.kubeconfig.as_deref()).await?;
-    let stop = on_signal()?;
     let metrics = Arc::new(Metrics::new()?);
+    let clients = clients(arguments.kubeconfig.as_deref(), &metrics).await?;
+    let stop = on_signal()?;
     let health = Health::default();
     let cache = SharedCache::counting(metrics.clone());
     let (leading, leads) = watch::channel(false);

@@ -1,15 +1,27 @@
 //! What Prometheus sees of the operator.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod cluster;
+mod make;
+
+use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 
-use chrono::{DateTime, Utc};
-use prometheus::{
-    HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
-};
+use prometheus::{HistogramVec, IntCounter, IntCounterVec, IntGauge, Registry, TextEncoder};
+
+pub use cluster::{Canvas, Gauge};
+pub use make::Described;
+
+use cluster::Cluster;
+use make::Maker;
 
 /// The content type of [`Metrics::text`]; Prometheus 3 refuses an answer without one.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// Which way an operation may end.
+pub const OUTCOMES: [&str; 5] = ["Succeeded", "PutBack", "Withdrawn", "Held", "Released"];
+/// What may come of an eviction: the pod goes, its budget says no, it is gone already, anything else.
+pub const EVICTIONS: [&str; 4] = ["granted", "refused", "gone", "error"];
+const EVENTS: [&str; 4] = ["posted", "repeated", "dropped", "failed"];
 
 const DRAIN_BUCKETS: [f64; 12] = [
     1.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 900.0, 1800.0, 3600.0, 7200.0,
@@ -28,13 +40,8 @@ pub struct Metrics {
     leader: IntGauge,
     lock_limit: IntGauge,
     lock_holders: IntGauge,
-    nodes: Picture,
-    waiting_nodes: Picture,
-    node_state: Picture,
-    failed_nodes: Picture,
-    window_open: Picture,
-    breaker_open: Picture,
-    completion: Picture,
+    cluster: Cluster,
+    described: Vec<Described>,
     reboots: IntCounterVec,
     drain: HistogramVec,
     down: HistogramVec,
@@ -43,20 +50,33 @@ pub struct Metrics {
     violations: IntCounter,
     watch_errors: IntCounterVec,
     events: IntCounterVec,
+    missed: IntCounterVec,
+    requests: IntCounterVec,
+    evictions: IntCounterVec,
+    policies: Mutex<BTreeSet<String>>,
 }
 
 impl Metrics {
     /// All metrics, with nothing counted yet.
     pub fn new() -> prometheus::Result<Self> {
-        let make = Maker {
-            registry: Registry::new(),
-        };
+        let mut make = Maker::default();
         let build = make.gauges(
             "build_info",
             "Constant 1; the labels say what runs.",
             &["version", "component"],
         )?;
         build.with_label_values(&[env!("CARGO_PKG_VERSION"), "operator"]).set(1);
+        let events = make.counters("events_total", "Events by what became of them.", &["result"])?;
+        let evictions = make.counters(
+            "evictions_total",
+            "Pods that were asked to leave, by what came of it; a pod may be asked more than once.",
+            &["result"],
+        )?;
+        for (counters, results) in [(&events, EVENTS), (&evictions, EVICTIONS)] {
+            for result in results {
+                counters.with_label_values(&[result]);
+            }
+        }
         Ok(Self {
             leader: make.gauge("leader", "1 while this replica leads.")?,
             lock_limit: make.gauge(
@@ -64,33 +84,7 @@ impl Metrics {
                 "Nodes that may be inside the reboot lock over all policies.",
             )?,
             lock_holders: make.gauge("lock_holders", "Nodes that are inside the reboot lock.")?,
-            nodes: make.picture("nodes", "Nodes by policy and state.", &["policy", "state"])?,
-            waiting_nodes: make.picture(
-                "waiting_nodes",
-                "Nodes that wait, by policy and waiting reason.",
-                &["policy", "reason"],
-            )?,
-            node_state: make.picture(
-                "node_state",
-                "Constant 1; the state of each node that is not UpToDate.",
-                &["node", "policy", "state"],
-            )?,
-            failed_nodes: make.picture("failed_nodes", "Nodes that a person must look at.", &["policy"])?,
-            window_open: make.picture(
-                "policy_window_open",
-                "1 while nodes of the policy may start.",
-                &["policy"],
-            )?,
-            breaker_open: make.picture(
-                "breaker_open",
-                "1 while failed nodes keep other nodes of the policy from starting.",
-                &["policy"],
-            )?,
-            completion: make.picture(
-                "policy_estimated_completion_timestamp_seconds",
-                "When the last node of the policy will be done if nothing blocks; only during a rollout.",
-                &["policy"],
-            )?,
+            cluster: Cluster::new(&mut make)?,
             reboots: make.counters(
                 "reboots_total",
                 "Operations that ended, by outcome.",
@@ -113,8 +107,21 @@ impl Metrics {
                 "Plans that the safety rules refused; nothing of them was written.",
             )?,
             watch_errors: make.counters("watch_errors_total", "Failed lists and watches.", &["kind"])?,
-            events: make.counters("events_total", "Events by what became of them.", &["result"])?,
+            events,
+            missed: make.counters(
+                "windows_closed_with_pending_nodes_total",
+                "Windows that closed while nodes of the policy were pending.",
+                &["policy"],
+            )?,
+            requests: make.counters(
+                "api_requests_total",
+                "Requests to the API server by verb and code; code none means that there was no answer.",
+                &["verb", "code"],
+            )?,
+            evictions,
+            policies: Mutex::default(),
             registry: make.registry,
+            described: make.described,
         })
     }
 
@@ -123,22 +130,17 @@ impl Metrics {
         TextEncoder::new().encode_to_string(&self.registry.gather())
     }
 
+    /// What each metric is, in the order of their making.
+    pub fn described(&self) -> &[Described] {
+        &self.described
+    }
+
     /// Forgets all pictures of the cluster: somebody else paints them now.
     pub fn clear(&self) {
         self.leader.set(0);
         self.lock_limit.set(0);
         self.lock_holders.set(0);
-        for picture in [
-            &self.nodes,
-            &self.waiting_nodes,
-            &self.node_state,
-            &self.failed_nodes,
-            &self.window_open,
-            &self.breaker_open,
-            &self.completion,
-        ] {
-            picture.set(BTreeMap::new());
-        }
+        self.cluster.clear();
     }
 
     /// Whether this replica leads.
@@ -152,48 +154,57 @@ impl Metrics {
         self.lock_limit.set(count(limit));
     }
 
-    /// How many nodes each policy has in each state.
-    pub fn set_nodes(&self, nodes: &BTreeMap<(String, String), u64>) {
-        self.nodes.set(pairs(nodes));
+    /// What a look shows of nodes and policies; what it does not show loses its series.
+    pub fn show(&self, canvas: Canvas) {
+        self.cluster.show(canvas, false);
     }
 
-    /// How many nodes of each policy wait for each reason.
-    pub fn set_waiting(&self, waiting: &BTreeMap<(String, String), u64>) {
-        self.waiting_nodes.set(pairs(waiting));
+    /// What the policies' statuses say.
+    pub fn show_statuses(&self, canvas: Canvas) {
+        self.cluster.show(canvas, true);
     }
 
-    /// Policy and state of each node that is not up to date.
-    pub fn set_node_states(&self, nodes: &BTreeMap<String, (String, String)>) {
-        let series = nodes
-            .iter()
-            .map(|(node, (policy, state))| (vec![node.clone(), policy.clone(), state.clone()], 1));
-        self.node_state.set(series.collect());
+    /// The policies that there are: their counters begin with 0, and those of a policy that is gone are dropped.
+    pub fn set_policies<'a>(&self, policies: impl Iterator<Item = &'a str>) {
+        let now: BTreeSet<String> = policies.map(str::to_owned).collect();
+        let mut before = self.policies.lock().unwrap_or_else(PoisonError::into_inner);
+        if *before == now {
+            return;
+        }
+        for new in now.difference(&before) {
+            for outcome in OUTCOMES {
+                self.reboots.with_label_values(&[new.as_str(), outcome]);
+            }
+            self.drain.with_label_values(&[new]);
+            self.down.with_label_values(&[new]);
+            self.missed.with_label_values(&[new]);
+        }
+        for gone in before.difference(&now) {
+            // Each fails only for a series that is not there, which is what we want.
+            for outcome in OUTCOMES {
+                let _ = self.reboots.remove_label_values(&[gone.as_str(), outcome]);
+            }
+            let _ = self.drain.remove_label_values(&[gone]);
+            let _ = self.down.remove_label_values(&[gone]);
+            let _ = self.missed.remove_label_values(&[gone]);
+        }
+        *before = now;
     }
 
-    /// How many nodes of each policy have failed; a policy without failures is there with 0.
-    pub fn set_failed(&self, failed: &BTreeMap<String, u64>) {
-        self.failed_nodes.set(
-            failed
-                .iter()
-                .map(|(policy, nodes)| (vec![policy.clone()], signed(*nodes)))
-                .collect(),
-        );
+    /// A window closed while nodes of the policy were pending.
+    pub fn count_missed(&self, policy: &str) {
+        self.missed.with_label_values(&[policy]).inc();
     }
 
-    /// Whether each policy's window is open.
-    pub fn set_windows(&self, open: &BTreeMap<String, bool>) {
-        self.window_open.set(flags(open));
+    /// A request was answered with this code; none if there was no answer.
+    pub fn count_request(&self, verb: &str, code: Option<u16>) {
+        let code = code.map_or_else(|| "none".to_owned(), |code| code.to_string());
+        self.requests.with_label_values(&[verb, &code]).inc();
     }
 
-    /// When each policy's rollout will be over.
-    pub fn set_completions(&self, ends: &BTreeMap<String, DateTime<Utc>>) {
-        let series = ends.iter().map(|(policy, end)| (vec![policy.clone()], end.timestamp()));
-        self.completion.set(series.collect());
-    }
-
-    /// Whether each policy's breaker is open.
-    pub fn set_breakers(&self, open: &BTreeMap<String, bool>) {
-        self.breaker_open.set(flags(open));
+    /// A pod was asked to leave, and this is what came of it.
+    pub fn count_eviction(&self, result: &str) {
+        self.evictions.with_label_values(&[result]).inc();
     }
 
     /// An operation has ended.
@@ -237,96 +248,7 @@ impl Metrics {
     }
 }
 
-/// A family of gauges that is always set as a whole.
-#[derive(Debug)]
-struct Picture {
-    gauges: IntGaugeVec,
-    shown: Mutex<BTreeSet<Vec<String>>>,
-}
-
-impl Picture {
-    /// Sets what is in the picture and drops what no longer is; a series that stays is never absent in between.
-    fn set(&self, series: BTreeMap<Vec<String>, i64>) {
-        let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
-        for gone in shown.iter().filter(|labels| !series.contains_key(*labels)) {
-            // It fails only for a series that is not there, which is what we want.
-            let _ = self.gauges.remove_label_values(gone);
-        }
-        for (labels, value) in &series {
-            self.gauges.with_label_values(labels).set(*value);
-        }
-        *shown = series.into_keys().collect();
-    }
-}
-
-/// Makes metrics with our prefix and registers them.
-struct Maker {
-    registry: Registry,
-}
-
-impl Maker {
-    fn gauge(&self, name: &str, help: &str) -> prometheus::Result<IntGauge> {
-        let gauge = IntGauge::with_opts(options(name, help))?;
-        self.registry.register(Box::new(gauge.clone()))?;
-        Ok(gauge)
-    }
-
-    fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntGaugeVec> {
-        let gauges = IntGaugeVec::new(options(name, help), labels)?;
-        self.registry.register(Box::new(gauges.clone()))?;
-        Ok(gauges)
-    }
-
-    fn picture(&self, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<Picture> {
-        Ok(Picture {
-            gauges: self.gauges(name, help, labels)?,
-            shown: Mutex::default(),
-        })
-    }
-
-    fn counter(&self, name: &str, help: &str) -> prometheus::Result<IntCounter> {
-        let counter = IntCounter::with_opts(options(name, help))?;
-        self.registry.register(Box::new(counter.clone()))?;
-        Ok(counter)
-    }
-
-    fn counters(&self, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntCounterVec> {
-        let counters = IntCounterVec::new(options(name, help), labels)?;
-        self.registry.register(Box::new(counters.clone()))?;
-        Ok(counters)
-    }
-
-    fn histogram(&self, name: &str, help: &str, buckets: &[f64]) -> prometheus::Result<HistogramVec> {
-        let options = HistogramOpts::from(options(name, help)).buckets(buckets.to_vec());
-        let histogram = HistogramVec::new(options, &["policy"])?;
-        self.registry.register(Box::new(histogram.clone()))?;
-        Ok(histogram)
-    }
-}
-
-fn options(name: &str, help: &str) -> Opts {
-    Opts::new(name, help).namespace("lockkeeper")
-}
-
-fn flags(by_policy: &BTreeMap<String, bool>) -> BTreeMap<Vec<String>, i64> {
-    let series = by_policy.iter();
-    series
-        .map(|(policy, yes)| (vec![policy.clone()], (*yes).into()))
-        .collect()
-}
-
-fn pairs(counts: &BTreeMap<(String, String), u64>) -> BTreeMap<Vec<String>, i64> {
-    counts
-        .iter()
-        .map(|((first, second), nodes)| (vec![first.clone(), second.clone()], signed(*nodes)))
-        .collect()
-}
-
 fn count(number: usize) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
-}
-
-fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 

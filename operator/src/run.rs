@@ -149,7 +149,7 @@ impl Loop {
         self.preflights.fill(&mut snapshot, &seen);
         let plan = plan(&snapshot, now);
         let violations = check(&snapshot, &plan, now);
-        self.teller.pass(&snapshot, &plan, &violations);
+        self.teller.pass(&snapshot, &seen, &plan, &violations, now);
         if !violations.is_empty() {
             return Some(Instant::now() + LATER);
         }

@@ -7,11 +7,13 @@ mod pictures;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
 use futures::stream::{self, StreamExt};
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Client, ResourceExt};
 use lockkeeper_crds::time::whole_seconds;
 use lockkeeper_crds::{NodeRebootStatus, RebootPolicy, RebootPolicyStatus, condition, names};
+use lockkeeper_observe::Seen;
 use lockkeeper_planner::{Action, Node, Plan, Snapshot, Violation, Waiting};
 use serde_json::json;
 
@@ -25,6 +27,7 @@ use crate::execute::{Error, Next, Pass, SIDE_BY_SIDE};
 use crate::metrics::Metrics;
 use crate::publish::node::dress;
 use crate::publish::{policy, policy_name};
+use pictures::Painter;
 
 /// More nodes than this that begin to wait for the same reason at once are one Event about their policy.
 const CROWD: usize = 20;
@@ -38,6 +41,7 @@ pub struct Teller {
     cache: SharedCache,
     events: Events,
     metrics: Arc<Metrics>,
+    painter: Painter,
 }
 
 impl std::fmt::Debug for Teller {
@@ -54,18 +58,29 @@ impl Teller {
             cache,
             events,
             metrics,
+            painter: Painter::default(),
         }
     }
 
     /// Somebody else leads and paints the pictures.
     pub fn idle(&mut self) {
         self.metrics.clear();
+        self.painter.stop();
     }
 
     /// A pass was planned.
-    pub fn pass(&mut self, snapshot: &Snapshot, plan: &Plan, violations: &[Violation]) {
+    pub fn pass(
+        &mut self,
+        snapshot: &Snapshot,
+        seen: &Seen,
+        plan: &Plan,
+        violations: &[Violation],
+        now: DateTime<Utc>,
+    ) {
         self.metrics.count_pass();
-        pictures::paint(&self.metrics, snapshot, plan);
+        if self.painter.is_due() {
+            self.painter.paint(&self.metrics, snapshot, seen, plan, now);
+        }
         for violation in violations {
             self.metrics.count_violation();
             tracing::error!(rule = violation.rule, "the plan is not carried out: {}", violation.what);
@@ -122,6 +137,8 @@ impl Teller {
 
     /// Writes the status of the nodes and policies that changed; called when there is nothing else to do.
     pub async fn publish(&mut self, pass: &mut Pass<'_>, plan: &Plan, ends: &Ends) -> Result<(), Error> {
+        self.painter
+            .paint(&self.metrics, pass.snapshot, &pass.seen, plan, pass.now);
         let mut changes = Vec::new();
         let mut began = Began::new();
         for (name, view) in &pass.snapshot.nodes {
@@ -145,7 +162,6 @@ impl Teller {
         }
         self.say_waiting(&began);
         pass.write_statuses(changes).await?;
-        self.metrics.set_completions(ends);
         self.publish_policies(pass, plan, ends).await
     }
 
@@ -194,13 +210,19 @@ impl Teller {
     }
 
     async fn publish_policies(&self, pass: &Pass<'_>, plan: &Plan, ends: &Ends) -> Result<(), Error> {
-        let writes = pass.seen.policies.iter().filter_map(|(name, object)| {
+        let statuses = pass.seen.policies.iter().filter_map(|(name, object)| {
             let parsed = pass.snapshot.policies.get(name)?;
-            let before = object.status.clone().unwrap_or_default();
             let after = RebootPolicyStatus {
                 estimated_completion_time: ends.get(name).copied().map(whole_seconds),
                 ..policy::status(name, object, parsed, pass.snapshot, plan, pass.now)
             };
+            Some((name, object, after))
+        });
+        let statuses: Vec<_> = statuses.collect();
+        let shown = statuses.iter().map(|(name, _, after)| (name.as_str(), after));
+        pictures::paint_statuses(&self.metrics, shown);
+        let writes = statuses.into_iter().filter_map(|(name, object, after)| {
+            let before = object.status.clone().unwrap_or_default();
             self.say_policy(object, &before, &after);
             let status = difference(&before, &after)?;
             let patch = json!({"metadata": {"resourceVersion": object.resource_version()}, "status": status});

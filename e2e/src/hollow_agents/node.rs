@@ -8,7 +8,7 @@ use lockkeeper_crds::host::{Cause, Inhibitor};
 use lockkeeper_crds::time::{from_kubernetes, whole_seconds};
 
 use super::{
-    ACTUATOR_DEAD, AGENT_DEAD, INCAPABLE, INHIBITED, REBOOT_FAILS, REBOOT_HANGS, REBOOT_REQUIRED,
+    ACTUATOR_DEAD, AGENT_DEAD, DETECTOR_FAILS, INCAPABLE, INHIBITED, REBOOT_FAILS, REBOOT_HANGS, REBOOT_REQUIRED,
     REBOOT_REQUIRED_SINCE, REPORTS_BOOT_ID, STILL_REQUIRED,
 };
 use crate::hollow::BOOT_ID;
@@ -64,7 +64,10 @@ impl HollowNode {
             boot_time: boot_time(node),
             os: info.map(|info| info.os_image.clone()).unwrap_or_default(),
             kernel: info.map(|info| info.kernel_version.clone()).unwrap_or_default(),
-            required: required(annotation(REBOOT_REQUIRED), annotation(REBOOT_REQUIRED_SINCE)),
+            required: RebootRequired {
+                failing: annotation(DETECTOR_FAILS).into_iter().map(Cause).collect(),
+                ..required(annotation(REBOOT_REQUIRED), annotation(REBOOT_REQUIRED_SINCE))
+            },
             still_required: is_true(STILL_REQUIRED),
             incapable: annotation(INCAPABLE),
             inhibitor: annotation(INHIBITED).map(|text| inhibitor(&text)),
@@ -123,6 +126,7 @@ fn required(packages: Option<String>, since: Option<String>) -> RebootRequired {
         since: Some(since.map_or_else(|| whole_seconds(Utc::now()), |time| time.to_utc())),
         reasons,
         source: "Debian sentinel".to_owned(),
+        failing: Vec::new(),
     }
 }
 

@@ -5,6 +5,7 @@
 // Helpers are not tests in clippy's eyes.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod alerts;
 mod refusals;
 mod renderings;
 mod shape;
@@ -20,12 +21,16 @@ use lockkeeper_e2e::install::repository;
 use lockkeeper_e2e::renderings::{Case, cases, render};
 use tempfile::TempDir;
 
+/// The programs, found or built once.
+fn binaries() -> &'static Binaries {
+    static BINARIES: OnceLock<Binaries> = OnceLock::new();
+    BINARIES.get_or_init(|| Binaries::find_or_build().unwrap())
+}
+
 /// Helm without a cluster; its home goes away with the second value.
 fn helm(version: Version) -> (Helm, TempDir) {
-    static BINARIES: OnceLock<Binaries> = OnceLock::new();
     let home = tempfile::tempdir().unwrap();
-    let binaries = BINARIES.get_or_init(|| Binaries::find_or_build().unwrap());
-    (Helm::new(binaries, version, home.path()), home)
+    (Helm::new(binaries(), version, home.path()), home)
 }
 
 /// Each set of values and what Helm 4 makes of it, rendered once for all tests.

@@ -1,12 +1,5 @@
 use super::*;
 
-fn nodes(counts: &[(&str, &str, u64)]) -> BTreeMap<(String, String), u64> {
-    counts
-        .iter()
-        .map(|(policy, state, nodes)| (((*policy).into(), (*state).into()), *nodes))
-        .collect()
-}
-
 fn lines(metrics: &Metrics, name: &str) -> Vec<String> {
     let text = metrics.text().unwrap();
     text.lines()
@@ -15,35 +8,38 @@ fn lines(metrics: &Metrics, name: &str) -> Vec<String> {
         .collect()
 }
 
+fn nodes(counts: &[(&str, &str, i64)]) -> Canvas {
+    let mut canvas = Canvas::default();
+    for (policy, state, nodes) in counts {
+        canvas.put(Gauge::Nodes, &[policy, state], *nodes);
+    }
+    canvas
+}
+
 /// One of each, as a scrape of a leader shows them.
 fn all() -> Metrics {
     let metrics = Metrics::new().unwrap();
     metrics.set_leader(true);
     metrics.set_lock(1, 2);
-    metrics.set_nodes(&nodes(&[("workers", "Pending", 3)]));
-    metrics.set_waiting(&nodes(&[("workers", "NoFreeSlot", 2)]));
-    metrics.set_node_states(&BTreeMap::from([(
-        "w-01".into(),
-        ("workers".into(), "Draining".into()),
-    )]));
-    metrics.set_failed(&BTreeMap::from([("workers".into(), 0)]));
-    metrics.set_windows(&BTreeMap::from([("workers".into(), true)]));
-    metrics.count_reboot("workers", "Succeeded");
-    metrics.observe_drain("workers", 12.0);
-    metrics.observe_down("workers", 41.0);
+    metrics.set_policies(["workers"].into_iter());
+    let mut canvas = Canvas::default();
+    for (gauge, _, _, labels) in cluster::ALL {
+        canvas.put(gauge, labels, 1);
+    }
+    metrics.show(canvas.clone());
+    metrics.show_statuses(canvas);
     metrics.count_pass();
     metrics.count_action("SetHolders", "ok");
-    metrics.count_violation();
     metrics.count_watch_error("Nodes");
-    metrics.count_event("posted");
+    metrics.count_request("get", Some(200));
     metrics
 }
 
 #[test]
 fn a_picture_drops_what_it_no_longer_shows() {
     let metrics = Metrics::new().unwrap();
-    metrics.set_nodes(&nodes(&[("workers", "Pending", 3), ("old", "UpToDate", 1)]));
-    metrics.set_nodes(&nodes(&[("workers", "Pending", 2)]));
+    metrics.show(nodes(&[("workers", "Pending", 3), ("old", "UpToDate", 1)]));
+    metrics.show(nodes(&[("workers", "Pending", 2)]));
     assert_eq!(
         lines(&metrics, "lockkeeper_nodes"),
         [r#"lockkeeper_nodes{policy="workers",state="Pending"} 2"#]
@@ -54,13 +50,8 @@ fn a_picture_drops_what_it_no_longer_shows() {
 fn who_stops_leading_leaves_no_picture_of_the_cluster() {
     let metrics = all();
     metrics.clear();
-    for name in [
-        "lockkeeper_nodes",
-        "lockkeeper_waiting_nodes",
-        "lockkeeper_node_state",
-        "lockkeeper_failed_nodes",
-    ] {
-        assert_eq!(lines(&metrics, name), [""; 0], "{name}");
+    for (_, name, ..) in cluster::ALL {
+        assert_eq!(lines(&metrics, &format!("lockkeeper_{name}{{")), [""; 0], "{name}");
     }
     assert_eq!(lines(&metrics, "lockkeeper_leader"), ["lockkeeper_leader 0"]);
     assert_eq!(
@@ -70,19 +61,41 @@ fn who_stops_leading_leaves_no_picture_of_the_cluster() {
 }
 
 #[test]
-fn every_metric_has_help_and_a_name_by_the_rules() {
-    let text = all().text().unwrap();
-    let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
-    let mut seen = 0;
-    for line in types {
-        let (name, kind) = line.split_once(' ').unwrap();
-        seen += 1;
-        assert!(name.starts_with("lockkeeper_"), "{name}");
-        assert_eq!(name.ends_with("_total"), kind == "counter", "{name} is a {kind}");
-        assert_eq!(name.ends_with("_seconds"), kind == "histogram", "{name} is a {kind}");
-        assert!(text.contains(&format!("# HELP {name} ")), "{name}");
+fn the_counters_of_a_policy_begin_with_nothing_and_go_with_it() {
+    let metrics = Metrics::new().unwrap();
+    metrics.set_policies(["workers"].into_iter());
+    let begun = lines(&metrics, "lockkeeper_reboots_total");
+    assert_eq!(begun.len(), OUTCOMES.len());
+    assert!(begun.iter().all(|line| line.ends_with(" 0")), "{begun:?}");
+    metrics.count_reboot("workers", "Succeeded");
+    metrics.observe_drain("workers", 12.0);
+    metrics.set_policies(["workers", "others"].into_iter());
+    let succeeded = r#"lockkeeper_reboots_total{outcome="Succeeded",policy="workers"}"#;
+    assert_eq!(lines(&metrics, succeeded), [format!("{succeeded} 1")]);
+    metrics.set_policies(std::iter::empty());
+    for name in [
+        "reboots_total",
+        "drain_seconds",
+        "reboot_down_seconds",
+        "windows_closed",
+    ] {
+        assert_eq!(lines(&metrics, &format!("lockkeeper_{name}")), [""; 0], "{name}");
     }
-    assert_eq!(seen, 17);
+}
+
+#[test]
+fn every_metric_has_help_and_a_name_by_the_rules() {
+    let metrics = all();
+    let text = metrics.text().unwrap();
+    for Described { name, kind, help, .. } in metrics.described() {
+        assert!(text.contains(&format!("# HELP lockkeeper_{name} {help}")), "{name}");
+        assert!(text.contains(&format!("# TYPE lockkeeper_{name} {kind}\n")), "{name}");
+        assert!(help.ends_with('.'), "{name}: {help}");
+        assert_eq!(name.ends_with("_total"), *kind == "counter", "{name} is a {kind}");
+        assert!(name.ends_with("_seconds") || *kind != "histogram", "{name} is a {kind}");
+    }
+    let types = text.lines().filter(|line| line.starts_with("# TYPE ")).count();
+    assert_eq!(types, metrics.described().len());
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The status of one node, from what was seen and decided.
 
 use chrono::{DateTime, Utc};
+use lockkeeper_crds::host::Cause;
 use lockkeeper_crds::time::whole_seconds;
 use lockkeeper_crds::{Condition, NodeReboot, NodeRebootStatus, WaitingStatus, condition};
 use lockkeeper_observe::convert::bounded;
@@ -24,7 +25,7 @@ pub fn dress(
     ));
     status.waiting = waiting.map(|waiting| waiting_status(waiting, status.waiting.as_ref(), now));
     let facts = [
-        required(node),
+        required(node, failing(seen)),
         cordoned(node),
         drained(node, operation),
         rebooted(status, operation),
@@ -83,7 +84,13 @@ fn truth(yes: bool) -> &'static str {
     if yes { "True" } else { "False" }
 }
 
-fn required(node: &Node) -> Fact {
+/// The detectors that the agent of a node cannot read, in its words.
+pub fn failing(reboot: &NodeReboot) -> &[Cause] {
+    let host = reboot.status.as_ref().and_then(|status| status.host.as_ref());
+    host.map_or(&[], |host| &host.reboot_required.failing)
+}
+
+fn required(node: &Node, failing: &[Cause]) -> Fact {
     let fact = |status, reason, message: String| Fact {
         type_: "RebootRequired",
         status,
@@ -99,6 +106,10 @@ fn required(node: &Node) -> Fact {
             fact("True", "HostAsks", "the host asks for a reboot".to_owned())
         }
         Some(host) if host.required => fact("True", "HostAsks", host.reasons.join(", ")),
+        Some(_) if !failing.is_empty() => {
+            let what: Vec<&str> = failing.iter().map(|cause| cause.0.as_str()).collect();
+            fact("Unknown", "DetectorFailing", what.join("; "))
+        }
         Some(_) => fact("False", "NothingPending", "no reboot is required".to_owned()),
     }
 }

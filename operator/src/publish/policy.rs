@@ -44,16 +44,7 @@ pub fn status(
         NodeState::Rebooting,
         NodeState::Verifying,
     ];
-    let opening = policy.schedule.as_ref().map(|schedule| schedule.opening(now));
-    let (window, closes, next) = match &opening {
-        Ok(Opening::Open { closes }) => (
-            WindowState::Open,
-            *closes,
-            closes.and_then(|at| opens_after(policy, at)),
-        ),
-        Ok(Opening::Closed { opens } | Opening::Excluded { opens, .. }) => (WindowState::Closed, None, *opens),
-        Err(_) => (WindowState::Closed, None, None),
-    };
+    let window = window(policy, now);
     let waiting = count.waiting.iter().map(|(reason, nodes)| PolicyWaiting {
         reason: (*reason).to_owned(),
         count: i32::try_from(nodes.len()).unwrap_or(i32::MAX),
@@ -68,7 +59,7 @@ pub fn status(
     };
     let facts = conditions::facts(
         &count,
-        opening.err().map(String::as_str),
+        policy.schedule.as_ref().err().map(String::as_str),
         policy,
         breaker.as_ref(),
         plan.too_tight.get(name),
@@ -84,15 +75,36 @@ pub fn status(
         in_progress: inside.into_iter().map(of).sum(),
         failed: of(NodeState::Failed),
         waiting: waiting.collect(),
-        window: Some(window),
-        window_closes_time: closes.map(whole_seconds),
-        next_window_time: next.map(whole_seconds),
+        window: Some(window.state),
+        window_closes_time: window.closes.map(whole_seconds),
+        next_window_time: window.next.map(whole_seconds),
         // Who looks ahead puts it on.
         estimated_completion_time: None,
         rollout,
         breaker,
         conditions: conditions.collect(),
     }
+}
+
+/// The windows of a policy, as people see them.
+#[derive(Clone, Copy, Debug)]
+pub struct Window {
+    /// Whether nodes may start.
+    pub state: WindowState,
+    /// When the open one closes, if it does.
+    pub closes: Option<DateTime<Utc>>,
+    /// When the next one opens, if one does.
+    pub next: Option<DateTime<Utc>>,
+}
+
+/// Whether nodes of the policy may start now, and when that changes.
+pub fn window(policy: &Policy, now: DateTime<Utc>) -> Window {
+    let (state, closes, next) = match policy.schedule.as_ref().map(|schedule| schedule.opening(now)) {
+        Ok(Opening::Open { closes }) => (WindowState::Open, closes, closes.and_then(|at| opens_after(policy, at))),
+        Ok(Opening::Closed { opens } | Opening::Excluded { opens, .. }) => (WindowState::Closed, None, opens),
+        Err(_) => (WindowState::Closed, None, None),
+    };
+    Window { state, closes, next }
 }
 
 fn opens_after(policy: &Policy, close: DateTime<Utc>) -> Option<DateTime<Utc>> {

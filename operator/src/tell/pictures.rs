@@ -1,42 +1,208 @@
-//! The pictures behind the metrics: what a pass saw, counted.
+//! The pictures behind the metrics: what a look saw, counted.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use lockkeeper_crds::NodeState;
-use lockkeeper_planner::{BreakerState, Phase, Plan, PolicyState, Snapshot};
+use chrono::{DateTime, Utc};
+use lockkeeper_crds::{NodeState, RebootPolicyStatus, WindowState};
+use lockkeeper_observe::Seen;
+use lockkeeper_planner::{BreakerState, Node, Operation, Phase, Plan, Policy, Snapshot, gate};
+use tokio::time::Instant;
 
-use crate::metrics::Metrics;
+use crate::metrics::{Canvas, Gauge, Metrics};
+use crate::publish::node::failing;
+use crate::publish::policy::window;
 use crate::publish::{phase, policy_name, state};
 
-/// Sets every gauge about the cluster.
-pub(super) fn paint(metrics: &Metrics, snapshot: &Snapshot, plan: &Plan) {
-    metrics.set_leader(true);
-    let holders = snapshot.lock.as_ref().map_or(0, |lock| lock.holders.len());
-    metrics.set_lock(holders, plan.cluster_limit);
-    let mut nodes: BTreeMap<(String, String), u64> = BTreeMap::new();
-    let mut waiting: BTreeMap<(String, String), u64> = BTreeMap::new();
-    let mut states = BTreeMap::new();
-    let mut failed: BTreeMap<String, u64> = snapshot.policies.keys().map(|policy| (policy.clone(), 0)).collect();
-    for (name, node) in &snapshot.nodes {
-        let (policy, phase, why) = (policy_name(node), phase(node), plan.waiting.get(name));
-        let state = state(node, phase, why.is_some());
-        *nodes.entry((policy.clone(), state.as_str().to_owned())).or_default() += 1;
-        if let Some(why) = why {
-            *waiting.entry((policy.clone(), why.reason().to_owned())).or_default() += 1;
+/// A loop that has much to do paints no more often than this; one that comes to rest always does.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Every state that a node may have; a policy shows each, with 0 too.
+const STATES: [NodeState; 7] = [
+    NodeState::UpToDate,
+    NodeState::Pending,
+    NodeState::Preparing,
+    NodeState::Draining,
+    NodeState::Rebooting,
+    NodeState::Verifying,
+    NodeState::Failed,
+];
+
+/// Paints what the leader sees.
+#[derive(Debug, Default)]
+pub(super) struct Painter {
+    painted: Option<Instant>,
+    /// Whether each policy's window was open when last looked at.
+    open: BTreeMap<String, bool>,
+}
+
+impl Painter {
+    /// Somebody else paints from now on.
+    pub(super) fn stop(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Whether a pass in the middle of much work should paint.
+    pub(super) fn is_due(&self) -> bool {
+        self.painted.is_none_or(|painted| painted.elapsed() >= PAUSE)
+    }
+
+    /// Sets every gauge about the cluster but those that follow from the policies' statuses.
+    pub(super) fn paint(
+        &mut self,
+        metrics: &Metrics,
+        snapshot: &Snapshot,
+        seen: &Seen,
+        plan: &Plan,
+        now: DateTime<Utc>,
+    ) {
+        self.painted = Some(Instant::now());
+        metrics.set_leader(true);
+        metrics.set_policies(snapshot.policies.keys().map(String::as_str));
+        let holders = snapshot.lock.as_ref().map_or(0, |lock| lock.holders.len());
+        metrics.set_lock(holders, plan.cluster_limit);
+        let mut canvas = Canvas::default();
+        for (name, policy) in &snapshot.policies {
+            paint_policy(&mut canvas, name, policy, plan, now);
         }
-        if phase == Some(Phase::Failed) {
-            *failed.entry(policy.clone()).or_default() += 1;
+        let mut pending: BTreeMap<String, i64> = BTreeMap::new();
+        for (name, node) in &snapshot.nodes {
+            let policy = policy_name(node);
+            let state = paint_node(&mut canvas, name, &policy, node, plan, now);
+            let failing = seen.reboots.get(name).map_or(0, |reboot| failing(reboot).len());
+            if failing > 0 {
+                let failing = i64::try_from(failing).unwrap_or(i64::MAX);
+                canvas.put(Gauge::NodeDetectorsFailing, &[name, &policy], failing);
+            }
+            if state == NodeState::Pending {
+                *pending.entry(policy).or_default() += 1;
+            }
         }
-        if state != NodeState::UpToDate {
-            states.insert(name.clone(), (policy, state.as_str().to_owned()));
+        metrics.show(canvas);
+        self.count_missed(metrics, plan, &pending);
+    }
+
+    /// A window that closes while nodes are pending is counted once.
+    fn count_missed(&mut self, metrics: &Metrics, plan: &Plan, pending: &BTreeMap<String, i64>) {
+        for (policy, open) in &plan.windows {
+            let was_open = self.open.get(policy) == Some(&true);
+            if was_open && !open && pending.contains_key(policy) {
+                metrics.count_missed(policy);
+            }
+        }
+        self.open.clone_from(&plan.windows);
+    }
+}
+
+/// The gauges that follow from the statuses of the policies.
+pub(super) fn paint_statuses<'a>(metrics: &Metrics, statuses: impl Iterator<Item = (&'a str, &'a RebootPolicyStatus)>) {
+    let mut canvas = Canvas::default();
+    for (name, status) in statuses {
+        for condition in &status.conditions {
+            canvas.put(Gauge::Condition, &[name, &condition.type_, &condition.status], 1);
+        }
+        if let Some(end) = status.estimated_completion_time {
+            canvas.put(Gauge::Completion, &[name], end.timestamp());
         }
     }
-    metrics.set_nodes(&nodes);
-    metrics.set_waiting(&waiting);
-    metrics.set_node_states(&states);
-    metrics.set_failed(&failed);
-    metrics.set_windows(&plan.windows);
-    let open = |state: &PolicyState| state.breaker.state != BreakerState::Closed;
-    let breakers = plan.policies.iter().map(|(name, state)| (name.clone(), open(state)));
-    metrics.set_breakers(&breakers.collect());
+    metrics.show_statuses(canvas);
 }
+
+fn paint_policy(canvas: &mut Canvas, name: &str, policy: &Policy, plan: &Plan, now: DateTime<Utc>) {
+    for state in STATES {
+        canvas.put(Gauge::Nodes, &[name, state.as_str()], 0);
+    }
+    let breaker = plan.policies.get(name).map(|state| state.breaker.state);
+    let window = window(policy, now);
+    let settings = &policy.settings;
+    for (gauge, value) in [
+        (Gauge::FailedNodes, 0),
+        (Gauge::AgentsMissing, 0),
+        (Gauge::Suspended, policy.suspend.into()),
+        (Gauge::WindowOpen, (window.state == WindowState::Open).into()),
+        (Gauge::DrainTimeout, settings.drain_timeout.num_seconds()),
+        (Gauge::RebootTimeout, settings.reboot_timeout.num_seconds()),
+        (
+            Gauge::BreakerOpen,
+            breaker.is_some_and(|breaker| breaker != BreakerState::Closed).into(),
+        ),
+    ] {
+        canvas.put(gauge, &[name], value);
+    }
+    for (gauge, at) in [(Gauge::WindowEnd, window.closes), (Gauge::NextWindow, window.next)] {
+        if let Some(at) = at {
+            canvas.put(gauge, &[name], at.timestamp());
+        }
+    }
+}
+
+fn paint_node(
+    canvas: &mut Canvas,
+    name: &str,
+    policy: &str,
+    node: &Node,
+    plan: &Plan,
+    now: DateTime<Utc>,
+) -> NodeState {
+    let (phase, why) = (phase(node), plan.waiting.get(name));
+    let state = state(node, phase, why.is_some());
+    canvas.add(Gauge::Nodes, &[policy, state.as_str()], 1);
+    if let Some(why) = why {
+        canvas.add(Gauge::WaitingNodes, &[policy, why.reason()], 1);
+    }
+    if phase == Some(Phase::Failed) {
+        canvas.add(Gauge::FailedNodes, &[policy], 1);
+    }
+    if phase.is_none() && gate::agent_missing(node).is_some_and(|since| since <= now) {
+        canvas.add(Gauge::AgentsMissing, &[policy], 1);
+    }
+    if state != NodeState::UpToDate {
+        canvas.put(Gauge::NodeState, &[name, policy, state.as_str()], 1);
+    }
+    if node.mark.is_some() && node.unschedulable {
+        canvas.put(Gauge::NodeCordoned, &[name, policy], 1);
+    }
+    let record = node.record.as_ref();
+    let operation = record.and_then(|record| record.operation.as_ref());
+    let required = gate::trusted_host(node).filter(|host| host.required);
+    for (gauge, at) in [
+        (Gauge::NodeStateSince, operation.and_then(since)),
+        (
+            Gauge::NodeAwaySince,
+            operation.and_then(|operation| away(operation, node)),
+        ),
+        (Gauge::NodeRequiredSince, required.and_then(|host| host.required_since)),
+        (
+            Gauge::NodeLastReboot,
+            record.and_then(|record| Some(record.last_reboot.as_ref()?.time)),
+        ),
+    ] {
+        if let Some(at) = at {
+            canvas.put(gauge, &[name, policy], at.timestamp());
+        }
+    }
+    state
+}
+
+/// Since when the node is in its phase; of a drain, since pods may be evicted.
+fn since(operation: &Operation) -> Option<DateTime<Utc>> {
+    match operation.phase {
+        Phase::Preparing => Some(operation.asked),
+        Phase::Draining => Some(operation.evict_from()),
+        Phase::Rebooting => operation.reboot_ordered,
+        Phase::Verifying => operation.rebooted,
+        Phase::Failed => operation.failure.as_ref().map(|failure| failure.time),
+    }
+}
+
+/// When the reboot was ordered of a node that is not back yet; none once it is, or if its host did not reboot.
+fn away(operation: &Operation, node: &Node) -> Option<DateTime<Utc>> {
+    let back = match (operation.rebooted, operation.phase) {
+        (Some(_), _) | (None, Phase::Failed) => node.ready.ready,
+        (None, Phase::Preparing | Phase::Draining | Phase::Rebooting | Phase::Verifying) => false,
+    };
+    operation.reboot_ordered.filter(|_| !back)
+}
+
+#[cfg(test)]
+mod tests;

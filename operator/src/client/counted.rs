@@ -1,0 +1,165 @@
+//! Counts what is asked of the API server, where every request passes.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use http::{Method, Request, Response, Uri};
+use tower::Service;
+
+use crate::metrics::Metrics;
+
+/// A connection whose requests are counted.
+#[derive(Clone, Debug)]
+pub(super) struct Counted<S> {
+    pub(super) inner: S,
+    pub(super) metrics: Arc<Metrics>,
+}
+
+impl<S, In, Out> Service<Request<In>> for Counted<S>
+where
+    S: Service<Request<In>, Response = Response<Out>>,
+    S::Future: Send + 'static,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<S::Response, S::Error>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<In>) -> Self::Future {
+        let count = Count {
+            verb: verb(request.method(), request.uri()),
+            is_eviction: is_eviction(request.uri()),
+            code: None,
+            metrics: self.metrics.clone(),
+        };
+        let answer = self.inner.call(request);
+        Box::pin(async move {
+            // The whole of it moves in here: it counts when this ends or is given up.
+            let mut count = count;
+            let answer = answer.await;
+            count.code = answer.as_ref().ok().map(|answer| answer.status().as_u16());
+            answer
+        })
+    }
+}
+
+/// Counts when it is dropped: whoever asks may lose patience before there is an answer.
+struct Count {
+    verb: &'static str,
+    is_eviction: bool,
+    code: Option<u16>,
+    metrics: Arc<Metrics>,
+}
+
+impl Drop for Count {
+    fn drop(&mut self) {
+        self.metrics.count_request(self.verb, self.code);
+        if self.is_eviction {
+            self.metrics.count_eviction(came_of_it(self.code));
+        }
+    }
+}
+
+fn verb(method: &Method, uri: &Uri) -> &'static str {
+    match method.as_str() {
+        "GET" if parameters(uri).any(|parameter| matches!(parameter, "watch=true" | "watch=1")) => "watch",
+        "GET" => "get",
+        "POST" => "post",
+        "PUT" => "put",
+        "PATCH" => "patch",
+        "DELETE" => "delete",
+        _ => "other",
+    }
+}
+
+/// A question whether a pod could leave is none.
+fn is_eviction(uri: &Uri) -> bool {
+    uri.path().ends_with("/eviction") && !parameters(uri).any(|parameter| parameter.starts_with("dryRun="))
+}
+
+fn parameters(uri: &Uri) -> impl Iterator<Item = &str> {
+    uri.query().unwrap_or_default().split('&')
+}
+
+/// One of [`crate::metrics::EVICTIONS`].
+fn came_of_it(code: Option<u16>) -> &'static str {
+    match code {
+        Some(200..=299) => "granted",
+        Some(429) => "refused",
+        Some(404) => "gone",
+        _ => "error",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(method: &Method, uri: &str) -> (&'static str, bool) {
+        let uri = uri.parse().unwrap();
+        (verb(method, &uri), is_eviction(&uri))
+    }
+
+    #[test]
+    fn a_watch_is_no_list() {
+        assert_eq!(
+            asked(&Method::GET, "/api/v1/nodes?watch=true&limit=5"),
+            ("watch", false)
+        );
+        assert_eq!(asked(&Method::GET, "/api/v1/nodes?limit=5"), ("get", false));
+    }
+
+    #[test]
+    fn a_dry_run_is_no_eviction() {
+        let path = "/api/v1/namespaces/shop/pods/db-0/eviction?fieldValidation=Strict";
+        assert_eq!(asked(&Method::POST, path), ("post", true));
+        assert_eq!(asked(&Method::POST, &format!("{path}&dryRun=All")), ("post", false));
+    }
+
+    #[test]
+    fn every_result_of_an_eviction_is_there_from_the_start() {
+        let metrics = Arc::new(Metrics::new().unwrap());
+        let series = |text: String| text.matches("\nlockkeeper_evictions_total{").count();
+        let before = series(metrics.text().unwrap());
+        for code in [Some(201), Some(429), Some(404), Some(500), None] {
+            drop(Count {
+                verb: "post",
+                is_eviction: true,
+                code,
+                metrics: metrics.clone(),
+            });
+        }
+        let text = metrics.text().unwrap();
+        assert!(
+            text.contains("lockkeeper_evictions_total{result=\"error\"} 2\n"),
+            "{text}"
+        );
+        assert!(
+            text.contains("lockkeeper_api_requests_total{code=\"none\",verb=\"post\"} 1\n"),
+            "{text}"
+        );
+        assert_eq!(series(text), before);
+    }
+
+    #[tokio::test]
+    async fn who_loses_patience_is_counted_too() {
+        let metrics = Arc::new(Metrics::new().unwrap());
+        let silent = tower::service_fn(|_: Request<()>| std::future::pending::<Result<Response<()>, std::io::Error>>());
+        let mut counted = Counted {
+            inner: silent,
+            metrics: metrics.clone(),
+        };
+        let mut asked = counted.call(Request::new(()));
+        assert!(futures::poll!(&mut asked).is_pending());
+        drop(asked);
+        let text = metrics.text().unwrap();
+        assert!(
+            text.contains("lockkeeper_api_requests_total{code=\"none\",verb=\"get\"} 1\n"),
+            "{text}"
+        );
+    }
+}

@@ -1,0 +1,231 @@
+//! Gauges about the cluster: whole pictures, from the leader alone.
+
+use std::collections::BTreeMap;
+
+use super::make::{Maker, Picture, Series};
+
+/// A family of gauges about the cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Gauge {
+    /// Nodes by policy and state.
+    Nodes,
+    /// Nodes that wait, by policy and reason.
+    WaitingNodes,
+    /// Failed nodes by policy.
+    FailedNodes,
+    /// Nodes without an agent's word, by policy.
+    AgentsMissing,
+    /// The state of each node that is not up to date.
+    NodeState,
+    /// Since when it is in it.
+    NodeStateSince,
+    /// Since when it asks for a reboot.
+    NodeRequiredSince,
+    /// Since when it is away.
+    NodeAwaySince,
+    /// Whether our cordon stands.
+    NodeCordoned,
+    /// How many of its detectors cannot be read.
+    NodeDetectorsFailing,
+    /// When we rebooted it last.
+    NodeLastReboot,
+    /// Whether nodes may start by the windows.
+    WindowOpen,
+    /// When the open window closes.
+    WindowEnd,
+    /// When the next one opens.
+    NextWindow,
+    /// Whether the policy is suspended.
+    Suspended,
+    /// Its drain's time-out.
+    DrainTimeout,
+    /// Its reboot's time-out.
+    RebootTimeout,
+    /// Whether its breaker keeps nodes from starting.
+    BreakerOpen,
+    /// When its rollout will be over.
+    Completion,
+    /// Its conditions.
+    Condition,
+}
+
+const NODE: &[&str] = &["node", "policy"];
+const POLICY: &[&str] = &["policy"];
+
+pub(super) type Row = (Gauge, &'static str, &'static str, &'static [&'static str]);
+
+/// Each with its name, its help and its labels.
+pub(super) const ALL: [Row; 20] = [
+    (
+        Gauge::Nodes,
+        "nodes",
+        "Nodes by policy and state.",
+        &["policy", "state"],
+    ),
+    (
+        Gauge::WaitingNodes,
+        "waiting_nodes",
+        "Nodes that wait, by policy and waiting reason.",
+        &["policy", "reason"],
+    ),
+    (
+        Gauge::FailedNodes,
+        "failed_nodes",
+        "Nodes that a person must look at.",
+        POLICY,
+    ),
+    (
+        Gauge::AgentsMissing,
+        "agents_missing",
+        "Nodes from whose present boot no agent has reported.",
+        POLICY,
+    ),
+    (
+        Gauge::NodeState,
+        "node_state",
+        "Constant 1; the state of each node that is not UpToDate.",
+        &["node", "policy", "state"],
+    ),
+    (
+        Gauge::NodeStateSince,
+        "node_state_since_timestamp_seconds",
+        "Since when a node that is inside the lock is in its state.",
+        NODE,
+    ),
+    (
+        Gauge::NodeRequiredSince,
+        "node_reboot_required_since_timestamp_seconds",
+        "Since when the node's host asks for a reboot; only while it does.",
+        NODE,
+    ),
+    (
+        Gauge::NodeAwaySince,
+        "node_away_since_timestamp_seconds",
+        "When the reboot was ordered of a node that is not back and Ready yet.",
+        NODE,
+    ),
+    (
+        Gauge::NodeCordoned,
+        "node_cordoned",
+        "Constant 1; the nodes on which our cordon stands.",
+        NODE,
+    ),
+    (
+        Gauge::NodeDetectorsFailing,
+        "node_detectors_failing",
+        "Detectors that the node's agent cannot read; only nodes that have some.",
+        NODE,
+    ),
+    (
+        Gauge::NodeLastReboot,
+        "node_last_reboot_timestamp_seconds",
+        "When the last reboot that we made of the node was over.",
+        NODE,
+    ),
+    (
+        Gauge::WindowOpen,
+        "policy_window_open",
+        "1 while nodes of the policy may start, by its windows and exclusions.",
+        POLICY,
+    ),
+    (
+        Gauge::WindowEnd,
+        "policy_window_end_timestamp_seconds",
+        "When the open window closes; only while one is open that does.",
+        POLICY,
+    ),
+    (
+        Gauge::NextWindow,
+        "policy_next_window_timestamp_seconds",
+        "When the next window opens; only if one does.",
+        POLICY,
+    ),
+    (
+        Gauge::Suspended,
+        "policy_suspended",
+        "1 while the policy is suspended.",
+        POLICY,
+    ),
+    (
+        Gauge::DrainTimeout,
+        "policy_drain_timeout_seconds",
+        "The policy's drain.timeoutSeconds.",
+        POLICY,
+    ),
+    (
+        Gauge::RebootTimeout,
+        "policy_reboot_timeout_seconds",
+        "The policy's reboot.timeoutSeconds.",
+        POLICY,
+    ),
+    (
+        Gauge::BreakerOpen,
+        "breaker_open",
+        "1 while failed nodes keep other nodes of the policy from starting.",
+        POLICY,
+    ),
+    (
+        Gauge::Completion,
+        "policy_estimated_completion_timestamp_seconds",
+        "When the last node of the policy will be done if nothing blocks; only during a rollout.",
+        POLICY,
+    ),
+    (
+        Gauge::Condition,
+        "policy_condition",
+        "Constant 1; the present status of each condition of the policy.",
+        &["policy", "condition", "status"],
+    ),
+];
+
+impl Gauge {
+    /// Whether it follows from a policy's status, and is set together with it.
+    fn is_status(self) -> bool {
+        matches!(self, Self::Completion | Self::Condition)
+    }
+}
+
+/// What one look at the cluster shows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Canvas(BTreeMap<Gauge, Series>);
+
+impl Canvas {
+    /// Puts a series on; the labels in the order of the gauge.
+    pub fn put(&mut self, gauge: Gauge, labels: &[&str], value: i64) {
+        let labels = labels.iter().map(|label| (*label).to_owned()).collect();
+        self.0.entry(gauge).or_default().insert(labels, value);
+    }
+
+    /// Adds to a series, which begins with 0.
+    pub fn add(&mut self, gauge: Gauge, labels: &[&str], value: i64) {
+        let labels: Vec<String> = labels.iter().map(|label| (*label).to_owned()).collect();
+        *self.0.entry(gauge).or_default().entry(labels).or_default() += value;
+    }
+}
+
+/// All of them.
+#[derive(Debug)]
+pub(super) struct Cluster(Vec<(Gauge, Picture)>);
+
+impl Cluster {
+    pub(super) fn new(make: &mut Maker) -> prometheus::Result<Self> {
+        let mut all = Vec::new();
+        for (gauge, name, help, labels) in ALL {
+            all.push((gauge, make.picture(name, help, labels)?));
+        }
+        Ok(Self(all))
+    }
+
+    /// What a look shows, of nodes and policies, or of the policies' statuses.
+    pub(super) fn show(&self, mut canvas: Canvas, status: bool) {
+        for (gauge, picture) in self.0.iter().filter(|(gauge, _)| gauge.is_status() == status) {
+            picture.set(canvas.0.remove(gauge).unwrap_or_default());
+        }
+    }
+
+    pub(super) fn clear(&self) {
+        for (_, picture) in &self.0 {
+            picture.set(Series::new());
+        }
+    }
+}
