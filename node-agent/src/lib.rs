@@ -15,6 +15,7 @@ pub mod facts;
 pub mod host;
 pub mod logging;
 pub mod logind;
+mod pauses;
 pub mod report;
 pub mod text;
 pub mod watch;

@@ -111,6 +111,37 @@ async fn tries_again_after_errors_with_a_growing_wait() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_api_server_that_is_back_is_noticed_within_ten_seconds_and_was_not_stormed() {
+    let (api, host) = (Api::default(), MemoryHost::new("a"));
+    api.make();
+    let _agent = start(&api, host);
+    api.wait(|_| true).await;
+    api.go_away();
+    let before = api.held().asked;
+    sleep(Duration::from_mins(10)).await;
+    let asked = api.held().asked - before;
+    assert!((60..=130).contains(&asked), "{asked} requests in ten minutes");
+    api.come_back();
+    let back = Instant::now();
+    api.order("o-1", "Prepare", "a");
+    api.wait(|report| report.order.as_ref().is_some_and(|order| order.id == "o-1"))
+        .await;
+    // The watch, and then what the actuator may take.
+    let took = back.elapsed();
+    assert!(took <= Duration::from_secs(10 + 10), "noticed after {took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_api_server_that_was_never_there_is_not_stormed() {
+    let (api, host) = (Api::default(), MemoryHost::new("a"));
+    api.go_away();
+    let _agent = start(&api, host);
+    sleep(Duration::from_mins(10)).await;
+    let asked = api.held().asked;
+    assert!((60..=130).contains(&asked), "{asked} requests in ten minutes");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_lost_reply_is_not_a_lost_report() {
     let (api, host) = (Api::default(), MemoryHost::new("a"));
     api.make();

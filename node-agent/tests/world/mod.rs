@@ -51,6 +51,10 @@ pub struct Held {
     version: u64,
     watchers: Vec<UnboundedSender<Value>>,
     pub faults: VecDeque<Fault>,
+    /// Whether nothing answers.
+    away: bool,
+    /// How many requests came, answered or not.
+    pub asked: usize,
     /// Every report that was sent, whatever became of it.
     pub reports: Vec<Value>,
 }
@@ -74,6 +78,17 @@ impl Api {
         let mut held = self.held();
         let gone = held.object.take().unwrap();
         held.tell("DELETED", &gone);
+    }
+
+    /// Nothing answers any more, and every watch ends.
+    pub fn go_away(&self) {
+        let mut held = self.held();
+        held.away = true;
+        held.watchers.clear();
+    }
+
+    pub fn come_back(&self) {
+        self.held().away = false;
     }
 
     pub fn order(&self, id: &str, action: &str, boot_id: &str) {
@@ -131,6 +146,13 @@ impl Api {
     async fn serve(&self, request: Request<Body>) -> io::Result<Response<Stream>> {
         let (parts, body) = request.into_parts();
         let query = parts.uri.query().unwrap_or_default();
+        {
+            let mut held = self.held();
+            held.asked += 1;
+            if held.away {
+                return Err(io::Error::other("connection refused"));
+            }
+        }
         if parts.method == Method::PATCH {
             assert_eq!(parts.uri.path(), "/apis/lockkeeper.dev/v1alpha1/nodereboots/n1/status");
             if query.contains("dryRun=All") {

@@ -205,6 +205,18 @@ async fn an_api_server_that_is_away_at_the_start_is_waited_for() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn lists_that_keep_failing_are_no_storm() {
+    let fake = one_pod([]);
+    fake.go_down_for_lists();
+    let _running = start(&fake, settings());
+    seconds(60).await;
+    for kind in ["pods", "nodes"] {
+        let times = fake.times(&format!("LIST {kind}"));
+        assert!((10..=18).contains(&times.len()), "{kind}: {times:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_api_server_that_is_away_at_the_last_look_is_asked_again() {
     let fake = one_pod([]);
     fake.world().shutdown = None;
