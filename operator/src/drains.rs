@@ -1,5 +1,6 @@
 //! One supervised drain for each node whose operation is draining; rebuilt from the API after a crash.
 
+mod announced;
 pub mod settings;
 
 use std::collections::BTreeMap;
@@ -8,16 +9,23 @@ use std::time::Duration;
 use chrono::{TimeDelta, Utc};
 use kube::Client;
 use lockkeeper_crds::Operation;
-use lockkeeper_drain::{Cause, PodState, Progress, Settings};
+use lockkeeper_drain::{Cause, Progress, Settings};
 use lockkeeper_observe::Seen;
-use lockkeeper_planner::{Drain, Phase, Snapshot, StageKind, Waiting};
+use lockkeeper_planner::{Action, Change, Drain, Phase, Snapshot, StageKind, Waiting};
 use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
+use tokio::time::{Instant, timeout};
 
+use self::announced::{Announced, SETTLED};
 use crate::client::chain;
+
+pub use self::announced::News;
 
 /// An engine that gave up is started again after this, until the operation's own time-out puts the node back.
 const AGAIN: Duration = Duration::from_secs(10);
+
+/// A pass sees a change a moment after it; one more after this finds it settled.
+const AFTER_SETTLED: Duration = Duration::from_secs(1);
 
 /// The drains that run.
 #[derive(Debug)]
@@ -54,22 +62,6 @@ struct Attempt {
     stage: Option<StageKind>,
 }
 
-/// What was said of a drain already.
-#[derive(Debug, Default)]
-struct Announced {
-    start: bool,
-    volumes: bool,
-}
-
-/// Something about a drain that people should be told once.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum News {
-    /// Its pods were seen.
-    Started(String),
-    /// Volumes were given up on.
-    StillAttached(String),
-}
-
 impl Drop for Task {
     fn drop(&mut self) {
         self.abort.abort();
@@ -97,9 +89,9 @@ impl Drains {
 
     /// What is to be told of each node now, and never again while this process runs the drain.
     pub fn news(&mut self) -> Vec<(String, News)> {
-        let mut all = Vec::new();
+        let (mut all, now) = (Vec::new(), Instant::now());
         for (node, task) in &mut self.tasks {
-            for news in task.announced.news(&task.progress.borrow()) {
+            for news in task.announced.news(&task.progress.borrow(), now) {
                 all.push((node.clone(), news));
             }
         }
@@ -133,6 +125,18 @@ impl Drains {
             if let Some(operation) = operation.filter(|_| !self.tasks.contains_key(node)) {
                 let task = self.start(node, attempt, operation);
                 self.tasks.insert(node.clone(), task);
+            }
+        }
+    }
+
+    /// Ends the drains of operations that the plan ends: their pods are left alone before that is even written.
+    pub fn end(&mut self, actions: &[Action]) {
+        for action in actions {
+            if let Action::WriteRecord { node, change } = action
+                && let Change::Set(Some(operation)) = &change.operation
+                && operation.ending.is_some()
+            {
+                self.tasks.remove(node);
             }
         }
     }
@@ -174,6 +178,11 @@ impl Drains {
         let tell = async move {
             while steps.changed().await.is_ok() {
                 let _ = step.send(());
+                while let Ok(Ok(())) = timeout(SETTLED + AFTER_SETTLED, steps.changed()).await {
+                    let _ = step.send(());
+                }
+                // Nothing new for a while: what has settled may be told now.
+                let _ = step.send(());
             }
         };
         let drain = async { tokio::join!(run, tell) };
@@ -193,48 +202,6 @@ fn settled(settings: Settings) -> Settings {
     Settings {
         cordoned_at: (settings.cordoned_at + TimeDelta::seconds(1)).min(Utc::now()),
         ..settings
-    }
-}
-
-impl Announced {
-    fn news(&mut self, progress: &Progress) -> Vec<News> {
-        let mut news = Vec::new();
-        let (to_move, stay, data) = match progress {
-            Progress::Starting => return news,
-            Progress::Running {
-                to_move,
-                with_empty_dir,
-                pods,
-                ..
-            } => {
-                let stay = pods.iter().filter(|pod| matches!(pod.state, PodState::Stays(_)));
-                (*to_move, stay.count(), *with_empty_dir)
-            }
-            Progress::Done {
-                moved,
-                stayed,
-                with_empty_dir,
-                ..
-            } => (*moved, *stayed, *with_empty_dir),
-        };
-        if !std::mem::replace(&mut self.start, true) {
-            let data = match data {
-                0 => String::new(),
-                data => format!(" ({data} with data in an emptyDir, which goes with them)"),
-            };
-            news.push(News::Started(format!("{to_move} pods to move{data}, {stay} stay")));
-        }
-        if let Progress::Done { still_attached, .. } = progress
-            && !still_attached.is_empty()
-            && !std::mem::replace(&mut self.volumes, true)
-        {
-            let words = format!(
-                "still attached after drain.waitForVolumeDetachSeconds, not waited for any longer: {}",
-                still_attached.join(", ")
-            );
-            news.push(News::StillAttached(words));
-        }
-        news
     }
 }
 

@@ -21,7 +21,6 @@ use lockkeeper_planner::{Action, Snapshot};
 use thiserror::Error;
 
 use crate::cache::SharedCache;
-use crate::drains::settings::Unreadable;
 
 /// Writes that do not depend on each other are sent this many at a time.
 pub const SIDE_BY_SIDE: usize = 16;
@@ -125,7 +124,7 @@ pub enum Error {
         node: String,
         /// Why not.
         #[source]
-        source: Unreadable,
+        source: lockkeeper_drain::Error,
     },
     /// The pods could not be listed.
     #[error("order the reboot of {node}: list its pods")]

@@ -18,3 +18,4 @@ pub mod publish;
 pub mod run;
 pub mod shutdown;
 pub mod tell;
+pub mod told;

@@ -1,22 +1,24 @@
 //! Whether the nodes that would go in next can be emptied at all: asked by dry runs, before they take a slot.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use kube::Client;
 use lockkeeper_crds::RebootPolicy;
-use lockkeeper_drain::{Cause, Settings, preflight};
+use lockkeeper_drain::{Answers, Cause, OwnPods, Settings, preflight_again};
 use lockkeeper_observe::Seen;
 use lockkeeper_planner as planner;
-use lockkeeper_planner::Snapshot;
+use lockkeeper_planner::{Snapshot, Waiting};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::client::chain;
-use crate::drains::settings::of_policy;
+use crate::drains::News;
+use crate::told::Told;
 
 /// Nodes asked at a time: each is a list of pods, one of budgets per namespace and a dry run per pod.
 const AT_ONCE: usize = 2;
@@ -29,13 +31,32 @@ const AGAIN: Duration = Duration::from_secs(10);
 pub struct Preflights {
     client: Client,
     namespace: String,
-    running: BTreeMap<String, (Instant, JoinHandle<()>)>,
+    running: BTreeMap<String, Asked>,
     known: Arc<Mutex<Known>>,
+    told: BTreeMap<String, Told>,
     news: mpsc::UnboundedSender<()>,
 }
 
+/// A node that is being asked, or could not be and rests.
+struct Asked {
+    at: Instant,
+    rests: Arc<AtomicBool>,
+    task: JoinHandle<()>,
+}
+
 /// Answers by node.
-type Known = BTreeMap<String, (Question, planner::Preflight)>;
+type Known = BTreeMap<String, Answer>;
+
+/// What a node was last found to be.
+#[derive(Clone)]
+struct Answer {
+    question: Question,
+    verdict: planner::Preflight,
+    /// The pods that block.
+    blocked: BTreeSet<String>,
+    /// What was asked of its pods: most of it need not be asked again. Kept only while it is asked again and again.
+    dry_runs: Answers,
+}
 
 /// What an answer belongs to: the answer for another node of that name or to other rules is none.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,28 +88,50 @@ impl Preflights {
             namespace,
             running: BTreeMap::new(),
             known: Arc::default(),
+            told: BTreeMap::new(),
             news,
         }
     }
 
     /// Puts what is known into the snapshot, and forgets what no longer counts.
-    pub fn fill(&self, snapshot: &mut Snapshot, seen: &Seen) {
+    pub fn fill(&mut self, snapshot: &mut Snapshot, seen: &Seen) {
         let mut known = lock(&self.known);
-        known.retain(|name, (question, _)| {
+        known.retain(|name, answer| {
             let node = snapshot.nodes.get(name);
-            node.and_then(|node| current(node, seen)).as_ref() == Some(question)
+            node.and_then(|node| current(node, seen)).as_ref() == Some(&answer.question)
         });
+        // An answer to other rules is forgotten, but not what was said of it.
+        let clear = |answer: &Answer| matches!(answer.verdict, planner::Preflight::Clear { .. });
+        self.told
+            .retain(|name, _| snapshot.nodes.contains_key(name) && !known.get(name).is_some_and(clear));
         for (name, node) in &mut snapshot.nodes {
-            let answer = known.get(name).map(|(_, answer)| answer.clone());
-            node.preflight = answer.unwrap_or_default();
+            let verdict = known.get(name).map(|answer| answer.verdict.clone());
+            node.preflight = verdict.unwrap_or_default();
         }
+    }
+
+    /// What is to be told of each node now: pods that block and that nobody was told about.
+    pub fn news(&mut self) -> Vec<(String, News)> {
+        let known = lock(&self.known);
+        let mut all = Vec::new();
+        for (name, answer) in known.iter().filter(|(_, answer)| is_blocked(answer)) {
+            let news = self.told.entry(name.clone()).or_default().is_news(&answer.blocked);
+            if let (true, Some(waiting)) = (news, waiting(&answer.verdict)) {
+                all.push((name.clone(), News::Blocked(waiting.reason(), waiting.to_string())));
+            }
+        }
+        all
     }
 
     /// Asks those that the plan names, a few at a time.
     pub fn tend(&mut self, wanted: &[String], snapshot: &Snapshot, seen: &Seen) {
-        self.running.retain(|_, (_, task)| !task.is_finished());
+        self.running.retain(|_, asked| !asked.task.is_finished());
         for name in wanted {
-            if self.running.len() >= AT_ONCE {
+            let busy = self
+                .running
+                .values()
+                .filter(|asked| !asked.rests.load(Ordering::Relaxed));
+            if busy.count() >= AT_ONCE {
                 return;
             }
             let node = snapshot.nodes.get(name).filter(|_| !self.running.contains_key(name));
@@ -99,51 +142,75 @@ impl Preflights {
             }) else {
                 continue;
             };
-            let task = self.ask(name, question, policy);
-            self.running.insert(name.clone(), (Instant::now(), task));
+            let asked = self.ask(name, question, policy);
+            self.running.insert(name.clone(), asked);
         }
     }
 
     /// Until when an answer may be expected soon; none if nobody is asked, or for so long that it is worth saying.
     pub fn soon(&self, now: Instant) -> Option<Instant> {
-        let asked = self.running.values().filter(|(_, task)| !task.is_finished());
-        asked.map(|(asked, _)| *asked + SOON).filter(|soon| *soon > now).max()
+        let busy = self.running.values().filter(|asked| {
+            let rests = asked.rests.load(Ordering::Relaxed);
+            !rests && !asked.task.is_finished()
+        });
+        busy.map(|asked| asked.at + SOON).filter(|soon| *soon > now).max()
     }
 
     /// Asks nobody any more and forgets all: we lead no more.
     pub fn stop(&mut self) {
-        for (_, task) in std::mem::take(&mut self.running).into_values() {
-            task.abort();
+        for asked in std::mem::take(&mut self.running).into_values() {
+            asked.task.abort();
         }
+        self.told.clear();
         lock(&self.known).clear();
     }
 
-    fn ask(&self, name: &str, question: Question, policy: &RebootPolicy) -> JoinHandle<()> {
+    fn ask(&self, name: &str, question: Question, policy: &RebootPolicy) -> Asked {
         let at = Utc::now();
-        let settings = of_policy(name, &policy.spec.drain, &self.namespace, at);
+        let own = OwnPods::in_namespace(&self.namespace);
+        let settings = Settings::of_policy(name, &policy.spec.drain, own, at);
         let (client, known, news, name) = (
             self.client.clone(),
             self.known.clone(),
             self.news.clone(),
             name.to_owned(),
         );
-        tokio::spawn(async move {
-            let answer = match settings {
-                Ok(settings) => answer(&client, &settings, at).await,
-                Err(error) => Err(chain(&error)),
+        let before = lock(&known).get(&name).map(|answer| answer.dry_runs.clone());
+        let mut dry_runs = before.unwrap_or_default();
+        let rests = Arc::new(AtomicBool::new(false));
+        let failed = rests.clone();
+        let task = tokio::spawn(async move {
+            let found = match settings {
+                Ok(settings) => preflight_again(&client, &settings, &mut dry_runs).await,
+                Err(error) => Err(error),
             };
-            match answer {
-                Ok(answer) => drop(lock(&known).insert(name, (question, answer))),
-                Err(trouble) => {
-                    tracing::warn!(
-                        node = name,
-                        "whether its pods can leave: {trouble}; asked again in 10 s"
-                    );
-                    tokio::time::sleep(AGAIN).await;
-                }
+            let trouble = found.is_err();
+            let (verdict, blocked) = match found {
+                Ok(found) => (verdict(&found.blockers, at), blocked(&found)),
+                Err(error) => (unknown(&name, &error), BTreeSet::new()),
+            };
+            if matches!(verdict, planner::Preflight::Clear { .. }) {
+                dry_runs = Answers::default();
+            }
+            let answer = Answer {
+                question,
+                verdict,
+                blocked,
+                dry_runs,
+            };
+            lock(&known).insert(name, answer);
+            if trouble {
+                failed.store(true, Ordering::Relaxed);
+                let _ = news.send(());
+                tokio::time::sleep(AGAIN).await;
             }
             let _ = news.send(());
-        })
+        });
+        Asked {
+            at: Instant::now(),
+            rests,
+            task,
+        }
     }
 }
 
@@ -163,9 +230,36 @@ fn current(node: &planner::Node, seen: &Seen) -> Option<Question> {
     })
 }
 
-async fn answer(client: &Client, settings: &Settings, at: DateTime<Utc>) -> Result<planner::Preflight, String> {
-    let found = preflight(client, settings).await.map_err(|error| chain(&error))?;
-    Ok(verdict(&found.blockers, at))
+/// Nobody could say: what went wrong, in words that stay the same while it does.
+fn unknown(node: &str, error: &lockkeeper_drain::Error) -> planner::Preflight {
+    let mut why = chain(error);
+    if let Some(remedy) = error.remedy() {
+        why = format!("{why}; {remedy}");
+    }
+    tracing::warn!(node, "whether its pods can leave: {why}; asked again in 10 s");
+    planner::Preflight::Failed { why }
+}
+
+/// The pods that keep the node from being emptied.
+fn blocked(found: &lockkeeper_drain::Preflight) -> BTreeSet<String> {
+    let pods = found.pods.iter().filter(|pod| !pod.blockers.is_empty());
+    pods.map(|pod| pod.pod.to_string()).collect()
+}
+
+fn is_blocked(answer: &Answer) -> bool {
+    !answer.blocked.is_empty()
+}
+
+/// The reason to wait that a blocked node is given.
+fn waiting(verdict: &planner::Preflight) -> Option<Waiting> {
+    match verdict {
+        planner::Preflight::Blocked { pod, why, at } => Some(Waiting::PreflightBlocked {
+            pod: pod.clone(),
+            why: why.clone(),
+            until: *at,
+        }),
+        planner::Preflight::Clear { .. } | planner::Preflight::Failed { .. } | planner::Preflight::Unknown => None,
+    }
 }
 
 /// The pod that blocks first, and all causes in words.
@@ -205,7 +299,9 @@ mod tests {
     fn blocked(causes: &[Cause]) -> (String, String) {
         match verdict(causes, DateTime::default()) {
             planner::Preflight::Blocked { pod, why, .. } => (pod, why),
-            planner::Preflight::Clear { .. } | planner::Preflight::Unknown => (String::new(), String::new()),
+            planner::Preflight::Clear { .. } | planner::Preflight::Failed { .. } | planner::Preflight::Unknown => {
+                (String::new(), String::new())
+            }
         }
     }
 

@@ -154,8 +154,9 @@ impl Loop {
             return Some(Instant::now() + LATER);
         }
         self.drains.tend(&snapshot, &seen);
+        self.drains.end(&plan.actions);
         self.preflights.tend(&plan.preflight, &snapshot, &seen);
-        for (node, news) in self.drains.news() {
+        for (node, news) in self.drains.news().into_iter().chain(self.preflights.news()) {
             self.teller.drain(&snapshot, &node, &news);
         }
         let again = self.execute(&snapshot, seen, &plan, now).await;

@@ -25,7 +25,7 @@ use crate::drains::News;
 use crate::events::{About, Events, Severity};
 use crate::execute::{Error, Next, Pass, SIDE_BY_SIDE};
 use crate::metrics::Metrics;
-use crate::publish::node::dress;
+use crate::publish::node::{dress, message};
 use crate::publish::{policy, policy_name};
 use pictures::Painter;
 
@@ -124,11 +124,12 @@ impl Teller {
         acts::count(&self.metrics, action);
     }
 
-    /// Something about a drain that is said once.
+    /// Something about a drain, or about what a drain would meet, that is said once.
     pub fn drain(&self, snapshot: &Snapshot, name: &str, news: &News) {
         let Some(node) = snapshot.nodes.get(name) else { return };
         let (severity, reason, words) = match news {
             News::Started(words) => (Severity::Normal, "DrainStarted", words),
+            News::Blocked(reason, words) => (Severity::Warning, *reason, words),
             News::StillAttached(words) => (Severity::Warning, "VolumesAttached", words),
         };
         tracing::info!(node = name, "{reason}: {words}");
@@ -250,12 +251,16 @@ impl Teller {
     }
 }
 
-/// Whether this reason was not said before.
+/// Whether this reason was not said before, or what is not seen is another thing, or has a cause now.
 fn is_new(waiting: &Waiting, before: &NodeRebootStatus) -> bool {
+    let words = match waiting {
+        Waiting::ViewIncomplete { .. } => Some(message(waiting)),
+        _ => None,
+    };
     before
         .waiting
         .as_ref()
-        .is_none_or(|before| before.reason != waiting.reason())
+        .is_none_or(|before| before.reason != waiting.reason() || words.is_some_and(|words| before.message != words))
 }
 
 fn about_node(name: &str, node: &Node) -> About {
@@ -270,4 +275,29 @@ fn about_policy(policy: &Arc<RebootPolicy>) -> Option<About> {
         name: policy.name_any(),
         uid: policy.uid()?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn published(waiting: &Waiting) -> NodeRebootStatus {
+        let status = json!({"waiting": {
+            "reason": waiting.reason(), "message": message(waiting), "sinceTime": "2026-11-24T22:10:00Z",
+        }});
+        serde_json::from_value(status).unwrap()
+    }
+
+    #[test]
+    fn a_reason_is_said_when_it_begins_and_what_is_not_seen_when_that_is_another_thing() {
+        let unseen = |what: &str| Waiting::ViewIncomplete { what: what.to_owned() };
+        let blocked = |what: &str| Waiting::EvictionBlocked { what: what.to_owned() };
+        assert!(is_new(&unseen("a"), &NodeRebootStatus::default()));
+        assert!(!is_new(&unseen("a"), &published(&unseen("a"))));
+        assert!(is_new(&unseen("a (refused)"), &published(&unseen("a"))));
+        let long = "a".repeat(5000);
+        assert!(!is_new(&unseen(&long), &published(&unseen(&long))));
+        assert!(is_new(&blocked("x"), &published(&unseen("x"))));
+        assert!(!is_new(&blocked("2 of 3 ready"), &published(&blocked("1 of 3 ready"))));
+    }
 }

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use kube::ResourceExt;
 use lockkeeper_crds as crds;
 use lockkeeper_crds::names;
-use lockkeeper_drain::{Behavior, EmptyDir, OwnPods, PodOptOuts, Rule, Settings, Unmanaged};
+use lockkeeper_drain::{OwnPods, Settings};
 
 use super::args::PolicyArgs;
 use crate::close::close;
@@ -102,29 +102,12 @@ impl Choice {
     /// What the engine must know. `onTimeout`, `daemonSetsLast` and `preferUpdatedNodes` are the operator's: a person
     /// who drains a node decides what follows, and no taint is set.
     pub(crate) fn settings(&self, node: &str, cordoned_at: DateTime<Utc>) -> Result<Settings, Failure> {
-        let drain = &self.drain;
-        let rules = drain.rules.iter().enumerate();
-        let rules: Result<Vec<Rule>, _> = rules.map(|(index, rule)| read_rule(index, rule)).collect();
-        let rules = rules.map_err(|error| Failure::error(format!("{}: {}", self.words(), chain(&error))))?;
-        let delay = drain.exclude_from_load_balancers_seconds;
+        let own = OwnPods::in_namespace(names::NAMESPACE);
+        let settings = Settings::of_policy(node, &self.drain, own, cordoned_at);
+        let settings = settings.map_err(|error| Failure::error(format!("{}: {}", self.words(), chain(&error))))?;
         Ok(Settings {
-            unmanaged: match drain.unmanaged_pods {
-                crds::UnmanagedPods::Evict => Unmanaged::Evict,
-                crds::UnmanagedPods::Block | crds::UnmanagedPods::Unknown => Unmanaged::Block,
-            },
-            empty_dir: match drain.empty_dir_data {
-                crds::EmptyDirData::Evict => EmptyDir::Evict,
-                crds::EmptyDirData::Block | crds::EmptyDirData::Unknown => EmptyDir::Block,
-            },
-            pod_opt_outs: match drain.pod_opt_outs {
-                crds::PodOptOuts::Ignore => PodOptOuts::Ignore,
-                crds::PodOptOuts::Respect | crds::PodOptOuts::Unknown => PodOptOuts::Respect,
-            },
-            rules,
-            grace_period_seconds: drain.grace_period_seconds.map(i64::from),
-            evict_from: (delay > 0).then(|| cordoned_at + TimeDelta::seconds(delay.into())),
-            wait_for_volume_detach: Duration::from_secs(drain.wait_for_volume_detach_seconds.try_into().unwrap_or(0)),
-            ..Settings::new(node, OwnPods::in_namespace(names::NAMESPACE), cordoned_at)
+            daemon_sets_last: false,
+            ..settings
         })
     }
 
@@ -132,24 +115,6 @@ impl Choice {
     pub(crate) fn time_out(&self) -> Duration {
         Duration::from_secs(self.drain.timeout_seconds.try_into().unwrap_or(0))
     }
-}
-
-/// A word of a newer version blocks.
-fn read_rule(index: usize, rule: &crds::DrainRule) -> Result<Rule, lockkeeper_drain::Error> {
-    let behavior = match rule.behavior {
-        crds::DrainBehavior::Evict => Behavior::Evict,
-        crds::DrainBehavior::Skip => Behavior::Skip,
-        crds::DrainBehavior::WaitCompleted => Behavior::WaitCompleted,
-        crds::DrainBehavior::Block | crds::DrainBehavior::Unknown => Behavior::Block,
-    };
-    let selector = |selector: &Option<crds::LabelSelector>| selector.as_ref().map(crds::LabelSelector::to_kubernetes);
-    Rule::parse(
-        index,
-        selector(&rule.pod_selector),
-        selector(&rule.namespace_selector),
-        behavior,
-        rule.order,
-    )
 }
 
 /// What the reader has chosen, if anything.
@@ -218,44 +183,16 @@ mod tests {
         let settings = Choice::default().settings("w-01", time(NOW)).unwrap();
         let own = OwnPods::in_namespace("lockkeeper-system");
         assert_eq!(settings, Settings::new("w-01", own, time(NOW)));
-        assert_eq!(settings.unmanaged, Unmanaged::Block);
         assert_eq!(Choice::default().time_out(), Duration::from_mins(15));
     }
 
     #[test]
-    fn each_field_of_the_policy_counts() {
-        let settings = choice(json!({
-            "unmanagedPods": "Evict", "emptyDirData": "Block", "podOptOuts": "Ignore", "gracePeriodSeconds": 7,
-            "excludeFromLoadBalancersSeconds": 30, "waitForVolumeDetachSeconds": 9,
-            "rules": [{"podSelector": {"matchLabels": {"batch": "true"}}, "behavior": "WaitCompleted", "order": -5}],
-        }))
-        .settings("w-01", time(NOW))
-        .unwrap();
-        assert_eq!(settings.unmanaged, Unmanaged::Evict);
-        assert_eq!(settings.empty_dir, EmptyDir::Block);
-        assert_eq!(settings.pod_opt_outs, PodOptOuts::Ignore);
+    fn the_policy_counts_but_for_what_is_the_operators() {
+        let drain = json!({"gracePeriodSeconds": 7, "excludeFromLoadBalancersSeconds": 30, "daemonSetsLast": true});
+        let settings = choice(drain).settings("w-01", time(NOW)).unwrap();
         assert_eq!(settings.grace_period_seconds, Some(7));
         assert_eq!(settings.evict_from, Some(time("2026-11-24T22:00:30Z")));
-        assert_eq!(settings.wait_for_volume_detach, Duration::from_secs(9));
-        assert_eq!(settings.rules.len(), 1);
-        assert_eq!(
-            (settings.rules[0].behavior, settings.rules[0].order),
-            (Behavior::WaitCompleted, -5)
-        );
-    }
-
-    #[test]
-    fn a_word_of_a_newer_version_blocks() {
-        let settings = choice(
-            json!({"unmanagedPods": "Move", "emptyDirData": "Copy", "podOptOuts": "Ask",
-            "rules": [{"behavior": "Ponder"}]}),
-        )
-        .settings("w-01", time(NOW))
-        .unwrap();
-        assert_eq!(settings.unmanaged, Unmanaged::Block);
-        assert_eq!(settings.empty_dir, EmptyDir::Block);
-        assert_eq!(settings.pod_opt_outs, PodOptOuts::Respect);
-        assert_eq!(settings.rules[0].behavior, Behavior::Block);
+        assert!(!settings.daemon_sets_last, "no taint would keep them away");
     }
 
     #[test]

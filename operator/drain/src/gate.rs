@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 
 use crate::budget::BudgetView;
 use crate::evict::{Ask, How};
-use crate::limits::{AT_ONCE, AT_ONCE_PER_BUDGET, GRANT_SEEN_WITHIN};
+use crate::limits::{ANNOUNCED_FOR, AT_ONCE, AT_ONCE_PER_BUDGET, GRANT_SEEN_WITHIN};
 use crate::pod::{Controller, Phase, PodName, PodView, Uid};
 use crate::select::{Decision, Tier, matters};
 use crate::settings::Stage;
@@ -125,7 +125,12 @@ impl State {
             return Turn::At(at);
         }
         if how == How::Delete {
-            return Turn::Now(None);
+            return match &self.settings.stage {
+                Stage::Delete(deletion) if now < deletion.since + ANNOUNCED_FOR => {
+                    Turn::At(deletion.since + ANNOUNCED_FOR)
+                }
+                Stage::Delete(_) | Stage::Evict => Turn::Now(None),
+            };
         }
         if !self
             .budgets

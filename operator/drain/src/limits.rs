@@ -13,6 +13,12 @@ pub(crate) const EVICTION_TIME_OUT: Duration = Duration::from_secs(15);
 /// A list that hangs is a list that failed.
 pub(crate) const LIST_TIME_OUT: Duration = Duration::from_secs(15);
 
+/// From the beginning of a stage that goes past budgets to its first deletion: whoever began it says so first.
+pub(crate) const ANNOUNCED_FOR: TimeDelta = TimeDelta::seconds(2);
+
+/// A node that cannot be emptied is asked about again and again; what samples do not show is seen by then.
+pub(crate) const ALL_ASKED_AGAIN: Duration = Duration::from_mins(10);
+
 /// Pods were seen to land on a node up to 2.0 s after its cordon.
 pub(crate) const SETTLED_AFTER: TimeDelta = TimeDelta::seconds(3);
 /// Between two fresh lists where the first did not show what the watch shows: the watch is a moment behind.

@@ -1,18 +1,16 @@
 //! What would block a drain for good, found before anything is touched.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use futures::stream::{self, StreamExt, TryStreamExt};
 use kube::Client;
 
-use crate::answer::Answer;
 use crate::blocker::{Blocker, Numbers};
 use crate::cause::{Cause, group};
+use crate::dry_run::{Answers, Unanswered};
 use crate::error::Error;
-use crate::evict::{Ask, How, evict};
+use crate::evict::{Ask, How};
 use crate::left;
 use crate::limits::AT_ONCE_PER_BUDGET;
-use crate::pod::{PodName, Uid};
+use crate::pod::PodName;
 use crate::report::barred;
 use crate::select::{Decision, Tier};
 use crate::settings::Settings;
@@ -47,72 +45,56 @@ pub struct PodPreflight {
 /// What bars a pod, two budgets over one pod and budgets that never open are seen in the lists; webhooks and missing
 /// permissions by asking for the eviction as a dry run, once for each pod whose answer is not known without. A budget
 /// that has nothing left just now is no blocker: it may open by the time. No blocker promises nothing, as the cluster
-/// goes on.
+/// goes on. Where nobody answers a dry run and nothing else is in the way, that is an error: it is not known.
 pub async fn preflight(client: &Client, settings: &Settings) -> Result<Preflight, Error> {
-    ahead(client, settings, DryRuns::EachPod).await
+    preflight_again(client, settings, &mut Answers::default()).await
+}
+
+/// As [`preflight`], with what the dry runs of this node were answered before: pods that are new are asked, and one of
+/// each namespace and kind of answer; the others only if those say something else, and every ten minutes.
+pub async fn preflight_again(client: &Client, settings: &Settings, answers: &mut Answers) -> Result<Preflight, Error> {
+    let (state, asks) = look(client, settings).await?;
+    let unanswered = answers.renew(client, asks).await;
+    sum(&state, answers, unanswered)
 }
 
 /// As [`preflight`], at the price of one dry run for each namespace: for use right before a drain.
 ///
 /// Permissions and most webhooks are by namespace; what one pod alone meets, the drain shows a moment later.
 pub async fn glance(client: &Client, settings: &Settings) -> Result<Preflight, Error> {
-    ahead(client, settings, DryRuns::OnePerNamespace).await
+    let (state, asks) = look(client, settings).await?;
+    let mut answers = Answers::default();
+    let unanswered = answers.glance(client, asks).await;
+    sum(&state, &answers, unanswered)
 }
 
-/// Which pods are asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum DryRuns {
-    /// Each one whose answer is not known without.
-    EachPod,
-    /// One of those for each namespace.
-    OnePerNamespace,
-}
-
-async fn ahead(client: &Client, settings: &Settings, dry_runs: DryRuns) -> Result<Preflight, Error> {
-    let state = look(client, settings).await?;
-    let mut found: BTreeMap<&Uid, PodPreflight> = BTreeMap::new();
-    let mut asks = Vec::new();
-    for (uid, pod) in state.pods.iter().flatten() {
+/// Puts together what lists and answers say; not known is no answer, but for what is in the way at any rate.
+fn sum(state: &State, answers: &Answers, unanswered: Option<Unanswered>) -> Result<Preflight, Error> {
+    let pods = state.pods.iter().flatten().map(|(uid, pod)| {
         let guard = state.budgets_of(&pod.view).find(|budget| budget.guards(&pod.view));
-        let blockers = seen_blockers(pod, &state);
-        let closed = guard.is_some_and(|budget| budget.numbers.allowed < 1);
-        if blockers.is_empty() && !closed && pod.decision == Decision::Evict {
-            asks.push(Ask {
-                pod: pod.view.name.clone(),
-                uid: uid.clone(),
-                grace: None,
-                how: How::Evict,
-                dry_run: true,
-            });
+        let mut blockers = seen_blockers(pod, state);
+        if blockers.is_empty() {
+            blockers.extend(answers.by_pod.get(uid).cloned().flatten());
         }
-        let line = PodPreflight {
+        PodPreflight {
             pod: pod.view.name.clone(),
             decision: pod.decision.clone(),
             tier: pod.tier,
             budget: guard.map(|budget| (budget.name.clone(), budget.numbers)),
             blockers,
-        };
-        found.insert(uid, line);
-    }
-    if dry_runs == DryRuns::OnePerNamespace {
-        let mut namespaces = BTreeSet::new();
-        asks.retain(|ask: &Ask| namespaces.insert(ask.pod.namespace.clone()));
-    }
-    let answers = stream::iter(asks).map(|ask| async move { (evict(client, &ask).await, ask) });
-    let answers: Vec<_> = answers.buffer_unordered(AT_ONCE_PER_BUDGET).collect().await;
-    for (answer, ask) in answers {
-        if let (Some(line), Some(blocker)) = (found.get_mut(&ask.uid), refused(answer, ask.pod)) {
-            line.blockers.push(blocker);
         }
-    }
-    let mut pods: Vec<PodPreflight> = found.into_values().collect();
+    });
+    let mut pods: Vec<PodPreflight> = pods.collect();
     pods.sort_by(|a, b| (a.tier, &a.pod).cmp(&(b.tier, &b.pod)));
     let blockers = group(pods.iter().flat_map(|line| line.blockers.clone()).collect());
-    Ok(Preflight { pods, blockers })
+    match unanswered {
+        Some((pod, message)) if blockers.is_empty() => Err(Error::DryRun { pod, message }),
+        Some(_) | None => Ok(Preflight { pods, blockers }),
+    }
 }
 
-/// Everything that lists show.
-async fn look(client: &Client, settings: &Settings) -> Result<State, Error> {
+/// Everything that lists show, and the pods whose answer is not known by it.
+async fn look(client: &Client, settings: &Settings) -> Result<(State, Vec<Ask>), Error> {
     let mut state = State::new(settings.clone());
     let pods = left::pods(client, &settings.node).await?;
     state.namespaces = left::namespaces(client, settings, &pods).await?;
@@ -125,7 +107,26 @@ async fn look(client: &Client, settings: &Settings) -> Result<State, Error> {
     for (namespace, budgets) in budgets {
         state.budgets_listed(&namespace, budgets);
     }
-    Ok(state)
+    let asks = asks(&state);
+    Ok((state, asks))
+}
+
+/// A budget that is closed refuses without being asked; what is barred is not asked at all.
+fn asks(state: &State) -> Vec<Ask> {
+    let open = |pod: &Tracked| {
+        let guard = state.budgets_of(&pod.view).find(|budget| budget.guards(&pod.view));
+        guard.is_none_or(|budget| budget.numbers.allowed > 0)
+    };
+    let pods = state.pods.iter().flatten();
+    pods.filter(|(_, pod)| pod.decision == Decision::Evict && open(pod) && seen_blockers(pod, state).is_empty())
+        .map(|(uid, pod)| Ask {
+            pod: pod.view.name.clone(),
+            uid: uid.clone(),
+            grace: None,
+            how: How::Evict,
+            dry_run: true,
+        })
+        .collect()
 }
 
 /// What the lists say is in a pod's way for good.
@@ -144,26 +145,4 @@ fn seen_blockers(pod: &Tracked, state: &State) -> Vec<Blocker> {
     let guard = state.budgets_of(&pod.view).find(|budget| budget.guards(&pod.view));
     let never = guard.filter(|budget| budget.never());
     never.map(|budget| budget.blocks(name, "")).into_iter().collect()
-}
-
-/// Whether the answer to a dry run is one that waiting does not change.
-fn refused(answer: Answer, pod: PodName) -> Option<Blocker> {
-    match answer {
-        // Webhooks that do not know dry runs are not asked by the API server, which then says so.
-        Answer::Refused { code: 400, message } if message.contains("dry run") => None,
-        // With 429 a webhook says that asking has set something off; with 5xx that it has trouble.
-        Answer::Webhook { code, message } => (code < 500 && code != 429).then_some(Blocker::Webhook { pod, message }),
-        Answer::Forbidden { message } => Some(Blocker::Forbidden { pod, message }),
-        Answer::Refused { code, message } => Some(Blocker::Refused { pod, code, message }),
-        Answer::TwoBudgets => Some(Blocker::TwoBudgets {
-            pod,
-            budgets: Vec::new(),
-        }),
-        Answer::Granted
-        | Answer::Gone
-        | Answer::Budget { .. }
-        | Answer::NamespaceTerminating
-        | Answer::Busy { .. }
-        | Answer::Unavailable { .. } => None,
-    }
 }

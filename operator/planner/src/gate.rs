@@ -191,12 +191,15 @@ fn same_cause(one: &[String], other: &[String]) -> bool {
 /// How long an answer about a node's pods is believed; a node that could not be drained is asked again after it.
 pub const PREFLIGHT_FRESH: TimeDelta = TimeDelta::seconds(60);
 
+/// What is not seen of a node that was not asked yet.
+pub(crate) const PODS_CAN_LEAVE: &str = "whether its pods can leave";
+
 /// Whether a node could be drained.
 #[derive(Clone, Debug)]
 pub(crate) enum Drainable {
     /// All its pods can leave.
     Yes,
-    /// A pod can never leave; asked `again` if the answer is old.
+    /// A pod can never leave, or nobody can say; asked `again` if the answer is old.
     No { waiting: Box<Waiting>, again: bool },
     /// It must be asked.
     Unknown,
@@ -208,6 +211,12 @@ pub(crate) fn drainable(node: &Node, now: Instant) -> Drainable {
     match &node.preflight {
         Preflight::Clear { at } if fresh(*at) => Drainable::Yes,
         Preflight::Clear { .. } | Preflight::Unknown => Drainable::Unknown,
+        Preflight::Failed { why } => Drainable::No {
+            waiting: Box::new(Waiting::ViewIncomplete {
+                what: format!("{PODS_CAN_LEAVE} ({why})"),
+            }),
+            again: true,
+        },
         Preflight::Blocked { pod, why, at } => Drainable::No {
             waiting: Box::new(Waiting::PreflightBlocked {
                 pod: pod.clone(),

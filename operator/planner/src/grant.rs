@@ -160,7 +160,7 @@ impl<'a> Door<'a> {
                 let (name, node) = (seen.name, Some(seen.node));
                 self.likely.take(name, node, Some(policy), self.facts.now);
                 Err(Waiting::ViewIncomplete {
-                    what: "whether its pods can leave".to_owned(),
+                    what: gate::PODS_CAN_LEAVE.to_owned(),
                 })
             }
         }

@@ -166,6 +166,11 @@ pub enum Preflight {
     /// Not asked, or not answered yet.
     #[default]
     Unknown,
+    /// Nobody could say; it is asked again, and keeps no place meanwhile.
+    Failed {
+        /// What went wrong, and the remedy if there is one.
+        why: String,
+    },
     /// All its pods can leave, at once or by waiting. `Instant::MAX_UTC` never grows old: nobody asks.
     Clear {
         /// When that was found.

@@ -1,102 +1,31 @@
-//! A policy's choices in the engine's words.
+//! What the engine must know of an operation, from its record.
 
-use std::time::Duration;
-
-use chrono::{DateTime, TimeDelta, Utc};
-use kube::core::{ParseExpressionError, Selector};
-use lockkeeper_crds::{
-    DeleteExempt, Drain, DrainBehavior, DrainRule, EmptyDirData, LabelSelector, Operation, PodOptOuts as OptOuts,
-    StageKind, UnmanagedPods,
-};
-use lockkeeper_drain::{Behavior, Deletion, EmptyDir, OwnPods, PodOptOuts, Rule, Settings, Stage, Unmanaged};
+use lockkeeper_crds::{Operation, StageKind};
+use lockkeeper_drain::{Deletion, Error, OwnPods, Settings, Stage};
 use lockkeeper_observe::convert;
-use thiserror::Error;
 
-/// A selector of a policy's drain cannot be read; nothing is drained by guess.
-#[derive(Debug, Error)]
-pub enum Unreadable {
-    /// One of a rule's.
-    #[error(transparent)]
-    Rule(#[from] lockkeeper_drain::Error),
-    /// That of the pods that are never deleted past their budget.
-    #[error("reading drain.deleteExempt.podSelector: correct the policy")]
-    Exempt(#[source] ParseExpressionError),
-}
-
-/// What the engine must know of an operation, from its record.
-pub fn of_operation(node: &str, operation: &Operation, namespace: &str) -> Result<Settings, Unreadable> {
+/// The policy's choices as they were when the operation began, and the stage that it has reached.
+pub fn of_operation(node: &str, operation: &Operation, namespace: &str) -> Result<Settings, Error> {
     let drain = &operation.settings.drain;
     let cordoned_at = operation.cordoned_time.unwrap_or(operation.started_time);
-    let mut settings = of_policy(node, drain, namespace, cordoned_at)?;
-    if drain.exclude_from_load_balancers_seconds > 0 {
+    let mut settings = Settings::of_policy(node, drain, OwnPods::in_namespace(namespace), cordoned_at)?;
+    if settings.evict_from.is_some() {
+        // The planner says until then why the node waits.
         settings.evict_from = Some(convert::operation(operation).evict_from());
     }
     if let Some(stage) = operation.stage.as_ref().filter(|stage| stage.kind == StageKind::Delete) {
-        settings.stage = Stage::Delete(Deletion {
-            since: stage.started_time,
-            // What stands then is put back, so that what has a longer grace would be deleted for nothing.
-            until: Some(stage.started_time + TimeDelta::seconds(drain.timeout_seconds.into())),
-            exempt: drain.delete_exempt.as_ref().map(exempt).transpose()?,
-        });
+        settings.stage = Stage::Delete(Deletion::of_policy(drain, stage.started_time)?);
     }
     Ok(settings)
-}
-
-/// What a drain of the node under this policy would do.
-pub fn of_policy(
-    node: &str,
-    drain: &Drain,
-    namespace: &str,
-    cordoned_at: DateTime<Utc>,
-) -> Result<Settings, Unreadable> {
-    let rules = drain.rules.iter().enumerate().map(|(index, rule)| parse(index, rule));
-    Ok(Settings {
-        unmanaged: match drain.unmanaged_pods {
-            UnmanagedPods::Evict => Unmanaged::Evict,
-            UnmanagedPods::Block | UnmanagedPods::Unknown => Unmanaged::Block,
-        },
-        empty_dir: match drain.empty_dir_data {
-            EmptyDirData::Evict => EmptyDir::Evict,
-            EmptyDirData::Block | EmptyDirData::Unknown => EmptyDir::Block,
-        },
-        pod_opt_outs: match drain.pod_opt_outs {
-            OptOuts::Respect | OptOuts::Unknown => PodOptOuts::Respect,
-            OptOuts::Ignore => PodOptOuts::Ignore,
-        },
-        rules: rules.collect::<Result<_, _>>()?,
-        daemon_sets_last: drain.daemon_sets_last,
-        grace_period_seconds: drain.grace_period_seconds.map(i64::from),
-        wait_for_volume_detach: Duration::from_secs(drain.wait_for_volume_detach_seconds.try_into().unwrap_or(0)),
-        ..Settings::new(node, OwnPods::in_namespace(namespace), cordoned_at)
-    })
-}
-
-fn parse(index: usize, rule: &DrainRule) -> Result<Rule, lockkeeper_drain::Error> {
-    Rule::parse(
-        index,
-        rule.pod_selector.as_ref().map(LabelSelector::to_kubernetes),
-        rule.namespace_selector.as_ref().map(LabelSelector::to_kubernetes),
-        match rule.behavior {
-            DrainBehavior::Evict => Behavior::Evict,
-            DrainBehavior::Skip => Behavior::Skip,
-            DrainBehavior::WaitCompleted => Behavior::WaitCompleted,
-            DrainBehavior::Block | DrainBehavior::Unknown => Behavior::Block,
-        },
-        rule.order,
-    )
-}
-
-fn exempt(exempt: &DeleteExempt) -> Result<Selector, Unreadable> {
-    let selector = exempt.pod_selector.clone().unwrap_or_default();
-    Selector::try_from(selector.to_kubernetes()).map_err(Unreadable::Exempt)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use chrono::{DateTime, Utc};
+    use serde_json::{Value, json};
 
-    fn operation(drain: &serde_json::Value, stage: Option<&str>) -> Operation {
+    fn operation(drain: &Value, stage: Option<&str>) -> Operation {
         let mut value = json!({
             "id": "op", "phase": "Draining", "policy": "general", "bootIDBefore": "b-1",
             "startedTime": "2026-11-21T12:00:00Z", "cordonedTime": "2026-11-21T12:00:10Z",
@@ -113,75 +42,37 @@ mod tests {
     }
 
     #[test]
-    fn the_defaults_of_a_policy_are_those_of_the_engine() {
+    fn the_drain_counts_from_the_cordon_and_evicts_when_the_planner_says() {
         let settings = of_operation("w-01", &operation(&json!({}), None), "here").unwrap();
         let own = OwnPods::in_namespace("here");
         assert_eq!(settings, Settings::new("w-01", own, at("2026-11-21T12:00:10Z")));
-    }
-
-    #[test]
-    fn every_choice_reaches_the_engine() {
-        let drain = json!({
-            "timeoutSeconds": 60, "gracePeriodSeconds": 5, "unmanagedPods": "Evict", "emptyDirData": "Block",
-            "podOptOuts": "Ignore", "waitForVolumeDetachSeconds": 7, "excludeFromLoadBalancersSeconds": 30,
-            "daemonSetsLast": true,
-            "rules": [{"podSelector": {"matchLabels": {"a": "b"}}, "behavior": "WaitCompleted", "order": -3}],
-        });
-        let settings = of_operation("w-01", &operation(&drain, None), "here").unwrap();
-        assert_eq!(settings.grace_period_seconds, Some(5));
-        assert_eq!(settings.unmanaged, Unmanaged::Evict);
-        assert_eq!(settings.empty_dir, EmptyDir::Block);
-        assert_eq!(settings.pod_opt_outs, PodOptOuts::Ignore);
-        assert_eq!(settings.wait_for_volume_detach, Duration::from_secs(7));
+        let delayed = operation(&json!({"excludeFromLoadBalancersSeconds": 30}), None);
+        let settings = of_operation("w-01", &delayed, "here").unwrap();
         assert_eq!(settings.evict_from, Some(at("2026-11-21T12:00:41Z")));
-        assert!(settings.daemon_sets_last);
-        assert_eq!(
-            (settings.rules[0].behavior, settings.rules[0].order),
-            (Behavior::WaitCompleted, -3)
-        );
-        assert_eq!(settings.rules[0].namespaces, None);
-        assert_eq!(settings.stage, Stage::Evict);
     }
 
     #[test]
-    fn words_of_a_newer_version_lose_no_data() {
-        let drain =
-            json!({"unmanagedPods": "New", "emptyDirData": "New", "podOptOuts": "New", "rules": [{"behavior": "New"}]});
-        let settings = of_operation("w-01", &operation(&drain, None), "here").unwrap();
-        assert_eq!(settings.unmanaged, Unmanaged::Block);
-        assert_eq!(settings.empty_dir, EmptyDir::Block);
-        assert_eq!(settings.pod_opt_outs, PodOptOuts::Respect);
-        assert_eq!(settings.rules[0].behavior, Behavior::Block);
-    }
-
-    #[test]
-    fn the_delete_stage_ends_when_the_node_is_put_back_and_an_empty_exemption_exempts_all() {
-        let deletion = |drain: &serde_json::Value| match of_operation("w-01", &operation(drain, Some("Delete")), "here")
-            .unwrap()
-            .stage
-        {
-            Stage::Delete(deletion) => deletion,
-            Stage::Evict => panic!("no stage"),
+    fn only_the_stage_delete_deletes() {
+        let stage = |kind| {
+            of_operation("w-01", &operation(&json!({}), kind), "here")
+                .unwrap()
+                .stage
         };
-        let plain = deletion(&json!({"timeoutSeconds": 60}));
-        assert_eq!(plain.since, at("2026-11-21T12:15:10Z"));
-        assert_eq!(plain.until, Some(at("2026-11-21T12:16:10Z")));
-        assert_eq!(plain.exempt, None);
-        let all = deletion(&json!({"deleteExempt": {}})).exempt.unwrap();
-        assert!(kube::core::SelectorExt::matches(
-            &all,
-            &std::collections::BTreeMap::new()
-        ));
+        assert_eq!(stage(None), Stage::Evict);
+        assert_eq!(stage(Some("Reboot")), Stage::Evict);
+        let Stage::Delete(deletion) = stage(Some("Delete")) else {
+            panic!("no stage")
+        };
+        assert_eq!(deletion.since, at("2026-11-21T12:15:10Z"));
+        assert_eq!(deletion.until, Some(at("2026-11-21T12:30:10Z")));
     }
 
     #[test]
-    fn a_selector_that_cannot_be_read_names_its_rule() {
+    fn a_selector_that_cannot_be_read_drains_nothing() {
         let bad = json!({"matchExpressions": [{"key": "a", "operator": "New"}]});
-        let drain = json!({"rules": [{}, {"namespaceSelector": bad}]});
-        let error = of_operation("w-01", &operation(&drain, None), "here").unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "reading drain.rules[1].namespaceSelector: correct the policy"
-        );
+        let rules = json!({"rules": [{}, {"namespaceSelector": bad}]});
+        let exempt = json!({"deleteExempt": {"podSelector": bad}});
+        assert!(of_operation("w-01", &operation(&rules, None), "here").is_err());
+        assert!(of_operation("w-01", &operation(&exempt, Some("Delete")), "here").is_err());
     }
 }

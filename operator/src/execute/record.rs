@@ -26,6 +26,8 @@ use crate::publish::node::dress;
 
 /// Pods were seen to land on a node up to 2.0 s after its cordon was answered. The drain waited for this already.
 const SETTLED: TimeDelta = TimeDelta::seconds(3);
+/// People are told of a stage before it acts: the Event needs a moment to be written.
+const ANNOUNCED: TimeDelta = TimeDelta::seconds(2);
 /// What the history keeps.
 const HISTORY: usize = 10;
 
@@ -198,13 +200,13 @@ impl Pass<'_> {
         if self.now - since < SETTLED {
             return Err(stale("the cordon is younger than 3 s"));
         }
-        let with_pods = operation.settings.drain.on_timeout == OnTimeout::Reboot
-            && operation
-                .stage
-                .as_ref()
-                .is_some_and(|stage| stage.kind == StageKind::Reboot);
-        if !with_pods {
-            self.still_empty(node, operation).await?;
+        let stage = operation.stage.as_ref().filter(|stage| stage.kind == StageKind::Reboot);
+        match stage.filter(|_| operation.settings.drain.on_timeout == OnTimeout::Reboot) {
+            Some(stage) if self.now - stage.started_time < ANNOUNCED => {
+                return Err(stale("the stage that reboots with pods left was said a moment ago"));
+            }
+            Some(_) => {}
+            None => self.still_empty(node, operation).await?,
         }
         let policy = seen.spec.policy.clone();
         self.set_spec(node, policy.as_ref(), Some(order)).await

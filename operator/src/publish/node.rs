@@ -39,6 +39,11 @@ pub fn dress(
     status.conditions = facts.collect();
 }
 
+/// The words of a reason to wait, as long as a status takes them.
+pub fn message(waiting: &Waiting) -> String {
+    bounded(&waiting.to_string(), 2048)
+}
+
 fn waiting_status(waiting: &Waiting, before: Option<&WaitingStatus>, now: DateTime<Utc>) -> WaitingStatus {
     let reason = waiting.reason();
     let since = before
@@ -46,7 +51,7 @@ fn waiting_status(waiting: &Waiting, before: Option<&WaitingStatus>, now: DateTi
         .map(|before| before.since_time);
     WaitingStatus {
         reason: reason.to_owned(),
-        message: bounded(&waiting.to_string(), 2048),
+        message: message(waiting),
         since_time: since.unwrap_or_else(|| whole_seconds(now)),
         until_time: waiting.until().map(whole_seconds),
     }

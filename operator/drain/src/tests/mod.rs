@@ -7,6 +7,7 @@ mod fake;
 mod faults;
 mod gates;
 mod nodes;
+mod page;
 mod preflights;
 mod races;
 mod rules;

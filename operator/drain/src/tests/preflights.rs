@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::fake::{Fake, Fault};
 use super::{budget, pod, settings, with};
-use crate::{Error, glance, preflight};
+use crate::{Answers, Error, glance, preflight, preflight_again};
 
 async fn check(fake: &Fake, expected: &Expect) {
     let found = preflight(&fake.client(), &settings()).await.unwrap();
@@ -169,4 +169,124 @@ async fn costs_at_most_one_question_for_each_pod() {
     assert_eq!((found.pods.len(), found.blockers.len()), (110, 0));
     assert_eq!(fake.world().requests.len(), 112);
     assert_eq!(fake.world().granted.len(), 0);
+}
+
+fn denial(words: &str) -> Fault {
+    let message = format!("admission webhook \"x\" denied the request: {words}");
+    Fault::Answer {
+        code: 403,
+        retry_after: None,
+        body: json!({"message": message}),
+    }
+}
+
+/// 110 pods in two namespaces that a webhook refuses, each in words of its own; asked once.
+async fn full_node() -> (Fake, Answers) {
+    let fake = Fake::new();
+    for number in 0..110 {
+        let namespace = if number < 55 { "shop" } else { "blog" };
+        fake.put_pod(pod(&format!("{namespace}/web-{number}")));
+    }
+    let words = (0..110).map(|number| denial(&format!("not number {number}")));
+    fake.world().faults.extend(words);
+    let mut answers = Answers::default();
+    assert_eq!(look_again(&fake, &mut answers).await, 110);
+    assert_eq!(fake.count("DRY"), 110);
+    (fake, answers)
+}
+
+/// How many pods are blocked.
+async fn look_again(fake: &Fake, answers: &mut Answers) -> usize {
+    let found = preflight_again(&fake.client(), &settings(), answers).await.unwrap();
+    found.blockers.iter().map(|cause| cause.count).sum()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_stays_blocked_costs_one_question_for_each_namespace() {
+    let (fake, mut answers) = full_node().await;
+    for _ in 0..9 {
+        tokio::time::sleep(std::time::Duration::from_mins(1)).await;
+        fake.world().faults.extend([denial("still not"), denial("still not")]);
+        assert_eq!(look_again(&fake, &mut answers).await, 110);
+    }
+    assert_eq!(fake.count("DRY"), 110 + 9 * 2);
+    fake.put_pod(pod("shop/new-0"));
+    fake.world().faults.extend(std::iter::repeat_n(denial("still not"), 3));
+    assert_eq!(look_again(&fake, &mut answers).await, 111);
+    assert_eq!(fake.count("DRY"), 110 + 9 * 2 + 3, "and one for a pod that is new");
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_are_asked_again_once_one_answer_is_another() {
+    let (fake, mut answers) = full_node().await;
+    assert_eq!(look_again(&fake, &mut answers).await, 0, "the webhook agrees now");
+    assert_eq!(fake.count("DRY"), 110 + 110);
+    assert_eq!(look_again(&fake, &mut answers).await, 0);
+    assert_eq!(fake.count("DRY"), 110 + 110 + 2);
+    fake.world().faults.push_back(denial("no more"));
+    fake.world().faults.extend(std::iter::repeat_n(denial("no more"), 109));
+    assert_eq!(look_again(&fake, &mut answers).await, 110);
+    assert_eq!(fake.count("DRY"), 110 + 110 + 2 + 110);
+}
+
+#[tokio::test(start_paused = true)]
+async fn answers_grow_old() {
+    let (fake, mut answers) = full_node().await;
+    tokio::time::sleep(std::time::Duration::from_mins(10)).await;
+    assert_eq!(look_again(&fake, &mut answers).await, 0);
+    assert_eq!(fake.count("DRY"), 220);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_webhook_that_is_down_is_not_taken_for_a_yes() {
+    let fake = Fake::new();
+    fake.put_pod(pod("shop/web-0"));
+    let message = "Internal error occurred: failed calling webhook \"x\": failed to call webhook: connection refused";
+    let down = Fault::Answer {
+        code: 500,
+        retry_after: None,
+        body: json!({"message": message}),
+    };
+    fake.world().faults.push_back(down.clone());
+    let error = preflight(&fake.client(), &settings()).await.unwrap_err();
+    expect![[
+        r#"asking, as a dry run, whether pod shop/web-0 may be evicted: Internal error occurred: failed calling webhook "x": failed to call webhook: connection refused"#
+    ]]
+    .assert_eq(&error.to_string());
+    assert!(
+        error
+            .remedy()
+            .is_some_and(|remedy| remedy.starts_with("repair that webhook"))
+    );
+    // What is in the way at any rate is said all the same.
+    fake.put_pod(with(pod("shop/pet-0"), &json!({"metadata": {"ownerReferences": null}})));
+    fake.world().faults.push_back(down);
+    let found = preflight(&fake.client(), &settings()).await.unwrap();
+    assert_eq!(found.blockers.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_answer_is_not_taken_for_a_yes() {
+    for (fault, words) in [
+        (Fault::Reset, "connection reset"),
+        (Fault::Hang, "no answer within 15 s"),
+        (
+            Fault::Answer {
+                code: 429,
+                retry_after: Some(1),
+                body: json!({"message": "Too many requests, please try again later."}),
+            },
+            "too many requests",
+        ),
+    ] {
+        let fake = Fake::new();
+        fake.put_pod(pod("shop/web-0"));
+        fake.world().faults.push_back(fault);
+        let error = preflight(&fake.client(), &settings()).await.unwrap_err();
+        assert!(
+            matches!(error, Error::DryRun { .. }) && error.to_string().contains(words),
+            "{error}"
+        );
+        assert_eq!(fake.world().granted.len(), 0);
+    }
 }

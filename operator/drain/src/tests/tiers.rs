@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::engine::{blockers, seconds, start};
 use super::fake::{Fake, Fault};
 use super::{budget, done, pod, settings, with};
+use crate::limits::ANNOUNCED_FOR;
 use crate::{Behavior, Deletion, PodState, Progress, Rule, Settings, Stage};
 
 fn ordered(app: &str, behavior: Behavior, order: i32) -> Rule {
@@ -192,7 +193,7 @@ fn deleting(fake: &Fake, until: i64) -> Settings {
         json!({"matchLabels": {"app": "disk"}}),
     );
     let deletion = Deletion {
-        since: now,
+        since: now - ANNOUNCED_FOR,
         until: Some(now + TimeDelta::seconds(until)),
         exempt: Some(exempt.unwrap().try_into().unwrap()),
     };
@@ -227,6 +228,19 @@ async fn the_later_stage_deletes_past_a_closed_budget_by_uid_but_not_what_is_exe
         "its own 30 s are within the 600"
     );
     assert_eq!((fake.count("DELETE"), fake.count("POST shop/web-0")), (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stage_that_deletes_begins_two_seconds_after_it_was_said() {
+    let fake = Fake::new();
+    fake.put_pod(pod("shop/web-0"));
+    let mut settings = deleting(&fake, 600);
+    if let Stage::Delete(deletion) = &mut settings.stage {
+        deletion.since = fake.world().now();
+    }
+    start(&fake, settings).done().await;
+    let times = fake.times("DELETE");
+    assert!(times.len() == 1 && (2000..2100).contains(&times[0]), "{times:?}");
 }
 
 #[tokio::test(start_paused = true)]

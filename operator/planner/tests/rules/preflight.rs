@@ -105,3 +105,23 @@ fn as_many_are_asked_as_there_is_room_and_one_more() {
     // Those that cannot be drained hold no place.
     assert_eq!(world.plan().preflight, ["n4", "n5", "n6", "n7"]);
 }
+
+#[test]
+fn a_node_of_which_nobody_can_say_it_keeps_no_place_and_tells_the_cause() {
+    let mut world = unknown(3);
+    let why = "reading the pods of node n1: pods is forbidden; grant it".to_owned();
+    world.node("n1").preflight = Preflight::Failed { why };
+    assert_eq!(world.plan().preflight, ["n1", "n2"]);
+    answer(&mut world, "n2", false);
+    let waits = world.waits();
+    let first = waits.lines().next().unwrap_or_default();
+    let words = "the operator has not seen whether its pods can leave (reading the pods of node n1: pods is forbidden; \
+                 grant it) yet";
+    assert_eq!(first.trim(), format!("n1 ViewIncomplete: {words}"), "{waits}");
+    world.settle();
+    assert!(
+        world.trace.starts_with("0    lock SetHolders n2 goes in\n"),
+        "{}",
+        world.trace
+    );
+}
