@@ -5,6 +5,7 @@ mod fixture;
 mod order;
 mod pods;
 mod refusals;
+mod stopped;
 mod volumes;
 mod webhook;
 
@@ -24,7 +25,7 @@ const AT_ONCE: usize = 4;
 async fn drains_as_promised_on_a_real_control_plane() -> Result<()> {
     let mut workdir = Workdir::new("drain")?;
     let mut plane = ControlPlane::start(workdir.path(), Options::default()).await?;
-    let hollow = HollowCluster::start(&plane, 26).await?;
+    let hollow = HollowCluster::start(&plane, 27).await?;
     let names = hollow.names().to_vec();
     let results: Vec<Result<()>> = stream::iter(scenes(&plane, &names).into_iter().map(|(name, scene)| async move {
         let begin = Instant::now();
@@ -101,6 +102,9 @@ fn scenes<'a>(plane: &'a ControlPlane, nodes: &'a [String]) -> Scenes<'a> {
             plane, &nodes[24]
         )),
         scene!(refusals::a_node_that_is_deleted_ends_its_drain(plane, &nodes[25])),
+        scene!(stopped::a_pod_of_a_stateful_set_is_not_deleted_from_a_stopped_node(
+            plane, &nodes[26]
+        )),
         scene!(refusals::the_api_server_still_uses_the_words_we_know(plane, &nodes[14])),
     ]
 }

@@ -1,0 +1,76 @@
+//! Volumes that stay attached after their pods have left.
+
+use k8s_openapi::api::apps::v1::DaemonSet;
+use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
+use k8s_openapi::api::storage::v1::VolumeAttachment;
+use kube::{Api, Client};
+use lockkeeper_e2e::stack::Stack;
+use serde_json::{Value, json};
+
+use super::scene::{deploy, drain_is, events, make, name, rebooted, runs, template, waits};
+
+pub(super) async fn volumes_of_pods_that_left_are_waited_for_and_then_named(stack: &Stack) {
+    let (node, client) = (name(stack, 11), stack.plane.client());
+    for pod in ["goes", "stays", "skipped"] {
+        volume(&client, pod, node).await;
+    }
+    deploy(&client, "goes", node, &uses("goes")).await;
+    deploy(&client, "skipped", node, &uses("skipped")).await;
+    let mut each = template("stays", node, &json!({}));
+    each["spec"]["volumes"] = uses("stays")["spec"]["volumes"].clone();
+    let each = json!({
+        "metadata": {"name": "stays"},
+        "spec": {"selector": {"matchLabels": {"app": "stays"}}, "template": each},
+    });
+    make(&Api::<DaemonSet>::namespaced(client.clone(), "default"), each).await;
+    runs(&client, "", "app=stays").await;
+    let skip = json!({"podSelector": {"matchLabels": {"app": "skipped"}}, "behavior": "Skip"});
+    drain_is(stack, &json!({"waitForVolumeDetachSeconds": 15, "rules": [skip]}));
+    stack.stage_cause(node, "volumes").await.unwrap();
+    let waiting = waits(stack, node, "VolumesAttached").await;
+    assert_eq!(waiting.message, "volume pv-goes is still attached");
+    rebooted(stack, node).await;
+    let given_up = "still attached after drain.waitForVolumeDetachSeconds, not waited for any longer: pv-goes";
+    let said = events(stack, node, "VolumesAttached").await;
+    let words: Vec<&String> = said.iter().map(|(words, _)| words).collect();
+    assert!(words.iter().any(|words| *words == given_up), "{words:?}");
+    assert!(words.iter().all(|words| !words.contains("pv-s")), "{words:?}");
+    drain_is(stack, &json!({}));
+}
+
+/// A volume with its claim, and the word that it is attached to the node.
+async fn volume(client: &Client, name: &str, node: &str) {
+    let size = json!({"storage": "1Mi"});
+    let volume = json!({
+        "metadata": {"name": format!("pv-{name}")},
+        "spec": {
+            "capacity": size, "accessModes": ["ReadWriteOnce"], "storageClassName": "",
+            "hostPath": {"path": "/nowhere"}, "claimRef": {"namespace": "default", "name": name},
+        },
+    });
+    make(&Api::<PersistentVolume>::all(client.clone()), volume).await;
+    let claim = json!({
+        "metadata": {"name": name},
+        "spec": {
+            "accessModes": ["ReadWriteOnce"], "storageClassName": "", "volumeName": format!("pv-{name}"),
+            "resources": {"requests": size},
+        },
+    });
+    make(
+        &Api::<PersistentVolumeClaim>::namespaced(client.clone(), "default"),
+        claim,
+    )
+    .await;
+    let attachment = json!({
+        "metadata": {"name": format!("csi-{name}")},
+        "spec": {
+            "attacher": "disk.e2e.lockkeeper.dev", "nodeName": node,
+            "source": {"persistentVolumeName": format!("pv-{name}")},
+        },
+    });
+    make(&Api::<VolumeAttachment>::all(client.clone()), attachment).await;
+}
+
+fn uses(claim: &str) -> Value {
+    json!({"spec": {"volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": claim}}]}})
+}
