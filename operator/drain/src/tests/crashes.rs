@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tokio::sync::Notify;
+use tokio::time::Instant;
 
-use super::engine::start;
+use super::engine::{Running, start};
 use super::fake::Fake;
 use super::world::Death;
 use super::{budget, pod, settings, with};
@@ -97,6 +99,22 @@ enum Event {
     Away(usize, u64),
 }
 
+/// Whether the request comes after which somebody dies: how many the last ones are is not the same in each run.
+async fn comes(died: &Notify, running: &Running) -> bool {
+    let limit = Instant::now() + Duration::from_mins(15);
+    loop {
+        tokio::select! {
+            () = died.notified() => return true,
+            () = tokio::time::sleep(Duration::from_millis(100)) => {
+                if running.task.is_finished() {
+                    return false;
+                }
+            }
+        }
+        assert!(Instant::now() < limit, "neither a death nor an end");
+    }
+}
+
 async fn check(event: Event) -> usize {
     let fake = cluster();
     let controllers = tokio::spawn(control(fake.clone()));
@@ -114,15 +132,17 @@ async fn check(event: Event) -> usize {
     match event {
         Event::Nothing => {}
         Event::Dies(_) => {
-            died.notified().await;
-            running.task.abort();
-            let _ = running.task.await;
-            running = start(&fake, settings);
+            if comes(&died, &running).await {
+                running.task.abort();
+                let _ = running.task.await;
+                running = start(&fake, settings);
+            }
         }
         Event::Away(_, seconds) => {
-            died.notified().await;
-            tokio::time::sleep(Duration::from_secs(seconds)).await;
-            fake.come_back();
+            if comes(&died, &running).await {
+                tokio::time::sleep(Duration::from_secs(seconds)).await;
+                fake.come_back();
+            }
         }
     }
     let end = running.done().await;
