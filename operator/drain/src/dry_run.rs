@@ -56,7 +56,7 @@ impl Answers {
         let mut kinds: BTreeSet<String> = BTreeSet::new();
         asks.into_iter().partition(|ask| match self.by_pod.get(&ask.uid) {
             None => true,
-            Some(known) => kinds.insert(format!("{} {:?}", ask.pod.namespace, kind(known))),
+            Some(known) => kinds.insert(format!("{} {:?}", ask.pod.namespace, kind(known.as_ref()))),
         })
     }
 
@@ -68,8 +68,8 @@ impl Answers {
         for (answer, ask) in answers {
             match meaning(answer, &ask.pod) {
                 Ok(found) => {
-                    let before = self.by_pod.get(&ask.uid).map(kind);
-                    same &= before.is_none_or(|before| before == kind(&found));
+                    let before = self.by_pod.get(&ask.uid).map(|before| kind(before.as_ref()));
+                    same &= before.is_none_or(|before| before == kind(found.as_ref()));
                     self.by_pod.insert(ask.uid, found);
                 }
                 // Always the same one of several, so that status and log do not change from time to time.
@@ -83,8 +83,8 @@ impl Answers {
     }
 }
 
-fn kind(found: &Option<Blocker>) -> Option<Discriminant<Blocker>> {
-    found.as_ref().map(discriminant)
+fn kind(found: Option<&Blocker>) -> Option<Discriminant<Blocker>> {
+    found.map(discriminant)
 }
 
 /// What in an answer waiting does not change; an error where there was none.
