@@ -127,20 +127,20 @@ pub(super) async fn a_look_ahead_that_fails_says_why_and_holds_up_nobody_else(st
             .is_some_and(|all| all.contains(&json!("poddisruptionbudgets")))
     };
     let index = rules.iter().position(budgets).unwrap();
-    let path = format!("/rules/{index}");
-    let patch = |patch: Value| {
-        let patch = patch.to_string();
+    let rule = format!("/rules/{index}");
+    let change_role = |change: Value| {
+        let change = change.to_string();
         let words = [
             "patch",
             "clusterrole",
             "lockkeeper-operator",
             "--type=json",
             "-p",
-            &patch,
+            &change,
         ];
         stack.plane.kubectl(&words).unwrap();
     };
-    patch(json!([{"op": "remove", "path": path}]));
+    change_role(json!([{"op": "remove", "path": rule}]));
     stack.stage_cause(free, "forbidden").await.unwrap();
     let words = unseen(stack, free, "poddisruptionbudgets").await;
     assert!(
@@ -149,7 +149,7 @@ pub(super) async fn a_look_ahead_that_fails_says_why_and_holds_up_nobody_else(st
             && words.contains("; grant it: apply the chart"),
         "{words}"
     );
-    patch(json!([{"op": "add", "path": path, "value": rules[index]}]));
+    change_role(json!([{"op": "add", "path": rule, "value": rules[index]}]));
     stack
         .wait_rebooted_for(&[free.to_owned()], "forbidden", LONG)
         .await

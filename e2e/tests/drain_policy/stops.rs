@@ -73,7 +73,7 @@ fn word(stack: &Stack, program: &str, resource: &str, name: &str) -> DateTime<Ut
     });
     wrote
         .map(|request| request.received)
-        .last()
+        .next_back()
         .expect("the word was written")
 }
 

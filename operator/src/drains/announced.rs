@@ -158,7 +158,7 @@ mod tests {
                 told.push((second, news));
             }
         }
-        let later = announced.news(&blocked_by_webhook(&["a", "b", "c"]), began + Duration::from_secs(120));
+        let later = announced.news(&blocked_by_webhook(&["a", "b", "c"]), began + Duration::from_mins(2));
         assert_eq!(later, [], "as was said before");
         let start = News::Started("9 pods to move, 0 stay".to_owned());
         let words = "pods shop/a, shop/b, shop/c: not now".to_owned();

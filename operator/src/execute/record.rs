@@ -200,9 +200,11 @@ impl Pass<'_> {
         if self.now - since < SETTLED {
             return Err(stale("the cordon is younger than 3 s"));
         }
-        let stage = operation.stage.as_ref().filter(|stage| stage.kind == StageKind::Reboot);
-        match stage.filter(|_| operation.settings.drain.on_timeout == OnTimeout::Reboot) {
-            Some(stage) if self.now - stage.started_time < ANNOUNCED => {
+        let with_pods = operation.stage.as_ref().filter(|reached| {
+            reached.kind == StageKind::Reboot && operation.settings.drain.on_timeout == OnTimeout::Reboot
+        });
+        match with_pods {
+            Some(reached) if self.now - reached.started_time < ANNOUNCED => {
                 return Err(stale("the stage that reboots with pods left was said a moment ago"));
             }
             Some(_) => {}

@@ -23,8 +23,8 @@ fn every_test_that_the_page_names_exists() {
     }
     let mut count = 0;
     for row in rows {
-        let (_, named) = row.trim_end_matches(" |").rsplit_once(" | ").expect("two columns");
-        let names: Vec<&str> = named.split('`').skip(1).step_by(2).collect();
+        let (_, tests) = row.trim_end_matches(" |").rsplit_once(" | ").expect("two columns");
+        let names: Vec<&str> = tests.split('`').skip(1).step_by(2).collect();
         assert!(!names.is_empty(), "a row without a test: {row}");
         for name in names {
             assert!(
