@@ -127,7 +127,7 @@ pub(super) async fn a_look_ahead_that_fails_says_why_and_holds_up_nobody_else(st
             .is_some_and(|all| all.contains(&json!("poddisruptionbudgets")))
     };
     let index = rules.iter().position(budgets).unwrap();
-    let rule = format!("/rules/{index}");
+    let place = format!("/rules/{index}");
     let change_role = |change: Value| {
         let change = change.to_string();
         let words = [
@@ -140,7 +140,7 @@ pub(super) async fn a_look_ahead_that_fails_says_why_and_holds_up_nobody_else(st
         ];
         stack.plane.kubectl(&words).unwrap();
     };
-    change_role(json!([{"op": "remove", "path": rule}]));
+    change_role(json!([{"op": "remove", "path": place}]));
     stack.stage_cause(free, "forbidden").await.unwrap();
     let words = unseen(stack, free, "poddisruptionbudgets").await;
     assert!(
@@ -149,7 +149,7 @@ pub(super) async fn a_look_ahead_that_fails_says_why_and_holds_up_nobody_else(st
             && words.contains("; grant it: apply the chart"),
         "{words}"
     );
-    change_role(json!([{"op": "add", "path": rule, "value": rules[index]}]));
+    change_role(json!([{"op": "add", "path": place, "value": rules[index]}]));
     stack
         .wait_rebooted_for(&[free.to_owned()], "forbidden", LONG)
         .await
