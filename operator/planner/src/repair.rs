@@ -143,14 +143,15 @@ impl<'a> Names<'a> {
 
 fn keep_or_free<'a>(entry: Entry<'a>, node: &Node, settings: &Settings, now: Instant, repaired: &mut Repaired<'a>) {
     let (holder, record) = (entry.holder, node.record.as_ref());
+    let ended = record.is_some_and(|record| record.finished.as_ref() == Some(&holder.operation_id));
     match record.and_then(|record| record.operation.as_ref()) {
         Some(operation) if operation.id == holder.operation_id => repaired.kept.push(entry),
         Some(_) => repaired
             .because
             .push(format!("{} was inside under another operation", holder.node)),
-        None if node.mark.as_ref() == Some(&holder.operation_id) => {
+        // What has ended and is not Ready is freed like any other: its marks wait until it is back.
+        None if node.mark.as_ref() == Some(&holder.operation_id) && (node.ready.ready || !ended) => {
             repaired.kept.push(entry);
-            let ended = record.is_some_and(|record| record.finished.as_ref() == Some(&holder.operation_id));
             if ended {
                 // An operation ends without marks: these are seen late, or somebody put them back.
                 lift(&holder.node, node, now, repaired);

@@ -140,9 +140,14 @@ fn an_operation_that_has_ended_is_not_taken_for_lost_because_its_entry_and_its_m
     world.run(60);
     assert!(world.record("n1").last_reboot.is_some());
     // A standby whose watches of the lock and of the Nodes lag behind that of the records.
-    world.snapshot.lock = lock;
-    world.node("n1").mark = mark;
-    world.settle();
-    assert!(!world.trace.contains("Failed"), "{}", world.trace);
-    assert_eq!((world.inside(), world.node("n1").mark.clone()), (vec![], None));
+    for ready in [true, false] {
+        world.snapshot.lock.clone_from(&lock);
+        world.node("n1").mark.clone_from(&mark);
+        world.node("n1").ready.ready = ready;
+        world.node("n1").requested = Some("firmware".to_owned());
+        world.policy().suspend = true;
+        world.settle();
+        assert!(!world.trace.contains("Failed"), "{}", world.trace);
+        assert_eq!((world.inside(), world.node("n1").mark.is_none()), (vec![], ready));
+    }
 }

@@ -23,6 +23,10 @@ pub(crate) const SEEDS: &[(u64, &str)] = &[
         "another node was cordoned in the pass that gave a cordoned one its entry back: it has its place at once",
     ),
     (
+        700_719,
+        "a node whose operation had ended, seen late with marks, entry, and not Ready, waited without a word: it is freed",
+    ),
+    (
         202_316,
         "a view of the Nodes that lagged showed an older boot, which was taken for a proven reboot: the Node is looked at first",
     ),
