@@ -19,6 +19,9 @@ pub(crate) fn render(view: &View, moment: &Moment) -> Vec<Line> {
     for policy in &view.policies {
         lines.push(headline(policy, width, moment));
         lines.extend(trouble_line(policy, moment));
+        let warnings = policy.warnings.iter();
+        let warning = |text: &String| Line::new(format!("  warning: {}", moment.localise(text)), Needs::Person);
+        lines.extend(warnings.map(warning));
         lines.extend(rows(&policy.nodes, moment));
     }
     let strays: Vec<&NodeView> = view.without_policy.iter().filter(|node| is_shown(node)).collect();

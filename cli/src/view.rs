@@ -29,6 +29,8 @@ pub(crate) struct PolicyView {
     pub(crate) suspended: bool,
     /// Why the policy is not Ready, in the operator's words.
     pub(crate) trouble: Option<String>,
+    /// What else a person should know of the policy, in the operator's words.
+    pub(crate) warnings: Vec<String>,
     /// When the last node will be done if nothing blocks.
     pub(crate) estimated_completion_time: Option<DateTime<Utc>>,
     pub(crate) up_to_date: usize,
@@ -186,6 +188,9 @@ fn under_way(state: NodeState) -> &'static str {
     }
 }
 
+/// Conditions of a policy that are there only while they are true.
+const WARNINGS: [&str; 2] = ["ScheduleTooTight", "AcknowledgementUnreadable"];
+
 impl PolicyView {
     fn new(name: &str, policy: &RebootPolicy) -> Self {
         let status = policy.status.clone().unwrap_or_default();
@@ -210,6 +215,12 @@ impl PolicyView {
             window,
             suspended: policy.spec.suspend,
             trouble,
+            warnings: WARNINGS
+                .iter()
+                .filter_map(|type_| condition::find(&status.conditions, type_))
+                .filter(|condition| condition.status == "True")
+                .map(|condition| condition.message.clone())
+                .collect(),
             estimated_completion_time: status.estimated_completion_time,
             up_to_date: 0,
             inside: 0,

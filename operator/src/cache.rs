@@ -1,18 +1,20 @@
 //! What the operator has seen: four watches, and the answers to its own writes.
 
 mod feed;
+mod guarded;
 mod table;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use kube::core::DeserializeGuard;
+use kube::Resource;
 use lockkeeper_crds::{NodeReboot, RebootLock, RebootPolicy, names};
 use lockkeeper_observe::slim::Node;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 pub use feed::feed;
+pub use guarded::{Guarded, Unreadable};
 pub use table::{Key, Table};
 
 use crate::metrics::Metrics;
@@ -27,8 +29,8 @@ pub struct Cache {
     pub nodes: Table<Arc<Node>>,
     /// `NodeReboot`s by name.
     pub reboots: Table<Arc<NodeReboot>>,
-    /// Policies by name; one that cannot be decoded is the reason in words.
-    pub policies: Table<Result<Arc<RebootPolicy>, String>>,
+    /// Policies by name, with those that cannot be decoded.
+    pub policies: Table<Result<Arc<RebootPolicy>, Arc<Unreadable>>>,
     /// Locks; only [`Cache::lock`] means anything.
     pub locks: Table<Arc<RebootLock>>,
     troubles: [Option<Trouble>; 4],
@@ -198,6 +200,12 @@ impl SharedCache {
         self.read().policies.absorb(Key::of(&policy), Ok(Arc::new(policy)));
     }
 
+    /// Puts in a policy that cannot be decoded, as the API server answered it to a write of its status.
+    pub fn absorb_guarded(&self, mut policy: Guarded) {
+        policy.meta_mut().managed_fields = None;
+        self.read().policies.absorb(Key::of(&policy), decoded(policy));
+    }
+
     /// Puts in the lock as the API server answered it to a write of ours.
     pub fn absorb_lock(&self, mut lock: RebootLock) {
         lock.metadata.managed_fields = None;
@@ -209,12 +217,8 @@ impl SharedCache {
     }
 }
 
-/// A policy, or why it cannot be decoded.
-fn decoded(guard: DeserializeGuard<RebootPolicy>) -> Result<Arc<RebootPolicy>, String> {
-    match guard.0 {
-        Ok(policy) => Ok(Arc::new(policy)),
-        Err(invalid) => Err(invalid.error),
-    }
+fn decoded(policy: Guarded) -> Result<Arc<RebootPolicy>, Arc<Unreadable>> {
+    policy.0.map(Arc::new).map_err(Arc::new)
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ pub fn observe(cache: &Cache, local: &Local, now: tokio::time::Instant) -> (Snap
     for (name, policy) in cache.policies.iter() {
         match policy {
             Ok(policy) => drop(seen.policies.insert(name.to_owned(), policy.clone())),
-            Err(cause) => drop(seen.undecodable.insert(name.to_owned(), cause.clone())),
+            Err(unreadable) => drop(seen.undecodable.insert(name.to_owned(), unreadable.cause.clone())),
         }
     }
     let mut view = snapshot(&seen, local);

@@ -4,6 +4,8 @@ mod conditions;
 pub mod node;
 pub mod policy;
 
+pub use conditions::undecodable;
+
 use lockkeeper_crds::NodeState;
 use lockkeeper_planner::{Phase, gate};
 

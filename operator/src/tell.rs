@@ -3,6 +3,7 @@
 mod acts;
 mod changes;
 mod pictures;
+mod unreadable;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,7 +19,7 @@ use lockkeeper_planner::{Action, Node, Plan, Snapshot, Violation, Waiting};
 use serde_json::json;
 
 use crate::ahead::Ends;
-use crate::cache::SharedCache;
+use crate::cache::{Guarded, SharedCache};
 use crate::client::chain;
 use crate::difference::difference;
 use crate::drains::News;
@@ -42,6 +43,9 @@ pub struct Teller {
     events: Events,
     metrics: Arc<Metrics>,
     painter: Painter,
+    guarded: Api<Guarded>,
+    /// Policies that cannot be decoded and whose status the API server did not take: name and generation.
+    refused: BTreeMap<String, Option<i64>>,
 }
 
 impl std::fmt::Debug for Teller {
@@ -59,6 +63,8 @@ impl Teller {
             events,
             metrics,
             painter: Painter::default(),
+            guarded: Api::all(client.clone()),
+            refused: BTreeMap::new(),
         }
     }
 
@@ -163,7 +169,8 @@ impl Teller {
         }
         self.say_waiting(&began);
         pass.write_statuses(changes).await?;
-        self.publish_policies(pass, plan, ends).await
+        self.publish_policies(pass, plan, ends).await?;
+        self.publish_unreadable(pass.now).await
     }
 
     fn say_required(&self, name: &str, node: &Node, before: &NodeRebootStatus, after: &NodeRebootStatus) {

@@ -124,6 +124,22 @@ fn a_failed_node_and_a_policy_that_is_not_ready_stand_out() {
 }
 
 #[test]
+fn a_schedule_that_is_too_tight_is_told() {
+    let tight = json!([
+        {"type": "Ready", "status": "True", "reason": "UpToDate", "message": "", "lastTransitionTime": NOW},
+        {"type": "ScheduleTooTight", "status": "True", "reason": "LittleOpenTime",
+            "message": "nodes may start for 1 h in the next 32 days, less than 4 h", "lastTransitionTime": NOW},
+    ]);
+    let general = policy("general", json!({}), json!({"conditions": tight}));
+    check(
+        &objects(vec![general], vec![]),
+        &expect![[r#"
+            general   any time   0 of 0 up to date
+              warning: nodes may start for 1 h in the next 32 days, less than 4 h"#]],
+    );
+}
+
+#[test]
 fn a_closed_window_says_when_it_opens() {
     let spec = json!({"windows": [{"schedule": "0 22 * * *", "durationSeconds": 21600}]});
     let closed = policy(

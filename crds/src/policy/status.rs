@@ -51,7 +51,8 @@ pub struct RebootPolicyStatus {
     /// The breaker; absent while it is closed and nothing failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub breaker: Option<BreakerStatus>,
-    /// `Ready`, `UpToDate`, `Progressing`, `Degraded`, `Stalled`, `ScheduleTooTight`.
+    /// `Ready`, `UpToDate`, `Progressing`, `Degraded`, `Stalled`, `ScheduleTooTight`,
+    /// `AcknowledgementUnreadable`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,

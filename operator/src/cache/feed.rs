@@ -5,7 +5,6 @@ use std::pin::pin;
 use std::sync::Arc;
 
 use futures::{Stream, StreamExt};
-use kube::core::DeserializeGuard;
 use kube::runtime::watcher::Event;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, Resource, ResourceExt};
@@ -16,7 +15,7 @@ use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 
 use super::table::{Applied, Key, Table};
-use super::{Cache, Kind, SharedCache, decoded};
+use super::{Cache, Guarded, Kind, SharedCache, Unreadable, decoded};
 use crate::client::{chain, explain};
 
 /// Pages of this size keep a list of thousands of nodes small in memory.
@@ -28,11 +27,7 @@ pub async fn feed(cache: SharedCache, client: Client) {
     let lock_only = config.clone().fields(&format!("metadata.name={}", names::LOCK));
     let nodes = follow(&cache, events::<Node>(&client, &config), View::nodes());
     let reboots = follow(&cache, events::<NodeReboot>(&client, &config), View::reboots());
-    let policies = follow(
-        &cache,
-        events::<DeserializeGuard<RebootPolicy>>(&client, &config),
-        View::policies(),
-    );
+    let policies = follow(&cache, events::<Guarded>(&client, &config), View::policies());
     let lock = follow(&cache, events::<RebootLock>(&client, &lock_only), View::lock());
     futures::join!(nodes, reboots, policies, lock);
 }
@@ -72,9 +67,9 @@ impl View<NodeReboot, Arc<NodeReboot>> {
     }
 }
 
-impl View<DeserializeGuard<RebootPolicy>, Result<Arc<RebootPolicy>, String>> {
+impl View<Guarded, Result<Arc<RebootPolicy>, Arc<Unreadable>>> {
     pub(super) fn policies() -> Self {
-        let store = |mut policy: DeserializeGuard<RebootPolicy>| {
+        let store = |mut policy: Guarded| {
             policy.managed_fields_mut().clear();
             decoded(policy)
         };

@@ -11,7 +11,7 @@ fn node(name: &str, version: &str, boot: &str) -> Node {
     .unwrap()
 }
 
-fn policy(spec: &serde_json::Value) -> DeserializeGuard<RebootPolicy> {
+fn policy(spec: &serde_json::Value) -> Guarded {
     serde_json::from_value(json!({
         "apiVersion": "lockkeeper.dev/v1alpha1", "kind": "RebootPolicy",
         "metadata": {"name": "general", "resourceVersion": "3"}, "spec": spec,
@@ -89,7 +89,10 @@ fn a_policy_that_cannot_be_decoded_is_kept_with_its_reason() {
     );
     let read = cache.read();
     let reason = read.policies.get("general").unwrap().as_ref().unwrap_err();
-    assert!(reason.contains("boolean"), "{reason}");
+    assert!(
+        reason.cause.contains("spec.suspend") && reason.cause.contains("boolean"),
+        "{reason:?}"
+    );
 }
 
 #[test]

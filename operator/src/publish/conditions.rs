@@ -1,7 +1,10 @@
 //! The conditions of a policy: `Ready`, `UpToDate`, `Progressing`, `Degraded` always; `Stalled` only while it is true, as
-//! kstatus wants it, and so `ScheduleTooTight`.
+//! kstatus wants it, and so `ScheduleTooTight` and `AcknowledgementUnreadable`.
 
-use lockkeeper_crds::{BreakerState, BreakerStatus, NodeState};
+use chrono::{DateTime, Utc};
+use lockkeeper_crds::{BreakerState, BreakerStatus, NodeState, names};
+use lockkeeper_observe::convert::bounded;
+use lockkeeper_planner::waiting::time;
 use lockkeeper_planner::{Policy, TooTight};
 
 use super::node::Fact;
@@ -14,6 +17,7 @@ pub(super) fn facts(
     policy: &Policy,
     breaker: Option<&BreakerStatus>,
     too_tight: Option<&TooTight>,
+    acknowledgement: Option<Fact>,
 ) -> Vec<Fact> {
     let pending = count.nodes - count.by_state.get(&NodeState::UpToDate).copied().unwrap_or(0);
     let breaker = breaker.filter(|breaker| breaker.state != BreakerState::Closed);
@@ -23,11 +27,21 @@ pub(super) fn facts(
         progressing(count),
         degraded(count),
     ];
-    let only_while_true = [stalled(count, unreadable), tight(too_tight)];
+    let only_while_true = [stalled(count, unreadable), tight(too_tight), acknowledgement];
     always
         .into_iter()
         .chain(only_while_true.into_iter().flatten())
         .collect()
+}
+
+/// What is said of a policy that cannot be decoded: nothing is known but that.
+pub fn undecodable(name: &str, cause: &str) -> Vec<Fact> {
+    let message = format!(
+        "{cause}; no node of any policy starts until it is corrected: kubectl edit rbp {name}, or apply the \
+         definitions of this version"
+    );
+    let of = |type_, status| fact(type_, status, "InvalidSpec", message.clone());
+    vec![of("Ready", "False"), of("UpToDate", "Unknown"), of("Stalled", "True")]
 }
 
 fn ready(
@@ -124,6 +138,27 @@ fn tight(too_tight: Option<&TooTight>) -> Option<Fact> {
     Some(fact("ScheduleTooTight", "True", reason, why.to_string()))
 }
 
+/// A person's word that the breaker cannot make use of.
+pub(super) fn acknowledgement(
+    text: Option<&String>,
+    breaker: Option<&BreakerStatus>,
+    now: DateTime<Utc>,
+) -> Option<Fact> {
+    let text = text?.trim();
+    let (reason, wrong) = match DateTime::parse_from_rfc3339(text) {
+        Err(_) => ("NotATime", "is no time"),
+        Ok(time) if time > now => ("InTheFuture", "lies in the future"),
+        Ok(_) => return None,
+    };
+    let opened = breaker.and_then(|breaker| breaker.opened_time);
+    let remedy = opened.map_or("remove it".to_owned(), |opened| {
+        format!("the breaker opened at {0}: set it to {0}", time(opened))
+    });
+    let (key, text) = (names::BREAKER_ACKNOWLEDGED, bounded(text, 64));
+    let message = format!("the annotation {key}: \"{text}\" {wrong} and acknowledges nothing; {remedy}");
+    Some(fact("AcknowledgementUnreadable", "True", reason, message))
+}
+
 fn fact(type_: &'static str, status: &'static str, reason: &'static str, message: String) -> Fact {
     Fact {
         type_,
@@ -135,4 +170,35 @@ fn fact(type_: &'static str, status: &'static str, reason: &'static str, message
 
 fn list(nodes: &[String]) -> String {
     nodes.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_acknowledgement_that_cannot_be_read_says_what_to_write() {
+        let at = |text: &str| text.parse::<DateTime<Utc>>().unwrap();
+        let open = BreakerStatus {
+            state: BreakerState::Open,
+            opened_time: Some(at("2026-11-24T22:10:00Z")),
+            failed_nodes: vec!["w-01".to_owned()],
+        };
+        let said = |text: &str, breaker: Option<&BreakerStatus>| {
+            let found = acknowledgement(Some(&text.to_owned()), breaker, at("2026-11-24T23:00:00Z"));
+            found.map(|fact| format!("{}: {}", fact.reason, fact.message))
+        };
+        assert_eq!(
+            said("yes", Some(&open)).unwrap(),
+            "NotATime: the annotation lockkeeper.dev/breaker-acknowledged: \"yes\" is no time and acknowledges nothing; \
+             the breaker opened at 2026-11-24T22:10:00Z: set it to 2026-11-24T22:10:00Z"
+        );
+        assert_eq!(
+            said("2027-01-01T00:00:00Z", None).unwrap(),
+            "InTheFuture: the annotation lockkeeper.dev/breaker-acknowledged: \"2027-01-01T00:00:00Z\" lies in the \
+             future and acknowledges nothing; remove it"
+        );
+        assert_eq!(said("2026-11-24T22:10:00Z", Some(&open)), None);
+        assert!(acknowledgement(None, Some(&open), at("2026-11-24T23:00:00Z")).is_none());
+    }
 }

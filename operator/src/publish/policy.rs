@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
+use kube::ResourceExt;
 use lockkeeper_crds::time::whole_seconds;
-use lockkeeper_crds::{NodeState, PolicyWaiting, RebootPolicy, RebootPolicyStatus, WindowState};
+use lockkeeper_crds::{NodeState, PolicyWaiting, RebootPolicy, RebootPolicyStatus, WindowState, names};
 use lockkeeper_observe::convert::policy_state_to_api;
 use lockkeeper_planner::{Opening, Phase, Plan, Policy, Snapshot, gate};
 
@@ -63,6 +64,11 @@ pub fn status(
         policy,
         breaker.as_ref(),
         plan.too_tight.get(name),
+        conditions::acknowledgement(
+            object.annotations().get(names::BREAKER_ACKNOWLEDGED),
+            breaker.as_ref(),
+            now,
+        ),
     );
     let conditions = facts
         .into_iter()

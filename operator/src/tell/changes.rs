@@ -11,11 +11,7 @@ type Event = (Severity, String, String);
 
 /// The Events that a change is worth, in the words of the status.
 pub(super) fn events(policy: &str, before: &RebootPolicyStatus, after: &RebootPolicyStatus) -> Vec<Event> {
-    let mut events: Vec<Event> = after
-        .conditions
-        .iter()
-        .filter_map(|now| worse(condition::find(&before.conditions, &now.type_), now))
-        .collect();
+    let mut events = of_conditions(&before.conditions, &after.conditions);
     let says = [
         rollout(before, after),
         canary(before, after),
@@ -26,11 +22,19 @@ pub(super) fn events(policy: &str, before: &RebootPolicyStatus, after: &RebootPo
     events
 }
 
+/// An Event for each condition that has become bad.
+pub(super) fn of_conditions(before: &[Condition], after: &[Condition]) -> Vec<Event> {
+    let became = after
+        .iter()
+        .filter_map(|now| worse(condition::find(before, &now.type_), now));
+    became.collect()
+}
+
 /// A condition that has become bad.
 fn worse(was: Option<&Condition>, now: &Condition) -> Option<Event> {
     let bad = match now.type_.as_str() {
         "Ready" => now.status == "False",
-        "Degraded" | "ScheduleTooTight" => now.status == "True",
+        "Degraded" | "ScheduleTooTight" | "AcknowledgementUnreadable" => now.status == "True",
         _ => false,
     };
     let news = was.is_none_or(|was| was.status != now.status);

@@ -21,8 +21,10 @@ pub(super) struct Count<'a> {
     pub(super) cordoned: BTreeSet<&'a str>,
     /// Nodes that were rebooted in this rollout, and when they were back; only while a canary is awaited.
     done: Vec<(&'a Node, Instant)>,
-    cordoned_up: usize,
-    last_success: Option<Instant>,
+    /// How many of the nodes that it selects stand cordoned and are not down by themselves.
+    pub(super) cordoned_up: usize,
+    /// When the last of its proven reboots began.
+    pub(super) last_success: Option<Instant>,
 }
 
 /// What a policy's failures say to the next node.
@@ -54,31 +56,17 @@ impl<'a> Count<'a> {
         }
     }
 
-    /// A node that has an operation under the policy.
-    pub(super) fn inside(&mut self, name: &'a str, node: &'a Node) {
+    /// A node that has an operation under the policy; says whether it stands cordoned.
+    pub(super) fn inside(&mut self, name: &'a str, node: &'a Node) -> bool {
         let Some(operation) = node.record.as_ref().and_then(|record| record.operation.as_ref()) else {
-            return;
+            return false;
         };
         if operation.phase == Phase::Failed && operation.ending.is_none() {
             let failure = operation.failure.as_ref();
             let since = failure.map_or(operation.asked, |failure| failure.time);
             self.failed.push((name, since));
         }
-        if node.mark.as_ref() == Some(&operation.id) {
-            self.cordon(name);
-        }
-    }
-
-    /// The node stands cordoned from now on.
-    pub(super) fn cordon(&mut self, name: &'a str) {
-        if self.cordoned.insert(name) && !self.down.contains(name) {
-            self.cordoned_up += 1;
-        }
-    }
-
-    /// Those that are cordoned and not down by themselves.
-    pub(super) fn cordoned_up(&self) -> usize {
-        self.cordoned_up
+        node.mark.as_ref() == Some(&operation.id) && self.cordoned.insert(name)
     }
 
     /// Design section 9: open until a person or the cooldown lets one probe go, closed once that succeeded.

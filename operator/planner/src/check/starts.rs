@@ -51,7 +51,10 @@ impl<'a> Starts<'a> {
             }
             let record = node.record.as_ref();
             if let Some(operation) = record.and_then(|record| record.operation.as_ref()) {
-                policies.entry(&operation.policy).or_default().inside(name, node);
+                let cordoned = policies.entry(&operation.policy).or_default().inside(name, node);
+                if cordoned && !down {
+                    stands_cordoned(&mut policies, node);
+                }
             }
         }
         let all = snapshot.policies.iter();
@@ -129,8 +132,10 @@ impl<'a> Starts<'a> {
             let what = format!("{name} would be cordoned without an operation under a policy");
             return found.push(violation("S1", what));
         };
-        let count = self.policies.entry(&operation.policy).or_default();
-        count.cordon(name);
+        let cordoned = &mut self.policies.entry(&operation.policy).or_default().cordoned;
+        if cordoned.insert(name) && why_down(node, self.now).is_none() {
+            stands_cordoned(&mut self.policies, node);
+        }
         let count = &self.policies[operation.policy.as_str()];
         self.first_ones(&operation.policy, policy, count.cordoned.iter().copied(), found);
         let all: usize = self.policies.values().map(|count| count.cordoned.len()).sum();
@@ -148,7 +153,7 @@ impl<'a> Starts<'a> {
                 found.push(violation("S1", what));
             }
         }
-        let down = count.down.len() + count.cordoned_up();
+        let down = count.down.len() + count.cordoned_up;
         let allowed = policy.max_unavailable.of(count.total);
         if !count.down.contains(name) && down > allowed {
             let what = format!("{name} would be cordoned while {down} are down, {allowed} allowed");
@@ -268,7 +273,9 @@ impl<'a> Starts<'a> {
         }
         let recent = |one: &&Going| one.holder.acquired + policy.pace > self.now;
         let recent: BTreeSet<&str> = all.iter().filter(recent).map(|one| one.holder.node.as_str()).collect();
-        let too_soon = |one: &Going| recent.len() > usize::from(recent.contains(one.holder.node.as_str()));
+        let last = self.policies.get(name).and_then(|count| count.last_success);
+        let rebooted = last.is_some_and(|last| last + policy.pace > self.now);
+        let too_soon = |one: &Going| rebooted || recent.len() > usize::from(recent.contains(one.holder.node.as_str()));
         if all.iter().any(|one| one.added && too_soon(one)) {
             found.push(violation(
                 "S2",
@@ -317,4 +324,11 @@ impl<'a> Starts<'a> {
 /// What makes an entry this one and no other.
 fn entry(holder: &Holder) -> (&str, &str) {
     (&holder.node, &holder.operation_id)
+}
+
+/// An unavailable node more for the policies that select it now, whatever policy it went in under.
+fn stands_cordoned<'a>(policies: &mut BTreeMap<&'a str, Count<'a>>, node: &'a Node) {
+    for policy in &node.policies {
+        policies.entry(policy).or_default().cordoned_up += 1;
+    }
 }

@@ -27,6 +27,14 @@ pub(crate) const SEEDS: &[(u64, &str)] = &[
         "a node whose operation had ended, seen late with marks, entry, and not Ready, waited without a word: it is freed",
     ),
     (
+        703_309,
+        "check did not count the pace after an operation had ended: it took a node for one that could start",
+    ),
+    (
+        704_425,
+        "check counted a node as down under a policy that selects it no more: it refused a plan that was right",
+    ),
+    (
         202_316,
         "a view of the Nodes that lagged showed an older boot, which was taken for a proven reboot: the Node is looked at first",
     ),
