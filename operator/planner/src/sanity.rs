@@ -72,17 +72,18 @@ pub(crate) fn judge(policy: &PolicyFacts, now: Instant) -> Option<TooTight> {
         return None;
     }
     let each = policy.policy.learned.whole.max(TimeDelta::seconds(1));
-    let (mut open, mut fit, mut seen_until, mut at) = (TimeDelta::zero(), 0_usize, now, now);
+    let (mut open, mut fit, mut seen_until) = (TimeDelta::zero(), 0_usize, now);
     let until = now + AHEAD;
+    let mut spans = schedule.spans(now, until);
     for _ in 0..SPANS {
-        let Some(span) = schedule.openings(at, until, 1).pop() else {
+        let Some((opens, closes)) = spans.next() else {
             seen_until = until;
             break;
         };
-        let length = span.closes - span.opens;
+        let length = closes - opens;
         open += length;
         fit += fit_into(policy, length, each, at_once);
-        (at, seen_until) = (span.closes, span.closes);
+        seen_until = closes;
         if open >= LEAST_OPEN && fit >= policy.pending {
             return None;
         }

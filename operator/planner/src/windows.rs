@@ -6,19 +6,18 @@
 
 mod cron;
 mod schedule;
+mod zone;
 
 use std::str::FromStr;
 
-use chrono::{LocalResult, NaiveDateTime, TimeDelta, TimeZone, Utc};
+use chrono::{LocalResult, NaiveDateTime, TimeDelta};
 use chrono_tz::Tz;
 
 use crate::Instant;
 use cron::Cron;
+use zone::LONGEST_SHIFT;
 
 pub use schedule::{Exclusion, OpenSpan, Opening, Schedule};
-
-/// A longer shift of a local clock than any zone has made (a whole day, Samoa 2011).
-const LONGEST_SHIFT: TimeDelta = TimeDelta::hours(26);
 
 /// One recurring window.
 #[derive(Clone, Debug)]
@@ -139,21 +138,19 @@ impl Window {
 
     /// By how much the local clock is put forward or back around this time.
     fn shift_near(&self, time: Instant) -> TimeDelta {
-        let offset = |time: Instant| self.local(time) - time.naive_utc();
-        (offset(time - LONGEST_SHIFT) - offset(time + LONGEST_SHIFT)).abs()
+        zone::shift_near(self.zone, time)
     }
 
     /// The local time at `now`: what the schedule is read in.
     fn local(&self, now: Instant) -> NaiveDateTime {
-        now.with_timezone(&self.zone).naive_local()
+        zone::local(self.zone, now)
     }
 
     /// The instants at which this local start opens, in order.
     fn instants(&self, local: NaiveDateTime) -> [Option<Instant>; 2] {
-        match self.zone.from_local_datetime(&local) {
-            LocalResult::Single(time) => [Some(time.with_timezone(&Utc)), None],
+        match zone::instants(self.zone, local) {
+            LocalResult::Single(time) => [Some(time), None],
             LocalResult::Ambiguous(one, other) => {
-                let (one, other) = (one.with_timezone(&Utc), other.with_timezone(&Utc));
                 let again = self.cron.every_hour.then(|| one.max(other));
                 [Some(one.min(other)), again]
             }

@@ -115,21 +115,23 @@ impl Schedule {
 
     /// The longest spans of `[from, until)` in which nodes may start, in order; at most `most`.
     pub fn openings(&self, from: Instant, until: Instant, most: usize) -> Vec<OpenSpan> {
-        let mut spans = Vec::new();
+        let spans = self.spans(from, until).take(most);
+        let caused = spans.map(|(opens, closes)| OpenSpan {
+            opens,
+            closes,
+            cause: self.cause(opens),
+        });
+        caused.collect()
+    }
+
+    /// The same spans without their causes.
+    pub(crate) fn spans(&self, from: Instant, until: Instant) -> impl Iterator<Item = (Instant, Instant)> {
         let mut at = from;
-        while spans.len() < most {
-            let Some(opens) = self.first_open(at).filter(|opens| *opens < until) else {
-                break;
-            };
-            let closes = self.closes(opens, until);
-            spans.push(OpenSpan {
-                opens,
-                closes,
-                cause: self.cause(opens),
-            });
-            at = closes;
-        }
-        spans
+        std::iter::from_fn(move || {
+            let opens = self.first_open(at).filter(|opens| *opens < until)?;
+            at = self.closes(opens, until);
+            Some((opens, at))
+        })
     }
 
     /// The end of what is open at `opens`, or `until` if that comes first, however many occurrences it is made of.
