@@ -36,7 +36,7 @@ pub(crate) struct Facts<'a> {
     /// Nodes without operation that a reboot is asked for, by name.
     pub(crate) wanting: Vec<Wanting<'a>>,
     /// Nodes whose agent is missing, and since when; nothing asks for a reboot there.
-    pub(crate) missing: Vec<(&'a str, &'a Node, Instant)>,
+    pub(crate) missing: Vec<(Seen<'a>, Instant)>,
     /// Nodes whose record is absent or says something that no longer holds, by name.
     pub(crate) untidy: Vec<(&'a str, &'a Node)>,
     /// Nodes with a taint of ours, or that may get one, by name.
@@ -50,6 +50,8 @@ pub(crate) struct Facts<'a> {
 /// A node and its record.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Seen<'a> {
+    /// Its place among all names.
+    pub(crate) rank: usize,
     pub(crate) name: &'a str,
     pub(crate) node: &'a Node,
     pub(crate) record: &'a Record,
@@ -133,8 +135,8 @@ impl<'a> Facts<'a> {
             marked: Vec::new(),
             recheck: None,
         };
-        for (name, node) in &snapshot.nodes {
-            facts.look(name, node);
+        for (rank, (name, node)) in snapshot.nodes.iter().enumerate() {
+            facts.look(rank, name, node);
         }
         for policy in &mut facts.policies {
             policy.limit = policy.policy.max_in_progress.of(policy.total);
@@ -149,7 +151,7 @@ impl<'a> Facts<'a> {
         facts
     }
 
-    fn look(&mut self, name: &'a str, node: &'a Node) {
+    fn look(&mut self, rank: usize, name: &'a str, node: &'a Node) {
         let now = self.now;
         let down = why_down(node, now);
         if node.control_plane && !(node.ready.ready && node.leaving.is_none()) {
@@ -171,9 +173,17 @@ impl<'a> Facts<'a> {
             _ => None,
         };
         let wanting = match (record, operation) {
-            (Some(record), None) if wants => {
-                Some(self.wanting(Seen { name, node, record }, host, policy, down.is_some()))
-            }
+            (Some(record), None) if wants => Some(self.wanting(
+                Seen {
+                    rank,
+                    name,
+                    node,
+                    record,
+                },
+                host,
+                policy,
+                down.is_some(),
+            )),
             _ => None,
         };
         let pending = operation.is_some() || wanting.as_ref().is_some_and(|wanting| !wanting.is_set_aside());
@@ -193,7 +203,12 @@ impl<'a> Facts<'a> {
         if record.host.is_some() {
             self.soon(missing);
         }
-        let seen = Seen { name, node, record };
+        let seen = Seen {
+            rank,
+            name,
+            node,
+            record,
+        };
         let prefers = |place: usize| self.policies[place].policy.settings.prefer_updated_nodes;
         if node.taints != Taints::default() || wants && policy.is_some_and(prefers) {
             self.tainted.push(seen);
@@ -208,7 +223,7 @@ impl<'a> Facts<'a> {
         if let Some(wanting) = wanting {
             self.wanting.push(wanting);
         } else if let Some(since) = missing.filter(|since| record.host.is_none() || *since <= now) {
-            self.missing.push((name, node, since));
+            self.missing.push((seen, since));
         }
         let named = policy.map(|place| self.policies[place].name);
         if record.order.is_some() || record.command.is_some() || record.policy.as_deref() != named {

@@ -13,7 +13,7 @@ use chrono::TimeDelta;
 use crate::Instant;
 use crate::plan::plan;
 use crate::snapshot::Snapshot;
-use crate::waiting::Waiting;
+use crate::waiting::{Waiting, Waits};
 use future::Future;
 
 /// How far a forecast looks, and how much it may cost.
@@ -89,13 +89,13 @@ pub fn forecast(snapshot: &Snapshot, now: Instant, horizon: Horizon) -> Forecast
     }
 }
 
-fn sum_up(future: Future, waiting: BTreeMap<String, Waiting>) -> Forecast {
+fn sum_up(future: Future, waiting: Waits) -> Forecast {
     let mut policies: BTreeMap<String, Instant> = BTreeMap::new();
     for (policy, end) in future.ends() {
         let latest = policies.entry(policy.to_owned()).or_insert(end);
         *latest = end.max(*latest);
     }
-    let mut never = waiting;
+    let mut never: BTreeMap<String, Waiting> = waiting.into_iter().collect();
     never.retain(|name, _| !future.spans.contains_key(name));
     never.extend(future.blocked);
     Forecast {
@@ -108,7 +108,7 @@ fn sum_up(future: Future, waiting: BTreeMap<String, Waiting>) -> Forecast {
 }
 
 /// What is left goes on at the pace so far.
-fn extrapolate(future: Future, waiting: &BTreeMap<String, Waiting>, now: Instant, at: Instant) -> Forecast {
+fn extrapolate(future: Future, waiting: &Waits, now: Instant, at: Instant) -> Forecast {
     let mut left: BTreeMap<String, i32> = BTreeMap::new();
     let mut done: BTreeMap<String, i32> = BTreeMap::new();
     let policy_of = |name: &String| future.snapshot.nodes.get(name)?.policies.first().cloned();
@@ -120,7 +120,7 @@ fn extrapolate(future: Future, waiting: &BTreeMap<String, Waiting>, now: Instant
     }
     let mut forecast = Forecast {
         cut: true,
-        ..sum_up(future, BTreeMap::new())
+        ..sum_up(future, Waits::default())
     };
     for (policy, end) in &mut forecast.policies {
         let (left, done) = (

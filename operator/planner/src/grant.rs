@@ -8,12 +8,11 @@ use crate::breaker;
 use crate::capacity::{Facts, PolicyFacts, Seen, Wanting};
 use crate::gate::{self, Drainable};
 use crate::operation::{Operation, Phase};
-use crate::plan::Plan;
 use crate::queue::{self, Candidate};
 use crate::repair::Repaired;
 use crate::room::Room;
 use crate::snapshot::{Holder, Order, OrderAction};
-use crate::waiting::Waiting;
+use crate::waiting::{Waiting, Waits};
 
 /// A node that goes in now.
 #[derive(Debug)]
@@ -25,60 +24,109 @@ pub(crate) struct Grant {
     pub(crate) actions: [Action; 2],
 }
 
-/// Lets in whom it can, in order, and says of everybody else why not, and who is to be asked for its pods.
-pub(crate) fn grant(facts: &Facts, repaired: &Repaired, plan: &mut Plan) -> Vec<Grant> {
+/// What was said to those that ask.
+#[derive(Debug, Default)]
+pub(crate) struct Answers<'a> {
+    pub(crate) grants: Vec<Grant>,
+    /// Why the others wait.
+    pub(crate) words: Words<'a>,
+    /// Who is to be asked for its pods.
+    pub(crate) preflight: Vec<String>,
+}
+
+/// Lets in whom it can, in order, and says of everybody else why not. `wanting` are those of the facts, by name; what
+/// they say of themselves is taken away.
+pub(crate) fn grant<'a>(
+    facts: &'a Facts<'a>,
+    wanting: &'a mut [Wanting<'a>],
+    repaired: &'a Repaired<'a>,
+) -> Answers<'a> {
     // Those that are in the lock and have no operation yet; as a rule there are none.
     let idle = repaired.kept.iter().filter(|entry| entry.inside.is_none());
     let entered: BTreeSet<&str> = idle.map(|entry| entry.holder.node.as_str()).collect();
     let inside = |name: &str| !entered.is_empty() && entered.contains(name);
-    let mut words: Vec<Option<Waiting>> = vec![None; facts.wanting.len()];
-    let mut candidates = Vec::with_capacity(facts.wanting.len());
-    for (index, wanting) in facts.wanting.iter().enumerate() {
-        if inside(wanting.seen.name) {
-            continue;
-        }
-        match may_start(index, wanting, facts) {
-            Ok(candidate) => candidates.push(candidate),
-            Err(why) => words[index] = Some(why),
-        }
+    let mut words: Vec<Option<Waiting>> = Vec::with_capacity(wanting.len());
+    let mut candidates = Vec::with_capacity(wanting.len());
+    for (index, wanting) in wanting.iter_mut().enumerate() {
+        words.push(match may_start(index, wanting, facts) {
+            _ if inside(wanting.seen.name) => None,
+            Ok(candidate) => {
+                candidates.push(candidate);
+                None
+            }
+            Err(why) => Some(why),
+        });
     }
-    let mut door = Door::new(facts, repaired);
+    let wanting: &'a [Wanting<'a>] = wanting;
+    let mut door = Door::new(facts, wanting, repaired);
     for candidate in queue::line_up(candidates) {
         words[candidate.index] = door.ask(candidate).err();
     }
-    // By name already, which is the cheapest way to fill a map.
-    let words = facts.wanting.iter().zip(words);
-    plan.waiting = words
-        .filter_map(|(wanting, why)| Some((wanting.seen.name.to_owned(), why?)))
-        .collect();
-    for (name, node, since) in facts.missing.iter().filter(|(name, ..)| !inside(name)) {
-        if gate::policy_of(node, facts).is_ok() {
-            plan.waiting
-                .insert((*name).to_owned(), Waiting::AgentMissing { since: *since });
-        }
+    let missing = facts.missing.iter();
+    let missing = missing.filter(|(seen, _)| !inside(seen.name) && gate::policy_of(seen.node, facts).is_ok());
+    Answers {
+        words: Words {
+            others: missing
+                .map(|(seen, since)| (seen.rank, seen.name, Waiting::AgentMissing { since: *since }))
+                .collect(),
+            wanting,
+            of_wanting: words,
+        },
+        preflight: door.preflight,
+        grants: door.grants,
     }
-    plan.preflight = door.preflight;
-    door.grants
+}
+
+/// Why nodes wait, until all is said.
+#[derive(Debug, Default)]
+pub(crate) struct Words<'a> {
+    wanting: &'a [Wanting<'a>],
+    of_wanting: Vec<Option<Waiting>>,
+    /// Those of nodes that do not want a reboot now, with their place among all names.
+    others: Vec<(usize, &'a str, Waiting)>,
+}
+
+impl<'a> Words<'a> {
+    /// Why this node waits, which is inside.
+    pub(crate) fn add(&mut self, seen: &Seen<'a>, why: Waiting) {
+        self.others.push((seen.rank, seen.name, why));
+    }
+
+    /// All of them, by name.
+    pub(crate) fn all(mut self) -> Waits {
+        self.others.sort_by_key(|(rank, ..)| *rank);
+        let mut all = Vec::with_capacity(self.wanting.len() + self.others.len());
+        let mut others = self.others.into_iter().peekable();
+        for (wanting, why) in self.wanting.iter().zip(self.of_wanting) {
+            while let Some((_, name, why)) = others.next_if(|(rank, ..)| *rank < wanting.seen.rank) {
+                all.push((name.to_owned(), why));
+            }
+            all.extend(why.map(|why| (wanting.seen.name.to_owned(), why)));
+        }
+        all.extend(others.map(|(_, name, why)| (name.to_owned(), why)));
+        Waits::sorted(all)
+    }
 }
 
 /// A node that would start if there were room; the questions are those of [`gate::standing`], in its order.
-fn may_start<'a>(index: usize, wanting: &Wanting<'a>, facts: &Facts<'a>) -> Result<Candidate<'a>, Waiting> {
+fn may_start<'a>(index: usize, wanting: &mut Wanting<'a>, facts: &Facts<'a>) -> Result<Candidate<'a>, Waiting> {
     gate::seen_all(facts)?;
     let policy = match wanting.policy {
         Some(place) => &facts.policies[place],
         None => gate::policy_of(wanting.seen.node, facts)?,
     };
     gate::running(policy)?;
-    wanting.own.as_deref().cloned().map_or(Ok(()), Err)?;
+    wanting.own.take().map_or(Ok(()), |why| Err(*why))?;
     breaker::keeps_out(policy, None)?;
     gate::open(policy)?;
-    wanting.past.as_deref().cloned().map_or(Ok(()), Err)?;
+    wanting.past.take().map_or(Ok(()), |why| Err(*why))?;
     Ok(Candidate::new(index, wanting, policy, facts))
 }
 
 /// Where the candidates come by, in their order.
 struct Door<'a> {
     facts: &'a Facts<'a>,
+    wanting: &'a [Wanting<'a>],
     /// Entries that may be kept, by node and policy.
     unused: BTreeMap<(&'a str, &'a str), &'a Holder>,
     /// Who is inside or goes in.
@@ -95,7 +143,7 @@ struct Door<'a> {
 }
 
 impl<'a> Door<'a> {
-    fn new(facts: &'a Facts<'a>, repaired: &'a Repaired<'a>) -> Self {
+    fn new(facts: &'a Facts<'a>, wanting: &'a [Wanting<'a>], repaired: &'a Repaired<'a>) -> Self {
         let mut sure = Room::new(facts);
         for entry in repaired.entries() {
             sure.add(entry);
@@ -108,6 +156,7 @@ impl<'a> Door<'a> {
         }
         Self {
             facts,
+            wanting,
             unused,
             likely: sure.clone(),
             sure,
@@ -120,7 +169,7 @@ impl<'a> Door<'a> {
     }
 
     fn ask(&mut self, candidate: Candidate<'a>) -> Result<(), Waiting> {
-        let (wanting, policy) = (&self.facts.wanting[candidate.index], candidate.policy);
+        let (wanting, policy) = (&self.wanting[candidate.index], candidate.policy);
         let seen = wanting.seen;
         let before = self.before[policy];
         let mut verdict = self.likely.ask(&wanting.into(), before);
@@ -182,7 +231,7 @@ impl<'a> Door<'a> {
 
 /// Its operation is new; its entry may be there already, with the id that it was given a moment ago.
 fn let_in(seen: Seen, policy: &PolicyFacts, entry: Option<&Holder>, now: Instant) -> Grant {
-    let Seen { name, node, record } = seen;
+    let Seen { name, node, record, .. } = seen;
     let host = gate::trusted_host(node);
     let mut reasons = host.map(|host| host.reasons.clone()).unwrap_or_default();
     if let Some(reason) = &node.requested {

@@ -37,7 +37,7 @@ pub use snapshot::{
     Host, LastReboot, Learned, Limit, Lock, Node, OnTimeout, Order, OrderAction, Policy, PolicyState, Preflight,
     QueueOrder, Ready, Record, Released, Rollout, Settings, Snapshot, Taint, Taints, Topology,
 };
-pub use waiting::{Rearm, Waiting};
+pub use waiting::{Rearm, Waiting, Waits};
 pub use windows::{Exclusion, OpenSpan, Opening, Schedule, Window, WindowError};
 
 /// An instant in UTC.

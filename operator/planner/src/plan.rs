@@ -4,16 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::Instant;
 use crate::action::Action;
-use crate::capacity::Facts;
+use crate::capacity::{Facts, Seen};
 use crate::command::obey;
-use crate::grant::{Grant, grant};
+use crate::grant::{Answers, Grant, Words, grant};
 use crate::inside::step;
 use crate::repair::{Entry, Repaired, in_order, repair};
 use crate::room::Room;
 use crate::sanity::{self, TooTight};
 use crate::snapshot::{Holder, PolicyState, Settings, Snapshot};
 use crate::taints::taints;
-use crate::waiting::Waiting;
+use crate::waiting::{Waiting, Waits};
 use crate::windows::Opening;
 
 /// What one pass decided.
@@ -22,7 +22,7 @@ pub struct Plan {
     /// What to write, in this order; any prefix is safe.
     pub actions: Vec<Action>,
     /// Why each node that is not idle waits.
-    pub waiting: BTreeMap<String, Waiting>,
+    pub waiting: Waits,
     /// When time alone may change the answer.
     pub recheck_at: Option<Instant>,
     /// How many nodes may be inside over all policies, for those who watch.
@@ -47,7 +47,8 @@ pub fn plan(snapshot: &Snapshot, now: Instant) -> Plan {
             .collect();
         return plan;
     }
-    let facts = Facts::new(snapshot, now);
+    let mut facts = Facts::new(snapshot, now);
+    let mut wanting = std::mem::take(&mut facts.wanting);
     plan.cluster_limit = facts.cluster_limit;
     for policy in &facts.policies {
         let open = matches!(policy.opening, Ok(Opening::Open { .. }));
@@ -64,14 +65,20 @@ pub fn plan(snapshot: &Snapshot, now: Instant) -> Plan {
         .next()
         .map_or_else(Settings::default, |policy| policy.settings.clone());
     let known = in_order(lock, &facts);
-    let mut repaired = repair(&facts, &known, &settings);
-    let grants = grant(&facts, &repaired, &mut plan);
+    let repaired = repair(&facts, &known, &settings);
+    let Answers {
+        grants,
+        mut words,
+        preflight,
+    } = grant(&facts, &mut wanting, &repaired);
+    plan.preflight = preflight;
     if let Some(action) = set_holders(&repaired, &grants) {
         plan.actions.push(action);
     }
-    plan.actions.append(&mut repaired.actions);
+    plan.actions.extend(repaired.actions.iter().cloned());
     plan.actions.extend(grants.into_iter().flat_map(|grant| grant.actions));
-    steps(&facts, &known, &repaired, &mut plan);
+    steps(&facts, &known, &repaired, &mut words, &mut plan);
+    plan.waiting = words.all();
     tidy(&facts, &mut plan);
     taints(&facts, &mut plan);
     if plan.actions.is_empty() {
@@ -106,7 +113,13 @@ fn set_holders(repaired: &Repaired, grants: &[Grant]) -> Option<Action> {
 ///
 /// Those whose entry is only given back in this pass take no step yet, but they have their place already: nobody is
 /// cordoned in it.
-fn steps<'a>(facts: &'a Facts<'a>, known: &[Entry<'a>], repaired: &'a Repaired<'a>, plan: &mut Plan) {
+fn steps<'a>(
+    facts: &'a Facts<'a>,
+    known: &[Entry<'a>],
+    repaired: &'a Repaired<'a>,
+    words: &mut Words<'a>,
+    plan: &mut Plan,
+) {
     let mut room = Room::new(facts);
     for entry in repaired.entries().skip(repaired.kept.len()) {
         room.add(entry);
@@ -116,16 +129,17 @@ fn steps<'a>(facts: &'a Facts<'a>, known: &[Entry<'a>], repaired: &'a Repaired<'
     let cordoned = |entry: &Entry| entry.node.is_some_and(|node| node.mark.is_some());
     let (cordoned, others): (Vec<Entry>, Vec<Entry>) = known.iter().partition(|entry| cordoned(entry));
     for entry in cordoned.into_iter().chain(others) {
-        let Entry { holder, node, .. } = entry;
-        let record = node.and_then(|node| node.record.as_ref());
-        let operation = record.and_then(|record| record.operation.as_ref());
+        let seen = entry.inside.map(|place| &facts.inside[place]);
         // Without its entry nothing is touched; `repair` puts it back first.
-        let known = operation.is_some_and(|operation| operation.id == holder.operation_id);
-        if let (Some(node), Some(record), true) = (node, record, known) {
-            let step = step(&holder.node, node, record, facts, &mut room);
+        let known = |seen: &&Seen| {
+            let operation = seen.record.operation.as_ref();
+            operation.is_some_and(|operation| operation.id == entry.holder.operation_id)
+        };
+        if let Some(seen) = seen.filter(known) {
+            let step = step(seen.name, seen.node, seen.record, facts, &mut room);
             plan.actions.extend(step.action);
             if let Some(waiting) = step.waiting {
-                plan.waiting.insert(holder.node.clone(), waiting);
+                words.add(seen, waiting);
             }
             plan.recheck_at = earliest(plan.recheck_at, step.recheck);
         }

@@ -95,7 +95,7 @@ pub(crate) fn repair<'a>(facts: &Facts<'a>, entries: &[Entry<'a>], settings: &Se
         }
         first
     });
-    for (place, Seen { name, node, record }) in facts.inside.iter().enumerate() {
+    for (place, Seen { name, node, record, .. }) in facts.inside.iter().enumerate() {
         if let Some(operation) = record.operation.as_ref().filter(|_| !seen.with_operation[place]) {
             repaired.because.push(format!("{name} got its entry back"));
             let holder = Holder {

@@ -16,7 +16,7 @@ pub(crate) fn taints(facts: &Facts, plan: &mut Plan) {
     if !facts.snapshot.undecodable.is_empty() {
         return;
     }
-    let changes = facts.tainted.iter().filter_map(|Seen { name, node, record }| {
+    let changes = facts.tainted.iter().filter_map(|Seen { name, node, record, .. }| {
         if record.operation.is_none() && node.taints.rebooting {
             return Some(Action::RemoveTaint {
                 node: (*name).to_owned(),

@@ -3,6 +3,7 @@
 //! The name is the status reason, the Event reason and the metric label; the `Display` is what status, Events, CLI,
 //! logs and tests print. A reason is added here or nowhere.
 
+mod waits;
 mod words;
 
 use std::sync::Arc;
@@ -10,6 +11,8 @@ use std::sync::Arc;
 use chrono::TimeDelta;
 
 use crate::Instant;
+
+pub use waits::Waits;
 
 /// Why a node waits.
 #[derive(Clone, Debug, PartialEq, Eq)]

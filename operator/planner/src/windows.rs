@@ -15,7 +15,7 @@ use chrono_tz::Tz;
 
 use crate::Instant;
 use cron::Cron;
-use zone::LONGEST_SHIFT;
+use zone::{Around, LONGEST_SHIFT};
 
 pub use schedule::{Exclusion, OpenSpan, Opening, Schedule};
 
@@ -97,6 +97,10 @@ impl Window {
 
     /// The end of the latest occurrence that is open at `now`.
     fn open_until(&self, now: Instant) -> Option<Instant> {
+        if let Some(start) = self.even_start(now, |local| self.cron.latest(local)) {
+            let end = start + self.duration;
+            return (end > now).then_some(end);
+        }
         let slack = self.shift_near(now);
         let mut local = self.local(now) + slack;
         loop {
@@ -122,6 +126,9 @@ impl Window {
 
     /// The first start after `now`.
     fn next_start(&self, now: Instant) -> Option<Instant> {
+        if let Some(start) = self.even_start(now, |local| self.cron.next(local)) {
+            return Some(start);
+        }
         let mut local = self.local(now) - self.shift_near(now);
         let mut first: Option<Instant> = None;
         loop {
@@ -134,6 +141,12 @@ impl Window {
                 return Some(known);
             }
         }
+    }
+
+    /// The start that is named beside `now`, if the clock is not shifted anywhere near: then there is nothing to it.
+    fn even_start(&self, now: Instant, named: impl Fn(NaiveDateTime) -> Option<NaiveDateTime>) -> Option<Instant> {
+        let around = Around::new(self.zone, now)?;
+        around.instant(named(around.local(now))?)
     }
 
     /// By how much the local clock is put forward or back around this time.

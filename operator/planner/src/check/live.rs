@@ -32,19 +32,25 @@ pub fn unspoken(snapshot: &Snapshot, plan: &Plan, now: Instant) -> Vec<Violation
             other => other.node() == Some(name),
         })
     };
+    // Both are by name.
+    let mut waiting = plan.waiting.iter().peekable();
     for (name, node) in &snapshot.nodes {
         let inside = node.record.as_ref().is_some_and(|record| record.operation.is_some());
         let wants = gate::wants_reboot(node) && !inside;
-        if wants && !plan.waiting.contains_key(name) && !goes_in(name) {
+        while waiting.next_if(|(before, _)| *before < name).is_some() {}
+        let waits = waiting.next_if(|(waits, _)| *waits == name).is_some();
+        if wants && !waits && !goes_in(name) {
             found.push(violation(
                 "L1",
                 format!("{name} needs a reboot and nobody says why it waits"),
             ));
         }
         // A node that is down keeps its marks until it is back; then they are lifted.
-        let holders = snapshot.lock.iter().flat_map(|lock| &lock.holders);
-        let held = inside || holders.into_iter().any(|holder| holder.node == *name);
-        if node.mark.is_some() && node.ready.ready && !held && !goes_in(name) && snapshot.unseen.is_empty() {
+        if inside || node.mark.is_none() || !node.ready.ready || !snapshot.unseen.is_empty() {
+            continue;
+        }
+        let mut holders = snapshot.lock.iter().flat_map(|lock| &lock.holders);
+        if !holders.any(|holder| holder.node == *name) && !goes_in(name) {
             found.push(violation(
                 "L2",
                 format!("{name} is cordoned by us and nobody has it in hand"),

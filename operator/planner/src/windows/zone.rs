@@ -15,6 +15,8 @@ use crate::Instant;
 /// back again within it.
 pub(super) const LONGEST_SHIFT: TimeDelta = TimeDelta::hours(26);
 const LONGEST: i64 = LONGEST_SHIFT.num_seconds();
+/// So many times as far is looked ahead and back, for what is asked next.
+const STEPS: i64 = 3;
 
 /// `[from, until]`, in seconds since 1970: the clock runs evenly.
 #[derive(Clone, Copy)]
@@ -26,7 +28,44 @@ struct Even {
 }
 
 thread_local! {
-    static KNOWN: Cell<[Option<Even>; 4]> = const { Cell::new([None; 4]) };
+    /// The span that was asked for last comes first.
+    static KNOWN: [Cell<Option<Even>>; 4] = const { [const { Cell::new(None) }; 4] };
+}
+
+/// Around an instant, the clock runs evenly for long enough on both sides that no shift of it can matter.
+#[derive(Clone, Copy)]
+pub(super) struct Around(Even);
+
+impl Around {
+    /// The span around this time; absent where the clock is shifted, or where not enough is known yet.
+    pub(super) fn new(zone: Tz, now: Instant) -> Option<Self> {
+        let (known, time) = (Self(at(zone, now.timestamp())), now.timestamp());
+        if known.covers(now) {
+            return Some(known);
+        }
+        for towards in [-LONGEST, LONGEST] {
+            let mut steps = (1..=STEPS).map(|step| at(zone, time + towards * step));
+            let _ = steps.find(|even| even.offset != known.0.offset);
+        }
+        let known = Self(at(zone, time));
+        known.covers(now).then_some(known)
+    }
+
+    /// The local time at this instant of the span.
+    pub(super) fn local(&self, time: Instant) -> NaiveDateTime {
+        time.naive_utc() + seconds(self.0.offset.into())
+    }
+
+    /// The one instant at which the clock shows this time, if it is in the span.
+    pub(super) fn instant(&self, local: NaiveDateTime) -> Option<Instant> {
+        let time = (local - seconds(self.0.offset.into())).and_utc();
+        self.covers(time).then_some(time)
+    }
+
+    fn covers(&self, time: Instant) -> bool {
+        let time = time.timestamp();
+        self.0.from <= time - LONGEST && time + LONGEST <= self.0.until
+    }
 }
 
 /// The local time at `now`.
@@ -37,56 +76,58 @@ pub(super) fn local(zone: Tz, now: Instant) -> NaiveDateTime {
 /// By how much the local clock is put forward or back around this time.
 pub(super) fn shift_near(zone: Tz, time: Instant) -> TimeDelta {
     let time = time.timestamp();
-    let offset = |time: i64| i64::from(at(zone, time).offset);
-    seconds((offset(time - LONGEST) - offset(time + LONGEST)).abs())
+    let (before, after) = (at(zone, time - LONGEST), at(zone, time + LONGEST));
+    seconds((i64::from(before.offset) - i64::from(after.offset)).abs())
 }
 
 /// The instants at which the local clock shows this time.
 pub(super) fn instants(zone: Tz, local: NaiveDateTime) -> LocalResult<Instant> {
-    let shown = local.and_utc().timestamp();
-    let guess = at(zone, shown - i64::from(at(zone, shown).offset)).offset;
-    let time = shown - i64::from(guess);
-    // Where the clock runs evenly for long enough on both sides, no other instant can show the same.
-    let (before, after) = (at(zone, time - LONGEST), at(zone, time + LONGEST));
-    if before.offset == guess
-        && before.from <= time - LONGEST
-        && after.until >= time + LONGEST
-        && before.until == after.until
-    {
-        return LocalResult::Single((local - seconds(guess.into())).and_utc());
+    let shown = local.and_utc();
+    let guess = shown - seconds(at(zone, shown.timestamp()).offset.into());
+    match Around::new(zone, guess).and_then(|around| around.instant(local)) {
+        Some(time) => LocalResult::Single(time),
+        None => zone.from_local_datetime(&local).map(|time| time.with_timezone(&Utc)),
     }
-    zone.from_local_datetime(&local).map(|time| time.with_timezone(&Utc))
 }
 
 /// The even span around this time, as far as it is known.
 fn at(zone: Tz, time: i64) -> Even {
-    let mut known = KNOWN.get();
-    let mut of_zone = known.iter().flatten().filter(|even| even.zone == zone);
-    if let Some(even) = of_zone.find(|even| even.from <= time && time <= even.until) {
-        return *even;
-    }
-    let offset = search(zone, time);
-    let mut of_zone = known.iter_mut().flatten().filter(|even| even.zone == zone);
-    let near = |even: &&mut Even| even.from - LONGEST <= time && time <= even.until + LONGEST;
-    let even = match of_zone.find(|even| even.offset == offset && near(even)) {
-        Some(even) => {
-            (even.from, even.until) = (even.from.min(time), even.until.max(time));
-            *even
+    KNOWN.with(|known| {
+        let is = |even: &Even| even.zone == zone && even.from <= time && time <= even.until;
+        for place in 0..known.len() {
+            if let Some(even) = known[place].get().filter(is) {
+                to_front(known, place);
+                return even;
+            }
         }
-        None => {
-            let even = Even {
+        let offset = search(zone, time);
+        let near = |even: &Even| {
+            even.zone == zone && even.offset == offset && even.from - LONGEST <= time && time <= even.until + LONGEST
+        };
+        let place = (0..known.len()).find(|place| known[*place].get().is_some_and(|even| near(&even)));
+        let even = place.and_then(|place| known[place].get()).map_or(
+            Even {
                 zone,
                 from: time,
                 until: time,
                 offset,
-            };
-            known.rotate_right(1);
-            known[0] = Some(even);
-            even
-        }
-    };
-    KNOWN.set(known);
-    even
+            },
+            |even| Even {
+                from: even.from.min(time),
+                until: even.until.max(time),
+                ..even
+            },
+        );
+        to_front(known, place.unwrap_or(known.len() - 1));
+        known[0].set(Some(even));
+        even
+    })
+}
+
+fn to_front(known: &[Cell<Option<Even>>], place: usize) {
+    for earlier in (0..place).rev() {
+        known[earlier].swap(&known[earlier + 1]);
+    }
 }
 
 fn search(zone: Tz, time: i64) -> i32 {

@@ -18,11 +18,7 @@ fn a_node_that_does_not_fit_what_is_left_waits_for_the_next_window() {
     .assert_eq(&world.waits());
     assert_eq!(world.plan().recheck_at, Some(at("2026-11-21T13:00:00Z")));
     world.now = at("2026-11-21T12:45:00Z");
-    assert_eq!(
-        world.plan().waiting,
-        std::collections::BTreeMap::new(),
-        "to the second it fits"
-    );
+    assert_eq!(world.plan().waiting, Waits::default(), "to the second it fits");
 }
 
 #[test]
