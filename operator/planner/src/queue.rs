@@ -18,12 +18,12 @@ pub(crate) struct Candidate<'a> {
     class: u8,
     /// Whether its domain has not begun yet; one domain is finished before the next one begins.
     fresh_domain: bool,
-    /// The oldest need in that domain; one domain after the other.
-    domain_age: Instant,
+    /// The oldest need in that domain; one domain after the other. All times are in nanoseconds.
+    domain_age: i64,
     domain: &'a str,
-    since: Instant,
+    since: i64,
     /// What it is sorted by before its name: its need's age, or nothing.
-    age: Instant,
+    age: i64,
 }
 
 impl<'a> Candidate<'a> {
@@ -33,28 +33,27 @@ impl<'a> Candidate<'a> {
         let topology = policy.policy.topology.first();
         let domain = topology.map_or("", |topology| topology.domain_of(seen.node));
         // What a person asks for without the host's asking has no age: it goes first.
-        let since = wanting.since.unwrap_or(Instant::MIN_UTC);
+        let since = wanting.since.map_or(i64::MIN, nanoseconds);
         Self {
             index,
             policy: policy.place,
             class: u8::from(own) << 2 | u8::from(wanting.control_plane) << 1 | u8::from(wanting.again),
             fresh_domain: topology.is_some() && !policy.begun.contains(domain),
-            domain_age: Instant::MIN_UTC,
+            domain_age: i64::MIN,
             domain,
             since,
             age: match policy.policy.order {
                 QueueOrder::Oldest => since,
-                QueueOrder::Name => Instant::MIN_UTC,
+                QueueOrder::Name => i64::MIN,
             },
         }
     }
 
     /// The order within one policy; policies stay together.
     fn cmp(&self, other: &Self) -> Ordering {
-        self.policy
-            .cmp(&other.policy)
-            .then_with(|| self.class.cmp(&other.class))
-            .then_with(|| self.fresh_domain.cmp(&other.fresh_domain))
+        let head = |one: &Self| (one.policy, one.class, one.fresh_domain);
+        head(self)
+            .cmp(&head(other))
             .then_with(|| self.domain_age.cmp(&other.domain_age))
             .then_with(|| {
                 if self.fresh_domain {
@@ -68,9 +67,15 @@ impl<'a> Candidate<'a> {
     }
 }
 
+/// As a number, which is compared in one step; what is centuries away is as good as for ever.
+fn nanoseconds(time: Instant) -> i64 {
+    let far = if time.timestamp() < 0 { i64::MIN } else { i64::MAX };
+    time.timestamp_nanos_opt().unwrap_or(far)
+}
+
 /// All candidates, first come first.
 pub(crate) fn line_up(mut all: Vec<Candidate<'_>>) -> Vec<Candidate<'_>> {
-    let mut ages: BTreeMap<(usize, &str), Instant> = BTreeMap::new();
+    let mut ages: BTreeMap<(usize, &str), i64> = BTreeMap::new();
     for one in all.iter().filter(|one| one.fresh_domain) {
         let age = ages.entry((one.policy, one.domain)).or_insert(one.since);
         *age = one.since.min(*age);
@@ -89,7 +94,7 @@ pub(crate) fn line_up(mut all: Vec<Candidate<'_>>) -> Vec<Candidate<'_>> {
 fn merge<'a>(sorted: &[Candidate<'a>]) -> Vec<Candidate<'a>> {
     let runs: Vec<&[Candidate<'a>]> = sorted.chunk_by(|one, other| one.policy == other.policy).collect();
     // The age of a run from each place on: a young node at its head must not hold up older ones behind it.
-    let ages: Vec<Vec<Instant>> = runs.iter().map(|run| oldest_from_each_place_on(run)).collect();
+    let ages: Vec<Vec<i64>> = runs.iter().map(|run| oldest_from_each_place_on(run)).collect();
     let mut heads = BinaryHeap::new();
     let head = |run: usize, place: usize| Some(Reverse((runs[run].get(place)?.class, ages[run][place], run, place)));
     heads.extend((0..runs.len()).filter_map(|run| head(run, 0)));
@@ -101,8 +106,8 @@ fn merge<'a>(sorted: &[Candidate<'a>]) -> Vec<Candidate<'a>> {
     merged
 }
 
-fn oldest_from_each_place_on(run: &[Candidate]) -> Vec<Instant> {
-    let mut ages: Vec<Instant> = run.iter().map(|one| one.since).collect();
+fn oldest_from_each_place_on(run: &[Candidate]) -> Vec<i64> {
+    let mut ages: Vec<i64> = run.iter().map(|one| one.since).collect();
     for place in (1..run.len()).rev() {
         if run[place - 1].class == run[place].class {
             ages[place - 1] = ages[place - 1].min(ages[place]);

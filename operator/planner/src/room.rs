@@ -67,10 +67,23 @@ struct Taken<'a> {
     down: Vec<&'a str>,
     last_start: Option<Instant>,
     /// By topology key (its place in the policy) and domain.
-    domains: BTreeMap<(usize, &'a str), Vec<&'a str>>,
+    domains: BTreeMap<(usize, &'a str), Domain<'a>>,
     /// The first two, in lists that many waiting nodes share until somebody comes.
     names: Option<Arc<[String]>>,
     down_names: Option<Arc<[(String, String)]>>,
+}
+
+/// Who is inside in one domain, and the words for those that wait for that.
+#[derive(Clone, Debug, Default)]
+struct Domain<'a> {
+    inside: Vec<&'a str>,
+    names: Option<Arc<[String]>>,
+}
+
+impl Domain<'_> {
+    fn names(&mut self) -> Arc<[String]> {
+        self.names.get_or_insert_with(|| owned(&self.inside)).clone()
+    }
 }
 
 impl<'a> Room<'a> {
@@ -107,7 +120,9 @@ impl<'a> Room<'a> {
             taken.last_start = taken.last_start.max(Some(started));
             let topologies = facts.policy.topology.iter().enumerate();
             for (place, domain) in topologies.filter_map(|(place, one)| Some((place, one.domain_of(node?)))) {
-                taken.domains.entry((place, domain)).or_default().push(name);
+                let domain = taken.domains.entry((place, domain)).or_default();
+                domain.names = None;
+                domain.inside.push(name);
             }
         }
         for selecting in node.iter().flat_map(|node| &node.policies) {
@@ -182,24 +197,28 @@ fn owned(names: &[&str]) -> Arc<[String]> {
 }
 
 /// The policy's topology: at most so many domains at once, and so many nodes in one.
-fn domains(node: &Node, policy: &PolicyFacts, taken: &Taken) -> Result<(), Waiting> {
+fn domains(node: &Node, policy: &PolicyFacts, taken: &mut Taken) -> Result<(), Waiting> {
     for (place, topology) in policy.policy.topology.iter().enumerate() {
         let own = topology.domain_of(node);
-        let full = |value: &str, inside: &[&str]| Waiting::TopologyFull {
-            key: topology.key.clone(),
-            value: value.to_owned(),
-            inside: owned(inside),
+        let here = taken.domains.get(&(place, own)).map_or(0, |domain| domain.inside.len());
+        let full = if topology.max_in_progress_per_domain.is_some_and(|max| here >= max) {
+            Some(own)
+        } else {
+            let mut active = taken.domains.range((place, "")..(place + 1, ""));
+            let most = topology.max_domains.filter(|_| here == 0);
+            let full = most.is_some_and(|max| active.clone().count() >= max);
+            full.then(|| active.next().map_or(own, |((_, value), _)| *value))
         };
-        let here = taken.domains.get(&(place, own)).map_or(&[][..], Vec::as_slice);
-        if topology.max_in_progress_per_domain.is_some_and(|max| here.len() >= max) {
-            return Err(full(own, here));
-        }
-        let mut active = taken.domains.range((place, "")..(place + 1, ""));
-        let count = active.clone().count();
-        if here.is_empty() && topology.max_domains.is_some_and(|max| count >= max) {
-            return Err(match active.next() {
-                Some(((_, value), inside)) => full(value, inside),
-                None => full(own, here),
+        if let Some(value) = full {
+            let inside = taken
+                .domains
+                .iter_mut()
+                .find(|(domain, _)| **domain == (place, value))
+                .map(|(_, domain)| domain.names());
+            return Err(Waiting::TopologyFull {
+                key: topology.key.clone(),
+                value: value.to_owned(),
+                inside: inside.unwrap_or_default(),
             });
         }
     }

@@ -26,6 +26,8 @@ pub struct Window {
     cron: Cron,
     duration: TimeDelta,
     zone: Tz,
+    /// Each occurrence lasts until the next one, as long as the local clock is not shifted.
+    runs_on: bool,
 }
 
 /// Why a window cannot be read; a policy with one is closed.
@@ -79,12 +81,15 @@ impl Window {
         if !(60..=604_800).contains(&duration_seconds) {
             return Err(WindowError::Duration(duration_seconds));
         }
+        let cron = Cron::parse(schedule).map_err(|cause| WindowError::Schedule {
+            schedule: schedule.to_owned(),
+            cause,
+        })?;
+        let longest_gap = cron.longest_gap_of_a_day();
         Ok(Self {
             schedule: schedule.to_owned(),
-            cron: Cron::parse(schedule).map_err(|cause| WindowError::Schedule {
-                schedule: schedule.to_owned(),
-                cause,
-            })?,
+            runs_on: longest_gap.is_some_and(|minutes| i64::from(minutes) * 60 <= duration_seconds),
+            cron,
             duration: TimeDelta::seconds(duration_seconds),
             zone: Tz::from_str(zone).map_err(|_| WindowError::Zone(zone.to_owned()))?,
         })
@@ -95,10 +100,12 @@ impl Window {
         self.cron.is_every_minute()
     }
 
-    /// The end of the latest occurrence that is open at `now`.
+    /// The end of the latest occurrence that is open at `now`, or of a later one that it is joined to.
     fn open_until(&self, now: Instant) -> Option<Instant> {
-        if let Some(start) = self.even_start(now, |local| self.cron.latest(local)) {
+        if let Some((start, around)) = self.even_start(now, |local| self.cron.latest(local)) {
             let end = start + self.duration;
+            // Where the clock is shifted, occurrences are looked at one by one.
+            let end = if self.runs_on { end.max(around.last()) } else { end };
             return (end > now).then_some(end);
         }
         let slack = self.shift_near(now);
@@ -126,7 +133,7 @@ impl Window {
 
     /// The first start after `now`.
     fn next_start(&self, now: Instant) -> Option<Instant> {
-        if let Some(start) = self.even_start(now, |local| self.cron.next(local)) {
+        if let Some((start, _)) = self.even_start(now, |local| self.cron.next(local)) {
             return Some(start);
         }
         let mut local = self.local(now) - self.shift_near(now);
@@ -144,9 +151,13 @@ impl Window {
     }
 
     /// The start that is named beside `now`, if the clock is not shifted anywhere near: then there is nothing to it.
-    fn even_start(&self, now: Instant, named: impl Fn(NaiveDateTime) -> Option<NaiveDateTime>) -> Option<Instant> {
+    fn even_start(
+        &self,
+        now: Instant,
+        named: impl Fn(NaiveDateTime) -> Option<NaiveDateTime>,
+    ) -> Option<(Instant, Around)> {
         let around = Around::new(self.zone, now)?;
-        around.instant(named(around.local(now))?)
+        Some((around.instant(named(around.local(now))?)?, around))
     }
 
     /// By how much the local clock is put forward or back around this time.

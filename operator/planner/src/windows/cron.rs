@@ -49,14 +49,34 @@ impl Cron {
         })
     }
 
+    /// The most minutes from one time that it names to the next, if it names the same ones on every day.
+    pub(super) fn longest_gap_of_a_day(&self) -> Option<u32> {
+        const DAY: u32 = 24 * 60;
+        if !(self.every_day() && self.months == up_to(12) - 1) {
+            return None;
+        }
+        let named = |minute: &u32| has(self.hours, minute / 60) && has(self.minutes, minute % 60);
+        let first = (0..DAY).find(named)?;
+        let mut known = first;
+        let mut longest = 0;
+        for minute in (first + 1..DAY).filter(named).chain([first + DAY]) {
+            longest = longest.max(minute - known);
+            known = minute;
+        }
+        Some(longest)
+    }
+
     /// Whether it names every minute.
     pub(super) fn is_every_minute(&self) -> bool {
+        self.every_day() && self.every_hour && self.minutes == up_to(59) && self.months == up_to(12) - 1
+    }
+
+    fn every_day(&self) -> bool {
         let (all_days, all_weekdays) = (self.days == up_to(31) - 1, self.weekdays == up_to(6));
-        let days = match (self.any_day, self.any_weekday) {
+        match (self.any_day, self.any_weekday) {
             (false, false) => all_days || all_weekdays,
             (true, true | false) | (false, true) => all_days && all_weekdays,
-        };
-        days && self.every_hour && self.minutes == up_to(59) && self.months == up_to(12) - 1
+        }
     }
 
     /// The latest time named that is not after `local`.

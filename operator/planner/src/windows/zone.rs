@@ -62,6 +62,11 @@ impl Around {
         self.covers(time).then_some(time)
     }
 
+    /// The last instant that is known to be such.
+    pub(super) fn last(&self) -> Instant {
+        Instant::from_timestamp(self.0.until - LONGEST, 0).unwrap_or_default()
+    }
+
     fn covers(&self, time: Instant) -> bool {
         let time = time.timestamp();
         self.0.from <= time - LONGEST && time + LONGEST <= self.0.until

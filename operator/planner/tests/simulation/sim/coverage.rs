@@ -26,8 +26,17 @@ pub struct Coverage {
 
 impl Coverage {
     pub fn plan(&mut self, plan: &Plan) {
+        // Most nodes wait for the same few reasons.
+        let mut counts: Vec<(&'static str, u64)> = vec![];
         for why in plan.waiting.values() {
-            *self.waiting.entry(why.reason()).or_default() += 1;
+            let reason = why.reason();
+            match counts.iter_mut().find(|(known, _)| std::ptr::eq(*known, reason)) {
+                Some((_, count)) => *count += 1,
+                None => counts.push((reason, 1)),
+            }
+        }
+        for (reason, count) in counts {
+            *self.waiting.entry(reason).or_default() += count;
         }
     }
 
