@@ -7,10 +7,14 @@
 
 mod helm;
 mod recipes;
+mod reference;
+mod runbooks;
 
 use std::path::PathBuf;
 
+use lockkeeper_e2e::helm::documents;
 use lockkeeper_e2e::install::repository;
+use serde_json::Value;
 
 /// Every page for users: the README and what is below `docs`, by path.
 fn pages() -> Vec<(PathBuf, String)> {
@@ -35,4 +39,11 @@ fn pages() -> Vec<(PathBuf, String)> {
         (path, text)
     };
     pages.into_iter().map(read).collect()
+}
+
+/// The shipped alerts, by name.
+fn alerts() -> Value {
+    let path = repository().join("charts/lockkeeper/files/alerts.yaml");
+    let text = std::fs::read_to_string(path).unwrap();
+    documents(&text).unwrap().remove(0)["alerts"].take()
 }

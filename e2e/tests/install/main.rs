@@ -27,6 +27,7 @@ async fn the_manifest_installs_kinds_rights_and_a_confined_agent() {
     rights::gives_the_operator_what_it_uses_and_no_more(plane.client()).await;
     rights::gives_people_what_they_need(plane.client()).await;
     agent::confines_an_agent_to_the_report_of_its_own_node(&plane).await;
+    goes_without_a_trace(&plane);
     workdir.passed();
 }
 
@@ -63,6 +64,16 @@ fn installs_twice_and_takes_the_samples(plane: &ControlPlane) {
         let rendered = rendered.to_str().unwrap().to_owned();
         kubectl(plane, &["apply", "--server-side", "--dry-run=server", "-f", &rendered]);
     }
+}
+
+/// What `kubectl delete -f` leaves behind; that no cordon stays is up to `settle` before it (`chart/rollout.rs`).
+fn goes_without_a_trace(plane: &ControlPlane) {
+    kubectl(plane, &["delete", "--wait", "-f", &file("deploy/lockkeeper.yaml")]);
+    let kinds = "namespaces,crds,clusterroles,clusterrolebindings,roles,rolebindings,validatingadmissionpolicies,\
+                 validatingadmissionpolicybindings";
+    let ours = "--selector=app.kubernetes.io/part-of=lockkeeper";
+    let left = kubectl(plane, &["get", kinds, "--all-namespaces", ours, "--output=name"]);
+    assert_eq!(text(&left.stdout), "");
 }
 
 fn kubectl(plane: &ControlPlane, arguments: &[&str]) -> Output {
