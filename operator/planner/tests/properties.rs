@@ -76,8 +76,7 @@ fn happen(world: &mut World, event: &Event) {
         }
         Event::Command(n, verb) => world.command(verb, &name(n)),
         Event::Limit(limit) => {
-            world.policy().max_in_progress = Limit::Count(*limit);
-            world.policy().max_unavailable = Limit::Count(*limit);
+            world.limit(*limit);
         }
         Event::Suspend(suspend) => world.policy().suspend = *suspend,
         Event::LoseLock => world.snapshot.lock = None,
@@ -158,5 +157,85 @@ proptest! {
         prop_assert_eq!(check::repeats(&plan, &world.plan()), vec![], "{}", world.trace);
         world.settle();
         prop_assert_eq!(world.plan().actions, vec![]);
+    }
+}
+
+proptest! {
+    // Long stories: each of them takes hundreds of passes.
+    #![proptest_config(ProptestConfig { cases: 12, failure_persistence: None, max_shrink_iters: 200, ..ProptestConfig::default() })]
+
+    /// Each process makes one write and dies: nothing may hang on a second one.
+    #[test]
+    fn an_operator_that_dies_after_every_single_write_gets_everybody_done(
+        limit in 1usize..4,
+        canary in any::<bool>(),
+        taints in any::<bool>(),
+        control_plane in any::<bool>(),
+        blocked in any::<bool>(),
+        own_node in any::<bool>(),
+    ) {
+        let mut world = World::new(4);
+        world.limit(limit);
+        world.policy().canary = canary.then_some(Canary { nodes: 1, soak: TimeDelta::seconds(30) });
+        world.policy().settings.daemon_sets_last = taints;
+        world.policy().settings.prefer_updated_nodes = taints;
+        world.node("n1").control_plane = control_plane;
+        world.node("n2").control_plane = control_plane;
+        world.snapshot.own_node = own_node.then(|| "n3".to_owned());
+        if blocked { world.blocked = vec!["n4".to_owned()]; }
+        for second in 0..4000 {
+            world.pass(1);
+            world.now += TimeDelta::seconds(1);
+            world.surroundings();
+            if second == 2000 { world.blocked.clear(); }
+        }
+        for name in ["n1", "n2", "n3", "n4"] {
+            prop_assert!(world.record(name).last_reboot.is_some(), "{name}: {}\n{}", world.waits(), world.trace);
+        }
+        prop_assert_eq!(check::left_behind(&world.snapshot, &world.snapshot), vec![], "{}", world.trace);
+    }
+
+    /// However the windows fall, whoever asked first among those that could start goes first, and nobody starves.
+    #[test]
+    fn nobody_starves_however_the_windows_fall(
+        windows in prop::collection::vec((0u32..24, 0u32..60, 60i64..400), 1..4),
+        since in prop::collection::vec(1i64..10_000, 4),
+        needs in 30i64..300,
+    ) {
+        let mut world = World::new(4);
+        let windows: Vec<(String, i64)> = windows.iter().map(|(h, m, length)| (format!("{m} {h} * * *"), *length)).collect();
+        let windows: Vec<(&str, i64)> = windows.iter().map(|(cron, length)| (cron.as_str(), *length)).collect();
+        world.policy().schedule = Ok(common::windows(&windows));
+        world.policy().learned.cordoned = TimeDelta::seconds(needs);
+        let now = world.now;
+        for (place, minutes) in since.iter().enumerate() {
+            let host = world.record(&format!("n{}", place + 1)).host.as_mut().unwrap();
+            host.required_since = Some(now - TimeDelta::minutes(*minutes));
+        }
+        // Each node asks again as soon as it was rebooted; in nine days everybody has had a turn, by age.
+        let end = now + TimeDelta::days(9);
+        let mut first = Vec::new();
+        while world.now < end && first.len() < 4 {
+            world.settle();
+            let soon = world.now + TimeDelta::seconds(1);
+            let busy = !world.inside().is_empty();
+            let next = if busy { soon } else { world.plan().recheck_at.unwrap_or(end).max(soon) };
+            world.now = next;
+            world.surroundings();
+            for name in ["n1", "n2", "n3", "n4"] {
+                let now = world.now;
+                let done = world.record(name).last_reboot.is_some();
+                let host = world.record(name).host.as_mut().unwrap();
+                if done && !host.required {
+                    (host.required, host.required_since) = (true, Some(now));
+                    host.reasons = vec![format!("update of {now}")];
+                    if !first.contains(&name) { first.push(name); }
+                }
+            }
+        }
+        let mut by_age: Vec<(i64, &str)> = since.iter().zip(["n1", "n2", "n3", "n4"]).map(|(age, name)| (-age, name)).collect();
+        by_age.sort_unstable();
+        let by_age: Vec<&str> = by_age.into_iter().map(|(_, name)| name).collect();
+        prop_assert_eq!(first, by_age, "{}\n{}", world.waits(), world.trace);
     }
 }

@@ -42,13 +42,20 @@ impl Pass<'_> {
         // The uid alone guards it: a kubelet's heartbeat must not keep a node cordoned.
         let params = PatchParams::apply(names::OPERATOR_MANAGER);
         let lifted = self.api.nodes.patch(node, &params, &Patch::Apply(&bare)).await;
-        self.keep_node(lifted.map_err(failed(STEP, node))?);
+        let lifted = lifted.map_err(failed(STEP, node))?;
+        let stays = slim::annotation(&lifted, names::OPERATION).is_some();
+        self.keep_node(lifted);
+        if stays {
+            // Somebody else owns the annotation now, as a backup that was played back does: it means nothing, and would be
+            // lifted again for ever. Their cordon is theirs.
+            self.remove_word(node, names::OPERATION).await?;
+        }
         Ok(())
     }
 
-    /// Removes the request that was fulfilled; the version sees to it that it is that one.
+    /// Removes an annotation that has had its time, such as a request that was fulfilled; the version sees to it that it is that one.
     pub(super) async fn remove_word(&mut self, node: &str, annotation: &str) -> Result<(), Error> {
-        const STEP: &str = "remove the fulfilled request or approval of";
+        const STEP: &str = "remove the fulfilled request, the approval or a foreign mark of";
         let seen = self.node(STEP, node)?;
         let patch = json!({"metadata": {
             "resourceVersion": seen.metadata.resource_version,

@@ -135,6 +135,12 @@ impl World {
         self.snapshot.policies.get_mut("general").unwrap()
     }
 
+    /// So many nodes at once, and as many down.
+    pub fn limit(&mut self, count: usize) {
+        self.policy().max_in_progress = Limit::Count(count);
+        self.policy().max_unavailable = Limit::Count(count);
+    }
+
     pub fn command(&mut self, verb: &str, name: &str) {
         let operation_id = self
             .record(name)

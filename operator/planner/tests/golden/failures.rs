@@ -2,7 +2,6 @@
 
 use chrono::TimeDelta;
 use expect_test::expect;
-use lockkeeper_planner::*;
 
 use crate::Story;
 
@@ -161,8 +160,7 @@ fn a_failed_node_is_released() {
 #[test]
 fn a_breaker_sends_a_probe_after_its_cooldown() {
     let mut story = Story::new(3);
-    story.world.policy().max_in_progress = Limit::Count(2);
-    story.world.policy().max_unavailable = Limit::Count(2);
+    story.world.limit(2);
     story.world.policy().pace = TimeDelta::seconds(460);
     story.world.policy().breaker.cooldown = Some(TimeDelta::seconds(120));
     story.world.never_back = vec!["n1".to_owned()];

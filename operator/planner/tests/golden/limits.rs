@@ -49,8 +49,7 @@ fn two_policies_share_one_slot() {
 #[test]
 fn the_control_plane_goes_one_at_a_time_and_last() {
     let mut story = Story::new(3);
-    story.world.policy().max_in_progress = Limit::Count(3);
-    story.world.policy().max_unavailable = Limit::Count(3);
+    story.world.limit(3);
     story.world.node("n1").control_plane = true;
     story.world.node("n2").control_plane = true;
     story.run(110);
@@ -106,8 +105,7 @@ fn one_zone_after_the_other() {
     for (name, zone) in [("n1", "a"), ("n2", "b"), ("n3", "a"), ("n4", "b")] {
         story.world.node(name).domains.insert(key.clone(), zone.to_owned());
     }
-    story.world.policy().max_in_progress = Limit::Count(2);
-    story.world.policy().max_unavailable = Limit::Count(2);
+    story.world.limit(2);
     story.world.policy().topology = vec![Topology {
         key,
         max_domains: Some(1),

@@ -131,8 +131,7 @@ fn an_exclusion_wins_over_the_window() {
 #[test]
 fn a_canary_soaks() {
     let mut story = Story::new(3);
-    story.world.policy().max_in_progress = Limit::Count(2);
-    story.world.policy().max_unavailable = Limit::Count(2);
+    story.world.limit(2);
     let soak = TimeDelta::seconds(60);
     story.world.policy().canary = Some(Canary { nodes: 1, soak });
     story.run(220);

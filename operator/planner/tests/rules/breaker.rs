@@ -8,8 +8,7 @@ use lockkeeper_planner::*;
 /// Six nodes, two at once; `n1` never comes back.
 fn one_fails() -> World {
     let mut world = World::new(6);
-    world.policy().max_in_progress = Limit::Count(2);
-    world.policy().max_unavailable = Limit::Count(2);
+    world.limit(2);
     world.never_back = vec!["n1".to_owned()];
     world.policy().settings.reboot_timeout = TimeDelta::seconds(60);
     world

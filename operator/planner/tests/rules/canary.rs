@@ -7,8 +7,7 @@ use lockkeeper_planner::*;
 
 fn canary(nodes: usize, soak_minutes: i64) -> World {
     let mut world = World::new(4);
-    world.policy().max_in_progress = Limit::Count(4);
-    world.policy().max_unavailable = Limit::Count(4);
+    world.limit(4);
     world.policy().canary = Some(Canary {
         nodes,
         soak: TimeDelta::minutes(soak_minutes),

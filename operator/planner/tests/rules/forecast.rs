@@ -34,8 +34,7 @@ fn told(world: &World) -> String {
 #[test]
 fn it_tells_what_then_happens() {
     let mut world = world(4);
-    world.policy().max_in_progress = Limit::Count(2);
-    world.policy().max_unavailable = Limit::Count(2);
+    world.limit(2);
     world.settle();
     world.run(10);
     expect![[r#"

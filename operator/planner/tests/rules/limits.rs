@@ -10,8 +10,7 @@ use lockkeeper_planner::*;
 /// Six nodes, `n1` to `n6`, in zones a, b, a, b, a, b; the limits alone would let all of them in.
 fn zones(topology: Topology) -> World {
     let mut world = World::new(6);
-    world.policy().max_in_progress = Limit::Count(6);
-    world.policy().max_unavailable = Limit::Count(6);
+    world.limit(6);
     world.policy().topology = vec![topology];
     for number in 1..=6 {
         let zone = if number % 2 == 1 { "a" } else { "b" };
@@ -132,8 +131,7 @@ fn the_next_node_starts_no_sooner_than_the_pace_allows() {
 #[test]
 fn two_at_once_under_a_pace_start_one_after_the_other() {
     let mut world = World::new(2);
-    world.policy().max_in_progress = Limit::Count(2);
-    world.policy().max_unavailable = Limit::Count(2);
+    world.limit(2);
     world.policy().pace = TimeDelta::seconds(10);
     world.away = TimeDelta::seconds(300);
     world.settle();
@@ -145,8 +143,7 @@ fn two_at_once_under_a_pace_start_one_after_the_other() {
 #[test]
 fn a_control_plane_node_waits_until_all_others_of_them_are_ready() {
     let mut world = World::new(3);
-    world.policy().max_in_progress = Limit::Count(3);
-    world.policy().max_unavailable = Limit::Count(3);
+    world.limit(3);
     for name in ["n1", "n2"] {
         world.node(name).control_plane = true;
     }
@@ -183,8 +180,7 @@ fn percents_are_rounded_down_at_least_one_and_zero_starts_nothing() {
 #[test]
 fn a_percent_of_the_lock_is_of_all_linux_nodes() {
     let mut world = World::new(8);
-    world.policy().max_in_progress = Limit::Count(8);
-    world.policy().max_unavailable = Limit::Count(8);
+    world.limit(8);
     world.snapshot.lock = Some(Lock {
         max_in_progress: Some(Limit::Percent(25)),
         holders: vec![],
@@ -203,14 +199,12 @@ fn a_percent_of_the_lock_is_of_all_linux_nodes() {
 #[test]
 fn a_budget_that_shrinks_gives_up_nobody_who_is_cordoned_and_adds_nobody() {
     let mut world = World::new(5);
-    world.policy().max_in_progress = Limit::Count(3);
-    world.policy().max_unavailable = Limit::Count(3);
+    world.limit(3);
     world.away = TimeDelta::seconds(100);
     world.settle();
     world.run(10);
     assert_eq!(world.down(), 3);
-    world.policy().max_in_progress = Limit::Count(1);
-    world.policy().max_unavailable = Limit::Count(1);
+    world.limit(1);
     world.run(60);
     assert_eq!(world.inside(), ["n1", "n2", "n3"], "what is cordoned finishes");
     let mut most = 3;
@@ -226,8 +220,7 @@ fn a_budget_that_shrinks_gives_up_nobody_who_is_cordoned_and_adds_nobody() {
 #[test]
 fn a_budget_that_shrinks_before_the_cordon_takes_the_slots_back_without_back_off() {
     let mut world = World::new(3);
-    world.policy().max_in_progress = Limit::Count(3);
-    world.policy().max_unavailable = Limit::Count(3);
+    world.limit(3);
     world.settle();
     world.policy().max_in_progress = Limit::Count(1);
     world.run(3);
@@ -239,8 +232,7 @@ fn a_budget_that_shrinks_before_the_cordon_takes_the_slots_back_without_back_off
 #[test]
 fn a_limit_that_shrinks_counts_who_is_cordoned_before_who_is_not_yet() {
     let mut world = World::new(2);
-    world.policy().max_in_progress = Limit::Count(2);
-    world.policy().max_unavailable = Limit::Count(2);
+    world.limit(2);
     world.silent = vec!["n1".to_owned()];
     world.blocked = vec!["n2".to_owned()];
     world.settle();
@@ -255,8 +247,7 @@ fn a_limit_that_shrinks_counts_who_is_cordoned_before_who_is_not_yet() {
 #[test]
 fn who_gets_its_entry_back_has_its_place_before_anybody_else_is_cordoned() {
     let mut world = World::new(2);
-    world.policy().max_in_progress = Limit::Count(2);
-    world.policy().max_unavailable = Limit::Count(2);
+    world.limit(2);
     world.silent = vec!["n1".to_owned()];
     world.blocked = vec!["n2".to_owned()];
     world.settle();

@@ -96,8 +96,7 @@ fn an_answer_older_than_a_minute_is_no_answer() {
 #[test]
 fn as_many_are_asked_as_there_is_room_and_one_more() {
     let mut world = unknown(9);
-    world.policy().max_in_progress = Limit::Count(3);
-    world.policy().max_unavailable = Limit::Count(3);
+    world.limit(3);
     assert_eq!(world.plan().preflight, ["n1", "n2", "n3", "n4"]);
     for name in ["n1", "n2", "n3"] {
         answer(&mut world, name, true);

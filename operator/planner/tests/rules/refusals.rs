@@ -14,11 +14,6 @@ fn found(world: &World, doctor: impl FnOnce(&mut Snapshot)) -> Vec<String> {
     found.iter().map(Violation::to_string).collect()
 }
 
-fn limit(world: &mut World, count: usize) {
-    world.policy().max_in_progress = Limit::Count(count);
-    world.policy().max_unavailable = Limit::Count(count);
-}
-
 /// `n1` is under a policy of its own and has waited longest; one slot for all.
 fn own_node_under_another_policy() -> World {
     let mut world = World::new(3);
@@ -53,7 +48,7 @@ fn the_operators_own_node_before_one_of_another_policy() {
 #[test]
 fn the_operators_own_node_before_another_that_goes_in_with_it() {
     let mut world = World::new(2);
-    limit(&mut world, 2);
+    world.limit(2);
     world.snapshot.own_node = Some("n1".to_owned());
     assert_eq!(
         found(&world, |seen| seen.own_node = None),
@@ -73,7 +68,7 @@ fn the_operators_own_node_goes_in_if_the_others_have_no_room() {
 #[test]
 fn a_node_that_starts_before_the_canary_has_passed() {
     let mut world = World::new(3);
-    limit(&mut world, 3);
+    world.limit(3);
     let soak = TimeDelta::minutes(30);
     world.policy().canary = Some(Canary { nodes: 1, soak });
     let unaware = |seen: &mut Snapshot| seen.policies.get_mut("general").unwrap().canary = None;
@@ -95,11 +90,11 @@ fn a_node_that_starts_before_the_canary_has_passed() {
 #[test]
 fn a_cordon_that_the_limits_allow_no_more() {
     let mut world = World::new(2);
-    limit(&mut world, 2);
+    world.limit(2);
     world.settle();
     world.now += TimeDelta::seconds(1);
     world.surroundings();
-    limit(&mut world, 1);
+    world.limit(1);
     let found = found(&world, |seen| {
         let policy = seen.policies.get_mut("general").unwrap();
         policy.max_in_progress = Limit::Count(2);
@@ -118,7 +113,7 @@ fn a_cordon_that_the_limits_allow_no_more() {
 #[test]
 fn a_second_probe_while_the_breaker_waits_for_the_first() {
     let mut world = World::new(4);
-    limit(&mut world, 4);
+    world.limit(4);
     world.policy().pace = TimeDelta::seconds(905);
     world.never_back = vec!["n1".to_owned()];
     world.settle();

@@ -42,8 +42,7 @@ fn more_nodes_than_fit_into_a_month_are_said_with_numbers() {
         "about 128 of 200 nodes fit into the 32 h that are open in the next 32 days, 15 min each; \
          widen spec.windows or raise spec.disruption.maxInProgress"
     );
-    world.policy().max_in_progress = Limit::Count(2);
-    world.policy().max_unavailable = Limit::Count(2);
+    world.limit(2);
     assert_eq!(told(&world), "");
     world.policy().pace = TimeDelta::seconds(3600);
     assert!(
@@ -62,8 +61,7 @@ fn many_short_windows_are_added_up_without_looking_at_each() {
         "{}",
         told(&world)
     );
-    world.policy().max_in_progress = Limit::Count(5);
-    world.policy().max_unavailable = Limit::Count(5);
+    world.limit(5);
     assert_eq!(told(&world), "");
 }
 

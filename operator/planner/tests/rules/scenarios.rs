@@ -181,8 +181,7 @@ fn a_node_that_is_down_by_itself_takes_the_room_of_one_that_is_up_but_may_itself
 #[test]
 fn control_plane_nodes_are_never_two_at_once_whatever_the_limits_say() {
     let mut world = World::new(3);
-    world.policy().max_in_progress = Limit::Count(3);
-    world.policy().max_unavailable = Limit::Count(3);
+    world.limit(3);
     for name in ["n1", "n2"] {
         world.node(name).control_plane = true;
     }
