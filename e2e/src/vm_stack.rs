@@ -1,4 +1,4 @@
-//! Lockkeeper on real nodes: virtual machines, our images inside, installed with kubectl as its users do.
+//! Lockkeeper on real nodes: virtual machines, our images inside, installed with Helm as its users do.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -7,6 +7,7 @@ use anyhow::{Context, Result, bail};
 use lockkeeper_crds::{NodeReboot, names};
 
 use crate::control_plane::{ControlPlane, Options};
+use crate::helm::{Helm, Version, chart};
 use crate::records::wait_reboot;
 use crate::vm::{VmCluster, VmOptions, image};
 use crate::workdir::Workdir;
@@ -14,6 +15,8 @@ use crate::workdir::Workdir;
 /// Three emulated guests on two busy cores need up to two minutes; a loaded machine more.
 const BOOT: Duration = Duration::from_mins(8);
 const POLL: Duration = Duration::from_millis(500);
+/// `helm uninstall` waits for nodes that are inside: emulated, one is away for minutes.
+const SETTLE: &str = "uninstall.timeoutSeconds=900";
 
 /// A cluster of virtual machines with Lockkeeper in it.
 #[derive(Debug)]
@@ -47,12 +50,20 @@ impl VmStack {
         let nodes = VmCluster::start(&plane, &options)?;
         let mut stack = Self { nodes, plane, workdir };
         stack.nodes.wait_ready(BOOT).await?;
-        say("installing Lockkeeper: kubectl apply --server-side -f deploy/lockkeeper.yaml");
-        stack.plane.install()?;
+        say("installing Lockkeeper: helm install lockkeeper charts/lockkeeper");
+        let install = ["--create-namespace", "--set", SETTLE];
+        stack
+            .helm()
+            .run(&release("install", &[&[chart().as_str()], &install[..]].concat()))?;
         stack
             .wait_installed()
             .context("Lockkeeper does not run in the guests")?;
         Ok(stack)
+    }
+
+    /// Helm for this cluster.
+    pub fn helm(&self) -> Helm {
+        Helm::new(self.plane.binaries(), Version::Four, self.plane.dir()).with_kubeconfig(&self.plane.kubeconfig())
     }
 
     fn wait_installed(&self) -> Result<()> {
@@ -82,4 +93,9 @@ impl VmStack {
     ) -> Result<NodeReboot> {
         wait_reboot(&self.plane, node, what, limit, POLL, good).await
     }
+}
+
+/// `helm VERB lockkeeper ... --namespace lockkeeper-system`.
+pub fn release<'a>(verb: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+    [&[verb, "lockkeeper"], more, &["--namespace", names::NAMESPACE]].concat()
 }

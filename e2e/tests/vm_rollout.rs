@@ -6,11 +6,16 @@ use std::collections::BTreeSet;
 use std::process::Command;
 use std::time::Duration;
 
-use lockkeeper_crds::{NodeReboot, NodeState};
+use k8s_openapi::api::core::v1::Node;
+use kube::Api;
+use kube::ResourceExt;
+use kube::api::ListParams;
+use lockkeeper_crds::{NodeReboot, NodeState, RebootLock, names};
+use lockkeeper_e2e::pages;
 use lockkeeper_e2e::programs::program;
 use lockkeeper_e2e::recorder::Recorder;
 use lockkeeper_e2e::records::is_done;
-use lockkeeper_e2e::vm_stack::VmStack;
+use lockkeeper_e2e::vm_stack::{VmStack, release};
 use lockkeeper_e2e::workload;
 use serde_json::json;
 
@@ -44,7 +49,13 @@ fn plugin(stack: &VmStack, args: &[&str]) -> String {
 async fn three_real_nodes_are_rebooted_one_at_a_time_and_one_that_stays_away_waits_for_a_person() {
     let mut stack = VmStack::start("vm-rollout", 3, &[], &say).await.unwrap();
     let names = stack.nodes.node_names();
+    // Beside the start of the workload: a pod needs half a minute on an emulated node.
+    let helm = stack.helm();
+    let tested = tokio::task::spawn_blocking(move || helm.run(&release("test", &[])));
     workload::start(&stack.plane.client(), 2, 1).await.unwrap();
+    let tested = tested.await.unwrap().unwrap();
+    assert!(tested.contains("Succeeded"), "{tested}");
+    say("helm test has passed");
     let recorder = Recorder::start(&stack.plane.client());
     stack
         .plane
@@ -54,6 +65,9 @@ async fn three_real_nodes_are_rebooted_one_at_a_time_and_one_that_stays_away_wai
     let mut before = Vec::new();
     for name in &names {
         before.push(stack.nodes.boot_id(name).await.unwrap());
+    }
+    follows_the_recipe_for_debian(&stack, &names[0]).await;
+    for name in &names[1..] {
         stack
             .nodes
             .stage_update(name, &["linux-image-6.12.0-2", "libc6"])
@@ -75,22 +89,41 @@ async fn three_real_nodes_are_rebooted_one_at_a_time_and_one_that_stays_away_wai
     let seen = recorder.verdict(1, 1).unwrap();
     assert_eq!(seen.cordoned, BTreeSet::new());
     drop(recorder);
+    was_rebooted_for(&stack, &names[0], "linux-image-trial").await;
     a_guest_that_ends_is_failed_until_a_person_retries(&mut stack, &names).await;
+    an_uninstall_in_mid_rollout_leaves_no_cordon_behind(&stack, &names[1]).await;
     stack.workdir.passed();
 }
 
-async fn a_guest_that_ends_is_failed_until_a_person_retries(stack: &mut VmStack, names: &[String]) {
-    stack
+/// Runs what docs/recipes.md tells people to run.
+async fn follows_the_recipe_for_debian(stack: &VmStack, node: &str) {
+    for part in ["debian", "debian-trial"] {
+        let commands = pages::block("docs/recipes.md", part).unwrap();
+        let said = stack.nodes.exec(node, &format!("set -e\n{commands}")).await.unwrap();
+        say(&format!("docs/recipes.md, {part}: {}", said.trim()));
+    }
+}
+
+async fn was_rebooted_for(stack: &VmStack, node: &str, cause: &str) {
+    let for_cause = |reboot: &NodeReboot| {
+        let last = reboot.status.as_ref().and_then(|status| status.last_reboot.as_ref());
+        is_done(reboot) && last.is_some_and(|last| last.reasons.iter().any(|reason| reason.0 == cause))
+    };
+    let what = format!("rebooted for {cause}");
+    stack.wait_reboot(node, &what, LONG, for_cause).await.unwrap();
+}
+
+/// From here on a node may take so long to come back.
+fn give_up_after(stack: &VmStack, seconds: u32) {
+    let patch = json!({"spec": {"reboot": {"timeoutSeconds": seconds}}}).to_string();
+    let patched = stack
         .plane
-        .kubectl(&[
-            "patch",
-            "rbp",
-            "general",
-            "--type=merge",
-            "-p",
-            r#"{"spec":{"reboot":{"timeoutSeconds":150}}}"#,
-        ])
-        .unwrap();
+        .kubectl(&["patch", "rbp", "general", "--type=merge", "-p", &patch]);
+    patched.unwrap();
+}
+
+async fn a_guest_that_ends_is_failed_until_a_person_retries(stack: &mut VmStack, names: &[String]) {
+    give_up_after(stack, 150);
     let (gone, next) = (&names[0], &names[1]);
     stack.nodes.stage_update(gone, &["systemd"]).await.unwrap();
     stack
@@ -112,6 +145,7 @@ async fn a_guest_that_ends_is_failed_until_a_person_retries(stack: &mut VmStack,
         .map(|waiting| waiting.message)
         .unwrap_or_default();
     say(&format!("Failed: {why}"));
+    give_up_after(stack, 900);
     stack.nodes.stage_update(next, &["systemd"]).await.unwrap();
     let waits = |reboot: &NodeReboot| {
         let waiting = reboot.status.as_ref().and_then(|status| status.waiting.as_ref());
@@ -123,15 +157,49 @@ async fn a_guest_that_ends_is_failed_until_a_person_retries(stack: &mut VmStack,
         .unwrap();
     stack.nodes.restart(gone).unwrap();
     stack.nodes.wait_ready(LONG).await.unwrap();
+    // Verified against the same time-out as the reboot, which an emulated node needs for its agent alone.
+    let boot_id = stack.nodes.boot_id(gone).await.unwrap();
+    let reports = |reboot: &NodeReboot| {
+        let host = reboot.status.as_ref().and_then(|status| status.host.as_ref());
+        host.is_some_and(|host| host.boot_id == boot_id)
+    };
+    stack
+        .wait_reboot(gone, "reported from its new boot", LONG, reports)
+        .await
+        .unwrap();
     say(&plugin(stack, &["retry", gone]));
-    for name in [gone, next] {
-        let again = |reboot: &NodeReboot| {
-            let reasons = reboot.status.as_ref().and_then(|status| status.last_reboot.as_ref());
-            is_done(reboot) && reasons.is_some_and(|last| last.reasons.iter().any(|cause| cause.0 == "systemd"))
-        };
-        stack.wait_reboot(name, "rebooted again", LONG, again).await.unwrap();
-        say(&format!("{name} is done"));
+    was_rebooted_for(stack, gone, "systemd").await;
+    say(&format!("{gone} is done"));
+}
+
+/// The node that waited has its slot now: `helm uninstall` waits until it is out again, however far it is.
+async fn an_uninstall_in_mid_rollout_leaves_no_cordon_behind(stack: &VmStack, inside: &str) {
+    let has_its_slot = |reboot: &NodeReboot| state(reboot).is_some_and(|state| state != NodeState::Pending);
+    let seen = stack.wait_reboot(inside, "let in", LONG, has_its_slot).await.unwrap();
+    say(&format!("helm uninstall, while {inside} is {:?}", state(&seen)));
+    let helm = stack.helm();
+    let uninstall = move || helm.run(&release("uninstall", &["--timeout=20m"]));
+    tokio::task::spawn_blocking(uninstall).await.unwrap().unwrap();
+    let nodes = Api::<Node>::all(stack.plane.client());
+    for node in nodes.list(&ListParams::default()).await.unwrap() {
+        let cordoned = node.spec.as_ref().and_then(|spec| spec.unschedulable) == Some(true);
+        assert!(!cordoned, "{} is left cordoned", node.name_any());
+        assert!(
+            !node.annotations().contains_key(names::OPERATION),
+            "{}",
+            node.name_any()
+        );
     }
+    let locks = Api::<RebootLock>::all(stack.plane.client());
+    let lock = locks.get(names::LOCK).await.unwrap();
+    assert_eq!(lock.status.unwrap_or_default().holders, vec![]);
+    let namespace = format!("--namespace={}", names::NAMESPACE);
+    let left = stack
+        .plane
+        .kubectl(&["get", "deployments,daemonsets,jobs", &namespace, "--output=name"]);
+    assert_eq!(left.unwrap(), "");
+    let ended = Api::<NodeReboot>::all(stack.plane.client()).get(inside).await.unwrap();
+    say(&format!("uninstalled; {inside} was last {:?}", state(&ended)));
 }
 
 #[tokio::test]

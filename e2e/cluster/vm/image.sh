@@ -9,6 +9,8 @@ cache=${LOCKKEEPER_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/lockkeeper}
 suite=trixie
 packages=systemd-sysv,systemd,dbus,polkitd,udev,kmod,procps,apparmor,iproute2,iptables,containerd,runc
 packages+=,containernetworking-plugins,linux-image-cloud-amd64,qemu-guest-agent
+# What docs/recipes.md begins with on Debian: a guest has no network to install it from.
+packages+=,unattended-upgrades
 
 # Units that only cost boot time in a guest that lives for minutes; nothing of Lockkeeper meets them.
 masked="apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer fstrim.timer e2scrub_all.timer
@@ -22,7 +24,7 @@ masked="apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer fstrim.time
     systemd-journal-flush.service systemd-machine-id-commit.service systemd-user-sessions.service
     systemd-udev-load-credentials.service kmod-static-nodes.service systemd-sysusers.service run-lock.mount
     modprobe@.service systemd-initctl.socket systemd-sysext.socket systemd-creds.socket systemd-hostnamed.socket
-    sys-kernel-config.mount systemd-tmpfiles-setup-dev-early.service"
+    sys-kernel-config.mount systemd-tmpfiles-setup-dev-early.service unattended-upgrades.service"
 
 say() { echo "vm image: $*" >&2; }
 
