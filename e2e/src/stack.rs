@@ -43,8 +43,8 @@ pub struct Stack {
     operator_kubeconfig: PathBuf,
     operator_pod: String,
     started: usize,
-    /// Where the operator that was started last serves its metrics.
-    http_address: String,
+    /// Where each operator that was started serves its metrics, by its name.
+    addresses: Vec<(String, String)>,
 }
 
 impl Stack {
@@ -81,7 +81,7 @@ impl Stack {
             operator_kubeconfig,
             operator_pod: pod,
             started: 0,
-            http_address: String::new(),
+            addresses: vec![],
         };
         for _ in 0..operators {
             stack.start_operator()?;
@@ -93,18 +93,22 @@ impl Stack {
     pub fn start_operator(&mut self) -> Result<()> {
         let number = self.started;
         self.started += 1;
-        self.http_address = format!("127.0.0.1:{}", free_port()?);
-        let spec = Spec::new(
-            format!("operator-{number}"),
-            program("lockkeeper-operator")?,
-            self.plane.log_dir(),
-        )
-        .arg(format!("--kubeconfig={}", self.operator_kubeconfig.display()))
-        .arg(format!("--http-address={}", self.http_address))
-        .arg(format!("--pod-name=operator-{number}"))
-        .env("RUST_LOG", "info,lockkeeper_operator=debug,lockkeeper_drain=debug");
+        let (name, address) = (format!("operator-{number}"), format!("127.0.0.1:{}", free_port()?));
+        let spec = Spec::new(&name, program("lockkeeper-operator")?, self.plane.log_dir())
+            .arg(format!("--kubeconfig={}", self.operator_kubeconfig.display()))
+            .arg(format!("--http-address={address}"))
+            .arg(format!("--pod-name={name}"))
+            .env("RUST_LOG", "info,lockkeeper_operator=debug,lockkeeper_drain=debug");
         self.operators.push(Process::spawn(spec)?);
+        self.addresses.push((name, address));
         Ok(())
+    }
+
+    /// Name and address of the metrics of each operator, for Prometheus.
+    pub fn targets(&self) -> Vec<(String, String)> {
+        let known = |name: &str| self.operators.iter().any(|operator| operator.name() == name);
+        let there = self.addresses.iter().filter(|(name, _)| known(name));
+        there.cloned().collect()
     }
 
     /// What the kubelet does when the Deployment replaces its pods: the old processes get SIGTERM, new ones start with
@@ -177,7 +181,8 @@ impl Stack {
 
     /// What the operator that was started last tells Prometheus.
     pub async fn metrics(&self) -> Result<String> {
-        http_get(&self.http_address, "/metrics").await
+        let (_, address) = self.addresses.last().context("no operator was started")?;
+        http_get(address, "/metrics").await
     }
 
     /// The evictions that the API server accepted from operators, in order.

@@ -3,6 +3,7 @@
 // Helpers are not tests in clippy's eyes.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod queries;
 mod shape;
 
 use lockkeeper_e2e::install::repository;
