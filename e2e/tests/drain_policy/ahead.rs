@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::api::{DeleteParams, EvictParams, ListParams, PostParams};
 use kube::{Api, ResourceExt};
-use lockkeeper_crds::NodeReboot;
+use lockkeeper_crds::{NodeReboot, names};
 use lockkeeper_e2e::stack::Stack;
 use lockkeeper_e2e::workload::is_ready;
 use serde_json::{Value, json};
@@ -141,6 +141,17 @@ pub(super) async fn a_look_ahead_that_fails_says_why_and_holds_up_nobody_else(st
         stack.plane.kubectl(&words).unwrap();
     };
     change_role(json!([{"op": "remove", "path": place}]));
+    let operator = format!("--as=system:serviceaccount:{}:lockkeeper-operator", names::NAMESPACE);
+    let may = [
+        "auth",
+        "can-i",
+        "list",
+        "poddisruptionbudgets",
+        "-n",
+        "default",
+        &operator,
+    ];
+    until("the right is gone", async || stack.plane.kubectl(&may).is_err()).await;
     stack.stage_cause(free, "forbidden").await.unwrap();
     let words = unseen(stack, free, "poddisruptionbudgets").await;
     assert!(
