@@ -89,17 +89,21 @@ impl Stack {
         Ok(stack)
     }
 
-    /// Starts one more operator.
+    /// Starts one more operator, which logs in text whatever may help to understand a failed test.
     pub fn start_operator(&mut self) -> Result<()> {
+        self.start_operator_with(|spec| spec.env("RUST_LOG", "info,lockkeeper_operator=debug,lockkeeper_drain=debug"))
+    }
+
+    /// Starts one more operator, changed in this way.
+    pub fn start_operator_with(&mut self, change: impl FnOnce(Spec) -> Spec) -> Result<()> {
         let number = self.started;
         self.started += 1;
         let (name, address) = (format!("operator-{number}"), format!("127.0.0.1:{}", free_port()?));
         let spec = Spec::new(&name, program("lockkeeper-operator")?, self.plane.log_dir())
             .arg(format!("--kubeconfig={}", self.operator_kubeconfig.display()))
             .arg(format!("--http-address={address}"))
-            .arg(format!("--pod-name={name}"))
-            .env("RUST_LOG", "info,lockkeeper_operator=debug,lockkeeper_drain=debug");
-        self.operators.push(Process::spawn(spec)?);
+            .arg(format!("--pod-name={name}"));
+        self.operators.push(Process::spawn(change(spec))?);
         self.addresses.push((name, address));
         Ok(())
     }

@@ -160,10 +160,12 @@ impl Writer {
             About::Node { name, uid } => ("v1".to_owned(), "Node", name, uid),
             About::Policy { name, uid } => (format!("{GROUP}/v1alpha1"), "RebootPolicy", name, uid),
         };
-        let unique = RandomState::new().hash_one(now);
+        // `kubectl describe` shows them as they are listed, which is by name: the time comes first in it.
+        let time = now.timestamp_nanos_opt().unwrap_or_default();
+        let unique = RandomState::new().hash_one(now) & 0xffff;
         Event {
             metadata: ObjectMeta {
-                name: Some(format!("{}.{unique:016x}", cut(name, 230))),
+                name: Some(format!("{}.{time:016x}{unique:04x}", cut(name, 230))),
                 namespace: Some(NAMESPACE.to_owned()),
                 ..ObjectMeta::default()
             },

@@ -3,6 +3,7 @@
 mod acts;
 mod changes;
 mod pictures;
+mod subject;
 mod unreadable;
 
 use std::collections::BTreeMap;
@@ -29,6 +30,7 @@ use crate::metrics::Metrics;
 use crate::publish::node::{dress, message};
 use crate::publish::{policy, policy_name};
 use pictures::Painter;
+use subject::Subject;
 
 /// More nodes than this that begin to wait for the same reason at once are one Event about their policy.
 const CROWD: usize = 20;
@@ -116,7 +118,24 @@ impl Teller {
         };
         self.metrics.count_action(action.name(), result);
         match error {
-            None => tracing::info!(node = name, action = action.name(), "{}", acts::words(action)),
+            None => {
+                let Subject {
+                    node,
+                    policy,
+                    operation,
+                    reason,
+                } = Subject::of(action, snapshot);
+                let action_name = action.name();
+                tracing::info!(
+                    node,
+                    policy,
+                    operation,
+                    reason,
+                    action = action_name,
+                    "{}",
+                    acts::words(action)
+                );
+            }
             Some(error) => {
                 tracing::debug!(node = name, action = action.name(), "{}", chain(error));
                 return;
@@ -138,7 +157,8 @@ impl Teller {
             News::Blocked(reason, words) => (Severity::Warning, *reason, words),
             News::StillAttached(words) => (Severity::Warning, "VolumesAttached", words),
         };
-        tracing::info!(node = name, "{reason}: {words}");
+        let Subject { policy, operation, .. } = Subject::of_node(node);
+        tracing::info!(node = name, policy, operation, reason, "{words}");
         self.events.say(about_node(name, node), severity, reason, words);
     }
 
@@ -197,11 +217,14 @@ impl Teller {
             match (crowd, nodes.as_slice()) {
                 (Some(about), [(_, _, first), ..]) if nodes.len() > CROWD => {
                     let note = format!("{} nodes wait: {first}", nodes.len());
+                    tracing::info!(policy, reason, "{note}");
                     self.events.say(about, acts::severity(first), reason, &note);
                 }
                 (_, nodes) => {
                     for (name, node, waiting) in nodes {
                         let severity = acts::severity(waiting);
+                        let Subject { policy, operation, .. } = Subject::of_node(node);
+                        tracing::info!(node = name, policy, operation, reason, "waits: {waiting}");
                         self.events
                             .say(about_node(name, node), severity, reason, &waiting.to_string());
                     }
@@ -213,6 +236,7 @@ impl Teller {
     fn say_policy(&self, policy: &Arc<RebootPolicy>, before: &RebootPolicyStatus, after: &RebootPolicyStatus) {
         let Some(about) = about_policy(policy) else { return };
         for (severity, reason, note) in changes::events(&policy.name_any(), before, after) {
+            tracing::info!(policy = policy.name_any(), reason, "{note}");
             self.events.say(about.clone(), severity, &reason, &note);
         }
     }

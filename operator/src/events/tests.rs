@@ -144,6 +144,16 @@ fn what_is_remembered_is_bounded() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn sorted_by_name_they_are_in_the_order_in_which_they_were_said() {
+    let notes: Vec<String> = (0..20).map(|number| number.to_string()).collect();
+    let all: Vec<_> = notes.iter().map(|note| ("w-01", "A", note.as_str())).collect();
+    let (mut taken, _) = say(&Server::default(), &all).await;
+    taken.sort_by_key(|event| event["metadata"]["name"].as_str().unwrap().to_owned());
+    let sorted: Vec<&str> = taken.iter().map(|event| event["note"].as_str().unwrap()).collect();
+    assert_eq!(sorted, notes);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_passing_failure_is_tried_again_under_the_same_name() {
     let (taken, metrics) = say(&Server::answering(&[500, 429]), &[("w-01", "A", "x")]).await;
     assert_eq!(taken.len(), 3);

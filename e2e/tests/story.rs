@@ -1,0 +1,205 @@
+//! What a person sees of a rollout with kubectl alone, and in the operator's log; and that nothing is said or written
+//! again while nothing changes.
+
+// Helpers are not tests in clippy's eyes.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use kube::Api;
+use lockkeeper_crds::{RebootPolicy, condition};
+use lockkeeper_e2e::hollow::DOWN_SECONDS;
+use lockkeeper_e2e::stack::Stack;
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+const LONG: Duration = Duration::from_mins(3);
+/// As long as the issue asks for.
+const IDLE: Duration = Duration::from_mins(1);
+
+#[tokio::test]
+async fn kubectl_alone_tells_the_story_of_a_rollout() {
+    let mut stack = Stack::start("story", 3, 0).await.unwrap();
+    stack
+        .start_operator_with(|spec| spec.arg("--log-format=json").env("RUST_LOG", ""))
+        .unwrap();
+    stack.plane.policy("general", json!({})).await.unwrap();
+    stack
+        .plane
+        .kubectl(&["wait", "--for=condition=Ready", "rbp/general", "--timeout=90s"])
+        .unwrap();
+    for node in stack.nodes.names().to_vec() {
+        stack.nodes.annotate(&node, DOWN_SECONDS, Some("6")).await.unwrap();
+        stack.stage_update(&node).await.unwrap();
+    }
+    get_shows_who_is_inside_and_why_the_others_wait(&stack).await;
+    is_understood_by_kstatus(&stack, false).await;
+    stack
+        .plane
+        .kubectl(&["wait", "--for=condition=UpToDate", "rbp/general", "--timeout=180s"])
+        .unwrap();
+    is_understood_by_kstatus(&stack, true).await;
+    describe_shows_our_events_in_order(&stack).await;
+    an_idle_minute_costs_no_write_but_the_lease(&stack).await;
+    each_decision_is_one_line_of_the_log(&stack);
+    stack.workdir.passed();
+}
+
+/// The cells of a table's row that are not empty.
+fn cells(line: &str) -> Vec<&str> {
+    line.split_whitespace().collect()
+}
+
+async fn get_shows_who_is_inside_and_why_the_others_wait(stack: &Stack) {
+    let end = Instant::now() + LONG;
+    loop {
+        let shown = stack.plane.kubectl(&["get", "rbp,nrb"]).unwrap();
+        let rows: Vec<Vec<&str>> = shown.lines().map(cells).collect();
+        let node = |name: &str| rows.iter().find(|row| row.first() == Some(&name)).cloned();
+        let inside = ["Preparing", "Draining", "Rebooting", "Verifying"];
+        let first = node("nodereboot.lockkeeper.dev/hollow-0000").unwrap_or_default();
+        let second = node("nodereboot.lockkeeper.dev/hollow-0001").unwrap_or_default();
+        let policy = node("rebootpolicy.lockkeeper.dev/general").unwrap_or_default();
+        let told = first.get(1).is_some_and(|state| inside.contains(state))
+            && second.get(1..4) == Some(&["Pending", "True", "NoFreeSlot"])
+            && second.get(5) == Some(&"general")
+            && policy.get(1..7) == Some(&["True", "3", "0", "2", "1", "0"])
+            && policy.get(7) == Some(&"Open");
+        if told {
+            println!("{shown}");
+            return;
+        }
+        assert!(Instant::now() < end, "{shown}");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+/// As tools such as Argo CD and Flux read it: observed, in progress or current, never stalled.
+async fn is_understood_by_kstatus(stack: &Stack, up_to_date: bool) {
+    let policies: Api<RebootPolicy> = Api::all(stack.plane.client());
+    let policy = policies.get("general").await.unwrap();
+    let status = policy.status.unwrap();
+    assert_eq!(status.observed_generation, policy.metadata.generation);
+    let word = |name: &str| condition::find(&status.conditions, name).map(|condition| condition.status.clone());
+    assert_eq!(word("Ready").as_deref(), Some("True"));
+    assert_eq!(word("Stalled"), None);
+    let expected = if up_to_date { "True" } else { "False" };
+    assert_eq!(word("UpToDate").as_deref(), Some(expected));
+    for condition in &status.conditions {
+        assert_eq!(
+            condition.observed_generation, policy.metadata.generation,
+            "{condition:?}"
+        );
+    }
+}
+
+async fn describe_shows_our_events_in_order(stack: &Stack) {
+    let wanted = [
+        "RebootRequired",
+        "LockAcquired",
+        "Cordoned",
+        "DrainStarted",
+        "RebootOrdered",
+        "NodeRebooted",
+        "MarksLifted",
+        "RebootSucceeded",
+    ];
+    let end = Instant::now() + LONG;
+    loop {
+        let shown = stack.plane.kubectl(&["describe", "node", "hollow-0001"]).unwrap();
+        let events = shown.split("\nEvents:").nth(1).unwrap_or_default();
+        let ours = events.lines().filter(|line| line.contains("lockkeeper"));
+        let reasons: Vec<&str> = ours.filter_map(|line| line.split_whitespace().nth(1)).collect();
+        let told: Vec<&str> = reasons
+            .iter()
+            .copied()
+            .filter(|reason| wanted.contains(reason))
+            .collect();
+        if told.len() >= wanted.len() {
+            println!("{events}");
+            assert_eq!(told, wanted, "each once, in this order:\n{events}");
+            return;
+        }
+        assert!(Instant::now() < end, "{events}");
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+}
+
+async fn an_idle_minute_costs_no_write_but_the_lease(stack: &Stack) {
+    // What the end of the rollout still has to say is said within this.
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let begin = Utc::now();
+    tokio::time::sleep(IDLE).await;
+    let ours = ["lockkeeper-operator", "lockkeeper-node-agent", "lockkeeper-agent"];
+    let requests = stack.plane.requests().unwrap();
+    let seen: BTreeSet<&str> = requests.iter().map(lockkeeper_e2e::audit::Request::program).collect();
+    assert!(
+        seen.contains("lockkeeper-operator") && seen.iter().any(|program| program.contains("agent")),
+        "{seen:?}"
+    );
+    let writes = requests
+        .iter()
+        .filter(|request| request.received >= begin && request.writes() && ours.contains(&request.program()));
+    let writes: Vec<_> = writes.filter(|request| request.resource != "leases").collect();
+    assert!(writes.is_empty(), "{writes:#?}");
+    let posted = requests
+        .iter()
+        .filter(|request| request.received >= begin && request.resource == "events");
+    let posted: Vec<_> = posted.filter(|request| ours.contains(&request.program())).collect();
+    assert!(posted.is_empty(), "{posted:#?}");
+    println!("in {IDLE:?} without a change: 0 writes but to the Lease, 0 Events");
+}
+
+fn each_decision_is_one_line_of_the_log(stack: &Stack) {
+    let log = std::fs::read_to_string(stack.operators[0].log_path()).unwrap();
+    let lines: Vec<Value> = log
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")))
+        .collect();
+    for line in log.lines() {
+        assert!(line.len() < 1000, "{line}");
+        for part in ["managedFields", "resourceVersion", "apiVersion", "ownerReferences"] {
+            assert!(!line.contains(part), "an object in a line: {line}");
+        }
+    }
+    let text = |line: &Value, key: &str| line[key].as_str().unwrap_or_default().to_owned();
+    let of_node = |action: &str| {
+        let lines = lines
+            .iter()
+            .filter(|line| line["action"] == action && line["node"] == "hollow-0001");
+        lines.cloned().collect::<Vec<_>>()
+    };
+    for action in ["WriteRecord", "SetSpec", "ApplyMarks", "OrderReboot", "LiftMarks"] {
+        let said = of_node(action);
+        assert!(!said.is_empty(), "no line of {action}");
+        for line in said
+            .iter()
+            .filter(|line| action != "SetSpec" || line["operation"].is_string())
+        {
+            assert_eq!(text(line, "policy"), "general", "{line}");
+            assert!(
+                !text(line, "operation").is_empty() && !text(line, "message").is_empty(),
+                "{line}"
+            );
+            assert!(text(line, "reason").contains("linux-image"), "{line}");
+        }
+    }
+    let waits = |line: &&Value| text(line, "message").starts_with("waits: ") && line["reason"] == "NoFreeSlot";
+    let waits: Vec<&Value> = lines.iter().filter(waits).collect();
+    assert!(
+        waits
+            .iter()
+            .any(|line| line["node"] == "hollow-0001" && line["policy"] == "general"),
+        "{waits:#?}"
+    );
+    let first = lines.first().map(|line| text(line, "timestamp")).unwrap();
+    let age = Utc::now() - first.parse::<DateTime<Utc>>().unwrap();
+    assert!(
+        age < TimeDelta::hours(1) && lines.len() < 200,
+        "{} lines in {age}",
+        lines.len()
+    );
+    println!("{} lines of log", lines.len());
+}
