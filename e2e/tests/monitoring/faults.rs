@@ -22,7 +22,7 @@ pub(crate) const POLICIES: [&str; 11] = [
 ];
 
 /// What each fault must raise: alert, labels.
-pub(crate) const RAISED: [(&str, &[(&str, &str)]); 15] = [
+pub(crate) const RAISED: [(&str, &[(&str, &str)]); 14] = [
     (
         "LockkeeperNodeNotBackAfterReboot",
         &[("node", "hollow-0000"), ("policy", "lost"), ("severity", "critical")],
@@ -55,7 +55,6 @@ pub(crate) const RAISED: [(&str, &[(&str, &str)]); 15] = [
         "LockkeeperPolicyDegraded",
         &[("policy", "again"), ("condition", "Degraded")],
     ),
-    ("LockkeeperRolloutStuck", &[("policy", "missed")]),
 ];
 
 /// A policy for each fault; nothing is wrong yet.

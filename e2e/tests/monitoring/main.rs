@@ -84,6 +84,7 @@ async fn each_fault_raises_its_alert_and_its_end_resolves_it() {
     faults::make_policies(&stack).await;
     let watched = watch(&stack).await;
     nothing_is_told_of_a_healthy_cluster(&watched).await;
+    watched.webhook.forget();
     faults::stage(&stack).await;
     watched.all_fire(&faults::RAISED).await;
     a_scrape_keeps_the_rules(&stack).await;
@@ -135,7 +136,7 @@ async fn a_scrape_keeps_the_rules(stack: &Stack) {
 
 /// No metric is only a name: each had a value at some time of this run.
 async fn every_metric_was_seen(watched: &Watched) {
-    let ever = r#"count by (__name__) (count_over_time({__name__=~"lockkeeper_.+"}[1h]))"#;
+    let ever = r#"count by (__name__) (last_over_time({__name__=~"lockkeeper_.+"}[1h]))"#;
     let seen = watched.monitoring.query(ever).await.unwrap();
     let seen: BTreeSet<&str> = seen.iter().map(|one| one.labels["__name__"].as_str()).collect();
     for metric in Metrics::new().unwrap().described() {

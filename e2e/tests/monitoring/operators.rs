@@ -13,6 +13,7 @@ use crate::{LONG, Watched};
 
 /// Its right on the Lease is gone: it runs and does not lead, and the API server refuses it.
 pub(crate) async fn no_leader(stack: &Stack, watched: &Watched) {
+    watched.webhook.forget();
     let (kind, own) = ("rolebinding", "lockkeeper-operator");
     let namespace = format!("--namespace={}", names::NAMESPACE);
     let binding = stack
@@ -38,6 +39,7 @@ fn clean(object: &str) -> String {
 
 /// Somebody runs another operator, which takes another Lease.
 pub(crate) async fn two_leaders(stack: &Stack, watched: &Watched) {
+    watched.webhook.forget();
     let address = format!("127.0.0.1:{}", free_port().unwrap());
     let spec = Spec::new(
         "stranger",
@@ -61,6 +63,7 @@ pub(crate) async fn two_leaders(stack: &Stack, watched: &Watched) {
 
 /// It may not read policies when it starts: nothing starts, and it says so.
 pub(crate) async fn blindness(stack: &mut Stack, watched: &Watched) {
+    watched.webhook.forget();
     let role = stack
         .plane
         .kubectl(&["get", "clusterrole", "lockkeeper-operator", "-o", "json"])
@@ -85,6 +88,7 @@ pub(crate) async fn blindness(stack: &mut Stack, watched: &Watched) {
 
 /// It is gone, and comes back.
 pub(crate) async fn nobody(stack: &mut Stack, watched: &Watched) {
+    watched.webhook.forget();
     let mut last = stack.operators.remove(0);
     last.kill();
     let alerts: [(&str, &[(&str, &str)]); 1] = [("LockkeeperOperatorDown", &[("severity", "critical")])];

@@ -1,6 +1,7 @@
 //! Where Alertmanager sends alerts: what somebody on call would get.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -30,6 +31,8 @@ impl Told {
 #[derive(Clone, Default)]
 pub(crate) struct Webhook {
     told: Arc<Mutex<Vec<Told>>>,
+    /// How many are of the past: no answer to what is waited for now.
+    past: Arc<AtomicUsize>,
 }
 
 impl Webhook {
@@ -51,17 +54,27 @@ impl Webhook {
         (webhook, address)
     }
 
+    /// What was told until now counts no more.
+    pub(crate) fn forget(&self) {
+        self.past.store(self.all().len(), Ordering::Relaxed);
+    }
+
     pub(crate) fn all(&self) -> Vec<Told> {
         self.told.lock().unwrap().clone()
     }
 
-    /// Waits until this alert was told of, firing or resolved, and that is the last word on it.
+    /// Waits until this alert was told of as firing, at any time, or until the last word on it is that it is resolved.
     pub(crate) async fn wait(&self, name: &str, labels: &[(&str, &str)], firing: bool, limit: Duration) -> Told {
         let end = Instant::now() + limit;
         loop {
-            let all = self.all();
-            let last = all.iter().rev().find(|told| told.is(name, labels));
-            if let Some(told) = last.filter(|told| told.firing == firing) {
+            let all = self.all().split_off(self.past.load(Ordering::Relaxed));
+            let mut latest_first = all.iter().rev().filter(|told| told.is(name, labels));
+            let wanted = if firing {
+                latest_first.find(|told| told.firing)
+            } else {
+                latest_first.next().filter(|told| !told.firing)
+            };
+            if let Some(told) = wanted {
                 return told.clone();
             }
             let others: Vec<_> = all.iter().map(|told| (told.firing, &told.labels)).collect();
