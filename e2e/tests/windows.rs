@@ -30,6 +30,7 @@ async fn people_are_obeyed() {
     a_closed_window_starts_nothing_and_says_when_it_opens(&stack, &recorder).await;
     a_suspended_policy_starts_nothing(&stack, &recorder).await;
     an_opened_window_starts_the_rollout(&stack).await;
+    a_mark_that_somebody_else_put_there_is_removed(&stack).await;
     a_node_that_was_cordoned_before_is_cordoned_afterwards(&stack).await;
     a_held_node_waits_and_a_request_is_fulfilled_once(&stack).await;
     a_node_that_is_uncordoned_in_its_drain_is_put_back(&stack).await;
@@ -75,6 +76,17 @@ async fn an_opened_window_starts_the_rollout(stack: &Stack) {
         .wait_reboot(name(stack, 0), "rebooted", LONG, is_done)
         .await
         .unwrap();
+}
+
+/// As a backup does that is played back: the operator's own apply of nothing leaves what another manager has set.
+async fn a_mark_that_somebody_else_put_there_is_removed(stack: &Stack) {
+    let marked = name(stack, 0);
+    annotate(stack, marked, names::OPERATION, Some("played-back")).await;
+    let end = tokio::time::Instant::now() + LONG;
+    while node(stack, marked).await.annotations().contains_key(names::OPERATION) {
+        assert!(tokio::time::Instant::now() < end, "the mark stays");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
 }
 
 async fn a_node_that_was_cordoned_before_is_cordoned_afterwards(stack: &Stack) {

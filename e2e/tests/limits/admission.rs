@@ -7,6 +7,23 @@ use serde_json::{Value, json};
 use super::{change, policy_where};
 
 pub(super) fn bad_values_are_refused_with_field_and_remedy(stack: &Stack) {
+    for schedule in [
+        "@daily",
+        "0 0 L * *",
+        "0 0 15W * *",
+        "0 0 * * FRI#2",
+        "0 0 * * 5L",
+        "0 0 0 * * *",
+    ] {
+        let rule = json!([{"schedule": schedule, "durationSeconds": 60, "reason": "extras of other crons"}]);
+        let said = refused(stack, &json!({"exclusions": rule}));
+        assert!(said.contains("spec.exclusions[0].schedule"), "{schedule}: {said}");
+        let said = refused(
+            stack,
+            &json!({"windows": [{"schedule": schedule, "durationSeconds": 60}]}),
+        );
+        assert!(said.contains("spec.windows[0].schedule"), "{schedule}: {said}");
+    }
     let exclusion = |exclusion: Value| json!({"exclusions": [exclusion]});
     let (early, late) = ("2026-12-18T00:00:00Z", "2027-01-04T00:00:00Z");
     for (spec, words) in [

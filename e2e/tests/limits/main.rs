@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod admission;
+mod policies;
 mod same;
 
 use std::time::Duration;
@@ -22,6 +23,8 @@ use same::{Words, reads_the_same, says_about_policy};
 
 const LONG: Duration = Duration::from_mins(2);
 const ZONE: &str = "topology.kubernetes.io/zone";
+/// From one window to the other.
+const LATER: TimeDelta = TimeDelta::hours(6);
 /// The node that is on hold until the end.
 const HELD: usize = 6;
 
@@ -40,6 +43,9 @@ async fn each_limit_holds_and_reads_the_same_everywhere() {
     an_approval_is_for_one_reboot(&stack).await;
     the_plugin_looks_back_and_ahead(&stack).await;
     admission::what_gets_past_admission_closes_the_policy_and_says_why(&stack).await;
+    policies::a_failed_node_opens_the_breaker_and_a_probe_closes_it(&stack).await;
+    policies::a_schedule_that_is_too_tight_warns_and_goes_on(&stack).await;
+    policies::a_policy_that_cannot_be_decoded_says_so_and_nothing_starts(&stack).await;
     let seen = recorder.verdict(3, 0).unwrap();
     let in_a = |name: &String| stack.nodes.names()[..2].contains(name);
     assert!(
@@ -76,17 +82,24 @@ async fn nothing_starts_while_it_is_excluded(stack: &Stack) {
     says_about_policy(stack, "RolloutStarted").await;
 }
 
-/// The window opens at a full minute and is open for one.
+/// The window opens at a full minute and is open for one; another one, in another zone, opens six hours later.
 async fn a_window_that_is_about_to_open_is_told(stack: &Stack, recorder: &Recorder) -> (DateTime<Utc>, DateTime<Utc>) {
     let minute = TimeDelta::minutes(1);
     let soon = Utc::now() + TimeDelta::seconds(75);
     let opens = soon.duration_trunc(minute).unwrap();
     let closes = opens + minute;
-    let window = json!({"schedule": opens.format("%M %H * * *").to_string(), "durationSeconds": 60});
+    let local = |time: DateTime<Utc>, minutes: i64, zone: &str| {
+        let schedule = (time + TimeDelta::minutes(minutes)).format("%M %H * * *").to_string();
+        json!({"schedule": schedule, "durationSeconds": 60, "timeZone": zone})
+    };
+    let windows = [
+        local(opens + LATER, 9 * 60, "Asia/Tokyo"),
+        local(opens, 5 * 60 + 30, "Asia/Kolkata"),
+    ];
     change(
         stack,
         &json!({
-            "exclusions": null, "windows": [window], "order": "Name", "canary": {"nodes": 1, "soakSeconds": 5},
+            "exclusions": null, "windows": windows, "order": "Name", "canary": {"nodes": 1, "soakSeconds": 5},
             "disruption": {"minSecondsBetween": 20},
         }),
     );
@@ -129,7 +142,7 @@ async fn what_is_inside_finishes_after_the_close_and_nothing_starts(
 ) {
     let last = name(stack, HELD - 1);
     let waiting = reads_the_same(stack, last, "OutsideWindow", Words::All).await;
-    assert_eq!(waiting.until_time, Some(opens + TimeDelta::days(1)));
+    assert_eq!(waiting.until_time, Some(opens + LATER));
     policy_where(stack, |status| {
         status.in_progress == 0 && status.window == Some(WindowState::Closed)
     })

@@ -4,11 +4,11 @@ use k8s_openapi::api::events::v1::Event;
 use kube::Api;
 use kube::api::ListParams;
 use lockkeeper_crds::node_reboot::WaitingStatus;
-use lockkeeper_crds::{RebootPolicy, RebootPolicyStatus};
+use lockkeeper_crds::{RebootPolicy, RebootPolicyStatus, condition};
 use lockkeeper_e2e::stack::Stack;
 use serde_json::Value;
 
-use super::{LONG, plugin};
+use super::{LONG, plugin, policy_where};
 
 /// How much of the words must be the same: they name nodes and times that change while the reason stays, and an Event
 /// is said when a reason begins.
@@ -74,17 +74,38 @@ async fn look(stack: &Stack, node: &str, reason: &str, words: Words) -> Result<W
     Ok(waiting)
 }
 
-/// Waits until an Event about the policy has this reason.
-pub(super) async fn says_about_policy(stack: &Stack, reason: &str) {
+/// Waits until an Event about the policy has this reason, and returns its words.
+pub(super) async fn says_about_policy(stack: &Stack, reason: &str) -> String {
     let end = tokio::time::Instant::now() + LONG;
-    let said = |events: &[Event]| {
+    loop {
+        let events = events(stack).await;
         let mut ours = events.iter().filter(|event| about(event, "RebootPolicy", "general"));
-        ours.any(|event| event.reason.as_deref() == Some(reason))
-    };
-    while !said(&events(stack).await) {
+        if let Some(event) = ours.find(|event| event.reason.as_deref() == Some(reason)) {
+            return event.note.clone().unwrap_or_default();
+        }
         assert!(tokio::time::Instant::now() < end, "no Event {reason} about the policy");
         tokio::time::sleep(std::time::Duration::from_millis(100)).await;
     }
+}
+
+/// Waits until the policy has this condition, and Event, metric and plugin say the same; returns the words.
+pub(super) async fn condition_reads_the_same(stack: &Stack, type_: &str, reason: &str) -> String {
+    let is = |status: &RebootPolicyStatus| {
+        condition::find(&status.conditions, type_).is_some_and(|it| it.status == "True" && it.reason == reason)
+    };
+    let status = policy_where(stack, is).await;
+    let words = condition::find(&status.conditions, type_).unwrap().message.clone();
+    assert_eq!(says_about_policy(stack, reason).await, words);
+    let series = format!("lockkeeper_policy_condition{{condition=\"{type_}\",policy=\"general\",status=\"True\"}} 1");
+    let end = tokio::time::Instant::now() + LONG;
+    while !stack.metrics().await.unwrap().lines().any(|line| line == series) {
+        assert!(tokio::time::Instant::now() < end, "no metric {series}");
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    let told = plugin(stack, &["status", "-o", "json"]).await;
+    let warnings = told["policies"][0]["warnings"].as_array().unwrap();
+    assert!(warnings.iter().any(|warning| *warning == words), "{warnings:?}");
+    words
 }
 
 async fn events(stack: &Stack) -> Vec<Event> {
