@@ -214,6 +214,10 @@ impl<'a> Facts<'a> {
             self.tainted.push(seen);
         }
         if let Some(operation) = operation {
+            if self.inside.is_empty() {
+                let lock = self.snapshot.lock.as_ref();
+                self.inside.reserve(lock.map_or(1, |lock| lock.holders.len()));
+            }
             self.inside.push(seen);
             if let Some(place) = self.place_of(&operation.policy) {
                 self.policies[place].operation(name, operation);
@@ -221,6 +225,10 @@ impl<'a> Facts<'a> {
             return;
         }
         if let Some(wanting) = wanting {
+            if self.wanting.is_empty() {
+                // Where one asks, as a rule the others do.
+                self.wanting.reserve(self.snapshot.nodes.len() - rank);
+            }
             self.wanting.push(wanting);
         } else if let Some(since) = missing.filter(|since| record.host.is_none() || *since <= now) {
             self.missing.push((seen, since));

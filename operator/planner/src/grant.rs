@@ -11,7 +11,7 @@ use crate::operation::{Operation, Phase};
 use crate::queue::{self, Candidate};
 use crate::repair::Repaired;
 use crate::room::Room;
-use crate::snapshot::{Holder, Order, OrderAction};
+use crate::snapshot::{Holder, Node, Order, OrderAction, Record};
 use crate::waiting::{Waiting, Waits};
 
 /// A node that goes in now.
@@ -148,6 +148,9 @@ impl<'a> Door<'a> {
         for entry in repaired.entries() {
             sure.add(entry);
         }
+        for (name, node) in &repaired.astray {
+            sure.add_astray(name, node);
+        }
         let mut unused = BTreeMap::new();
         for holder in &repaired.unused {
             unused
@@ -238,7 +241,7 @@ fn let_in(seen: Seen, policy: &PolicyFacts, entry: Option<&Holder>, now: Instant
         reasons.push(format!("requested: {reason}"));
     }
     let operation = Operation {
-        id: entry.map_or_else(|| operation_id(&node.uid, now), |entry| entry.operation_id.clone()),
+        id: entry.map_or_else(|| operation_id(node, record, now), |entry| entry.operation_id.clone()),
         attempt: 0,
         phase: Phase::Preparing,
         policy: policy.name.to_owned(),
@@ -299,10 +302,13 @@ fn let_in(seen: Seen, policy: &PolicyFacts, entry: Option<&Holder>, now: Instant
     }
 }
 
-/// An id that no other operation of this node has: eight hex digits of node and instant (FNV-1a).
-fn operation_id(uid: &str, now: Instant) -> String {
+/// An id that no other operation of this node has, whosever clock is off: eight hex digits of node, the operation before
+/// and instant (FNV-1a).
+fn operation_id(node: &Node, record: &Record, now: Instant) -> String {
+    let before = record.finished.as_deref().unwrap_or_default();
     let nanos = now.timestamp_nanos_opt().unwrap_or_default().to_le_bytes();
-    let hash = uid.bytes().chain(nanos).fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+    let bytes = node.uid.bytes().chain(before.bytes()).chain(nanos);
+    let hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
     });
     format!("{:08x}", (hash ^ (hash >> 32)) as u32)

@@ -124,6 +124,9 @@ fn steps<'a>(
     for entry in repaired.entries().skip(repaired.kept.len()) {
         room.add(entry);
     }
+    for (name, node) in &repaired.astray {
+        room.add_astray(name, node);
+    }
     // Who is cordoned counts before who is not yet, whoever came first: an entry that was given back, or a limit that
     // shrank, must not let one more be cordoned.
     let cordoned = |entry: &Entry| entry.node.is_some_and(|node| node.mark.is_some());

@@ -25,6 +25,9 @@ pub(crate) struct Repaired<'a> {
     pub(crate) kept: Vec<Entry<'a>>,
     /// Entries that are given back, each with its node.
     pub(crate) restored: Vec<(Holder, &'a Node)>,
+    /// Nodes that are cordoned by us and not Ready, and nothing tells of their operation: record and entry are lost. They
+    /// count as inside until they are Ready and their marks are lifted.
+    pub(crate) astray: Vec<(&'a str, &'a Node)>,
     /// What was put right, in words.
     pub(crate) because: Vec<String>,
     /// Operations to write and marks to lift.
@@ -46,14 +49,11 @@ impl Repaired<'_> {
     }
 }
 
-/// The entries as they went in. The order of the lock's list means nothing: people edit it.
+/// The entries as they went in. The order of the lock's list means nothing: people edit it. Nor does the operator's own
+/// node: two operators must name the same one as the first.
 pub(crate) fn in_order<'a>(lock: &'a Lock, facts: &Facts<'a>) -> Vec<Entry<'a>> {
-    let own_node = facts.snapshot.own_node.as_deref();
     let mut holders: Vec<&Holder> = lock.holders.iter().collect();
-    holders.sort_by_key(|holder| {
-        let own = own_node == Some(holder.node.as_str());
-        (holder.acquired, own, &holder.node, &holder.operation_id)
-    });
+    holders.sort_by_key(|holder| (holder.acquired, &holder.node, &holder.operation_id));
     let entry = |holder: &'a Holder| {
         let inside = facts.inside_at(&holder.node);
         let seen = inside.map(|place| facts.inside[place].node);
@@ -112,6 +112,9 @@ pub(crate) fn repair<'a>(facts: &Facts<'a>, entries: &[Entry<'a>], settings: &Se
         // Whoever has an operation has its entry by now.
         if inside.is_none() && !seen.without_operation.contains(name) {
             lift(name, node, now, &mut repaired);
+            if !node.ready.ready {
+                repaired.astray.push((name, node));
+            }
         }
     }
     repaired

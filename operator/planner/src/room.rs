@@ -98,6 +98,12 @@ impl<'a> Room<'a> {
         }
     }
 
+    /// This node is cordoned without an entry, and goes before all that ask from now on.
+    pub(crate) fn add_astray(&mut self, name: &'a str, node: &'a Node) {
+        let policy = node.policies.first().and_then(|policy| self.facts.place_of(policy));
+        self.take(name, Some(node), policy, Instant::MIN_UTC);
+    }
+
     /// This entry goes before all that ask from now on.
     pub(crate) fn add(&mut self, entry: Entry<'a>) {
         let Holder {

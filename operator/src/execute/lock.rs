@@ -53,21 +53,42 @@ impl Pass<'_> {
     }
 
     /// Reads the lock from etcd: a node is touched only while its entry is in there.
-    pub(super) async fn still_holds(&mut self, step: &'static str, node: &str, operation: &str) -> Result<(), Error> {
+    pub(super) async fn still_holds(
+        &self,
+        step: &'static str,
+        node: &str,
+        operation: &str,
+    ) -> Result<RebootLock, Error> {
         let lock = self.api.locks.get(names::LOCK).await.map_err(failed(step, node))?;
         let uid = self.node(step, node)?.metadata.uid.clone();
         let holds = lock.status.iter().flat_map(|status| &status.holders).any(|holder| {
             holder.node == node && Some(&holder.node_uid) == uid.as_ref() && holder.operation_id == operation
         });
-        self.keep_lock(lock);
+        // For the next pass: the writes of this one stay guarded by the lock that it was planned on.
+        self.cache.absorb_lock(lock.clone());
         if holds {
-            return Ok(());
+            return Ok(lock);
         }
         let found = format!("RebootLock {} has no entry for operation {operation}", names::LOCK);
         Err(Error::Stale {
             step,
             object: node.to_owned(),
             found,
+        })
+    }
+
+    /// Nobody is in the lock whom the plan did not see there: it might be cordoned before this node.
+    pub(super) fn nobody_new(&self, step: &'static str, node: &str, fresh: &RebootLock) -> Result<(), Error> {
+        let planned = self.seen.lock.as_ref().and_then(|lock| lock.status.as_ref());
+        let planned = planned.map_or(&[][..], |status| status.holders.as_slice());
+        let mut fresh = fresh.status.iter().flat_map(|status| &status.holders);
+        let Some(new) = fresh.find(|holder| !planned.contains(holder)) else {
+            return Ok(());
+        };
+        Err(Error::Stale {
+            step,
+            object: node.to_owned(),
+            found: format!("{} is in RebootLock {}, too, by now", new.node, names::LOCK),
         })
     }
 

@@ -1,7 +1,7 @@
 //! Our marks on a Node: one server-side apply puts them on, one takes off what is ours and nothing else.
 
 use kube::api::{Patch, PatchParams};
-use lockkeeper_crds::names;
+use lockkeeper_crds::{Phase, names};
 use lockkeeper_observe::slim;
 use serde_json::{Map, Value, json};
 
@@ -10,7 +10,8 @@ use super::{Error, Pass, failed};
 impl Pass<'_> {
     pub(super) async fn apply_marks(&mut self, node: &str, operation_id: &str) -> Result<(), Error> {
         const STEP: &str = "cordon";
-        self.still_holds(STEP, node, operation_id).await?;
+        let fresh = self.still_holds(STEP, node, operation_id).await?;
+        self.nobody_new(STEP, node, &fresh)?;
         let seen = self.node(STEP, node)?;
         let patch = marks(&seen, operation_id);
         let params = PatchParams::apply(names::OPERATOR_MANAGER);
@@ -28,10 +29,14 @@ impl Pass<'_> {
         const STEP: &str = "uncordon";
         let seen = self.node(STEP, node)?;
         self.same_operation(STEP, node).await?;
-        let bare = json!({
+        let mut bare = json!({
             "apiVersion": "v1", "kind": "Node",
             "metadata": {"name": node, "uid": seen.metadata.uid},
         });
+        if self.goes_in(node) {
+            // These are the marks of an operation before; those of this one may be there by now.
+            bare["metadata"]["resourceVersion"] = json!(seen.metadata.resource_version);
+        }
         if keep_cordon {
             let mut held = bare.clone();
             held["spec"] = json!({"unschedulable": true});
@@ -51,6 +56,13 @@ impl Pass<'_> {
             self.remove_word(node, names::OPERATION).await?;
         }
         Ok(())
+    }
+
+    /// Whether the plan saw the node on its way in, before our marks.
+    fn goes_in(&self, node: &str) -> bool {
+        let status = self.seen.reboots.get(node).and_then(|reboot| reboot.status.as_ref());
+        let operation = status.and_then(|status| status.operation.as_ref());
+        operation.is_some_and(|operation| operation.phase == Phase::Preparing && operation.ending.is_none())
     }
 
     /// Removes an annotation that has had its time, such as a request that was fulfilled; the version sees to it that it is that one.

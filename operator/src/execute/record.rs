@@ -43,6 +43,10 @@ impl Pass<'_> {
             .as_ref()
             .is_some_and(|before| before.phase == api::Phase::Verifying);
         match &change.operation {
+            // One that begins, or is made up for one that was lost: a view of the lock that lags shows entries of old.
+            Change::Set(Some(operation)) if before.operation.is_none() => {
+                self.still_holds("begin the operation of", node, &operation.id).await?;
+            }
             Change::Set(Some(operation)) if operation.phase == Phase::Verifying && !verifying => {
                 self.another_boot(node, &operation.boot_id_before).await?;
             }

@@ -37,9 +37,11 @@ pub fn unspoken(snapshot: &Snapshot, plan: &Plan, now: Instant) -> Vec<Violation
     for (name, node) in &snapshot.nodes {
         let inside = node.record.as_ref().is_some_and(|record| record.operation.is_some());
         let wants = gate::wants_reboot(node) && !inside;
-        while waiting.next_if(|(before, _)| *before < name).is_some() {}
-        let told = waiting.next_if(|(one, _)| *one == name).is_some();
-        if wants && !told && !goes_in(name) {
+        let mut told = || {
+            while waiting.next_if(|(before, _)| *before < name).is_some() {}
+            waiting.next_if(|(one, _)| *one == name).is_some()
+        };
+        if wants && !told() && !goes_in(name) {
             found.push(violation(
                 "L1",
                 format!("{name} needs a reboot and nobody says why it waits"),

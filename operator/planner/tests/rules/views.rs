@@ -151,3 +151,27 @@ fn an_operation_that_has_ended_is_not_taken_for_lost_because_its_entry_and_its_m
         assert_eq!((world.inside(), world.node("n1").mark.is_none()), (vec![], ready));
     }
 }
+
+#[test]
+fn a_node_that_is_cordoned_by_us_and_not_back_is_inside_although_nothing_tells_of_its_operation() {
+    let mut world = World::new(2);
+    world.blocked.push("n1".to_owned());
+    world.run(20);
+    assert!(world.node("n1").mark.is_some());
+    // Record and entry are lost, and the node is down; the other one is down as well, so that it costs nothing.
+    world.snapshot.lock = Some(Lock::default());
+    let record = world.record("n1");
+    (record.operation, record.order) = (None, None);
+    world.node("n1").ready.ready = false;
+    world.node("n2").ready.ready = false;
+    waits(
+        &world,
+        expect![[r#"
+            n1 NoFreeSlot: no free slot: n1 inside (1 of 1, policy)
+            n2 NoFreeSlot: no free slot: n1 inside (1 of 1, policy); 1 before this one
+        "#]],
+    );
+    world.node("n1").ready.ready = true;
+    let lifts = |action: &Action| matches!(action, Action::LiftMarks { node, .. } if node == "n1");
+    assert!(world.plan().actions.iter().any(lifts), "{:?}", world.plan().actions);
+}

@@ -38,4 +38,17 @@ pub(crate) const SEEDS: &[(u64, &str)] = &[
         202_316,
         "a view of the Nodes that lagged showed an older boot, which was taken for a proven reboot: the Node is looked at first",
     ),
+    (
+        20_016_068,
+        "a stale leader took the marks of a node that the other one had just cordoned for those of an operation before",
+    ),
+    (
+        20_016_261,
+        "record and entry of a cordoned node were destroyed while it was down, and another went in: it counts as inside",
+    ),
+    (
+        20_022_725,
+        "two leaders each cordoned their first one of two that went in within a second: both name the same one as first",
+    ),
+    (20_029_591, "the same as 20016068, by a leader that had just begun"),
 ];

@@ -141,6 +141,14 @@ impl Write<'_> {
                 return Err(Refusal::Stale);
             }
         }
+        if let Change::Set(Some(operation)) = &change.operation {
+            let index = self.cluster.index(node).ok_or(Refusal::Conflict)?;
+            // One that begins, or is made up for one that was lost: a view of the lock that lags shows entries of old.
+            let seen = self.seen.reboots[index].as_ref();
+            if seen.is_some_and(|seen| seen.record.operation.is_none()) {
+                self.still_holds(index, &operation.id)?;
+            }
+        }
         let now = self.now;
         self.record(node, |record| changed(record, change, now))
     }
@@ -175,7 +183,8 @@ impl Write<'_> {
             |holder: &Holder| &holder.node == name && &holder.node_uid == uid && holder.operation_id == operation;
         let holds = self.cluster.holders().iter().any(entry);
         let lock = self.cluster.lock.clone().ok_or(Refusal::Conflict)?;
-        self.keep(News {
+        // For the next pass: the writes of this one stay guarded by the lock that it was planned on.
+        self.answers.push(News {
             version: lock.version,
             index: 0,
             object: Object::Lock(Some(lock)),
@@ -187,6 +196,11 @@ impl Write<'_> {
     fn apply_marks(&mut self, node: &str, operation: &str) -> Result<(), Refusal> {
         let index = self.cluster.index(node).ok_or(Refusal::Conflict)?;
         self.still_holds(index, operation)?;
+        // The plan counted those that it saw inside; somebody whom it did not see may be cordoned before this node.
+        let known = |holder: &Holder| self.seen.lock.iter().any(|lock| lock.value.holders.contains(holder));
+        if self.has(Guard::FreshLock) && !self.cluster.holders().iter().all(known) {
+            return Err(Refusal::Stale);
+        }
         let truth = self.cluster.nodes[index].as_ref().ok_or(Refusal::Conflict)?;
         let seen = self.seen.nodes[index].as_ref().ok_or(Refusal::Stale)?;
         if self.has(Guard::NodeVersion) && (seen.version, &seen.value.uid) != (truth.version, &truth.value.uid) {
@@ -208,8 +222,17 @@ impl Write<'_> {
         if seen.value.uid != truth.value.uid {
             return Err(Refusal::Conflict);
         }
+        let same_version = seen.version == truth.version;
         let operation = |reboot: &Option<Rc<RebootObject>>| reboot.as_ref().map(|r| r.record.operation.clone());
         let (seen, truth) = (&self.seen.reboots[index], &self.cluster.reboots[index]);
+        // Marks of an operation before: those of this one may be there by now.
+        let goes_in = |reboot: &Rc<RebootObject>| {
+            let operation = reboot.record.operation.as_ref();
+            operation.is_some_and(|one| one.phase == Phase::Preparing && one.ending.is_none())
+        };
+        if self.has(Guard::NodeVersion) && seen.as_ref().is_some_and(goes_in) && !same_version {
+            return Err(Refusal::Conflict);
+        }
         if self.has(Guard::FreshOperation) && operation(seen) != operation(truth) {
             return Err(Refusal::Stale);
         }
