@@ -51,4 +51,16 @@ pub(crate) const SEEDS: &[(u64, &str)] = &[
         "two leaders each cordoned their first one of two that went in within a second: both name the same one as first",
     ),
     (20_029_591, "the same as 20016068, by a leader that had just begun"),
+    (
+        20_043_902,
+        "a leader that had stood still began an operation whose entry was freed since: it looks at the lock first",
+    ),
+    (
+        21_005_549,
+        "a view of lock and Node that lagged made up an operation for one that had ended: it looks at the lock first",
+    ),
+    (
+        21_009_135,
+        "two leaders whose clocks differ gave the same id twice: the operation before is part of it",
+    ),
 ];
