@@ -98,10 +98,17 @@ impl<'a> Room<'a> {
         }
     }
 
-    /// This node is cordoned without an entry, and goes before all that ask from now on.
+    /// This node is cordoned without an entry, and goes before all that ask from now on. It begins no domain: another
+    /// node must not go in because this one is there.
     pub(crate) fn add_astray(&mut self, name: &'a str, node: &'a Node) {
+        self.inside.push(name);
+        if node.control_plane && self.control_plane.is_none() {
+            self.control_plane = Some(name);
+        }
         let policy = node.policies.first().and_then(|policy| self.facts.place_of(policy));
-        self.take(name, Some(node), policy, Instant::MIN_UTC);
+        if let Some(place) = policy {
+            self.policies[place].inside.push(name);
+        }
     }
 
     /// This entry goes before all that ask from now on.

@@ -63,4 +63,8 @@ pub(crate) const SEEDS: &[(u64, &str)] = &[
         21_009_135,
         "two leaders whose clocks differ gave the same id twice: the operation before is part of it",
     ),
+    (
+        22_035_202,
+        "a node that went astray made its domain one that had begun, and check refused who followed it: it begins none",
+    ),
 ];
