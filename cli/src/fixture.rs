@@ -51,6 +51,6 @@ pub(crate) fn objects(policies: Vec<RebootPolicy>, reboots: Vec<NodeReboot>) -> 
     Objects {
         policies: policies.into_iter().map(|it| (name(&it.metadata), it)).collect(),
         reboots: reboots.into_iter().map(|it| (name(&it.metadata), it)).collect(),
-        lock: None,
+        ..Objects::default()
     }
 }

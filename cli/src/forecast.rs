@@ -85,7 +85,7 @@ fn seen(objects: &Objects, nodes: objects::Nodes) -> Seen {
         reboots: reboots.map(|(name, it)| (name.clone(), Arc::new(it.clone()))).collect(),
         nodes: nodes.into_iter().map(|(name, it)| (name, Arc::new(it))).collect(),
         lock: objects.lock.clone().map(Arc::new),
-        ..Seen::default()
+        undecodable: objects.undecodable.clone(),
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 
 use kube::api::ListParams;
+use kube::core::DeserializeGuard;
 use kube::{Api, ResourceExt};
 use lockkeeper_crds::{NodeReboot, RebootLock, RebootPolicy, names};
 use lockkeeper_observe::slim;
@@ -16,6 +17,8 @@ use crate::failure::Failure;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Objects {
     pub(crate) policies: BTreeMap<String, RebootPolicy>,
+    /// Policies that cannot be decoded, and why; one of them must not hide all that can be.
+    pub(crate) undecodable: BTreeMap<String, String>,
     pub(crate) reboots: BTreeMap<String, NodeReboot>,
     pub(crate) lock: Option<RebootLock>,
 }
@@ -27,8 +30,17 @@ pub(crate) async fn fetch(cluster: &Cluster) -> Result<Objects, Failure> {
         .get_opt(names::LOCK)
         .await
         .map_err(|error| Failure::of_request("read the RebootLock", &cluster.server, &error))?;
+    let guarded = Api::<DeserializeGuard<RebootPolicy>>::all(cluster.client.clone());
+    let (mut policies, mut undecodable) = (BTreeMap::new(), BTreeMap::new());
+    for (name, policy) in list(cluster, &guarded, "list RebootPolicies").await? {
+        match policy.0 {
+            Ok(policy) => drop(policies.insert(name, policy)),
+            Err(invalid) => drop(undecodable.insert(name, invalid.error)),
+        }
+    }
     Ok(Objects {
-        policies: list(cluster, &cluster.policies(), "list RebootPolicies").await?,
+        policies,
+        undecodable,
         reboots: list(cluster, &cluster.reboots(), "list NodeReboots").await?,
         lock,
     })

@@ -14,7 +14,8 @@ const LISTED: usize = 12;
 
 /// The screen of `status`.
 pub(crate) fn render(view: &View, moment: &Moment) -> Vec<Line> {
-    let mut lines = Vec::new();
+    let unreadable = view.unreadable.iter();
+    let mut lines: Vec<Line> = unreadable.map(|text| Line::new(text.clone(), Needs::Person)).collect();
     let width = view.policies.iter().map(|policy| policy.name.len()).max().unwrap_or(0);
     for policy in &view.policies {
         lines.push(headline(policy, width, moment));

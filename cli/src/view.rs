@@ -18,6 +18,9 @@ pub(crate) struct View {
     pub(crate) without_policy: Vec<NodeView>,
     /// Who is inside, from the lock itself.
     pub(crate) holders: Vec<String>,
+    /// Policies that cannot be read, and why: while there is one, no node of any policy starts.
+    #[serde(rename = "unreadablePolicies")]
+    pub(crate) unreadable: Vec<String>,
 }
 
 /// One policy and its nodes.
@@ -123,6 +126,13 @@ pub(crate) fn view(objects: &Objects, only: Option<&str>) -> Result<View, Failur
         policies,
         without_policy,
         holders: holders.unwrap_or_default(),
+        unreadable: objects
+            .undecodable
+            .iter()
+            .map(|(name, cause)| {
+                format!("policy {name} cannot be read ({cause}), no node of any policy starts; see: kubectl describe rbp {name}")
+            })
+            .collect(),
     })
 }
 

@@ -124,6 +124,19 @@ fn a_failed_node_and_a_policy_that_is_not_ready_stand_out() {
 }
 
 #[test]
+fn a_policy_that_cannot_be_read_is_told_and_hides_no_other() {
+    let mut objects = objects(vec![policy("general", json!({}), json!({}))], vec![]);
+    let cause = "invalid type: string \"soon\", expected i32".to_owned();
+    objects.undecodable.insert("odd".to_owned(), cause);
+    check(
+        &objects,
+        &expect![[r#"
+            policy odd cannot be read (invalid type: string "soon", expected i32), no node of any policy starts; see: kubectl describe rbp odd
+            general   any time   0 of 0 up to date"#]],
+    );
+}
+
+#[test]
 fn a_schedule_that_is_too_tight_is_told() {
     let tight = json!([
         {"type": "Ready", "status": "True", "reason": "UpToDate", "message": "", "lastTransitionTime": NOW},
