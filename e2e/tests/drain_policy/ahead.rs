@@ -113,9 +113,12 @@ pub(super) async fn what_blocks_is_said_with_numbers_and_again_when_there_is_mor
 }
 
 pub(super) async fn a_look_ahead_that_fails_says_why_and_holds_up_nobody_else(stack: &Stack) {
-    let (walled, free) = (name(stack, 8), name(stack, 9));
     drain_is(stack, &json!({}));
-    a_webhook_is_down(stack, walled, free).await;
+    a_webhook_is_down(stack, name(stack, 8), name(stack, 9)).await;
+    a_right_is_missing(stack, name(stack, 16)).await;
+}
+
+async fn a_right_is_missing(stack: &Stack, free: &str) {
     deploy(&stack.plane.client(), "counted", free, &json!({})).await;
     // The operator may not read budgets any more.
     let role = ["get", "clusterrole", "lockkeeper-operator", "-o", "json"];

@@ -28,7 +28,7 @@ macro_rules! scenes {
 
 #[tokio::test]
 async fn a_policys_drain_is_obeyed() {
-    let mut stack = Stack::start("drain-policy", 16, 1).await.unwrap();
+    let mut stack = Stack::start("drain-policy", 17, 1).await.unwrap();
     stack.plane.policy("general", json!({})).await.unwrap();
     scenes!(&stack;
         ahead::a_node_that_cannot_be_emptied_is_not_touched_and_the_next_one_goes,
