@@ -28,7 +28,7 @@ macro_rules! scenes {
 
 #[tokio::test]
 async fn a_policys_drain_is_obeyed() {
-    let mut stack = Stack::start("drain-policy", 17, 1).await.unwrap();
+    let mut stack = Stack::start("drain-policy", 18, 1).await.unwrap();
     stack.plane.policy("general", json!({})).await.unwrap();
     scenes!(&stack;
         stages::a_node_is_rebooted_with_pods_left_only_after_that_was_said,

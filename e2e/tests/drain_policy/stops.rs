@@ -11,7 +11,7 @@ use lockkeeper_e2e::stack::Stack;
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
-use super::scene::{drain_is, make, name, ours, runs, template, until};
+use super::scene::{drain_is, make, name, ours, rebooted, runs, template, until};
 
 /// How many pods leave one after another.
 const TRAIN: usize = 10;
@@ -27,7 +27,7 @@ pub(super) async fn nothing_is_asked_a_second_after_a_cancel(stack: &Stack) {
 }
 
 pub(super) async fn nothing_is_asked_a_second_after_a_hold(stack: &Stack) {
-    let node = name(stack, 1);
+    let node = name(stack, 17);
     train_leaves(stack, node).await;
     let hold = format!("{}=a person works here", names::HOLD);
     stack.plane.kubectl(&["annotate", "node", node, &hold]).unwrap();
@@ -35,6 +35,9 @@ pub(super) async fn nothing_is_asked_a_second_after_a_hold(stack: &Stack) {
     silent(stack, node, word).await;
     assert!(cordoned(stack, node).await, "a held node stays cordoned");
     stack.plane.kubectl(&["uncordon", node]).unwrap();
+    let off = format!("{}-", names::HOLD);
+    stack.plane.kubectl(&["annotate", "node", node, &off]).unwrap();
+    rebooted(stack, node).await;
 }
 
 /// A train of pods leaves the node, each of a tier of its own: more are asked every second or two.
