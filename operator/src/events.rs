@@ -6,12 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::Utc;
-use k8s_openapi::api::core::v1::ObjectReference;
-use k8s_openapi::api::events::v1::Event;
+use k8s_openapi::api::core::v1::{Event, ObjectReference};
 use kube::api::{ObjectMeta, PostParams};
 use kube::{Api, Client};
 use lockkeeper_crds::names::{EVENT_SOURCE, GROUP};
-use lockkeeper_crds::time::to_micro;
+use lockkeeper_crds::time::{to_kubernetes, to_micro};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -160,7 +159,8 @@ impl Writer {
             About::Node { name, uid } => ("v1".to_owned(), "Node", name, uid),
             About::Policy { name, uid } => (format!("{GROUP}/v1alpha1"), "RebootPolicy", name, uid),
         };
-        // `kubectl describe` shows them as they are listed, which is by name: the time comes first in it.
+        // `kubectl describe` sorts by `lastTimestamp`, whole seconds, which events.k8s.io refuses to take: hence core/v1.
+        // Within a second they stay as they are listed, which is by name: the time comes first in it.
         let time = now.timestamp_nanos_opt().unwrap_or_default();
         let unique = RandomState::new().hash_one(now) & 0xffff;
         Event {
@@ -170,17 +170,20 @@ impl Writer {
                 ..ObjectMeta::default()
             },
             action: Some(said.reason.clone()),
+            count: Some(1),
             event_time: Some(to_micro(now)),
-            note: Some(said.note.clone()),
+            first_timestamp: Some(to_kubernetes(now)),
+            last_timestamp: Some(to_kubernetes(now)),
+            message: Some(said.note.clone()),
             reason: Some(said.reason.clone()),
-            regarding: Some(ObjectReference {
+            involved_object: ObjectReference {
                 api_version: Some(api_version),
                 kind: Some(kind.to_owned()),
                 name: Some(name.clone()),
                 uid: Some(uid.clone()),
                 ..ObjectReference::default()
-            }),
-            reporting_controller: Some(EVENT_SOURCE.to_owned()),
+            },
+            reporting_component: Some(EVENT_SOURCE.to_owned()),
             reporting_instance: Some(self.instance.clone()),
             type_: Some(
                 match said.severity {

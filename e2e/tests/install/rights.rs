@@ -23,7 +23,7 @@ pub(crate) async fn gives_the_operator_what_it_uses_and_no_more(admin: Client) {
         "patch lockkeeper.dev/rebootpolicies/status",
         "create lockkeeper.dev/rebootlocks",
         "update lockkeeper.dev/rebootlocks/status",
-        "create events.k8s.io/events in default",
+        "create events in default",
         "create coordination.k8s.io/leases in lockkeeper-system",
         "update coordination.k8s.io/leases named lockkeeper-operator in lockkeeper-system",
     ] {
@@ -40,7 +40,7 @@ pub(crate) async fn gives_the_operator_what_it_uses_and_no_more(admin: Client) {
         "patch lockkeeper.dev/rebootlocks",
         "patch lockkeeper.dev/rebootpolicies",
         "delete lockkeeper.dev/nodereboots",
-        "create events.k8s.io/events in lockkeeper-system",
+        "create events in lockkeeper-system",
         "create coordination.k8s.io/leases in default",
         "update coordination.k8s.io/leases named another in lockkeeper-system",
     ] {

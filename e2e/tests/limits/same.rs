@@ -74,13 +74,16 @@ async fn look(stack: &Stack, node: &str, reason: &str, words: Words) -> Result<W
     Ok(waiting)
 }
 
-/// Waits until an Event about the policy has this reason, and returns its words.
+/// Waits until an Event about the policy has this reason, and returns the words of the newest.
 pub(super) async fn says_about_policy(stack: &Stack, reason: &str) -> String {
     let end = tokio::time::Instant::now() + LONG;
     loop {
         let events = events(stack).await;
-        let mut ours = events.iter().filter(|event| about(event, "RebootPolicy", "general"));
-        if let Some(event) = ours.find(|event| event.reason.as_deref() == Some(reason)) {
+        let ours = events.iter().filter(|event| about(event, "RebootPolicy", "general"));
+        let newest = ours
+            .filter(|event| event.reason.as_deref() == Some(reason))
+            .max_by_key(|event| &event.event_time);
+        if let Some(event) = newest {
             return event.note.clone().unwrap_or_default();
         }
         assert!(tokio::time::Instant::now() < end, "no Event {reason} about the policy");
@@ -95,9 +98,12 @@ pub(super) async fn condition_reads_the_same(stack: &Stack, type_: &str, reason:
     };
     let status = policy_where(stack, is).await;
     let words = condition::find(&status.conditions, type_).unwrap().message.clone();
-    assert_eq!(says_about_policy(stack, reason).await, words);
-    let series = format!("lockkeeper_policy_condition{{condition=\"{type_}\",policy=\"general\",status=\"True\"}} 1");
     let end = tokio::time::Instant::now() + LONG;
+    while says_about_policy(stack, reason).await != words {
+        assert!(tokio::time::Instant::now() < end, "no Event says \"{words}\"");
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    let series = format!("lockkeeper_policy_condition{{condition=\"{type_}\",policy=\"general\",status=\"True\"}} 1");
     while !stack.metrics().await.unwrap().lines().any(|line| line == series) {
         assert!(tokio::time::Instant::now() < end, "no metric {series}");
         tokio::time::sleep(std::time::Duration::from_millis(100)).await;

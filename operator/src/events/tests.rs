@@ -70,16 +70,22 @@ async fn an_event_is_about_the_node_that_it_names() {
     let event = &taken[0];
     assert_eq!(event["metadata"]["namespace"], "default");
     assert_eq!(
-        event["regarding"],
+        event["involvedObject"],
         json!({"apiVersion": "v1", "kind": "Node", "name": "w-01", "uid": "uid of w-01"})
     );
     assert_eq!(
-        (&event["reason"], &event["note"], &event["type"]),
+        (&event["reason"], &event["message"], &event["type"]),
         (&json!("LockAcquired"), &json!("slot 1 of 1"), &json!("Normal"))
     );
     assert_eq!(
-        (&event["reportingController"], &event["reportingInstance"]),
+        (&event["reportingComponent"], &event["reportingInstance"]),
         (&json!("lockkeeper"), &json!("pod-0"))
+    );
+    let second = |time: &Value| time.as_str().unwrap()[..19].to_owned();
+    assert_eq!(
+        second(&event["lastTimestamp"]),
+        second(&event["eventTime"]),
+        "what kubectl sorts by"
     );
 }
 
@@ -95,7 +101,7 @@ async fn the_same_words_are_said_once() {
     let (taken, metrics) = say(&Server::default(), &all).await;
     let said: Vec<_> = taken
         .iter()
-        .map(|event| (&event["regarding"]["name"], &event["note"]))
+        .map(|event| (&event["involvedObject"]["name"], &event["message"]))
         .collect();
     assert_eq!(
         said,
@@ -149,7 +155,7 @@ async fn sorted_by_name_they_are_in_the_order_in_which_they_were_said() {
     let all: Vec<_> = notes.iter().map(|note| ("w-01", "A", note.as_str())).collect();
     let (mut taken, _) = say(&Server::default(), &all).await;
     taken.sort_by_key(|event| event["metadata"]["name"].as_str().unwrap().to_owned());
-    let sorted: Vec<&str> = taken.iter().map(|event| event["note"].as_str().unwrap()).collect();
+    let sorted: Vec<&str> = taken.iter().map(|event| event["message"].as_str().unwrap()).collect();
     assert_eq!(sorted, notes);
 }
 
