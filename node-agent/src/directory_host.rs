@@ -13,8 +13,9 @@ use crate::facts::{FactPaths, KernelFacts, boot_id, boot_time, kernel_facts};
 use crate::host::{Host, HostView};
 use crate::watch::{DirectoryWatch, Watched};
 
-/// A package manager writes its files in a burst; one report for it is enough.
-const SETTLE: Duration = Duration::from_millis(250);
+/// A package manager writes its files in a burst; one report for it is enough, and it names the packages. The two files of
+/// Debian's hook were seen more than 250 ms apart on a busy machine.
+const SETTLE: Duration = Duration::from_secs(1);
 
 /// The shared directory's place among those watched; what comes through it does not wait.
 const SHARED: usize = 0;
