@@ -5,10 +5,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::{Node, Pod};
+use kube::api::ListParams;
+use kube::runtime::utils::Backoff;
 use kube::runtime::watcher::{self, Event};
 use kube::runtime::{WatchStreamExt, watcher as watch};
 use kube::{Api, Client, ResourceExt};
@@ -18,9 +21,12 @@ use tokio::task::JoinHandle;
 use crate::hollow::{boot_id, is_ready};
 use crate::workload;
 
+/// How long a recording may need to see what the API server holds.
+const CATCH_UP: Duration = Duration::from_secs(30);
+
 /// A recording; dropping it ends it.
-#[derive(Debug)]
 pub struct Recorder {
+    client: Client,
     seen: Arc<Mutex<Seen>>,
     tasks: Vec<JoinHandle<()>>,
 }
@@ -49,13 +55,21 @@ pub struct Seen {
     ready: BTreeSet<String>,
 }
 
+impl std::fmt::Debug for Recorder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Recorder")
+            .field("seen", &self.seen())
+            .finish_non_exhaustive()
+    }
+}
+
 impl Recorder {
     /// Starts recording.
     pub fn start(client: &Client) -> Self {
         let seen = Arc::new(Mutex::new(Seen::default()));
-        let nodes = watch(Api::<Node>::all(client.clone()), watcher::Config::default()).default_backoff();
+        let nodes = watch(Api::<Node>::all(client.clone()), watcher::Config::default()).backoff(Soon);
         let pods = Api::<Pod>::namespaced(client.clone(), "default");
-        let pods = watch(pods, watcher::Config::default()).default_backoff();
+        let pods = watch(pods, watcher::Config::default()).backoff(Soon);
         let (node_seen, pod_seen) = (seen.clone(), seen.clone());
         let nodes = tokio::spawn(nodes.for_each(move |event| {
             if let Ok(event) = event {
@@ -70,6 +84,7 @@ impl Recorder {
             std::future::ready(())
         }));
         Self {
+            client: client.clone(),
             seen,
             tasks: vec![nodes, pods],
         }
@@ -81,7 +96,10 @@ impl Recorder {
     }
 
     /// Fails unless at most `down` nodes were ever down and the workload always had `ready` pods.
-    pub fn verdict(&self, down: usize, ready: usize) -> Result<Seen> {
+    ///
+    /// Waits first until the recording shows what the API server holds: a watch lags, most of all after an outage.
+    pub async fn verdict(&self, down: usize, ready: usize) -> Result<Seen> {
+        self.caught_up().await?;
         let seen = self.seen();
         ensure!(
             seen.most_down.len() <= down,
@@ -93,6 +111,34 @@ impl Recorder {
         ensure!(fewest >= ready, "the workload was down to {fewest} ready pods");
         Ok(seen)
     }
+
+    async fn caught_up(&self) -> Result<()> {
+        let nodes = Api::<Node>::all(self.client.clone());
+        let now = nodes.list(&ListParams::default()).await.context("list the nodes")?;
+        let shown = async {
+            while !now.iter().all(|node| self.seen().shows(node)) {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(CATCH_UP, shown)
+            .await
+            .context("the recording does not show what the API server holds")
+    }
+}
+
+/// The watch is opened again at once, or nearly: what happens meanwhile is not recorded.
+struct Soon;
+
+impl Iterator for Soon {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        Some(Duration::from_millis(100))
+    }
+}
+
+impl Backoff for Soon {
+    fn reset(&mut self) {}
 }
 
 impl Drop for Recorder {
@@ -107,7 +153,23 @@ fn lock(seen: &Mutex<Seen>) -> std::sync::MutexGuard<'_, Seen> {
     seen.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+fn is_marked(node: &Node) -> bool {
+    node.annotations().contains_key(names::OPERATION)
+}
+
+fn is_cordoned(node: &Node) -> bool {
+    is_marked(node) || node.spec.as_ref().and_then(|spec| spec.unschedulable).unwrap_or(false)
+}
+
 impl Seen {
+    /// Whether this state of a node was recorded, or a later one that looks the same.
+    fn shows(&self, node: &Node) -> bool {
+        let name = node.name_any();
+        let boots = self.boots.get(&name);
+        boots.is_some_and(|boots| boots.last().map(String::as_str) == boot_id(node).filter(|boot| !boot.is_empty()))
+            && self.cordoned.contains(&name) == is_cordoned(node)
+    }
+
     fn node(&mut self, event: &Event<Node>) {
         let (Event::Apply(node) | Event::InitApply(node)) = event else {
             if let Event::Delete(node) = event {
@@ -121,12 +183,11 @@ impl Seen {
         if !boot.is_empty() && boots.last().map(String::as_str) != Some(boot) {
             boots.push(boot.to_owned());
         }
-        let marked = node.annotations().contains_key(names::OPERATION);
+        let marked = is_marked(node);
         if marked && !self.order.contains(&name) {
             self.order.push(name.clone());
         }
-        let unschedulable = node.spec.as_ref().and_then(|spec| spec.unschedulable).unwrap_or(false);
-        set(&mut self.cordoned, &name, marked || unschedulable);
+        set(&mut self.cordoned, &name, is_cordoned(node));
         set(&mut self.down, &name, marked || !is_ready(node));
         if self.down.len() > self.most_down.len() {
             self.most_down = self.down.clone();

@@ -40,7 +40,7 @@ async fn nonsense_is_refused_in_words_and_nobody_is_rebooted() {
     a_node_that_is_made_again_is_another_one(&stack).await;
     operators_that_cannot_work_say_why_and_stay_or_end(&stack).await;
     a_report_of_a_foreign_boot_reboots_nobody(&stack, &recorder).await;
-    recorder.verdict(1, 0).unwrap();
+    recorder.verdict(1, 0).await.unwrap();
     without_its_kinds_an_operator_waits_and_says_what_to_apply(&stack).await;
     stack.workdir.passed();
 }

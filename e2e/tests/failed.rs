@@ -31,7 +31,7 @@ async fn a_node_that_fails_stops_the_rollout_until_a_person_says_a_word() {
     released_it_is_left_alone_and_the_next_one_starts(&stack).await;
     cancelled_in_its_drain_it_is_put_back(&stack).await;
     words_that_make_no_sense_are_refused(&stack).await;
-    recorder.verdict(1, 0).unwrap();
+    recorder.verdict(1, 0).await.unwrap();
     stack.workdir.passed();
 }
 

@@ -221,7 +221,7 @@ async fn end_state(stack: &Stack, recorder: &Recorder, nodes: &[String], ready: 
             status.history
         );
     }
-    let seen = recorder.verdict(1, ready).unwrap();
+    let seen = recorder.verdict(1, ready).await.unwrap();
     for (node, boots) in &seen.boots {
         let expected = if nodes.contains(node) { 2 } else { 1 };
         assert_eq!(boots.len(), expected, "{node} had the boots {boots:?}");

@@ -57,14 +57,18 @@ async fn get_shows_who_is_inside_and_why_the_others_wait(stack: &Stack) {
     loop {
         let shown = stack.plane.kubectl(&["get", "rbp,nrb"]).unwrap();
         let rows: Vec<Vec<&str>> = shown.lines().map(cells).collect();
-        let node = |name: &str| rows.iter().find(|row| row.first() == Some(&name)).cloned();
-        let inside = ["Preparing", "Draining", "Rebooting", "Verifying"];
-        let first = node("nodereboot.lockkeeper.dev/hollow-0000").unwrap_or_default();
-        let second = node("nodereboot.lockkeeper.dev/hollow-0001").unwrap_or_default();
-        let policy = node("rebootpolicy.lockkeeper.dev/general").unwrap_or_default();
-        let told = first.get(1).is_some_and(|state| inside.contains(state))
-            && second.get(1..4) == Some(&["Pending", "True", "NoFreeSlot"])
-            && second.get(5) == Some(&"general")
+        let is = |row: &&Vec<&str>, kind: &str| row.first().is_some_and(|name| name.starts_with(kind));
+        // Who goes first is whose agent reported first.
+        let nodes = || rows.iter().filter(|row| is(row, "nodereboot.lockkeeper.dev/"));
+        let inside =
+            |row: &&Vec<&str>| ["Preparing", "Draining", "Rebooting", "Verifying"].contains(row.get(1).unwrap_or(&""));
+        let waits = |row: &&Vec<&str>| {
+            row.get(1..4) == Some(&["Pending", "True", "NoFreeSlot"]) && row.get(5) == Some(&"general")
+        };
+        let policy = rows.iter().find(|row| is(row, "rebootpolicy.lockkeeper.dev/general"));
+        let policy = policy.cloned().unwrap_or_default();
+        let told = nodes().filter(inside).count() == 1
+            && nodes().filter(waits).count() == 2
             && policy.get(1..7) == Some(&["True", "3", "0", "2", "1", "0"])
             && policy.get(7) == Some(&"Open");
         if told {

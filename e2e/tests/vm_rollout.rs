@@ -86,7 +86,7 @@ async fn three_real_nodes_are_rebooted_one_at_a_time_and_one_that_stays_away_wai
             "{name} has its old boot id"
         );
     }
-    let seen = recorder.verdict(1, 1).unwrap();
+    let seen = recorder.verdict(1, 1).await.unwrap();
     assert_eq!(seen.cordoned, BTreeSet::new());
     drop(recorder);
     was_rebooted_for(&stack, &names[0], "linux-image-trial").await;

@@ -35,7 +35,7 @@ async fn people_are_obeyed() {
     a_held_node_waits_and_a_request_is_fulfilled_once(&stack).await;
     a_node_that_is_uncordoned_in_its_drain_is_put_back(&stack).await;
     a_node_that_is_held_in_its_drain_stays_cordoned_and_frees_the_slot(&stack).await;
-    recorder.verdict(1, 0).unwrap();
+    recorder.verdict(1, 0).await.unwrap();
     an_operator_that_starts_writes_nothing_half_seen(&stack);
     stack.workdir.passed();
 }

@@ -170,7 +170,7 @@ impl Run {
             })
         );
         settled?;
-        self.recorder.verdict(1, usize::try_from(REPLICAS.1)?)?;
+        self.recorder.verdict(1, usize::try_from(REPLICAS.1)?).await?;
         Ok(())
     }
 

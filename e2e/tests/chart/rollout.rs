@@ -97,7 +97,7 @@ async fn changes_in_mid_rollout(stack: &mut Stack, helm: &Helm) {
     }
     let nodes = stack.nodes.names().to_vec();
     stack.wait_rebooted_for(&nodes, "changes", LONG).await.unwrap();
-    let seen = recorder.verdict(1, 3).unwrap();
+    let seen = recorder.verdict(1, 3).await.unwrap();
     for (name, boots) in &seen.boots {
         assert_eq!(boots.len(), 2, "{name} had other boots than two: {boots:?}");
     }

@@ -46,7 +46,7 @@ async fn each_limit_holds_and_reads_the_same_everywhere() {
     policies::a_failed_node_opens_the_breaker_and_a_probe_closes_it(&stack).await;
     policies::a_schedule_that_is_too_tight_warns_and_goes_on(&stack).await;
     policies::a_policy_that_cannot_be_decoded_says_so_and_nothing_starts(&stack).await;
-    let seen = recorder.verdict(3, 0).unwrap();
+    let seen = recorder.verdict(3, 0).await.unwrap();
     let in_a = |name: &String| stack.nodes.names()[..2].contains(name);
     assert!(
         seen.most_down.len() == 3 && !seen.most_down.iter().any(in_a),
