@@ -5,10 +5,11 @@ use http::header::USER_AGENT;
 use k8s_openapi::api::core::v1::Node;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config};
-use lockkeeper_crds::{NodeReboot, RebootLock, RebootPolicy};
+use lockkeeper_crds::{NodeReboot, RebootLock};
 
 use crate::args::ClusterArgs;
 use crate::failure::Failure;
+use crate::objects::Guarded;
 
 /// The cluster, and its address for messages.
 #[derive(Clone)]
@@ -18,7 +19,8 @@ pub(crate) struct Cluster {
 }
 
 impl Cluster {
-    pub(crate) fn policies(&self) -> Api<RebootPolicy> {
+    /// Policies as far as they can be decoded: a typed list fails as a whole over one that cannot.
+    pub(crate) fn guarded_policies(&self) -> Api<Guarded> {
         Api::all(self.client.clone())
     }
 

@@ -66,7 +66,7 @@ pub(crate) async fn run(cluster: &Cluster, args: &DrainArgs) -> Result<(), Failu
 async fn dry_run(cluster: &Cluster, args: &DrainArgs, nodes: &[String], book: &Book) -> Result<(), Failure> {
     let (mut all, mut lines, mut blocked) = (Vec::new(), Vec::new(), Vec::new());
     for node in nodes {
-        let choice = book.choice(node);
+        let choice = book.choice(node)?;
         let settings = choice.settings(node, Utc::now())?;
         let found = preflight(&cluster.client, &settings).await;
         let found = found.map_err(|error| Failure::error(format!("look at {node}: {}", chain(&error))))?;
@@ -102,7 +102,7 @@ struct Ahead {
 async fn look_ahead(cluster: &Cluster, nodes: &[String], book: &Book) -> Result<Vec<Ahead>, Failure> {
     let mut ahead = Vec::new();
     for node in nodes {
-        let choice = book.choice(node);
+        let choice = book.choice(node)?;
         let settings = choice.settings(node, Utc::now())?;
         let found = glance(&cluster.client, &settings).await;
         let found = found.map_err(|error| Failure::error(format!("look at {node}: {}", chain(&error))))?;

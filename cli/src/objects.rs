@@ -13,6 +13,9 @@ use serde::de::DeserializeOwned;
 use crate::connect::Cluster;
 use crate::failure::Failure;
 
+/// A policy, decoded or not: the API server may hold one of a newer or an older definition.
+pub(crate) type Guarded = DeserializeGuard<RebootPolicy>;
+
 /// The three kinds, by name.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Objects {
@@ -30,20 +33,27 @@ pub(crate) async fn fetch(cluster: &Cluster) -> Result<Objects, Failure> {
         .get_opt(names::LOCK)
         .await
         .map_err(|error| Failure::of_request("read the RebootLock", &cluster.server, &error))?;
-    let guarded = Api::<DeserializeGuard<RebootPolicy>>::all(cluster.client.clone());
-    let (mut policies, mut undecodable) = (BTreeMap::new(), BTreeMap::new());
-    for (name, policy) in list(cluster, &guarded, "list RebootPolicies").await? {
-        match policy.0 {
-            Ok(policy) => drop(policies.insert(name, policy)),
-            Err(invalid) => drop(undecodable.insert(name, invalid.error)),
-        }
-    }
-    Ok(Objects {
-        policies,
-        undecodable,
+    let mut objects = Objects {
         reboots: list(cluster, &cluster.reboots(), "list NodeReboots").await?,
         lock,
-    })
+        ..Objects::default()
+    };
+    objects.set_policies(list(cluster, &cluster.guarded_policies(), "list RebootPolicies").await?);
+    Ok(objects)
+}
+
+impl Objects {
+    /// Replaces all policies, those that can be decoded and the others.
+    pub(crate) fn set_policies(&mut self, policies: impl IntoIterator<Item = (String, Guarded)>) {
+        self.policies.clear();
+        self.undecodable.clear();
+        for (name, policy) in policies {
+            match policy.0 {
+                Ok(policy) => drop(self.policies.insert(name, policy)),
+                Err(invalid) => drop(self.undecodable.insert(name, invalid.error)),
+            }
+        }
+    }
 }
 
 /// Reads all objects of a kind; none where the cluster does not know the kind, as Lockkeeper is not installed.

@@ -87,16 +87,24 @@ async fn nodes(cluster: &Cluster, args: &ReportArgs) -> Result<Vec<String>, Fail
     Ok(names)
 }
 
-async fn look(cluster: &Cluster, node: &str, choice: Choice) -> Look {
-    let found = match choice.settings(node, chrono::Utc::now()) {
+async fn look(cluster: &Cluster, node: &str, choice: Result<Choice, Failure>) -> Look {
+    let settings = choice
+        .as_ref()
+        .map_err(|failure| failure.message.clone())
+        .and_then(|choice| {
+            choice
+                .settings(node, chrono::Utc::now())
+                .map_err(|failure| failure.message)
+        });
+    let found = match settings {
         Ok(settings) => preflight(&cluster.client, &settings)
             .await
             .map_err(|error| chain(&error)),
-        Err(failure) => Err(failure.message),
+        Err(message) => Err(message),
     };
     Look {
         node: node.to_owned(),
-        choice,
+        choice: choice.unwrap_or_default(),
         found,
     }
 }

@@ -13,7 +13,8 @@ use super::args::PolicyArgs;
 use crate::close::close;
 use crate::connect::Cluster;
 use crate::failure::{Failure, chain};
-use crate::{next, objects};
+use crate::next;
+use crate::objects::{self, Guarded};
 
 /// What is said about the pods of a node, and where.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -31,7 +32,8 @@ pub(crate) enum Book {
     /// Each node's own policy.
     Own {
         policy_of: BTreeMap<String, String>,
-        drains: BTreeMap<String, crds::Drain>,
+        /// Or why a policy cannot be decoded: what it asks for is not known, so its nodes are left alone.
+        drains: BTreeMap<String, Result<crds::Drain, String>>,
     },
 }
 
@@ -52,7 +54,7 @@ impl Book {
             if !drains.contains_key(&policy)
                 && let Some(found) = fetch(cluster, &policy).await?
             {
-                drains.insert(policy.clone(), found.spec.drain);
+                drains.insert(policy.clone(), drain_of(found));
             }
             policy_of.insert(node.clone(), policy);
         }
@@ -64,9 +66,9 @@ impl Book {
         if let Some(choice) = chosen(cluster, args).await? {
             return Ok(Self::One(choice));
         }
-        let policies = objects::list_if_known(cluster, &cluster.policies(), "list RebootPolicies").await?;
+        let policies = objects::list_if_known(cluster, &cluster.guarded_policies(), "list RebootPolicies").await?;
         let reboots = objects::list_if_known(cluster, &cluster.reboots(), "list NodeReboots").await?;
-        let drains = policies.into_iter().map(|(name, policy)| (name, policy.spec.drain));
+        let drains = policies.into_iter().map(|(name, policy)| (name, drain_of(policy)));
         let policy_of = reboots.into_iter();
         Ok(Self::Own {
             policy_of: policy_of
@@ -76,16 +78,20 @@ impl Book {
         })
     }
 
-    /// What counts for this node.
-    pub(crate) fn choice(&self, node: &str) -> Choice {
+    /// What counts for this node; an error if its policy cannot be decoded.
+    pub(crate) fn choice(&self, node: &str) -> Result<Choice, Failure> {
         match self {
-            Self::One(choice) => choice.clone(),
+            Self::One(choice) => Ok(choice.clone()),
             Self::Own { policy_of, drains } => {
                 let named = policy_of.get(node).and_then(|name| Some((name, drains.get(name)?)));
-                named.map_or_else(Choice::default, |(name, drain)| Choice {
-                    drain: drain.clone(),
-                    policy: Some(name.clone()),
-                })
+                match named {
+                    None => Ok(Choice::default()),
+                    Some((name, Ok(drain))) => Ok(Choice {
+                        drain: drain.clone(),
+                        policy: Some(name.clone()),
+                    }),
+                    Some((name, Err(error))) => Err(undecodable(name, error)),
+                }
             }
         }
     }
@@ -119,17 +125,23 @@ impl Choice {
 
 /// What the reader has chosen, if anything.
 async fn chosen(cluster: &Cluster, args: &PolicyArgs) -> Result<Option<Choice>, Failure> {
-    let (name, spec) = match (&args.policy, &args.file) {
+    let (name, drain) = match (&args.policy, &args.file) {
         (Some(name), _) => match fetch(cluster, name).await? {
-            Some(policy) => (policy.name_any(), policy.spec),
+            Some(policy) => (
+                policy.name_any(),
+                drain_of(policy).map_err(|error| undecodable(name, &error))?,
+            ),
             None => return Err(unknown(cluster, name).await),
         },
-        (None, Some(path)) => only(&path.display().to_string(), next::of_file(path)?)?,
+        (None, Some(path)) => {
+            let (name, spec) = only(&path.display().to_string(), next::of_file(path)?)?;
+            (name, spec.drain)
+        }
         (None, None) => return Ok(None),
     };
     Ok(Some(Choice {
         policy: Some(name),
-        drain: spec.drain,
+        drain,
     }))
 }
 
@@ -144,14 +156,27 @@ fn only(file: &str, mut specs: next::Specs) -> Result<(String, crds::RebootPolic
     }
 }
 
-async fn fetch(cluster: &Cluster, name: &str) -> Result<Option<crds::RebootPolicy>, Failure> {
+async fn fetch(cluster: &Cluster, name: &str) -> Result<Option<Guarded>, Failure> {
     let step = format!("read RebootPolicy {name}");
-    let policy = objects::if_there(cluster.policies().get(name).await);
+    let policy = objects::if_there(cluster.guarded_policies().get(name).await);
     policy.map_err(|error| Failure::of_request(&step, &cluster.server, &error))
 }
 
+fn drain_of(policy: Guarded) -> Result<crds::Drain, String> {
+    policy
+        .0
+        .map(|policy| policy.spec.drain)
+        .map_err(|invalid| invalid.error)
+}
+
+fn undecodable(name: &str, error: &str) -> Failure {
+    Failure::error(format!(
+        "RebootPolicy {name} cannot be decoded: {error}; mend it (kubectl edit rbp {name}) or name another one with --policy"
+    ))
+}
+
 async fn unknown(cluster: &Cluster, name: &str) -> Failure {
-    let known = objects::list_if_known(cluster, &cluster.policies(), "list RebootPolicies").await;
+    let known = objects::list_if_known(cluster, &cluster.guarded_policies(), "list RebootPolicies").await;
     let known = known.unwrap_or_default();
     let meant = close(name, known.keys().map(String::as_str));
     let meant = if meant.is_empty() {
@@ -221,9 +246,19 @@ mod tests {
                 ("w-01".to_owned(), "workers".to_owned()),
                 ("w-02".to_owned(), "deleted".to_owned()),
             ]),
-            drains: BTreeMap::from([("workers".to_owned(), crds::Drain::default())]),
+            drains: BTreeMap::from([("workers".to_owned(), Ok(crds::Drain::default()))]),
         };
-        let words = ["w-01", "w-02", "w-03"].map(|node| book.choice(node).words());
+        let words = ["w-01", "w-02", "w-03"].map(|node| book.choice(node).unwrap().words());
         assert_eq!(words, ["policy workers", "the defaults", "the defaults"]);
+    }
+
+    #[test]
+    fn a_node_whose_policy_cannot_be_decoded_is_not_drained_by_the_defaults() {
+        let book = Book::Own {
+            policy_of: BTreeMap::from([("w-01".to_owned(), "odd".to_owned())]),
+            drains: BTreeMap::from([("odd".to_owned(), Err("drain.rules: not a list".to_owned()))]),
+        };
+        let failure = book.choice("w-01").unwrap_err();
+        expect_test::expect!["RebootPolicy odd cannot be decoded: drain.rules: not a list; mend it (kubectl edit rbp odd) or name another one with --policy"].assert_eq(&failure.message);
     }
 }

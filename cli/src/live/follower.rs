@@ -8,17 +8,17 @@ use futures::{StreamExt, TryStreamExt};
 use kube::ResourceExt;
 use kube::runtime::watcher::{self, Event};
 use kube::runtime::{WatchStreamExt, watcher as watch_kind};
-use lockkeeper_crds::{NodeReboot, RebootLock, RebootPolicy};
+use lockkeeper_crds::{NodeReboot, RebootLock};
 
 use crate::connect::Cluster;
-use crate::objects::Objects;
+use crate::objects::{Guarded, Objects};
 
 /// One event of one of the watches.
 pub(super) type Change = Result<Seen, watcher::Error>;
 
 #[derive(Debug)]
 pub(super) enum Seen {
-    Policy(Box<Event<RebootPolicy>>),
+    Policy(Box<Event<Guarded>>),
     Reboot(Box<Event<NodeReboot>>),
     Lock(Box<Event<RebootLock>>),
 }
@@ -30,7 +30,7 @@ const ERROR_LASTS: Duration = Duration::from_mins(1);
 pub(super) fn watch(cluster: &Cluster) -> BoxStream<'static, Change> {
     let config = watcher::Config::default;
     select_all([
-        watch_kind(cluster.policies(), config())
+        watch_kind(cluster.guarded_policies(), config())
             .default_backoff()
             .map_ok(|event| Seen::Policy(Box::new(event)))
             .boxed(),
@@ -55,7 +55,9 @@ fn slim(reboot: &mut NodeReboot) {
 /// What the watches have said so far.
 pub(super) struct Follower {
     objects: Objects,
-    policies: Listing<RebootPolicy>,
+    /// All policies as they came, those that cannot be decoded too.
+    guarded: BTreeMap<String, Guarded>,
+    policies: Listing<Guarded>,
     reboots: Listing<NodeReboot>,
     locks: Listing<RebootLock>,
     error: Option<(Instant, String)>,
@@ -71,6 +73,7 @@ impl Follower {
     pub(super) fn new(objects: Objects) -> Self {
         Self {
             objects,
+            guarded: BTreeMap::new(),
             policies: Listing::default(),
             reboots: Listing::default(),
             locks: Listing::default(),
@@ -80,7 +83,13 @@ impl Follower {
 
     pub(super) fn take(&mut self, change: Change) {
         match change {
-            Ok(Seen::Policy(event)) => self.policies.take(*event, &mut self.objects.policies),
+            Ok(Seen::Policy(event)) => {
+                let half_in = matches!(*event, Event::Init | Event::InitApply(_));
+                self.policies.take(*event, &mut self.guarded);
+                if !half_in {
+                    self.objects.set_policies(self.guarded.clone());
+                }
+            }
             Ok(Seen::Reboot(event)) => self.reboots.take(*event, &mut self.objects.reboots),
             Ok(Seen::Lock(event)) => {
                 let mut locks: BTreeMap<String, RebootLock> = self
@@ -148,6 +157,38 @@ mod tests {
 
     fn reboots(event: Event<NodeReboot>) -> Seen {
         Seen::Reboot(Box::new(event))
+    }
+
+    fn policy(value: serde_json::Value) -> Guarded {
+        serde_json::from_value(value).unwrap()
+    }
+
+    #[test]
+    fn a_policy_that_cannot_be_decoded_hides_no_other() {
+        let mut follower = Follower::new(objects(vec![], vec![]));
+        let good = json!({"apiVersion": "lockkeeper.dev/v1alpha1", "kind": "RebootPolicy",
+            "metadata": {"name": "good"}, "spec": {}});
+        let mut odd = good.clone();
+        odd["metadata"]["name"] = json!("odd");
+        odd["spec"] = json!({"suspend": "perhaps"});
+        for event in [
+            Event::Init,
+            Event::InitApply(policy(good)),
+            Event::InitDone,
+            Event::Apply(policy(odd.clone())),
+        ] {
+            follower.take(Ok(Seen::Policy(Box::new(event))));
+        }
+        let names = |follower: &Follower| {
+            let objects = follower.objects();
+            let good: Vec<String> = objects.policies.keys().cloned().collect();
+            let odd: Vec<String> = objects.undecodable.keys().cloned().collect();
+            (good, odd)
+        };
+        assert_eq!(names(&follower), (vec!["good".to_owned()], vec!["odd".to_owned()]));
+        assert!(follower.objects().undecodable["odd"].contains("perhaps"));
+        follower.take(Ok(Seen::Policy(Box::new(Event::Delete(policy(odd))))));
+        assert_eq!(names(&follower), (vec!["good".to_owned()], vec![]));
     }
 
     #[test]

@@ -118,11 +118,19 @@ pub(super) async fn a_policy_that_cannot_be_decoded_says_so_and_nothing_starts(s
         })
         .await
         .unwrap();
+    the_plugin_goes_on_beside_it(stack, cause).await;
     stack.plane.kubectl(&["delete", "rbp", "odd"]).unwrap();
     let last = [name(stack, WAITS).to_owned()];
     stack.wait_rebooted_for(&last, "while-odd", LONG).await.unwrap();
     let policies: Api<RebootPolicy> = Api::all(stack.plane.client());
     assert!(policies.get_opt("odd").await.unwrap().is_none());
+}
+
+/// The rollout is held up, so following it ends with the time; what is read meanwhile is whole.
+async fn the_plugin_goes_on_beside_it(stack: &Stack, cause: &str) {
+    let output = stack.plugin(&["status", "--watch", "--timeout=3"]).await.unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(said.contains(cause) && said.contains("general"), "{output:?}");
 }
 
 fn state(status: &RebootPolicyStatus) -> BreakerState {
