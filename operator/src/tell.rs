@@ -175,7 +175,7 @@ impl Teller {
             let before = seen.status.clone().unwrap_or_default();
             let mut after = before.clone();
             let waiting = plan.waiting.get(name);
-            dress(&mut after, &seen, view, record.operation.as_ref(), waiting, pass.now);
+            dress(&mut after, &seen, view, record.operation.as_deref(), waiting, pass.now);
             if let Some(waiting) = waiting.filter(|waiting| is_new(waiting, &before)) {
                 began
                     .entry((policy_name(view), waiting.reason()))

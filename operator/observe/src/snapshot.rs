@@ -255,7 +255,7 @@ fn record(reboot: &NodeReboot) -> planner::Record {
     };
     planner::Record {
         host: status.host.as_ref().map(convert::host),
-        operation: status.operation.as_ref().map(convert::operation),
+        operation: status.operation.as_ref().map(convert::operation).map(Box::new),
         deferred: status.deferred.as_ref().map(|deferred| planner::Deferred {
             count: deferred.count,
             cause: deferred.cause.clone(),

@@ -165,7 +165,7 @@ impl<T> Change<T> {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RecordChange {
     /// The operation.
-    pub operation: Change<Operation>,
+    pub operation: Change<Box<Operation>>,
     /// The back-off.
     pub deferred: Change<Deferred>,
     /// The release.
@@ -180,7 +180,7 @@ impl RecordChange {
     /// A change of the operation alone.
     pub fn operation(operation: Operation) -> Self {
         Self {
-            operation: Change::Set(Some(operation)),
+            operation: Change::Set(Some(Box::new(operation))),
             ..Self::default()
         }
     }

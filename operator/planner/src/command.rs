@@ -12,7 +12,7 @@ pub(crate) fn obey(name: &str, node: &Node, record: &Record, now: Instant) -> Op
     let command = record.command.as_ref()?;
     let verdict = judge(command, node, record, now);
     match verdict {
-        Ok((operation, said)) => Some(write(name, command, Change::Set(Some(operation)), Ok(said))),
+        Ok((operation, said)) => Some(write(name, command, Change::Set(Some(Box::new(operation))), Ok(said))),
         // Answered already (this very command made it inapplicable, or it was refused): only take it away.
         Err(_) if record.answered.as_ref() == Some(command) => Some(Action::RemoveCommand {
             node: name.to_owned(),
@@ -22,7 +22,7 @@ pub(crate) fn obey(name: &str, node: &Node, record: &Record, now: Instant) -> Op
     }
 }
 
-fn write(name: &str, command: &Command, operation: Change<Operation>, said: Result<String, String>) -> Action {
+fn write(name: &str, command: &Command, operation: Change<Box<Operation>>, said: Result<String, String>) -> Action {
     let change = RecordChange {
         operation,
         answered: Some((command.clone(), said)),

@@ -55,7 +55,7 @@ pub(crate) fn standing(node: &Node, facts: &Facts) -> Result<(), Waiting> {
     own(node, trusted_host(node), policy, facts.now)?;
     breaker::keeps_out(
         policy,
-        node.record.as_ref().and_then(|record| record.operation.as_ref()),
+        node.record.as_ref().and_then(|record| record.operation.as_deref()),
     )?;
     open(policy)
 }

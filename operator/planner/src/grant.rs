@@ -276,7 +276,7 @@ fn let_in(seen: Seen, policy: &PolicyFacts, entry: Option<&Holder>, now: Instant
         boot_id: operation.boot_id_before.clone(),
     };
     let change = RecordChange {
-        operation: Change::Set(Some(operation)),
+        operation: Change::Set(Some(Box::new(operation))),
         released: if record.released.is_some() {
             Change::Set(None)
         } else {

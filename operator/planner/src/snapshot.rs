@@ -216,8 +216,8 @@ pub struct Record {
     pub order: Option<Order>,
     /// The agent's report.
     pub host: Option<Host>,
-    /// The operation.
-    pub operation: Option<Operation>,
+    /// The operation; apart, as few nodes have one and each pass walks over all records.
+    pub operation: Option<Box<Operation>>,
     /// Back-off.
     pub deferred: Option<Deferred>,
     /// Released by a person.

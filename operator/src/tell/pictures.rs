@@ -163,7 +163,7 @@ fn paint_node(
         canvas.put(Gauge::NodeCordoned, &[name, policy], 1);
     }
     let record = node.record.as_ref();
-    let operation = record.and_then(|record| record.operation.as_ref());
+    let operation = record.and_then(|record| record.operation.as_deref());
     let required = gate::trusted_host(node).filter(|host| host.required);
     for (gauge, at) in [
         (Gauge::NodeStateSince, operation.and_then(since)),

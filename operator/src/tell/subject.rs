@@ -26,7 +26,7 @@ impl Subject {
         };
         let finished = change.finished.as_ref().map(|finished| &finished.operation);
         let written = match &change.operation {
-            Change::Set(Some(operation)) => Some(operation),
+            Change::Set(Some(operation)) => Some(&**operation),
             Change::Set(None) | Change::Keep => None,
         };
         match finished.or(written) {

@@ -23,7 +23,7 @@ pub(super) struct Future {
     /// Nodes that cannot be drained, and would ask again and again.
     pub(super) blocked: BTreeMap<String, Waiting>,
     /// Those that are inside, by their end.
-    inside: BTreeMap<(Instant, String), Operation>,
+    inside: BTreeMap<(Instant, String), Box<Operation>>,
     ends: Vec<(String, Instant)>,
 }
 
@@ -98,7 +98,7 @@ impl Future {
     }
 
     /// The node is inside from now on and needs no thought until it is done.
-    fn run(&mut self, name: &str, operation: Operation, now: Instant) {
+    fn run(&mut self, name: &str, operation: Box<Operation>, now: Instant) {
         let whole = self
             .snapshot
             .policies
@@ -118,7 +118,7 @@ impl Future {
         let mut running = Operation {
             phase: Phase::Rebooting,
             reboot_ordered: Some(now),
-            ..operation.clone()
+            ..Operation::clone(&operation)
         };
         running.settings.reboot_timeout = NEVER;
         let Some(node) = self.snapshot.nodes.get_mut(name) else {
@@ -127,7 +127,7 @@ impl Future {
         node.boot_id.clone_from(&operation.boot_id_before);
         if let Some(record) = &mut node.record {
             record.order = Some(order);
-            record.operation = Some(running);
+            record.operation = Some(Box::new(running));
             record.command = None;
             if let Some(host) = &mut record.host {
                 host.answer = None;

@@ -61,7 +61,7 @@ fn node(operation: Option<Operation>) -> Node {
                 required_since: operation.as_ref().map(|_| at(-60)),
                 ..Host::default()
             }),
-            operation,
+            operation: operation.map(Box::new),
             ..Record::default()
         }),
         preflight: lockkeeper_planner::Preflight::Unknown,

@@ -178,7 +178,7 @@ impl Cluster {
     }
 
     pub fn operation(&self, index: usize) -> Option<&Operation> {
-        self.record(index)?.operation.as_ref()
+        self.record(index)?.operation.as_deref()
     }
 
     pub fn holders(&self) -> &[Holder] {

@@ -15,7 +15,7 @@ impl World {
         let known = &mut self.operators[operator];
         let mut wanted: BTreeMap<usize, (String, Instant)> = BTreeMap::new();
         for (name, node) in &known.view.snapshot.nodes {
-            let operation = node.record.as_ref().and_then(|record| record.operation.as_ref());
+            let operation = node.record.as_ref().and_then(|record| record.operation.as_deref());
             let draining = |op: &&Operation| op.phase == Phase::Draining && op.ending.is_none();
             if let Some(operation) = operation.filter(draining)
                 && node.mark.as_ref() == Some(&operation.id)

@@ -330,14 +330,12 @@ fn changed(record: &mut Record, change: &RecordChange, now: Instant) {
     }
 }
 
-fn whole_seconds(operation: Operation) -> Operation {
+fn whole_seconds(mut operation: Box<Operation>) -> Box<Operation> {
     let whole = |time: Option<Instant>| time.map(|time| time.trunc_subsecs(0));
-    Operation {
-        started: operation.started.trunc_subsecs(0),
-        asked: operation.asked.trunc_subsecs(0),
-        cordoned: whole(operation.cordoned),
-        reboot_ordered: whole(operation.reboot_ordered),
-        rebooted: whole(operation.rebooted),
-        ..operation
-    }
+    operation.started = operation.started.trunc_subsecs(0);
+    operation.asked = operation.asked.trunc_subsecs(0);
+    operation.cordoned = whole(operation.cordoned);
+    operation.reboot_ordered = whole(operation.reboot_ordered);
+    operation.rebooted = whole(operation.rebooted);
+    operation
 }
