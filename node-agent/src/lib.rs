@@ -15,7 +15,6 @@ pub mod facts;
 pub mod host;
 pub mod logging;
 pub mod logind;
-mod pauses;
 pub mod report;
 pub mod text;
 pub mod watch;

@@ -9,8 +9,8 @@ use kube::runtime::watcher::Event;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, Resource, ResourceExt};
 use lockkeeper_crds::{NodeReboot, RebootLock, RebootPolicy, names};
-use lockkeeper_drain::WatchPauses;
 use lockkeeper_observe::slim::Node;
+use lockkeeper_pauses::WatchPauses;
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 
@@ -102,7 +102,7 @@ fn events<K>(client: &Client, config: &watcher::Config) -> impl Stream<Item = wa
 where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
 {
-    watcher(Api::<K>::all(client.clone()), config.clone()).backoff(WatchPauses::default())
+    watcher(Api::<K>::all(client.clone()), config.clone()).backoff(WatchPauses::of_operator())
 }
 
 async fn follow<K, T>(cache: &SharedCache, events: impl Stream<Item = watcher::Result<Event<K>>>, view: View<K, T>)
