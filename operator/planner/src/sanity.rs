@@ -74,19 +74,21 @@ pub(crate) fn judge(policy: &PolicyFacts, now: Instant) -> Option<TooTight> {
     let each = policy.policy.learned.whole.max(TimeDelta::seconds(1));
     let (mut open, mut fit, mut seen_until) = (TimeDelta::zero(), 0_usize, now);
     let until = now + AHEAD;
-    let mut spans = schedule.spans(now, until);
-    for _ in 0..SPANS {
-        let Some((opens, closes)) = spans.next() else {
-            seen_until = until;
-            break;
-        };
+    let (mut count, mut enough) = (0, false);
+    let all = schedule.each_span(now, until, |opens, closes| {
         let length = closes - opens;
         open += length;
         fit += fit_into(policy, length, each, at_once);
         seen_until = closes;
-        if open >= LEAST_OPEN && fit >= policy.pending {
-            return None;
-        }
+        count += 1;
+        enough = open >= LEAST_OPEN && fit >= policy.pending;
+        !enough && count < SPANS
+    });
+    if enough {
+        return None;
+    }
+    if all {
+        seen_until = until;
     }
     // Short spans in great number: the rest of the month is taken to be like its beginning.
     let (seen, ahead) = ((seen_until - now).num_seconds().max(1), AHEAD.num_seconds());

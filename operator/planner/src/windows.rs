@@ -5,6 +5,7 @@
 //! opens once when the hour field names it and twice when the hour field is exactly `*`.
 
 mod cron;
+mod known;
 mod schedule;
 mod zone;
 

@@ -2,7 +2,7 @@
 
 use chrono::TimeDelta;
 
-use super::Window;
+use super::{Window, known};
 use crate::Instant;
 
 /// The end of an open or excluded span is followed over so many occurrences in a row (eight days of minutes) ...
@@ -80,32 +80,59 @@ pub struct OpenSpan {
 impl Schedule {
     /// Whether nodes may start at `now`, and when that changes.
     pub fn opening(&self, now: Instant) -> Opening {
+        if self.windows.is_empty() && self.exclusions.is_empty() {
+            return Opening::Open { closes: None };
+        }
+        known::opening(self, now)
+    }
+
+    /// The same, looked for, and until when it stays the same, if that is sure.
+    pub(super) fn look(&self, now: Instant) -> (Opening, Option<Instant>) {
         if let Some((end, reason)) = self.exclusion_at(now) {
             let until = carried_on(end, |at| self.exclusion_at(at).map(|(end, _)| end));
-            return Opening::Excluded {
+            let excluded = Opening::Excluded {
                 until,
                 reason: reason.to_owned(),
                 opens: until.and_then(|until| self.first_open(until)),
             };
+            // The reason is another one as soon as another exclusion lasts longest.
+            return (excluded, None);
         }
+        let excluded = self.next_exclusion(now);
         if self.windows.is_empty() {
-            return Opening::Open {
-                closes: self.next_exclusion(now),
-            };
+            return (Opening::Open { closes: excluded }, excluded);
         }
         match self.window_at(now) {
-            None => Opening::Closed {
-                opens: self.first_open(now),
-            },
+            None => {
+                let opens = self.first_open(now);
+                (Opening::Closed { opens }, opens.and(earlier(opens, excluded)))
+            }
             Some((end, _)) => {
-                let always = self.windows.iter().any(Window::never_closes);
-                let window_at = |at| self.window_at(at).map(|(end, _)| end);
-                let end = if always { None } else { carried_on(end, window_at) };
-                Opening::Open {
-                    closes: earlier(end, self.next_exclusion(now)),
-                }
+                let (end, sure) = self.runs_until(end, now);
+                let until = sure.and_then(|sure| earlier(Some(sure), excluded));
+                let closes = earlier(end, excluded);
+                (Opening::Open { closes }, until)
             }
         }
+    }
+
+    /// The end of what is open at `now`, whose first occurrence ends at `first`, if that is not too far away; and until
+    /// when the answer stays the same, if that is sure.
+    fn runs_until(&self, first: Instant, now: Instant) -> (Option<Instant>, Option<Instant>) {
+        if self.windows.iter().any(Window::never_closes) {
+            return (None, Some(Instant::MAX_UTC));
+        }
+        // Twice as far as needs be, so that the next passes need not look.
+        let (near, far) = (now + LONGEST_SPAN, now + LONGEST_SPAN * 2);
+        let mut end = first;
+        for _ in 0..LONGEST_CHAIN {
+            match self.window_at(end).filter(|_| end <= far) {
+                Some((later, _)) => end = later,
+                None if end <= near => return (Some(end), Some(end)),
+                None => break,
+            }
+        }
+        (None, (end > near).then(|| end - LONGEST_SPAN))
     }
 
     /// Whether nodes may start at `now`; cheaper than [`Self::opening`].
@@ -124,8 +151,7 @@ impl Schedule {
         caused.collect()
     }
 
-    /// The same spans without their causes.
-    pub(crate) fn spans(&self, from: Instant, until: Instant) -> impl Iterator<Item = (Instant, Instant)> {
+    pub(super) fn spans(&self, from: Instant, until: Instant) -> impl Iterator<Item = (Instant, Instant)> {
         let mut at = from;
         std::iter::from_fn(move || {
             let opens = self.first_open(at).filter(|opens| *opens < until)?;
@@ -134,8 +160,18 @@ impl Schedule {
         })
     }
 
+    /// Shows the same spans, without their causes, as long as `wanted` wants more; whether it did until the last.
+    pub(crate) fn each_span(
+        &self,
+        from: Instant,
+        until: Instant,
+        wanted: impl FnMut(Instant, Instant) -> bool,
+    ) -> bool {
+        known::spans(self, from, until, wanted)
+    }
+
     /// The end of what is open at `opens`, or `until` if that comes first, however many occurrences it is made of.
-    fn closes(&self, opens: Instant, until: Instant) -> Instant {
+    pub(super) fn closes(&self, opens: Instant, until: Instant) -> Instant {
         let until = self.next_exclusion(opens).map_or(until, |begins| begins.min(until));
         let mut end = if self.windows.is_empty() { until } else { opens };
         while let Some((later, _)) = self.window_at(end).filter(|_| end < until) {
@@ -145,7 +181,7 @@ impl Schedule {
     }
 
     /// The first instant at or after `from` at which nodes may start; absent = never.
-    fn first_open(&self, from: Instant) -> Option<Instant> {
+    pub(super) fn first_open(&self, from: Instant) -> Option<Instant> {
         let mut at = from;
         for _ in 0..LONGEST_SEARCH {
             if let Some((end, _)) = self.exclusion_at(at) {
