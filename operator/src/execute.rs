@@ -20,7 +20,7 @@ use lockkeeper_observe::{Seen, slim};
 use lockkeeper_planner::{Action, Snapshot};
 use thiserror::Error;
 
-use crate::cache::SharedCache;
+use crate::cache::{Guarded, SharedCache};
 
 /// Writes that do not depend on each other are sent this many at a time.
 pub const SIDE_BY_SIDE: usize = 16;
@@ -51,6 +51,8 @@ pub struct Api3 {
     pub nodes: Api<slim::Node>,
     /// `NodeReboot`s.
     pub reboots: Api<NodeReboot>,
+    /// Policies, for a last look.
+    pub policies: Api<Guarded>,
     /// The lock.
     pub locks: Api<RebootLock>,
 }
@@ -68,6 +70,7 @@ impl Api3 {
             client: client.clone(),
             nodes: Api::all(client.clone()),
             reboots: Api::all(client.clone()),
+            policies: Api::all(client.clone()),
             locks: Api::all(client.clone()),
         }
     }

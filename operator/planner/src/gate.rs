@@ -194,6 +194,9 @@ pub const PREFLIGHT_FRESH: TimeDelta = TimeDelta::seconds(60);
 /// What is not seen of a node that was not asked yet.
 pub(crate) const PODS_CAN_LEAVE: &str = "whether its pods can leave";
 
+/// What is not seen of a node that has its entry although its operation has ended.
+pub(crate) const MARKS_GONE: &str = "this node Ready, or without the marks of its last operation,";
+
 /// Whether a node could be drained.
 #[derive(Clone, Debug)]
 pub(crate) enum Drainable {

@@ -49,6 +49,9 @@ pub(crate) fn grant<'a>(
     let mut candidates = Vec::with_capacity(wanting.len());
     for (index, wanting) in wanting.iter_mut().enumerate() {
         words.push(match may_start(index, wanting, facts) {
+            _ if repaired.late.contains(&wanting.seen.name) => Some(Waiting::ViewIncomplete {
+                what: gate::MARKS_GONE.to_owned(),
+            }),
             _ if inside(wanting.seen.name) => None,
             Ok(candidate) => {
                 candidates.push(candidate);

@@ -14,6 +14,7 @@ use crate::operation::{Failure, Operation, Outcome, Phase};
 use crate::room::{Asking, Room};
 use crate::snapshot::{AnswerState, Drain, Node, Order, OrderAction, Record};
 use crate::waiting::{Waiting, duration, time};
+use crate::whole::Whole;
 
 /// What to do with a node that is inside, why it waits and when to look again.
 #[derive(Debug, Default)]
@@ -48,8 +49,8 @@ pub(super) struct Inside<'a> {
     pub(super) facts: &'a Facts<'a>,
 }
 
-/// The next step of a node that is inside. In `room` are those that went in before it.
-pub(crate) fn step(name: &str, node: &Node, record: &Record, facts: &Facts, room: &mut Room) -> Step {
+/// The next step of a node that is inside. In `room` are those that went in before it, in `whole` are all.
+pub(crate) fn step(name: &str, node: &Node, record: &Record, facts: &Facts, room: &mut Room, whole: &Whole) -> Step {
     let Some(operation) = &record.operation else {
         return Step::default();
     };
@@ -67,7 +68,7 @@ pub(crate) fn step(name: &str, node: &Node, record: &Record, facts: &Facts, room
         return Step::act(action);
     }
     match operation.phase {
-        Phase::Preparing => inside.preparing(room),
+        Phase::Preparing => inside.preparing(room, whole),
         Phase::Draining => inside.draining(),
         Phase::Rebooting => inside.rebooting(),
         Phase::Verifying => inside.verifying(),
@@ -76,7 +77,7 @@ pub(crate) fn step(name: &str, node: &Node, record: &Record, facts: &Facts, room
 }
 
 impl Inside<'_> {
-    fn preparing(&self, room: &mut Room) -> Step {
+    fn preparing(&self, room: &mut Room, whole: &Whole) -> Step {
         let now = self.facts.now;
         if let Some(step) = self.rebooted() {
             return step;
@@ -120,6 +121,12 @@ impl Inside<'_> {
         }
         let may_start =
             gate::standing(self.node, self.facts).and_then(|()| room.ask(&Asking::again(self.name, self.node, now), 0));
+        if may_start.is_ok()
+            && let Err(waiting) = whole.fits(self.name, self.node, &self.operation.policy)
+        {
+            // Those behind it give up their places first.
+            return Step::wait(waiting, None);
+        }
         match may_start {
             // Marks of an operation whose record was lost: they would be taken for a second cordon.
             Ok(()) if self.node.mark.is_some() => Step::act(Action::LiftMarks {

@@ -24,6 +24,7 @@ pub mod sanity;
 pub mod snapshot;
 mod taints;
 pub mod waiting;
+mod whole;
 pub mod windows;
 
 pub use action::{Action, Change, Finished, RecordChange};

@@ -14,6 +14,7 @@ use crate::sanity::{self, TooTight};
 use crate::snapshot::{Holder, PolicyState, Settings, Snapshot};
 use crate::taints::taints;
 use crate::waiting::{Waiting, Waits};
+use crate::whole::Whole;
 use crate::windows::Opening;
 
 /// What one pass decided.
@@ -127,6 +128,7 @@ fn steps<'a>(
     for (name, node) in &repaired.astray {
         room.add_astray(name, node);
     }
+    let whole = Whole::new(facts, known, repaired);
     // Who is cordoned counts before who is not yet, whoever came first: an entry that was given back, or a limit that
     // shrank, must not let one more be cordoned.
     let cordoned = |entry: &Entry| entry.node.is_some_and(|node| node.mark.is_some());
@@ -139,7 +141,7 @@ fn steps<'a>(
             operation.is_some_and(|operation| operation.id == entry.holder.operation_id)
         };
         if let Some(seen) = seen.filter(known) {
-            let step = step(seen.name, seen.node, seen.record, facts, &mut room);
+            let step = step(seen.name, seen.node, seen.record, facts, &mut room, &whole);
             plan.actions.extend(step.action);
             if let Some(waiting) = step.waiting {
                 words.add(seen, waiting);

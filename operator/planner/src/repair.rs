@@ -28,6 +28,9 @@ pub(crate) struct Repaired<'a> {
     /// Nodes that are cordoned by us and not Ready, and nothing tells of their operation: record and entry are lost. They
     /// count as inside until they are Ready and their marks are lifted.
     pub(crate) astray: Vec<(&'a str, &'a Node)>,
+    /// Nodes that keep their entry although their operation has ended: their marks are seen and they are not Ready, so
+    /// that nothing is lifted yet.
+    pub(crate) late: Vec<&'a str>,
     /// What was put right, in words.
     pub(crate) because: Vec<String>,
     /// Operations to write and marks to lift.
@@ -53,7 +56,7 @@ impl Repaired<'_> {
 /// node: two operators must name the same one as the first.
 pub(crate) fn in_order<'a>(lock: &'a Lock, facts: &Facts<'a>) -> Vec<Entry<'a>> {
     let mut holders: Vec<&Holder> = lock.holders.iter().collect();
-    holders.sort_by_key(|holder| (holder.acquired, &holder.node, &holder.operation_id));
+    holders.sort_by_key(|holder| (holder.acquired, *holder));
     let entry = |holder: &'a Holder| {
         let inside = facts.inside_at(&holder.node);
         let seen = inside.map(|place| facts.inside[place].node);
@@ -152,12 +155,15 @@ fn keep_or_free<'a>(entry: Entry<'a>, node: &Node, settings: &Settings, now: Ins
         Some(_) => repaired
             .because
             .push(format!("{} was inside under another operation", holder.node)),
-        // What has ended and is not Ready is freed like any other: its marks wait until it is back.
-        None if node.mark.as_ref() == Some(&holder.operation_id) && (node.ready.ready || !ended) => {
+        None if node.mark.as_ref() == Some(&holder.operation_id) => {
             repaired.kept.push(entry);
             if ended {
-                // An operation ends without marks: these are seen late, or somebody put them back.
+                // An operation ends without marks: these are seen late, or somebody put them back. While they are seen,
+                // the entry stays.
                 lift(&holder.node, node, now, repaired);
+                if !node.ready.ready {
+                    repaired.late.push(&holder.node);
+                }
             } else if record.is_some() {
                 let operation = lost_operation(holder, node, settings, now);
                 let change = Box::new(RecordChange::operation(operation));

@@ -98,15 +98,15 @@ impl<'a> Room<'a> {
         }
     }
 
-    /// This node is cordoned without an entry, and goes before all that ask from now on. It begins no domain: another
+    /// This node is cordoned without an entry, and goes before all that ask from now on, under each policy that selects it:
+    /// nobody knows under which it went in. It begins no domain: another
     /// node must not go in because this one is there.
     pub(crate) fn add_astray(&mut self, name: &'a str, node: &'a Node) {
         self.inside.push(name);
         if node.control_plane && self.control_plane.is_none() {
             self.control_plane = Some(name);
         }
-        let policy = node.policies.first().and_then(|policy| self.facts.place_of(policy));
-        if let Some(place) = policy {
+        for place in node.policies.iter().filter_map(|policy| self.facts.place_of(policy)) {
             self.policies[place].inside.push(name);
         }
     }

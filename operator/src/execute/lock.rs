@@ -26,7 +26,8 @@ impl Pass<'_> {
         Ok(())
     }
 
-    /// PUT of the whole status with uid and resourceVersion: whoever was faster, the other one gets a 409.
+    /// PUT of the whole status with uid and resourceVersion: whoever was faster, the other one gets a 409. Before it, who
+    /// leaves or comes back is looked at afresh.
     pub(super) async fn set_holders(&mut self, holders: &[Holder]) -> Result<(), Error> {
         const STEP: &str = "write the holders of RebootLock";
         let mut lock = RebootLock::clone(
@@ -35,6 +36,9 @@ impl Pass<'_> {
                 .as_ref()
                 .ok_or_else(|| gone(STEP, names::LOCK.to_owned()))?,
         );
+        let before = lock.status.iter().flat_map(|status| &status.holders);
+        let before: Vec<Holder> = before.map(convert::holder).collect();
+        self.entries(STEP, &before, holders).await?;
         lock.status = Some(RebootLockStatus {
             holders: holders.iter().map(convert::holder_to_api).collect(),
         });
@@ -77,9 +81,17 @@ impl Pass<'_> {
         })
     }
 
-    /// Nobody is in the lock whom the plan did not see there: it might be cordoned before this node.
+    /// Nobody is in the lock whom the plan did not see there: it might be cordoned before this node. Nor is its cap another.
     pub(super) fn nobody_new(&self, step: &'static str, node: &str, fresh: &RebootLock) -> Result<(), Error> {
-        let planned = self.seen.lock.as_ref().and_then(|lock| lock.status.as_ref());
+        let planned = self.seen.lock.as_ref();
+        if planned.is_some_and(|planned| planned.spec != fresh.spec) {
+            return Err(Error::Stale {
+                step,
+                object: node.to_owned(),
+                found: format!("the cap of RebootLock {} is another one by now", names::LOCK),
+            });
+        }
+        let planned = planned.and_then(|lock| lock.status.as_ref());
         let planned = planned.map_or(&[][..], |status| status.holders.as_slice());
         let mut fresh = fresh.status.iter().flat_map(|status| &status.holders);
         let Some(new) = fresh.find(|holder| !planned.contains(holder)) else {

@@ -3,33 +3,138 @@
 //!
 //! What was found goes to the next pass, not into this one: its writes stay guarded by the versions it was planned on.
 
-use lockkeeper_crds::{NodeReboot, names};
-use lockkeeper_observe::slim;
+use std::collections::BTreeSet;
 
-use super::{Error, Pass, failed};
+use futures::stream::{self, StreamExt};
+use kube::Resource;
+use kube::api::{ListParams, ObjectMeta};
+use lockkeeper_crds::{NodeReboot, Operation, names};
+use lockkeeper_observe::{owned_by, slim};
+use lockkeeper_planner::Holder;
+
+use super::{Error, Pass, SIDE_BY_SIDE, failed};
 
 impl Pass<'_> {
-    /// The record still has the operation that the plan was made on, or none as the plan saw.
+    /// The record still has the operation that the plan was made on, as far as it was then; or none, as the plan saw.
     ///
     /// The uncordon is guarded by the Node's uid alone: an operator whose view of the records lags would take the marks
-    /// of a drain that another leader has begun for marks that nobody owns.
+    /// of a drain that another leader has begun for marks that nobody owns. The cordon is guarded by the Node's version,
+    /// and the operation may have ended without a trace on the Node.
     pub(super) async fn same_operation(&self, step: &'static str, node: &str) -> Result<(), Error> {
-        let id = |reboot: Option<&NodeReboot>| Some(reboot?.status.as_ref()?.operation.as_ref()?.id.clone());
-        let planned = id(self.seen.reboots.get(node).map(AsRef::as_ref));
-        let fresh = self.api.reboots.get_opt(node).await.map_err(failed(step, node))?;
-        let found = id(fresh.as_ref());
-        if let Some(fresh) = fresh {
-            self.cache.absorb_reboot(fresh);
-        }
+        let planned = self.seen.reboots.get(node).and_then(|seen| operation(seen));
+        let fresh = self.fresh_reboot(step, node).await?;
+        let found = fresh.as_ref().and_then(operation);
         if found == planned {
             return Ok(());
         }
-        let name = |id: Option<String>| id.map_or("no operation".to_owned(), |id| format!("operation {id}"));
-        Err(Error::Stale {
-            step,
-            object: node.to_owned(),
-            found: format!("it has {}, not {}", name(found), name(planned)),
-        })
+        let name = |operation: Option<&Operation>| {
+            operation.map_or("no operation".to_owned(), |one| {
+                format!("operation {} ({:?})", one.id, one.phase)
+            })
+        };
+        let found = format!("it has {}, not {}", name(found), name(planned));
+        Err(stale(step, node, found))
+    }
+
+    /// The policies are those that the plan was made on, word for word: nothing starts under one that was suspended,
+    /// closed, cut down or deleted meanwhile, however late its watch is.
+    pub(super) async fn same_policies(&self, step: &'static str, node: &str) -> Result<(), Error> {
+        let spec = |meta: &ObjectMeta| (meta.name.clone(), meta.uid.clone(), meta.generation);
+        let planned: BTreeSet<_> = self.seen.policies.values().map(|policy| spec(policy.meta())).collect();
+        let fresh = self.api.policies.list(&ListParams::default()).await;
+        let policies = fresh.map_err(failed(step, node))?.items;
+        let fresh: BTreeSet<_> = policies.iter().map(|policy| spec(policy.meta())).collect();
+        let Some((name, ..)) = fresh.symmetric_difference(&planned).next() else {
+            return Ok(());
+        };
+        let name = name.as_deref().unwrap_or_default();
+        let found = format!("RebootPolicy {name} is another one by now");
+        for policy in policies {
+            self.cache.absorb_guarded(policy);
+        }
+        Err(stale(step, node, found))
+    }
+
+    /// Nobody loses its entry whose record or marks name its operation still, and none is given back to an operation
+    /// that has ended.
+    ///
+    /// The lock's version guards the list, not what it was derived from: an operator whose view of records or Nodes lags
+    /// would free the slot of a node that is cordoned, and let in another. What is asked of each node that leaves: two
+    /// reads; of each that gets its entry back: one.
+    pub(super) async fn entries(&self, step: &'static str, before: &[Holder], after: &[Holder]) -> Result<(), Error> {
+        let stays = |holder: &&Holder| {
+            let mut after = after.iter();
+            after.any(|other| (&other.node, &other.node_uid) == (&holder.node, &holder.node_uid))
+        };
+        let mut leaving = Vec::new();
+        for holder in before.iter().filter(|holder| !stays(holder)) {
+            leaving.push(self.has_left(step, holder));
+        }
+        let left: Vec<_> = stream::iter(leaving).buffered(SIDE_BY_SIDE).collect().await;
+        left.into_iter().collect::<Result<(), Error>>()?;
+        for holder in after.iter().filter(|holder| !before.contains(holder)) {
+            let seen = self.seen.reboots.get(&holder.node).and_then(|seen| operation(seen));
+            if seen.is_some_and(|seen| seen.id == holder.operation_id) {
+                let fresh = self.fresh_reboot(step, &holder.node).await?;
+                let inside = fresh.as_ref().and_then(operation).map(|fresh| fresh.id.as_str());
+                if inside != Some(&holder.operation_id) {
+                    let found = format!("operation {} of {} has ended", holder.operation_id, holder.node);
+                    return Err(stale(step, names::LOCK, found));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The node is gone, or neither its record nor its marks name the operation of its entry.
+    async fn has_left(&self, step: &'static str, holder: &Holder) -> Result<(), Error> {
+        let Holder {
+            node,
+            node_uid,
+            operation_id,
+            ..
+        } = holder;
+        let fresh = self.api.nodes.get_opt(node).await.map_err(failed(step, node))?;
+        let Some(fresh) = fresh.filter(|fresh| fresh.metadata.uid.as_ref() == Some(node_uid)) else {
+            return Ok(());
+        };
+        let marked = slim::annotation(&fresh, names::OPERATION) == Some(operation_id);
+        self.cache.absorb_node(fresh);
+        let record = self.fresh_reboot(step, node).await?;
+        let record = record.filter(|record| owned_by(record, node_uid));
+        let inside = record
+            .as_ref()
+            .and_then(operation)
+            .is_some_and(|one| one.id == *operation_id);
+        if !(marked || inside) {
+            return Ok(());
+        }
+        let found = format!("{node} is inside still (operation {inside}, marks {marked})");
+        Err(stale(step, names::LOCK, found))
+    }
+
+    /// The record as it is now; the next pass sees it.
+    async fn fresh_reboot(&self, step: &'static str, node: &str) -> Result<Option<NodeReboot>, Error> {
+        let fresh = self.api.reboots.get_opt(node).await.map_err(failed(step, node))?;
+        if let Some(fresh) = &fresh {
+            self.cache.absorb_reboot(fresh.clone());
+        }
+        Ok(fresh)
+    }
+
+    /// The Node carries the marks of an operation that is made up for them.
+    ///
+    /// An operator whose view of the Nodes lags would make up one that has ended long ago.
+    pub(super) async fn with_marks(&self, node: &str, operation_id: &str) -> Result<(), Error> {
+        const STEP: &str = "make up the lost operation of";
+        let fresh = self.api.nodes.get(node).await.map_err(failed(STEP, node))?;
+        let marked = slim::annotation(&fresh, names::OPERATION) == Some(operation_id);
+        self.cache.absorb_node(fresh);
+        if marked {
+            return Ok(());
+        }
+        let found = format!("it carries no marks of operation {operation_id}");
+        Err(stale(STEP, node, found))
     }
 
     /// The Node does not carry the marks of an operation that is about to be forgotten.
@@ -45,11 +150,8 @@ impl Pass<'_> {
         if !marked {
             return Ok(());
         }
-        Err(Error::Stale {
-            step: STEP,
-            object: node.to_owned(),
-            found: format!("it carries the marks of operation {operation_id}"),
-        })
+        let found = format!("it carries the marks of operation {operation_id}");
+        Err(stale(STEP, node, found))
     }
 
     /// The Node is in another boot than before: a view of the Nodes that lags may show a boot that is older still.
@@ -61,10 +163,15 @@ impl Pass<'_> {
         if !same {
             return Ok(());
         }
-        Err(Error::Stale {
-            step: STEP,
-            object: node.to_owned(),
-            found: format!("it is still in boot {before}"),
-        })
+        Err(stale(STEP, node, format!("it is still in boot {before}")))
     }
+}
+
+fn operation(reboot: &NodeReboot) -> Option<&Operation> {
+    reboot.status.as_ref()?.operation.as_ref()
+}
+
+fn stale(step: &'static str, object: &str, found: String) -> Error {
+    let object = object.to_owned();
+    Error::Stale { step, object, found }
 }

@@ -12,6 +12,8 @@ impl Pass<'_> {
         const STEP: &str = "cordon";
         let fresh = self.still_holds(STEP, node, operation_id).await?;
         self.nobody_new(STEP, node, &fresh)?;
+        self.same_operation(STEP, node).await?;
+        self.same_policies(STEP, node).await?;
         let seen = self.node(STEP, node)?;
         let patch = marks(&seen, operation_id);
         let params = PatchParams::apply(names::OPERATOR_MANAGER);

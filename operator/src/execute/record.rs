@@ -46,6 +46,9 @@ impl Pass<'_> {
             // One that begins, or is made up for one that was lost: a view of the lock that lags shows entries of old.
             Change::Set(Some(operation)) if before.operation.is_none() => {
                 self.still_holds("begin the operation of", node, &operation.id).await?;
+                if operation.phase == Phase::Failed {
+                    self.with_marks(node, &operation.id).await?;
+                }
             }
             Change::Set(Some(operation)) if operation.phase == Phase::Verifying && !verifying => {
                 self.another_boot(node, &operation.boot_id_before).await?;

@@ -9,7 +9,14 @@ use crate::snapshot::Snapshot;
 
 /// S7: plans of the same snapshot, built in whatever order, are the same.
 pub fn order_matters(one: &Plan, other: &Plan) -> Option<Violation> {
-    let what = || format!("the same snapshot gives {:?} and {:?}", one.actions, other.actions);
+    let what = || {
+        if one.actions != other.actions {
+            return format!("the same snapshot gives {:?} and {:?}", one.actions, other.actions);
+        }
+        let mut waits = one.waiting.iter().zip(other.waiting.iter());
+        let differs = waits.find(|(one, other)| one != other);
+        format!("the same snapshot gives other words, times or states, first {differs:?}")
+    };
     (one != other).then(|| violation("S7", what()))
 }
 

@@ -109,6 +109,54 @@ fn a_hand_edited_lock_is_put_right_before_anybody_is_let_in() {
 }
 
 #[test]
+fn nobody_is_cordoned_while_more_are_in_the_lock_than_fit_whoever_came_first() {
+    let mut world = World::new(2);
+    world.limit(2);
+    world.silent = vec!["n1".to_owned(), "n2".to_owned()];
+    world.settle();
+    assert_eq!(world.inside(), ["n1", "n2"]);
+    // n2 may be cordoned already: a view that lags would not show it.
+    world.limit(1);
+    world.silent = vec!["n2".to_owned()];
+    world.run(2);
+    waits(
+        &world,
+        expect![[r#"
+            n1 NoFreeSlot: no free slot: n2 inside (1 of 1, policy)
+            n2 Preparing: the agent was asked at 2026-11-21T12:00:00Z
+        "#]],
+    );
+    // Whoever came later gives up its place, and the first one goes on.
+    world.silent.clear();
+    world.run(1);
+    assert_eq!(
+        (world.inside(), world.started()),
+        (vec!["n1".to_owned()], vec!["n1".to_owned()])
+    );
+}
+
+#[test]
+fn a_node_that_went_astray_counts_under_each_of_its_policies() {
+    let mut world = World::new(3);
+    let other = crate::common::policy();
+    world.snapshot.policies.insert("other".to_owned(), other);
+    world.limit(2);
+    world.node("n3").policies = vec!["other".to_owned()];
+    let node = world.node("n1");
+    (node.mark, node.unschedulable, node.ready.ready) = (Some("lost".to_owned()), true, false);
+    let plans = [["general", "other"], ["other", "general"]].map(|both| {
+        world.node("n1").policies = both.map(str::to_owned).to_vec();
+        world.plan()
+    });
+    assert_eq!(check::order_matters(&plans[0], &plans[1]), None);
+    let words = world.waits();
+    assert!(
+        words.contains("n3 NoFreeSlot: no free slot: n1 inside (1 of 1, policy)"),
+        "{words}"
+    );
+}
+
+#[test]
 fn a_node_that_is_deleted_and_made_again_leaves_no_entry_behind() {
     let mut world = World::new(2);
     world.settle();
@@ -148,8 +196,19 @@ fn an_operation_that_has_ended_is_not_taken_for_lost_because_its_entry_and_its_m
         world.policy().suspend = true;
         world.settle();
         assert!(!world.trace.contains("Failed"), "{}", world.trace);
-        assert_eq!((world.inside(), world.node("n1").mark.is_none()), (vec![], ready));
+        assert_eq!(world.node("n1").mark.is_none(), ready);
+        assert_eq!(world.inside().is_empty(), ready, "{}", world.trace);
     }
+    // As long as the marks are seen, the entry stays: nobody else goes in.
+    waits(
+        &world,
+        expect![[r#"
+            n1 ViewIncomplete: the operator has not seen this node Ready, or without the marks of its last operation, yet
+        "#]],
+    );
+    world.node("n1").mark = None;
+    world.settle();
+    assert_eq!(world.inside(), Vec::<String>::new());
 }
 
 #[test]

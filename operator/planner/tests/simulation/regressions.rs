@@ -67,4 +67,38 @@ pub(crate) const SEEDS: &[(u64, &str)] = &[
         22_035_202,
         "a node that went astray made its domain one that had begun, and check refused who followed it: it begins none",
     ),
+    (
+        22_007_477,
+        "a policy that was deleted since let in two, of more nodes than it ever had: the policies are looked at first",
+    ),
+    (
+        22_008_727,
+        "a leader that did not see the marks freed the entry of a node whose record was deleted: it looks at the Node first",
+    ),
+    (22_009_806, "the same as 22008727, by a leader that had just begun"),
+    (22_034_670, "the same as 22008727, after an uncordon by hand"),
+    (
+        22_019_730,
+        "two leaders took each other's entry from an operation that they did not see: they look at the record first",
+    ),
+    (
+        22_043_385,
+        "a leader freed an entry whose operation it did not see and gave it to another node: it looks at the record first",
+    ),
+    (
+        22_087_851,
+        "an entry was given back to an operation that had ended, and its node cordoned: both look at the record first",
+    ),
+    (
+        22_019_969,
+        "an operation that had ended before the last one was made up anew from marks seen late: they must stand",
+    ),
+    (
+        23_004_058,
+        "the simulator took a host that answered before it reported for one that goes down by order: it reports first",
+    ),
+    (
+        30_090_520,
+        "a node that went astray counted under the first of its policies: under each of them",
+    ),
 ];

@@ -47,9 +47,21 @@ pub struct RebootObject {
 #[derive(Clone, Debug)]
 pub struct PolicyObject {
     pub version: u64,
-    /// The groups of nodes that it selects.
+    /// The groups of nodes that it selects: the one of its place.
     pub groups: u8,
     pub value: Policy,
+}
+
+impl PolicyObject {
+    /// Whether nobody has written to the spec of one since it was the other: `metadata.generation`.
+    pub fn has_spec_of(&self, other: &Self) -> bool {
+        let spec = |object: &Self| Policy {
+            state: PolicyState::default(),
+            acknowledged: None,
+            ..object.value.clone()
+        };
+        self.version == other.version || self.groups == other.groups && spec(self) == spec(other)
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -196,19 +208,24 @@ impl Cluster {
         })
     }
 
-    /// How many nodes each policy may have inside, and how many all of them.
-    pub fn limits(&self) -> (Vec<usize>, usize) {
-        let total = |policy: &PolicyObject| {
-            let selected = |node: &&Rc<NodeObject>| node.group & policy.groups != 0;
-            self.nodes.iter().flatten().filter(selected).count()
+    /// How many nodes the groups of each policy have, and how many nodes there are.
+    pub fn totals(&self) -> (Vec<usize>, usize) {
+        let selected = |index: usize| {
+            let of_it = |node: &&Rc<NodeObject>| node.group & (1 << index) != 0;
+            self.nodes.iter().flatten().filter(of_it).count()
         };
-        let limit = |policy: &Option<Rc<PolicyObject>>| {
+        let all = self.nodes.iter().flatten().count();
+        ((0..self.policies.len()).map(selected).collect(), all)
+    }
+
+    /// How many nodes each policy may have inside, and how many all of them, if there were that many.
+    pub fn limits(&self, totals: &[usize], there: usize) -> (Vec<usize>, usize) {
+        let limit = |(policy, total): (&Option<Rc<PolicyObject>>, &usize)| {
             let policy = policy.as_ref();
-            policy.map_or(0, |policy| policy.value.max_in_progress.of(total(policy)))
+            policy.map_or(0, |policy| policy.value.max_in_progress.of(*total))
         };
-        let limits: Vec<usize> = self.policies.iter().map(limit).collect();
+        let limits: Vec<usize> = self.policies.iter().zip(totals).map(limit).collect();
         let cap = self.lock.as_ref().and_then(|lock| lock.value.max_in_progress);
-        let there = self.nodes.iter().flatten().count();
         let all = cap.map_or_else(|| limits.iter().copied().max().unwrap_or(0), |cap| cap.of(there));
         (limits, all)
     }

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use chrono::{SubsecRound, TimeDelta};
 use lockkeeper_planner::*;
 
-use super::cluster::{Cluster, LockObject, News, Object, RebootObject, Refusal};
+use super::cluster::{Cluster, LockObject, News, NodeObject, Object, RebootObject, Refusal};
 use super::view::Seen;
 
 /// Pods may land on a node for this long after its cordon.
@@ -26,10 +26,13 @@ pub enum Guard {
     FreshNode,
     /// Pods are listed afresh before the reboot order.
     FreshPods,
-    /// The operation is looked at afresh before marks are lifted.
+    /// The operation is looked at afresh before marks are put on or lifted, and before an entry goes or is given back.
     FreshOperation,
-    /// The Node is looked at afresh before an operation is forgotten: its marks must be gone.
+    /// The Node is looked at afresh before an operation is forgotten or made up and before its entry goes: its marks must
+    /// be gone, or there.
     FreshMarks,
+    /// The policies are looked at afresh before a node is cordoned.
+    FreshPolicies,
     /// Marks are lifted by an apply of nothing, which leaves a person's cordon.
     OwnCordonOnly,
 }
@@ -110,6 +113,8 @@ impl Write<'_> {
             return Err(Refusal::Conflict);
         }
         let mut object = LockObject::clone(truth);
+        let planned = seen.value.holders.clone();
+        self.entries(&planned, holders)?;
         object.value.holders = holders.to_vec();
         for holder in &mut object.value.holders {
             holder.acquired = holder.acquired.trunc_subsecs(0);
@@ -129,14 +134,9 @@ impl Write<'_> {
         };
         if finished.is_some() || proven.is_some() {
             let index = self.cluster.index(node).ok_or(Refusal::Conflict)?;
-            let fresh = self.cluster.nodes[index].clone().ok_or(Refusal::Conflict)?;
+            let fresh = self.look_at_node(index).ok_or(Refusal::Conflict)?;
             let marked = finished.is_some_and(|finished| fresh.value.mark.as_ref() == Some(&finished.operation.id));
             let same_boot = proven.is_some_and(|operation| fresh.value.boot_id == operation.boot_id_before);
-            self.keep(News {
-                version: fresh.version,
-                index,
-                object: Object::Node(Some(fresh)),
-            });
             if marked || same_boot {
                 return Err(Refusal::Stale);
             }
@@ -147,6 +147,11 @@ impl Write<'_> {
             let seen = self.seen.reboots[index].as_ref();
             if seen.is_some_and(|seen| seen.record.operation.is_none()) {
                 self.still_holds(index, &operation.id)?;
+                let marks = |node: Rc<NodeObject>| node.value.mark.as_ref() == Some(&operation.id);
+                let lost = operation.phase == Phase::Failed;
+                if lost && self.has(Guard::FreshMarks) && !self.look_at_node(index).is_some_and(marks) {
+                    return Err(Refusal::Stale);
+                }
             }
         }
         let now = self.now;
@@ -172,35 +177,13 @@ impl Write<'_> {
         Ok(())
     }
 
-    /// Reads the lock from the API server: a node is touched only while its entry is in there.
-    fn still_holds(&mut self, index: usize, operation: &str) -> Result<(), Refusal> {
-        if !self.has(Guard::FreshLock) {
-            return Ok(());
-        }
-        let node = self.seen.nodes[index].as_ref().ok_or(Refusal::Stale)?;
-        let (name, uid) = (&self.cluster.names[index], &node.value.uid);
-        let entry =
-            |holder: &Holder| &holder.node == name && &holder.node_uid == uid && holder.operation_id == operation;
-        let holds = self.cluster.holders().iter().any(entry);
-        let lock = self.cluster.lock.clone().ok_or(Refusal::Conflict)?;
-        // For the next pass: the writes of this one stay guarded by the lock that it was planned on.
-        self.answers.push(News {
-            version: lock.version,
-            index: 0,
-            object: Object::Lock(Some(lock)),
-        });
-        if holds { Ok(()) } else { Err(Refusal::Stale) }
-    }
-
     /// One server-side apply with uid and resourceVersion.
     fn apply_marks(&mut self, node: &str, operation: &str) -> Result<(), Refusal> {
         let index = self.cluster.index(node).ok_or(Refusal::Conflict)?;
         self.still_holds(index, operation)?;
-        // The plan counted those that it saw inside; somebody whom it did not see may be cordoned before this node.
-        let known = |holder: &Holder| self.seen.lock.iter().any(|lock| lock.value.holders.contains(holder));
-        if self.has(Guard::FreshLock) && !self.cluster.holders().iter().all(known) {
-            return Err(Refusal::Stale);
-        }
+        self.nobody_new()?;
+        self.same_operation(index)?;
+        self.same_policies()?;
         let truth = self.cluster.nodes[index].as_ref().ok_or(Refusal::Conflict)?;
         let seen = self.seen.nodes[index].as_ref().ok_or(Refusal::Stale)?;
         if self.has(Guard::NodeVersion) && (seen.version, &seen.value.uid) != (truth.version, &truth.value.uid) {
@@ -223,8 +206,7 @@ impl Write<'_> {
             return Err(Refusal::Conflict);
         }
         let same_version = seen.version == truth.version;
-        let operation = |reboot: &Option<Rc<RebootObject>>| reboot.as_ref().map(|r| r.record.operation.clone());
-        let (seen, truth) = (&self.seen.reboots[index], &self.cluster.reboots[index]);
+        let seen = &self.seen.reboots[index];
         // Marks of an operation before: those of this one may be there by now.
         let goes_in = |reboot: &Rc<RebootObject>| {
             let operation = reboot.record.operation.as_ref();
@@ -233,9 +215,7 @@ impl Write<'_> {
         if self.has(Guard::NodeVersion) && seen.as_ref().is_some_and(goes_in) && !same_version {
             return Err(Refusal::Conflict);
         }
-        if self.has(Guard::FreshOperation) && operation(seen) != operation(truth) {
-            return Err(Refusal::Stale);
-        }
+        self.same_operation(index)?;
         if keep_cordon {
             let answer = self.cluster.edit_node(index, |object| object.cordon.hold = true);
             self.keep_some(answer);
@@ -291,17 +271,17 @@ impl Write<'_> {
         self.record(node, |record| record.order = Some(order.clone()))
     }
 
-    fn has(&self, guard: Guard) -> bool {
+    pub(super) fn has(&self, guard: Guard) -> bool {
         !self.without.contains(&guard)
     }
 
-    fn keep_some(&mut self, answer: Option<News>) {
+    pub(super) fn keep_some(&mut self, answer: Option<News>) {
         if let Some(answer) = answer {
             self.keep(answer);
         }
     }
 
-    fn keep(&mut self, answer: News) {
+    pub(super) fn keep(&mut self, answer: News) {
         self.seen.keep(&answer);
         self.answers.push(answer);
     }

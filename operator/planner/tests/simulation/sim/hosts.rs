@@ -14,6 +14,8 @@ pub struct Host {
     pub up: bool,
     /// It goes down because it was ordered to, under this operation.
     pub ordered: Option<String>,
+    /// The last boot that an order led to.
+    pub rebooted: Option<u32>,
     /// It was handed this order in this boot.
     pub obeyed: Option<String>,
     /// The order that its agent was told of last.
@@ -64,6 +66,10 @@ impl World {
             return;
         };
         let boot_id = self.boot_id(node);
+        // All that an agent says is one apply: its first answer says as well which boot it is in and what that asks for.
+        if record.host.as_ref().is_none_or(|host| host.boot_id != boot_id) {
+            return self.report(node, self.hosts[node].boot);
+        }
         if order.boot_id != boot_id && !self.obeys_any_boot() {
             if order.action == OrderAction::Prepare {
                 self.answer(node, &order, AnswerState::Refused);
@@ -138,8 +144,9 @@ impl World {
             .as_ref()
             .and_then(|reboot| reboot.record.host.as_ref());
         let same_boot = known.is_some_and(|host| host.boot_id == boot_id);
-        let ordered = self.hosts[node].ordered.is_some();
-        let still = !same_boot && ordered && self.faults.often(Fault::StillRequired, 100, &mut self.rng);
+        let still = !same_boot
+            && self.hosts[node].rebooted == Some(boot)
+            && self.faults.often(Fault::StillRequired, 100, &mut self.rng);
         self.cluster.edit_record(node, |record| {
             let host = record.host.get_or_insert_with(Host0::default);
             if !same_boot {
@@ -155,9 +162,6 @@ impl World {
                 };
             }
         });
-        if !same_boot {
-            self.hosts[node].ordered = None;
-        }
         self.after(10, Happening::Agent(node, Told::Now));
     }
 
@@ -225,11 +229,11 @@ impl World {
         }
         host.up = true;
         host.lost = false;
+        let ordered = host.ordered.take().is_some();
         if new {
             host.boot += 1;
             host.obeyed = None;
-        } else {
-            host.ordered = None;
+            host.rebooted = ordered.then_some(host.boot).or(host.rebooted);
         }
         let boot = host.boot;
         self.tell(|world| format!("{} is up in boot {boot}", world.cluster.names[node]));

@@ -15,6 +15,9 @@ pub struct Judge {
     /// The most that each policy, and all together, ever allowed.
     ceilings: Vec<usize>,
     ceiling: usize,
+    /// The most nodes that each policy's groups ever had, and that there ever were: a limit in percent is one of the
+    /// nodes that were seen, and the view of the Nodes may be older than that of the policies.
+    most: (Vec<usize>, usize),
     /// What is excused: a person took the cordon, the record, or the Node itself away.
     excused: Vec<Excuse>,
     /// The operations of each node that have ended, as far as its record can tell.
@@ -92,6 +95,7 @@ impl Judge {
     pub fn new(cluster: &Cluster) -> Self {
         let mut judge = Self {
             ceilings: vec![0; cluster.policies.len()],
+            most: (vec![0; cluster.policies.len()], 0),
             excused: vec![Excuse::default(); cluster.nodes.len()],
             ended: vec![vec![]; cluster.nodes.len()],
             ..Self::default()
@@ -194,6 +198,12 @@ impl Judge {
         self.demand(open, "S2", || {
             format!("{name} starts under {policy}, which is closed or suspended")
         });
+        let place = cluster.policy_names.iter().position(|known| known == &policy);
+        let stands = place.and_then(|place| cluster.policies[place].as_ref());
+        let stands = stands.is_some_and(|policy| !policy.value.suspend);
+        self.demand(stands, "S2", || {
+            format!("{name} starts under {policy}, which is suspended or gone by now")
+        });
     }
 
     /// S4: an id that has been used does not come again: an answer to its old order would count for the new one.
@@ -286,7 +296,12 @@ impl Judge {
 
     /// What holds at every instant: never more nodes marked than any limit ever allowed, one of the control plane.
     pub fn look(&mut self, cluster: &Cluster) {
-        let (limits, all) = cluster.limits();
+        let (totals, there) = cluster.totals();
+        for (most, total) in self.most.0.iter_mut().zip(totals) {
+            *most = total.max(*most);
+        }
+        self.most.1 = self.most.1.max(there);
+        let (limits, all) = cluster.limits(&self.most.0, self.most.1);
         self.ceiling = self.ceiling.max(all);
         for (ceiling, limit) in self.ceilings.iter_mut().zip(limits) {
             *ceiling = limit.max(*ceiling);

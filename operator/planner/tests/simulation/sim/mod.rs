@@ -10,6 +10,7 @@ pub mod execute;
 pub mod faults;
 pub mod hosts;
 pub mod judge;
+pub mod look;
 pub mod mutants;
 pub mod operator;
 pub mod people;

@@ -29,10 +29,12 @@ mutants! {
     NoFreshLock,
     /// The Node is not looked at afresh before the reboot order.
     NoFreshNode,
-    /// The record is not looked at afresh before an uncordon.
+    /// The record is not looked at afresh before a cordon, an uncordon, or a change of the lock's list.
     NoFreshOperation,
-    /// The Node is not looked at afresh before an operation is forgotten.
+    /// The Node is not looked at afresh before an operation is forgotten or made up, or its entry goes.
     NoFreshMarks,
+    /// The policies are not looked at afresh before a cordon.
+    NoFreshPolicies,
     /// An uncordon takes away everybody's cordon.
     LiftsAnyCordon,
     /// The reboot is ordered before the node is drained, and pods are not listed afresh before it.
@@ -41,7 +43,7 @@ mutants! {
     IgnoresLimits,
     /// A lost lock is taken for "nobody inside".
     LostLockIsEmpty,
-    /// A failed node gives its slot away.
+    /// A failed node gives its slot away, and nobody looks at it first.
     FailedGoesFree,
     /// What waits on time is not looked at again.
     NeverLooksAgain,
@@ -98,6 +100,8 @@ pub fn without(mutant: Option<Mutant>) -> &'static [Guard] {
         Some(Mutant::OrdersUndrained) => &[Guard::FreshPods],
         Some(Mutant::NoFreshOperation) => &[Guard::FreshOperation],
         Some(Mutant::NoFreshMarks) => &[Guard::FreshMarks],
+        Some(Mutant::FailedGoesFree) => &[Guard::FreshOperation, Guard::FreshMarks],
+        Some(Mutant::NoFreshPolicies) => &[Guard::FreshPolicies],
         Some(Mutant::LiftsAnyCordon) => &[Guard::OwnCordonOnly],
         _ => &[],
     }

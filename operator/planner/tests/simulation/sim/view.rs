@@ -14,6 +14,7 @@ use super::cluster::{Cluster, Kind, LockObject, News, NodeObject, Object, Policy
 pub struct Seen {
     pub nodes: Vec<Option<Rc<NodeObject>>>,
     pub reboots: Vec<Option<Rc<RebootObject>>>,
+    pub policies: Vec<Option<Rc<PolicyObject>>>,
     pub lock: Option<Rc<LockObject>>,
 }
 
@@ -140,6 +141,7 @@ impl View {
         Seen {
             nodes: self.nodes.iter().map(|entry| entry.object.clone()).collect(),
             reboots: self.reboots.iter().map(|entry| entry.object.clone()).collect(),
+            policies: self.policies.iter().map(|entry| entry.object.clone()).collect(),
             lock: self.lock.object.clone(),
         }
     }

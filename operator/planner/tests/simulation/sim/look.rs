@@ -1,0 +1,141 @@
+//! The last looks at the API server before a write, as `operator/src/execute/look.rs` has them; a mutant may drop one.
+
+use std::rc::Rc;
+
+use lockkeeper_planner::*;
+
+use super::cluster::{News, NodeObject, Object, PolicyObject, RebootObject, Refusal};
+use super::execute::{Guard, Write};
+
+impl Write<'_> {
+    /// Nobody loses its entry who is inside still, and none is given back to an operation that has ended.
+    pub(super) fn entries(&mut self, planned: &[Holder], holders: &[Holder]) -> Result<(), Refusal> {
+        for holder in planned.iter().filter(|holder| !has_node(holders, holder)) {
+            self.has_left(holder)?;
+        }
+        for holder in holders.iter().filter(|holder| !planned.contains(holder)) {
+            self.is_inside(holder)?;
+        }
+        Ok(())
+    }
+
+    /// An entry goes: the node is gone, or neither its record nor its marks name the operation.
+    fn has_left(&mut self, holder: &Holder) -> Result<(), Refusal> {
+        let Some(index) = self.cluster.index(&holder.node) else {
+            return Ok(());
+        };
+        let fresh = self.look_at_node(index);
+        let same = fresh.as_ref().filter(|node| node.value.uid == holder.node_uid);
+        let marked = same.is_some_and(|node| node.value.mark.as_ref() == Some(&holder.operation_id));
+        let inside = same.is_some() && self.look_at_operation(index).as_ref() == Some(&holder.operation_id);
+        if marked && self.has(Guard::FreshMarks) || inside && self.has(Guard::FreshOperation) {
+            return Err(Refusal::Stale);
+        }
+        Ok(())
+    }
+
+    /// An entry comes: if it is given back to an operation, that one must be there still.
+    fn is_inside(&mut self, holder: &Holder) -> Result<(), Refusal> {
+        let index = self.cluster.index(&holder.node);
+        let seen = index.and_then(|index| self.seen.reboots[index].as_ref()?.record.operation.as_ref());
+        let Some(index) = index.filter(|_| seen.is_some_and(|seen| seen.id == holder.operation_id)) else {
+            return Ok(());
+        };
+        let inside = self.look_at_operation(index).as_ref() == Some(&holder.operation_id);
+        if inside || !self.has(Guard::FreshOperation) {
+            Ok(())
+        } else {
+            Err(Refusal::Stale)
+        }
+    }
+
+    /// The operation that the record of the Node has now; for the next pass, too.
+    fn look_at_operation(&mut self, index: usize) -> Option<String> {
+        let fresh = self.cluster.reboots[index].clone();
+        // That there is none has no version: only the watch can tell it.
+        self.answers.extend(fresh.map(|fresh| News {
+            version: fresh.version,
+            index,
+            object: Object::Reboot(Some(fresh)),
+        }));
+        self.cluster.operation(index).map(|operation| operation.id.clone())
+    }
+
+    /// The operation is as the plan saw it.
+    pub(super) fn same_operation(&mut self, index: usize) -> Result<(), Refusal> {
+        self.look_at_operation(index);
+        let operation = |reboot: &Option<Rc<RebootObject>>| reboot.as_ref().and_then(|r| r.record.operation.clone());
+        let same = operation(&self.seen.reboots[index]) == operation(&self.cluster.reboots[index]);
+        if same || !self.has(Guard::FreshOperation) {
+            Ok(())
+        } else {
+            Err(Refusal::Stale)
+        }
+    }
+
+    /// The Node as it is now; for the next pass, too.
+    pub(super) fn look_at_node(&mut self, index: usize) -> Option<Rc<NodeObject>> {
+        let fresh = self.cluster.nodes[index].clone();
+        self.answers.extend(fresh.clone().map(|fresh| News {
+            version: fresh.version,
+            index,
+            object: Object::Node(Some(fresh)),
+        }));
+        fresh
+    }
+
+    /// Reads the lock from the API server: a node is touched only while its entry is in there.
+    pub(super) fn still_holds(&mut self, index: usize, operation: &str) -> Result<(), Refusal> {
+        if !self.has(Guard::FreshLock) {
+            return Ok(());
+        }
+        let node = self.seen.nodes[index].as_ref().ok_or(Refusal::Stale)?;
+        let (name, uid) = (&self.cluster.names[index], &node.value.uid);
+        let entry =
+            |holder: &Holder| &holder.node == name && &holder.node_uid == uid && holder.operation_id == operation;
+        let holds = self.cluster.holders().iter().any(entry);
+        let lock = self.cluster.lock.clone().ok_or(Refusal::Conflict)?;
+        // For the next pass: the writes of this one stay guarded by the lock that it was planned on.
+        self.answers.push(News {
+            version: lock.version,
+            index: 0,
+            object: Object::Lock(Some(lock)),
+        });
+        if holds { Ok(()) } else { Err(Refusal::Stale) }
+    }
+
+    /// The plan counted those that it saw inside; somebody whom it did not see may be cordoned before this node.
+    pub(super) fn nobody_new(&self) -> Result<(), Refusal> {
+        let known = |holder: &Holder| self.seen.lock.iter().any(|lock| lock.value.holders.contains(holder));
+        if self.has(Guard::FreshLock) && !self.cluster.holders().iter().all(known) {
+            return Err(Refusal::Stale);
+        }
+        Ok(())
+    }
+
+    /// The policies are those that the plan was made on.
+    pub(super) fn same_policies(&mut self) -> Result<(), Refusal> {
+        let same = |(seen, truth): (&Option<Rc<PolicyObject>>, &Option<Rc<PolicyObject>>)| match (seen, truth) {
+            (Some(seen), Some(truth)) => seen.has_spec_of(truth),
+            (seen, truth) => seen.is_none() && truth.is_none(),
+        };
+        let mut policies = self.seen.policies.iter().zip(&self.cluster.policies);
+        if self.has(Guard::FreshPolicies) && !policies.all(same) {
+            let fresh = self.cluster.policies.iter().enumerate();
+            let fresh = fresh.filter_map(|(index, policy)| Some((index, policy.clone()?)));
+            self.answers.extend(fresh.map(|(index, policy)| News {
+                version: policy.version,
+                index,
+                object: Object::Policy(Some(policy)),
+            }));
+            return Err(Refusal::Stale);
+        }
+        Ok(())
+    }
+}
+
+/// Whether this entry's node is in there, under whatever operation.
+fn has_node(holders: &[Holder], entry: &Holder) -> bool {
+    let same = |holder: &Holder| (&holder.node, &holder.node_uid) == (&entry.node, &entry.node_uid);
+    holders.iter().any(same)
+}
