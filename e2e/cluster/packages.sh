@@ -1,10 +1,10 @@
 #!/bin/sh
-# Installs the Debian packages that the real-node cluster needs; says which ones when it may not.
+# Installs the Debian packages that the tests need; says which ones when it may not.
 set -eu
 
 # program=package, looked up by program so that a machine set up in another way is left alone.
 needs="qemu-system-x86_64=qemu-system-x86 qemu-img=qemu-utils mmdebstrap=mmdebstrap mke2fs=e2fsprogs
-musl-gcc=musl-tools setpriv=util-linux depmod=kmod xz=xz-utils dbus-daemon=dbus-daemon"
+musl-gcc=musl-tools setpriv=util-linux depmod=kmod xz=xz-utils dbus-daemon=dbus-daemon pip3=python3-pip"
 
 missing=""
 for need in $needs; do
@@ -13,7 +13,7 @@ done
 [ -n "$missing" ] || exit 0
 
 if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
-    echo "packages.sh: the virtual machines need these Debian packages:$missing" >&2
+    echo "packages.sh: the tests need these Debian packages:$missing" >&2
     echo "packages.sh: install them once: sudo apt-get install --no-install-recommends$missing" >&2
     exit 1
 fi

@@ -1,10 +1,11 @@
-//! The dashboard that the chart ships: its shape, without a cluster.
+//! The dashboard that the chart ships: its shape, Grafana's types, and its queries on a real Prometheus.
 
 // Helpers are not tests in clippy's eyes.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod queries;
 mod shape;
+mod types;
 
 use lockkeeper_e2e::install::repository;
 use serde_json::Value;

@@ -1,5 +1,5 @@
 //! What Grafana takes without a word and people stumble over: panels that overlap, units that are missing, a data
-//! source that only the author has. Grafana's own linter is in no registry, and its schema says nothing of these.
+//! source that only the author has. Grafana's types (`types`) say nothing of these.
 
 use std::collections::BTreeSet;
 
