@@ -258,25 +258,32 @@ impl Teller {
             self.say_policy(object, &before, &after);
             let status = difference(&before, &after)?;
             let patch = json!({"metadata": {"resourceVersion": object.resource_version()}, "status": status});
-            Some((name.clone(), patch))
+            let missed = before.last_missed_window_time != after.last_missed_window_time;
+            Some((name.clone(), patch, missed))
         });
         let writes: Vec<_> = writes.collect();
-        let mut written = stream::iter(writes.into_iter().map(|(name, patch)| async move {
+        let mut written = stream::iter(writes.into_iter().map(|(name, patch, missed)| async move {
             let manager = Some(names::OPERATOR_MANAGER.to_owned());
             let params = PatchParams {
                 field_manager: manager,
                 ..PatchParams::default()
             };
             let answer = self.policies.patch_status(&name, &params, &Patch::Merge(&patch)).await;
-            answer.map_err(|source| Error::Api {
+            let answer = answer.map_err(|source| Error::Api {
                 step: "write the status of RebootPolicy",
                 object: name,
                 source,
-            })
+            })?;
+            Ok::<_, Error>((answer, missed))
         }))
         .buffered(SIDE_BY_SIDE);
         while let Some(answer) = written.next().await {
-            self.cache.absorb_policy(answer?);
+            let (policy, missed) = answer?;
+            // Of two operators that noticed, the API server takes the word of one.
+            if missed {
+                self.metrics.count_missed(&policy.name_any());
+            }
+            self.cache.absorb_policy(policy);
         }
         Ok(())
     }

@@ -42,6 +42,9 @@ pub struct RebootPolicyStatus {
     /// When the next window opens.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_window_time: Option<DateTime<Utc>>,
+    /// When a window last closed while nodes waited.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_missed_window_time: Option<DateTime<Utc>>,
     /// When the last node will be done if nothing blocks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub estimated_completion_time: Option<DateTime<Utc>>,

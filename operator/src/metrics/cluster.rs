@@ -43,6 +43,8 @@ pub enum Gauge {
     RebootTimeout,
     /// Whether its breaker keeps nodes from starting.
     BreakerOpen,
+    /// When a window of it last closed while nodes waited.
+    LastMissedWindow,
     /// When its rollout will be over.
     Completion,
     /// Its conditions.
@@ -55,7 +57,7 @@ const POLICY: &[&str] = &["policy"];
 pub(super) type Row = (Gauge, &'static str, &'static str, &'static [&'static str]);
 
 /// Each with its name, its help and its labels.
-pub(super) const ALL: [Row; 20] = [
+pub(super) const ALL: [Row; 21] = [
     (
         Gauge::Nodes,
         "nodes",
@@ -171,6 +173,12 @@ pub(super) const ALL: [Row; 20] = [
         POLICY,
     ),
     (
+        Gauge::LastMissedWindow,
+        "policy_last_missed_window_timestamp_seconds",
+        "When a window of the policy last closed while nodes waited; absent if none did.",
+        POLICY,
+    ),
+    (
         Gauge::Condition,
         "policy_condition",
         "Constant 1; the present status of each condition of the policy.",
@@ -181,7 +189,7 @@ pub(super) const ALL: [Row; 20] = [
 impl Gauge {
     /// Whether it follows from a policy's status, and is set together with it.
     fn is_status(self) -> bool {
-        matches!(self, Self::Completion | Self::Condition)
+        matches!(self, Self::Completion | Self::LastMissedWindow | Self::Condition)
     }
 }
 

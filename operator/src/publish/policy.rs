@@ -84,12 +84,29 @@ pub fn status(
         window: Some(window.state),
         window_closes_time: window.closes.map(whole_seconds),
         next_window_time: window.next.map(whole_seconds),
+        last_missed_window_time: missed(&before, policy, of(NodeState::Pending), now)
+            .map(whole_seconds)
+            .or(before.last_missed_window_time),
         // Who looks ahead puts it on.
         estimated_completion_time: None,
         rollout,
         breaker,
         conditions: conditions.collect(),
     }
+}
+
+/// When a window closed while nodes waited, if one did since the status was written, by whichever operator: what was
+/// true then is in the status, so it is noticed although the leader has changed and even if the next one is open.
+fn missed(before: &RebootPolicyStatus, policy: &Policy, pending: i32, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    let waited = before.window == Some(WindowState::Open) && before.pending > 0 && pending > 0;
+    // A schedule that cannot be read has a condition of its own.
+    if !waited || policy.schedule.is_err() {
+        return None;
+    }
+    // The schedule may have changed since: what was to close need not have.
+    let closed = |at: &DateTime<Utc>| window(policy, *at).state == WindowState::Closed;
+    let due = before.window_closes_time.filter(|due| *due <= now);
+    due.filter(closed).or_else(|| Some(now).filter(closed))
 }
 
 /// The windows of a policy, as people see them.
@@ -147,3 +164,6 @@ fn count(policy: &str, snapshot: &Snapshot, plan: &Plan) -> Count {
     }
     count
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,5 @@
 //! The pictures behind the metrics: what a look saw, counted.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -32,8 +31,6 @@ const STATES: [NodeState; 7] = [
 #[derive(Debug, Default)]
 pub(super) struct Painter {
     painted: Option<Instant>,
-    /// Whether each policy's window was open when last looked at.
-    open: BTreeMap<String, bool>,
 }
 
 impl Painter {
@@ -65,32 +62,16 @@ impl Painter {
         for (name, policy) in &snapshot.policies {
             paint_policy(&mut canvas, name, policy, plan, now);
         }
-        let mut pending: BTreeMap<String, i64> = BTreeMap::new();
         for (name, node) in &snapshot.nodes {
             let policy = policy_name(node);
-            let state = paint_node(&mut canvas, name, &policy, node, plan, now);
+            paint_node(&mut canvas, name, &policy, node, plan, now);
             let failing = seen.reboots.get(name).map_or(0, |reboot| failing(reboot).len());
             if failing > 0 {
                 let failing = i64::try_from(failing).unwrap_or(i64::MAX);
                 canvas.put(Gauge::NodeDetectorsFailing, &[name, &policy], failing);
             }
-            if state == NodeState::Pending {
-                *pending.entry(policy).or_default() += 1;
-            }
         }
         metrics.show(canvas);
-        self.count_missed(metrics, plan, &pending);
-    }
-
-    /// A window that closes while nodes are pending is counted once.
-    fn count_missed(&mut self, metrics: &Metrics, plan: &Plan, pending: &BTreeMap<String, i64>) {
-        for (policy, open) in &plan.windows {
-            let was_open = self.open.get(policy) == Some(&true);
-            if was_open && !open && pending.contains_key(policy) {
-                metrics.count_missed(policy);
-            }
-        }
-        self.open.clone_from(&plan.windows);
     }
 }
 
@@ -101,8 +82,13 @@ pub(super) fn paint_statuses<'a>(metrics: &Metrics, statuses: impl Iterator<Item
         for condition in &status.conditions {
             canvas.put(Gauge::Condition, &[name, &condition.type_, &condition.status], 1);
         }
-        if let Some(end) = status.estimated_completion_time {
-            canvas.put(Gauge::Completion, &[name], end.timestamp());
+        for (gauge, at) in [
+            (Gauge::Completion, status.estimated_completion_time),
+            (Gauge::LastMissedWindow, status.last_missed_window_time),
+        ] {
+            if let Some(at) = at {
+                canvas.put(gauge, &[name], at.timestamp());
+            }
         }
     }
     metrics.show_statuses(canvas);
@@ -136,14 +122,7 @@ fn paint_policy(canvas: &mut Canvas, name: &str, policy: &Policy, plan: &Plan, n
     }
 }
 
-fn paint_node(
-    canvas: &mut Canvas,
-    name: &str,
-    policy: &str,
-    node: &Node,
-    plan: &Plan,
-    now: DateTime<Utc>,
-) -> NodeState {
+fn paint_node(canvas: &mut Canvas, name: &str, policy: &str, node: &Node, plan: &Plan, now: DateTime<Utc>) {
     let (phase, why) = (phase(node), plan.waiting.get(name));
     let state = state(node, phase, why.is_some());
     canvas.add(Gauge::Nodes, &[policy, state.as_str()], 1);
@@ -181,7 +160,6 @@ fn paint_node(
             canvas.put(gauge, &[name, policy], at.timestamp());
         }
     }
-    state
 }
 
 /// Since when the node is in its phase; of a drain, since pods may be evicted.

@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use lockkeeper_crds::NodeReboot;
 use lockkeeper_crds::host::Cause;
 use lockkeeper_planner::{Failure, Host, LastReboot, Ready, Record, Settings};
@@ -159,20 +161,6 @@ fn a_node_whose_agent_says_nothing_is_counted_after_its_grace() {
     another_boot.ready.since = at(1000 - 119);
     let (_, text) = look(&mut Painter::default(), vec![silent, another_boot, node(None)], true);
     shows(&text, r#"agents_missing{policy="workers"} 1"#);
-}
-
-#[test]
-fn a_window_that_closes_with_pending_nodes_is_counted_once() {
-    let mut pending = node(None);
-    pending.requested = Some("please".into());
-    let (mut painter, metrics) = (Painter::default(), Metrics::new().unwrap());
-    let missed = r#"windows_closed_with_pending_nodes_total{policy="workers"}"#;
-    let mut look = |nodes, open| look_at(&metrics, &mut painter, nodes, open);
-    shows(&look(vec![pending.clone()], true), &format!("{missed} 0"));
-    shows(&look(vec![pending.clone()], false), &format!("{missed} 1"));
-    shows(&look(vec![pending.clone()], false), &format!("{missed} 1"));
-    look(vec![node(None)], true);
-    shows(&look(vec![node(None)], false), &format!("{missed} 1"));
 }
 
 #[test]
