@@ -14,6 +14,7 @@ pub mod logging;
 pub mod metrics;
 pub mod observe;
 pub mod preflights;
+pub mod process;
 pub mod publish;
 pub mod run;
 pub mod shutdown;

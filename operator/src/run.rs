@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use lockkeeper_observe::{Local, Seen};
-use lockkeeper_planner::{Action, Plan, Snapshot, check, plan};
+use lockkeeper_planner::{Action, Plan, Snapshot, check};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -37,6 +37,9 @@ const OVERDUE: Duration = Duration::from_secs(2);
 /// A loop that has just begun does not write into thousands of statuses that it has not listed everything yet.
 const FIRST_LOOK: Duration = Duration::from_secs(30);
 
+/// What decides.
+pub type Planner = fn(&Snapshot, DateTime<Utc>) -> Plan;
+
 /// What the loop needs to know of its process.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -44,6 +47,8 @@ pub struct Settings {
     pub own_node: Option<String>,
     /// The namespace of our own pods.
     pub namespace: String,
+    /// What decides.
+    pub plan: Planner,
 }
 
 /// The loop and what it remembers between passes: nothing that a restart would lose matters.
@@ -147,7 +152,7 @@ impl Loop {
         self.local.drains = self.drains.progress();
         let (mut snapshot, seen) = observe(&self.cache.read(), &self.local, Instant::now());
         self.preflights.fill(&mut snapshot, &seen);
-        let plan = plan(&snapshot, now);
+        let plan = (self.settings.plan)(&snapshot, now);
         let violations = check(&snapshot, &plan, now);
         self.teller.pass(&snapshot, &seen, &plan, &violations, now);
         if !violations.is_empty() {

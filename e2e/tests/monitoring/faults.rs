@@ -130,10 +130,27 @@ pub(crate) async fn stage(stack: &Stack) {
     stack.plane.kubectl(&["delete", "nrb", silent]).unwrap();
     leave_cordoned(stack, left).await;
     pending(stack, missed).await;
+    freeze(stack, "missed");
+}
+
+/// Whatever window of the policy is open closes now.
+pub(crate) fn freeze(stack: &Stack, policy: &str) {
     let (from, until) = (Utc::now() - TimeDelta::minutes(1), Utc::now() + TimeDelta::days(1));
     let [from, until] = [from, until].map(|time| time.to_rfc3339_opts(SecondsFormat::Secs, true));
     let freeze = json!([{"from": from, "until": until, "reason": "freeze"}]);
-    patch(stack, "rbp", "missed", &json!({"spec": {"exclusions": freeze}}));
+    patch(stack, "rbp", policy, &json!({"spec": {"exclusions": freeze}}));
+}
+
+/// The node of this policy needs a reboot and is held, and the policy's status says so.
+pub(crate) async fn wait_held(stack: &Stack, policy: &str) {
+    let number = POLICIES.iter().position(|one| *one == policy).unwrap();
+    let node = name(stack, number);
+    set(stack, node, names::HOLD, Some("until the window is over")).await;
+    stack.stage_update(node).await.unwrap();
+    pending(stack, node).await;
+    let (policy, limit) = (format!("rbp/{policy}"), format!("--timeout={}s", LONG.as_secs()));
+    let wait = ["wait", &policy, "--for=jsonpath={.status.pending}=1", &limit];
+    stack.plane.kubectl(&wait).unwrap();
 }
 
 /// A node that is down, as a backup that was played back leaves it: with our marks, and nothing inside.
@@ -154,6 +171,13 @@ async fn pending(stack: &Stack, node: &str) {
         waiting.is_some_and(|waiting| waiting.reason == "Held")
     };
     stack.wait_reboot(node, "held", LONG, held).await.unwrap();
+}
+
+/// The node of this policy is held no more; its name.
+pub(crate) async fn release(stack: &Stack, policy: &str) -> String {
+    let number = POLICIES.iter().position(|one| *one == policy).unwrap();
+    set(stack, name(stack, number), names::HOLD, None).await;
+    name(stack, number).to_owned()
 }
 
 /// Everything is put right by a person.

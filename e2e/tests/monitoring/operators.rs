@@ -8,7 +8,7 @@ use lockkeeper_e2e::programs::program;
 use lockkeeper_e2e::stack::Stack;
 use serde_json::{Value, json};
 
-use crate::faults::patch;
+use crate::faults::{self, patch};
 use crate::{LONG, Watched};
 
 /// Its right on the Lease is gone: it runs and does not lead, and the API server refuses it.
@@ -86,19 +86,57 @@ pub(crate) async fn blindness(stack: &mut Stack, watched: &Watched) {
     watched.all_resolve(&alerts).await;
 }
 
-/// It is gone, and comes back.
+/// It is gone, and comes back; meanwhile a window closes on a node that waits, which the next one notices.
 pub(crate) async fn nobody(stack: &mut Stack, watched: &Watched) {
+    faults::wait_held(stack, "blind").await;
     watched.webhook.forget();
     let mut last = stack.operators.remove(0);
     last.kill();
     let alerts: [(&str, &[(&str, &str)]); 1] = [("LockkeeperOperatorDown", &[("severity", "critical")])];
     watched.all_fire(&alerts).await;
+    faults::freeze(stack, "blind");
     stack.start_operator().unwrap();
     watched.monitoring.scrape(&stack.targets()).unwrap();
     watched.all_resolve(&alerts).await;
+    watched
+        .all_fire(&[("LockkeeperWindowMissed", &[("policy", "blind")])])
+        .await;
     watched
         .monitoring
         .wait("max(lockkeeper_leader) == 1", LONG, |found| !found.is_empty())
         .await
         .unwrap();
+}
+
+/// One with a bug takes over: it would start a node outside its windows. What stands behind it refuses, and tells.
+pub(crate) async fn a_bug(stack: &mut Stack, watched: &Watched) {
+    watched.webhook.forget();
+    let mut sound = stack.operators.remove(0);
+    sound.terminate(Duration::from_secs(15)).await.unwrap();
+    let node = faults::release(stack, "blind").await;
+    let careless = |mut spec: Spec| {
+        spec.program = program("careless-operator").unwrap();
+        spec
+    };
+    stack.start_operator_with(careless).unwrap();
+    watched.monitoring.scrape(&stack.targets()).unwrap();
+    let alerts: [(&str, &[(&str, &str)]); 1] = [("LockkeeperPlanRefused", &[("severity", "warning")])];
+    watched.all_fire(&alerts).await;
+    let events = [
+        "get",
+        "events",
+        "--namespace=default",
+        "--field-selector=reason=PlanRefused",
+    ];
+    let told = stack.plane.kubectl(&events).unwrap();
+    assert!(told.contains("S2: ") && told.contains(&node), "{told}");
+    let holders = ["get", "rlock", names::LOCK, "--output=jsonpath={.status.holders}"];
+    assert!(!stack.plane.kubectl(&holders).unwrap().contains(&node), "it went in");
+    let cordoned = ["get", "node", &node, "--output=jsonpath={.spec.unschedulable}"];
+    assert_eq!(stack.plane.kubectl(&cordoned).unwrap(), "", "it is cordoned");
+    let mut careless = stack.operators.remove(0);
+    careless.terminate(Duration::from_secs(15)).await.unwrap();
+    stack.start_operator().unwrap();
+    watched.monitoring.scrape(&stack.targets()).unwrap();
+    watched.all_resolve(&alerts).await;
 }
