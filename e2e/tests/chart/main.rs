@@ -13,7 +13,6 @@ use lockkeeper_crds::names;
 use lockkeeper_e2e::control_plane::{ControlPlane, Options};
 use lockkeeper_e2e::helm::{Helm, Version, chart};
 use lockkeeper_e2e::workdir::Workdir;
-use serde_json::json;
 
 /// Helm for this cluster.
 fn helm(plane: &ControlPlane, version: Version) -> Helm {
@@ -64,17 +63,6 @@ fn clean(plane: &ControlPlane) {
         let ours = format!("--selector={}={}", names::PART_OF_LABEL, names::PART_OF);
         plane.kubectl(&["delete", what, &ours, "--wait"]).unwrap();
     }
-}
-
-/// A definition as Prometheus Operator brings it, without its schema.
-fn monitoring_kind(kind: &str) -> serde_json::Value {
-    let plural = format!("{}s", kind.to_lowercase());
-    json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
-        "metadata": {"name": format!("{plural}.monitoring.coreos.com")},
-        "spec": {"group": "monitoring.coreos.com", "scope": "Namespaced",
-            "names": {"kind": kind, "plural": plural, "singular": kind.to_lowercase()},
-            "versions": [{"name": "v1", "served": true, "storage": true,
-                "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}}}]}})
 }
 
 fn chart_dir() -> String {

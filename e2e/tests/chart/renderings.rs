@@ -1,16 +1,26 @@
-//! Every rendering of the matrix is valid to the real API server, strictly.
+//! Every rendering of the matrix is valid to the real API server, strictly; what is for Prometheus Operator, by its own
+//! definitions. A checker of files such as kubeconform would read the same schemas from the same places, and less: no
+//! defaults, no rules in CEL, no admission.
 
+use std::process::Command;
+
+use lockkeeper_e2e::binaries::cluster_dir;
 use lockkeeper_e2e::control_plane::ControlPlane;
 use lockkeeper_e2e::helm::Version;
+use lockkeeper_e2e::install::repository;
 use lockkeeper_e2e::renderings::{cases, render};
 
-use crate::{helm, monitoring_kind, scratch};
+use crate::{helm, scratch};
 
 pub(crate) fn all_are_taken_by_the_api_server(plane: &ControlPlane) {
-    for kind in ["PodMonitor", "ServiceMonitor", "PrometheusRule"] {
-        let definition = scratch(plane, "kind.json", &monitoring_kind(kind).to_string());
-        plane.kubectl(&["apply", "-f", &definition]).unwrap();
-    }
+    let fetched = Command::new(cluster_dir().join("prometheus-operator.sh"))
+        .output()
+        .unwrap();
+    assert!(fetched.status.success(), "{}", String::from_utf8_lossy(&fetched.stderr));
+    let definitions = String::from_utf8(fetched.stdout).unwrap();
+    plane
+        .kubectl(&["apply", "--server-side", "-f", definitions.trim()])
+        .unwrap();
     for namespace in ["monitoring", "lockkeeper-system"] {
         plane.kubectl(&["create", "namespace", namespace]).unwrap();
     }
@@ -23,8 +33,15 @@ pub(crate) fn all_are_taken_by_the_api_server(plane: &ControlPlane) {
         .kubectl(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"])
         .unwrap();
     let four = helm(plane, Version::Four);
-    for case in cases().unwrap() {
-        let rendered = scratch(plane, "rendered.yaml", &render(&four, &case).unwrap());
+    let cases = cases().unwrap().into_iter();
+    let mut all: Vec<_> = cases
+        .map(|case| (case.name.clone(), render(&four, &case).unwrap()))
+        .collect();
+    let overlay = repository().join("deploy/kustomize/monitoring");
+    let overlay = plane.kubectl(&["kustomize", &overlay.to_string_lossy()]).unwrap();
+    all.push(("the overlay for monitoring".to_owned(), overlay));
+    for (name, rendered) in all {
+        let rendered = scratch(plane, "rendered.yaml", &rendered);
         let strictly = [
             "apply",
             "--server-side",
@@ -34,8 +51,6 @@ pub(crate) fn all_are_taken_by_the_api_server(plane: &ControlPlane) {
         ];
         let mut args = strictly.to_vec();
         args.extend(["-f", &rendered]);
-        plane
-            .kubectl(&args)
-            .unwrap_or_else(|error| panic!("{}: {error}", case.name));
+        plane.kubectl(&args).unwrap_or_else(|error| panic!("{name}: {error}"));
     }
 }

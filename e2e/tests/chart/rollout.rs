@@ -1,7 +1,8 @@
 //! Upgrade, rollback and uninstall of Lockkeeper while it lets nodes through.
 
 use std::collections::BTreeSet;
-use std::process::Stdio;
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Node, Pod};
@@ -9,6 +10,7 @@ use kube::api::{ListParams, Patch, PatchParams};
 use kube::{Api, ResourceExt};
 use lockkeeper_crds::{NodeReboot, NodeState, RebootLock, RebootPolicy, names};
 use lockkeeper_e2e::helm::{Helm, Version};
+use lockkeeper_e2e::install::repository;
 use lockkeeper_e2e::process::Process;
 use lockkeeper_e2e::programs::program;
 use lockkeeper_e2e::recorder::Recorder;
@@ -27,23 +29,12 @@ const SLOW: u32 = 4;
 
 #[tokio::test]
 async fn a_rollout_does_not_notice_an_upgrade_a_rollback_or_an_uninstall() {
-    let older = [
-        "--create-namespace",
-        "--set",
-        "operator.image.tag=0.0.9,agent.image.tag=0.0.9",
-    ];
-    // The plugin's pods last until this test ends them as a kubelet would; the operator's end after their processes.
-    let pods = concat!(
-        r"uninstall.podAnnotations.e2e\.lockkeeper\.dev/run-seconds=100000,",
-        r"operator.podAnnotations.e2e\.lockkeeper\.dev/termination-seconds=10"
-    );
     let mut stack = Stack::installed_by(
         |plane| {
+            let chart = older_chart(plane.dir());
             let mut args = release("install");
-            let chart = chart_dir();
             args.insert(2, &chart);
-            args.extend(older);
-            args.extend(["--set-string", pods]);
+            args.extend(["--create-namespace", "--set-string", OPERATORS_PODS]);
             helm(plane, Version::Four).run(&args).map(drop)
         },
         "chart-rollout",
@@ -58,14 +49,62 @@ async fn a_rollout_does_not_notice_an_upgrade_a_rollback_or_an_uninstall() {
         workload::pin(&stack.plane.client(), node, SLOW).await.unwrap();
     }
     stack.plane.policy("general", json!({})).await.unwrap();
+    let chart = chart_dir();
+    // With the older chart's rights and definitions first.
+    let (to_this, images) = (upgrade(&chart, IMAGES), "operator.image.tag=,agent.image.tag=");
+    changes_in_mid_rollout(&mut stack, &helm, "older", &[to_this]).await;
     passes_its_own_test(&stack, &helm).await;
-    changes_in_mid_rollout(&mut stack, &helm).await;
+    let mut rollback = release("rollback");
+    rollback.insert(2, "2");
+    let changes = [upgrade(&chart, images), rollback];
+    changes_in_mid_rollout(&mut stack, &helm, "changes", &changes).await;
     leaves_no_cordon_behind(&mut stack, &helm).await;
     stack.workdir.passed();
 }
 
 fn release(verb: &str) -> Vec<&str> {
     vec![verb, "lockkeeper", "--namespace", names::NAMESPACE]
+}
+
+/// The operator's pods end after their processes.
+const OPERATORS_PODS: &str = r"operator.podAnnotations.e2e\.lockkeeper\.dev/termination-seconds=10";
+/// Other images than today's.
+const IMAGES: &str = "operator.image.tag=0.0.9,agent.image.tag=0.0.9";
+/// The plugin's pods last until this test ends them as a kubelet would.
+const PLUGINS_PODS: &str = r"uninstall.podAnnotations.e2e\.lockkeeper\.dev/run-seconds=100000";
+
+fn upgrade<'a>(chart: &'a str, images: &'a str) -> Vec<&'a str> {
+    let mut args = release("upgrade");
+    args.insert(2, chart);
+    args.extend([
+        "--reset-then-reuse-values",
+        "--set",
+        images,
+        "--set-string",
+        PLUGINS_PODS,
+    ]);
+    args
+}
+
+/// The chart as it was at the last tag, else when there was one first; where there is no history, as it is.
+fn older_chart(dir: &Path) -> String {
+    let script = r#"
+        from=$(git describe --tags --abbrev=0 2>/dev/null ||
+            git log --diff-filter=A --format=%H -- charts/lockkeeper/Chart.yaml | tail -1)
+        [ -n "$from" ] && git archive "$from" charts/lockkeeper | tar --extract --directory "$0" && echo "$from""#;
+    let ran = Command::new("bash")
+        .args(["-o", "pipefail", "-c", script])
+        .arg(dir)
+        .current_dir(repository())
+        .output()
+        .unwrap();
+    println!("from the chart of {}", String::from_utf8_lossy(&ran.stdout).trim());
+    if ran.status.success() {
+        dir.join("charts/lockkeeper").to_string_lossy().into_owned()
+    } else {
+        println!("today's: {}", String::from_utf8_lossy(&ran.stderr));
+        chart_dir()
+    }
 }
 
 /// `helm test`.
@@ -75,28 +114,19 @@ async fn passes_its_own_test(stack: &Stack, helm: &Helm) {
     ends_well(running).await;
 }
 
-async fn changes_in_mid_rollout(stack: &mut Stack, helm: &Helm) {
+/// Each change comes while a node is inside.
+async fn changes_in_mid_rollout(stack: &mut Stack, helm: &Helm, cause: &str, changes: &[Vec<&str>]) {
     let recorder = Recorder::start(&stack.plane.client());
     for name in stack.nodes.names().to_vec() {
-        stack.stage_cause(&name, "changes").await.unwrap();
+        stack.stage_cause(&name, cause).await.unwrap();
     }
-    let chart = chart_dir();
-    let mut upgrade = release("upgrade");
-    upgrade.insert(2, &chart);
-    upgrade.extend([
-        "--reset-then-reuse-values",
-        "--set",
-        "operator.image.tag=,agent.image.tag=",
-    ]);
-    let mut rollback = release("rollback");
-    rollback.insert(2, "1");
-    for change in [upgrade, rollback] {
+    for change in changes {
         somebody_is_inside(stack).await;
-        helm.run(&change).unwrap();
+        helm.run(change).unwrap();
         stack.replace_operators().await.unwrap();
     }
     let nodes = stack.nodes.names().to_vec();
-    stack.wait_rebooted_for(&nodes, "changes", LONG).await.unwrap();
+    stack.wait_rebooted_for(&nodes, cause, LONG).await.unwrap();
     let seen = recorder.verdict(1, 3).await.unwrap();
     for (name, boots) in &seen.boots {
         assert_eq!(boots.len(), 2, "{name} had other boots than two: {boots:?}");
