@@ -65,12 +65,16 @@ pub(crate) fn keeps_others_out<'a>(
     policy: &PolicyFacts,
     mut inside: impl Iterator<Item = &'a str>,
 ) -> Result<(), Waiting> {
-    match (policy.state.breaker.state, inside.next()) {
-        (BreakerState::Probing, Some(probe)) => Err(Waiting::BreakerOpen {
+    let probe = match policy.state.breaker.state {
+        BreakerState::Probing => inside.next(),
+        BreakerState::Closed | BreakerState::Open => None,
+    };
+    match probe {
+        Some(probe) => Err(Waiting::BreakerOpen {
             nodes: policy.failed(),
             next: Rearm::Probe(probe.to_owned()),
         }),
-        (BreakerState::Closed | BreakerState::Open | BreakerState::Probing, _) => Ok(()),
+        None => Ok(()),
     }
 }
 

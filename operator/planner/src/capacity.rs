@@ -25,6 +25,8 @@ const FIRST_CONDITION: TimeDelta = TimeDelta::seconds(60);
 pub(crate) struct Facts<'a> {
     pub(crate) snapshot: &'a Snapshot,
     pub(crate) now: Instant,
+    /// A reboot before this says nothing of a node that asks again.
+    still_required: Instant,
     /// Facts of each policy, by name.
     pub(crate) policies: Vec<PolicyFacts<'a>>,
     /// How many nodes may be inside over all policies.
@@ -122,6 +124,7 @@ impl<'a> Facts<'a> {
         let mut facts = Self {
             snapshot,
             now,
+            still_required: now - gate::STILL_REQUIRED,
             policies: policies
                 .map(|(place, (name, policy))| PolicyFacts::new(place, name, policy, now))
                 .collect(),
@@ -242,11 +245,17 @@ impl<'a> Facts<'a> {
     fn wanting(&self, seen: Seen<'a>, host: Option<&'a Host>, policy: Option<usize>, down: bool) -> Wanting<'a> {
         let Seen { node, record, .. } = seen;
         let own = policy.and_then(|place| gate::own(node, host, &self.policies[place], self.now).err());
+        let last = record.last_reboot.as_ref();
+        // Most nodes have no past that could matter.
+        let has_past = record.released.is_some()
+            || record.deferred.is_some()
+            || last.is_some_and(|last| last.time > self.still_required);
+        let past = has_past.then(|| gate::past_of(node, host, record, self.now).err());
         Wanting {
             seen,
             policy,
             own: own.map(Box::new),
-            past: gate::past_of(node, host, record, self.now).err().map(Box::new),
+            past: past.flatten().map(Box::new),
             down,
             control_plane: node.control_plane,
             since: host.and_then(|host| host.required_since),
@@ -268,6 +277,11 @@ impl<'a> Facts<'a> {
 
     /// The place of the policy with this name.
     pub(crate) fn place_of(&self, name: &str) -> Option<usize> {
+        /// So few are looked through faster than searched.
+        const FEW: usize = 4;
+        if self.policies.len() <= FEW {
+            return self.policies.iter().position(|policy| policy.name == name);
+        }
         self.policies.binary_search_by(|policy| policy.name.cmp(name)).ok()
     }
 

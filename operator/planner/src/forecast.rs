@@ -82,21 +82,22 @@ pub fn forecast(snapshot: &Snapshot, now: Instant, horizon: Horizon) -> Forecast
             .min();
         let next = future.next_end().into_iter().chain(opens).min();
         let Some(next) = next.filter(|next| *next - now <= horizon.length) else {
-            return sum_up(future, plan.waiting);
+            return sum_up(future, &plan.waiting);
         };
         at = next;
         future.complete(at);
     }
 }
 
-fn sum_up(future: Future, waiting: Waits) -> Forecast {
+fn sum_up(future: Future, waiting: &Waits) -> Forecast {
     let mut policies: BTreeMap<String, Instant> = BTreeMap::new();
     for (policy, end) in future.ends() {
         let latest = policies.entry(policy.to_owned()).or_insert(end);
         *latest = end.max(*latest);
     }
-    let mut never: BTreeMap<String, Waiting> = waiting.into_iter().collect();
-    never.retain(|name, _| !future.spans.contains_key(name));
+    let left = waiting.iter().filter(|(name, _)| !future.spans.contains_key(*name));
+    let left = left.map(|(name, why)| (name.to_owned(), why.clone()));
+    let mut never: BTreeMap<String, Waiting> = left.collect();
     never.extend(future.blocked);
     Forecast {
         end: policies.values().max().copied(),
@@ -111,7 +112,7 @@ fn sum_up(future: Future, waiting: Waits) -> Forecast {
 fn extrapolate(future: Future, waiting: &Waits, now: Instant, at: Instant) -> Forecast {
     let mut left: BTreeMap<String, i32> = BTreeMap::new();
     let mut done: BTreeMap<String, i32> = BTreeMap::new();
-    let policy_of = |name: &String| future.snapshot.nodes.get(name)?.policies.first().cloned();
+    let policy_of = |name: &str| future.snapshot.nodes.get(name)?.policies.first().cloned();
     for name in waiting.keys().filter(|name| !future.spans.contains_key(*name)) {
         *left.entry(policy_of(name).unwrap_or_default()).or_default() += 1;
     }
@@ -120,7 +121,7 @@ fn extrapolate(future: Future, waiting: &Waits, now: Instant, at: Instant) -> Fo
     }
     let mut forecast = Forecast {
         cut: true,
-        ..sum_up(future, Waits::default())
+        ..sum_up(future, &Waits::default())
     };
     for (policy, end) in &mut forecast.policies {
         let (left, done) = (

@@ -159,13 +159,10 @@ pub(crate) fn past_of(node: &Node, host: Option<&Host>, record: &Record, now: In
             failure: released.failure.clone(),
         });
     }
-    if let Some(last) = record
-        .last_reboot
-        .as_ref()
-        .filter(|last| !asked && same_cause(&last.reasons, reasons))
-    {
+    if let Some(last) = record.last_reboot.as_ref().filter(|_| !asked) {
         let until = last.time + STILL_REQUIRED;
-        if now < until {
+        // The causes are elsewhere in memory, and of most nodes' last reboots too old to be of interest.
+        if now < until && same_cause(&last.reasons, reasons) {
             return Err(Waiting::StillRequired {
                 rebooted: last.time,
                 until,
@@ -210,7 +207,7 @@ pub(crate) enum Drainable {
 
 /// What the last preflight says of a node now.
 pub(crate) fn drainable(node: &Node, now: Instant) -> Drainable {
-    let fresh = |at: Instant| now.signed_duration_since(at) < PREFLIGHT_FRESH;
+    let fresh = |at: Instant| at >= now || now.signed_duration_since(at) < PREFLIGHT_FRESH;
     match &node.preflight {
         Preflight::Clear { at } if fresh(*at) => Drainable::Yes,
         Preflight::Clear { .. } | Preflight::Unknown => Drainable::Unknown,

@@ -47,8 +47,9 @@ pub(crate) fn grant<'a>(
     let inside = |name: &str| !entered.is_empty() && entered.contains(name);
     let mut words: Vec<Option<Waiting>> = Vec::with_capacity(wanting.len());
     let mut candidates = Vec::with_capacity(wanting.len());
+    let free: Vec<bool> = facts.policies.iter().map(|policy| is_free(policy, facts)).collect();
     for (index, wanting) in wanting.iter_mut().enumerate() {
-        words.push(match may_start(index, wanting, facts) {
+        words.push(match may_start(index, wanting, &free, facts) {
             _ if repaired.late.contains(&wanting.seen.name) => Some(Waiting::ViewIncomplete {
                 what: gate::MARKS_GONE.to_owned(),
             }),
@@ -97,22 +98,57 @@ impl<'a> Words<'a> {
 
     /// All of them, by name.
     pub(crate) fn all(mut self) -> Waits {
-        self.others.sort_by_key(|(rank, ..)| *rank);
-        let mut all = Vec::with_capacity(self.wanting.len() + self.others.len());
-        let mut others = self.others.into_iter().peekable();
-        for (wanting, why) in self.wanting.iter().zip(self.of_wanting) {
-            while let Some((_, name, why)) = others.next_if(|(rank, ..)| *rank < wanting.seen.rank) {
-                all.push((name.to_owned(), why));
-            }
-            all.extend(why.map(|why| (wanting.seen.name.to_owned(), why)));
+        let waits = self
+            .of_wanting
+            .iter()
+            .zip(self.wanting)
+            .filter(|(why, _)| why.is_some());
+        let names: Vec<(usize, &str)> = waits.map(|(_, one)| (one.seen.rank, one.seen.name)).collect();
+        let why: Vec<Waiting> = self.of_wanting.into_iter().flatten().collect();
+        if self.others.is_empty() {
+            return Waits::sorted(names.iter().map(|(_, name)| *name), why);
         }
-        all.extend(others.map(|(_, name, why)| (name.to_owned(), why)));
-        Waits::sorted(all)
+        self.others.sort_unstable_by_key(|(rank, ..)| *rank);
+        let mut others = self.others.into_iter().peekable();
+        let (mut all_names, mut all) = (Vec::with_capacity(names.len() + others.len()), Vec::new());
+        all.reserve(names.len() + others.len());
+        for ((rank, name), why) in names.into_iter().zip(why) {
+            while let Some((_, name, why)) = others.next_if(|(other, ..)| *other < rank) {
+                all_names.push(name);
+                all.push(why);
+            }
+            all_names.push(name);
+            all.push(why);
+        }
+        for (_, name, why) in others {
+            all_names.push(name);
+            all.push(why);
+        }
+        Waits::sorted(all_names.iter().copied(), all)
     }
 }
 
-/// A node that would start if there were room; the questions are those of [`gate::standing`], in its order.
-fn may_start<'a>(index: usize, wanting: &mut Wanting<'a>, facts: &Facts<'a>) -> Result<Candidate<'a>, Waiting> {
+/// Whether nothing but a node itself keeps it from starting under this policy.
+fn is_free(policy: &PolicyFacts, facts: &Facts) -> bool {
+    let asked = gate::seen_all(facts).and_then(|()| gate::running(policy));
+    let asked = asked.and_then(|()| breaker::keeps_out(policy, None));
+    asked.and_then(|()| gate::open(policy)).is_ok()
+}
+
+/// A node that would start if there were room; the questions are those of [`gate::standing`], in its order. Those that
+/// concern the policy alone are asked once for all nodes, and again for their words.
+fn may_start<'a>(
+    index: usize,
+    wanting: &mut Wanting<'a>,
+    free: &[bool],
+    facts: &Facts<'a>,
+) -> Result<Candidate<'a>, Waiting> {
+    if let Some(place) = wanting.policy.filter(|place| free[*place])
+        && wanting.own.is_none()
+        && wanting.past.is_none()
+    {
+        return Ok(Candidate::new(index, wanting, &facts.policies[place], facts));
+    }
     gate::seen_all(facts)?;
     let policy = match wanting.policy {
         Some(place) => &facts.policies[place],

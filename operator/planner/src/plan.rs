@@ -73,11 +73,12 @@ pub fn plan(snapshot: &Snapshot, now: Instant) -> Plan {
         preflight,
     } = grant(&facts, &mut wanting, &repaired);
     plan.preflight = preflight;
-    if let Some(action) = set_holders(&repaired, &grants) {
+    let (came, actions) = apart(grants);
+    if let Some(action) = set_holders(&repaired, came) {
         plan.actions.push(action);
     }
     plan.actions.extend(repaired.actions.iter().cloned());
-    plan.actions.extend(grants.into_iter().flat_map(|grant| grant.actions));
+    plan.actions.extend(actions);
     steps(&facts, &known, &repaired, &mut words, &mut plan);
     plan.waiting = words.all();
     tidy(&facts, &mut plan);
@@ -91,22 +92,42 @@ pub fn plan(snapshot: &Snapshot, now: Instant) -> Plan {
     plan
 }
 
+/// Those that come, whether each has its entry already, and what is written for them.
+fn apart(grants: Vec<Grant>) -> (Vec<(Holder, bool)>, Vec<Action>) {
+    let mut actions = Vec::with_capacity(grants.len() * 2);
+    let came = grants.into_iter().map(|grant| {
+        actions.extend(grant.actions);
+        (grant.holder, grant.again)
+    });
+    (came.collect(), actions)
+}
+
 /// The lock as it must be, if it is not.
-fn set_holders(repaired: &Repaired, grants: &[Grant]) -> Option<Action> {
-    let again = grants.iter().filter(|grant| grant.again).map(|grant| &grant.holder);
-    let again: BTreeSet<&Holder> = again.collect();
+fn set_holders(repaired: &Repaired, came: Vec<(Holder, bool)>) -> Option<Action> {
+    let again: BTreeSet<&Holder> = came
+        .iter()
+        .filter(|(_, again)| *again)
+        .map(|(holder, _)| holder)
+        .collect();
     let freed = repaired.unused.iter().filter(|holder| !again.contains(**holder));
-    let freed = freed.map(|holder| format!("{} is free", holder.node));
-    let come = grants.iter().filter(|grant| !grant.again);
-    let come = come.map(|grant| format!("{} goes in", grant.holder.node));
-    let because: Vec<String> = repaired.because.iter().cloned().chain(freed).chain(come).collect();
+    let mut because = repaired.because.join(", ");
+    let mut say = |name: &str, what: &str| {
+        let comma = if because.is_empty() { "" } else { ", " };
+        because.extend([comma, name, what]);
+    };
+    for holder in freed {
+        say(&holder.node, " is free");
+    }
+    for (holder, _) in came.iter().filter(|(_, again)| !again) {
+        say(&holder.node, " goes in");
+    }
     if because.is_empty() {
         return None;
     }
     let inside = repaired.entries().map(|entry| entry.holder.clone());
     Some(Action::SetHolders {
-        holders: inside.chain(grants.iter().map(|grant| grant.holder.clone())).collect(),
-        because: because.join(", "),
+        holders: inside.chain(came.into_iter().map(|(holder, _)| holder)).collect(),
+        because,
     })
 }
 

@@ -69,8 +69,8 @@ impl<'a> Candidate<'a> {
 
 /// As a number, which is compared in one step; what is centuries away is as good as for ever.
 fn nanoseconds(time: Instant) -> i64 {
-    let far = if time.timestamp() < 0 { i64::MIN } else { i64::MAX };
-    time.timestamp_nanos_opt().unwrap_or(far)
+    let seconds = time.timestamp().saturating_mul(1_000_000_000);
+    seconds.saturating_add(time.timestamp_subsec_nanos().into())
 }
 
 /// All candidates, first come first.

@@ -1,5 +1,7 @@
 //! The rules that need more than one plan, or look at the end of a story.
 
+use std::cmp::Ordering;
+
 use super::{Violation, violation};
 use crate::Instant;
 use crate::action::Action;
@@ -44,9 +46,12 @@ pub fn unspoken(snapshot: &Snapshot, plan: &Plan, now: Instant) -> Vec<Violation
     for (name, node) in &snapshot.nodes {
         let inside = node.record.as_ref().is_some_and(|record| record.operation.is_some());
         let wants = gate::wants_reboot(node) && !inside;
-        let mut told = || {
-            while waiting.next_if(|(before, _)| *before < name).is_some() {}
-            waiting.next_if(|(one, _)| *one == name).is_some()
+        let mut told = || loop {
+            match waiting.peek().map(|(other, _)| (*other).cmp(name)) {
+                Some(Ordering::Less) => waiting.next(),
+                Some(Ordering::Equal) => break true,
+                Some(Ordering::Greater) | None => break false,
+            };
         };
         if wants && !told() && !goes_in(name) {
             found.push(violation(

@@ -4,13 +4,28 @@ use super::Waiting;
 
 /// Nodes that wait and why, by name: a map that is built once and read, as cheap to build for 15,000 as can be.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Waits(Vec<(String, Waiting)>);
+pub struct Waits {
+    /// All names, one behind the other: one piece of memory instead of thousands.
+    names: String,
+    /// Where each name ends.
+    ends: Vec<usize>,
+    /// Why that node waits.
+    why: Vec<Waiting>,
+}
 
 impl Waits {
     /// Why this node waits, if it does.
     pub fn get(&self, name: &str) -> Option<&Waiting> {
-        let place = self.0.binary_search_by(|(known, _)| known.as_str().cmp(name)).ok()?;
-        self.0.get(place).map(|(_, waiting)| waiting)
+        let (mut from, mut until) = (0, self.ends.len());
+        while from < until {
+            let middle = usize::midpoint(from, until);
+            match self.name(middle).cmp(name) {
+                std::cmp::Ordering::Less => from = middle + 1,
+                std::cmp::Ordering::Greater => until = middle,
+                std::cmp::Ordering::Equal => return self.why.get(middle),
+            }
+        }
+        None
     }
 
     /// Whether this node waits.
@@ -19,34 +34,54 @@ impl Waits {
     }
 
     /// Those that wait, by name, and why.
-    pub fn iter(&self) -> impl Iterator<Item = (&String, &Waiting)> {
-        self.0.iter().map(|(name, waiting)| (name, waiting))
+    pub fn iter(&self) -> Iter<'_> {
+        Iter {
+            waits: self,
+            place: 0,
+            begins: 0,
+        }
     }
 
     /// Those that wait, by name.
-    pub fn keys(&self) -> impl Iterator<Item = &String> {
-        self.0.iter().map(|(name, _)| name)
+    pub fn keys(&self) -> impl Iterator<Item = &str> {
+        self.iter().map(|(name, _)| name)
     }
 
     /// Why they wait.
     pub fn values(&self) -> impl Iterator<Item = &Waiting> {
-        self.0.iter().map(|(_, waiting)| waiting)
+        self.why.iter()
     }
 
     /// How many wait.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.why.len()
     }
 
     /// Whether nobody waits.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.why.is_empty()
     }
 
-    /// From what is sorted by name already, each name once.
-    pub(crate) fn sorted(all: Vec<(String, Waiting)>) -> Self {
-        debug_assert!(all.is_sorted_by(|(one, _), (other, _)| one < other));
-        Self(all)
+    /// From names in their order, each once, and why each waits.
+    pub(crate) fn sorted<'a>(names: impl Iterator<Item = &'a str> + Clone, why: Vec<Waiting>) -> Self {
+        debug_assert!(names.clone().is_sorted_by(|one, other| one < other));
+        let mut waits = Self {
+            names: String::with_capacity(names.clone().map(str::len).sum()),
+            ends: Vec::with_capacity(why.len()),
+            why,
+        };
+        for name in names {
+            waits.names.push_str(name);
+            waits.ends.push(waits.names.len());
+        }
+        debug_assert_eq!(waits.ends.len(), waits.why.len());
+        waits
+    }
+
+    fn name(&self, place: usize) -> &str {
+        let end = |place: usize| self.ends.get(place).copied().unwrap_or(0);
+        let begins = place.checked_sub(1).map_or(0, end);
+        self.names.get(begins..end(place)).unwrap_or_default()
     }
 }
 
@@ -54,24 +89,35 @@ impl Waits {
 impl FromIterator<(String, Waiting)> for Waits {
     fn from_iter<I: IntoIterator<Item = (String, Waiting)>>(all: I) -> Self {
         let all: std::collections::BTreeMap<String, Waiting> = all.into_iter().collect();
-        Self(all.into_iter().collect())
-    }
-}
-
-impl IntoIterator for Waits {
-    type Item = (String, Waiting);
-    type IntoIter = std::vec::IntoIter<(String, Waiting)>;
-
-    fn into_iter(self) -> Self::IntoIter {
-        self.0.into_iter()
+        let (names, why): (Vec<String>, Vec<Waiting>) = all.into_iter().unzip();
+        Self::sorted(names.iter().map(String::as_str), why)
     }
 }
 
 impl<'a> IntoIterator for &'a Waits {
-    type Item = (&'a String, &'a Waiting);
-    type IntoIter = std::iter::Map<std::slice::Iter<'a, (String, Waiting)>, fn(&'a (String, Waiting)) -> Self::Item>;
+    type Item = (&'a str, &'a Waiting);
+    type IntoIter = Iter<'a>;
 
     fn into_iter(self) -> Self::IntoIter {
-        self.0.iter().map(|(name, waiting)| (name, waiting))
+        self.iter()
+    }
+}
+
+/// Those that wait, by name, and why.
+#[derive(Clone, Debug)]
+pub struct Iter<'a> {
+    waits: &'a Waits,
+    place: usize,
+    begins: usize,
+}
+
+impl<'a> Iterator for Iter<'a> {
+    type Item = (&'a str, &'a Waiting);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let (end, waiting) = (*self.waits.ends.get(self.place)?, self.waits.why.get(self.place)?);
+        let name = self.waits.names.get(self.begins..end).unwrap_or_default();
+        (self.place, self.begins) = (self.place + 1, end);
+        Some((name, waiting))
     }
 }

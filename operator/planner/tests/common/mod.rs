@@ -232,7 +232,7 @@ impl World {
     /// Why each node waits, one line each.
     pub fn waits(&self) -> String {
         let mut text = String::new();
-        for (name, why) in self.plan().waiting {
+        for (name, why) in &self.plan().waiting {
             writeln!(text, "{name} {}: {why}", why.reason()).unwrap();
         }
         text

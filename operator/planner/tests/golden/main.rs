@@ -67,7 +67,7 @@ impl Story {
         }
         self.waiting = waiting
             .iter()
-            .map(|(name, why)| (name.clone(), why.reason().to_owned()))
+            .map(|(name, why)| (name.to_owned(), why.reason().to_owned()))
             .collect();
     }
 

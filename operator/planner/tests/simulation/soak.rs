@@ -16,6 +16,9 @@ use sim::coverage::Coverage;
 use sim::mutants::Mutant;
 use sim::{Setup, World, run};
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const THREADS: u64 = 2;
 const EVERY: Duration = Duration::from_secs(10);
 /// Where a soak begins: the seeds below are run by each `cargo test`.

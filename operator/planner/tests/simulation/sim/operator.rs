@@ -1,6 +1,7 @@
 //! An operator: it looks, plans, and writes one call after the other; it may die or stall between any two.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 use chrono::TimeDelta;
 use lockkeeper_planner::*;
@@ -28,14 +29,15 @@ pub struct Operator {
     /// Nodes whose preflight is under way.
     pub asked: BTreeSet<usize>,
     seen: Seen,
-    queue: VecDeque<Action>,
+    /// How much of what was planned is written.
+    written: usize,
     busy: bool,
     wake: i64,
     /// What its views allowed when it made its plan.
     allowed: Allowed,
     /// The last plan, if all of it was carried out.
-    pub carried_out: Option<Plan>,
-    planned: Vec<Action>,
+    pub carried_out: Option<Rc<Plan>>,
+    planned: Rc<Plan>,
 }
 
 /// A drain that runs.
@@ -59,12 +61,12 @@ impl Operator {
             progress: BTreeMap::new(),
             asked: BTreeSet::new(),
             seen: Seen::default(),
-            queue: VecDeque::new(),
+            written: 0,
             busy: false,
             wake: i64::MAX,
             allowed: Allowed::default(),
             carried_out: None,
-            planned: vec![],
+            planned: Rc::default(),
         }
     }
 }
@@ -178,8 +180,11 @@ impl World {
             .actions
             .into_iter()
             .partition(|action| matches!(action, Action::CreateRecord { .. }));
-        known.queue = first.into_iter().chain(last).collect();
-        known.planned = known.queue.iter().cloned().collect();
+        known.planned = Rc::new(Plan {
+            actions: first.into_iter().chain(last).collect(),
+            ..Plan::default()
+        });
+        known.written = 0;
         known.busy = true;
         let epoch = known.epoch;
         self.tend(operator);
@@ -196,7 +201,7 @@ impl World {
 
     /// There is nothing to write: what was decided is published, and time is waited for.
     fn rest(&mut self, operator: usize, plan: &Plan, now: Instant) {
-        self.operators[operator].planned.clear();
+        self.operators[operator].planned = Rc::default();
         if let Some(at) = plan.recheck_at {
             self.wake(operator, (at - now).num_milliseconds() + 20);
         }
@@ -230,15 +235,17 @@ impl World {
             return self.crash(operator);
         }
         let known = &mut self.operators[operator];
-        let Some(action) = known.queue.pop_front() else {
+        let planned = known.planned.clone();
+        let Some(action) = planned.actions.get(known.written) else {
             return;
         };
+        known.written += 1;
         if self.faults.strikes(Fault::ServerTrouble, &mut self.rng) {
-            return self.refused(operator, &action, Refusal::Trouble);
+            return self.refused(operator, action, Refusal::Trouble);
         }
         let halved = matches!(action, Action::LiftMarks { keep_cordon: true, .. })
             && self.faults.often(Fault::CrashInRelease, 300, &mut self.rng);
-        let before = Before::of(&self.cluster, &action);
+        let before = Before::of(&self.cluster, action);
         let mut write = Write {
             cluster: &mut self.cluster,
             seen: &mut known.seen,
@@ -247,21 +254,21 @@ impl World {
             halved,
             answers: vec![],
         };
-        let result = write.execute(&action);
+        let result = write.execute(action);
         let answers = std::mem::take(&mut write.answers);
         if result.is_ok() {
-            self.judge.wrote(&self.cluster, &before, &action, &known.allowed);
-            self.coverage.wrote(&action);
-            if matches!(&action, Action::WriteRecord { change, .. } if change.finished.is_some()) {
+            self.judge.wrote(&self.cluster, &before, action, &known.allowed);
+            self.coverage.wrote(action);
+            if matches!(action, Action::WriteRecord { change, .. } if change.finished.is_some()) {
                 self.ended = self.at;
             }
         }
-        self.tell(|_| story(operator, &action, result));
+        self.tell(|_| story(operator, action, result));
         if halved {
             return self.crash(operator);
         }
         if self.faults.strikes(Fault::ReplyLost, &mut self.rng) {
-            return self.refused(operator, &action, Refusal::Trouble);
+            return self.refused(operator, action, Refusal::Trouble);
         }
         let known = &mut self.operators[operator];
         for answer in &answers {
@@ -269,23 +276,23 @@ impl World {
         }
         match result {
             Ok(()) => self.go_on(operator),
-            Err(refusal) => self.refused(operator, &action, refusal),
+            Err(refusal) => self.refused(operator, action, refusal),
         }
     }
 
     fn go_on(&mut self, operator: usize) {
         let epoch = self.operators[operator].epoch;
-        if !self.operators[operator].queue.is_empty() {
+        let known = &mut self.operators[operator];
+        if known.written < known.planned.actions.len() {
             return self.call_later(operator, epoch);
         }
-        let known = &mut self.operators[operator];
         known.busy = false;
-        let actions = std::mem::take(&mut known.planned);
-        let repeated = known.carried_out.as_ref().is_some_and(|last| last.actions == actions);
-        known.carried_out = Some(Plan {
-            actions,
-            ..Plan::default()
-        });
+        let done = std::mem::take(&mut known.planned);
+        let repeated = known
+            .carried_out
+            .as_ref()
+            .is_some_and(|last| last.actions == done.actions);
+        known.carried_out = Some(done);
         self.wake(operator, if repeated { 2000 } else { 1 });
     }
 
@@ -294,8 +301,7 @@ impl World {
         let index = action.node().and_then(|node| self.cluster.index(node));
         let known = &mut self.operators[operator];
         known.busy = false;
-        known.queue.clear();
-        known.planned.clear();
+        known.planned = Rc::default();
         known.carried_out = None;
         let delay = match refusal {
             Refusal::Conflict => 200,

@@ -36,7 +36,7 @@ impl World {
         if self.judge.quiet_since.is_none() {
             return;
         }
-        let done = self.operators[operator].carried_out.as_ref();
+        let done = self.operators[operator].carried_out.as_deref();
         let again = done.map(|done| check::repeats(done, plan)).unwrap_or_default();
         self.judge.violations.extend(again.iter().map(Violation::to_string));
     }
