@@ -11,6 +11,7 @@ use prometheus::{HistogramVec, IntCounter, IntCounterVec, IntGauge, Registry, Te
 pub use cluster::{Canvas, Gauge};
 pub use make::Described;
 
+use crate::cache::Kind;
 use cluster::Cluster;
 use make::Maker;
 
@@ -22,6 +23,24 @@ pub const OUTCOMES: [&str; 5] = ["Succeeded", "PutBack", "Withdrawn", "Held", "R
 /// What may come of an eviction: the pod goes, its budget says no, it is gone already, anything else.
 pub const EVICTIONS: [&str; 4] = ["granted", "refused", "gone", "error"];
 const EVENTS: [&str; 4] = ["posted", "repeated", "dropped", "failed"];
+/// [`lockkeeper_planner::Action::name`] of each.
+const ACTIONS: [&str; 13] = [
+    "CreateLock",
+    "CreateRecord",
+    "SetHolders",
+    "WriteRecord",
+    "SetSpec",
+    "OrderReboot",
+    "ApplyMarks",
+    "LiftMarks",
+    "AddTaint",
+    "RemoveTaint",
+    "RemoveCommand",
+    "RemoveRequest",
+    "RemoveApproval",
+];
+/// What may come of an action.
+const RESULTS: [&str; 3] = ["ok", "conflict", "error"];
 
 const DRAIN_BUCKETS: [f64; 12] = [
     1.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 900.0, 1800.0, 3600.0, 7200.0,
@@ -66,18 +85,7 @@ impl Metrics {
             &["version", "component"],
         )?;
         build.with_label_values(&[env!("CARGO_PKG_VERSION"), "operator"]).set(1);
-        let events = make.counters("events_total", "Events by what became of them.", &["result"])?;
-        let evictions = make.counters(
-            "evictions_total",
-            "Pods that were asked to leave, by what came of it; a pod may be asked more than once.",
-            &["result"],
-        )?;
-        for (counters, results) in [(&events, EVENTS), (&evictions, EVICTIONS)] {
-            for result in results {
-                counters.with_label_values(&[result]);
-            }
-        }
-        Ok(Self {
+        let metrics = Self {
             leader: make.gauge("leader", "1 while this replica leads.")?,
             lock_limit: make.gauge(
                 "lock_limit",
@@ -107,7 +115,7 @@ impl Metrics {
                 "Plans that the safety rules refused; nothing of them was written.",
             )?,
             watch_errors: make.counters("watch_errors_total", "Failed lists and watches.", &["kind"])?,
-            events,
+            events: make.counters("events_total", "Events by what became of them.", &["result"])?,
             missed: make.counters(
                 "windows_closed_with_pending_nodes_total",
                 "Windows that closed while nodes of the policy were pending.",
@@ -118,11 +126,36 @@ impl Metrics {
                 "Requests to the API server by verb and code; code none means that there was no answer.",
                 &["verb", "code"],
             )?,
-            evictions,
+            evictions: make.counters(
+                "evictions_total",
+                "Pods that were asked to leave, by what came of it; a pod may be asked more than once.",
+                &["result"],
+            )?,
             policies: Mutex::default(),
             registry: make.registry,
             described: make.described,
-        })
+        };
+        metrics.begin();
+        Ok(metrics)
+    }
+
+    /// Series that are known begin with 0: the first of its kind is a change, not a series out of nothing.
+    fn begin(&self) {
+        for result in EVENTS {
+            self.events.with_label_values(&[result]);
+        }
+        for result in EVICTIONS {
+            self.evictions.with_label_values(&[result]);
+        }
+        for kind in Kind::ALL {
+            self.watch_errors.with_label_values(&[kind.as_str()]);
+        }
+        for (action, result) in ACTIONS
+            .iter()
+            .flat_map(|action| RESULTS.map(|result| (*action, result)))
+        {
+            self.actions.with_label_values(&[action, result]);
+        }
     }
 
     /// The text that Prometheus reads.

@@ -99,6 +99,21 @@ fn every_metric_has_help_and_a_name_by_the_rules() {
 }
 
 #[test]
+fn a_counter_with_a_closed_list_of_labels_begins_with_0() {
+    let metrics = Metrics::new().unwrap();
+    for (name, series) in [
+        ("actions_total", ACTIONS.len() * RESULTS.len()),
+        ("watch_errors_total", Kind::ALL.len()),
+        ("events_total", EVENTS.len()),
+        ("evictions_total", EVICTIONS.len()),
+    ] {
+        let begun = lines(&metrics, &format!("lockkeeper_{name}"));
+        assert_eq!(begun.len(), series, "{name}");
+        assert!(begun.iter().all(|line| line.ends_with(" 0")), "{begun:?}");
+    }
+}
+
+#[test]
 fn the_version_is_told() {
     let metrics = Metrics::new().unwrap();
     let version = env!("CARGO_PKG_VERSION");
