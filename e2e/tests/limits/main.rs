@@ -124,8 +124,8 @@ async fn a_window_that_is_about_to_open_is_told(stack: &Stack, recorder: &Record
 }
 
 async fn the_canary_goes_first_and_the_others_keep_their_distance(stack: &Stack) {
-    reads_the_same(stack, name(stack, 2), "CanarySoaking", Words::First).await;
-    reads_the_same(stack, name(stack, 3), "Pacing", Words::First).await;
+    reads_the_same(stack, name(stack, 2), "CanarySoaking", Words::Shape).await;
+    reads_the_same(stack, name(stack, 3), "Pacing", Words::Shape).await;
     let passed = |status: &RebootPolicyStatus| {
         let rollout = status.rollout.as_ref();
         rollout.is_some_and(|rollout| rollout.canary_passed_time.is_some())
@@ -175,13 +175,13 @@ async fn one_zone_at_a_time_and_half_of_the_nodes(stack: &Stack) {
     })
     .await;
     change(stack, &json!({"suspend": false}));
-    let waiting = reads_the_same(stack, name(stack, 2), "TopologyFull", Words::First).await;
+    let waiting = reads_the_same(stack, name(stack, 2), "TopologyFull", Words::Shape).await;
     assert!(
         waiting.message.starts_with(&format!("{ZONE} a already has ")),
         "{}",
         waiting.message
     );
-    let waiting = reads_the_same(stack, name(stack, HELD - 1), "NoFreeSlot", Words::First).await;
+    let waiting = reads_the_same(stack, name(stack, HELD - 1), "NoFreeSlot", Words::Shape).await;
     assert!(waiting.message.contains("(3 of 3, policy)"), "{}", waiting.message);
     let free = &stack.nodes.names()[..HELD];
     stack.wait_rebooted_for(free, "second", LONG).await.unwrap();

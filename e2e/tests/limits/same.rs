@@ -10,14 +10,31 @@ use serde_json::Value;
 
 use super::{LONG, plugin, policy_where};
 
-/// How much of the words must be the same: they name nodes and times that change while the reason stays, and an Event
-/// is said when a reason begins.
+/// How much of an Event's words must be those of the status: they name nodes and times that change while the reason
+/// stays, and an Event is said when a reason begins. The plugin must always say all of them.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Words {
     /// All.
     All,
-    /// The first twelve letters.
-    First,
+    /// All but names, numbers, times, and what follows a semicolon.
+    Shape,
+}
+
+impl Words {
+    fn same(self, one: &str, other: &str) -> bool {
+        match self {
+            Self::All => one == other,
+            Self::Shape => shape(one).eq(shape(other)),
+        }
+    }
+}
+
+/// The words without a digit, up to a semicolon: nodes, instants and counts have one.
+fn shape(text: &str) -> impl Iterator<Item = &str> {
+    let first = text.split(';').next().unwrap_or_default();
+    first
+        .split_whitespace()
+        .filter(|word| !word.contains(|letter: char| letter.is_ascii_digit()))
 }
 
 /// Waits until the node waits for this reason and status, policy, Event, metric and plugin agree on it.
@@ -39,13 +56,9 @@ async fn look(stack: &Stack, node: &str, reason: &str, words: Words) -> Result<W
     if waiting.reason != reason {
         return Err(format!("it waits for {}: {}", waiting.reason, waiting.message));
     }
-    let same = |text: &str| match words {
-        Words::All => text == waiting.message,
-        Words::First => text.chars().take(12).eq(waiting.message.chars().take(12)),
-    };
     let told = plugin(stack, &["status", "-o", "json"]).await;
     let told = of_node(&told, node).ok_or("the plugin does not know the node")?;
-    if told["reason"] != reason || !same(told["message"].as_str().unwrap_or_default()) {
+    if told["reason"] != reason || told["message"] != waiting.message.as_str() {
         return Err(format!("the plugin says {told}"));
     }
     let metrics = stack.metrics().await.unwrap();
@@ -68,7 +81,7 @@ async fn look(stack: &Stack, node: &str, reason: &str, words: Words) -> Result<W
     let mut notes = events
         .iter()
         .filter(|event| about(event, "Node", node) && event.reason.as_deref() == Some(reason));
-    if !notes.any(|event| same(event.note.as_deref().unwrap_or_default())) {
+    if !notes.any(|event| words.same(event.note.as_deref().unwrap_or_default(), &waiting.message)) {
         return Err(format!("no Event says \"{}\"", waiting.message));
     }
     Ok(waiting)

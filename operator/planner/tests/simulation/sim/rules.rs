@@ -10,17 +10,15 @@ use super::operator::Operator;
 use super::view::View;
 use super::world::World;
 
-/// Among so many passes, one is looked at whatever the lock says ...
+/// Among so many passes, one is looked at whatever the lock says, and each one with several holders.
 const EVERY: u64 = 32;
-/// ... and one of so many with several holders: passes that follow each other see much the same.
-const EVERY_FULL: u64 = 4;
 
 impl World {
     /// S7: what has no order is put in another one, and the plan must be the same.
     pub fn order_matters(&mut self, operator: usize, plan: &Plan, now: Instant) {
         let snapshot = &mut self.operators[operator].view.snapshot;
         let several = snapshot.lock.as_ref().is_some_and(|lock| lock.holders.len() > 1);
-        if !self.passes.is_multiple_of(if several { EVERY_FULL } else { EVERY }) {
+        if !several && !self.passes.is_multiple_of(EVERY) {
             return;
         }
         turn_round(snapshot);

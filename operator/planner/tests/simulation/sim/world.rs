@@ -137,8 +137,10 @@ pub struct Setup {
 
 /// A run that takes more events than this does not come to rest.
 const MOST_EVENTS: u64 = 300_000;
-/// After the faults, everything is over within this; back-off is 6 h at most, a window opens each day.
-const PATIENCE: i64 = 40 * 24 * 3600 * 1000;
+/// After the faults, everything is over within so many days; back-off is 6 h at most, a window opens each day and may
+/// have room for one node.
+const PATIENCE_DAYS: usize = 40;
+const DAY: i64 = 24 * 3600 * 1000;
 
 /// Runs a seed to its end.
 pub fn run(seed: u64, setup: Setup) -> World {
@@ -213,7 +215,8 @@ impl World {
         };
         self.at = due.at;
         self.events += 1;
-        if self.events > MOST_EVENTS || self.judge.quiet_since.is_some_and(|since| self.at - since > PATIENCE) {
+        let patience = PATIENCE_DAYS.max(self.hosts.len() + 30) as i64 * DAY;
+        if self.events > MOST_EVENTS || self.judge.quiet_since.is_some_and(|since| self.at - since > patience) {
             self.never_ends();
             return;
         }
