@@ -101,4 +101,9 @@ pub(crate) const SEEDS: &[(u64, &str)] = &[
         30_090_520,
         "a node that went astray counted under the first of its policies: under each of them",
     ),
+    (
+        32_015_066,
+        "a record was deleted after the host had been asked and its node released before it went down: nothing tells of \
+         the order any more, so the judge takes that release for an uncordon by hand",
+    ),
 ];

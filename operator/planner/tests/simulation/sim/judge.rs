@@ -214,6 +214,10 @@ impl Judge {
             self.demand(!again, "S4", || format!("{name} goes in again as {}", operation.id));
         }
         if let Some(finished) = &change.finished {
+            // The record is gone, and with it that the host was asked already: a person who releases the node then takes
+            // its cordon away before it goes down, through us, as an uncordon by hand does.
+            let excuse = &mut self.excused[node];
+            excuse.uncordoned |= excuse.record_lost && finished.outcome == Outcome::Released;
             self.ended[node].push(finished.operation.id.clone());
         }
     }
