@@ -6,9 +6,9 @@
 use std::collections::BTreeSet;
 
 use futures::stream::{self, StreamExt};
-use kube::Resource;
 use kube::api::{ListParams, ObjectMeta};
-use lockkeeper_crds::{NodeReboot, Operation, names};
+use kube::{Resource, ResourceExt};
+use lockkeeper_crds::{NodeReboot, Operation, RebootLock, names};
 use lockkeeper_observe::{owned_by, slim};
 use lockkeeper_planner::Holder;
 
@@ -53,6 +53,32 @@ impl Pass<'_> {
             self.cache.absorb_guarded(policy);
         }
         Err(stale(step, node, found))
+    }
+
+    /// Nobody is cordoned with our marks whom the plan did not count: by its entry, or because its marks were seen.
+    ///
+    /// Entry and record of such a node were destroyed by hand; its marks are all that is left, and a view of the Nodes
+    /// that lags does not show them. Only cordoned Nodes are sent.
+    pub(super) async fn nobody_hidden(&self, step: &'static str, node: &str, lock: &RebootLock) -> Result<(), Error> {
+        let cordoned = ListParams::default().fields("spec.unschedulable=true");
+        let cordoned = self.api.nodes.list(&cordoned).await.map_err(failed(step, node))?;
+        let mut hidden = None;
+        for other in cordoned.items {
+            let name = other.name_any();
+            let Some(mark) = slim::annotation(&other, names::OPERATION).filter(|_| name != node) else {
+                continue;
+            };
+            let seen = self.seen.nodes.get(&name);
+            let seen = seen.is_some_and(|seen| slim::annotation(seen, names::OPERATION) == Some(mark));
+            let mut holders = lock.status.iter().flat_map(|status| &status.holders);
+            if !seen && !holders.any(|holder| holder.node == name) {
+                hidden = Some(format!(
+                    "{name} is cordoned for operation {mark}, too, and has no entry"
+                ));
+                self.cache.absorb_node(other);
+            }
+        }
+        hidden.map_or(Ok(()), |found| Err(stale(step, node, found)))
     }
 
     /// Nobody loses its entry whose record or marks name its operation still, and none is given back to an operation

@@ -14,6 +14,7 @@ impl Pass<'_> {
         self.nobody_new(STEP, node, &fresh)?;
         self.same_operation(STEP, node).await?;
         self.same_policies(STEP, node).await?;
+        self.nobody_hidden(STEP, node, &fresh).await?;
         let seen = self.node(STEP, node)?;
         let patch = marks(&seen, operation_id);
         let params = PatchParams::apply(names::OPERATOR_MANAGER);

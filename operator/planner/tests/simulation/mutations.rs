@@ -19,6 +19,7 @@ const CAUGHT: &[(Mutant, bool, u64)] = &[
     (Mutant::NoFreshOperation, true, 27),
     (Mutant::NoFreshMarks, false, 677),
     (Mutant::NoFreshPolicies, false, 633),
+    (Mutant::NoFreshCordons, false, 33_011_972),
     (Mutant::LiftsAnyCordon, false, 0),
     (Mutant::OrdersUndrained, false, 0),
     (Mutant::IgnoresLimits, false, 6),

@@ -102,6 +102,11 @@ pub(crate) const SEEDS: &[(u64, &str)] = &[
         "a node that went astray counted under the first of its policies: under each of them",
     ),
     (
+        33_011_972,
+        "entry and record of a cordoned node were destroyed by hand and its marks not seen: the cordoned Nodes are listed \
+         first",
+    ),
+    (
         32_015_066,
         "a record was deleted after the host had been asked and its node released before it went down: nothing tells of \
          the order any more, so the judge takes that release for an uncordon by hand",

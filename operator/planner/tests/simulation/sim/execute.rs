@@ -33,6 +33,8 @@ pub enum Guard {
     FreshMarks,
     /// The policies are looked at afresh before a node is cordoned.
     FreshPolicies,
+    /// The cordoned Nodes are listed afresh before a node is cordoned.
+    FreshCordons,
     /// Marks are lifted by an apply of nothing, which leaves a person's cordon.
     OwnCordonOnly,
 }
@@ -184,6 +186,7 @@ impl Write<'_> {
         self.nobody_new()?;
         self.same_operation(index)?;
         self.same_policies()?;
+        self.nobody_hidden(index)?;
         let truth = self.cluster.nodes[index].as_ref().ok_or(Refusal::Conflict)?;
         let seen = self.seen.nodes[index].as_ref().ok_or(Refusal::Stale)?;
         if self.has(Guard::NodeVersion) && (seen.version, &seen.value.uid) != (truth.version, &truth.value.uid) {

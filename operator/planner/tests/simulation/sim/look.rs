@@ -113,6 +113,28 @@ impl Write<'_> {
         Ok(())
     }
 
+    /// Nobody is cordoned with our marks whom the plan did not count: by its entry, or because its marks were seen.
+    pub(super) fn nobody_hidden(&mut self, node: usize) -> Result<(), Refusal> {
+        let cordoned = |index: &usize| {
+            let truth = self.cluster.nodes[*index].as_ref();
+            let truth = truth.filter(|truth| truth.value.unschedulable && truth.value.mark.is_some())?;
+            let name = &self.cluster.names[*index];
+            let has_entry = self.cluster.holders().iter().any(|holder| &holder.node == name);
+            let seen = self.seen.nodes[*index].as_ref();
+            let seen = seen.is_some_and(|seen| seen.value.mark == truth.value.mark);
+            (!has_entry && !seen).then_some(*index)
+        };
+        let others = (0..self.cluster.nodes.len()).filter(|index| *index != node);
+        let hidden: Vec<usize> = others.filter_map(|index| cordoned(&index)).collect();
+        if hidden.is_empty() || !self.has(Guard::FreshCordons) {
+            return Ok(());
+        }
+        for index in hidden {
+            self.look_at_node(index);
+        }
+        Err(Refusal::Stale)
+    }
+
     /// The policies are those that the plan was made on.
     pub(super) fn same_policies(&mut self) -> Result<(), Refusal> {
         let same = |(seen, truth): (&Option<Rc<PolicyObject>>, &Option<Rc<PolicyObject>>)| match (seen, truth) {

@@ -35,6 +35,8 @@ mutants! {
     NoFreshMarks,
     /// The policies are not looked at afresh before a cordon.
     NoFreshPolicies,
+    /// The cordoned Nodes are not listed afresh before a cordon.
+    NoFreshCordons,
     /// An uncordon takes away everybody's cordon.
     LiftsAnyCordon,
     /// The reboot is ordered before the node is drained, and pods are not listed afresh before it.
@@ -102,6 +104,7 @@ pub fn without(mutant: Option<Mutant>) -> &'static [Guard] {
         Some(Mutant::NoFreshMarks) => &[Guard::FreshMarks],
         Some(Mutant::FailedGoesFree) => &[Guard::FreshOperation, Guard::FreshMarks],
         Some(Mutant::NoFreshPolicies) => &[Guard::FreshPolicies],
+        Some(Mutant::NoFreshCordons) => &[Guard::FreshCordons],
         Some(Mutant::LiftsAnyCordon) => &[Guard::OwnCordonOnly],
         _ => &[],
     }
