@@ -142,7 +142,10 @@ impl Judge {
     pub fn wrote(&mut self, cluster: &Cluster, before: &Before, action: &Action, allowed: &Allowed) {
         let index = action.node().and_then(|name| cluster.index(name));
         match (action, index) {
-            (Action::SetHolders { holders, .. }, _) => self.let_in(&before.holders, holders, allowed),
+            (Action::SetHolders { holders, .. }, _) => {
+                self.let_in(&before.holders, holders, allowed);
+                self.let_out(cluster, &before.holders, holders);
+            }
             (Action::ApplyMarks { operation_id, .. }, Some(node)) => {
                 self.excused[node] = Excuse::default();
                 self.starts(cluster, before, node, operation_id, allowed);
@@ -174,6 +177,21 @@ impl Judge {
                     "{} goes in as one of {of_policy} under {} ({limit} allowed)",
                     holder.node, holder.policy
                 )
+            });
+        }
+    }
+
+    /// S1: who leaves the lock carries no marks of its operation: nobody would count it.
+    fn let_out(&mut self, cluster: &Cluster, before: &[Holder], after: &[Holder]) {
+        let stays = |holder: &&Holder| after.iter().any(|other| other.node == holder.node);
+        for holder in before.iter().filter(|holder| !stays(holder)) {
+            let node = cluster
+                .index(&holder.node)
+                .and_then(|index| cluster.nodes[index].as_ref());
+            let node = node.filter(|node| node.value.uid == holder.node_uid);
+            let marked = node.is_some_and(|node| node.value.mark.as_ref() == Some(&holder.operation_id));
+            self.demand(!marked, "S1", || {
+                format!("{} loses its entry while it is marked", holder.node)
             });
         }
     }
