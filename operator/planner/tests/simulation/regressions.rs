@@ -111,4 +111,8 @@ pub(crate) const SEEDS: &[(u64, &str)] = &[
         "a record was deleted after the host had been asked and its node released before it went down: nothing tells of \
          the order any more, so the judge takes that release for an uncordon by hand",
     ),
+    (
+        35_057_406,
+        "two released nodes whose windows never overlap: one is always outside its window, and the judge saw no rest",
+    ),
 ];

@@ -100,8 +100,8 @@ impl World {
         }
         let seen = &self.operators[operator].view.snapshot;
         for (name, why) in &plan.waiting {
-            let over = seen.nodes.get(name).is_some_and(|node| !gate::wants_reboot(node)) || is_final(why);
-            if !over {
+            let node = seen.nodes.get(name);
+            if !is_final(why) && !node.is_some_and(|node| asks_no_more(node, self.now())) {
                 return;
             }
         }
@@ -129,6 +129,12 @@ impl World {
         }
         self.judge.broken("L1", &what);
     }
+}
+
+/// It needs no reboot, or its past keeps it out: that it is outside its window as well is said first.
+fn asks_no_more(node: &Node, now: Instant) -> bool {
+    let past = node.record.as_ref().map(|record| gate::past(node, record, now));
+    !gate::wants_reboot(node) || past.is_some_and(|past| past.is_err_and(|why| is_final(&why)))
 }
 
 /// What only a person, or a day, changes: the planner has said who must act.
