@@ -9,6 +9,7 @@ use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::api::{ListParams, Patch, PatchParams};
 use kube::{Api, ResourceExt};
 use lockkeeper_crds::{NodeReboot, NodeState, RebootLock, RebootPolicy, names};
+use lockkeeper_e2e::control_plane::ControlPlane;
 use lockkeeper_e2e::helm::{Helm, Version};
 use lockkeeper_e2e::install::repository;
 use lockkeeper_e2e::process::Process;
@@ -35,7 +36,8 @@ async fn a_rollout_does_not_notice_an_upgrade_a_rollback_or_an_uninstall() {
             let mut args = release("install");
             args.insert(2, &chart);
             args.extend(["--create-namespace", "--set-string", OPERATORS_PODS]);
-            helm(plane, Version::Four).run(&args).map(drop)
+            helm(plane, Version::Four).run(&args)?;
+            lend_rights(plane)
         },
         "chart-rollout",
         4,
@@ -53,6 +55,10 @@ async fn a_rollout_does_not_notice_an_upgrade_a_rollback_or_an_uninstall() {
     // With the older chart's rights and definitions first.
     let (to_this, images) = (upgrade(&chart, IMAGES), "operator.image.tag=,agent.image.tag=");
     changes_in_mid_rollout(&mut stack, &helm, "older", &[to_this]).await;
+    stack
+        .plane
+        .kubectl(&["delete", "clusterrolebinding,clusterrole", LENT])
+        .unwrap();
     passes_its_own_test(&stack, &helm).await;
     let mut rollback = release("rollback");
     rollback.insert(2, "2");
@@ -66,6 +72,8 @@ fn release(verb: &str) -> Vec<&str> {
     vec![verb, "lockkeeper", "--namespace", names::NAMESPACE]
 }
 
+/// The rights that are lent until the upgrade.
+const LENT: &str = "todays-program";
 /// The operator's pods end after their processes.
 const OPERATORS_PODS: &str = r"operator.podAnnotations.e2e\.lockkeeper\.dev/termination-seconds=10";
 /// Other images than today's.
@@ -105,6 +113,22 @@ fn older_chart(dir: &Path) -> String {
         println!("today's: {}", String::from_utf8_lossy(&ran.stderr));
         chart_dir()
     }
+}
+
+/// The program is today's under the older chart's rights, too: what it reads since then.
+fn lend_rights(plane: &ControlPlane) -> anyhow::Result<()> {
+    let role = [
+        "create",
+        "clusterrole",
+        LENT,
+        "--verb=get",
+        "--resource=nodereboots.lockkeeper.dev",
+    ];
+    plane.kubectl(&role)?;
+    let account = format!("--serviceaccount={}:lockkeeper-operator", names::NAMESPACE);
+    let role = format!("--clusterrole={LENT}");
+    plane.kubectl(&["create", "clusterrolebinding", LENT, &role, &account])?;
+    Ok(())
 }
 
 /// `helm test`.
