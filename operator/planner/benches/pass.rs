@@ -1,10 +1,10 @@
 //! What a pass costs, from 100 to 15,000 nodes: `cargo bench -p lockkeeper-planner`.
 //!
 //! Time and allocations. A node that is up to date must cost no allocation: `up_to_date` has the same count for all sizes
-//! (12). Of the plan alone for 15,000 nodes, the fastest and the median of 100 on two cores that others kept busy (load 9):
-//! 1.1 and 1.4 ms up to date, 3.2 and 3.7 ms all waiting, 4.5 and 4.9 ms with 1,500 inside, 4.4 and 5.4 ms when 1,500 go
-//! in at once; the check of that 0.7 and 0.9 ms on top. For 5,000 nodes the medians are 0.2, 1.0, 1.1, 1.4 and 0.2 ms. What
-//! does not fit the processor's caches costs more: memory is waited for.
+//! (12). Of the plan alone for 15,000 nodes, the median of 100 on two idle cores: 1.0 ms up to date, 3.3 ms all waiting,
+//! 4.2 ms with 1,500 inside, 4.2 ms when 1,500 go in at once; the check of that 0.6 ms on top. On cores that others kept
+//! busy (load 9) it was 1.4, 3.7, 4.9, 5.4 and 0.9 ms. What does not fit the processor's caches costs more: memory is
+//! waited for.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use chrono::{DateTime, TimeDelta, Utc};
