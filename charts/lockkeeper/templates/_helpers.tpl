@@ -97,13 +97,13 @@ metricRelabelings:
 {{- end }}
 {{- end -}}
 
-{{/* A pod that runs kubectl-lockkeeper once. Call with (dict "root" $ "account" NAME "args" LIST). */}}
+{{/* A pod that runs kubectl-lockkeeper to its end. Call with (dict "root" $ "account" NAME "restartPolicy" WORD "args" LIST). */}}
 {{- define "lockkeeper.pluginPod" -}}
 {{- $operator := .root.Values.operator -}}
 serviceAccountName: {{ .account }}
 automountServiceAccountToken: true
 enableServiceLinks: false
-restartPolicy: Never
+restartPolicy: {{ .restartPolicy }}
 {{- with .root.Values.global.imagePullSecrets }}
 imagePullSecrets:
   {{- toYaml . | nindent 2 }}
