@@ -17,7 +17,7 @@ use crate::execute::{Api3, Error, Next, Pass};
 use crate::health::Part;
 use crate::observe::observe;
 use crate::preflights::Preflights;
-use crate::tell::Teller;
+use crate::tell::{Before, Teller};
 
 /// After a write that failed: long enough for a server in trouble, short enough for a person who watches.
 const LATER: Duration = Duration::from_secs(2);
@@ -179,8 +179,11 @@ impl Loop {
             namespace,
         };
         let teller = &mut self.teller;
+        let before = Before::of(&plan.actions, &pass.seen);
         let ended = pass
-            .execute_all(&plan.actions, |action, error| teller.acted(snapshot, action, error))
+            .execute_all(&plan.actions, |action, error| {
+                teller.acted(snapshot, &before, action, error);
+            })
             .await;
         if let Err(error) = ended {
             return Some(self.after(&error));

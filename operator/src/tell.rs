@@ -14,7 +14,7 @@ use futures::stream::{self, StreamExt};
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Client, ResourceExt};
 use lockkeeper_crds::time::whole_seconds;
-use lockkeeper_crds::{NodeRebootStatus, RebootPolicy, RebootPolicyStatus, condition, names};
+use lockkeeper_crds::{NodeReboot, NodeRebootStatus, RebootPolicy, RebootPolicyStatus, condition, names};
 use lockkeeper_observe::Seen;
 use lockkeeper_planner::{Action, Node, Plan, Snapshot, Violation, Waiting};
 use serde_json::json;
@@ -27,7 +27,7 @@ use crate::drains::News;
 use crate::events::{About, Events, Severity};
 use crate::execute::{Error, Next, Pass, SIDE_BY_SIDE};
 use crate::metrics::Metrics;
-use crate::publish::node::{dress, message};
+use crate::publish::node::{dress, failing, message, required};
 use crate::publish::{policy, policy_name};
 use pictures::Painter;
 use subject::Subject;
@@ -48,6 +48,19 @@ pub struct Teller {
     guarded: Api<Guarded>,
     /// Policies that cannot be decoded and whose status the API server did not take: name and generation.
     refused: BTreeMap<String, Option<i64>>,
+}
+
+/// The records of the nodes that a plan acts on, as they were before it.
+#[derive(Debug)]
+pub struct Before(BTreeMap<String, Arc<NodeReboot>>);
+
+impl Before {
+    /// What was seen of these actions' nodes.
+    pub fn of(actions: &[Action], seen: &Seen) -> Self {
+        let names = actions.iter().filter_map(Action::node);
+        let records = names.filter_map(|name| Some((name.to_owned(), seen.reboots.get(name)?.clone())));
+        Self(records.collect())
+    }
 }
 
 impl std::fmt::Debug for Teller {
@@ -109,7 +122,7 @@ impl Teller {
     }
 
     /// An action was carried out, or not.
-    pub fn acted(&mut self, snapshot: &Snapshot, action: &Action, error: Option<&Error>) {
+    pub fn acted(&mut self, snapshot: &Snapshot, before: &Before, action: &Action, error: Option<&Error>) {
         let name = action.node().unwrap_or_default();
         let result = match error.map(Error::next) {
             None => "ok",
@@ -142,6 +155,10 @@ impl Teller {
             }
         }
         if let Some(node) = snapshot.nodes.get(name) {
+            // A node that is let in at once has its conditions from this write: nothing is left to publish later.
+            if let (Action::WriteRecord { .. }, Some(record)) = (action, before.0.get(name)) {
+                self.say_required(name, node, record);
+            }
             for (severity, reason, note) in acts::events(action) {
                 self.events.say(about_node(name, node), severity, reason, &note);
             }
@@ -182,7 +199,7 @@ impl Teller {
                     .or_default()
                     .push((name, view, waiting));
             }
-            self.say_required(name, view, &before, &after);
+            self.say_required(name, view, &seen);
             if before != after {
                 changes.push((seen, before, after));
             }
@@ -193,15 +210,14 @@ impl Teller {
         self.publish_unreadable(pass.now).await
     }
 
-    fn say_required(&self, name: &str, node: &Node, before: &NodeRebootStatus, after: &NodeRebootStatus) {
-        const REQUIRED: &str = "RebootRequired";
-        if condition::is_true(&before.conditions, REQUIRED) {
-            return;
-        }
-        if let Some(now) = condition::find(&after.conditions, REQUIRED).filter(|now| now.status == "True") {
+    /// Said once: the write that follows from the same pass puts the condition on.
+    fn say_required(&self, name: &str, node: &Node, seen: &NodeReboot) {
+        let conditions = seen.status.as_ref().map(|status| status.conditions.as_slice());
+        let now = required(node, failing(seen));
+        if now.status == "True" && !condition::is_true(conditions.unwrap_or_default(), now.type_) {
             let words = format!("a reboot is required: {}", now.message);
             self.events
-                .say(about_node(name, node), Severity::Normal, REQUIRED, &words);
+                .say(about_node(name, node), Severity::Normal, now.type_, &words);
         }
     }
 

@@ -95,7 +95,8 @@ pub fn failing(reboot: &NodeReboot) -> &[Cause] {
     host.map_or(&[], |host| &host.reboot_required.failing)
 }
 
-fn required(node: &Node, failing: &[Cause]) -> Fact {
+/// Whether the node must be rebooted, and why.
+pub fn required(node: &Node, failing: &[Cause]) -> Fact {
     let fact = |status, reason, message: String| Fact {
         type_: "RebootRequired",
         status,
