@@ -115,4 +115,9 @@ pub(crate) const SEEDS: &[(u64, &str)] = &[
         35_057_406,
         "two released nodes whose windows never overlap: one is always outside its window, and the judge saw no rest",
     ),
+    (
+        41_858_737,
+        "a hand wrote the same id into the lock twice, and the node went in under it twice: the simulator's hand writes \
+         another one each time",
+    ),
 ];

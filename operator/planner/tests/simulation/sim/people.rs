@@ -205,6 +205,8 @@ impl World {
             return false;
         };
         let mut object = lock.clone();
+        // Another one each time, as an id that was used never comes again.
+        let made_up = format!("made-up{}", self.at);
         let holders = &mut object.value.holders;
         match self.rng.below(4) {
             0 => holders.clear(),
@@ -212,12 +214,12 @@ impl World {
                 let place = self.rng.below(holders.len());
                 holders.remove(place);
             }
-            2 if !holders.is_empty() => "made-up".clone_into(&mut holders[0].operation_id),
+            2 if !holders.is_empty() => holders[0].operation_id = made_up,
             _ => holders.push(Holder {
                 node: "ghost".to_owned(),
                 node_uid: "uid-ghost".to_owned(),
                 policy: "a".to_owned(),
-                operation_id: "made-up".to_owned(),
+                operation_id: made_up,
                 acquired: self.start,
             }),
         }
