@@ -41,7 +41,7 @@ pub struct Decision {
 /// Decides.
 pub fn decide(inputs: &Inputs) -> Decision {
     let Some(order) = inputs.order else {
-        return Decision::keep(withdrawn(inputs.reported));
+        return Decision::keep(going_down(inputs).or_else(|| withdrawn(inputs.reported)));
     };
     if order.boot_id != inputs.boot_id {
         return other_boot(order, inputs);
@@ -87,6 +87,17 @@ impl Decision {
     fn refuse(order: &Order, message: &str) -> Self {
         Self::keep(Some(answer(order, OrderState::Refused, message)))
     }
+}
+
+/// The host has accepted an order of this boot: that is said whether the order stands or not, also to an object that was
+/// made anew, so that nobody takes the node for one that stays up.
+fn going_down(inputs: &Inputs) -> Option<OrderAnswer> {
+    let said = inputs.answer.filter(|said| said.boot_id == inputs.boot_id)?;
+    (said.state == AnswerState::Rebooting).then(|| OrderAnswer {
+        id: said.id.clone(),
+        state: OrderState::Rebooting,
+        message: bounded(&said.message, MESSAGE),
+    })
 }
 
 /// The order is gone: say so, but leave the words of a refusal or a failure for people to read.

@@ -233,8 +233,18 @@ fn an_order_is_given_to_the_host_at_most_once_even_if_the_directory_is_lost() {
 fn an_order_that_is_gone_is_withdrawn() {
     check("said:Ready", &expect!["say 1 Withdrawn"]);
     check("said:Rebooting", &expect!["say 1 Withdrawn"]);
-    check("said:Rebooting actuator:Rebooting", &expect!["say 1 Withdrawn"]);
     check("said:Withdrawn", &expect!["say 1 Withdrawn"]);
+}
+
+#[test]
+fn what_the_host_has_accepted_is_said_also_if_the_order_or_the_whole_object_is_gone() {
+    check(
+        "said:Rebooting actuator:Rebooting",
+        &expect!["say 1 Rebooting the actuator's words"],
+    );
+    check("actuator:Rebooting", &expect!["say 1 Rebooting the actuator's words"]);
+    check("actuator:Rebooting@a", &expect![""]);
+    check("actuator:Failed", &expect![""]);
 }
 
 #[test]

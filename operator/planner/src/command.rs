@@ -4,8 +4,10 @@ use chrono::TimeDelta;
 
 use crate::Instant;
 use crate::action::{Action, Change, RecordChange};
+use crate::gate;
 use crate::operation::{Ending, Operation, Outcome, Phase};
-use crate::snapshot::{Command, Node, OrderAction, Record};
+use crate::snapshot::{AnswerState, Command, Node, OrderAction, Record};
+use crate::waiting::time;
 
 /// What a pending command makes of this node, if there is one.
 pub(crate) fn obey(name: &str, node: &Node, record: &Record, now: Instant) -> Option<Action> {
@@ -49,7 +51,10 @@ fn judge(command: &Command, node: &Node, record: &Record, now: Instant) -> Resul
     }
     let failed = operation.phase == Phase::Failed;
     match command.verb.as_str() {
-        "retry" if failed => Ok(retry(operation, node, now)),
+        "retry" if failed => match may_go_down(operation, node, now) {
+            Some(why) => Err(why),
+            None => Ok(retry(operation, node, now)),
+        },
         "release" if failed => Ok((
             end(operation, Outcome::Released, "", &failure_of(operation), now),
             "the slot is freed and our marks are lifted".to_owned(),
@@ -84,6 +89,31 @@ fn failure_of(operation: &Operation) -> String {
         .failure
         .as_ref()
         .map_or_else(|| "it failed".to_owned(), |failure| failure.message.clone())
+}
+
+/// Why an operation that was made up for a lost record cannot be retried yet: the order that was lost with it may be under
+/// way at the host still, and a node that is prepared once more may be put back, and uncordoned, at any time.
+///
+/// The agent's report to the new record tells; without one, the time that a reboot may take.
+fn may_go_down(operation: &Operation, node: &Node, now: Instant) -> Option<String> {
+    let until = operation.asked + operation.settings.reboot_timeout;
+    if !operation.is_made_up() || node.boot_id != operation.boot_id_before || now >= until {
+        return None;
+    }
+    let until = time(until);
+    let Some(host) = gate::trusted_host(node) else {
+        return Some(format!(
+            "the agent has not said since the record was lost whether the host goes down; \
+             retry once it has, or after {until}, or release"
+        ));
+    };
+    let answer = host.answer.as_ref()?;
+    (answer.state == AnswerState::Rebooting).then(|| {
+        format!(
+            "the host accepted order {} and goes down; retry once it is back, or after {until}, or release",
+            answer.id
+        )
+    })
 }
 
 fn retry(operation: &Operation, node: &Node, now: Instant) -> (Operation, String) {

@@ -56,6 +56,11 @@ impl Operation {
         format!("{}-{}", self.id, self.attempt)
     }
 
+    /// Whether it was made up for marks whose record is lost: it failed, and never was seen cordoned or back.
+    pub fn is_made_up(&self) -> bool {
+        self.phase == Phase::Failed && self.cordoned.is_none() && self.rebooted.is_none()
+    }
+
     /// From when pods may be evicted: load balancers have had their time since our marks.
     pub fn evict_from(&self) -> Instant {
         /// The record has whole seconds only: the marks may be so much younger.

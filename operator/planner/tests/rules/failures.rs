@@ -231,6 +231,49 @@ fn a_cordon_without_a_record_is_a_failure_for_a_person() {
 }
 
 #[test]
+fn retry_of_what_was_made_up_waits_until_the_agent_has_said_that_its_host_does_not_go_down() {
+    let mut world = World::new(1);
+    world.settle();
+    world.run(3);
+    let boot_id = world.node("n1").boot_id.clone();
+    let retry = |world: &mut World, answer: Option<Option<AnswerState>>| {
+        *world.record("n1") = Record::default();
+        world.node("n1").boot_id.clone_from(&boot_id);
+        world.settle();
+        world.record("n1").host = answer.map(|state| Host {
+            boot_id: boot_id.clone(),
+            answer: state.map(|state| Answer {
+                id: "ed0269c7-0".to_owned(),
+                state,
+                message: String::new(),
+            }),
+            ..Host::default()
+        });
+        world.command("retry", "n1");
+        let plan = world.plan();
+        let said = plan.actions.iter().find_map(|action| match action {
+            Action::WriteRecord { change, .. } => change.answered.as_ref().map(|(_, said)| said.clone()),
+            _ => None,
+        });
+        match said.unwrap() {
+            Ok(said) | Err(said) => said,
+        }
+    };
+    expect!["the agent has not said since the record was lost whether the host goes down; retry once it has, or after 2026-11-21T12:15:03Z, or release"]
+        .assert_eq(&retry(&mut world, None));
+    expect!["the host accepted order ed0269c7-0 and goes down; retry once it is back, or after 2026-11-21T12:15:03Z, or release"]
+        .assert_eq(&retry(&mut world, Some(Some(AnswerState::Rebooting))));
+    expect!["the node is prepared again"].assert_eq(&retry(&mut world, Some(None)));
+    // It was not seen to go down in all the time that a reboot may take.
+    *world.record("n1") = Record::default();
+    world.settle();
+    world.now += TimeDelta::minutes(15);
+    world.command("retry", "n1");
+    world.settle();
+    assert_eq!(world.record("n1").operation.as_ref().unwrap().phase, Phase::Preparing);
+}
+
+#[test]
 fn a_node_that_still_asks_for_the_same_cause_is_left_alone_for_a_day() {
     let mut world = World::new(1);
     world.settle();

@@ -116,6 +116,11 @@ pub(crate) const SEEDS: &[(u64, &str)] = &[
         "two released nodes whose windows never overlap: one is always outside its window, and the judge saw no rest",
     ),
     (
+        41_591_797,
+        "a record was deleted after the host had been asked, a person retried what was made up for it, and the node was \
+         put back before it went down: the agent says so to the new record, and retry waits for its word",
+    ),
+    (
         41_858_737,
         "a hand wrote the same id into the lock twice, and the node went in under it twice: the simulator's hand writes \
          another one each time",

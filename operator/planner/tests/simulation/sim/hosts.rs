@@ -147,10 +147,17 @@ impl World {
         let still = !same_boot
             && self.hosts[node].rebooted == Some(boot)
             && self.faults.often(Fault::StillRequired, 100, &mut self.rng);
+        let obeyed = self.hosts[node].obeyed.clone();
         self.cluster.edit_record(node, |record| {
             let host = record.host.get_or_insert_with(Host0::default);
             if !same_boot {
                 let reasons = std::mem::take(&mut host.reasons);
+                // What it handed to its host in this boot it says to a new record, too.
+                let answer = obeyed.map(|id| Answer {
+                    id,
+                    state: AnswerState::Rebooting,
+                    message: String::new(),
+                });
                 *host = Host0 {
                     boot_id,
                     boot_time: Some(now - TimeDelta::seconds(30)),
@@ -158,6 +165,7 @@ impl World {
                     required: still,
                     required_since: still.then_some(now),
                     reasons: if still { reasons } else { vec![] },
+                    answer,
                     ..Host0::default()
                 };
             }
