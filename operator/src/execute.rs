@@ -40,6 +40,8 @@ pub struct Pass<'a> {
     pub now: DateTime<Utc>,
     /// The namespace of our own pods.
     pub namespace: &'a str,
+    /// Whether the policies were found to be those that the plan was made on, before something that this is enough for.
+    pub policies_looked_at: bool,
 }
 
 /// The kinds of objects that actions write to.

@@ -177,6 +177,7 @@ impl Loop {
             snapshot,
             now,
             namespace,
+            policies_looked_at: false,
         };
         let teller = &mut self.teller;
         let before = Before::of(&plan.actions, &pass.seen);

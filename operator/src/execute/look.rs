@@ -55,6 +55,16 @@ impl Pass<'_> {
         Err(stale(step, node, found))
     }
 
+    /// The same, once in a pass: before the name of a node's policy is written, of thousands perhaps. Two leaders whose
+    /// views of the policies differ would write it in turns.
+    pub(super) async fn policies_stand(&mut self, step: &'static str, node: &str) -> Result<(), Error> {
+        if !self.policies_looked_at {
+            self.same_policies(step, node).await?;
+            self.policies_looked_at = true;
+        }
+        Ok(())
+    }
+
     /// Nobody is cordoned with our marks whom the plan did not count: by its entry, or because its marks were seen.
     ///
     /// Entry and record of such a node were destroyed by hand; its marks are all that is left, and a view of the Nodes

@@ -168,6 +168,10 @@ impl Pass<'_> {
     ) -> Result<(), Error> {
         const STEP: &str = "write the order of NodeReboot";
         let seen = self.reboot(STEP, node)?;
+        // Nothing holds up the removal of an order.
+        if seen.spec.policy.as_ref() != policy && seen.spec.order.is_none() {
+            self.policies_stand(STEP, node).await?;
+        }
         let spec = json!({"policy": policy, "order": order.map(convert::order_to_api)});
         let patch = json!({"metadata": {"resourceVersion": seen.resource_version()}, "spec": spec});
         let params = PatchParams {

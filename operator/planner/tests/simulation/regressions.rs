@@ -116,6 +116,11 @@ pub(crate) const SEEDS: &[(u64, &str)] = &[
         "two released nodes whose windows never overlap: one is always outside its window, and the judge saw no rest",
     ),
     (
+        41_566_527,
+        "two leaders whose views of the policies differed wrote the names of the nodes' policies in turns for hours: the \
+         policies are looked at first",
+    ),
+    (
         41_591_797,
         "a record was deleted after the host had been asked, a person retried what was made up for it, and the node was \
          put back before it went down: the agent says so to the new record, and retry waits for its word",

@@ -31,7 +31,7 @@ pub enum Guard {
     /// The Node is looked at afresh before an operation is forgotten or made up and before its entry goes: its marks must
     /// be gone, or there.
     FreshMarks,
-    /// The policies are looked at afresh before a node is cordoned.
+    /// The policies are looked at afresh before a node is cordoned, and before the name of its policy is written.
     FreshPolicies,
     /// The cordoned Nodes are listed afresh before a node is cordoned.
     FreshCordons,
@@ -59,10 +59,7 @@ impl Write<'_> {
             Action::CreateRecord { node, uid, policy } => self.create_record(node, uid, policy.as_ref()),
             Action::SetHolders { holders, .. } => self.set_holders(holders),
             Action::WriteRecord { node, change } => self.write_record(node, change),
-            Action::SetSpec { node, policy, order } => self.record(node, |record| {
-                record.policy.clone_from(policy);
-                record.order.clone_from(order);
-            }),
+            Action::SetSpec { node, policy, order } => self.set_spec(node, policy.as_ref(), order.as_ref()),
             Action::OrderReboot { node, order } => self.order_reboot(node, order),
             Action::ApplyMarks { node, operation_id } => self.apply_marks(node, operation_id),
             Action::LiftMarks { node, keep_cordon } => self.lift_marks(node, *keep_cordon),
@@ -158,6 +155,19 @@ impl Write<'_> {
         }
         let now = self.now;
         self.record(node, |record| changed(record, change, now))
+    }
+
+    /// Two leaders whose views of the policies differ would write a policy's name in turns.
+    fn set_spec(&mut self, node: &str, policy: Option<&String>, order: Option<&Order>) -> Result<(), Refusal> {
+        let index = self.cluster.index(node).ok_or(Refusal::Conflict)?;
+        let seen = self.seen.reboots[index].as_ref().ok_or(Refusal::Stale)?;
+        if seen.record.policy.as_ref() != policy && seen.record.order.is_none() {
+            self.same_policies()?;
+        }
+        self.record(node, |record| {
+            record.policy = policy.cloned();
+            record.order = order.cloned();
+        })
     }
 
     /// Merge patch with resourceVersion.
