@@ -5,7 +5,7 @@ use chrono::TimeDelta;
 use crate::Instant;
 use crate::breaker;
 use crate::capacity::{Facts, PolicyFacts};
-use crate::snapshot::{Approval, Hold, Host, Node, Preflight, Record};
+use crate::snapshot::{Answer, AnswerState, Approval, Hold, Host, Node, Preflight, Record};
 use crate::waiting::Waiting;
 use crate::windows::Opening;
 
@@ -23,6 +23,16 @@ pub fn wants_reboot(node: &Node) -> bool {
 pub fn trusted_host(node: &Node) -> Option<&Host> {
     let host = node.record.as_ref()?.host.as_ref()?;
     (host.boot_id == node.boot_id).then_some(host)
+}
+
+/// Whether our marks on this node belong to an operation that nothing tells of, and may not be lifted yet: it is not Ready,
+/// or its agent has not said that the host stays up. The order that was lost may be under way there still. Marks that a
+/// person uncordoned hold nothing back, nor do those of an operation that has ended.
+pub fn is_astray(node: &Node) -> bool {
+    let ended = || node.record.as_ref().is_some_and(|record| record.finished == node.mark);
+    let goes_down = |answer: &Answer| answer.state == AnswerState::Rebooting;
+    let stays_up = || trusted_host(node).is_some_and(|host| !host.answer.as_ref().is_some_and(goes_down));
+    !node.ready.ready || node.unschedulable && !ended() && !stays_up()
 }
 
 /// Since when the agent is missing, or when it will be if it stays away.
@@ -193,6 +203,9 @@ pub(crate) const PODS_CAN_LEAVE: &str = "whether its pods can leave";
 
 /// What is not seen of a node that has its entry although its operation has ended.
 pub(crate) const MARKS_GONE: &str = "this node Ready, or without the marks of its last operation,";
+
+/// What is not seen of a node whose marks belong to an operation that nothing tells of.
+pub(crate) const HOST_STAYS_UP: &str = "whether its host goes down for the operation whose record was lost";
 
 /// Whether a node could be drained.
 #[derive(Clone, Debug)]

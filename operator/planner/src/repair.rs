@@ -25,8 +25,8 @@ pub(crate) struct Repaired<'a> {
     pub(crate) kept: Vec<Entry<'a>>,
     /// Entries that are given back, each with its node.
     pub(crate) restored: Vec<(Holder, &'a Node)>,
-    /// Nodes that are cordoned by us and not Ready, and nothing tells of their operation: record and entry are lost. They
-    /// count as inside until they are Ready and their marks are lifted.
+    /// Nodes that are cordoned by us, and nothing tells of their operation: record and entry are lost. They count as inside
+    /// until they are Ready, their agents have said that they stay up, and their marks are lifted.
     pub(crate) astray: Vec<(&'a str, &'a Node)>,
     /// Nodes that keep their entry although their operation has ended: their marks are seen and they are not Ready, so
     /// that nothing is lifted yet.
@@ -41,6 +41,12 @@ pub(crate) struct Repaired<'a> {
 }
 
 impl Repaired<'_> {
+    /// Whether this node is Ready and its agent has not said yet that it stays up.
+    pub(crate) fn is_astray(&self, name: &str) -> bool {
+        let mut astray = self.astray.iter();
+        astray.any(|(other, node)| *other == name && node.ready.ready)
+    }
+
     /// All that are inside, first those that had their entry.
     pub(crate) fn entries(&self) -> impl Iterator<Item = Entry<'_>> {
         let restored = self.restored.iter().map(|(holder, node)| Entry {
@@ -114,9 +120,10 @@ pub(crate) fn repair<'a>(facts: &Facts<'a>, entries: &[Entry<'a>], settings: &Se
     for (name, node, inside) in &facts.marked {
         // Whoever has an operation has its entry by now.
         if inside.is_none() && !seen.without_operation.contains(name) {
-            lift(name, node, now, &mut repaired);
-            if !node.ready.ready {
+            if gate::is_astray(node) {
                 repaired.astray.push((name, node));
+            } else {
+                lift(name, node, now, &mut repaired);
             }
         }
     }
@@ -180,7 +187,7 @@ fn keep_or_free<'a>(entry: Entry<'a>, node: &Node, settings: &Settings, now: Ins
     }
 }
 
-/// Marks that belong to nobody are lifted once the node is Ready.
+/// Marks that belong to nobody, of an operation that has ended or whose host stays up, are lifted once the node is Ready.
 fn lift(name: &str, node: &Node, now: Instant, repaired: &mut Repaired) {
     if node.ready.ready {
         repaired.actions.push(Action::LiftMarks {

@@ -59,8 +59,8 @@ pub fn unspoken(snapshot: &Snapshot, plan: &Plan, now: Instant) -> Vec<Violation
                 format!("{name} needs a reboot and nobody says why it waits"),
             ));
         }
-        // A node that is down keeps its marks until it is back; then they are lifted.
-        if inside || node.mark.is_none() || !node.ready.ready || !snapshot.unseen.is_empty() {
+        // A node that is down, or about to be, keeps its marks until it is back; then they are lifted.
+        if inside || node.mark.is_none() || gate::is_astray(node) || !snapshot.unseen.is_empty() {
             continue;
         }
         let mut holders = snapshot.lock.iter().flat_map(|lock| &lock.holders);

@@ -234,3 +234,45 @@ fn a_node_that_is_cordoned_by_us_and_not_back_is_inside_although_nothing_tells_o
     let lifts = |action: &Action| matches!(action, Action::LiftMarks { node, .. } if node == "n1");
     assert!(world.plan().actions.iter().any(lifts), "{:?}", world.plan().actions);
 }
+
+#[test]
+fn marks_of_an_operation_that_nothing_tells_of_stay_until_the_agent_has_said_that_its_host_stays_up() {
+    let mut world = World::new(2);
+    world.blocked.push("n1".to_owned());
+    world.run(20);
+    world.snapshot.lock = Some(Lock::default());
+    *world.record("n1") = Record {
+        policy: Some("general".to_owned()),
+        ..Record::default()
+    };
+    world.node("n1").requested = Some("firmware".to_owned());
+    let lifts = |world: &World| {
+        let lifts = |action: &Action| matches!(action, Action::LiftMarks { node, .. } if node == "n1");
+        world.plan().actions.iter().any(lifts)
+    };
+    assert!(!lifts(&world), "its agent has not reported yet");
+    let boot_id = world.node("n1").boot_id.clone();
+    let answer = Answer {
+        id: "c344b9c8-0".to_owned(),
+        state: AnswerState::Rebooting,
+        message: String::new(),
+    };
+    world.record("n1").host = Some(Host {
+        boot_id,
+        answer: Some(answer),
+        ..Host::default()
+    });
+    assert!(!lifts(&world), "its host goes down");
+    waits(
+        &world,
+        expect![[r#"
+            n1 ViewIncomplete: the operator has not seen whether its host goes down for the operation whose record was lost yet
+            n2 NoFreeSlot: no free slot: n1 inside (1 of 1, policy)
+        "#]],
+    );
+    world.node("n1").unschedulable = false;
+    assert!(lifts(&world), "somebody uncordoned it: there is nothing to keep");
+    world.node("n1").unschedulable = true;
+    world.record("n1").host.as_mut().unwrap().answer = None;
+    assert!(lifts(&world), "it stays up");
+}

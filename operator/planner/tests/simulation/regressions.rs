@@ -130,4 +130,9 @@ pub(crate) const SEEDS: &[(u64, &str)] = &[
         "a hand wrote the same id into the lock twice, and the node went in under it twice: the simulator's hand writes \
          another one each time",
     ),
+    (
+        50_011_483,
+        "record and entry were destroyed after the host had been asked, and its marks lifted before it went down: they stay \
+         until the agent has said that the host stays up",
+    ),
 ];
