@@ -10,7 +10,8 @@ SEEDS ?= 10000
 help: ## this list
 	@awk -F':.*## ' '/^[a-z][a-z0-9-]*:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: tools ## a rollout to watch: three virtual machines, or NODES=hollow COUNT=20
+demo: ## a rollout to watch: three virtual machines, or NODES=hollow COUNT=20
+	@hack/tools.sh $(NODES)
 	@hack/say "building Lockkeeper (minutes the first time, then only what changed)"
 	@cargo build --quiet --workspace --bins
 	@cargo run --quiet -p lockkeeper-e2e --bin demo -- --nodes $(NODES) $(if $(COUNT),--count $(COUNT))
@@ -18,7 +19,8 @@ demo: tools ## a rollout to watch: three virtual machines, or NODES=hollow COUNT
 test: tools ## everything that CI runs: format, lints, unit, real API server, three real nodes
 	@hack/test.sh
 
-cluster: tools ## a cluster with Lockkeeper for a developer; runs until Ctrl-C (NODES=hollow COUNT=20)
+cluster: ## a cluster with Lockkeeper for a developer; runs until Ctrl-C (NODES=hollow COUNT=20)
+	@hack/tools.sh $(NODES)
 	@cargo build --quiet --workspace --bins
 	@cargo run --quiet -p lockkeeper-e2e --bin cluster -- --nodes $(NODES) $(if $(COUNT),--count $(COUNT))
 
@@ -51,8 +53,8 @@ generate: ## what is generated: CRDs from the types, deploy/, expected rendering
 	@UPDATE_EXPECT=1 cargo test --quiet --package lockkeeper-crds --test generated
 	@UPDATE_EXPECT=1 cargo test --quiet --package lockkeeper-e2e --test manifests --test docs
 
-tools: ## the cluster's programs and Debian packages, once, into the cache
-	@hack/tools.sh
+tools: ## what the tests need beside Rust and Go, once, into the cache
+	@hack/tools.sh test
 
 clean: ## what this work tree built; the cache stays
 	@cargo clean

@@ -1,10 +1,12 @@
 #!/bin/bash
 # Builds the cluster's programs from Go modules, once for each content of the module files and flags.
-# Usage: build.sh   (prints the directory that holds them; progress goes to stderr)
+# Usage: build.sh [demo | NAME...]   (all of them unless named; prints the directory that holds them; progress: stderr)
+#
+# demo: what a cluster with Lockkeeper runs on; the others are for tests.
 #
 # Each goes to $LOCKKEEPER_CACHE/bin/<module>-<its key>/ and is linked into $LOCKKEEPER_CACHE/bin/<key of all>/, so that
 # a new version of one builds that one alone. LOCKKEEPER_CACHE is ~/.cache/lockkeeper unless set. Deleting it is safe:
-# the next run builds again (about 8 min on 2 cores, less when Go's own build cache is still there).
+# the next run builds again (the times below; less when Go's own build cache is there).
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -68,7 +70,13 @@ prometheus prometheus github.com/prometheus/prometheus/cmd/prometheus 2_min
 promtool prometheus github.com/prometheus/prometheus/cmd/promtool 30_s
 alertmanager prometheus github.com/prometheus/alertmanager/cmd/alertmanager 30_s
 "
-count=$(grep -c . <<<"$programs")
+demo="kube-apiserver kube-controller-manager kube-scheduler kubelet kubectl etcd kwok helm4"
+names=${*:-$(awk '{ print $1 }' <<<"$programs")}
+[ "$names" != demo ] || names=$demo
+for name in $names; do
+    grep -q "^$name " <<<"$programs" || { echo "build.sh: there is no program $name" >&2; exit 2; }
+done
+count=$(wc -w <<<"$names")
 
 # The key of one module: what its programs are made of.
 module_key() {
@@ -87,10 +95,10 @@ done <<<"$programs"
 out=$cache/bin/$(printf '%s\n' "${place[@]}" | sort | sha256sum | cut -c1-16)
 
 complete() {
-    local name rest
-    while read -r name rest; do
-        [ -z "$name" ] || [ -x "$out/$name" ] || return 1
-    done <<<"$programs"
+    local name
+    for name in $names; do
+        [ -x "$out/$name" ] || return 1
+    done
 }
 
 if complete; then
@@ -111,8 +119,8 @@ if ! flock -n 9; then
 fi
 
 number=0
-while read -r name module target time; do
-    [ -n "$name" ] || continue
+for name in $names; do
+    read -r name module target time < <(grep "^$name " <<<"$programs")
     number=$((number + 1))
     built=${place[$module]}
     mkdir -p "$built"
@@ -129,5 +137,5 @@ while read -r name module target time; do
         mv "$built/.$name.tmp" "$built/$name"
     fi
     ln -f "$built/$name" "$out/$name"
-done <<<"$programs"
+done
 echo "$out"

@@ -1,10 +1,19 @@
 #!/bin/sh
-# Installs the Debian packages that the tests need; says which ones when it may not.
+# Installs the Debian packages that are needed; says which ones when it may not.
+# Usage: packages.sh [hollow | vm | test]   (for hollow nodes, for virtual machines, for all the tests: that unless named)
 set -eu
 
 # program=package, looked up by program so that a machine set up in another way is left alone.
-needs="qemu-system-x86_64=qemu-system-x86 qemu-img=qemu-utils mmdebstrap=mmdebstrap mke2fs=e2fsprogs
-musl-gcc=musl-tools setpriv=util-linux depmod=kmod xz=xz-utils dbus-daemon=dbus-daemon pip3=python3-pip"
+hollow="setpriv=util-linux"
+vm="$hollow qemu-system-x86_64=qemu-system-x86 qemu-img=qemu-utils mmdebstrap=mmdebstrap mke2fs=e2fsprogs
+musl-gcc=musl-tools depmod=kmod xz=xz-utils"
+test="$vm dbus-daemon=dbus-daemon pip3=python3-pip"
+case ${1:-test} in
+hollow) needs=$hollow ;;
+vm) needs=$vm ;;
+test) needs=$test ;;
+*) echo "packages.sh: hollow, vm or test, not $1" >&2; exit 2 ;;
+esac
 
 missing=""
 for need in $needs; do
@@ -13,7 +22,7 @@ done
 [ -n "$missing" ] || exit 0
 
 if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
-    echo "packages.sh: the tests need these Debian packages:$missing" >&2
+    echo "packages.sh: these Debian packages are missing:$missing" >&2
     echo "packages.sh: install them once: sudo apt-get install --no-install-recommends$missing" >&2
     exit 1
 fi

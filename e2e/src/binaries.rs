@@ -12,10 +12,15 @@ pub struct Binaries {
 }
 
 impl Binaries {
-    /// Finds the programs, and builds them first when they are missing (minutes, with progress on stderr).
+    /// Finds what a cluster runs on, and builds first what is missing (minutes, with progress on stderr).
     pub fn find_or_build() -> Result<Self> {
+        Self::built("demo")
+    }
+
+    fn built(what: &str) -> Result<Self> {
         let script = cluster_dir().join("build.sh");
         let output = Command::new(&script)
+            .arg(what)
             .stdin(Stdio::null())
             .stderr(Stdio::inherit())
             .output()
@@ -32,9 +37,15 @@ impl Binaries {
         })
     }
 
-    /// `kube-apiserver`, `kube-controller-manager`, `kube-scheduler`, `kubelet`, `kubectl`, `etcd` or `kwok`.
+    /// One of `build.sh`'s programs; one that only tests use is built now if it is missing.
     pub fn program(&self, name: &str) -> PathBuf {
-        self.dir.join(name)
+        let path = self.dir.join(name);
+        if !path.exists()
+            && let Err(error) = Self::built(name)
+        {
+            eprintln!("{error:#}");
+        }
+        path
     }
 
     /// For PATH, so that a developer without kubectl has one.

@@ -17,7 +17,7 @@ if ! rustc --print sysroot | xargs -I{} test -d "{}/lib/rustlib/$target"; then
     rustup target add "$target" >&2 ||
         { echo "images: the Rust target $target is missing: rustup target add $target" >&2; exit 1; }
 fi
-"$here/../packages.sh"
+"$here/../packages.sh" vm
 
 crates=()
 for name in $names; do

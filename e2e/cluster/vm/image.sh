@@ -37,7 +37,7 @@ if [ -e "$out/complete" ]; then
     exit 0
 fi
 
-"$here/../packages.sh"
+"$here/../packages.sh" vm
 PATH=$PATH:/usr/sbin:/sbin
 mkdir -p "$cache/vm"
 # One build at a time: two test runs that start together build one image.
