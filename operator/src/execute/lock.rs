@@ -7,6 +7,7 @@ use lockkeeper_crds::{RebootLock, RebootLockSpec, RebootLockStatus, names};
 use lockkeeper_observe::convert;
 use lockkeeper_planner::Holder;
 
+use super::look::stale;
 use super::{Error, Pass, failed, gone};
 
 impl Pass<'_> {
@@ -74,22 +75,15 @@ impl Pass<'_> {
             return Ok(lock);
         }
         let found = format!("RebootLock {} has no entry for operation {operation}", names::LOCK);
-        Err(Error::Stale {
-            step,
-            object: node.to_owned(),
-            found,
-        })
+        Err(stale(step, node, found))
     }
 
     /// Nobody is in the lock whom the plan did not see there: it might be cordoned before this node. Nor is its cap another.
     pub(super) fn nobody_new(&self, step: &'static str, node: &str, fresh: &RebootLock) -> Result<(), Error> {
         let planned = self.seen.lock.as_ref();
         if planned.is_some_and(|planned| planned.spec != fresh.spec) {
-            return Err(Error::Stale {
-                step,
-                object: node.to_owned(),
-                found: format!("the cap of RebootLock {} is another one by now", names::LOCK),
-            });
+            let found = format!("the cap of RebootLock {} is another one by now", names::LOCK);
+            return Err(stale(step, node, found));
         }
         let planned = planned.and_then(|lock| lock.status.as_ref());
         let planned = planned.map_or(&[][..], |status| status.holders.as_slice());
@@ -97,11 +91,8 @@ impl Pass<'_> {
         let Some(new) = fresh.find(|holder| !planned.contains(holder)) else {
             return Ok(());
         };
-        Err(Error::Stale {
-            step,
-            object: node.to_owned(),
-            found: format!("{} is in RebootLock {}, too, by now", new.node, names::LOCK),
-        })
+        let found = format!("{} is in RebootLock {}, too, by now", new.node, names::LOCK);
+        Err(stale(step, node, found))
     }
 
     fn keep_lock(&mut self, lock: RebootLock) {

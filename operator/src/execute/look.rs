@@ -207,7 +207,8 @@ fn operation(reboot: &NodeReboot) -> Option<&Operation> {
     reboot.status.as_ref()?.operation.as_ref()
 }
 
-fn stale(step: &'static str, object: &str, found: String) -> Error {
+/// What was looked at afresh is not what was planned on.
+pub(super) fn stale(step: &'static str, object: &str, found: String) -> Error {
     let object = object.to_owned();
     Error::Stale { step, object, found }
 }

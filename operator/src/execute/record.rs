@@ -19,6 +19,7 @@ use lockkeeper_observe::{Seen, slim};
 use lockkeeper_planner::{Action, Change, Finished, Operation, Order, Phase, RecordChange, Waiting};
 use serde_json::json;
 
+use super::look::stale;
 use super::{Api3, Error, Pass, SIDE_BY_SIDE, failed};
 use crate::difference::difference;
 use crate::drains::settings::of_operation;
@@ -188,11 +189,7 @@ impl Pass<'_> {
         const STEP: &str = "order the reboot of";
         let seen = self.reboot(STEP, node)?;
         let operation = seen.status.as_ref().and_then(|status| status.operation.as_ref());
-        let stale = |found: &str| Error::Stale {
-            step: STEP,
-            object: node.to_owned(),
-            found: found.to_owned(),
-        };
+        let stale = |found: &str| stale(STEP, node, found.to_owned());
         let operation = operation.ok_or_else(|| stale("it has no operation"))?;
         self.still_holds(STEP, node, &operation.id).await?;
         let fresh = self.api.nodes.get(node).await.map_err(failed(STEP, node))?;
