@@ -135,4 +135,9 @@ pub(crate) const SEEDS: &[(u64, &str)] = &[
         "record and entry were destroyed after the host had been asked, and its marks lifted before it went down: they stay \
          until the agent has said that the host stays up",
     ),
+    (
+        50_202_758,
+        "a host that had accepted a reboot came back in the same boot, and only its marks were left: somebody looks at it, as \
+         the runbook says",
+    ),
 ];

@@ -80,6 +80,9 @@ impl World {
                     .is_some_and(|node| node.value.approved.is_none());
                 let _ = unapproved && self.approves(node);
             }
+            if self.never_went_down(node) {
+                self.uncordons(node);
+            }
             let failed = |operation: &Operation| operation.phase == Phase::Failed && operation.ending.is_none();
             if self.cluster.operation(node).is_some_and(failed) {
                 let verb = if self.rng.chance(700) { "retry" } else { "release" };
@@ -88,6 +91,20 @@ impl World {
             }
         }
         self.after(600_000, Happening::Round);
+    }
+
+    /// Our marks are left on a node of which nothing tells but its agent: the host accepted a reboot. It came back in the
+    /// same boot; a runbook says to look at it.
+    fn never_went_down(&self, node: usize) -> bool {
+        let Some(object) = self.cluster.nodes[node].as_ref() else {
+            return false;
+        };
+        let host = self.cluster.record(node).and_then(|record| record.host.as_ref());
+        let host = host.filter(|host| host.boot_id == object.value.boot_id);
+        let answer = host.and_then(|host| host.answer.as_ref());
+        let accepted = answer.is_some_and(|answer| answer.state == AnswerState::Rebooting);
+        let left = object.value.mark.is_some() && self.cluster.operation(node).is_none();
+        left && object.value.ready.ready && accepted
     }
 
     /// An operator has nothing to do: either all is done, or it is waiting for something that will come.
