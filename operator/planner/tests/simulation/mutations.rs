@@ -41,6 +41,7 @@ const CAUGHT: &[(Mutant, bool, u64)] = &[
     (Mutant::IgnoresBreaker, false, 36),
     (Mutant::IgnoresFit, false, 21),
     (Mutant::IgnoresHold, false, 0),
+    (Mutant::BelievesItStaysUp, false, 41_591_797),
 ];
 /// So many seeds from there on may pass it by; for most, one in four shows it.
 const PATIENCE: u64 = 150;

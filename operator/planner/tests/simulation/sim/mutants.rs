@@ -33,7 +33,7 @@ mutants! {
     NoFreshOperation,
     /// The Node is not looked at afresh before an operation is forgotten or made up, or its entry goes.
     NoFreshMarks,
-    /// The policies are not looked at afresh before a cordon.
+    /// The policies are not looked at afresh before a cordon, nor before another name of a node's policy.
     NoFreshPolicies,
     /// The cordoned Nodes are not listed afresh before a cordon.
     NoFreshCordons,
@@ -79,6 +79,8 @@ mutants! {
     IgnoresFit,
     /// A node starts whoever holds it.
     IgnoresHold,
+    /// A node of whose operation nothing tells is taken for one that stays up, whatever its agent says, or has not said yet.
+    BelievesItStaysUp,
 }
 
 impl Mutant {
@@ -169,10 +171,25 @@ fn doctor(mutant: Mutant, seen: &mut Snapshot) -> bool {
             let policies = seen.policies.values_mut();
             policies.for_each(|policy| policy.learned.cordoned = nothing);
         }
+        Mutant::BelievesItStaysUp => seen.nodes.values_mut().for_each(stays_up),
         Mutant::IgnoresHold => seen.nodes.values_mut().for_each(|node| node.hold = None),
         _ => return false,
     }
     true
+}
+
+fn stays_up(node: &mut Node) {
+    let boot_id = node.boot_id.clone();
+    let Some(record) = node.record.as_mut().filter(|_| node.mark.is_some()) else {
+        return;
+    };
+    let told = |operation: &Operation| !operation.is_made_up();
+    if !record.operation.as_deref().is_some_and(told) {
+        record.host = Some(lockkeeper_planner::Host {
+            boot_id,
+            ..lockkeeper_planner::Host::default()
+        });
+    }
 }
 
 /// What is made of the planner's answer.
