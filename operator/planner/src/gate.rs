@@ -16,7 +16,9 @@ pub const STILL_REQUIRED: TimeDelta = TimeDelta::hours(24);
 
 /// Whether the host asks for a reboot, or a person does.
 pub fn wants_reboot(node: &Node) -> bool {
-    node.requested.is_some() || trusted_host(node).is_some_and(|host| host.required)
+    let host = || node.record.as_ref()?.host.as_ref();
+    // Boots are compared last: most hosts ask for nothing.
+    node.requested.is_some() || host().is_some_and(|host| host.required && host.boot_id == node.boot_id)
 }
 
 /// The report of the agent that is in the same boot as the kubelet; any other one says nothing about this node.

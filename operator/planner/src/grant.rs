@@ -101,33 +101,23 @@ impl<'a> Words<'a> {
 
     /// All of them, by name.
     pub(crate) fn all(mut self) -> Waits {
-        let waits = self
-            .of_wanting
-            .iter()
-            .zip(self.wanting)
-            .filter(|(why, _)| why.is_some());
-        let names: Vec<(usize, &str)> = waits.map(|(_, one)| (one.seen.rank, one.seen.name)).collect();
-        let why: Vec<Waiting> = self.of_wanting.into_iter().flatten().collect();
-        if self.others.is_empty() {
-            return Waits::sorted(names.iter().map(|(_, name)| *name), why);
-        }
         self.others.sort_unstable_by_key(|(rank, ..)| *rank);
+        let count = self.wanting.len() + self.others.len();
+        // Names are about as long as one another.
+        let length = self.wanting.first().map_or(0, |one| one.seen.name.len() + 1);
+        let mut waits = Waits::with_capacity(count, count * length);
         let mut others = self.others.into_iter().peekable();
-        let (mut all_names, mut all) = (Vec::with_capacity(names.len() + others.len()), Vec::new());
-        all.reserve(names.len() + others.len());
-        for ((rank, name), why) in names.into_iter().zip(why) {
-            while let Some((_, name, why)) = others.next_if(|(other, ..)| *other < rank) {
-                all_names.push(name);
-                all.push(why);
+        for (why, one) in self.of_wanting.into_iter().zip(self.wanting) {
+            let Some(why) = why else { continue };
+            while let Some((_, name, why)) = others.next_if(|(other, ..)| *other < one.seen.rank) {
+                waits.push(name, why);
             }
-            all_names.push(name);
-            all.push(why);
+            waits.push(one.seen.name, why);
         }
         for (_, name, why) in others {
-            all_names.push(name);
-            all.push(why);
+            waits.push(name, why);
         }
-        Waits::sorted(all_names.iter().copied(), all)
+        waits
     }
 }
 
@@ -173,8 +163,9 @@ struct Door<'a> {
     unused: BTreeMap<(&'a str, &'a str), &'a Holder>,
     /// Who is inside or goes in.
     sure: Room<'a>,
-    /// The same, and those that have a place and are only to be asked whether their pods can leave.
-    likely: Room<'a>,
+    /// The same, and those that have a place and are only to be asked whether their pods can leave; absent while there
+    /// are none.
+    likely: Option<Room<'a>>,
     grants: Vec<Grant>,
     /// How many of each policy wait before the next one.
     before: Vec<usize>,
@@ -203,7 +194,7 @@ impl<'a> Door<'a> {
             facts,
             wanting,
             unused,
-            likely: sure.clone(),
+            likely: None,
             sure,
             grants: Vec::new(),
             before: vec![0; facts.policies.len()],
@@ -217,13 +208,18 @@ impl<'a> Door<'a> {
         let (wanting, policy) = (&self.wanting[candidate.index], candidate.policy);
         let seen = wanting.seen;
         let before = self.before[policy];
-        let mut verdict = self.likely.ask(&wanting.into(), before);
+        let mut verdict = self
+            .likely
+            .as_mut()
+            .unwrap_or(&mut self.sure)
+            .ask(&wanting.into(), before);
         if verdict.is_ok() {
             verdict = self.drainable(wanting, policy);
             if verdict.is_ok() {
                 let (now, policy) = (self.facts.now, &self.facts.policies[policy]);
-                self.sure.take(seen.name, Some(seen.node), Some(policy.place), now);
-                self.likely.take(seen.name, Some(seen.node), Some(policy.place), now);
+                for room in [Some(&mut self.sure), self.likely.as_mut()].into_iter().flatten() {
+                    room.take(seen.name, Some(seen.node), Some(policy.place), now);
+                }
                 let entry = self.unused.get(&(seen.name, policy.name));
                 self.grants.push(let_in(seen, policy, entry.copied(), now));
                 return Ok(());
@@ -251,8 +247,8 @@ impl<'a> Door<'a> {
             Drainable::Unknown => {
                 self.preflight.push(seen.name.to_owned());
                 self.asked.insert(policy);
-                let (name, node) = (seen.name, Some(seen.node));
-                self.likely.take(name, node, Some(policy), self.facts.now);
+                let likely = self.likely.get_or_insert_with(|| self.sure.clone());
+                likely.take(seen.name, Some(seen.node), Some(policy), self.facts.now);
                 Err(Waiting::ViewIncomplete {
                     what: gate::PODS_CAN_LEAVE.to_owned(),
                 })

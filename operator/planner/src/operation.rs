@@ -53,7 +53,7 @@ pub struct Operation {
 impl Operation {
     /// The id of the order that belongs to the present attempt.
     pub fn order_id(&self) -> String {
-        format!("{}-{}", self.id, self.attempt)
+        [&self.id, "-", &self.attempt.to_string()].concat()
     }
 
     /// Whether it was made up for marks whose record is lost: it failed, and never was seen cordoned or back.

@@ -84,9 +84,8 @@ pub(crate) fn line_up(mut all: Vec<Candidate<'_>>) -> Vec<Candidate<'_>> {
         one.domain_age = ages.get(&(one.policy, one.domain)).copied().unwrap_or(one.since);
     }
     all.sort_unstable_by(Candidate::cmp);
-    let several = all
-        .first()
-        .is_some_and(|first| all.iter().any(|one| one.policy != first.policy));
+    let of = |one: Option<&Candidate>| one.map(|one| one.policy);
+    let several = of(all.first()) != of(all.last());
     if several { merge(&all) } else { all }
 }
 

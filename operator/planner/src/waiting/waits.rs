@@ -62,20 +62,22 @@ impl Waits {
         self.why.is_empty()
     }
 
-    /// From names in their order, each once, and why each waits.
-    pub(crate) fn sorted<'a>(names: impl Iterator<Item = &'a str> + Clone, why: Vec<Waiting>) -> Self {
-        debug_assert!(names.clone().is_sorted_by(|one, other| one < other));
-        let mut waits = Self {
-            names: String::with_capacity(names.clone().map(str::len).sum()),
-            ends: Vec::with_capacity(why.len()),
-            why,
-        };
-        for name in names {
-            waits.names.push_str(name);
-            waits.ends.push(waits.names.len());
+    /// Nobody yet, with room for so many whose names have so many bytes together.
+    pub(crate) fn with_capacity(count: usize, bytes: usize) -> Self {
+        Self {
+            names: String::with_capacity(bytes),
+            ends: Vec::with_capacity(count),
+            why: Vec::with_capacity(count),
         }
-        debug_assert_eq!(waits.ends.len(), waits.why.len());
-        waits
+    }
+
+    /// One more, whose name comes after all that are there.
+    pub(crate) fn push(&mut self, name: &str, why: Waiting) {
+        let last = self.ends.len().checked_sub(1);
+        debug_assert!(last.is_none_or(|last| self.name(last) < name));
+        self.names.push_str(name);
+        self.ends.push(self.names.len());
+        self.why.push(why);
     }
 
     fn name(&self, place: usize) -> &str {
@@ -89,8 +91,12 @@ impl Waits {
 impl FromIterator<(String, Waiting)> for Waits {
     fn from_iter<I: IntoIterator<Item = (String, Waiting)>>(all: I) -> Self {
         let all: std::collections::BTreeMap<String, Waiting> = all.into_iter().collect();
-        let (names, why): (Vec<String>, Vec<Waiting>) = all.into_iter().unzip();
-        Self::sorted(names.iter().map(String::as_str), why)
+        let bytes = all.keys().map(String::len).sum();
+        let mut waits = Self::with_capacity(all.len(), bytes);
+        for (name, why) in all {
+            waits.push(&name, why);
+        }
+        waits
     }
 }
 

@@ -1,5 +1,6 @@
 //! The truth: what the API server holds, under its rules. Every write makes a new version and is news for all watches.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use lockkeeper_planner::*;
@@ -117,8 +118,15 @@ pub enum Refusal {
 pub struct Cluster {
     pub version: u64,
     pub names: Vec<String>,
+    /// Where each name is among them.
+    places: BTreeMap<String, usize>,
     pub policy_names: Vec<String>,
+    /// Written by [`Self::put_node`] alone.
     pub nodes: Vec<Option<Rc<NodeObject>>>,
+    /// Those of them that have our mark.
+    pub marked: BTreeSet<usize>,
+    /// How many nodes each group has, by its bits.
+    grouped: BTreeMap<u8, usize>,
     pub reboots: Vec<Option<Rc<RebootObject>>>,
     pub policies: Vec<Option<Rc<PolicyObject>>>,
     pub lock: Option<Rc<LockObject>>,
@@ -129,12 +137,38 @@ pub struct Cluster {
 }
 
 impl Cluster {
+    /// Nothing is there yet under any of these names.
+    pub fn new(names: Vec<String>, policy_names: Vec<String>, pods: Vec<usize>) -> Self {
+        let places = names.iter().enumerate().map(|(place, name)| (name.clone(), place));
+        Self {
+            places: places.collect(),
+            nodes: vec![None; names.len()],
+            reboots: vec![None; names.len()],
+            policies: vec![None; policy_names.len()],
+            names,
+            policy_names,
+            pods,
+            ..Self::default()
+        }
+    }
+
     pub fn index(&self, name: &str) -> Option<usize> {
-        self.names.iter().position(|known| known == name)
+        self.places.get(name).copied()
     }
 
     pub fn put_node(&mut self, index: usize, object: Option<NodeObject>) -> News {
         let version = self.next();
+        if object.as_ref().is_some_and(|object| object.value.mark.is_some()) {
+            self.marked.insert(index);
+        } else {
+            self.marked.remove(&index);
+        }
+        if let Some(before) = &self.nodes[index] {
+            *self.grouped.entry(before.group).or_default() -= 1;
+        }
+        if let Some(after) = &object {
+            *self.grouped.entry(after.group).or_default() += 1;
+        }
         self.nodes[index] = object.map(|object| {
             let mut object = NodeObject { version, ..object };
             let Cordon { ours, hold, human } = object.cordon;
@@ -211,10 +245,10 @@ impl Cluster {
     /// How many nodes the groups of each policy have, and how many nodes there are.
     pub fn totals(&self) -> (Vec<usize>, usize) {
         let selected = |index: usize| {
-            let of_it = |node: &&Rc<NodeObject>| node.group & (1 << index) != 0;
-            self.nodes.iter().flatten().filter(of_it).count()
+            let of_it = self.grouped.iter().filter(|(group, _)| **group & (1 << index) != 0);
+            of_it.map(|(_, count)| count).sum()
         };
-        let all = self.nodes.iter().flatten().count();
+        let all = self.grouped.values().sum();
         ((0..self.policies.len()).map(selected).collect(), all)
     }
 

@@ -14,13 +14,11 @@ impl World {
     pub fn tend(&mut self, operator: usize) {
         let known = &mut self.operators[operator];
         let mut wanted: BTreeMap<usize, (String, Instant)> = BTreeMap::new();
-        for (name, node) in &known.view.snapshot.nodes {
-            let operation = node.record.as_ref().and_then(|record| record.operation.as_deref());
-            let draining = |op: &&Operation| op.phase == Phase::Draining && op.ending.is_none();
-            if let Some(operation) = operation.filter(draining)
+        for (index, node, operation) in known.view.inside() {
+            if operation.phase == Phase::Draining
+                && operation.ending.is_none()
                 && node.mark.as_ref() == Some(&operation.id)
                 && node.unschedulable
-                && let Some(index) = self.cluster.index(name)
             {
                 let cordoned = operation.cordoned.unwrap_or(operation.started) + TimeDelta::seconds(1);
                 wanted.insert(index, (operation.order_id(), cordoned));

@@ -39,7 +39,7 @@ impl World {
     pub fn tell_agent(&mut self, node: usize, order: Option<Order>) {
         if self.faults.often(Fault::AgentStale, 150, &mut self.rng) {
             let delay = self.rng.between(500, 5000);
-            return self.after(delay, Happening::Agent(node, Told::Then(order)));
+            return self.after(delay, Happening::Agent(node, Told::Then(order.map(Box::new))));
         }
         let late = self.faults.often(Fault::AgentLate, 100, &mut self.rng);
         let delay = if late {
@@ -60,7 +60,7 @@ impl World {
         }
         let order = match told {
             Told::Now => record.order.clone(),
-            Told::Then(order) => order,
+            Told::Then(order) => order.map(|order| *order),
         };
         let Some(order) = order else {
             return;

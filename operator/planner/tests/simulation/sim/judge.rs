@@ -6,6 +6,7 @@ use lockkeeper_planner::*;
 
 use super::cluster::{Cluster, NodeObject};
 use super::hosts::Host;
+use super::view::View;
 
 #[derive(Debug, Default)]
 pub struct Judge {
@@ -64,22 +65,24 @@ impl Before {
 }
 
 impl Allowed {
-    pub fn by(snapshot: &Snapshot, now: Instant) -> Self {
-        let selects = |node: &&Node, name: &String| node.policies.contains(name);
-        let total = |name| snapshot.nodes.values().filter(|node| selects(node, name)).count();
+    pub fn by(view: &View, now: Instant) -> Self {
+        let snapshot = &view.snapshot;
         let open = |policy: &Policy| {
             let open = policy.schedule.as_ref().is_ok_and(|schedule| schedule.is_open(now));
             open && !policy.suspend
         };
-        let all = snapshot.policies.iter();
+        let all = view.policies();
         let policies: Vec<(String, usize, bool)> = all
-            .map(|(name, policy)| (name.clone(), policy.max_in_progress.of(total(name)), open(policy)))
+            .map(|(name, policy)| {
+                let total = view.nodes().filter(|node| node.group & policy.groups != 0).count();
+                let limit = policy.value.max_in_progress.of(total);
+                (name.clone(), limit, open(&policy.value))
+            })
             .collect();
         let cap = snapshot.lock.as_ref().and_then(|lock| lock.max_in_progress);
-        let operation = |node: &Node| Some(node.record.as_ref()?.operation.as_ref()?.id.clone());
         let largest = policies.iter().map(|(_, limit, _)| *limit).max().unwrap_or(0);
         Self {
-            inside: snapshot.nodes.values().filter_map(operation).collect(),
+            inside: view.inside().map(|(.., operation)| operation.id.clone()).collect(),
             policies,
             all: cap.map_or(largest, |cap| cap.of(snapshot.nodes.len())),
         }
@@ -328,12 +331,7 @@ impl Judge {
         for (ceiling, limit) in self.ceilings.iter_mut().zip(limits) {
             *ceiling = limit.max(*ceiling);
         }
-        let marked = |index: &usize| {
-            cluster.nodes[*index]
-                .as_ref()
-                .is_some_and(|node| node.value.mark.is_some())
-        };
-        let marked: Vec<usize> = (0..cluster.nodes.len()).filter(marked).collect();
+        let marked = &cluster.marked;
         if marked.len() > self.ceiling {
             let names: Vec<&String> = marked.iter().map(|index| &cluster.names[*index]).collect();
             let what = format!("{names:?} are marked, {} were allowed at most", self.ceiling);

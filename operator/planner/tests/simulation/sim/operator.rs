@@ -174,7 +174,7 @@ impl World {
         if plan.actions.is_empty() {
             return self.rest(operator, &plan, now);
         }
-        known.allowed = Allowed::by(&known.view.snapshot, now);
+        known.allowed = Allowed::by(&known.view, now);
         known.seen = known.view.seen();
         let (last, first): (Vec<Action>, Vec<Action>) = plan
             .actions

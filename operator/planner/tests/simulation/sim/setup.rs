@@ -134,15 +134,9 @@ fn begin(world: &mut World, setup: Setup, duel: bool) {
 fn cluster(count: usize, start: Instant, calm: bool, rng: &mut Rng) -> (Cluster, Vec<hosts::Host>) {
     let mut numbers: Vec<usize> = (0..count).collect();
     rng.shuffle(&mut numbers);
-    let mut cluster = Cluster {
-        names: numbers.iter().map(|number| format!("n{number:02}")).collect(),
-        policy_names: vec!["a".to_owned(), "b".to_owned()],
-        nodes: vec![None; count],
-        reboots: vec![None; count],
-        policies: vec![None, None],
-        pods: (0..count).map(|_| rng.below(4)).collect(),
-        ..Cluster::default()
-    };
+    let names = numbers.iter().map(|number| format!("n{number:02}")).collect();
+    let pods = (0..count).map(|_| rng.below(4)).collect();
+    let mut cluster = Cluster::new(names, vec!["a".to_owned(), "b".to_owned()], pods);
     let both = rng.chance(400);
     for index in 0..=usize::from(both) {
         let mut object = policy_object(index, rng);

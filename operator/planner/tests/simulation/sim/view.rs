@@ -2,7 +2,7 @@
 //!
 //! As in `operator/src/cache/table.rs`, a larger version is the newer state, so that a late event never hides an answer.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 
 use lockkeeper_planner::*;
@@ -42,6 +42,8 @@ pub struct View {
     /// The newest version that each watch has delivered.
     delivered: [u64; 4],
     listed: [bool; 4],
+    /// Which nodes of the snapshot have an operation.
+    inside: BTreeSet<usize>,
     queues: [VecDeque<(i64, News)>; 4],
 }
 
@@ -156,6 +158,26 @@ impl View {
         self.listed[kind as usize]
     }
 
+    /// The Nodes that are seen.
+    pub fn nodes(&self) -> impl Iterator<Item = &NodeObject> {
+        self.nodes.iter().filter_map(|entry| entry.object.as_deref())
+    }
+
+    /// The policies that are seen, by name.
+    pub fn policies(&self) -> impl Iterator<Item = (&String, &PolicyObject)> {
+        let all = self.policy_names.iter().zip(&self.policies);
+        all.filter_map(|(name, entry)| Some((name, entry.object.as_deref()?)))
+    }
+
+    /// The nodes of the snapshot that have an operation, and which it is.
+    pub fn inside(&self) -> impl Iterator<Item = (usize, &Node, &Operation)> {
+        let inside = self.inside.iter();
+        inside.filter_map(|index| {
+            let node = self.snapshot.nodes.get(&self.names[*index])?;
+            Some((*index, node, node.record.as_ref()?.operation.as_deref()?))
+        })
+    }
+
     pub fn set_preflight(&mut self, index: usize, preflight: Preflight) {
         if let Some(node) = self.snapshot.nodes.get_mut(&self.names[index]) {
             node.preflight = preflight;
@@ -214,6 +236,7 @@ impl View {
         let name = &self.names[index];
         let Some(node) = &self.nodes[index].object else {
             self.snapshot.nodes.remove(name);
+            self.inside.remove(&index);
             return;
         };
         let known = self
@@ -247,6 +270,11 @@ impl View {
             .as_ref()
             .filter(|reboot| reboot.owner == node.uid);
         node.record = owned.map(|reboot| reboot.record.clone());
+        if owned.is_some_and(|reboot| reboot.record.operation.is_some()) {
+            self.inside.insert(index);
+        } else {
+            self.inside.remove(&index);
+        }
     }
 
     fn rebuild_policies(&mut self, index: usize) {

@@ -65,7 +65,7 @@ pub enum Told {
     /// The order that stands when it looks.
     Now,
     /// The order that stood when its watch told it.
-    Then(Option<Order>),
+    Then(Option<Box<Order>>),
 }
 
 #[derive(Debug)]
