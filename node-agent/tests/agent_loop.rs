@@ -217,6 +217,22 @@ async fn an_order_that_was_answered_is_not_given_again_by_a_new_agent_without_th
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_the_host_has_accepted_is_said_to_an_object_that_was_made_anew() {
+    let (api, host) = (Api::default(), MemoryHost::new("a"));
+    api.make();
+    let _agent = start(&api, host.clone());
+    api.order("1", "Reboot", "a");
+    sleep(SETTLED).await;
+    host.answer(rebooting("1"));
+    api.answer("1", "Rebooting").await;
+    api.delete();
+    sleep(SETTLED).await;
+    api.make();
+    api.answer("1", "Rebooting").await;
+    assert_eq!(host.orders(), ["1"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_boot_after_does_not_obey_the_order_of_the_boot_before() {
     let (api, host) = (Api::default(), MemoryHost::new("b"));
     api.make();
