@@ -49,7 +49,7 @@ pub fn unspoken(snapshot: &Snapshot, plan: &Plan, now: Instant) -> Vec<Violation
         let mut told = || loop {
             match waiting.peek().map(|(other, _)| (*other).cmp(name)) {
                 Some(Ordering::Less) => waiting.next(),
-                Some(Ordering::Equal) => break true,
+                Some(Ordering::Equal) => break waiting.next().is_some(),
                 Some(Ordering::Greater) | None => break false,
             };
         };

@@ -18,8 +18,9 @@ fn error(seed: u64) -> i64 {
     };
     let mut world = setup::world(seed, fleet);
     world.run_until(LOOKS_AT);
-    let view = &world.operators[0].view.snapshot;
-    let told = forecast(view, world.now(), Horizon::default());
+    let looks = &mut world.operators[0];
+    looks.view.refresh(&looks.progress);
+    let told = forecast(&world.operators[0].view.snapshot, world.now(), Horizon::default());
     let told = told.end.map_or(0, |end| (end - world.now()).num_milliseconds());
     while !world.done && world.judge.violations.is_empty() {
         world.step();

@@ -79,8 +79,10 @@ impl World {
         } else {
             Preflight::Clear { at }
         };
-        self.operators[operator].asked.remove(&index);
-        self.operators[operator].view.set_preflight(index, preflight);
+        let known = &mut self.operators[operator];
+        known.asked.remove(&index);
+        known.view.refresh(&known.progress);
+        known.view.set_preflight(index, preflight);
         self.wake(operator, 0);
     }
 
@@ -100,7 +102,7 @@ impl World {
                     .cluster
                     .edit_policy(index, |object| object.value.state = state.clone());
                 if let Some(answer) = answer {
-                    known.view.absorb(&answer, &known.progress);
+                    known.view.absorb(&answer);
                 }
                 self.coverage.published += 1;
                 self.wake(operator, 1);

@@ -138,6 +138,8 @@ impl World {
     }
 
     pub fn never_ends(&mut self) {
+        let first = &mut self.operators[0];
+        first.view.refresh(&first.progress);
         let snapshot = &self.operators[0].view.snapshot;
         let plan = lockkeeper_planner::plan(snapshot, self.now());
         let mut what = format!("no rest after {} passes: {:?}\n", self.passes, plan.actions);

@@ -98,9 +98,9 @@ impl World {
         let relisted = self.faults.strikes(Fault::Relist, &mut self.rng);
         let known = &mut self.operators[operator];
         if relisted && known.view.is_listed(kind) {
-            known.view.relist(kind, &self.cluster, &known.progress);
+            known.view.relist(kind, &self.cluster);
             self.wake(operator, 0);
-        } else if known.view.deliver(kind, self.at, coalesced, &known.progress) {
+        } else if known.view.deliver(kind, self.at, coalesced) {
             self.wake(operator, 0);
         }
     }
@@ -108,7 +108,7 @@ impl World {
     pub fn list(&mut self, operator: usize, epoch: u64, kind: Kind) {
         let known = &mut self.operators[operator];
         if known.epoch == epoch {
-            known.view.relist(kind, &self.cluster, &known.progress);
+            known.view.relist(kind, &self.cluster);
             self.wake(operator, 0);
         }
     }
@@ -125,8 +125,10 @@ impl World {
         if leads {
             self.wake(operator, 0);
         } else {
-            self.operators[operator].drains.clear();
-            self.operators[operator].progress.clear();
+            let known = &mut self.operators[operator];
+            known.view.refresh(&known.progress);
+            known.drains.clear();
+            known.progress.clear();
         }
     }
 
@@ -158,6 +160,8 @@ impl World {
 
     fn pass(&mut self, operator: usize) {
         self.passes += 1;
+        let known = &mut self.operators[operator];
+        known.view.refresh(&known.progress);
         self.perturb(operator);
         let known = &mut self.operators[operator];
         let now = self.start + TimeDelta::milliseconds(self.at) + known.skew;
@@ -272,7 +276,7 @@ impl World {
         }
         let known = &mut self.operators[operator];
         for answer in &answers {
-            known.view.absorb(answer, &known.progress);
+            known.view.absorb(answer);
         }
         match result {
             Ok(()) => self.go_on(operator),

@@ -57,8 +57,9 @@ impl World {
 fn truth(cluster: &Cluster, operator: &Operator) -> Snapshot {
     let mut view = View::new(cluster, operator.view.snapshot.own_node.clone());
     for kind in Kind::ALL {
-        view.relist(kind, cluster, &BTreeMap::new());
+        view.relist(kind, cluster);
     }
+    view.refresh(&BTreeMap::new());
     view.snapshot
 }
 

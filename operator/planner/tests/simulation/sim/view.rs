@@ -44,6 +44,8 @@ pub struct View {
     listed: [bool; 4],
     /// Which nodes of the snapshot have an operation.
     inside: BTreeSet<usize>,
+    /// Of which nodes something was learned that the snapshot does not have yet: their Nodes, their records.
+    due: (BTreeSet<usize>, BTreeSet<usize>),
     queues: [VecDeque<(i64, News)>; 4],
 }
 
@@ -87,7 +89,7 @@ impl View {
     }
 
     /// The watch shows what is due; if `coalesced`, only the last of what concerns one object. Says if that was news.
-    pub fn deliver(&mut self, kind: Kind, now: i64, coalesced: bool, drains: &BTreeMap<usize, Drain>) -> bool {
+    pub fn deliver(&mut self, kind: Kind, now: i64, coalesced: bool) -> bool {
         let queue = &mut self.queues[kind as usize];
         let due = queue.iter().take_while(|(ready, _)| *ready <= now).count();
         let due: Vec<News> = queue.drain(..due).map(|(_, news)| news).collect();
@@ -96,21 +98,21 @@ impl View {
             let hidden = coalesced && due[place + 1..].iter().any(|later| later.index == news.index);
             if self.listed[kind as usize] && !hidden {
                 self.delivered[kind as usize] = self.delivered[kind as usize].max(news.version);
-                changed |= self.learn(news, drains);
+                changed |= self.learn(news);
             }
         }
         changed
     }
 
     /// The API server answered a write with this.
-    pub fn absorb(&mut self, news: &News, drains: &BTreeMap<usize, Drain>) {
+    pub fn absorb(&mut self, news: &News) {
         if news.version > self.delivered[news.kind() as usize] {
-            self.learn(news, drains);
+            self.learn(news);
         }
     }
 
     /// The watch broke: everything of this kind is listed anew, and what happened in between is never told.
-    pub fn relist(&mut self, kind: Kind, cluster: &Cluster, drains: &BTreeMap<usize, Drain>) {
+    pub fn relist(&mut self, kind: Kind, cluster: &Cluster) {
         self.queues[kind as usize].clear();
         self.listed[kind as usize] = true;
         self.delivered[kind as usize] = cluster.version;
@@ -124,16 +126,16 @@ impl View {
         };
         match kind {
             Kind::Nodes => (0..self.nodes.len()).for_each(|index| {
-                self.learn(&news(index, Object::Node(cluster.nodes[index].clone())), drains);
+                self.learn(&news(index, Object::Node(cluster.nodes[index].clone())));
             }),
             Kind::Reboots => (0..self.reboots.len()).for_each(|index| {
-                self.learn(&news(index, Object::Reboot(cluster.reboots[index].clone())), drains);
+                self.learn(&news(index, Object::Reboot(cluster.reboots[index].clone())));
             }),
             Kind::Policies => (0..self.policies.len()).for_each(|index| {
-                self.learn(&news(index, Object::Policy(cluster.policies[index].clone())), drains);
+                self.learn(&news(index, Object::Policy(cluster.policies[index].clone())));
             }),
             Kind::Lock => {
-                self.learn(&news(0, Object::Lock(cluster.lock.clone())), drains);
+                self.learn(&news(0, Object::Lock(cluster.lock.clone())));
             }
         }
     }
@@ -190,7 +192,17 @@ impl View {
         }
     }
 
-    fn learn(&mut self, news: &News, drains: &BTreeMap<usize, Drain>) -> bool {
+    /// Brings the snapshot up to date with what was learned: once for many news, and not for an operator that does not look.
+    pub fn refresh(&mut self, drains: &BTreeMap<usize, Drain>) {
+        for index in std::mem::take(&mut self.due.0) {
+            self.rebuild(index, drains);
+        }
+        for index in std::mem::take(&mut self.due.1) {
+            self.fill_record(index);
+        }
+    }
+
+    fn learn(&mut self, news: &News) -> bool {
         fn replace<T>(entry: &mut Entry<T>, version: u64, object: Option<&Rc<T>>) -> bool {
             let newer = version > entry.version;
             if newer {
@@ -206,27 +218,32 @@ impl View {
             Object::Node(object) => {
                 let newer = replace(&mut self.nodes[index], version, object.as_ref());
                 if newer {
-                    self.rebuild(index, drains);
+                    self.due.0.insert(index);
                 }
                 newer
             }
             Object::Reboot(object) => {
                 let newer = replace(&mut self.reboots[index], version, object.as_ref());
                 if newer {
-                    self.fill_record(index);
+                    self.due.1.insert(index);
                 }
                 newer
             }
             Object::Policy(object) => {
+                let groups = |entry: &Entry<PolicyObject>| entry.object.as_ref().map(|policy| policy.groups);
+                let before = groups(&self.policies[index]);
                 let newer = replace(&mut self.policies[index], version, object.as_ref());
                 if newer {
-                    self.rebuild_policies(index);
+                    let selects_others = before != groups(&self.policies[index]);
+                    self.rebuild_policies(index, selects_others);
                 }
                 newer
             }
             Object::Lock(object) => {
                 let newer = replace(&mut self.lock, version, object.as_ref());
-                self.snapshot.lock = self.lock.object.as_ref().map(|lock| lock.value.clone());
+                if newer {
+                    self.snapshot.lock = self.lock.object.as_ref().map(|lock| lock.value.clone());
+                }
                 newer
             }
         }
@@ -255,7 +272,10 @@ impl View {
             ..node.value.clone()
         };
         let fill = value.record.is_none();
-        self.snapshot.nodes.insert(name.clone(), value);
+        match self.snapshot.nodes.get_mut(name) {
+            Some(known) => *known = value,
+            None => drop(self.snapshot.nodes.insert(name.clone(), value)),
+        }
         if fill {
             self.fill_record(index);
         }
@@ -277,13 +297,13 @@ impl View {
         }
     }
 
-    fn rebuild_policies(&mut self, index: usize) {
+    fn rebuild_policies(&mut self, index: usize, selects_others: bool) {
         let name = &self.policy_names[index];
         match &self.policies[index].object {
             Some(policy) => self.snapshot.policies.insert(name.clone(), policy.value.clone()),
             None => self.snapshot.policies.remove(name),
         };
-        for index in 0..self.nodes.len() {
+        for index in (0..self.nodes.len()).filter(|_| selects_others) {
             let Some(group) = self.nodes[index].object.as_ref().map(|node| node.group) else {
                 continue;
             };
