@@ -90,7 +90,7 @@ async fn reboots(plane: &ControlPlane, hollow: &HollowCluster) -> Result<()> {
         hollow::boot_id(&down) != Some(next.as_str()),
         "the new boot id came before the node went down"
     );
-    node_when(&plane.client(), name, 15, |node| {
+    node_when(&plane.client(), name, 60, |node| {
         hollow::is_ready(node) && hollow::boot_id(node) == Some(&next)
     })
     .await?;
@@ -106,7 +106,7 @@ async fn finalises_a_pod_after_its_own_time(plane: &ControlPlane) -> Result<()> 
     }))?;
     pods.create(&PostParams::default(), &pod).await?;
     timeout(
-        Duration::from_secs(10),
+        Duration::from_mins(1),
         wait::await_condition(pods.clone(), "slow", conditions::is_pod_running()),
     )
     .await??;
@@ -114,7 +114,7 @@ async fn finalises_a_pod_after_its_own_time(plane: &ControlPlane) -> Result<()> 
     let begin = Instant::now();
     pods.delete("slow", &DeleteParams::default()).await?;
     timeout(
-        Duration::from_secs(10),
+        Duration::from_mins(1),
         wait::await_condition(pods, "slow", conditions::is_deleted(&uid)),
     )
     .await??;
@@ -186,7 +186,7 @@ async fn loses_a_node_for_good(plane: &ControlPlane, hollow: &HollowCluster) -> 
     pods.create(&PostParams::default(), &serde_json::from_value(pod)?)
         .await?;
     timeout(
-        Duration::from_secs(10),
+        Duration::from_mins(1),
         wait::await_condition(pods.clone(), "stranded", conditions::is_pod_running()),
     )
     .await??;
@@ -206,7 +206,7 @@ async fn loses_a_node_for_good(plane: &ControlPlane, hollow: &HollowCluster) -> 
             .iter()
             .any(|condition| condition.type_ == "Ready" && condition.status == "Unknown")
     };
-    node_when(&plane.client(), name, 15, unknown).await?;
+    node_when(&plane.client(), name, 60, unknown).await?;
     let uid = pods.get("stranded").await?.uid().context("uid")?;
     pods.delete("stranded", &DeleteParams::default()).await?;
     let gone = timeout(
@@ -216,12 +216,12 @@ async fn loses_a_node_for_good(plane: &ControlPlane, hollow: &HollowCluster) -> 
     ensure!(gone.await.is_err(), "a pod was finalised on a node that is gone");
     // A person repairs it.
     hollow.annotate(name, hollow::NEVER_BACK, None).await?;
-    node_when(&plane.client(), name, 15, |node| {
+    node_when(&plane.client(), name, 60, |node| {
         hollow::is_ready(node) && hollow::boot_id(node) == Some(&next)
     })
     .await?;
     timeout(
-        Duration::from_secs(10),
+        Duration::from_mins(1),
         wait::await_condition(pods, "stranded", conditions::is_deleted(&uid)),
     )
     .await??;

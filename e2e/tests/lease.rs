@@ -82,7 +82,8 @@ async fn one_operator_leads_whatever_happens_to_it_or_to_the_server() -> Result<
     second.stop.cancel();
     let handed = third.until(true).await?;
     println!("handed over in {handed:?}");
-    ensure!(handed < Duration::from_secs(2), "handed over only after {handed:?}");
+    // Without a handover the Lease would have to run out first: 6 s. With one it is milliseconds, and more on a busy machine.
+    ensure!(handed < Duration::from_secs(4), "handed over only after {handed:?}");
 
     let fourth = Elector::start(&clients, "fourth");
     survives_without_server(&mut plane, third, fourth).await?;
