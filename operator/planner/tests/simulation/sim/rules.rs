@@ -1,6 +1,7 @@
 //! The rules that need more than one plan, or look at the end: S7, S9 and L4, as `check` has them.
 
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use lockkeeper_planner::*;
 
@@ -10,17 +11,21 @@ use super::operator::Operator;
 use super::view::View;
 use super::world::World;
 
-/// Among so many passes, one is looked at whatever the lock says, and each one with several holders.
+/// Among so many passes, one is looked at whatever was seen, and each one with several holders that sees something new
+/// or does something else: two leaders who are in each other's way make the same plan again and again.
 const EVERY: u64 = 32;
 
 impl World {
     /// S7: what has no order is put in another one, and the plan must be the same.
     pub fn order_matters(&mut self, operator: usize, plan: &Plan, now: Instant) {
-        let snapshot = &mut self.operators[operator].view.snapshot;
+        let known = &mut self.operators[operator];
+        let snapshot = &mut known.view.snapshot;
         let several = snapshot.lock.as_ref().is_some_and(|lock| lock.holders.len() > 1);
-        if !several && !self.passes.is_multiple_of(EVERY) {
+        let this = several.then(|| (known.view.changes, in_short(plan)));
+        if (this.is_none() || this == known.turned) && !self.passes.is_multiple_of(EVERY) {
             return;
         }
+        known.turned = this.or(known.turned);
         turn_round(snapshot);
         let other = mutants::plan(self.mutant, snapshot, now);
         turn_round(snapshot);
@@ -51,6 +56,14 @@ impl World {
         let left = check::left_behind(&before, &after);
         self.judge.violations.extend(left.iter().map(Violation::to_string));
     }
+}
+
+/// What is done, in which order and to which nodes, whatever times it carries.
+fn in_short(plan: &Plan) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    let all = plan.actions.iter().map(|action| (action.name(), action.node()));
+    all.for_each(|one| one.hash(&mut hasher));
+    hasher.finish()
 }
 
 /// All of it as it stands in the API server now.
