@@ -25,6 +25,8 @@ const FIRST_CONDITION: TimeDelta = TimeDelta::seconds(60);
 pub(crate) struct Facts<'a> {
     pub(crate) snapshot: &'a Snapshot,
     pub(crate) now: Instant,
+    /// The node that this operator runs on, if it is seen.
+    pub(crate) own_node: Option<&'a Node>,
     /// A reboot before this says nothing of a node that asks again.
     still_required: Instant,
     /// Facts of each policy, by name.
@@ -124,6 +126,7 @@ impl<'a> Facts<'a> {
         let mut facts = Self {
             snapshot,
             now,
+            own_node: snapshot.own_node.as_ref().and_then(|name| snapshot.nodes.get(name)),
             still_required: now - gate::STILL_REQUIRED,
             policies: policies
                 .map(|(place, (name, policy))| PolicyFacts::new(place, name, policy, now))
@@ -276,6 +279,7 @@ impl<'a> Facts<'a> {
     }
 
     /// The place of the policy with this name.
+    #[inline]
     pub(crate) fn place_of(&self, name: &str) -> Option<usize> {
         /// So few are looked through faster than searched.
         const FEW: usize = 4;

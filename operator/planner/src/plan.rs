@@ -152,9 +152,9 @@ fn steps<'a>(
     let whole = Whole::new(facts, known, repaired);
     // Who is cordoned counts before who is not yet, whoever came first: an entry that was given back, or a limit that
     // shrank, must not let one more be cordoned.
-    let cordoned = |entry: &Entry| entry.node.is_some_and(|node| node.mark.is_some());
-    let (cordoned, others): (Vec<Entry>, Vec<Entry>) = known.iter().partition(|entry| cordoned(entry));
-    for entry in cordoned.into_iter().chain(others) {
+    let cordoned = |entry: &&Entry| entry.node.is_some_and(|node| node.mark.is_some());
+    let others = known.iter().filter(|entry| !cordoned(entry));
+    for entry in known.iter().filter(cordoned).chain(others).copied() {
         let seen = entry.inside.map(|place| &facts.inside[place]);
         // Without its entry nothing is touched; `repair` puts it back first.
         let known = |seen: &&Seen| {

@@ -29,7 +29,7 @@ pub(crate) struct Candidate<'a> {
 impl<'a> Candidate<'a> {
     pub(crate) fn new(index: usize, wanting: &Wanting<'a>, policy: &PolicyFacts<'a>, facts: &Facts<'a>) -> Self {
         let seen = wanting.seen;
-        let own = facts.snapshot.own_node.as_deref() == Some(seen.name);
+        let own = facts.own_node.is_some_and(|own| std::ptr::eq(own, seen.node));
         let topology = policy.policy.topology.first();
         let domain = topology.map_or("", |topology| topology.domain_of(seen.node));
         // What a person asks for without the host's asking has no age: it goes first.
