@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use chrono::TimeDelta;
+
 use crate::Instant;
 use crate::breaker;
 use crate::capacity::{Facts, PolicyFacts, Wanting, why_down};
@@ -238,9 +240,11 @@ fn domains(node: &Node, policy: &PolicyFacts, taken: &mut Taken) -> Result<(), W
     Ok(())
 }
 
-/// The least time between two starts. A node counts from its slot on, and afterwards if it was rebooted.
+/// The least time between two starts. A node counts from its slot on, and afterwards if it was rebooted. Without a pace
+/// nobody waits, even if the last start is ahead of a clock that was set back.
 fn pace(policy: &PolicyFacts, taken: &Taken, now: Instant) -> Result<(), Waiting> {
-    let Some(last) = taken.last_start.max(policy.last_start) else {
+    let last = taken.last_start.max(policy.last_start);
+    let Some(last) = last.filter(|_| policy.policy.pace > TimeDelta::zero()) else {
         return Ok(());
     };
     let until = last + policy.policy.pace;

@@ -129,6 +129,17 @@ fn the_next_node_starts_no_sooner_than_the_pace_allows() {
 }
 
 #[test]
+fn without_a_pace_a_clock_that_was_set_back_holds_nobody_up() {
+    let mut world = World::new(2);
+    world.settle();
+    assert_eq!(world.inside(), ["n1"]);
+    world.now -= TimeDelta::seconds(30);
+    world.limit(2);
+    world.settle();
+    assert_eq!(world.inside(), ["n1", "n2"]);
+}
+
+#[test]
 fn two_at_once_under_a_pace_start_one_after_the_other() {
     let mut world = World::new(2);
     world.limit(2);
