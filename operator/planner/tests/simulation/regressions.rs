@@ -140,4 +140,18 @@ pub(crate) const SEEDS: &[(u64, &str)] = &[
         "a host that had accepted a reboot came back in the same boot, and only its marks were left: somebody looks at it, as \
          the runbook says",
     ),
+    (
+        60_360_977,
+        "a clock was set back behind the last start under a policy without a pace: its nodes waited for a pace, and the \
+         operator's own node was let in before them",
+    ),
+    (
+        60_385_242,
+        "a person released what was made up for a lost record, and the node was inside again when the host went down for the \
+         order of before: released by a person's word, cordoned and empty",
+    ),
+    (
+        60_400_900,
+        "the same, and the host went down before the release was in the history: it is a person's word once it is written",
+    ),
 ];

@@ -23,6 +23,8 @@ pub struct Judge {
     excused: Vec<Excuse>,
     /// The operations of each node that have ended, as far as its record can tell.
     ended: Vec<Vec<String>>,
+    /// The operations of each node whose record was lost and that a person released: their hosts may go down still.
+    let_go: Vec<Vec<String>>,
 }
 
 /// What people did to a node since its last operation began.
@@ -101,6 +103,7 @@ impl Judge {
             most: (vec![0; cluster.policies.len()], 0),
             excused: vec![Excuse::default(); cluster.nodes.len()],
             ended: vec![vec![]; cluster.nodes.len()],
+            let_go: vec![vec![]; cluster.nodes.len()],
             ..Self::default()
         };
         judge.look(cluster);
@@ -233,12 +236,17 @@ impl Judge {
             let again = self.ended[node].contains(&operation.id);
             let name = &cluster.names[node];
             self.demand(!again, "S4", || format!("{name} goes in again as {}", operation.id));
-        }
-        if let Some(finished) = &change.finished {
             // The record is gone, and with it that the host was asked already: a person who releases the node then takes
             // its cordon away before it goes down, through us, as an uncordon by hand does.
+            let ending = operation.ending.as_ref();
+            let released = ending.is_some_and(|ending| ending.outcome == Outcome::Released);
             let excuse = &mut self.excused[node];
-            excuse.uncordoned |= excuse.record_lost && finished.outcome == Outcome::Released;
+            if excuse.record_lost && released {
+                excuse.uncordoned = true;
+                self.let_go[node].push(operation.id.clone());
+            }
+        }
+        if let Some(finished) = &change.finished {
             self.ended[node].push(finished.operation.id.clone());
         }
     }
@@ -312,7 +320,8 @@ impl Judge {
             .holders()
             .iter()
             .any(|holder| &holder.node == name && &holder.operation_id == operation);
-        let ours = excuse.record_lost || cluster.operation(node).is_some_and(|known| &known.id == operation);
+        let known = cluster.operation(node).is_some_and(|known| &known.id == operation);
+        let ours = known || excuse.record_lost || self.let_go[node].contains(operation);
         let cordoned = excuse.uncordoned || object.value.unschedulable && pods == 0;
         self.demand(cordoned && ours, "S3", || {
             format!("{name} goes down: cordoned {cordoned}, pods {pods}, entry {holds}, operation {ours}")
