@@ -89,7 +89,10 @@ impl Starts<'_> {
         let Some(record) = node.record.as_ref().filter(|record| record.operation.is_none()) else {
             return false;
         };
-        let asks = gate::wants_reboot(node)
+        // Inside already, as far as its marks tell.
+        let astray = node.mark.is_some() && gate::is_astray(node);
+        let asks = !astray
+            && gate::wants_reboot(node)
             && gate::trusted_host(node).is_some_and(|host| host.incapable.is_none() && host.inhibitors.is_empty())
             && gate::past(node, record, self.now).is_ok()
             && matches!(&node.preflight, Preflight::Clear { at } if self.now.signed_duration_since(*at) < gate::PREFLIGHT_FRESH);

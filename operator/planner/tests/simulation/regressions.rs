@@ -154,4 +154,9 @@ pub(crate) const SEEDS: &[(u64, &str)] = &[
         60_400_900,
         "the same, and the host went down before the release was in the history: it is a person's word once it is written",
     ),
+    (
+        70_944_253,
+        "a view of the lock lagged, and a node with our marks that had gone down counted as inside by these alone: the check \
+         held that it could go in before the operator's own node",
+    ),
 ];
