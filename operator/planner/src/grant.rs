@@ -53,7 +53,7 @@ pub(crate) fn grant<'a>(
             _ if repaired.late.contains(&wanting.seen.name) => Some(Waiting::ViewIncomplete {
                 what: gate::MARKS_GONE.to_owned(),
             }),
-            _ if repaired.is_astray(wanting.seen.name) => Some(Waiting::ViewIncomplete {
+            _ if repaired.awaits_word(wanting.seen.name) => Some(Waiting::ViewIncomplete {
                 what: gate::HOST_STAYS_UP.to_owned(),
             }),
             _ if inside(wanting.seen.name) => None,

@@ -42,7 +42,7 @@ pub(crate) struct Repaired<'a> {
 
 impl Repaired<'_> {
     /// Whether this node is Ready and its agent has not said yet that it stays up.
-    pub(crate) fn is_astray(&self, name: &str) -> bool {
+    pub(crate) fn awaits_word(&self, name: &str) -> bool {
         let mut astray = self.astray.iter();
         astray.any(|(other, node)| *other == name && node.ready.ready)
     }
