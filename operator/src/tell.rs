@@ -16,7 +16,7 @@ use kube::{Api, Client, ResourceExt};
 use lockkeeper_crds::time::whole_seconds;
 use lockkeeper_crds::{NodeReboot, NodeRebootStatus, RebootPolicy, RebootPolicyStatus, condition, names};
 use lockkeeper_observe::Seen;
-use lockkeeper_planner::{Action, Node, Plan, Snapshot, Violation, Waiting};
+use lockkeeper_planner::{Action, Node, Plan, Snapshot, Violation, Waiting, gate};
 use serde_json::json;
 
 use crate::ahead::Ends;
@@ -50,14 +50,15 @@ pub struct Teller {
     refused: BTreeMap<String, Option<i64>>,
 }
 
-/// The records of the nodes that a plan acts on, as they were before it.
+/// The records that a plan writes, as they were before it.
 #[derive(Debug)]
 pub struct Before(BTreeMap<String, Arc<NodeReboot>>);
 
 impl Before {
-    /// What was seen of these actions' nodes.
+    /// What was seen of them.
     pub fn of(actions: &[Action], seen: &Seen) -> Self {
-        let names = actions.iter().filter_map(Action::node);
+        let writes = |action: &&Action| matches!(action, Action::WriteRecord { .. });
+        let names = actions.iter().filter(writes).filter_map(Action::node);
         let records = names.filter_map(|name| Some((name.to_owned(), seen.reboots.get(name)?.clone())));
         Self(records.collect())
     }
@@ -212,9 +213,13 @@ impl Teller {
 
     /// Said once: the write that follows from the same pass puts the condition on.
     fn say_required(&self, name: &str, node: &Node, seen: &NodeReboot) {
+        // Asked of every node when all is published: most ask for nothing.
+        if !gate::wants_reboot(node) {
+            return;
+        }
         let conditions = seen.status.as_ref().map(|status| status.conditions.as_slice());
         let now = required(node, failing(seen));
-        if now.status == "True" && !condition::is_true(conditions.unwrap_or_default(), now.type_) {
+        if !condition::is_true(conditions.unwrap_or_default(), now.type_) {
             let words = format!("a reboot is required: {}", now.message);
             self.events
                 .say(about_node(name, node), Severity::Normal, now.type_, &words);
