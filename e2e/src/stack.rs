@@ -9,7 +9,7 @@ use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::ListParams;
 use kube::{Api, ResourceExt};
-use lockkeeper_crds::{NodeReboot, names};
+use lockkeeper_crds::{NodeReboot, RebootLock, names};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::process::Command;
@@ -228,7 +228,7 @@ impl Stack {
             self.wait_reboot(node, &what, left, |reboot| is_done(reboot) && was_for(reboot, cause))
                 .await?;
         }
-        Ok(())
+        self.wait_given_back(nodes, end).await
     }
 
     /// Waits until every node has been rebooted by us and is free again.
@@ -239,7 +239,29 @@ impl Stack {
             let left = end.saturating_duration_since(tokio::time::Instant::now());
             all.push(self.wait_reboot(name, "rebooted", left, is_done).await?);
         }
+        self.wait_given_back(self.nodes.names(), end).await?;
         Ok(all)
+    }
+
+    /// Waits until none of these nodes holds an entry of the lock: a record says that its reboot is over before the entry
+    /// is given back.
+    async fn wait_given_back(&self, nodes: &[String], end: tokio::time::Instant) -> Result<()> {
+        let locks = Api::<RebootLock>::all(self.plane.client());
+        loop {
+            let lock = locks.get_opt(names::LOCK).await.ok().flatten();
+            let held = lock.map(|lock| {
+                let holders = lock.status.unwrap_or_default().holders.into_iter();
+                let nodes = holders.map(|holder| holder.node).filter(|node| nodes.contains(node));
+                nodes.collect::<Vec<_>>()
+            });
+            if held.as_ref().is_some_and(Vec::is_empty) {
+                return Ok(());
+            }
+            if tokio::time::Instant::now() >= end {
+                bail!("still in the lock: {held:?}");
+            }
+            tokio::time::sleep(POLL).await;
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Refusals and outages of a real API server.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
@@ -196,19 +197,15 @@ pub(super) async fn an_api_server_that_is_away_fails_nothing(plane: &mut Control
         .await?;
     scene.change_budget("db", json!({"minAvailable": 0})).await?;
     ensure!(running.done().await? == done(21, 0));
-    let mut granted: Vec<String> = scene
-        .evictions(plane)?
-        .into_iter()
-        .filter(|(_, code)| *code == 201)
-        .map(|(name, _)| name)
-        .collect();
-    granted.sort();
-    let all = granted.len();
-    granted.dedup();
+    // A server that is killed takes the audit lines of what it was answering with it: all 21 are gone, and some may
+    // have left without a line. Whose answer was lost is asked for again, and once only.
+    let mut granted = BTreeMap::<String, usize>::new();
+    for (pod, _) in scene.evictions(plane)?.into_iter().filter(|(_, code)| *code == 201) {
+        *granted.entry(pod).or_default() += 1;
+    }
     ensure!(
-        granted.len() == 21 && all <= 22,
-        "{all} evictions of {} pods were granted",
-        granted.len()
+        granted.values().all(|times| *times <= 2),
+        "granted, by pod: {granted:?}"
     );
     Ok(())
 }
