@@ -6,16 +6,20 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::core::v1::Node;
 use kube::api::{Patch, PatchParams, PostParams};
+use kube::runtime::conditions::is_deleted;
+use kube::runtime::wait::await_condition;
 use kube::{Api, ResourceExt};
-use lockkeeper_crds::names;
+use lockkeeper_crds::{NodeReboot, names};
 use lockkeeper_e2e::control_plane::{ControlPlane, Options};
 use lockkeeper_e2e::tokens::{Account, Bound};
 use lockkeeper_e2e::workdir::Workdir;
-use lockkeeper_observe::slim;
+use lockkeeper_observe::{Seen, slim};
 use lockkeeper_operator::cache::{Cache, SharedCache, feed};
 use lockkeeper_operator::client::{Clients, clients};
 use lockkeeper_operator::events::{About, Events, Severity};
+use lockkeeper_operator::execute::{Api3, MadeFor, Pass};
 use lockkeeper_operator::metrics::Metrics;
+use lockkeeper_planner::{Action, Snapshot};
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
@@ -63,7 +67,7 @@ async fn the_operator_sees_the_cluster_and_its_own_writes() -> Result<()> {
     );
     sees_its_own_write_at_once(&clients, &cache).await?;
     says_what_kubectl_describe_shows(&plane, &clients, &metrics, &node).await?;
-    plane.kubectl(&["delete", "node", "w-01"])?;
+    makes_no_second_record_for_a_node_that_is_gone(&plane, &clients, &metrics, &node).await?;
     until(&cache, "w-01 gone", |cache| cache.nodes.get("w-01").is_none()).await?;
     feeding.abort();
     drop(plane);
@@ -142,6 +146,43 @@ async fn sees_its_own_write_at_once(clients: &Clients, cache: &SharedCache) -> R
             tokio::task::yield_now().await;
         }
     }
+    Ok(())
+}
+
+/// To a view of the Nodes that lags a record that the garbage collector took looks like one that a person deleted.
+async fn makes_no_second_record_for_a_node_that_is_gone(
+    plane: &ControlPlane,
+    clients: &Clients,
+    metrics: &Arc<Metrics>,
+    node: &Node,
+) -> Result<()> {
+    let snapshot = Snapshot::default();
+    let mut pass = Pass {
+        api: &Api3::new(&clients.api),
+        cache: &SharedCache::counting(metrics.clone()),
+        seen: Seen::default(),
+        snapshot: &snapshot,
+        now: chrono::Utc::now(),
+        namespace: names::NAMESPACE,
+        policies_looked_at: false,
+        made: MadeFor::default(),
+    };
+    let creation = [Action::CreateRecord {
+        node: node.name_any(),
+        uid: node.uid().context("a uid")?,
+        policy: None,
+    }];
+    let reboots = Api::<NodeReboot>::all(plane.client());
+    pass.execute_all(&creation, |_, _| {}).await?;
+    plane.kubectl(&["delete", "nodereboot", "w-01"])?;
+    pass.execute_all(&creation, |_, _| {}).await?;
+    let again = reboots.get("w-01").await?.uid().context("a uid")?;
+    plane.kubectl(&["delete", "node", "w-01"])?;
+    let collected = await_condition(reboots, "w-01", is_deleted(&again));
+    tokio::time::timeout(Duration::from_mins(2), collected).await??;
+    let refused = pass.execute_all(&creation, |_, _| {}).await;
+    let words = refused.err().context("a record for a Node that is gone")?.to_string();
+    ensure!(words.contains("create NodeReboot w-01: its Node with uid"), "{words}");
     Ok(())
 }
 

@@ -3,6 +3,7 @@
 //! Every write names the version that was seen. A pass's own answers become the versions of its next writes, so that a
 //! change by anybody else in between is noticed and ends the pass.
 
+mod creation;
 mod lock;
 mod look;
 mod marks;
@@ -19,6 +20,8 @@ use lockkeeper_crds::{NodeReboot, RebootLock, names};
 use lockkeeper_observe::{Seen, slim};
 use lockkeeper_planner::{Action, Snapshot};
 use thiserror::Error;
+
+pub use creation::MadeFor;
 
 use crate::cache::{Guarded, SharedCache};
 
@@ -42,6 +45,8 @@ pub struct Pass<'a> {
     pub namespace: &'a str,
     /// Whether the policies were found to be those that the plan was made on, before something that this is enough for.
     pub policies_looked_at: bool,
+    /// For which Nodes this process has made records.
+    pub made: MadeFor,
 }
 
 /// The kinds of objects that actions write to.
@@ -182,14 +187,14 @@ impl Pass<'_> {
         }
         let mut creations = Vec::new();
         for action in actions.iter().filter(new) {
-            creations.push(record::create(self.api, &self.seen, action));
+            creations.push(self.create_record(action));
         }
         let made: Vec<_> = stream::iter(creations).buffered(SIDE_BY_SIDE).collect().await;
         let mut first = Ok(());
         for (action, result) in actions.iter().filter(new).zip(made) {
             ended(action, result.as_ref().err());
             match result {
-                Ok(reboot) => reboot.into_iter().for_each(|reboot| self.keep_reboot(reboot)),
+                Ok(reboot) => self.keep_new(action, reboot),
                 Err(error) => first = first.and(Err(error)),
             }
         }
@@ -201,10 +206,8 @@ impl Pass<'_> {
         match action {
             Action::CreateLock => self.create_lock().await,
             Action::CreateRecord { .. } => {
-                let made = record::create(self.api, &self.seen, action).await?;
-                if let Some(reboot) = made {
-                    self.keep_reboot(reboot);
-                }
+                let made = self.create_record(action).await?;
+                self.keep_new(action, made);
                 Ok(())
             }
             Action::SetHolders { holders, .. } => self.set_holders(holders).await,
@@ -235,6 +238,15 @@ impl Pass<'_> {
             .get(node)
             .cloned()
             .ok_or_else(|| gone(step, format!("Node {node}")))
+    }
+
+    fn keep_new(&mut self, action: &Action, reboot: Option<NodeReboot>) {
+        if let Action::CreateRecord { uid, .. } = action {
+            self.made.add(uid, &self.seen);
+        }
+        if let Some(reboot) = reboot {
+            self.keep_reboot(reboot);
+        }
     }
 
     fn keep_reboot(&mut self, reboot: NodeReboot) {

@@ -13,7 +13,7 @@ use crate::ahead::Ahead;
 use crate::cache::SharedCache;
 use crate::client::{Clients, chain};
 use crate::drains::Drains;
-use crate::execute::{Api3, Error, Next, Pass};
+use crate::execute::{Api3, Error, MadeFor, Next, Pass};
 use crate::health::Part;
 use crate::observe::observe;
 use crate::preflights::Preflights;
@@ -68,6 +68,7 @@ pub struct Loop {
     last_plan: Vec<Action>,
     /// How many passes in a row ended with a write that somebody else was faster with.
     refusals: u32,
+    made: MadeFor,
     acted: Option<Instant>,
     published: Option<Instant>,
     began: Instant,
@@ -100,6 +101,7 @@ impl Loop {
             health,
             last_plan: vec![],
             refusals: 0,
+            made: MadeFor::default(),
             acted: None,
             published: None,
             began: Instant::now(),
@@ -178,6 +180,7 @@ impl Loop {
             now,
             namespace,
             policies_looked_at: false,
+            made: std::mem::take(&mut self.made),
         };
         let teller = &mut self.teller;
         let before = Before::of(&plan.actions, &pass.seen);
@@ -186,6 +189,7 @@ impl Loop {
                 teller.acted(snapshot, &before, action, error);
             })
             .await;
+        self.made = std::mem::take(&mut pass.made);
         if let Err(error) = ended {
             return Some(self.after(&error));
         }

@@ -1,22 +1,20 @@
-//! `NodeReboot`: made for each node, its status changed by the difference, its order given and taken back.
+//! `NodeReboot`: its status changed by the difference, its order given and taken back.
 
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::stream::{self, StreamExt};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::ResourceExt;
-use kube::api::{Patch, PatchParams, PostParams};
+use kube::api::{Patch, PatchParams};
 use lockkeeper_crds::time::whole_seconds;
 use lockkeeper_crds::{self as api, OnTimeout, StageKind};
 use lockkeeper_crds::{
-    Deferred, LastCommand, NodeReboot, NodeRebootSpec, NodeRebootStatus, OperationSettings, RebootRecord, Released,
-    names,
+    Deferred, LastCommand, NodeReboot, NodeRebootStatus, OperationSettings, RebootRecord, Released, names,
 };
 use lockkeeper_drain::still_there;
 use lockkeeper_observe::convert::{self, bounded, causes};
-use lockkeeper_observe::{Seen, slim};
-use lockkeeper_planner::{Action, Change, Finished, Operation, Order, Phase, RecordChange, Waiting};
+use lockkeeper_observe::slim;
+use lockkeeper_planner::{Change, Finished, Operation, Order, Phase, RecordChange, Waiting};
 use serde_json::json;
 
 use super::look::stale;
@@ -259,44 +257,6 @@ impl Pass<'_> {
     }
 }
 
-/// Makes a `NodeReboot`, or gives the one that somebody made by hand to its Node.
-pub(super) async fn create(api: &Api3, seen: &Seen, action: &Action) -> Result<Option<NodeReboot>, Error> {
-    let Action::CreateRecord { node, uid, policy } = action else {
-        return Ok(None);
-    };
-    if let Some(orphan) = seen
-        .reboots
-        .get(node)
-        .filter(|reboot| reboot.owner_references().is_empty())
-    {
-        let patch = json!({"metadata": {
-            "resourceVersion": orphan.resource_version(), "ownerReferences": [owner(node, uid)],
-        }});
-        let adopted = api
-            .reboots
-            .patch(node, &PatchParams::default(), &Patch::Merge(&patch))
-            .await;
-        return adopted.map(Some).map_err(failed("adopt NodeReboot", node));
-    }
-    let mut reboot = NodeReboot::new(
-        node,
-        NodeRebootSpec {
-            policy: policy.clone(),
-            order: None,
-        },
-    );
-    reboot.metadata.owner_references = Some(vec![owner(node, uid)]);
-    let params = PostParams {
-        field_manager: Some(names::OPERATOR_MANAGER.to_owned()),
-        ..PostParams::default()
-    };
-    api.reboots
-        .create(&params, &reboot)
-        .await
-        .map(Some)
-        .map_err(failed("create NodeReboot", node))
-}
-
 async fn write_status(
     api: &Api3,
     seen: &NodeReboot,
@@ -316,16 +276,6 @@ async fn write_status(
     written
         .map(Some)
         .map_err(failed("write the status of NodeReboot", &name))
-}
-
-fn owner(node: &str, uid: &str) -> OwnerReference {
-    OwnerReference {
-        api_version: "v1".to_owned(),
-        kind: "Node".to_owned(),
-        name: node.to_owned(),
-        uid: uid.to_owned(),
-        ..OwnerReference::default()
-    }
 }
 
 fn history(finished: &Finished) -> RebootRecord {

@@ -159,4 +159,9 @@ pub(crate) const SEEDS: &[(u64, &str)] = &[
         "a view of the lock lagged, and a node with our marks that had gone down counted as inside by these alone: the check \
          held that it could go in before the operator's own node",
     ),
+    (
+        70_737_398,
+        "Nodes were deleted and made again while the view of the Nodes lagged for hours: records were made for the dead ones, \
+         collected, and made again some five times a second: the Node is looked at before the second one",
+    ),
 ];

@@ -1,5 +1,6 @@
 //! One action, one write with its precondition, as `operator/src/execute` does it; a mutant may drop a guard.
 
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use chrono::{SubsecRound, TimeDelta};
@@ -48,6 +49,8 @@ pub struct Write<'a> {
     pub now: Instant,
     /// The process dies between the two calls that leave a node cordoned for a person.
     pub halved: bool,
+    /// The uids of the Nodes that this process has made a record for.
+    pub made: &'a mut BTreeSet<String>,
     /// What the API server answered.
     pub answers: Vec<News>,
 }
@@ -88,6 +91,10 @@ impl Write<'_> {
 
     fn create_record(&mut self, node: &str, uid: &str, policy: Option<&String>) -> Result<(), Refusal> {
         let index = self.cluster.index(node).ok_or(Refusal::Conflict)?;
+        let same = |fresh: Rc<NodeObject>| fresh.value.uid == uid;
+        if self.made.contains(uid) && !self.look_at_node(index).is_some_and(same) {
+            return Err(Refusal::Stale);
+        }
         if self.cluster.reboots[index].is_some() {
             return Err(Refusal::Conflict);
         }
@@ -102,6 +109,7 @@ impl Write<'_> {
         };
         let answer = self.cluster.put_reboot(index, Some(made));
         self.keep(answer);
+        self.made.insert(uid.to_owned());
         Ok(())
     }
 

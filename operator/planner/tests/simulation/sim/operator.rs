@@ -40,6 +40,8 @@ pub struct Operator {
     /// The last plan, if all of it was carried out.
     pub carried_out: Option<Rc<Plan>>,
     planned: Rc<Plan>,
+    /// The uids of the Nodes that it has made a record for.
+    made: BTreeSet<String>,
 }
 
 /// A drain that runs.
@@ -70,6 +72,7 @@ impl Operator {
             turned: None,
             carried_out: None,
             planned: Rc::default(),
+            made: BTreeSet::new(),
         }
     }
 }
@@ -260,6 +263,7 @@ impl World {
             without: mutants::without(self.mutant),
             now: self.start + TimeDelta::milliseconds(self.at) + known.skew,
             halved,
+            made: &mut known.made,
             answers: vec![],
         };
         let result = write.execute(action);

@@ -1,0 +1,96 @@
+//! `NodeReboot`, made for each Node.
+
+use std::collections::BTreeSet;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use kube::ResourceExt;
+use kube::api::{Patch, PatchParams, PostParams};
+use lockkeeper_crds::{NodeReboot, NodeRebootSpec, names};
+use lockkeeper_observe::Seen;
+use lockkeeper_planner::Action;
+use serde_json::json;
+
+use super::look::stale;
+use super::{Error, Pass, failed};
+
+const STEP: &str = "create NodeReboot";
+
+impl Pass<'_> {
+    /// Makes a `NodeReboot`, or gives the one that somebody made by hand to its Node.
+    pub(super) async fn create_record(&self, action: &Action) -> Result<Option<NodeReboot>, Error> {
+        let Action::CreateRecord { node, uid, policy } = action else {
+            return Ok(None);
+        };
+        if self.made.knows(uid) {
+            self.still_that_node(node, uid).await?;
+        }
+        let reboots = &self.api.reboots;
+        let orphan = self.seen.reboots.get(node);
+        if let Some(orphan) = orphan.filter(|reboot| reboot.owner_references().is_empty()) {
+            let patch = json!({"metadata": {
+                "resourceVersion": orphan.resource_version(), "ownerReferences": [owner(node, uid)],
+            }});
+            let adopted = reboots
+                .patch(node, &PatchParams::default(), &Patch::Merge(&patch))
+                .await;
+            return adopted.map(Some).map_err(failed("adopt NodeReboot", node));
+        }
+        let spec = NodeRebootSpec {
+            policy: policy.clone(),
+            order: None,
+        };
+        let mut reboot = NodeReboot::new(node, spec);
+        reboot.metadata.owner_references = Some(vec![owner(node, uid)]);
+        let params = PostParams {
+            field_manager: Some(names::OPERATOR_MANAGER.to_owned()),
+            ..PostParams::default()
+        };
+        let made = reboots.create(&params, &reboot).await;
+        made.map(Some).map_err(failed(STEP, node))
+    }
+
+    /// The Node is the one that is seen. Asked before a record is made once more for it: the garbage collector removes the
+    /// record of a Node that is gone, and a view of the Nodes that lags would have it made again and again.
+    async fn still_that_node(&self, node: &str, uid: &str) -> Result<(), Error> {
+        let fresh = self.api.nodes.get_opt(node).await.map_err(failed(STEP, node))?;
+        let found = fresh.as_ref().and_then(ResourceExt::uid);
+        if let Some(fresh) = fresh {
+            self.cache.absorb_node(fresh);
+        }
+        if found.as_deref() == Some(uid) {
+            return Ok(());
+        }
+        Err(stale(STEP, node, format!("its Node with uid {uid} is gone")))
+    }
+}
+
+/// The uids of the Nodes that this process has made a record for.
+///
+/// It saves a question for each new Node and is no more than that: who has forgotten it makes one record too many.
+#[derive(Debug, Default)]
+pub struct MadeFor(BTreeSet<String>);
+
+impl MadeFor {
+    fn knows(&self, uid: &str) -> bool {
+        self.0.contains(uid)
+    }
+
+    /// Remembers one more, and forgets those of Nodes that are no longer seen.
+    pub(super) fn add(&mut self, uid: &str, seen: &Seen) {
+        if self.0.len() > 2 * seen.nodes.len() {
+            let here: BTreeSet<_> = seen.nodes.values().filter_map(|node| node.uid()).collect();
+            self.0.retain(|uid| here.contains(uid));
+        }
+        self.0.insert(uid.to_owned());
+    }
+}
+
+fn owner(node: &str, uid: &str) -> OwnerReference {
+    OwnerReference {
+        api_version: "v1".to_owned(),
+        kind: "Node".to_owned(),
+        name: node.to_owned(),
+        uid: uid.to_owned(),
+        ..OwnerReference::default()
+    }
+}
