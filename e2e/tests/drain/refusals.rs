@@ -8,9 +8,10 @@ use http::Request;
 use k8s_openapi::api::admissionregistration::v1::{ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding};
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
 use kube::Api;
-use kube::api::{Patch, PatchParams, PostParams};
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use lockkeeper_drain::Progress;
 use lockkeeper_e2e::control_plane::ControlPlane;
+use lockkeeper_e2e::hollow;
 use lockkeeper_e2e::pki::Credential;
 use serde_json::{Value, json};
 use tokio::time::sleep;
@@ -213,8 +214,12 @@ pub(super) async fn an_api_server_that_is_away_fails_nothing(plane: &mut Control
 /// With a shorter grace its end would come nearer.
 pub(super) async fn a_pod_that_shuts_down_is_not_asked_again(plane: &ControlPlane, node: &str) -> Result<()> {
     let scene = Scene::new(plane, node, "terminating").await?;
-    let held = json!({"metadata": {"finalizers": ["e2e.lockkeeper.dev/hold"]}});
-    scene.pod("slow", held).await?;
+    // It takes longer than the scene: a kubelet that is done with it ends its grace, too.
+    let long = json!({
+        "metadata": {"annotations": {hollow::TERMINATION_SECONDS: "600"}},
+        "spec": {"terminationGracePeriodSeconds": 600},
+    });
+    scene.pod("slow", long).await?;
     scene.wait_ready("slow", 1).await?;
     scene.delete_pod("slow").await?;
     let before = scene.pods().get("slow").await?.metadata.deletion_timestamp;
@@ -227,7 +232,8 @@ pub(super) async fn a_pod_that_shuts_down_is_not_asked_again(plane: &ControlPlan
         .await?;
     running.blocked_by("pod terminating/slow is").await?;
     ensure!(scene.pods().get("slow").await?.metadata.deletion_timestamp == before);
-    release(&scene, "slow").await?;
+    let at_once = DeleteParams::default().grace_period(0);
+    scene.pods().delete("slow", &at_once).await?;
     ensure!(running.done().await? == done(1, 0));
     ensure!(scene.evictions(plane)?.is_empty());
     Ok(())
@@ -245,7 +251,7 @@ pub(super) async fn pods_of_a_namespace_that_goes_are_waited_for(plane: &Control
     let uid = scene.pod("held", held).await?.metadata.uid.unwrap_or_default();
     scene.wait_ready("held", 1).await?;
     let namespaces: Api<k8s_openapi::api::core::v1::Namespace> = Api::all(scene.client.clone());
-    namespaces.delete("goes", &kube::api::DeleteParams::default()).await?;
+    namespaces.delete("goes", &DeleteParams::default()).await?;
     // The server's own words, which an eviction gets whether or not the pod has been marked yet.
     let status = evict(&scene, "held", &uid).await?;
     let cause = &status["details"]["causes"][0];
