@@ -35,8 +35,6 @@ pub struct Operator {
     wake: i64,
     /// What its views allowed when it made its plan.
     allowed: Allowed,
-    /// What was put in another order last: which snapshot, and what was to be done.
-    pub turned: Option<(u64, u64)>,
     /// The last plan, if all of it was carried out.
     pub carried_out: Option<Rc<Plan>>,
     planned: Rc<Plan>,
@@ -69,7 +67,6 @@ impl Operator {
             busy: false,
             wake: i64::MAX,
             allowed: Allowed::default(),
-            turned: None,
             carried_out: None,
             planned: Rc::default(),
             made: BTreeSet::new(),
@@ -230,7 +227,6 @@ impl World {
         let index = self.rng.below(self.cluster.names.len());
         let earlier = TimeDelta::minutes(self.rng.between(0, 600));
         let view = &mut self.operators[operator].view;
-        view.changes += 1;
         let node = view.snapshot.nodes.get_mut(&self.cluster.names[index]);
         if let Some(host) = node.and_then(|node| node.record.as_mut()?.host.as_mut()) {
             host.required_since = host.required_since.map(|since| since - earlier);

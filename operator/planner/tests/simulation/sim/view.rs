@@ -33,8 +33,6 @@ impl Seen {
 #[derive(Debug, Default)]
 pub struct View {
     pub snapshot: Snapshot,
-    /// How often the snapshot has become another one.
-    pub changes: u64,
     nodes: Vec<Entry<NodeObject>>,
     reboots: Vec<Entry<RebootObject>>,
     policies: Vec<Entry<PolicyObject>>,
@@ -117,7 +115,6 @@ impl View {
     pub fn relist(&mut self, kind: Kind, cluster: &Cluster) {
         self.queues[kind as usize].clear();
         self.listed[kind as usize] = true;
-        self.changes += 1;
         self.delivered[kind as usize] = cluster.version;
         let of = |kind: Kind| format!("{kind:?}");
         let unseen = Kind::ALL.into_iter().filter(|kind| !self.listed[*kind as usize]);
@@ -184,14 +181,12 @@ impl View {
     }
 
     pub fn set_preflight(&mut self, index: usize, preflight: Preflight) {
-        self.changes += 1;
         if let Some(node) = self.snapshot.nodes.get_mut(&self.names[index]) {
             node.preflight = preflight;
         }
     }
 
     pub fn set_drain(&mut self, index: usize, drain: Drain) {
-        self.changes += 1;
         if let Some(node) = self.snapshot.nodes.get_mut(&self.names[index]) {
             node.drain = drain;
         }
@@ -208,12 +203,6 @@ impl View {
     }
 
     fn learn(&mut self, news: &News) -> bool {
-        let newer = self.takes(news);
-        self.changes += u64::from(newer);
-        newer
-    }
-
-    fn takes(&mut self, news: &News) -> bool {
         fn replace<T>(entry: &mut Entry<T>, version: u64, object: Option<&Rc<T>>) -> bool {
             let newer = version > entry.version;
             if newer {
