@@ -109,10 +109,10 @@ impl World {
 
     /// An operator has nothing to do: either all is done, or it is waiting for something that will come.
     pub fn at_rest(&mut self, operator: usize, plan: &Plan) {
-        if self.judge.quiet_since.is_none() || !(0..self.hosts.len()).all(|node| self.is_over(node)) {
+        if self.judge.quiet_since.is_none() || !self.cluster.holders().is_empty() {
             return;
         }
-        if !self.cluster.holders().is_empty() {
+        if !(0..self.hosts.len()).all(|node| self.is_over(node)) {
             return;
         }
         let seen = &self.operators[operator].view.snapshot;

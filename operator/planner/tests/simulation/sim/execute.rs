@@ -186,14 +186,12 @@ impl Write<'_> {
         if self.has(Guard::RecordVersion) && seen.version != truth.version {
             return Err(Refusal::Conflict);
         }
-        let before = truth.record.clone();
-        let mut after = before.clone();
-        edit(&mut after);
-        if after == before {
-            return Ok(());
+        let mut object = RebootObject::clone(truth);
+        edit(&mut object.record);
+        if object.record != truth.record {
+            let answer = self.cluster.put_reboot(index, Some(object));
+            self.keep(answer);
         }
-        let answer = self.cluster.edit_record(index, |record| *record = after);
-        self.keep_some(answer);
         Ok(())
     }
 

@@ -181,7 +181,10 @@ impl World {
         if plan.actions.is_empty() {
             return self.rest(operator, &plan, now);
         }
-        known.allowed = Allowed::by(&known.view, now);
+        let starts = |action: &Action| matches!(action, Action::SetHolders { .. } | Action::ApplyMarks { .. });
+        if plan.actions.iter().any(starts) {
+            known.allowed = Allowed::by(&known.view, now);
+        }
         known.seen = known.view.seen();
         let (last, first): (Vec<Action>, Vec<Action>) = plan
             .actions
