@@ -71,7 +71,7 @@ pub(crate) fn keeps_others_out<'a>(
     };
     match probe {
         Some(probe) => Err(Waiting::BreakerOpen {
-            nodes: policy.failed(),
+            nodes: policy.failed.clone(),
             next: Rearm::Probe(probe.to_owned()),
         }),
         None => Ok(()),
@@ -87,7 +87,7 @@ fn words(policy: &PolicyFacts) -> Waiting {
         .zip(cooldown)
         .map(|(opened, cooldown)| opened + cooldown);
     Waiting::BreakerOpen {
-        nodes: policy.failed(),
+        nodes: policy.failed.clone(),
         next: probe.map_or(Rearm::Person, Rearm::ProbeAt),
     }
 }

@@ -115,6 +115,8 @@ pub(crate) struct PolicyFacts<'a> {
     pub(crate) begun: BTreeSet<&'a str>,
     /// What its status must remember.
     pub(crate) state: PolicyState,
+    /// The failed nodes that keep its breaker open, for words.
+    pub(crate) failed: Arc<[String]>,
     /// The canary's word for those that are none.
     pub(crate) canary: rollout::Canaries,
 }
@@ -148,6 +150,9 @@ impl<'a> Facts<'a> {
             policy.limit = policy.policy.max_in_progress.of(policy.total);
             policy.max_unavailable = policy.policy.max_unavailable.of(policy.total);
             policy.state.breaker = breaker::judge(policy, now);
+            if !policy.failures.is_empty() {
+                policy.failed = policy.state.breaker.failed.iter().cloned().collect();
+            }
             policy.state.rollout = rollout::judge(policy, now);
             policy.canary = rollout::canaries(policy, now);
         }
@@ -158,50 +163,46 @@ impl<'a> Facts<'a> {
     }
 
     fn look(&mut self, rank: usize, name: &'a str, node: &'a Node) {
-        let now = self.now;
-        let down = why_down(node, now);
+        let down = why_down(node, self.now);
         if node.control_plane && !(node.ready.ready && node.leaving.is_none()) {
             self.control_plane_down.push(name);
-        }
-        let record = node.record.as_ref();
-        let operation = record.and_then(|record| record.operation.as_ref());
-        if node.mark.is_some() {
-            self.marked.push((name, node, operation.map(|_| self.inside.len())));
         }
         if !node.ready.ready {
             self.soon(Some(node.created + SETTING_UP));
         }
         self.soon(node.hold.as_ref().and_then(|hold| hold.until));
-        let host = gate::trusted_host(node);
-        let wants = node.requested.is_some() || host.is_some_and(|host| host.required);
+        if node.mark.is_some() {
+            let operation = node.record.as_ref().and_then(|record| record.operation.as_ref());
+            self.marked.push((name, node, operation.map(|_| self.inside.len())));
+        }
         let policy = match node.policies.as_slice() {
             [one] => self.place_of(one),
             _ => None,
         };
-        let wanting = match (record, operation) {
-            (Some(record), None) if wants => Some(self.wanting(
-                Seen {
-                    rank,
-                    name,
-                    node,
-                    record,
-                },
-                host,
-                policy,
-                down.is_some(),
-            )),
-            _ => None,
+        let pending = if let Some(record) = &node.record {
+            let seen = Seen {
+                rank,
+                name,
+                node,
+                record,
+            };
+            self.look_at_record(seen, policy, down.is_some())
+        } else {
+            self.untidy.push((name, node));
+            false
         };
-        let pending = operation.is_some() || wanting.as_ref().is_some_and(|wanting| !wanting.is_set_aside());
         for selecting in &node.policies {
             if let Some(place) = policy.or_else(|| self.place_of(selecting)) {
                 self.policies[place].look(name, node, down, pending);
             }
         }
-        let Some(record) = record else {
-            self.untidy.push((name, node));
-            return;
-        };
+    }
+
+    /// What its record says of a node; whether its reboot is to come or under way.
+    fn look_at_record(&mut self, seen: Seen<'a>, policy: Option<usize>, down: bool) -> bool {
+        let Seen { name, node, record, .. } = seen;
+        let host = gate::trusted_host(node);
+        let wants = node.requested.is_some() || host.is_some_and(|host| host.required);
         let missing = match host {
             Some(_) => None,
             None => gate::agent_missing(node),
@@ -209,17 +210,11 @@ impl<'a> Facts<'a> {
         if record.host.is_some() {
             self.soon(missing);
         }
-        let seen = Seen {
-            rank,
-            name,
-            node,
-            record,
-        };
         let prefers = |place: usize| self.policies[place].policy.settings.prefer_updated_nodes;
         if node.taints != Taints::default() || wants && policy.is_some_and(prefers) {
             self.tainted.push(seen);
         }
-        if let Some(operation) = operation {
+        if let Some(operation) = &record.operation {
             if self.inside.is_empty() {
                 let lock = self.snapshot.lock.as_ref();
                 self.inside.reserve(lock.map_or(1, |lock| lock.holders.len()));
@@ -228,21 +223,25 @@ impl<'a> Facts<'a> {
             if let Some(place) = self.place_of(&operation.policy) {
                 self.policies[place].operation(name, operation);
             }
-            return;
-        }
-        if let Some(wanting) = wanting {
-            if self.wanting.is_empty() {
-                // Where one asks, as a rule the others do.
-                self.wanting.reserve(self.snapshot.nodes.len() - rank);
-            }
-            self.wanting.push(wanting);
-        } else if let Some(since) = missing.filter(|since| record.host.is_none() || *since <= now) {
-            self.missing.push((seen, since));
+            return true;
         }
         let named = policy.map(|place| self.policies[place].name);
         if record.order.is_some() || record.command.is_some() || record.policy.as_deref() != named {
             self.untidy.push((name, node));
         }
+        if !wants {
+            let missing = missing.filter(|since| record.host.is_none() || *since <= self.now);
+            self.missing.extend(missing.map(|since| (seen, since)));
+            return false;
+        }
+        if self.wanting.is_empty() {
+            // Where one asks, as a rule the others do.
+            self.wanting.reserve(self.snapshot.nodes.len() - seen.rank);
+        }
+        let wanting = self.wanting(seen, host, policy, down);
+        let set_aside = wanting.is_set_aside();
+        self.wanting.push(wanting);
+        !set_aside
     }
 
     fn wanting(&self, seen: Seen<'a>, host: Option<&'a Host>, policy: Option<usize>, down: bool) -> Wanting<'a> {
@@ -338,6 +337,7 @@ impl<'a> PolicyFacts<'a> {
             last_start: None,
             begun: BTreeSet::new(),
             state: PolicyState::default(),
+            failed: Arc::default(),
             canary: rollout::Canaries::Passed,
         }
     }
@@ -372,11 +372,6 @@ impl<'a> PolicyFacts<'a> {
                 .map_or(operation.asked, |failure| failure.time);
             self.failures.push((name, since));
         }
-    }
-
-    /// The failed nodes that keep the breaker open, for words.
-    pub(crate) fn failed(&self) -> Arc<[String]> {
-        self.state.breaker.failed.iter().cloned().collect()
     }
 }
 

@@ -109,7 +109,10 @@ impl<'a> Words<'a> {
         let mut others = self.others.into_iter().peekable();
         for (why, one) in self.of_wanting.into_iter().zip(self.wanting) {
             let Some(why) = why else { continue };
-            while let Some((_, name, why)) = others.next_if(|(other, ..)| *other < one.seen.rank) {
+            // Most have none before them, and nothing is moved to find that out.
+            while others.peek().is_some_and(|(other, ..)| *other < one.seen.rank)
+                && let Some((_, name, why)) = others.next()
+            {
                 waits.push(name, why);
             }
             waits.push(one.seen.name, why);

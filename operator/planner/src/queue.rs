@@ -1,6 +1,7 @@
 //! Who goes first among those that could start. Safety never depends on it.
 
 use std::cmp::{Ordering, Reverse};
+use std::collections::binary_heap::PeekMut;
 use std::collections::{BTreeMap, BinaryHeap};
 
 use crate::Instant;
@@ -98,9 +99,13 @@ fn merge<'a>(sorted: &[Candidate<'a>]) -> Vec<Candidate<'a>> {
     let head = |run: usize, place: usize| Some(Reverse((runs[run].get(place)?.class, ages[run][place], run, place)));
     heads.extend((0..runs.len()).filter_map(|run| head(run, 0)));
     let mut merged = Vec::with_capacity(sorted.len());
-    while let Some(Reverse((_, _, run, place))) = heads.pop() {
+    while let Some(mut first) = heads.peek_mut() {
+        let Reverse((_, _, run, place)) = *first;
         merged.push(runs[run][place]);
-        heads.extend(head(run, place + 1));
+        match head(run, place + 1) {
+            Some(next) => *first = next,
+            None => drop(PeekMut::pop(first)),
+        }
     }
     merged
 }
