@@ -43,8 +43,8 @@ pub const STARTUP_SECONDS: &str = "e2e.lockkeeper.dev/startup-seconds";
 pub const RUN_SECONDS: &str = "e2e.lockkeeper.dev/run-seconds";
 /// On a pod, `true`: it runs and is not ready; may be set and removed while it runs.
 pub const NEVER_READY: &str = "e2e.lockkeeper.dev/never-ready";
-/// Set on the pods of a node that does not answer, by the harness.
-const NODE_DOWN: &str = "e2e.lockkeeper.dev/node-down";
+/// Set on the pods of a node that does not answer, by the harness: a moment after the node went down.
+pub const NODE_DOWN: &str = "e2e.lockkeeper.dev/node-down";
 /// The label of every hollow node.
 pub const HOLLOW: (&str, &str) = ("e2e.lockkeeper.dev/node", "hollow");
 

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use kube::Api;
@@ -10,6 +11,9 @@ use lockkeeper_crds::{RebootPolicy, RebootPolicySpec};
 use serde_json::Value;
 
 use crate::control_plane::ControlPlane;
+
+/// A ceiling for a busy machine.
+const SERVED: Duration = Duration::from_mins(1);
 
 impl ControlPlane {
     /// Runs kubectl against this cluster and returns what it printed.
@@ -39,6 +43,16 @@ impl ControlPlane {
             &kinds[1],
             &kinds[2],
         ])?;
+        self.wait_served()
+    }
+
+    /// A kind that is established is served, and known to kubectl by its short name, a moment later.
+    fn wait_served(&self) -> Result<()> {
+        let end = Instant::now() + SERVED;
+        while let Err(error) = self.kubectl(&["get", "rbp,nrb,rlock"]) {
+            ensure!(Instant::now() < end, "the kinds are not served: {error:#}");
+            std::thread::sleep(Duration::from_millis(100));
+        }
         Ok(())
     }
 

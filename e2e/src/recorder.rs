@@ -22,7 +22,7 @@ use crate::hollow::{boot_id, is_ready};
 use crate::workload;
 
 /// How long a recording may need to see what the API server holds.
-const CATCH_UP: Duration = Duration::from_secs(30);
+const CATCH_UP: Duration = Duration::from_mins(2);
 
 /// A recording; dropping it ends it.
 pub struct Recorder {
@@ -53,6 +53,8 @@ pub struct Seen {
     /// How often the workload was looked at.
     pub samples: usize,
     ready: BTreeSet<String>,
+    /// The Nodes are listed anew: what is known of them is of two times until all are there.
+    listing: bool,
 }
 
 impl std::fmt::Debug for Recorder {
@@ -114,15 +116,20 @@ impl Recorder {
 
     async fn caught_up(&self) -> Result<()> {
         let nodes = Api::<Node>::all(self.client.clone());
-        let now = nodes.list(&ListParams::default()).await.context("list the nodes")?;
         let shown = async {
-            while !now.iter().all(|node| self.seen().shows(node)) {
-                tokio::time::sleep(Duration::from_millis(20)).await;
+            loop {
+                // Listed anew each time: the recording may be ahead of a list by the time that it is looked at.
+                let now = nodes.list(&ListParams::default()).await.context("list the nodes")?;
+                let seen = self.seen();
+                if now.iter().all(|node| seen.shows(node)) {
+                    return Ok(());
+                }
+                tokio::time::sleep(Duration::from_millis(100)).await;
             }
         };
         tokio::time::timeout(CATCH_UP, shown)
             .await
-            .context("the recording does not show what the API server holds")
+            .context("the recording does not show what the API server holds")?
     }
 }
 
@@ -171,12 +178,25 @@ impl Seen {
     }
 
     fn node(&mut self, event: &Event<Node>) {
-        let (Event::Apply(node) | Event::InitApply(node)) = event else {
-            if let Event::Delete(node) = event {
+        match event {
+            Event::Apply(node) | Event::InitApply(node) => self.node_is(node),
+            Event::Delete(node) => {
                 self.down.remove(&node.name_any());
             }
-            return;
-        };
+            // A list shows one node after the other: who was down before it and who is now were not down at once.
+            Event::Init => {
+                self.listing = true;
+                self.down.clear();
+                self.cordoned.clear();
+            }
+            Event::InitDone => self.listing = false,
+        }
+        if !self.listing && self.down.len() > self.most_down.len() {
+            self.most_down = self.down.clone();
+        }
+    }
+
+    fn node_is(&mut self, node: &Node) {
         let name = node.name_any();
         let boot = boot_id(node).unwrap_or_default();
         let boots = self.boots.entry(name.clone()).or_default();
@@ -189,9 +209,6 @@ impl Seen {
         }
         set(&mut self.cordoned, &name, is_cordoned(node));
         set(&mut self.down, &name, marked || !is_ready(node));
-        if self.down.len() > self.most_down.len() {
-            self.most_down = self.down.clone();
-        }
     }
 
     fn pod(&mut self, event: &Event<Pod>) {

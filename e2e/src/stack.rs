@@ -125,7 +125,7 @@ impl Stack {
             "status",
             "deployment/lockkeeper-operator",
             &namespace,
-            "--timeout=90s",
+            "--timeout=300s",
         ])?;
         let pod = operator_pod(&self.plane, std::slice::from_ref(&self.operator_pod)).await?;
         self.operator_kubeconfig = operator_kubeconfig(&self.plane, &pod).await?;
@@ -300,12 +300,12 @@ async fn operator_pod(plane: &ControlPlane, before: &[String]) -> Result<String>
         let placed = pod.spec.as_ref().is_some_and(|spec| spec.node_name.is_some());
         placed && pod.metadata.deletion_timestamp.is_none() && !before.contains(&pod.name_any())
     };
-    for _ in 0..300 {
+    for _ in 0..1200 {
         let list = pods.list(&of_operator).await.context("list the operator's pods")?;
         if let Some(pod) = list.items.iter().find(fits) {
             return Ok(pod.name_any());
         }
         tokio::time::sleep(POLL).await;
     }
-    bail!("no pod of the operator was scheduled within 30 s")
+    bail!("no pod of the operator was scheduled within two minutes")
 }

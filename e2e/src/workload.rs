@@ -101,14 +101,14 @@ pub async fn pin(client: &Client, node: &str, seconds: u32) -> Result<()> {
     made.with_context(|| format!("create Deployment {name}"))?;
     let pods: Api<Pod> = Api::namespaced(client.clone(), "default");
     let of_it = ListParams::default().labels(&format!("app={name}"));
-    for _ in 0..300 {
+    for _ in 0..1200 {
         let list = pods.list(&of_it).await.context("list the pinned pods")?;
         if list.items.iter().any(is_ready) {
             return Ok(());
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    bail!("the pod pinned to {node} did not run within 30 s")
+    bail!("the pod pinned to {node} did not run within two minutes")
 }
 
 /// No pod that is pinned to this node may be evicted for now.

@@ -134,7 +134,7 @@ impl Run {
         workload::start(&plane.client(), REPLICAS.0, REPLICAS.1).await?;
         say("applying the four-line policy: every node, one at a time, within budgets");
         plane.policy("general", json!({})).await?;
-        plane.kubectl(&["wait", "rbp/general", "--for=condition=UpToDate", "--timeout=120s"])?;
+        plane.kubectl(&["wait", "rbp/general", "--for=condition=UpToDate", "--timeout=300s"])?;
         let recorder = Recorder::start(&plane.client());
         Ok(Self {
             recorder,
@@ -176,7 +176,7 @@ impl Run {
 
     /// The outside view may be a moment behind the status.
     async fn settled(&self, reboots: &[NodeReboot]) -> Result<()> {
-        for _ in 0..50 {
+        for _ in 0..600 {
             if unsettled(&self.recorder.seen(), reboots).is_none() {
                 return Ok(());
             }
@@ -195,7 +195,7 @@ fn watch(plane: &ControlPlane, count: usize, limit: Duration) -> Result<()> {
         "wait",
         "rbp/general",
         "--for=condition=UpToDate=False",
-        "--timeout=120s",
+        "--timeout=300s",
     ])?;
     println!("$ kubectl lockkeeper status --watch");
     let view = Command::new(program("kubectl-lockkeeper")?)

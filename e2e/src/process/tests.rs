@@ -24,10 +24,19 @@ fn ends_within(pidfd: &OwnedFd, limit: Duration) -> bool {
     poll(&mut [PollFd::new(pidfd, PollFlags::IN)], Some(&limit)).unwrap() == 1
 }
 
+/// Waits until `setpriv` has become the program: who is killed before that leaves a child that does not know of it.
+fn wait_until_it_is_the_program(pid: u32) {
+    let comm = format!("/proc/{pid}/comm");
+    while std::fs::read_to_string(&comm).is_ok_and(|name| name.trim() != "sleep") {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
 /// Plays the harness: starts a program on a thread that ends, tells its pid, and waits to be killed.
 fn play_the_victim(log_dir: &str) {
     let log_dir = std::path::PathBuf::from(log_dir);
     let process = std::thread::spawn(move || sleeper(&log_dir)).join().unwrap();
+    wait_until_it_is_the_program(process.pid());
     println!("pid={}", process.pid());
     let _ = std::io::stdin().read(&mut [0]);
 }
