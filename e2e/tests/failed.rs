@@ -15,14 +15,17 @@ use lockkeeper_e2e::stack::{Stack, is_done};
 use lockkeeper_e2e::workload;
 use serde_json::json;
 
-const LONG: Duration = Duration::from_mins(2);
+/// A ceiling, not a measure.
+const LONG: Duration = Duration::from_mins(5);
+/// How long a reboot may take: one that works must never need so long, on a busy machine either.
+const REBOOT_SECONDS: u32 = 30;
 
 #[tokio::test]
 async fn a_node_that_fails_stops_the_rollout_until_a_person_says_a_word() {
     let mut stack = Stack::start("failed", 5, 1).await.unwrap();
     stack
         .plane
-        .policy("general", json!({"reboot": {"timeoutSeconds": 15}}))
+        .policy("general", json!({"reboot": {"timeoutSeconds": REBOOT_SECONDS}}))
         .await
         .unwrap();
     let recorder = Recorder::start(&stack.plane.client());
@@ -43,7 +46,8 @@ async fn a_node_that_never_comes_back_keeps_slot_and_cordon(stack: &Stack, recor
     stack.stage_cause(next, "after-never-back").await.unwrap();
     let words = waits(stack, lost, "Failed").await;
     assert!(
-        words.contains("no new boot of hollow-0000 within 15 s") && words.contains("retry or release"),
+        words.contains(&format!("no new boot of hollow-0000 within {REBOOT_SECONDS} s"))
+            && words.contains("retry or release"),
         "{words}"
     );
     // Asked for only now, so that its answer is one that was given after the failure.
@@ -66,8 +70,16 @@ async fn a_node_that_never_comes_back_keeps_slot_and_cordon(stack: &Stack, recor
 /// The policy's status, an Event of the Node, and a metric.
 async fn says_so_to_everybody(stack: &Stack, lost: &str) {
     let policies: Api<RebootPolicy> = Api::all(stack.plane.client());
-    let general = policies.get("general").await.unwrap().status.unwrap();
-    assert_eq!((general.failed, general.in_progress), (1, 0));
+    // The statuses of the nodes are written before those of the policies.
+    let end = tokio::time::Instant::now() + LONG;
+    let general = loop {
+        let general = policies.get("general").await.unwrap().status.unwrap_or_default();
+        if (general.failed, general.in_progress) == (1, 0) {
+            break general;
+        }
+        assert!(tokio::time::Instant::now() < end, "{general:#?}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    };
     let ready = condition::find(&general.conditions, "Ready").unwrap();
     assert_eq!((ready.status.as_str(), ready.reason.as_str()), ("False", "NodesFailed"));
     assert!(ready.message.contains(lost), "{}", ready.message);

@@ -48,7 +48,7 @@ async fn deploy(client: &Client, replicas: i32) -> Result<()> {
         status.and_then(|status| status.ready_replicas) == Some(replicas)
     };
     timeout(
-        Duration::from_mins(1),
+        Duration::from_mins(3),
         wait::await_condition(deployments, "web", all_ready),
     )
     .await??;
@@ -83,9 +83,11 @@ async fn runs_pods_on_hollow_nodes_that_reboot() -> Result<()> {
 
 async fn reboots(plane: &ControlPlane, hollow: &HollowCluster) -> Result<()> {
     let name = &hollow.names()[3];
+    // Down for long enough to be seen on a busy machine, too.
+    hollow.annotate(name, hollow::DOWN_SECONDS, Some("6")).await?;
     let begin = Instant::now();
     let next = hollow.reboot(name).await?;
-    let down = node_when(&plane.client(), name, 10, |node| !hollow::is_ready(node)).await?;
+    let down = node_when(&plane.client(), name, 60, |node| !hollow::is_ready(node)).await?;
     ensure!(
         hollow::boot_id(&down) != Some(next.as_str()),
         "the new boot id came before the node went down"
@@ -207,6 +209,13 @@ async fn loses_a_node_for_good(plane: &ControlPlane, hollow: &HollowCluster) -> 
             .any(|condition| condition.type_ == "Ready" && condition.status == "Unknown")
     };
     node_when(&plane.client(), name, 60, unknown).await?;
+    // Its pods are told a moment later that nobody runs them.
+    let told = |pod: Option<&Pod>| pod.is_some_and(|pod| pod.annotations().contains_key(hollow::NODE_DOWN));
+    timeout(
+        Duration::from_mins(1),
+        wait::await_condition(pods.clone(), "stranded", told),
+    )
+    .await??;
     let uid = pods.get("stranded").await?.uid().context("uid")?;
     pods.delete("stranded", &DeleteParams::default()).await?;
     let gone = timeout(

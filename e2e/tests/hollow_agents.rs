@@ -24,7 +24,7 @@ use serde_json::json;
 use tokio::time::timeout;
 
 /// Long enough for a busy machine.
-const LONG: Duration = Duration::from_mins(1);
+const LONG: Duration = Duration::from_mins(3);
 
 struct Bench {
     nodes: HollowCluster,
@@ -218,6 +218,14 @@ async fn refuses_with_words(bench: &Bench, names: &[String]) {
             _ => "true",
         };
         bench.nodes.annotate(name, annotation, Some(value)).await.unwrap();
+        // The host sees its Node and the agent its order by watches of their own: what was said later and is reported
+        // shows that the host knows.
+        bench
+            .nodes
+            .annotate(name, REBOOT_REQUIRED, Some("known"))
+            .await
+            .unwrap();
+        bench.wait(name, "required", |host| host.reboot_required.required).await;
         let boot = bench.node_boot(name).await;
         bench.order(name, "op-1", action, &boot).await;
         let message = bench.answer(name, "op-1", state).await;
@@ -249,11 +257,21 @@ async fn stays_silent_when_idle(bench: &Bench) {
             .filter(|request| request.writes())
             .count()
     };
-    tokio::time::sleep(Duration::from_secs(2)).await;
-    let before = writes(bench);
-    tokio::time::sleep(Duration::from_secs(5)).await;
-    assert_eq!(writes(bench), before);
-    assert!(before > 0);
+    assert!(writes(bench) > 0);
+    let end = tokio::time::Instant::now() + LONG;
+    loop {
+        let before = writes(bench);
+        tokio::time::sleep(Duration::from_secs(7)).await;
+        let after = writes(bench);
+        if after == before {
+            return;
+        }
+        // What was under way is said within this, on a busy machine too.
+        assert!(
+            tokio::time::Instant::now() < end,
+            "{before} writes, and {after} soon after"
+        );
+    }
 }
 
 async fn makes_do_with_an_object_that_goes_and_comes(bench: &Bench, name: &str) {
@@ -269,6 +287,6 @@ async fn makes_do_with_an_object_that_goes_and_comes(bench: &Bench, name: &str) 
 }
 
 async fn ends_at_once_when_told(bench: &mut Bench) {
-    let status = bench.agents.terminate(Duration::from_secs(10)).await.unwrap();
+    let status = bench.agents.terminate(Duration::from_secs(30)).await.unwrap();
     assert!(status.success(), "{status}");
 }

@@ -18,7 +18,7 @@ async fn six_nodes_are_rebooted_one_at_a_time_and_the_workload_does_not_notice()
     for name in stack.nodes.names().to_vec() {
         stack.stage_update(&name).await.unwrap();
     }
-    let done = stack.wait_all_rebooted(Duration::from_mins(3)).await.unwrap();
+    let done = stack.wait_all_rebooted(Duration::from_mins(10)).await.unwrap();
     let seen = recorder.verdict(1, 3).await.unwrap();
     assert_eq!(done.len(), 6);
     for name in stack.nodes.names() {

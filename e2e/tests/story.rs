@@ -10,12 +10,14 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use kube::Api;
 use lockkeeper_crds::{RebootPolicy, condition};
+use lockkeeper_e2e::audit::Request;
 use lockkeeper_e2e::hollow::DOWN_SECONDS;
 use lockkeeper_e2e::stack::Stack;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-const LONG: Duration = Duration::from_mins(3);
+/// A ceiling, not a measure.
+const LONG: Duration = Duration::from_mins(5);
 /// As long as the issue asks for.
 const IDLE: Duration = Duration::from_mins(1);
 
@@ -28,17 +30,17 @@ async fn kubectl_alone_tells_the_story_of_a_rollout() {
     stack.plane.policy("general", json!({})).await.unwrap();
     stack
         .plane
-        .kubectl(&["wait", "--for=condition=Ready", "rbp/general", "--timeout=90s"])
+        .kubectl(&["wait", "--for=condition=Ready", "rbp/general", "--timeout=300s"])
         .unwrap();
     for node in stack.nodes.names().to_vec() {
-        stack.nodes.annotate(&node, DOWN_SECONDS, Some("6")).await.unwrap();
+        stack.nodes.annotate(&node, DOWN_SECONDS, Some("10")).await.unwrap();
         stack.stage_update(&node).await.unwrap();
     }
     get_shows_who_is_inside_and_why_the_others_wait(&stack).await;
     is_understood_by_kstatus(&stack, false).await;
     stack
         .plane
-        .kubectl(&["wait", "--for=condition=UpToDate", "rbp/general", "--timeout=180s"])
+        .kubectl(&["wait", "--for=condition=UpToDate", "rbp/general", "--timeout=600s"])
         .unwrap();
     is_understood_by_kstatus(&stack, true).await;
     // One of them was let in at once, the others waited first.
@@ -131,13 +133,24 @@ async fn describe_shows_our_events_in_their_order(stack: &Stack, node: &str) {
 }
 
 async fn an_idle_minute_costs_no_write_but_the_lease(stack: &Stack) {
-    // What the end of the rollout still has to say is said within this.
-    tokio::time::sleep(Duration::from_secs(5)).await;
+    let ours = ["lockkeeper-operator", "lockkeeper-node-agent", "lockkeeper-agent"];
+    // What the end of the rollout still has to say is said first, however long a busy machine takes for it.
+    let end = Instant::now() + LONG;
+    loop {
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        let quiet_since = Utc::now() - TimeDelta::seconds(5);
+        let requests = stack.plane.requests().unwrap();
+        let late = |request: &&Request| request.received >= quiet_since && request.resource != "leases";
+        let mut late = requests.iter().filter(late);
+        if !late.any(|request| request.writes() && ours.contains(&request.program())) {
+            break;
+        }
+        assert!(Instant::now() < end, "there is always something to write");
+    }
     let begin = Utc::now();
     tokio::time::sleep(IDLE).await;
-    let ours = ["lockkeeper-operator", "lockkeeper-node-agent", "lockkeeper-agent"];
     let requests = stack.plane.requests().unwrap();
-    let seen: BTreeSet<&str> = requests.iter().map(lockkeeper_e2e::audit::Request::program).collect();
+    let seen: BTreeSet<&str> = requests.iter().map(Request::program).collect();
     assert!(
         seen.contains("lockkeeper-operator") && seen.iter().any(|program| program.contains("agent")),
         "{seen:?}"
@@ -191,12 +204,10 @@ fn each_decision_is_one_line_of_the_log(stack: &Stack) {
     }
     let waits = |line: &&Value| text(line, "message").starts_with("waits: ") && line["reason"] == "NoFreeSlot";
     let waits: Vec<&Value> = lines.iter().filter(waits).collect();
-    assert!(
-        waits
-            .iter()
-            .any(|line| line["node"] == "hollow-0001" && line["policy"] == "general"),
-        "{waits:#?}"
-    );
+    // All but the one whose agent reported first, whichever that was.
+    let of_policy = waits.iter().filter(|line| line["policy"] == "general");
+    let waited: BTreeSet<String> = of_policy.map(|line| text(line, "node")).collect();
+    assert!(waited.len() >= 2, "{waits:#?}");
     let first = lines.first().map(|line| text(line, "timestamp")).unwrap();
     let age = Utc::now() - first.parse::<DateTime<Utc>>().unwrap();
     assert!(

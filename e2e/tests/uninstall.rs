@@ -17,7 +17,7 @@ use lockkeeper_e2e::workload;
 use serde_json::json;
 
 /// A ceiling, not a measure.
-const LONG: Duration = Duration::from_mins(3);
+const LONG: Duration = Duration::from_mins(5);
 
 #[tokio::test]
 async fn settle_and_delete_leave_nothing_behind_in_mid_rollout() {

@@ -16,7 +16,7 @@ use lockkeeper_e2e::control_plane::{ControlPlane, Options};
 use lockkeeper_e2e::workdir::Workdir;
 
 /// An admission policy is enforced some 0.7 s after it is made; this is for a busy machine.
-const ENFORCED: Duration = Duration::from_mins(1);
+const ENFORCED: Duration = Duration::from_mins(3);
 
 #[tokio::test]
 async fn the_manifest_installs_kinds_rights_and_a_confined_agent() {
