@@ -138,7 +138,7 @@ impl Scene {
             .await?)
     }
 
-    /// Makes a budget over `app` and waits until it is counted.
+    /// Makes a budget over `app` and waits until it is counted, with every pod as it is now.
     pub(super) async fn budget(&self, name: &str, app: &str, spec: Value) -> Result<()> {
         let mut budget = json!({"metadata": {"name": name}, "spec": {"selector": {"matchLabels": {"app": app}}}});
         merge(&mut budget["spec"], spec);
@@ -146,9 +146,22 @@ impl Scene {
             .create(&PostParams::default(), &serde_json::from_value(budget)?)
             .await?;
         let begin = Instant::now();
+        let pods = ListParams::default().labels(&format!("app={app}"));
         loop {
             let budget = self.budgets().get(name).await?;
-            if budget.status.is_some_and(|status| status.observed_generation.is_some()) {
+            let ready = self
+                .pods()
+                .list(&pods)
+                .await?
+                .iter()
+                .filter(|pod| is_ready(pod))
+                .count();
+            // The controller may have been a moment behind the pods when it counted first.
+            let counted = |healthy: i32| usize::try_from(healthy).is_ok_and(|healthy| healthy == ready);
+            if budget
+                .status
+                .is_some_and(|status| status.observed_generation.is_some() && counted(status.current_healthy))
+            {
                 return Ok(());
             }
             ensure!(begin.elapsed() < LIMIT, "budget {name} is not counted");

@@ -1,9 +1,12 @@
 //! Which pods leave, stay and block, and what a drain costs.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
+use chrono::{TimeDelta, Utc};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{ListParams, PostParams};
+use kube::runtime::conditions::is_deleted;
+use kube::runtime::wait::await_condition;
 use kube::{Api, ResourceExt};
 use lockkeeper_drain::{Progress, Settings, Unmanaged, preflight, still_there};
 use lockkeeper_e2e::control_plane::ControlPlane;
@@ -77,15 +80,30 @@ async fn owner(scene: &Scene) -> Result<Value> {
 pub(super) async fn a_pod_bound_after_the_cordon_is_drained_too(plane: &ControlPlane, node: &str) -> Result<()> {
     let scene = Scene::new(plane, node, "late").await?;
     let owner = owner(&scene).await?;
-    let mut running = scene.drain().await?;
-    running
-        .until(|progress| matches!(progress, Progress::Running { to_move: 0, .. }))
-        .await?;
-    scene
-        .pod("late", json!({"metadata": {"ownerReferences": owner}}))
-        .await?;
-    ensure!(running.done().await? == done(1, 0));
-    Ok(())
+    for _ in 0..20 {
+        let mut running = scene.drain().await?;
+        let cordoned = running.settings.cordoned_at;
+        running
+            .until(|progress| matches!(progress, Progress::Running { to_move: 0, .. } | Progress::Done { .. }))
+            .await?;
+        scene
+            .pod("late", json!({"metadata": {"ownerReferences": owner}}))
+            .await?;
+        // Later than three seconds after its cordon no pod lands on a node, and none is promised to be seen.
+        let in_time = Utc::now() - cordoned < TimeDelta::seconds(3);
+        let end = running.done().await?;
+        if in_time {
+            ensure!(end == done(1, 0), "{end:?}");
+            return Ok(());
+        }
+        // On a machine that is too slow just now, it is tried again.
+        if let Some(uid) = scene.pods().get_opt("late").await?.and_then(|pod| pod.uid()) {
+            scene.delete_pod("late").await?;
+            await_condition(scene.pods(), "late", is_deleted(&uid)).await?;
+        }
+        scene.uncordon().await?;
+    }
+    bail!("the machine is too slow for this test")
 }
 
 pub(super) async fn finished_pods_are_left_alone(plane: &ControlPlane, node: &str) -> Result<()> {
@@ -105,7 +123,7 @@ pub(super) async fn finished_pods_are_left_alone(plane: &ControlPlane, node: &st
         .await?;
     let succeeded = |job: Option<&Job>| job.and_then(|job| job.status.as_ref()?.succeeded) == Some(1);
     tokio::time::timeout(
-        std::time::Duration::from_mins(1),
+        std::time::Duration::from_mins(3),
         kube::runtime::wait::await_condition(jobs, "batch", succeeded),
     )
     .await??;

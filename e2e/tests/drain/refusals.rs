@@ -6,11 +6,12 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use http::Request;
 use k8s_openapi::api::admissionregistration::v1::{ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
 use kube::Api;
-use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use lockkeeper_drain::Progress;
-use lockkeeper_e2e::control_plane::ControlPlane;
+use lockkeeper_e2e::control_plane::{self, ControlPlane};
 use lockkeeper_e2e::hollow;
 use lockkeeper_e2e::pki::Credential;
 use serde_json::{Value, json};
@@ -49,6 +50,11 @@ pub(super) async fn a_missing_permission_is_named_and_asked_for_again(plane: &Co
             .pki()
             .kubeconfig(&plane.url(), Credential::Certificate(&identity))?,
     )?;
+    // The API server takes the binding up a moment after it was made.
+    let budgets = Api::<PodDisruptionBudget>::all(control_plane::client(&kubeconfig, "onlooker").await?);
+    while budgets.list(&ListParams::default()).await.is_err() {
+        sleep(Duration::from_millis(100)).await;
+    }
     scene.cordon().await?;
     let mut running = scene.drain_as(&kubeconfig, |settings| settings).await?;
     running

@@ -5,9 +5,9 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use chrono::TimeDelta;
 use k8s_openapi::api::apps::v1::StatefulSet;
-use k8s_openapi::api::core::v1::Node;
-use kube::Api;
-use kube::api::PostParams;
+use k8s_openapi::api::core::v1::{Node, Pod};
+use kube::api::{ListParams, PostParams};
+use kube::{Api, ResourceExt};
 use lockkeeper_drain::{Deletion, Settings, Stage};
 use lockkeeper_e2e::control_plane::ControlPlane;
 use lockkeeper_e2e::hollow::{self, is_ready};
@@ -76,7 +76,15 @@ async fn stop(scene: &Scene) -> Result<()> {
         ensure!(begin.elapsed() < Duration::from_mins(2), "{} does not stop", scene.node);
         sleep(Duration::from_millis(200)).await;
     }
-    // Its pods are told a moment later that nobody runs them.
-    sleep(Duration::from_secs(2)).await;
+    // Its pods are told a moment later that nobody runs them; until then they could still end.
+    let told = |pod: &Pod| pod.annotations().contains_key(hollow::NODE_DOWN);
+    while !scene.pods().list(&ListParams::default()).await?.iter().all(told) {
+        ensure!(
+            begin.elapsed() < Duration::from_mins(2),
+            "the pods of {} are not told",
+            scene.node
+        );
+        sleep(Duration::from_millis(200)).await;
+    }
     Ok(())
 }

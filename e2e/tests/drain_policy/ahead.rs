@@ -1,5 +1,6 @@
 //! What is looked at before a node is touched.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
@@ -85,19 +86,19 @@ pub(super) async fn what_blocks_is_said_with_numbers_and_again_when_there_is_mor
     ];
     until("what blocks besides is an Event too", async || {
         let told = events(stack, node, "PreflightBlocked").await;
-        let last = told
-            .iter()
-            .any(|(words, _)| more.iter().all(|part| words.contains(part)));
-        told.len() == 2 && last
+        told.iter()
+            .any(|(words, _)| more.iter().all(|part| words.contains(part)))
     })
     .await;
     let message = waits(stack, node, "PreflightBlocked").await.message;
     assert!(more.iter().all(|part| message.contains(part)), "{message}");
     sleep(Duration::from_secs(3)).await;
-    assert_eq!(
-        events(stack, node, "PreflightBlocked").await.len(),
-        2,
-        "nothing is repeated"
+    let told = events(stack, node, "PreflightBlocked").await;
+    let different: BTreeSet<&String> = told.iter().map(|(words, _)| words).collect();
+    // Three if it was asked between the budget and the change of the policy.
+    assert!(
+        different.len() == told.len() && told.len() <= 3,
+        "nothing is repeated: {told:#?}"
     );
     assert_eq!(writes(stack, "nodes", node), vec![], "the node was not touched");
 

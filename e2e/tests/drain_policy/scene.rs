@@ -15,7 +15,7 @@ use lockkeeper_e2e::workload::is_ready;
 use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
 
-pub(super) const LONG: Duration = Duration::from_mins(3);
+pub(super) const LONG: Duration = Duration::from_mins(5);
 pub(super) const POLL: Duration = Duration::from_millis(100);
 
 pub(super) fn template(app: &str, node: &str, annotations: &Value) -> Value {

@@ -7,7 +7,7 @@ use kube::{Api, Client};
 use lockkeeper_e2e::stack::Stack;
 use serde_json::{Value, json};
 
-use super::scene::{deploy, drain_is, events, make, name, rebooted, runs, template, waits};
+use super::scene::{deploy, drain_is, events, make, name, rebooted, runs, template, until, waits};
 
 pub(super) async fn volumes_of_pods_that_left_are_waited_for_and_then_named(stack: &Stack) {
     let (node, client) = (name(stack, 11), stack.plane.client());
@@ -31,9 +31,14 @@ pub(super) async fn volumes_of_pods_that_left_are_waited_for_and_then_named(stac
     assert_eq!(waiting.message, "volume pv-goes is still attached");
     rebooted(stack, node).await;
     let given_up = "still attached after drain.waitForVolumeDetachSeconds, not waited for any longer: pv-goes";
+    // Events are written beside everything else.
+    until("it is said that they were given up on", async || {
+        let said = events(stack, node, "VolumesAttached").await;
+        said.iter().any(|(words, _)| words == given_up)
+    })
+    .await;
     let said = events(stack, node, "VolumesAttached").await;
     let words: Vec<&String> = said.iter().map(|(words, _)| words).collect();
-    assert!(words.iter().any(|words| *words == given_up), "{words:?}");
     assert!(words.iter().all(|words| !words.contains("pv-s")), "{words:?}");
     drain_is(stack, &json!({}));
 }
