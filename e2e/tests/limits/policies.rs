@@ -128,7 +128,7 @@ pub(super) async fn a_policy_that_cannot_be_decoded_says_so_and_nothing_starts(s
 
 /// The rollout is held up, so following it ends with the time; what is read meanwhile is whole.
 async fn the_plugin_goes_on_beside_it(stack: &Stack, cause: &str) {
-    let output = stack.plugin(&["status", "--watch", "--timeout=3"]).await.unwrap();
+    let output = stack.plugin(&["status", "--watch", "--timeout=10"]).await.unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(said.contains(cause) && said.contains("general"), "{output:?}");
 }

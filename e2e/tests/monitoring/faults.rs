@@ -69,7 +69,7 @@ pub(crate) async fn make_policies(stack: &Stack) {
     let start = Utc::now() - TimeDelta::minutes(1);
     let short = format!("{} {} * * *", start.minute(), start.hour());
     for (policy, more) in [
-        ("lost", json!({"reboot": {"timeoutSeconds": 15}})),
+        ("lost", json!({"reboot": {"timeoutSeconds": 30}})),
         ("stuck", json!({})),
         ("silent", json!({})),
         ("blind", json!({})),

@@ -22,7 +22,7 @@ use tokio::time::Instant;
 use webhook::Webhook;
 
 /// A ceiling, not a measure.
-pub(crate) const LONG: Duration = Duration::from_mins(3);
+pub(crate) const LONG: Duration = Duration::from_mins(5);
 
 /// What makes the chart's alerts fire soon: everything else is as it is shipped.
 const SOON: &str = "\

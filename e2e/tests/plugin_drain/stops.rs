@@ -49,9 +49,9 @@ pub(super) async fn puts_back_a_node_whose_time_is_over_and_leaves_an_admins_cor
 ) -> Result<()> {
     let scene = Scene::new(plane, name, "stubborn").await?;
     make_stubborn(&scene).await?;
-    let said = expect(plane, 3, &["drain", name, "--timeout=4"]).await?;
+    let said = expect(plane, 3, &["drain", name, "--timeout=8"]).await?;
     ensure!(
-        said.contains("is not drained after 4 s: 2 pods are left: pod"),
+        said.contains("is not drained after 8 s: 2 pods are left: pod"),
         "{said}"
     );
     ensure!(
@@ -62,7 +62,7 @@ pub(super) async fn puts_back_a_node_whose_time_is_over_and_leaves_an_admins_cor
     ensure_bare(plane, name).await?;
 
     scene.cordon().await?;
-    let json = json_of(plane, 3, &["drain", name, "--timeout=3", "-o", "json"]).await?;
+    let json = json_of(plane, 3, &["drain", name, "--timeout=8", "-o", "json"]).await?;
     let report = &json["nodes"][0];
     ensure!(
         report["result"] == "TimedOut" && report["pods"][0]["state"] == "Waiting",
@@ -91,7 +91,7 @@ pub(super) async fn ctrl_c_undoes_the_marks_and_a_killed_run_goes_on(plane: &Con
     told(&mut run, "allows 0 disruptions").await?;
     run.kill().await?;
     ensure!(is_cordoned(&node(plane, name).await?), "nobody could undo them");
-    let said = expect(plane, 3, &["drain", name, "--timeout=2"]).await?;
+    let said = expect(plane, 3, &["drain", name, "--timeout=5"]).await?;
     ensure!(said.contains("the marks of an earlier run stay"), "{said}");
     ensure!(is_cordoned(&node(plane, name).await?));
     expect(plane, 0, &["drain", "--cancel", name]).await?;
