@@ -110,7 +110,7 @@ impl HollowCluster {
             pods,
         };
         // A loaded machine still makes ten a second.
-        let limit = Duration::from_mins(1) + Duration::from_millis(100) * options.count as u32;
+        let limit = Duration::from_mins(3) + Duration::from_millis(100) * options.count as u32;
         cluster.wait_ready(limit).await?;
         Ok(cluster)
     }

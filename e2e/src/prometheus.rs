@@ -16,7 +16,7 @@ use crate::helm::{Helm, chart, documents};
 use crate::process::{Process, Spec, free_port};
 
 const POLL: Duration = Duration::from_millis(200);
-const STARTS_WITHIN: Duration = Duration::from_mins(1);
+const STARTS_WITHIN: Duration = Duration::from_mins(3);
 
 /// A Prometheus that scrapes and evaluates every second, and an Alertmanager that passes every alert on by itself.
 #[derive(Debug)]

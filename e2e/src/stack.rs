@@ -67,8 +67,7 @@ impl Stack {
         let kubeconfigs = write_kubeconfigs(&plane, nodes.names()).await?;
         let agents = Spec::new("hollow-agents", program("hollow-agents")?, plane.log_dir())
             .arg(format!("--kubeconfig-dir={}", kubeconfigs.display()))
-            .arg(format!("--admin-kubeconfig={}", plane.kubeconfig().display()))
-            .arg("--facts-seconds=2");
+            .arg(format!("--admin-kubeconfig={}", plane.kubeconfig().display()));
         let agents = Process::spawn(agents)?;
         let pod = operator_pod(&plane, &[]).await?;
         let operator_kubeconfig = operator_kubeconfig(&plane, &pod).await?;

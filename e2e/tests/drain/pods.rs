@@ -4,7 +4,7 @@ use anyhow::{Context, Result, bail, ensure};
 use chrono::{TimeDelta, Utc};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::ConfigMap;
-use kube::api::{ListParams, PostParams};
+use kube::api::{ListParams, Patch, PatchParams, PostParams};
 use kube::runtime::conditions::is_deleted;
 use kube::runtime::wait::await_condition;
 use kube::{Api, ResourceExt};
@@ -142,14 +142,16 @@ pub(super) async fn a_pod_without_grace_is_given_a_second(plane: &ControlPlane, 
     });
     scene.pod("abrupt", change).await?;
     scene.wait_ready("abrupt", 1).await?;
+    let patch = async |change: Value| {
+        let (params, patch) = (PatchParams::default(), Patch::Merge(json!({"metadata": change})));
+        scene.pods().patch("abrupt", &params, &patch).await
+    };
+    // A kubelet that ends it within its second, or a part of one, would end its grace, too.
+    patch(json!({"annotations": {hollow::NODE_DOWN: "true"}})).await?;
     let mut running = scene.drain().await?;
     running.blocked_by("its 1 s grace ends").await?;
     running.blocked_by("held by finalizer e2e.lockkeeper.dev/hold").await?;
-    let patch = kube::api::Patch::Merge(json!({"metadata": {"finalizers": null}}));
-    scene
-        .pods()
-        .patch("abrupt", &kube::api::PatchParams::default(), &patch)
-        .await?;
+    patch(json!({"annotations": {hollow::NODE_DOWN: null}, "finalizers": null})).await?;
     running.done().await?;
     Ok(())
 }
