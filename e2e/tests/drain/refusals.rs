@@ -15,9 +15,9 @@ use lockkeeper_e2e::control_plane::{self, ControlPlane};
 use lockkeeper_e2e::hollow;
 use lockkeeper_e2e::pki::Credential;
 use serde_json::{Value, json};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
-use super::fixture::{Scene, done};
+use super::fixture::{LIMIT, Scene, done};
 
 pub(super) async fn a_missing_permission_is_named_and_asked_for_again(plane: &ControlPlane, node: &str) -> Result<()> {
     let scene = Scene::new(plane, node, "forbidden").await?;
@@ -52,7 +52,9 @@ pub(super) async fn a_missing_permission_is_named_and_asked_for_again(plane: &Co
     )?;
     // The API server takes the binding up a moment after it was made.
     let budgets = Api::<PodDisruptionBudget>::all(control_plane::client(&kubeconfig, "onlooker").await?);
-    while budgets.list(&ListParams::default()).await.is_err() {
+    let begin = Instant::now();
+    while let Err(error) = budgets.list(&ListParams::default()).await {
+        ensure!(begin.elapsed() < LIMIT, "the onlooker sees no budgets: {error:#}");
         sleep(Duration::from_millis(100)).await;
     }
     scene.cordon().await?;
