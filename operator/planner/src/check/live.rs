@@ -7,8 +7,7 @@ use crate::Instant;
 use crate::action::Action;
 use crate::gate;
 use crate::plan::Plan;
-use crate::snapshot::{Node, Snapshot};
-use crate::waiting::Waiting;
+use crate::snapshot::Snapshot;
 
 /// S7: plans of the same snapshot, built in whatever order, are the same.
 pub fn order_matters(one: &Plan, other: &Plan) -> Option<Violation> {
@@ -42,10 +41,6 @@ pub fn unspoken(snapshot: &Snapshot, plan: &Plan, now: Instant) -> Vec<Violation
             other => other.node() == Some(name),
         })
     };
-    let asks = |node: &Node| {
-        let host = node.record.as_ref().and_then(|record| record.host.as_ref());
-        node.requested.is_some() || host.is_some_and(|host| host.required)
-    };
     // Both are by name.
     let mut waiting = plan.waiting.iter().peekable();
     for (name, node) in &snapshot.nodes {
@@ -57,8 +52,7 @@ pub fn unspoken(snapshot: &Snapshot, plan: &Plan, now: Instant) -> Vec<Violation
                 Some(Ordering::Greater) | None => break false,
             };
         };
-        // Whether it asks by the boot that it is in is read last: most hosts ask for nothing, or are told.
-        if !inside && asks(node) && !told() && gate::wants_reboot(node) && !goes_in(name) {
+        if !inside && gate::wants_reboot(node) && !told() && !goes_in(name) {
             found.push(violation(
                 "L1",
                 format!("{name} needs a reboot and nobody says why it waits"),
@@ -76,20 +70,15 @@ pub fn unspoken(snapshot: &Snapshot, plan: &Plan, now: Instant) -> Vec<Violation
             ));
         }
     }
-    let missed = |until: &Instant| *until > now && plan.recheck_at.is_none_or(|at| at > *until);
-    if plan
-        .waiting
-        .values()
-        .filter_map(Waiting::until)
-        .any(|until| missed(&until))
-    {
-        for (name, waiting) in &plan.waiting {
-            found.extend(
-                waiting
-                    .until()
-                    .filter(missed)
-                    .map(|until| violation("L3", format!("{name} waits until {until} and is not looked at then"))),
-            );
+    for (name, waiting) in &plan.waiting {
+        let Some(until) = waiting.until().filter(|until| *until > now) else {
+            continue;
+        };
+        if plan.recheck_at.is_none_or(|at| at > until) {
+            found.push(violation(
+                "L3",
+                format!("{name} waits until {until} and is not looked at then"),
+            ));
         }
     }
     found
