@@ -121,7 +121,7 @@ mod tests {
             ..PolicyState::default()
         };
         Plan {
-            policies: [("all".to_owned(), state)].into(),
+            policies: [("all".into(), state)].into(),
             ..Plan::default()
         }
     }

@@ -209,15 +209,15 @@ fn view(progress: &Progress, trouble: &str) -> Drain {
     match progress {
         Progress::Starting if !trouble.is_empty() => Drain::Running {
             moved: 0,
-            waiting: Some(cannot(trouble)),
+            waiting: Some(Box::new(cannot(trouble))),
         },
         Progress::Starting => Drain::NotStarted,
         Progress::Running { moved, waiting_on, .. } => Drain::Running {
             moved: *moved,
             waiting: if trouble.is_empty() {
-                waiting(waiting_on)
+                waiting(waiting_on).map(Box::new)
             } else {
-                Some(cannot(trouble))
+                Some(Box::new(cannot(trouble)))
             },
         },
         Progress::Done { moved, .. } => Drain::Done { moved: *moved },

@@ -212,7 +212,7 @@ impl Pass<'_> {
             }
             Action::SetHolders { holders, .. } => self.set_holders(holders).await,
             Action::WriteRecord { node, change } => self.write_record(node, change).await,
-            Action::SetSpec { node, policy, order } => self.set_spec(node, policy.as_ref(), order.as_ref()).await,
+            Action::SetSpec { node, policy, order } => self.set_spec(node, policy.as_deref(), order.as_deref()).await,
             Action::OrderReboot { node, order } => self.order_reboot(node, order).await,
             Action::ApplyMarks { node, operation_id } => self.apply_marks(node, operation_id).await,
             Action::LiftMarks { node, keep_cordon } => self.lift_marks(node, *keep_cordon).await,

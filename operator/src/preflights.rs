@@ -220,13 +220,13 @@ fn lock(known: &Mutex<Known>) -> MutexGuard<'_, Known> {
 
 /// What would be asked of the node now, if it is under exactly one policy.
 fn current(node: &planner::Node, seen: &Seen) -> Option<Question> {
-    let [policy] = node.policies.as_slice() else {
+    let [policy] = &*node.policies else {
         return None;
     };
     Some(Question {
         node_uid: node.uid.clone(),
-        policy: policy.clone(),
-        generation: seen.policies.get(policy)?.metadata.generation,
+        policy: policy.to_string(),
+        generation: seen.policies.get(policy.as_str())?.metadata.generation,
     })
 }
 

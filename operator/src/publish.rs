@@ -29,8 +29,8 @@ pub fn phase(node: &lockkeeper_planner::Node) -> Option<Phase> {
 
 /// The policy of a node, or the empty name.
 pub fn policy_name(node: &lockkeeper_planner::Node) -> String {
-    match node.policies.as_slice() {
-        [one] => one.clone(),
+    match &*node.policies {
+        [one] => one.to_string(),
         _ => String::new(),
     }
 }

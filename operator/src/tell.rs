@@ -264,7 +264,7 @@ impl Teller {
 
     async fn publish_policies(&self, pass: &Pass<'_>, plan: &Plan, ends: &Ends) -> Result<(), Error> {
         let statuses = pass.seen.policies.iter().filter_map(|(name, object)| {
-            let parsed = pass.snapshot.policies.get(name)?;
+            let parsed = pass.snapshot.policies.get(name.as_str())?;
             let after = RebootPolicyStatus {
                 estimated_completion_time: ends.get(name).copied().map(whole_seconds),
                 ..policy::status(name, object, parsed, pass.snapshot, plan, pass.now)

@@ -27,8 +27,8 @@ pub fn operation(from: &api::Operation) -> planner::Operation {
             api::Phase::Verifying => planner::Phase::Verifying,
             api::Phase::Failed | api::Phase::Unknown => planner::Phase::Failed,
         },
-        policy: from.policy.clone(),
-        boot_id_before: from.boot_id_before.clone(),
+        policy: from.policy.clone().into(),
+        boot_id_before: from.boot_id_before.clone().into(),
         kernel_before: from.kernel_before.clone(),
         reasons: words(&from.reasons),
         requested: from.requested.clone(),
@@ -66,8 +66,8 @@ pub fn operation_to_api(from: &planner::Operation, settings: &api::OperationSett
             planner::Phase::Verifying => api::Phase::Verifying,
             planner::Phase::Failed => api::Phase::Failed,
         },
-        policy: from.policy.clone(),
-        boot_id_before: from.boot_id_before.clone(),
+        policy: from.policy.to_string(),
+        boot_id_before: from.boot_id_before.to_string(),
         kernel_before: from.kernel_before.clone(),
         reasons: causes(&from.reasons),
         requested: from.requested.as_ref().map(|text| bounded(text, 1024)),
@@ -150,7 +150,7 @@ pub fn host(from: &api::HostReport) -> planner::Host {
         why => why.to_owned(),
     });
     planner::Host {
-        boot_id: from.boot_id.clone(),
+        boot_id: from.boot_id.clone().into(),
         boot_time: from.boot_time,
         kernel: from.kernel.clone(),
         required: from.reboot_required.required,
@@ -162,16 +162,18 @@ pub fn host(from: &api::HostReport) -> planner::Host {
             .iter()
             .map(|lock| (lock.who.clone(), lock.why.clone()))
             .collect(),
-        answer: from.order.as_ref().map(|answer| planner::Answer {
-            id: answer.id.clone(),
-            state: match answer.state {
-                api::OrderState::Ready => planner::AnswerState::Ready,
-                api::OrderState::Refused => planner::AnswerState::Refused,
-                api::OrderState::Rebooting => planner::AnswerState::Rebooting,
-                api::OrderState::Failed => planner::AnswerState::Failed,
-                api::OrderState::Withdrawn | api::OrderState::Unknown => planner::AnswerState::Withdrawn,
-            },
-            message: answer.message.clone(),
+        answer: from.order.as_ref().map(|answer| {
+            Box::new(planner::Answer {
+                id: answer.id.clone(),
+                state: match answer.state {
+                    api::OrderState::Ready => planner::AnswerState::Ready,
+                    api::OrderState::Refused => planner::AnswerState::Refused,
+                    api::OrderState::Rebooting => planner::AnswerState::Rebooting,
+                    api::OrderState::Failed => planner::AnswerState::Failed,
+                    api::OrderState::Withdrawn | api::OrderState::Unknown => planner::AnswerState::Withdrawn,
+                },
+                message: answer.message.clone(),
+            })
         }),
     }
 }
@@ -186,7 +188,7 @@ pub fn order(from: &api::Order) -> Option<planner::Order> {
     Some(planner::Order {
         id: from.id.clone(),
         action,
-        boot_id: from.boot_id.clone(),
+        boot_id: from.boot_id.clone().into(),
     })
 }
 
@@ -198,7 +200,7 @@ pub fn order_to_api(from: &planner::Order) -> api::Order {
             planner::OrderAction::Prepare => api::OrderAction::Prepare,
             planner::OrderAction::Reboot => api::OrderAction::Reboot,
         },
-        boot_id: from.boot_id.clone(),
+        boot_id: from.boot_id.to_string(),
         method: api::RebootMethod::Auto,
     }
 }
@@ -208,7 +210,7 @@ pub fn holder(from: &api::Holder) -> planner::Holder {
     planner::Holder {
         node: from.node.clone(),
         node_uid: from.node_uid.clone(),
-        policy: from.policy.clone(),
+        policy: from.policy.clone().into(),
         operation_id: from.operation_id.clone(),
         acquired: from.acquired_time,
     }
@@ -219,7 +221,7 @@ pub fn holder_to_api(from: &planner::Holder) -> api::Holder {
     api::Holder {
         node: from.node.clone(),
         node_uid: from.node_uid.clone(),
-        policy: from.policy.clone(),
+        policy: from.policy.to_string(),
         operation_id: from.operation_id.clone(),
         acquired_time: whole_seconds(from.acquired),
     }

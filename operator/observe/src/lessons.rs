@@ -40,7 +40,7 @@ impl<'a> Lessons<'a> {
 
 /// The policy of a node, if it has exactly one.
 pub(crate) fn policy_of(node: &Node) -> Option<&str> {
-    match node.policies.as_slice() {
+    match &*node.policies {
         [one] => Some(one),
         _ => None,
     }

@@ -8,6 +8,7 @@ use kube::ResourceExt;
 use kube::core::{Selector, SelectorExt};
 use lockkeeper_crds::{LabelSelector, NodeReboot, RebootLock, RebootPolicy, names};
 use lockkeeper_planner as planner;
+use planner::Name;
 
 use crate::convert;
 use crate::lessons::{Lessons, policy_of};
@@ -51,29 +52,29 @@ pub fn snapshot(seen: &Seen, local: &Local) -> planner::Snapshot {
     snapshot
         .undecodable
         .extend(undecodable.map(|(name, cause)| unreadable(name, cause)));
-    let mut selectors = Vec::new();
+    let mut selecting = Selecting::default();
     let topologies = seen
         .policies
         .values()
         .flat_map(|policy| &policy.spec.disruption.topology);
     let keys: BTreeSet<&str> = topologies.map(|topology| topology.key.as_str()).collect();
     for (name, policy) in &seen.policies {
-        let mut view = policy_view(policy);
+        let (name, mut view) = (Name::from(name), policy_view(policy));
         match selector(policy) {
-            Ok(selector) => selectors.push((name.as_str(), selector)),
+            Ok(selector) => selecting.policies.push((name.clone(), selector)),
             // Nobody knows whose nodes these are: nothing starts anywhere, and the policy's own status says why.
             Err(cause) => {
-                snapshot.undecodable.push(unreadable(name, &cause));
+                snapshot.undecodable.push(unreadable(&name, &cause));
                 view.schedule = Err(cause);
             }
         }
         if let Err(cause) = drain_selectors(policy) {
             view.schedule = Err(cause);
         }
-        snapshot.policies.insert(name.clone(), view);
+        snapshot.policies.insert(name, view);
     }
     for (name, node) in &seen.nodes {
-        if let Some(view) = node_view(name, node, seen.reboots.get(name), &selectors, &keys, local) {
+        if let Some(view) = node_view(name, node, seen.reboots.get(name), &mut selecting, &keys, local) {
             snapshot.nodes.insert(name.clone(), view);
         }
     }
@@ -133,12 +134,50 @@ fn drain_selectors(policy: &RebootPolicy) -> Result<(), String> {
     })
 }
 
+/// Which policies select a node. Names and lists that thousands of nodes have in common are held once.
+#[derive(Default)]
+struct Selecting {
+    /// Those whose selectors can be read, by name.
+    policies: Vec<(Name, Selector)>,
+    /// The lists that some node has.
+    lists: BTreeSet<Arc<[Name]>>,
+}
+
+impl Selecting {
+    /// The policies that select a node with these labels, by name.
+    fn of(&mut self, labels: &BTreeMap<String, String>) -> Arc<[Name]> {
+        let selecting = self.policies.iter().filter(|(_, selector)| selector.matches(labels));
+        let found: Vec<Name> = selecting.map(|(name, _)| name.clone()).collect();
+        if let Some(known) = self.lists.get(found.as_slice()) {
+            return known.clone();
+        }
+        let list: Arc<[Name]> = found.into();
+        self.lists.insert(list.clone());
+        list
+    }
+
+    /// This name, as the policy has it if there is one.
+    fn name(&self, name: &str) -> Name {
+        let known = self.policies.binary_search_by(|(known, _)| known.as_str().cmp(name));
+        known.map_or_else(|_| name.into(), |place| self.policies[place].0.clone())
+    }
+}
+
+/// The boot that the kubelet reports: as the agent has it, if both are in the same one.
+fn boot_id(node: &slim::Node, record: Option<&planner::Record>) -> Name {
+    let kubelet = node.status.node_info.boot_id.as_str();
+    let agent = record.and_then(|record| record.host.as_ref()).map(|host| &host.boot_id);
+    agent
+        .filter(|agent| agent.as_str() == kubelet)
+        .map_or_else(|| kubelet.into(), Name::clone)
+}
+
 /// A Linux node; others are none of ours.
 fn node_view(
     name: &str,
     node: &slim::Node,
     reboot: Option<&Arc<NodeReboot>>,
-    selectors: &[(&str, Selector)],
+    selecting: &mut Selecting,
     keys: &BTreeSet<&str>,
     local: &Local,
 ) -> Option<planner::Node> {
@@ -152,7 +191,7 @@ fn node_view(
     let uid = node.uid().unwrap_or_default();
     let record = reboot
         .filter(|reboot| owned_by(reboot, &uid))
-        .map(|reboot| record(reboot));
+        .map(|reboot| record(reboot, selecting));
     let operation = record
         .as_ref()
         .and_then(|record: &planner::Record| record.operation.as_ref());
@@ -160,7 +199,7 @@ fn node_view(
         .refused
         .get(name)
         .filter(|(id, ..)| operation.is_some_and(|op| op.id == *id));
-    let refused = refused.map(|(_, manager, field)| (manager.clone(), field.clone()));
+    let refused = refused.map(|(_, manager, field)| Box::new((manager.clone(), field.clone())));
     let created = node
         .creation_timestamp()
         .map(|time| lockkeeper_crds::time::from_kubernetes(&time));
@@ -169,12 +208,8 @@ fn node_view(
     Some(planner::Node {
         uid,
         created: created.unwrap_or_default(),
-        policies: selectors
-            .iter()
-            .filter(|(_, s)| s.matches(labels))
-            .map(|(name, _)| (*name).to_owned())
-            .collect(),
-        boot_id: node.status.node_info.boot_id.clone(),
+        policies: selecting.of(labels),
+        boot_id: boot_id(node, record.as_ref()),
         ready: ready(node),
         unschedulable: node.spec.unschedulable,
         mark: annotation(node, names::OPERATION).map(str::to_owned),
@@ -183,7 +218,7 @@ fn node_view(
         control_plane: names::CONTROL_PLANE_LABELS
             .iter()
             .any(|label| labels.contains_key(*label)),
-        hold: hold(node),
+        hold: hold(node).map(Box::new),
         requested: annotation(node, names::REBOOT_REQUESTED).map(word),
         approved: annotation(node, names::APPROVED).map(word),
         domains: domains(labels, keys),
@@ -242,12 +277,12 @@ fn hold(node: &slim::Node) -> Option<planner::Hold> {
     })
 }
 
-fn record(reboot: &NodeReboot) -> planner::Record {
+fn record(reboot: &NodeReboot, selecting: &Selecting) -> planner::Record {
     let command = reboot.annotations().get(names::COMMAND);
     let before = planner::Record {
-        policy: reboot.spec.policy.clone(),
-        order: reboot.spec.order.as_ref().and_then(convert::order),
-        command: command.map(|text| convert::command(text)),
+        policy: reboot.spec.policy.as_deref().map(|name| selecting.name(name)),
+        order: reboot.spec.order.as_ref().and_then(convert::order).map(Box::new),
+        command: command.map(|text| Box::new(convert::command(text))),
         ..planner::Record::default()
     };
     let Some(status) = &reboot.status else {
@@ -256,16 +291,20 @@ fn record(reboot: &NodeReboot) -> planner::Record {
     planner::Record {
         host: status.host.as_ref().map(convert::host),
         operation: status.operation.as_ref().map(convert::operation).map(Box::new),
-        deferred: status.deferred.as_ref().map(|deferred| planner::Deferred {
-            count: deferred.count,
-            cause: deferred.cause.clone(),
-            message: deferred.message.clone(),
-            until: deferred.until_time,
+        deferred: status.deferred.as_ref().map(|deferred| {
+            Box::new(planner::Deferred {
+                count: deferred.count,
+                cause: deferred.cause.clone(),
+                message: deferred.message.clone(),
+                until: deferred.until_time,
+            })
         }),
-        released: status.released.as_ref().map(|released| planner::Released {
-            time: released.time,
-            failure: released.failure.clone(),
-            reasons: convert::words(&released.reasons),
+        released: status.released.as_ref().map(|released| {
+            Box::new(planner::Released {
+                time: released.time,
+                failure: released.failure.clone(),
+                reasons: convert::words(&released.reasons),
+            })
         }),
         last_reboot: status.last_reboot.as_ref().map(|last| planner::LastReboot {
             started: last.started_time,
@@ -273,9 +312,11 @@ fn record(reboot: &NodeReboot) -> planner::Record {
             reasons: convert::words(&last.reasons),
         }),
         finished: status.history.first().map(|last| last.operation_id.clone()),
-        answered: status.last_command.as_ref().map(|last| planner::Command {
-            verb: last.verb.clone(),
-            operation_id: last.operation_id.clone(),
+        answered: status.last_command.as_ref().map(|last| {
+            Box::new(planner::Command {
+                verb: last.verb.clone(),
+                operation_id: last.operation_id.clone(),
+            })
         }),
         ..before
     }

@@ -7,6 +7,8 @@
 //! waited for.
 #![allow(missing_docs, clippy::unwrap_used)]
 
+use std::sync::Arc;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use divan::{AllocProfiler, Bencher};
 #[allow(clippy::wildcard_imports)] // as in the tests
@@ -37,8 +39,10 @@ fn cluster(size: usize, pending: usize, limit: Limit) -> Snapshot {
         max_unavailable: limit,
         ..Policy::default()
     };
+    let workers = Name::from("workers");
+    let selecting: Arc<[Name]> = [workers.clone()].into();
     let node = |number: usize| {
-        let boot_id = format!("0b2c8f5e-31f0-4a49-9d8a-{number:012}");
+        let boot_id = Name::from(format!("0b2c8f5e-31f0-4a49-9d8a-{number:012}"));
         let host = Host {
             boot_id: boot_id.clone(),
             boot_time: Some(now - TimeDelta::days(9)),
@@ -55,7 +59,7 @@ fn cluster(size: usize, pending: usize, limit: Limit) -> Snapshot {
         Node {
             uid: format!("8d5e6c1a-7f0b-4d8e-a2c5-{number:012}"),
             created: now - TimeDelta::days(90),
-            policies: vec!["workers".to_owned()],
+            policies: selecting.clone(),
             boot_id,
             ready: Ready {
                 ready: true,
@@ -72,7 +76,7 @@ fn cluster(size: usize, pending: usize, limit: Limit) -> Snapshot {
             approved: None,
             domains: std::collections::BTreeMap::new(),
             record: Some(Record {
-                policy: Some("workers".to_owned()),
+                policy: Some(workers.clone()),
                 host: Some(host),
                 last_reboot: Some(LastReboot {
                     started: now - TimeDelta::days(9),
@@ -88,7 +92,7 @@ fn cluster(size: usize, pending: usize, limit: Limit) -> Snapshot {
         }
     };
     Snapshot {
-        policies: [("workers".to_owned(), policy)].into(),
+        policies: [(workers.clone(), policy)].into(),
         nodes: (0..size)
             .map(|number| (format!("worker-{number:05}.example"), node(number)))
             .collect(),

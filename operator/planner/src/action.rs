@@ -1,6 +1,7 @@
 //! What a plan asks for: one action is one API write with its precondition.
 
 use crate::Instant;
+use crate::name::Name;
 use crate::operation::{Operation, Outcome};
 use crate::snapshot::{Command, Deferred, Holder, LastReboot, Order, Released, Taint};
 
@@ -16,7 +17,7 @@ pub enum Action {
         /// Its uid.
         uid: String,
         /// `spec.policy`.
-        policy: Option<String>,
+        policy: Option<Name>,
     },
     /// Replace the lock's holders by compare-and-swap.
     SetHolders {
@@ -37,9 +38,9 @@ pub enum Action {
         /// The node.
         node: String,
         /// `spec.policy` afterwards.
-        policy: Option<String>,
+        policy: Option<Name>,
         /// `spec.order` afterwards.
-        order: Option<Order>,
+        order: Option<Box<Order>>,
     },
     /// Give the order to reboot: the point of no return. The executor looks at lock, cordon and pods afresh first.
     OrderReboot {
@@ -167,13 +168,13 @@ pub struct RecordChange {
     /// The operation.
     pub operation: Change<Box<Operation>>,
     /// The back-off.
-    pub deferred: Change<Deferred>,
+    pub deferred: Change<Box<Deferred>>,
     /// The release.
-    pub released: Change<Released>,
+    pub released: Change<Box<Released>>,
     /// An operation that ended: an entry for the history.
     pub finished: Option<Finished>,
     /// A command that was answered, and how.
-    pub answered: Option<(Command, Result<String, String>)>,
+    pub answered: Option<(Box<Command>, Result<String, String>)>,
 }
 
 impl RecordChange {
@@ -198,7 +199,7 @@ pub struct Finished {
     /// When.
     pub time: Instant,
     /// The boot afterwards.
-    pub boot_id_after: String,
+    pub boot_id_after: Name,
     /// The kernel afterwards.
     pub kernel_after: String,
     /// A proven reboot, to be remembered as the last one.

@@ -18,7 +18,7 @@ pub(crate) fn obey(name: &str, node: &Node, record: &Record, now: Instant) -> Op
         // Answered already (this very command made it inapplicable, or it was refused): only take it away.
         Err(_) if record.answered.as_ref() == Some(command) => Some(Action::RemoveCommand {
             node: name.to_owned(),
-            command: command.clone(),
+            command: Command::clone(command),
         }),
         Err(why) => Some(write(name, command, Change::Keep, Err(why))),
     }
@@ -27,7 +27,7 @@ pub(crate) fn obey(name: &str, node: &Node, record: &Record, now: Instant) -> Op
 fn write(name: &str, command: &Command, operation: Change<Box<Operation>>, said: Result<String, String>) -> Action {
     let change = RecordChange {
         operation,
-        answered: Some((command.clone(), said)),
+        answered: Some((Box::new(command.clone()), said)),
         ..RecordChange::default()
     };
     Action::WriteRecord {

@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use chrono::TimeDelta;
 
 use crate::Instant;
+use crate::name::Name;
 use crate::plan::plan;
 use crate::snapshot::Snapshot;
 use crate::waiting::{Waiting, Waits};
@@ -110,8 +111,8 @@ fn sum_up(future: Future, waiting: &Waits) -> Forecast {
 
 /// What is left goes on at the pace so far.
 fn extrapolate(future: Future, waiting: &Waits, now: Instant, at: Instant) -> Forecast {
-    let mut left: BTreeMap<String, i32> = BTreeMap::new();
-    let mut done: BTreeMap<String, i32> = BTreeMap::new();
+    let mut left: BTreeMap<Name, i32> = BTreeMap::new();
+    let mut done: BTreeMap<Name, i32> = BTreeMap::new();
     let policy_of = |name: &str| future.snapshot.nodes.get(name)?.policies.first().cloned();
     for name in waiting.keys().filter(|name| !future.spans.contains_key(*name)) {
         *left.entry(policy_of(name).unwrap_or_default()).or_default() += 1;
@@ -125,8 +126,8 @@ fn extrapolate(future: Future, waiting: &Waits, now: Instant, at: Instant) -> Fo
     };
     for (policy, end) in &mut forecast.policies {
         let (left, done) = (
-            left.get(policy).copied().unwrap_or(0),
-            done.get(policy).copied().unwrap_or(0).max(1),
+            left.get(policy.as_str()).copied().unwrap_or(0),
+            done.get(policy.as_str()).copied().unwrap_or(0).max(1),
         );
         let more = (at - now).checked_mul(left).map_or(TimeDelta::zero(), |all| all / done);
         *end = end.checked_add_signed(more).unwrap_or(*end);

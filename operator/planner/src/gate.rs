@@ -33,7 +33,7 @@ pub fn trusted_host(node: &Node) -> Option<&Host> {
 pub fn is_astray(node: &Node) -> bool {
     let ended = || node.record.as_ref().is_some_and(|record| record.finished == node.mark);
     let goes_down = |answer: &Answer| answer.state == AnswerState::Rebooting;
-    let stays_up = || trusted_host(node).is_some_and(|host| !host.answer.as_ref().is_some_and(goes_down));
+    let stays_up = || trusted_host(node).is_some_and(|host| !host.answer.as_deref().is_some_and(goes_down));
     !node.ready.ready || node.unschedulable && !ended() && !stays_up()
 }
 
@@ -48,13 +48,15 @@ pub fn agent_missing(node: &Node) -> Option<Instant> {
 
 /// The one policy that a node belongs to.
 pub(crate) fn policy_of<'f, 'a>(node: &Node, facts: &'f Facts<'a>) -> Result<&'f PolicyFacts<'a>, Waiting> {
-    match node.policies.as_slice() {
+    match &*node.policies {
         [one] => facts.policy(one).ok_or(Waiting::NoPolicy),
         [] => Err(Waiting::NoPolicy),
         many => {
             let mut policies = many.to_vec();
             policies.sort_unstable();
-            Err(Waiting::PolicyConflict { policies })
+            Err(Waiting::PolicyConflict {
+                policies: policies.into(),
+            })
         }
     }
 }
@@ -132,7 +134,7 @@ pub(crate) fn open(policy: &PolicyFacts) -> Result<(), Waiting> {
 
 /// The hold on a node, while it holds.
 pub(crate) fn held(node: &Node, now: Instant) -> Option<&Hold> {
-    node.hold.as_ref().filter(|hold| hold.holds(now))
+    node.hold.as_deref().filter(|hold| hold.holds(now))
 }
 
 fn agent(node: &Node, host: Option<&Host>) -> Result<(), Waiting> {

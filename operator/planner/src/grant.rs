@@ -337,7 +337,7 @@ fn let_in(seen: Seen, policy: &PolicyFacts, entry: Option<&Holder>, now: Instant
             Action::SetSpec {
                 node,
                 policy: Some(policy.name.to_owned()),
-                order: Some(order),
+                order: Some(Box::new(order)),
             },
         ],
     }

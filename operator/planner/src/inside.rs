@@ -86,7 +86,7 @@ impl Inside<'_> {
             return step;
         }
         let order = self.order(OrderAction::Prepare);
-        if self.record.order.as_ref() != Some(&order) {
+        if self.record.order.as_deref() != Some(&order) {
             return self.set_order(Some(order));
         }
         let deadline = self.operation.asked + self.operation.settings.agent_timeout;
@@ -147,7 +147,7 @@ impl Inside<'_> {
             return step;
         }
         let order = self.order(OrderAction::Reboot);
-        if self.record.order.as_ref() != Some(&order) {
+        if self.record.order.as_deref() != Some(&order) {
             return Step::act(Action::OrderReboot {
                 node: self.name.to_owned(),
                 order,
@@ -220,7 +220,7 @@ impl Inside<'_> {
             return Some(self.end(outcome, &waiting));
         }
         match gate::policy_of(self.node, self.facts) {
-            Ok(policy) if policy.name == self.operation.policy => breaker::keeps_out(policy, Some(self.operation))
+            Ok(policy) if *policy.name == self.operation.policy => breaker::keeps_out(policy, Some(self.operation))
                 .err()
                 .map(|waiting| self.end(Outcome::Withdrawn, &waiting)),
             Ok(_) => Some(self.put_back(&Waiting::NoPolicy)),
@@ -266,7 +266,7 @@ impl Inside<'_> {
             .as_ref()
             .filter(|host| host.boot_id == self.operation.boot_id_before)?;
         host.answer
-            .as_ref()
+            .as_deref()
             .filter(|answer| answer.id == self.operation.order_id())
     }
 
@@ -288,7 +288,7 @@ impl Inside<'_> {
         Step::act(Action::SetSpec {
             node: self.name.to_owned(),
             policy,
-            order,
+            order: order.map(Box::new),
         })
     }
 

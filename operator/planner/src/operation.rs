@@ -3,6 +3,7 @@
 use chrono::TimeDelta;
 
 use crate::Instant;
+use crate::name::Name;
 use crate::snapshot::Settings;
 
 /// What must survive a crash while a node is inside.
@@ -15,9 +16,9 @@ pub struct Operation {
     /// How far it is.
     pub phase: Phase,
     /// Its policy.
-    pub policy: String,
+    pub policy: Name,
     /// The boot to leave.
-    pub boot_id_before: String,
+    pub boot_id_before: Name,
     /// The kernel before.
     pub kernel_before: String,
     /// Why.

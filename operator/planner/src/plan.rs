@@ -8,6 +8,7 @@ use crate::capacity::{Facts, Seen};
 use crate::command::obey;
 use crate::grant::{Answers, Grant, Words, grant};
 use crate::inside::step;
+use crate::name::Name;
 use crate::repair::{Entry, Repaired, in_order, repair};
 use crate::room::Room;
 use crate::sanity::{self, TooTight};
@@ -31,11 +32,11 @@ pub struct Plan {
     /// Nodes that would go in if they were known to be drainable: to be asked now.
     pub preflight: Vec<String>,
     /// What the status of each policy must remember.
-    pub policies: BTreeMap<String, PolicyState>,
+    pub policies: BTreeMap<Name, PolicyState>,
     /// Policies whose schedule leaves too little time; only looked for in a pass that has nothing else to do.
-    pub too_tight: BTreeMap<String, TooTight>,
+    pub too_tight: BTreeMap<Name, TooTight>,
     /// Whether each policy's nodes may start by its windows, for those who watch.
-    pub windows: BTreeMap<String, bool>,
+    pub windows: BTreeMap<Name, bool>,
 }
 
 /// Decides what to do next. Equal snapshots give equal plans, whatever order they were built in.
@@ -182,7 +183,7 @@ fn tidy(facts: &Facts, plan: &mut Plan) {
     let busy: BTreeSet<&str> = plan.actions.iter().filter_map(Action::node).collect();
     let mut actions = Vec::new();
     for (name, node) in &facts.untidy {
-        let policy = facts.named(node).map(str::to_owned);
+        let policy = facts.named(node).cloned();
         let node_name = (*name).to_owned();
         let Some(record) = &node.record else {
             actions.push(Action::CreateRecord {

@@ -140,7 +140,7 @@ impl<'a> Room<'a> {
                 domain.inside.push(name);
             }
         }
-        for selecting in node.iter().flat_map(|node| &node.policies) {
+        for selecting in node.iter().flat_map(|node| node.policies.iter()) {
             if let Some(place) = self.facts.place_of(selecting)
                 && !self.facts.policies[place].down.contains_key(name)
             {

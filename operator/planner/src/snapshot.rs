@@ -3,8 +3,10 @@
 mod policy;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::Instant;
+use crate::name::Name;
 use crate::operation::Operation;
 use crate::waiting::Waiting;
 
@@ -21,7 +23,7 @@ pub struct Snapshot {
     /// Policies that could not be decoded, with the cause; not empty means that nothing starts.
     pub undecodable: Vec<String>,
     /// Policies by name.
-    pub policies: BTreeMap<String, Policy>,
+    pub policies: BTreeMap<Name, Policy>,
     /// Linux Nodes by name.
     pub nodes: BTreeMap<String, Node>,
     /// The lock; absent until it is made.
@@ -47,7 +49,7 @@ pub struct Holder {
     /// The Node's uid.
     pub node_uid: String,
     /// The policy under which it went in.
-    pub policy: String,
+    pub policy: Name,
     /// The operation.
     pub operation_id: String,
     /// When it went in.
@@ -62,9 +64,9 @@ pub struct Node {
     /// When it was made.
     pub created: Instant,
     /// The policies that select it.
-    pub policies: Vec<String>,
+    pub policies: Arc<[Name]>,
     /// The boot that the kubelet reports.
-    pub boot_id: String,
+    pub boot_id: Name,
     /// Whether it is Ready.
     pub ready: Ready,
     /// `spec.unschedulable`.
@@ -78,7 +80,7 @@ pub struct Node {
     /// Whether it is part of the control plane.
     pub control_plane: bool,
     /// A person's hold.
-    pub hold: Option<Hold>,
+    pub hold: Option<Box<Hold>>,
     /// A person's request for a reboot: the annotation's value.
     pub requested: Option<String>,
     /// A person's approval of a reboot: the annotation's value.
@@ -92,7 +94,7 @@ pub struct Node {
     /// How far its drain is.
     pub drain: Drain,
     /// Who refused our marks, and for which field, when they were last tried.
-    pub marks_refused: Option<(String, String)>,
+    pub marks_refused: Option<Box<(String, String)>>,
 }
 
 /// Which of our taints a node has.
@@ -198,7 +200,7 @@ pub enum Drain {
         /// Pods evicted so far.
         moved: usize,
         /// The first blocker.
-        waiting: Option<Waiting>,
+        waiting: Option<Box<Waiting>>,
     },
     /// Nothing is left that would have to leave.
     Done {
@@ -211,25 +213,25 @@ pub enum Drain {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Record {
     /// `spec.policy`.
-    pub policy: Option<String>,
+    pub policy: Option<Name>,
     /// `spec.order`.
-    pub order: Option<Order>,
+    pub order: Option<Box<Order>>,
     /// The agent's report.
     pub host: Option<Host>,
-    /// The operation; apart, as few nodes have one and each pass walks over all records.
+    /// The operation.
     pub operation: Option<Box<Operation>>,
     /// Back-off.
-    pub deferred: Option<Deferred>,
+    pub deferred: Option<Box<Deferred>>,
     /// Released by a person.
-    pub released: Option<Released>,
+    pub released: Option<Box<Released>>,
     /// The last reboot that was proven.
     pub last_reboot: Option<LastReboot>,
     /// The id of the operation that ended last.
     pub finished: Option<String>,
     /// A person's command.
-    pub command: Option<Command>,
+    pub command: Option<Box<Command>>,
     /// The last command that was answered.
-    pub answered: Option<Command>,
+    pub answered: Option<Box<Command>>,
 }
 
 /// An order to the agent.
@@ -240,7 +242,7 @@ pub struct Order {
     /// What to do.
     pub action: OrderAction,
     /// For which boot.
-    pub boot_id: String,
+    pub boot_id: Name,
 }
 
 /// What an agent shall do.
@@ -256,7 +258,7 @@ pub enum OrderAction {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Host {
     /// The boot that the agent is in.
-    pub boot_id: String,
+    pub boot_id: Name,
     /// When that boot began, by the host's clock.
     pub boot_time: Option<Instant>,
     /// The running kernel.
@@ -272,7 +274,7 @@ pub struct Host {
     /// Programs that ask not to shut down: who, why.
     pub inhibitors: Vec<(String, String)>,
     /// The answer to the last order.
-    pub answer: Option<Answer>,
+    pub answer: Option<Box<Answer>>,
 }
 
 /// The agent's answer to an order.

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use chrono::TimeDelta;
 
 use crate::Instant;
+use crate::name::Name;
 
 pub use waits::Waits;
 
@@ -20,15 +21,15 @@ pub enum Waiting {
     /// The operator has not seen everything.
     ViewIncomplete { what: String },
     /// More than one policy selects the node.
-    PolicyConflict { policies: Vec<String> },
+    PolicyConflict { policies: Arc<[Name]> },
     /// No policy selects the node.
     NoPolicy,
     /// The policy is suspended.
-    Suspended { policy: String },
+    Suspended { policy: Name },
     /// A person holds the node.
     Held { reason: String, until: Option<Instant> },
     /// A person must approve the node.
-    AwaitingApproval { policy: String },
+    AwaitingApproval { policy: Name },
     /// No agent reports from the node.
     AgentMissing { since: Instant },
     /// The agent cannot reboot the node.

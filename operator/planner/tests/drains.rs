@@ -223,13 +223,13 @@ fn the_taint_goes_with_the_marks_whatever_ends_the_operation() {
     let ends: [(&str, End); 5] = [
         ("cancel", |world| world.command("cancel", "n1")),
         ("uncordon", |world| world.node("n1").unschedulable = false),
-        ("policy gone", |world| world.node("n1").policies.clear()),
+        ("policy gone", |world| world.node("n1").policies = [].into()),
         ("lost record", |world| world.record("n1").operation = None),
         ("hold", |world| {
-            world.node("n1").hold = Some(Hold {
+            world.node("n1").hold = Some(Box::new(Hold {
                 reason: "why".to_owned(),
                 until: None,
-            });
+            }));
         }),
     ];
     for (what, end) in ends {
@@ -290,7 +290,7 @@ fn a_suspended_policy_and_a_feature_that_is_off_leave_no_taint() {
     world.settle();
     assert!(world.node("n1").taints.reboot_pending);
     world.snapshot.undecodable = vec!["policy general".to_owned()];
-    world.node("n1").policies.clear();
+    world.node("n1").policies = [].into();
     world.settle();
     assert!(
         world.node("n1").taints.reboot_pending,

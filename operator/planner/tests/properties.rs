@@ -59,10 +59,10 @@ fn happen(world: &mut World, event: &Event) {
         Event::Uncordon(n) => world.node(&name(n)).unschedulable = false,
         Event::Cordon(n) => world.node(&name(n)).unschedulable = true,
         Event::Hold(n) => {
-            world.node(&name(n)).hold = Some(Hold {
+            world.node(&name(n)).hold = Some(Box::new(Hold {
                 reason: "why".to_owned(),
                 until: None,
-            });
+            }));
         }
         Event::Unhold(n) => world.node(&name(n)).hold = None,
         Event::Die(n) => {

@@ -36,7 +36,7 @@ impl Pass<'_> {
             return adopted.map(Some).map_err(failed("adopt NodeReboot", node));
         }
         let spec = NodeRebootSpec {
-            policy: policy.clone(),
+            policy: policy.as_deref().map(str::to_owned),
             order: None,
         };
         let mut reboot = NodeReboot::new(node, spec);

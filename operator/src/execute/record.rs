@@ -153,7 +153,7 @@ impl Pass<'_> {
     fn settings(&self, before: &NodeRebootStatus, operation: &Operation) -> OperationSettings {
         let recorded = before.operation.as_ref().filter(|before| before.id == operation.id);
         let recorded = recorded.map(|before| before.settings.clone());
-        let policy = self.seen.policies.get(&operation.policy);
+        let policy = self.seen.policies.get(operation.policy.as_str());
         recorded
             .or_else(|| policy.map(|policy| convert::settings_of(&policy.spec)))
             .unwrap_or_default()
@@ -162,13 +162,13 @@ impl Pass<'_> {
     pub(super) async fn set_spec(
         &mut self,
         node: &str,
-        policy: Option<&String>,
+        policy: Option<&str>,
         order: Option<&Order>,
     ) -> Result<(), Error> {
         const STEP: &str = "write the order of NodeReboot";
         let seen = self.reboot(STEP, node)?;
         // Nothing holds up the removal of an order.
-        if seen.spec.policy.as_ref() != policy && seen.spec.order.is_none() {
+        if seen.spec.policy.as_deref() != policy && seen.spec.order.is_none() {
             self.policies_stand(STEP, node).await?;
         }
         let spec = json!({"policy": policy, "order": order.map(convert::order_to_api)});
@@ -193,7 +193,7 @@ impl Pass<'_> {
         let fresh = self.api.nodes.get(node).await.map_err(failed(STEP, node))?;
         let cordoned = fresh.spec.unschedulable;
         let marked = slim::annotation(&fresh, names::OPERATION) == Some(operation.id.as_str());
-        let same_boot = fresh.status.node_info.boot_id == order.boot_id;
+        let same_boot = order.boot_id == *fresh.status.node_info.boot_id;
         self.keep_node(fresh);
         if !(cordoned && marked && same_boot) {
             return Err(stale(&format!(
@@ -217,7 +217,7 @@ impl Pass<'_> {
             None => self.still_empty(node, operation).await?,
         }
         let policy = seen.spec.policy.clone();
-        self.set_spec(node, policy.as_ref(), Some(order)).await
+        self.set_spec(node, policy.as_deref(), Some(order)).await
     }
 
     /// A last fresh list: the drain's own may be seconds old.
@@ -293,8 +293,8 @@ fn history(finished: &Finished) -> RebootRecord {
         down_seconds: between(operation.reboot_ordered, operation.rebooted),
         verified_seconds: between(operation.rebooted, Some(finished.time)),
         pods_moved: operation.pods_moved,
-        boot_id_before: operation.boot_id_before.clone(),
-        boot_id_after: finished.boot_id_after.clone(),
+        boot_id_before: operation.boot_id_before.to_string(),
+        boot_id_after: finished.boot_id_after.to_string(),
         kernel_before: operation.kernel_before.clone(),
         kernel_after: finished.kernel_after.clone(),
     }

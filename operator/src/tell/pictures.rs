@@ -5,7 +5,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use lockkeeper_crds::{NodeState, RebootPolicyStatus, WindowState};
 use lockkeeper_observe::Seen;
-use lockkeeper_planner::{BreakerState, Node, Operation, Phase, Plan, Policy, Snapshot, gate};
+use lockkeeper_planner::{BreakerState, Name, Node, Operation, Phase, Plan, Policy, Snapshot, gate};
 use tokio::time::Instant;
 
 use crate::metrics::{Canvas, Gauge, Metrics};
@@ -55,7 +55,7 @@ impl Painter {
     ) {
         self.painted = Some(Instant::now());
         metrics.set_leader(true);
-        metrics.set_policies(snapshot.policies.keys().map(String::as_str));
+        metrics.set_policies(snapshot.policies.keys().map(Name::as_str));
         let holders = snapshot.lock.as_ref().map_or(0, |lock| lock.holders.len());
         metrics.set_lock(holders, plan.cluster_limit);
         let mut canvas = Canvas::default();

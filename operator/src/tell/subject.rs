@@ -53,7 +53,7 @@ impl Subject {
         let cause = operation.ending.as_ref().map(|ending| ending.cause.clone());
         let causes = cause.unwrap_or_else(|| operation.reasons.join(", "));
         Self {
-            policy: Some(operation.policy.clone()),
+            policy: Some(operation.policy.to_string()),
             operation: Some(operation.id.clone()),
             reason: Some(causes).filter(|causes| !causes.is_empty()),
             ..self

@@ -30,7 +30,7 @@ fn a_policy_whose_selector_cannot_be_read_is_closed_and_closes_everything() {
     );
     let why = snapshot.policies["bad"].schedule.as_ref().unwrap_err();
     assert!(why.starts_with("spec.nodeSelector: "), "{why}");
-    assert_eq!(snapshot.nodes["n"].policies, ["good"]);
+    assert_eq!(*snapshot.nodes["n"].policies, [Name::from("good")]);
 }
 
 #[test]
@@ -85,4 +85,29 @@ fn a_node_has_the_values_of_the_labels_that_some_topology_names() {
         [("zone".to_owned(), "a".to_owned())].into()
     );
     assert_eq!(snapshot.nodes["m"].domains, BTreeMap::new());
+}
+
+#[test]
+fn names_that_nodes_have_in_common_are_held_once() {
+    let mut seen = seen(&[("all", json!({}))], &[("m", json!({})), ("n", json!({}))]);
+    let node = json!({"metadata": {"name": "n", "uid": "u"}, "status": {"nodeInfo": {"bootID": "b1"}}});
+    seen.nodes
+        .insert("n".into(), Arc::new(serde_json::from_value(node).unwrap()));
+    let reboot = json!({
+        "apiVersion": "lockkeeper.dev/v1alpha1", "kind": "NodeReboot", "spec": {"policy": "all"},
+        "metadata": {"name": "n", "ownerReferences": [
+            {"apiVersion": "v1", "kind": "Node", "name": "n", "uid": "u"}]},
+        "status": {"host": {"bootID": "b1", "kernel": "6.1", "rebootCapable": true,
+            "rebootRequired": {"required": false}}},
+    });
+    seen.reboots
+        .insert("n".into(), Arc::new(serde_json::from_value(reboot).unwrap()));
+    let snapshot = snapshot(&seen, &Local::default());
+    let (m, n) = (&snapshot.nodes["m"], &snapshot.nodes["n"]);
+    assert!(Arc::ptr_eq(&m.policies, &n.policies));
+    let (policy, _) = snapshot.policies.get_key_value("all").unwrap();
+    let record = n.record.as_ref().unwrap();
+    assert!(m.policies[0].is_same(policy) && record.policy.as_ref().unwrap().is_same(policy));
+    assert_eq!(n.boot_id, Name::from("b1"));
+    assert!(n.boot_id.is_same(&record.host.as_ref().unwrap().boot_id));
 }

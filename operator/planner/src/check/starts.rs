@@ -45,7 +45,7 @@ impl<'a> Starts<'a> {
             if node.control_plane && (!node.ready.ready || node.leaving.is_some()) {
                 control_plane_down.insert(name.as_str());
             }
-            for policy in &node.policies {
+            for policy in node.policies.iter() {
                 let spec = snapshot.policies.get(policy);
                 policies.entry(policy).or_default().add(name, node, down, spec);
             }
@@ -167,7 +167,7 @@ impl<'a> Starts<'a> {
         if !self.snapshot.unseen.is_empty() || !self.snapshot.undecodable.is_empty() {
             no(format!("{name} would start although not everything was seen"));
         }
-        let [policy_name] = node.policies.as_slice() else {
+        let [policy_name] = &*node.policies else {
             return no(format!("{name} is not under exactly one policy"));
         };
         let Some(policy) = self.snapshot.policies.get(policy_name) else {
@@ -328,7 +328,7 @@ fn entry(holder: &Holder) -> (&str, &str) {
 
 /// An unavailable node more for the policies that select it now, whatever policy it went in under.
 fn stands_cordoned<'a>(policies: &mut BTreeMap<&'a str, Count<'a>>, node: &'a Node) {
-    for policy in &node.policies {
+    for policy in node.policies.iter() {
         policies.entry(policy).or_default().cordoned_up += 1;
     }
 }

@@ -7,6 +7,7 @@ use chrono::TimeDelta;
 use super::Span;
 use crate::Instant;
 use crate::action::{Action, RecordChange};
+use crate::name::Name;
 use crate::operation::{Operation, Phase};
 use crate::plan::Plan;
 use crate::snapshot::{Drain, Hold, Host, LastReboot, Lock, Node, Order, OrderAction, Preflight, Record, Snapshot};
@@ -24,7 +25,7 @@ pub(super) struct Future {
     pub(super) blocked: BTreeMap<String, Waiting>,
     /// Those that are inside, by their end.
     inside: BTreeMap<(Instant, String), Box<Operation>>,
-    ends: Vec<(String, Instant)>,
+    ends: Vec<(Name, Instant)>,
 }
 
 impl Future {
@@ -44,10 +45,10 @@ impl Future {
                 future
                     .blocked
                     .insert(name.clone(), Waiting::PreflightBlocked { pod, why, until });
-                node.hold = Some(Hold {
+                node.hold = Some(Box::new(Hold {
                     reason: String::new(),
                     until: None,
-                });
+                }));
             }
             node.preflight = Preflight::Clear { at: Instant::MAX_UTC };
             known.extend(operation.map(|operation| (name.clone(), operation)));
@@ -126,7 +127,7 @@ impl Future {
         };
         node.boot_id.clone_from(&operation.boot_id_before);
         if let Some(record) = &mut node.record {
-            record.order = Some(order);
+            record.order = Some(Box::new(order));
             record.operation = Some(Box::new(running));
             record.command = None;
             if let Some(host) = &mut record.host {
@@ -229,7 +230,7 @@ impl Future {
 
 /// The node is back with a new boot that nobody asks anything of.
 fn back(node: &mut Node, operation: &Operation, now: Instant) {
-    node.boot_id = format!("after {}", operation.id);
+    node.boot_id = format!("after {}", operation.id).into();
     node.mark = None;
     node.unschedulable = false;
     node.requested = None;

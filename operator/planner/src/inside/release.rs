@@ -67,19 +67,19 @@ impl Inside<'_> {
             }
             Outcome::PutBack => {
                 let count = self.record.deferred.as_ref().map_or(0, |deferred| deferred.count) + 1;
-                deferred = Change::Set(Some(Deferred {
+                deferred = Change::Set(Some(Box::new(Deferred {
                     count,
                     cause: ending.cause.clone(),
                     message: ending.message.clone(),
                     until: ending.time + back_off(count),
-                }));
+                })));
             }
             Outcome::Released => {
-                released = Change::Set(Some(Released {
+                released = Change::Set(Some(Box::new(Released {
                     time: ending.time,
                     failure: ending.message.clone(),
                     reasons: operation.reasons.clone(),
-                }));
+                })));
             }
             Outcome::Withdrawn | Outcome::Held => {}
         }

@@ -60,10 +60,10 @@ impl World {
             lock: Some(Lock::default()),
             ..Snapshot::default()
         };
-        snapshot.policies.insert("general".to_owned(), policy());
+        snapshot.policies.insert("general".into(), policy());
         for number in 1..=count {
             let name = format!("n{number}");
-            let boot_id = format!("boot-{number}-0");
+            let boot_id = Name::from(format!("boot-{number}-0"));
             let host = Host {
                 boot_id: boot_id.clone(),
                 boot_time: Some(now - TimeDelta::days(9)),
@@ -80,7 +80,7 @@ impl World {
                 message: "KubeletReady: kubelet is posting ready status".to_owned(),
             };
             let record = Record {
-                policy: Some("general".to_owned()),
+                policy: Some("general".into()),
                 host: Some(host),
                 ..Record::default()
             };
@@ -89,7 +89,7 @@ impl World {
                 Node {
                     uid: format!("uid-{name}"),
                     created: now - TimeDelta::days(9),
-                    policies: vec!["general".to_owned()],
+                    policies: ["general".into()].into(),
                     boot_id,
                     ready,
                     unschedulable: false,
@@ -148,10 +148,10 @@ impl World {
             .as_ref()
             .map(|op| op.id.clone())
             .unwrap_or_default();
-        self.record(name).command = Some(Command {
+        self.record(name).command = Some(Box::new(Command {
             verb: verb.to_owned(),
             operation_id,
-        });
+        }));
     }
 
     pub fn plan(&self) -> Plan {
@@ -305,7 +305,7 @@ impl World {
                 record.policy.clone_from(policy);
                 record.order.clone_from(order);
             }
-            Action::OrderReboot { node, order } => self.record(node).order = Some(order.clone()),
+            Action::OrderReboot { node, order } => self.record(node).order = Some(Box::new(order.clone())),
             Action::ApplyMarks { node, operation_id } => {
                 let id = operation_id.clone();
                 let node = self.node(node);

@@ -38,7 +38,7 @@ impl World {
                 node.drain = if blocked {
                     Drain::Running {
                         moved: 1,
-                        waiting: Some(waiting),
+                        waiting: Some(Box::new(waiting)),
                     }
                 } else {
                     Drain::Done { moved: 3 }
@@ -67,11 +67,11 @@ impl World {
                 String::new()
             };
             let host = self.record(&name).host.as_mut().unwrap();
-            host.answer = Some(Answer {
+            host.answer = Some(Box::new(Answer {
                 id: order.id,
                 state,
                 message,
-            });
+            }));
             if reboots {
                 let node = self.node(&name);
                 node.ready = Ready {
@@ -101,7 +101,7 @@ impl World {
     /// The host comes up with a new boot; nothing asks for a reboot any more.
     pub fn boot(&mut self, name: &str) {
         self.boots += 1;
-        let (now, boot_id) = (self.now, format!("boot-{name}-{}", self.boots));
+        let (now, boot_id) = (self.now, Name::from(format!("boot-{name}-{}", self.boots)));
         let node = self.node(name);
         node.boot_id.clone_from(&boot_id);
         node.ready = Ready {

@@ -9,8 +9,8 @@ use crate::common::policy;
 #[test]
 fn two_policies_share_one_slot() {
     let mut story = Story::new(2);
-    story.world.snapshot.policies.insert("other".to_owned(), policy());
-    story.world.node("n2").policies = vec!["other".to_owned()];
+    story.world.snapshot.policies.insert("other".into(), policy());
+    story.world.node("n2").policies = ["other".into()].into();
     story.run(110);
     expect![[r#"
         0    lock SetHolders n1 goes in

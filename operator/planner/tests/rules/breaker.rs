@@ -188,11 +188,8 @@ fn a_blocked_drain_and_a_reboot_in_vain_never_open_it() {
 #[test]
 fn a_failed_node_takes_a_place_of_the_whole_cluster() {
     let mut world = World::new(2);
-    world
-        .snapshot
-        .policies
-        .insert("other".to_owned(), crate::common::policy());
-    world.node("n2").policies = vec!["other".to_owned()];
+    world.snapshot.policies.insert("other".into(), crate::common::policy());
+    world.node("n2").policies = ["other".into()].into();
     world.never_back = vec!["n1".to_owned()];
     world.settle();
     world.run(1500);

@@ -242,10 +242,12 @@ fn retry_of_what_was_made_up_waits_until_the_agent_has_said_that_its_host_does_n
         world.settle();
         world.record("n1").host = answer.map(|state| Host {
             boot_id: boot_id.clone(),
-            answer: state.map(|state| Answer {
-                id: "ed0269c7-0".to_owned(),
-                state,
-                message: String::new(),
+            answer: state.map(|state| {
+                Box::new(Answer {
+                    id: "ed0269c7-0".to_owned(),
+                    state,
+                    message: String::new(),
+                })
             }),
             ..Host::default()
         });

@@ -61,14 +61,14 @@ fn windows_canary_pace_and_approval_are_obeyed_in_the_future_too() {
         nodes: 1,
         soak: TimeDelta::minutes(3),
     });
-    world.node("n4").hold = Some(Hold {
+    world.node("n4").hold = Some(Box::new(Hold {
         reason: "debugging".to_owned(),
         until: None,
-    });
-    world.node("n5").hold = Some(Hold {
+    }));
+    world.node("n5").hold = Some(Box::new(Hold {
         reason: "until tomorrow".to_owned(),
         until: Some(at("2026-11-22T10:00:00Z")),
-    });
+    }));
     world.settle();
     expect![[r#"
         n1 2026-11-21T13:00:00Z 2026-11-21T13:00:43Z

@@ -56,17 +56,17 @@ fn who_did_not_get_a_turn_in_one_window_is_first_in_the_next() {
 #[test]
 fn what_was_put_back_or_released_goes_after_what_never_failed() {
     let mut world = World::new(3);
-    world.record("n1").deferred = Some(Deferred {
+    world.record("n1").deferred = Some(Box::new(Deferred {
         count: 1,
         cause: "EvictionBlocked".to_owned(),
         message: "pod shop/db-0".to_owned(),
         until: world.now,
-    });
-    world.record("n2").released = Some(Released {
+    }));
+    world.record("n2").released = Some(Box::new(Released {
         time: world.now,
         failure: "no new boot".to_owned(),
         reasons: vec!["another cause".to_owned()],
-    });
+    }));
     world.settle();
     world.run(200);
     assert_eq!(world.started(), ["n3", "n1", "n2"]);
@@ -86,10 +86,10 @@ fn workers_before_the_control_plane_before_the_operators_own_node() {
 fn a_held_node_starves_nobody_not_even_the_operators_own() {
     let mut world = World::new(2);
     world.snapshot.own_node = Some("n2".to_owned());
-    world.node("n1").hold = Some(Hold {
+    world.node("n1").hold = Some(Box::new(Hold {
         reason: "debugging".to_owned(),
         until: None,
-    });
+    }));
     world.settle();
     world.run(60);
     assert_eq!(world.started(), ["n2"]);
@@ -109,13 +109,10 @@ fn what_a_person_asks_for_goes_before_what_the_hosts_ask_for() {
 #[test]
 fn under_one_cap_policies_take_turns_by_age_and_a_young_head_holds_up_no_older_node() {
     let mut world = World::new(4);
-    world
-        .snapshot
-        .policies
-        .insert("other".to_owned(), crate::common::policy());
+    world.snapshot.policies.insert("other".into(), crate::common::policy());
     for name in ["n3", "n4"] {
-        world.node(name).policies = vec!["other".to_owned()];
-        world.record(name).policy = Some("other".to_owned());
+        world.node(name).policies = ["other".into()].into();
+        world.record(name).policy = Some("other".into());
     }
     // By name n3 is first, but n4 has waited longest of all.
     world.snapshot.policies.get_mut("other").unwrap().order = QueueOrder::Name;

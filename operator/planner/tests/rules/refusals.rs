@@ -17,9 +17,9 @@ fn found(world: &World, doctor: impl FnOnce(&mut Snapshot)) -> Vec<String> {
 /// `n1` is under a policy of its own and has waited longest; one slot for all.
 fn own_node_under_another_policy() -> World {
     let mut world = World::new(3);
-    world.snapshot.policies.insert("other".to_owned(), policy());
-    world.node("n1").policies = vec!["other".to_owned()];
-    world.record("n1").policy = Some("other".to_owned());
+    world.snapshot.policies.insert("other".into(), policy());
+    world.node("n1").policies = ["other".into()].into();
+    world.record("n1").policy = Some("other".into());
     world.snapshot.own_node = Some("n1".to_owned());
     world
 }
@@ -32,10 +32,10 @@ fn the_operators_own_node_before_one_of_another_policy() {
         found(&world, unaware),
         ["S6: n1 runs the operator and goes in while n2 could"]
     );
-    world.node("n2").hold = Some(Hold {
+    world.node("n2").hold = Some(Box::new(Hold {
         reason: "debugging".to_owned(),
         until: None,
-    });
+    }));
     assert_eq!(
         found(&world, unaware),
         ["S6: n1 runs the operator and goes in while n3 could"]

@@ -139,10 +139,10 @@ fn a_hold_before_the_reboot_order_frees_the_slot_and_leaves_the_node_cordoned() 
     world.blocked = vec!["n1".to_owned()];
     world.settle();
     world.run(5);
-    world.node("n1").hold = Some(Hold {
+    world.node("n1").hold = Some(Box::new(Hold {
         reason: "debugging the NIC".to_owned(),
         until: None,
-    });
+    }));
     world.settle();
     assert!(world.node("n1").unschedulable);
     assert_eq!(world.node("n1").mark, None);
@@ -235,7 +235,7 @@ fn a_time_that_has_passed_is_not_looked_at_again_and_again() {
     };
     world.node("n1").drain = Drain::Running {
         moved: 1,
-        waiting: Some(waiting),
+        waiting: Some(Box::new(waiting)),
     };
     let recheck = world.plan().recheck_at.unwrap();
     assert!(recheck > world.now, "{recheck}");

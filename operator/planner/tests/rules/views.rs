@@ -13,7 +13,7 @@ fn waits(world: &World, expected: Expect) {
 #[test]
 fn a_report_from_another_boot_is_no_report() {
     let mut world = World::new(1);
-    world.record("n1").host.as_mut().unwrap().boot_id = "somewhere-else".to_owned();
+    world.record("n1").host.as_mut().unwrap().boot_id = "somewhere-else".into();
     world.settle();
     world.run(10);
     assert_eq!(world.trace, "");
@@ -28,12 +28,9 @@ fn a_report_from_another_boot_is_no_report() {
 #[test]
 fn a_node_of_two_policies_or_of_none_is_never_rebooted() {
     let mut world = World::new(2);
-    world
-        .snapshot
-        .policies
-        .insert("other".to_owned(), crate::common::policy());
-    world.node("n1").policies = vec!["general".to_owned(), "other".to_owned()];
-    world.node("n2").policies = vec![];
+    world.snapshot.policies.insert("other".into(), crate::common::policy());
+    world.node("n1").policies = ["general".into(), "other".into()].into();
+    world.node("n2").policies = [].into();
     world.settle();
     world.run(10);
     assert!(!world.trace.contains("goes in"), "{}", world.trace);
@@ -64,11 +61,8 @@ fn nothing_starts_while_a_policy_cannot_be_decoded_and_nothing_at_all_is_done_be
 #[test]
 fn two_policies_at_one_are_still_one_at_a_time() {
     let mut world = World::new(2);
-    world
-        .snapshot
-        .policies
-        .insert("other".to_owned(), crate::common::policy());
-    world.node("n2").policies = vec!["other".to_owned()];
+    world.snapshot.policies.insert("other".into(), crate::common::policy());
+    world.node("n2").policies = ["other".into()].into();
     world.settle();
     for _ in 0..150 {
         world.run(1);
@@ -139,13 +133,13 @@ fn nobody_is_cordoned_while_more_are_in_the_lock_than_fit_whoever_came_first() {
 fn a_node_that_went_astray_counts_under_each_of_its_policies() {
     let mut world = World::new(3);
     let other = crate::common::policy();
-    world.snapshot.policies.insert("other".to_owned(), other);
+    world.snapshot.policies.insert("other".into(), other);
     world.limit(2);
-    world.node("n3").policies = vec!["other".to_owned()];
+    world.node("n3").policies = ["other".into()].into();
     let node = world.node("n1");
     (node.mark, node.unschedulable, node.ready.ready) = (Some("lost".to_owned()), true, false);
     let plans = [["general", "other"], ["other", "general"]].map(|both| {
-        world.node("n1").policies = both.map(str::to_owned).to_vec();
+        world.node("n1").policies = both.map(Name::from).into();
         world.plan()
     });
     assert_eq!(check::order_matters(&plans[0], &plans[1]), None);
@@ -242,7 +236,7 @@ fn marks_of_an_operation_that_nothing_tells_of_stay_until_the_agent_has_said_tha
     world.run(20);
     world.snapshot.lock = Some(Lock::default());
     *world.record("n1") = Record {
-        policy: Some("general".to_owned()),
+        policy: Some("general".into()),
         ..Record::default()
     };
     world.node("n1").requested = Some("firmware".to_owned());
@@ -259,7 +253,7 @@ fn marks_of_an_operation_that_nothing_tells_of_stay_until_the_agent_has_said_tha
     };
     world.record("n1").host = Some(Host {
         boot_id,
-        answer: Some(answer),
+        answer: Some(Box::new(answer)),
         ..Host::default()
     });
     assert!(!lifts(&world), "its host goes down");

@@ -39,7 +39,7 @@ fn node(operation: Option<Operation>) -> Node {
     Node {
         uid: "uid".into(),
         created: at(-1000),
-        policies: vec!["workers".into()],
+        policies: ["workers".into()].into(),
         boot_id: "old".into(),
         ready: Ready {
             ready: true,
@@ -81,12 +81,12 @@ fn look(painter: &mut Painter, nodes: Vec<Node>, open: bool) -> (Metrics, String
 
 fn look_at(metrics: &Metrics, painter: &mut Painter, nodes: Vec<Node>, open: bool) -> String {
     let snapshot = Snapshot {
-        policies: BTreeMap::from([("workers".to_owned(), Policy::default())]),
+        policies: BTreeMap::from([("workers".into(), Policy::default())]),
         nodes: (0..).map(|number| format!("w-{number}")).zip(nodes).collect(),
         ..Snapshot::default()
     };
     let plan = Plan {
-        windows: BTreeMap::from([("workers".to_owned(), open)]),
+        windows: BTreeMap::from([("workers".into(), open)]),
         ..Plan::default()
     };
     painter.paint(metrics, &snapshot, &Seen::default(), &plan, at(1000));

@@ -120,7 +120,7 @@ pub struct Cluster {
     pub names: Vec<String>,
     /// Where each name is among them.
     places: BTreeMap<String, usize>,
-    pub policy_names: Vec<String>,
+    pub policy_names: Vec<Name>,
     /// Written by [`Self::put_node`] alone.
     pub nodes: Vec<Option<Rc<NodeObject>>>,
     /// Those of them that have our mark.
@@ -138,7 +138,7 @@ pub struct Cluster {
 
 impl Cluster {
     /// Nothing is there yet under any of these names.
-    pub fn new(names: Vec<String>, policy_names: Vec<String>, pods: Vec<usize>) -> Self {
+    pub fn new(names: Vec<String>, policy_names: Vec<Name>, pods: Vec<usize>) -> Self {
         let places = names.iter().enumerate().map(|(place, name)| (name.clone(), place));
         Self {
             places: places.collect(),

@@ -124,7 +124,7 @@ impl World {
             };
             let drain = Drain::Running {
                 moved: task.moved,
-                waiting: Some(waiting),
+                waiting: Some(Box::new(waiting)),
             };
             (drain, Some((blocked - self.at).min(300_000)))
         } else if self.cluster.pods[index] > 0 {

@@ -62,7 +62,7 @@ impl Write<'_> {
             Action::CreateRecord { node, uid, policy } => self.create_record(node, uid, policy.as_ref()),
             Action::SetHolders { holders, .. } => self.set_holders(holders),
             Action::WriteRecord { node, change } => self.write_record(node, change),
-            Action::SetSpec { node, policy, order } => self.set_spec(node, policy.as_ref(), order.as_ref()),
+            Action::SetSpec { node, policy, order } => self.set_spec(node, policy.as_ref(), order.as_deref()),
             Action::OrderReboot { node, order } => self.order_reboot(node, order),
             Action::ApplyMarks { node, operation_id } => self.apply_marks(node, operation_id),
             Action::LiftMarks { node, keep_cordon } => self.lift_marks(node, *keep_cordon),
@@ -89,7 +89,7 @@ impl Write<'_> {
         Ok(())
     }
 
-    fn create_record(&mut self, node: &str, uid: &str, policy: Option<&String>) -> Result<(), Refusal> {
+    fn create_record(&mut self, node: &str, uid: &str, policy: Option<&Name>) -> Result<(), Refusal> {
         let index = self.cluster.index(node).ok_or(Refusal::Conflict)?;
         let same = |fresh: Rc<NodeObject>| fresh.value.uid == uid;
         if self.made.contains(uid) && !self.look_at_node(index).is_some_and(same) {
@@ -166,7 +166,7 @@ impl Write<'_> {
     }
 
     /// Two leaders whose views of the policies differ would write a policy's name in turns.
-    fn set_spec(&mut self, node: &str, policy: Option<&String>, order: Option<&Order>) -> Result<(), Refusal> {
+    fn set_spec(&mut self, node: &str, policy: Option<&Name>, order: Option<&Order>) -> Result<(), Refusal> {
         let index = self.cluster.index(node).ok_or(Refusal::Conflict)?;
         let seen = self.seen.reboots[index].as_ref().ok_or(Refusal::Stale)?;
         if seen.record.policy.as_ref() != policy && seen.record.order.is_none() {
@@ -174,7 +174,7 @@ impl Write<'_> {
         }
         self.record(node, |record| {
             record.policy = policy.cloned();
-            record.order = order.cloned();
+            record.order = order.cloned().map(Box::new);
         })
     }
 
@@ -287,7 +287,7 @@ impl Write<'_> {
         if self.has(Guard::FreshPods) && self.cluster.pods[index] > 0 {
             return Err(Refusal::NotEmpty);
         }
-        self.record(node, |record| record.order = Some(order.clone()))
+        self.record(node, |record| record.order = Some(Box::new(order.clone())))
     }
 
     pub(super) fn has(&self, guard: Guard) -> bool {
@@ -309,10 +309,10 @@ impl Write<'_> {
 /// The record after a change, with times of whole seconds as the API holds them.
 fn changed(record: &mut Record, change: &RecordChange, now: Instant) {
     record.operation = change.operation.apply(&record.operation).map(whole_seconds);
-    record.deferred = change.deferred.apply(&record.deferred).map(|deferred| Deferred {
-        until: deferred.until.trunc_subsecs(0),
-        ..deferred
-    });
+    record.deferred = change.deferred.apply(&record.deferred);
+    if let Some(deferred) = &mut record.deferred {
+        deferred.until = deferred.until.trunc_subsecs(0);
+    }
     record.released = change.released.apply(&record.released);
     let finished = change.finished.as_ref();
     if let Some(finished) = finished {

@@ -11,6 +11,8 @@ use super::world::{Happening, Told, World};
 pub struct Host {
     /// The boot it is in.
     pub boot: u32,
+    /// The name of that boot.
+    pub boot_id: Name,
     pub up: bool,
     /// It goes down because it was ordered to, under this operation.
     pub ordered: Option<String>,
@@ -19,7 +21,7 @@ pub struct Host {
     /// It was handed this order in this boot.
     pub obeyed: Option<String>,
     /// The order that its agent was told of last.
-    pub told: Option<Order>,
+    pub told: Option<Box<Order>>,
     pub takes_pods: bool,
     pub blocked_until: i64,
     /// Pods that landed after the cordon.
@@ -30,16 +32,20 @@ pub struct Host {
     pub made: u32,
 }
 
+pub fn boot_id(node: usize, boot: u32) -> Name {
+    format!("boot-{node}-{boot}").into()
+}
+
 impl World {
-    pub fn boot_id(&self, node: usize) -> String {
-        format!("boot-{node}-{}", self.hosts[node].boot)
+    pub fn boot_id(&self, node: usize) -> Name {
+        self.hosts[node].boot_id.clone()
     }
 
     /// The agent's watch shows it another order.
-    pub fn tell_agent(&mut self, node: usize, order: Option<Order>) {
+    pub fn tell_agent(&mut self, node: usize, order: Option<Box<Order>>) {
         if self.faults.often(Fault::AgentStale, 150, &mut self.rng) {
             let delay = self.rng.between(500, 5000);
-            return self.after(delay, Happening::Agent(node, Told::Then(order.map(Box::new))));
+            return self.after(delay, Happening::Agent(node, Told::Then(order)));
         }
         let late = self.faults.often(Fault::AgentLate, 100, &mut self.rng);
         let delay = if late {
@@ -60,7 +66,7 @@ impl World {
         }
         let order = match told {
             Told::Now => record.order.clone(),
-            Told::Then(order) => order.map(|order| *order),
+            Told::Then(order) => order,
         };
         let Some(order) = order else {
             return;
@@ -125,7 +131,7 @@ impl World {
         self.cluster.edit_record(node, |record| {
             let host = record.host.get_or_insert_with(Host0::default);
             host.boot_id = boot_id;
-            host.answer = Some(Answer { id, state, message });
+            host.answer = Some(Box::new(Answer { id, state, message }));
         });
     }
 
@@ -153,10 +159,12 @@ impl World {
             if !same_boot {
                 let reasons = std::mem::take(&mut host.reasons);
                 // What it handed to its host in this boot it says to a new record, too.
-                let answer = obeyed.map(|id| Answer {
-                    id,
-                    state: AnswerState::Rebooting,
-                    message: String::new(),
+                let answer = obeyed.map(|id| {
+                    Box::new(Answer {
+                        id,
+                        state: AnswerState::Rebooting,
+                        message: String::new(),
+                    })
                 });
                 *host = Host0 {
                     boot_id,
@@ -240,6 +248,7 @@ impl World {
         let ordered = host.ordered.take().is_some();
         if new {
             host.boot += 1;
+            host.boot_id = boot_id(node, host.boot);
             host.obeyed = None;
             host.rebooted = ordered.then_some(host.boot).or(host.rebooted);
         }

@@ -39,7 +39,7 @@ struct Excuse {
 #[derive(Clone, Debug, Default)]
 pub struct Allowed {
     /// Name, limit, and whether nodes may start by switch and window.
-    policies: Vec<(String, usize, bool)>,
+    policies: Vec<(Name, usize, bool)>,
     all: usize,
     /// Operations that it knew of: their entries it may give back.
     inside: Vec<String>,
@@ -74,7 +74,7 @@ impl Allowed {
             open && !policy.suspend
         };
         let all = view.policies();
-        let policies: Vec<(String, usize, bool)> = all
+        let policies: Vec<(Name, usize, bool)> = all
             .map(|(name, policy)| {
                 let total = view.nodes().filter(|node| node.group & policy.groups != 0).count();
                 let limit = policy.value.max_in_progress.of(total);
@@ -302,7 +302,7 @@ impl Judge {
     /// S4: an agent hands an order to its host.
     pub fn reboots(&mut self, cluster: &Cluster, host: &Host, node: usize, order: &Order) {
         let name = &cluster.names[node];
-        let fits = order.boot_id == format!("boot-{node}-{}", host.boot);
+        let fits = order.boot_id == host.boot_id;
         self.demand(fits, "S4", || format!("{name} reboots for an order of another boot"));
     }
 

@@ -172,7 +172,7 @@ impl World {
     fn holds(&mut self, node: usize) -> bool {
         let until = self.rng.chance(500).then(|| self.now() + TimeDelta::minutes(30));
         let reason = "debugging the NIC".to_owned();
-        let hold = Some(Hold { reason, until });
+        let hold = Some(Box::new(Hold { reason, until }));
         self.cluster
             .edit_node(node, |object| object.value.hold = hold)
             .is_some()
@@ -187,7 +187,7 @@ impl World {
             id.unwrap_or_default()
         };
         let verb = verb.to_owned();
-        let command = Some(Command { verb, operation_id });
+        let command = Some(Box::new(Command { verb, operation_id }));
         self.cluster
             .edit_record(node, |record| record.command = command)
             .is_some()
@@ -218,7 +218,7 @@ impl World {
             _ => holders.push(Holder {
                 node: "ghost".to_owned(),
                 node_uid: "uid-ghost".to_owned(),
-                policy: "a".to_owned(),
+                policy: "a".into(),
                 operation_id: made_up,
                 acquired: self.start,
             }),

@@ -73,5 +73,7 @@ fn turn_round(snapshot: &mut Snapshot) {
     snapshot.unseen.reverse();
     snapshot.undecodable.reverse();
     snapshot.lock.iter_mut().for_each(|lock| lock.holders.reverse());
-    snapshot.nodes.values_mut().for_each(|node| node.policies.reverse());
+    for node in snapshot.nodes.values_mut().filter(|node| node.policies.len() > 1) {
+        node.policies = node.policies.iter().rev().cloned().collect();
+    }
 }

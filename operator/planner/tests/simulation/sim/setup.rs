@@ -136,7 +136,7 @@ fn cluster(count: usize, start: Instant, calm: bool, rng: &mut Rng) -> (Cluster,
     rng.shuffle(&mut numbers);
     let names = numbers.iter().map(|number| format!("n{number:02}")).collect();
     let pods = (0..count).map(|_| rng.below(4)).collect();
-    let mut cluster = Cluster::new(names, vec!["a".to_owned(), "b".to_owned()], pods);
+    let mut cluster = Cluster::new(names, vec!["a".into(), "b".into()], pods);
     let both = rng.chance(400);
     for index in 0..=usize::from(both) {
         let mut object = policy_object(index, rng);
@@ -167,7 +167,7 @@ fn cluster(count: usize, start: Instant, calm: bool, rng: &mut Rng) -> (Cluster,
     let controls = if rng.chance(300) { rng.below(4) } else { 0 };
     for index in 0..count {
         let mut value = node(
-            format!("boot-{index}-0"),
+            hosts::boot_id(index, 0),
             format!("uid-{index}-0"),
             start - TimeDelta::days(9),
             true,
@@ -207,19 +207,20 @@ fn cluster(count: usize, start: Instant, calm: bool, rng: &mut Rng) -> (Cluster,
         }
     }
     cluster.news.clear();
-    let host = hosts::Host {
+    let host = |index| hosts::Host {
+        boot_id: hosts::boot_id(index, 0),
         up: true,
         takes_pods: true,
         ..hosts::Host::default()
     };
-    (cluster, vec![host; count])
+    (cluster, (0..count).map(host).collect())
 }
 
-pub fn node(boot_id: String, uid: String, created: Instant, ready: bool) -> Node {
+pub fn node(boot_id: Name, uid: String, created: Instant, ready: bool) -> Node {
     Node {
         uid,
         created,
-        policies: vec![],
+        policies: [].into(),
         boot_id,
         ready: Ready {
             ready,

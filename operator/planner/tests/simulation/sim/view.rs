@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
+use std::sync::Arc;
 
 use lockkeeper_planner::*;
 
@@ -37,7 +38,9 @@ pub struct View {
     reboots: Vec<Entry<RebootObject>>,
     policies: Vec<Entry<PolicyObject>>,
     lock: Entry<LockObject>,
-    policy_names: Vec<String>,
+    policy_names: Vec<Name>,
+    /// The policies that select each group, as far as somebody has asked.
+    selecting: BTreeMap<u8, Arc<[Name]>>,
     names: Vec<String>,
     /// The newest version that each watch has delivered.
     delivered: [u64; 4],
@@ -166,7 +169,7 @@ impl View {
     }
 
     /// The policies that are seen, by name.
-    pub fn policies(&self) -> impl Iterator<Item = (&String, &PolicyObject)> {
+    pub fn policies(&self) -> impl Iterator<Item = (&Name, &PolicyObject)> {
         let all = self.policy_names.iter().zip(&self.policies);
         all.filter_map(|(name, entry)| Some((name, entry.object.as_deref()?)))
     }
@@ -235,6 +238,9 @@ impl View {
                 let newer = replace(&mut self.policies[index], version, object.as_ref());
                 if newer {
                     let selects_others = before != groups(&self.policies[index]);
+                    if selects_others {
+                        self.selecting.clear();
+                    }
                     self.rebuild_policies(index, selects_others);
                 }
                 newer
@@ -250,12 +256,13 @@ impl View {
     }
 
     fn rebuild(&mut self, index: usize, drains: &BTreeMap<usize, Drain>) {
-        let name = &self.names[index];
-        let Some(node) = &self.nodes[index].object else {
-            self.snapshot.nodes.remove(name);
+        let Some(node) = self.nodes[index].object.clone() else {
+            self.snapshot.nodes.remove(&self.names[index]);
             self.inside.remove(&index);
             return;
         };
+        let policies = self.selecting(node.group);
+        let name = &self.names[index];
         let known = self
             .snapshot
             .nodes
@@ -265,7 +272,7 @@ impl View {
             (known.record.take(), std::mem::take(&mut known.preflight))
         });
         let value = Node {
-            policies: self.selecting(node.group),
+            policies,
             drain: drains.get(&index).cloned().unwrap_or_default(),
             record,
             preflight,
@@ -314,9 +321,12 @@ impl View {
         }
     }
 
-    fn selecting(&self, group: u8) -> Vec<String> {
-        let all = self.policies.iter().zip(&self.policy_names);
-        let selecting = all.filter(|(entry, _)| entry.object.as_ref().is_some_and(|o| o.groups & group != 0));
-        selecting.map(|(_, name)| name.clone()).collect()
+    fn selecting(&mut self, group: u8) -> Arc<[Name]> {
+        let find = || {
+            let all = self.policies.iter().zip(&self.policy_names);
+            let selecting = all.filter(|(entry, _)| entry.object.as_ref().is_some_and(|o| o.groups & group != 0));
+            selecting.map(|(_, name)| name.clone()).collect()
+        };
+        self.selecting.entry(group).or_insert_with(find).clone()
     }
 }
