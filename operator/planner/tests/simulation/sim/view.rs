@@ -9,6 +9,7 @@ use std::sync::Arc;
 use lockkeeper_planner::*;
 
 use super::cluster::{Cluster, Kind, LockObject, News, NodeObject, Object, PolicyObject, RebootObject};
+use super::update::{set, set_node, set_record};
 
 /// The objects that a pass saw; their versions guard its writes, and its own answers take their place.
 #[derive(Clone, Debug, Default)]
@@ -34,6 +35,8 @@ impl Seen {
 #[derive(Debug, Default)]
 pub struct View {
     pub snapshot: Snapshot,
+    /// Whether the snapshot is another one since somebody who cares set this to false.
+    pub changed: bool,
     nodes: Vec<Entry<NodeObject>>,
     reboots: Vec<Entry<RebootObject>>,
     policies: Vec<Entry<PolicyObject>>,
@@ -122,6 +125,7 @@ impl View {
         let of = |kind: Kind| format!("{kind:?}");
         let unseen = Kind::ALL.into_iter().filter(|kind| !self.listed[*kind as usize]);
         self.snapshot.unseen = unseen.map(of).collect();
+        self.changed = true;
         let news = |index, object| News {
             version: cluster.version,
             index,
@@ -185,13 +189,13 @@ impl View {
 
     pub fn set_preflight(&mut self, index: usize, preflight: Preflight) {
         if let Some(node) = self.snapshot.nodes.get_mut(&self.names[index]) {
-            node.preflight = preflight;
+            self.changed |= set(&mut node.preflight, &preflight);
         }
     }
 
     pub fn set_drain(&mut self, index: usize, drain: Drain) {
         if let Some(node) = self.snapshot.nodes.get_mut(&self.names[index]) {
-            node.drain = drain;
+            self.changed |= set(&mut node.drain, &drain);
         }
     }
 
@@ -247,8 +251,10 @@ impl View {
             }
             Object::Lock(object) => {
                 let newer = replace(&mut self.lock, version, object.as_ref());
-                if newer {
-                    self.snapshot.lock = self.lock.object.as_ref().map(|lock| lock.value.clone());
+                let lock = self.lock.object.as_ref().map(|lock| &lock.value);
+                if self.snapshot.lock.as_ref() != lock {
+                    self.snapshot.lock = lock.cloned();
+                    self.changed = true;
                 }
                 newer
             }
@@ -257,33 +263,27 @@ impl View {
 
     fn rebuild(&mut self, index: usize, drains: &BTreeMap<usize, Drain>) {
         let Some(node) = self.nodes[index].object.clone() else {
-            self.snapshot.nodes.remove(&self.names[index]);
+            self.changed |= self.snapshot.nodes.remove(&self.names[index]).is_some();
             self.inside.remove(&index);
             return;
         };
         let policies = self.selecting(node.group);
+        let drain = drains.get(&index).unwrap_or(&Drain::NotStarted);
         let name = &self.names[index];
-        let known = self
-            .snapshot
-            .nodes
-            .get_mut(name)
-            .filter(|known| known.uid == node.value.uid);
-        let (record, preflight) = known.map_or_else(Default::default, |known| {
-            (known.record.take(), std::mem::take(&mut known.preflight))
-        });
-        let value = Node {
-            policies,
-            drain: drains.get(&index).cloned().unwrap_or_default(),
-            record,
-            preflight,
-            ..node.value.clone()
+        let known = self.snapshot.nodes.get_mut(name);
+        let Some(known) = known.filter(|known| known.uid == node.value.uid) else {
+            let value = Node {
+                policies,
+                drain: drain.clone(),
+                ..node.value.clone()
+            };
+            self.snapshot.nodes.insert(name.clone(), value);
+            self.changed = true;
+            return self.fill_record(index);
         };
-        let fill = value.record.is_none();
-        match self.snapshot.nodes.get_mut(name) {
-            Some(known) => *known = value,
-            None => drop(self.snapshot.nodes.insert(name.clone(), value)),
-        }
-        if fill {
+        self.changed |= set_node(known, &node.value);
+        self.changed |= set(&mut known.policies, &policies) | set(&mut known.drain, drain);
+        if known.record.is_none() {
             self.fill_record(index);
         }
     }
@@ -292,12 +292,11 @@ impl View {
         let Some(node) = self.snapshot.nodes.get_mut(&self.names[index]) else {
             return;
         };
-        let owned = self.reboots[index]
-            .object
-            .as_ref()
-            .filter(|reboot| reboot.owner == node.uid);
-        node.record = owned.map(|reboot| reboot.record.clone());
-        if owned.is_some_and(|reboot| reboot.record.operation.is_some()) {
+        let reboot = self.reboots[index].object.as_ref();
+        let owned = reboot.filter(|reboot| reboot.owner == node.uid);
+        let record = owned.map(|reboot| &reboot.record);
+        self.changed |= set_record(&mut node.record, record);
+        if record.is_some_and(|record| record.operation.is_some()) {
             self.inside.insert(index);
         } else {
             self.inside.remove(&index);
@@ -306,17 +305,21 @@ impl View {
 
     fn rebuild_policies(&mut self, index: usize, selects_others: bool) {
         let name = &self.policy_names[index];
-        match &self.policies[index].object {
-            Some(policy) => self.snapshot.policies.insert(name.clone(), policy.value.clone()),
-            None => self.snapshot.policies.remove(name),
-        };
+        match (&self.policies[index].object, self.snapshot.policies.get_mut(name)) {
+            (Some(policy), Some(known)) => self.changed |= set(known, &policy.value),
+            (Some(policy), None) => {
+                self.snapshot.policies.insert(name.clone(), policy.value.clone());
+                self.changed = true;
+            }
+            (None, _) => self.changed |= self.snapshot.policies.remove(name).is_some(),
+        }
         for index in (0..self.nodes.len()).filter(|_| selects_others) {
             let Some(group) = self.nodes[index].object.as_ref().map(|node| node.group) else {
                 continue;
             };
             let policies = self.selecting(group);
             if let Some(node) = self.snapshot.nodes.get_mut(&self.names[index]) {
-                node.policies = policies;
+                self.changed |= set(&mut node.policies, &policies);
             }
         }
     }
