@@ -21,6 +21,23 @@ pub struct Seen {
 }
 
 impl Seen {
+    /// The objects as they are now.
+    pub fn see(&mut self, view: &View) {
+        fn take_over<T>(to: &mut Vec<Option<Rc<T>>>, from: &[Entry<T>]) {
+            to.resize_with(from.len(), || None);
+            for (to, from) in to.iter_mut().zip(from) {
+                // Most are the same as before.
+                if to.as_ref().map(Rc::as_ptr) != from.object.as_ref().map(Rc::as_ptr) {
+                    to.clone_from(&from.object);
+                }
+            }
+        }
+        take_over(&mut self.nodes, &view.nodes);
+        take_over(&mut self.reboots, &view.reboots);
+        take_over(&mut self.policies, &view.policies);
+        self.lock.clone_from(&view.lock.object);
+    }
+
     /// Keeps the answer to a write.
     pub fn keep(&mut self, news: &News) {
         match &news.object {
@@ -96,15 +113,16 @@ impl View {
 
     /// The watch shows what is due; if `coalesced`, only the last of what concerns one object. Says if that was news.
     pub fn deliver(&mut self, kind: Kind, now: i64, coalesced: bool) -> bool {
-        let queue = &mut self.queues[kind as usize];
+        let queue = &self.queues[kind as usize];
         let due = queue.iter().take_while(|(ready, _)| *ready <= now).count();
-        let due: Vec<News> = queue.drain(..due).map(|(_, news)| news).collect();
         let mut changed = false;
-        for (place, news) in due.iter().enumerate() {
-            let hidden = coalesced && due[place + 1..].iter().any(|later| later.index == news.index);
+        for later in (0..due).rev() {
+            let queue = &mut self.queues[kind as usize];
+            let Some((_, news)) = queue.pop_front() else { break };
+            let hidden = coalesced && queue.iter().take(later).any(|(_, later)| later.index == news.index);
             if self.listed[kind as usize] && !hidden {
                 self.delivered[kind as usize] = self.delivered[kind as usize].max(news.version);
-                changed |= self.learn(news);
+                changed |= self.learn(&news);
             }
         }
         changed
@@ -147,16 +165,6 @@ impl View {
         }
     }
 
-    /// The objects as they are now.
-    pub fn seen(&self) -> Seen {
-        Seen {
-            nodes: self.nodes.iter().map(|entry| entry.object.clone()).collect(),
-            reboots: self.reboots.iter().map(|entry| entry.object.clone()).collect(),
-            policies: self.policies.iter().map(|entry| entry.object.clone()).collect(),
-            lock: self.lock.object.clone(),
-        }
-    }
-
     /// Whether a write with the version that was seen would be let through.
     pub fn has_newest_policy(&self, index: usize, cluster: &Cluster) -> bool {
         let version = |policy: &Option<Rc<PolicyObject>>| policy.as_ref().map(|policy| policy.version);
@@ -178,24 +186,32 @@ impl View {
         all.filter_map(|(name, entry)| Some((name, entry.object.as_deref()?)))
     }
 
-    /// The nodes of the snapshot that have an operation, and which it is.
+    /// The nodes of the snapshot that have an operation, and which it is; right after [`Self::refresh`].
     pub fn inside(&self) -> impl Iterator<Item = (usize, &Node, &Operation)> {
         let inside = self.inside.iter();
         inside.filter_map(|index| {
-            let node = self.snapshot.nodes.get(&self.names[*index])?;
-            Some((*index, node, node.record.as_ref()?.operation.as_deref()?))
+            let (node, operation) = self.operation(*index)?;
+            Some((*index, node, operation))
         })
     }
 
-    pub fn set_preflight(&mut self, index: usize, preflight: Preflight) {
+    /// A node that is seen, and its operation.
+    pub fn operation(&self, index: usize) -> Option<(&Node, &Operation)> {
+        let node = &self.nodes[index].object.as_ref()?.value;
+        let reboot = self.reboots[index].object.as_ref()?;
+        let operation = reboot.record.operation.as_deref()?;
+        (reboot.owner == node.uid).then_some((node, operation))
+    }
+
+    pub fn set_preflight(&mut self, index: usize, preflight: &Preflight) {
         if let Some(node) = self.snapshot.nodes.get_mut(&self.names[index]) {
-            self.changed |= set(&mut node.preflight, &preflight);
+            self.changed |= set(&mut node.preflight, preflight);
         }
     }
 
-    pub fn set_drain(&mut self, index: usize, drain: Drain) {
+    pub fn set_drain(&mut self, index: usize, drain: &Drain) {
         if let Some(node) = self.snapshot.nodes.get_mut(&self.names[index]) {
-            self.changed |= set(&mut node.drain, &drain);
+            self.changed |= set(&mut node.drain, drain);
         }
     }
 
