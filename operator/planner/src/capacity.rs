@@ -144,8 +144,12 @@ impl<'a> Facts<'a> {
             marked: Vec::new(),
             recheck: None,
         };
+        // Most nodes are under the same policy as the one before them.
+        let mut before: Option<(&Arc<[Name]>, Option<usize>)> = None;
         for (rank, (name, node)) in snapshot.nodes.iter().enumerate() {
-            facts.look(rank, name, node);
+            let known = before.filter(|(list, _)| Arc::ptr_eq(list, &node.policies));
+            let (_, policy) = *before.insert(known.unwrap_or_else(|| (&node.policies, facts.only(&node.policies))));
+            facts.look(rank, name, node, policy);
         }
         for policy in &mut facts.policies {
             policy.limit = policy.policy.max_in_progress.of(policy.total);
@@ -163,7 +167,16 @@ impl<'a> Facts<'a> {
         facts
     }
 
-    fn look(&mut self, rank: usize, name: &'a str, node: &'a Node) {
+    /// The place of the policy, if it is one.
+    fn only(&self, policies: &[Name]) -> Option<usize> {
+        match policies {
+            [one] => self.place_of(one),
+            _ => None,
+        }
+    }
+
+    /// Takes a node in; `policy` is the place of the one that it is under.
+    fn look(&mut self, rank: usize, name: &'a str, node: &'a Node, policy: Option<usize>) {
         let down = why_down(node, self.now);
         if node.control_plane && !(node.ready.ready && node.leaving.is_none()) {
             self.control_plane_down.push(name);
@@ -176,10 +189,6 @@ impl<'a> Facts<'a> {
             let operation = node.record.as_ref().and_then(|record| record.operation.as_ref());
             self.marked.push((name, node, operation.map(|_| self.inside.len())));
         }
-        let policy = match &*node.policies {
-            [one] => self.place_of(one),
-            _ => None,
-        };
         let pending = if let Some(record) = &node.record {
             let seen = Seen {
                 rank,
@@ -192,8 +201,12 @@ impl<'a> Facts<'a> {
             self.untidy.push((name, node));
             false
         };
+        if let Some(place) = policy {
+            self.policies[place].look(name, node, down, pending);
+            return;
+        }
         for selecting in node.policies.iter() {
-            if let Some(place) = policy.or_else(|| self.place_of(selecting)) {
+            if let Some(place) = self.place_of(selecting) {
                 self.policies[place].look(name, node, down, pending);
             }
         }

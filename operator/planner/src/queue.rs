@@ -1,6 +1,6 @@
 //! Who goes first among those that could start. Safety never depends on it.
 
-use std::cmp::{Ordering, Reverse};
+use std::cmp::Reverse;
 use std::collections::binary_heap::PeekMut;
 use std::collections::{BTreeMap, BinaryHeap};
 
@@ -17,11 +17,11 @@ pub(crate) struct Candidate<'a> {
     pub(crate) policy: usize,
     /// Last our own node, before it the control plane, before that what was put back or released.
     class: u8,
-    /// Whether its domain has not begun yet; one domain is finished before the next one begins.
-    fresh_domain: bool,
-    /// The oldest need in that domain; one domain after the other. All times are in nanoseconds.
-    domain_age: i64,
-    domain: &'a str,
+    /// Its domain, if that has not begun yet; one domain is finished before the next one begins.
+    fresh_domain: Option<&'a str>,
+    /// Which of the fresh domains of its policy that is, counted from 1: the one with the oldest need comes first.
+    turn: u32,
+    /// Since when it needs a reboot. All times are in nanoseconds.
     since: i64,
     /// What it is sorted by before its name: its need's age, or nothing.
     age: i64,
@@ -31,17 +31,19 @@ impl<'a> Candidate<'a> {
     pub(crate) fn new(index: usize, wanting: &Wanting<'a>, policy: &PolicyFacts<'a>, facts: &Facts<'a>) -> Self {
         let seen = wanting.seen;
         let own = facts.own_node.is_some_and(|own| std::ptr::eq(own, seen.node));
-        let topology = policy.policy.topology.first();
-        let domain = topology.map_or("", |topology| topology.domain_of(seen.node));
+        let domain = policy
+            .policy
+            .topology
+            .first()
+            .map(|topology| topology.domain_of(seen.node));
         // What a person asks for without the host's asking has no age: it goes first.
         let since = wanting.since.map_or(i64::MIN, nanoseconds);
         Self {
             index,
             policy: policy.place,
             class: u8::from(own) << 2 | u8::from(wanting.control_plane) << 1 | u8::from(wanting.again),
-            fresh_domain: topology.is_some() && !policy.begun.contains(domain),
-            domain_age: i64::MIN,
-            domain,
+            fresh_domain: domain.filter(|domain| !policy.begun.contains(domain)),
+            turn: 0,
             since,
             age: match policy.policy.order {
                 QueueOrder::Oldest => since,
@@ -50,21 +52,9 @@ impl<'a> Candidate<'a> {
         }
     }
 
-    /// The order within one policy; policies stay together.
-    fn cmp(&self, other: &Self) -> Ordering {
-        let head = |one: &Self| (one.policy, one.class, one.fresh_domain);
-        head(self)
-            .cmp(&head(other))
-            .then_with(|| self.domain_age.cmp(&other.domain_age))
-            .then_with(|| {
-                if self.fresh_domain {
-                    self.domain.cmp(other.domain)
-                } else {
-                    Ordering::Equal
-                }
-            })
-            .then_with(|| self.age.cmp(&other.age))
-            .then_with(|| self.index.cmp(&other.index))
+    /// What it is sorted by within one policy; policies stay together.
+    fn key(&self) -> (usize, u8, u32, i64, usize) {
+        (self.policy, self.class, self.turn, self.age, self.index)
     }
 }
 
@@ -76,18 +66,31 @@ fn nanoseconds(time: Instant) -> i64 {
 
 /// All candidates, first come first.
 pub(crate) fn line_up(mut all: Vec<Candidate<'_>>) -> Vec<Candidate<'_>> {
-    let mut ages: BTreeMap<(usize, &str), i64> = BTreeMap::new();
-    for one in all.iter().filter(|one| one.fresh_domain) {
-        let age = ages.entry((one.policy, one.domain)).or_insert(one.since);
-        *age = one.since.min(*age);
-    }
-    for one in all.iter_mut().filter(|one| one.fresh_domain) {
-        one.domain_age = ages.get(&(one.policy, one.domain)).copied().unwrap_or(one.since);
-    }
-    all.sort_unstable_by(Candidate::cmp);
+    take_turns(&mut all);
+    all.sort_unstable_by_key(Candidate::key);
     let of = |one: Option<&Candidate>| one.map(|one| one.policy);
     let several = of(all.first()) != of(all.last());
     if several { merge(&all) } else { all }
+}
+
+/// Fresh domains come one after the other, the one with the oldest need first.
+fn take_turns(all: &mut [Candidate]) {
+    let mut ages: BTreeMap<(usize, &str), i64> = BTreeMap::new();
+    for one in all.iter() {
+        let Some(domain) = one.fresh_domain else { continue };
+        let age = ages.entry((one.policy, domain)).or_insert(one.since);
+        *age = one.since.min(*age);
+    }
+    if ages.is_empty() {
+        return;
+    }
+    let mut turns: Vec<(i64, (usize, &str))> = ages.into_iter().map(|(domain, age)| (age, domain)).collect();
+    turns.sort_unstable();
+    let turns: BTreeMap<(usize, &str), u32> = (1..).zip(turns).map(|(turn, (_, domain))| (domain, turn)).collect();
+    for one in all {
+        let domain = one.fresh_domain.map(|domain| (one.policy, domain));
+        one.turn = domain.and_then(|domain| turns.get(&domain).copied()).unwrap_or(0);
+    }
 }
 
 /// Policies take turns by who has waited longest in them, whatever order each has for itself.
