@@ -78,16 +78,22 @@ pub(crate) fn keeps_others_out<'a>(
     }
 }
 
+/// When an open breaker lets a probe in by time alone: after the cooldown, or when an acknowledgement comes true that is
+/// ahead of our clock.
+pub(crate) fn probes_at(policy: &PolicyFacts) -> impl Iterator<Item = Instant> {
+    let open = policy.state.breaker.state == BreakerState::Open;
+    let times = [cooled_at(policy), policy.policy.acknowledged];
+    times.into_iter().flatten().filter(move |_| open)
+}
+
+fn cooled_at(policy: &PolicyFacts) -> Option<Instant> {
+    let (opened, cooldown) = (policy.state.breaker.opened?, policy.policy.breaker.cooldown?);
+    Some(opened + cooldown)
+}
+
 fn words(policy: &PolicyFacts) -> Waiting {
-    let cooldown = policy.policy.breaker.cooldown;
-    let probe = policy
-        .state
-        .breaker
-        .opened
-        .zip(cooldown)
-        .map(|(opened, cooldown)| opened + cooldown);
     Waiting::BreakerOpen {
         nodes: policy.failed.clone(),
-        next: probe.map_or(Rearm::Person, Rearm::ProbeAt),
+        next: cooled_at(policy).map_or(Rearm::Person, Rearm::ProbeAt),
     }
 }

@@ -56,6 +56,11 @@ pub(crate) fn too_late(schedule: &Schedule, needs: TimeDelta, closes: Instant, n
     Some(Waiting::DoesNotFitWindow { needs, closes, opens })
 }
 
+/// The first instant at which a node that takes `needs` does not fit any more what is left of the window that `closes`.
+pub(crate) fn too_late_from(needs: TimeDelta, closes: Instant) -> Instant {
+    closes - needs + TimeDelta::nanoseconds(1)
+}
+
 /// Whether any open span from `from` on is as long as `needs`.
 fn fits_ever(schedule: &Schedule, needs: TimeDelta, from: Instant) -> bool {
     let mut at = from;

@@ -4,8 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::Instant;
 use crate::action::Action;
+use crate::breaker;
 use crate::capacity::{Facts, Seen};
 use crate::command::obey;
+use crate::fit;
 use crate::grant::{Answers, Grant, Words, grant};
 use crate::inside::step;
 use crate::name::Name;
@@ -143,6 +145,9 @@ fn steps<'a>(
     words: &mut Words<'a>,
     plan: &mut Plan,
 ) {
+    if known.is_empty() {
+        return;
+    }
     let mut room = Room::new(facts);
     for entry in repaired.entries().skip(repaired.kept.len()) {
         room.add(entry);
@@ -211,18 +216,24 @@ fn tidy(facts: &Facts, plan: &mut Plan) {
 /// The first instant after now at which time alone changes something.
 fn recheck(facts: &Facts, plan: &Plan) -> Option<Instant> {
     let mut at = earliest(plan.recheck_at, facts.recheck);
+    // What is over and still holds does not end by looking again at once.
+    let mut soon = |time: Option<Instant>| at = earliest(at, time.filter(|time| *time > facts.now));
     for policy in &facts.policies {
-        at = match &policy.opening {
-            Ok(Opening::Open { closes }) => earliest(at, *closes),
-            Ok(Opening::Closed { opens }) => earliest(at, *opens),
-            Ok(Opening::Excluded { until, .. }) => earliest(at, *until),
-            Err(_) => at,
-        };
+        // Also while everybody waits for something else: the status says these three.
+        let needs = policy.policy.learned.cordoned;
+        match &policy.opening {
+            Ok(Opening::Open { closes }) => {
+                soon(*closes);
+                soon(closes.map(|closes| fit::too_late_from(needs, closes)));
+            }
+            Ok(Opening::Closed { opens }) => soon(*opens),
+            Ok(Opening::Excluded { until, .. }) => soon(*until),
+            Err(_) => {}
+        }
+        breaker::probes_at(policy).for_each(|time| soon(Some(time)));
+        soon(policy.canary.passes_at());
     }
-    for waiting in plan.waiting.values() {
-        // What is over and still holds does not end by looking again at once.
-        at = earliest(at, waiting.until().filter(|until| *until > facts.now));
-    }
+    plan.waiting.values().for_each(|waiting| soon(waiting.until()));
     at
 }
 

@@ -34,6 +34,14 @@ impl Canaries {
             }),
         }
     }
+
+    /// When the canary has passed by time alone, if all of it stays healthy.
+    pub(crate) fn passes_at(&self) -> Option<Instant> {
+        match self {
+            Self::Wait(_, until) => *until,
+            Self::Passed | Self::More(_) => None,
+        }
+    }
 }
 
 /// The rollout under way, if any: it has begun with the first operation, or with the first node that asked.

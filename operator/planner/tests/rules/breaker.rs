@@ -119,6 +119,23 @@ fn after_the_cooldown_a_probe_goes_by_itself() {
 }
 
 #[test]
+fn an_open_breaker_is_looked_at_when_it_lets_a_probe_in_though_nobody_waits_for_it() {
+    let mut world = one_fails();
+    until_failed(&mut world);
+    world.run(60);
+    world.policy().suspend = true;
+    assert_eq!(world.plan().recheck_at, None);
+    let opened = state(&world).opened.unwrap();
+    let (cooled, said) = (opened + TimeDelta::hours(2), opened + TimeDelta::hours(1));
+    world.policy().breaker.cooldown = Some(TimeDelta::hours(2));
+    assert_eq!(world.plan().recheck_at, Some(cooled));
+    world.policy().acknowledged = Some(said);
+    assert_eq!(world.plan().recheck_at, Some(said));
+    world.now = said;
+    assert_eq!(state(&world).state, BreakerState::Probing);
+}
+
+#[test]
 fn at_one_at_a_time_the_failed_node_keeps_the_slot_and_only_a_person_goes_on() {
     let mut world = World::new(2);
     world.policy().breaker.cooldown = Some(TimeDelta::seconds(60));

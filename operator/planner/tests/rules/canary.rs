@@ -48,6 +48,20 @@ fn the_canary_goes_alone_and_the_others_follow_once_it_was_healthy_for_long_enou
 }
 
 #[test]
+fn a_canary_passes_when_its_soak_is_over_though_everybody_waits_for_something_else() {
+    let mut world = canary(1, 30);
+    world.settle();
+    world.run(60);
+    world.policy().suspend = true;
+    let passes = at("2026-11-21T12:30:43Z");
+    assert_eq!(world.plan().recheck_at, Some(passes));
+    world.now = passes;
+    let rollout = world.plan().policies["general"].rollout.clone().unwrap();
+    assert_eq!(rollout.canary_passed, Some(passes));
+    assert_eq!(world.plan().recheck_at, None);
+}
+
+#[test]
 fn the_soak_begins_anew_when_a_canary_was_not_ready_for_a_while() {
     let mut world = canary(1, 30);
     world.settle();

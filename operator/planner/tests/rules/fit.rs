@@ -22,6 +22,24 @@ fn a_node_that_does_not_fit_what_is_left_waits_for_the_next_window() {
 }
 
 #[test]
+fn it_is_looked_again_when_nobody_fits_any_more_whatever_they_wait_for_until_then() {
+    let mut world = World::new(1);
+    world.policy().schedule = Ok(windows(&[("0 12 * * *", 3600)]));
+    world.policy().approval = Approval::Manual;
+    world.settle();
+    assert_eq!(
+        world.waits(),
+        "n1 AwaitingApproval: policy general asks for approval of each node\n"
+    );
+    let last = at("2026-11-21T12:45:00Z");
+    let again = world.plan().recheck_at.unwrap();
+    assert_eq!(again, last + TimeDelta::nanoseconds(1), "to the second it fits");
+    world.node("n1").approved = Some("ok".to_owned());
+    world.now = again;
+    assert!(world.waits().starts_with("n1 DoesNotFitWindow"), "{}", world.waits());
+}
+
+#[test]
 fn a_node_that_fits_no_window_at_all_may_start_at_any_time_inside_one() {
     let mut world = World::new(1);
     world.policy().schedule = Ok(windows(&[("0 12 * * *", 600)]));

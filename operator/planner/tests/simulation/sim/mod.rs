@@ -17,7 +17,6 @@ pub mod people;
 pub mod rng;
 pub mod rules;
 pub mod setup;
-pub mod update;
 pub mod view;
 pub mod world;
 

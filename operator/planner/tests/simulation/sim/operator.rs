@@ -45,9 +45,8 @@ pub struct Operator {
 /// A drain that runs.
 #[derive(Clone, Debug)]
 pub struct Task {
-    pub operation: String,
-    /// A retry drains anew.
-    pub attempt: i32,
+    /// The order id: a retry drains anew.
+    pub attempt: String,
     pub cordoned: Instant,
     pub moved: usize,
 }
@@ -186,7 +185,7 @@ impl World {
         if plan.actions.iter().any(starts) {
             known.allowed = Allowed::by(&known.view, now);
         }
-        known.seen.see(&known.view);
+        known.seen = known.view.seen();
         let (last, first): (Vec<Action>, Vec<Action>) = plan
             .actions
             .into_iter()
@@ -322,7 +321,7 @@ impl World {
                 if let Some(index) = index {
                     known.drains.remove(&index);
                     known.progress.remove(&index);
-                    known.view.set_drain(index, &Drain::NotStarted);
+                    known.view.set_drain(index, Drain::NotStarted);
                 }
                 1000
             }
