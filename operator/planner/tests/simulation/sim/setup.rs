@@ -1,6 +1,7 @@
 //! What a seed begins with: nodes, policies, windows, limits, which faults there are and when they end.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use chrono::{DateTime, TimeDelta};
 use lockkeeper_planner::*;
@@ -207,13 +208,14 @@ fn cluster(count: usize, start: Instant, calm: bool, rng: &mut Rng) -> (Cluster,
         }
     }
     cluster.news.clear();
-    let host = |index| hosts::Host {
-        boot_id: hosts::boot_id(index, 0),
+    let host = |node: &Rc<NodeObject>| hosts::Host {
+        boot_id: node.value.boot_id.clone(),
         up: true,
         takes_pods: true,
         ..hosts::Host::default()
     };
-    (cluster, (0..count).map(host).collect())
+    let hosts = cluster.nodes.iter().flatten().map(host).collect();
+    (cluster, hosts)
 }
 
 pub fn node(boot_id: Name, uid: String, created: Instant, ready: bool) -> Node {
