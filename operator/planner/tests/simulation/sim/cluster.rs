@@ -125,8 +125,8 @@ pub struct Cluster {
     pub nodes: Vec<Option<Rc<NodeObject>>>,
     /// Those of them that have our mark.
     pub marked: BTreeSet<usize>,
-    /// How many nodes each group has, by its bits.
-    grouped: BTreeMap<u8, usize>,
+    /// How many nodes each group has; its bits are the place.
+    grouped: [usize; 4],
     pub reboots: Vec<Option<Rc<RebootObject>>>,
     pub policies: Vec<Option<Rc<PolicyObject>>>,
     pub lock: Option<Rc<LockObject>>,
@@ -164,10 +164,10 @@ impl Cluster {
             self.marked.remove(&index);
         }
         if let Some(before) = &self.nodes[index] {
-            *self.grouped.entry(before.group).or_default() -= 1;
+            self.grouped[usize::from(before.group)] -= 1;
         }
         if let Some(after) = &object {
-            *self.grouped.entry(after.group).or_default() += 1;
+            self.grouped[usize::from(after.group)] += 1;
         }
         self.nodes[index] = object.map(|object| {
             let mut object = NodeObject { version, ..object };
@@ -242,26 +242,16 @@ impl Cluster {
         })
     }
 
-    /// How many nodes the groups of each policy have, and how many nodes there are.
-    pub fn totals(&self) -> (Vec<usize>, usize) {
-        let selected = |index: usize| {
-            let of_it = self.grouped.iter().filter(|(group, _)| **group & (1 << index) != 0);
-            of_it.map(|(_, count)| count).sum()
-        };
-        let all = self.grouped.values().sum();
-        ((0..self.policies.len()).map(selected).collect(), all)
+    /// How many nodes the groups of a policy have.
+    pub fn total(&self, policy: usize) -> usize {
+        let groups = self.grouped.iter().enumerate();
+        let selected = groups.filter(|(group, _)| group & (1 << policy) != 0);
+        selected.map(|(_, count)| count).sum()
     }
 
-    /// How many nodes each policy may have inside, and how many all of them, if there were that many.
-    pub fn limits(&self, totals: &[usize], there: usize) -> (Vec<usize>, usize) {
-        let limit = |(policy, total): (&Option<Rc<PolicyObject>>, &usize)| {
-            let policy = policy.as_ref();
-            policy.map_or(0, |policy| policy.value.max_in_progress.of(*total))
-        };
-        let limits: Vec<usize> = self.policies.iter().zip(totals).map(limit).collect();
-        let cap = self.lock.as_ref().and_then(|lock| lock.value.max_in_progress);
-        let all = cap.map_or_else(|| limits.iter().copied().max().unwrap_or(0), |cap| cap.of(there));
-        (limits, all)
+    /// How many nodes there are.
+    pub fn there(&self) -> usize {
+        self.grouped.iter().sum()
     }
 
     fn next(&mut self) -> u64 {

@@ -22,21 +22,22 @@ pub struct Coverage {
     pub phases: BTreeMap<String, u64>,
     pub outcomes: BTreeMap<String, u64>,
     pub waiting: BTreeMap<&'static str, u64>,
+    /// The same while it is counted: few enough to be looked through.
+    reasons: Vec<(&'static str, u64)>,
 }
 
 impl Coverage {
     pub fn plan(&mut self, plan: &Plan) {
-        // Most nodes wait for the same few reasons.
-        let mut counts: Vec<(&'static str, u64)> = vec![];
         for why in plan.waiting.values() {
             let reason = why.reason();
-            match counts.iter_mut().find(|(known, _)| std::ptr::eq(*known, reason)) {
-                Some((_, count)) => *count += 1,
-                None => counts.push((reason, 1)),
+            match self.reasons.iter().position(|(known, _)| std::ptr::eq(*known, reason)) {
+                Some(place) => {
+                    self.reasons[place].1 += 1;
+                    // What one node waits for, as a rule the next one does.
+                    self.reasons.swap(0, place);
+                }
+                None => self.reasons.push((reason, 1)),
             }
-        }
-        for (reason, count) in counts {
-            *self.waiting.entry(reason).or_default() += count;
         }
     }
 
@@ -66,6 +67,9 @@ impl Coverage {
 
     pub fn finish(&mut self, faults: &Faults, passes: u64, events: u64) {
         (self.runs, self.passes, self.events) = (1, passes, events);
+        for (reason, count) in self.reasons.drain(..) {
+            *self.waiting.entry(reason).or_default() += count;
+        }
         for fault in Fault::ALL {
             *self.faults.entry(fault.name()).or_default() += faults.counts[*fault as usize];
         }

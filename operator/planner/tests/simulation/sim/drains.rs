@@ -1,7 +1,5 @@
 //! What an operator does beside its writes: drains, preflights, and the status of its policies.
 
-use std::collections::BTreeMap;
-
 use chrono::{SubsecRound, TimeDelta};
 use lockkeeper_planner::*;
 
@@ -13,35 +11,43 @@ impl World {
     /// Starts the drains that should run and ends the others, as `operator/src/drains.rs` does.
     pub fn tend(&mut self, operator: usize) {
         let known = &mut self.operators[operator];
-        let mut wanted: BTreeMap<usize, (String, Instant)> = BTreeMap::new();
-        for (index, node, operation) in known.view.inside() {
-            if operation.phase == Phase::Draining
+        let runs = |node: &Node, operation: &Operation| {
+            operation.phase == Phase::Draining
                 && operation.ending.is_none()
                 && node.mark.as_ref() == Some(&operation.id)
                 && node.unschedulable
-            {
-                let cordoned = operation.cordoned.unwrap_or(operation.started) + TimeDelta::seconds(1);
-                wanted.insert(index, (operation.order_id(), cordoned));
-            }
-        }
-        let ended: Vec<usize> = known.drains.keys().copied().collect();
+        };
+        let goes_on = |(index, task): &(&usize, &Task)| {
+            let operation = known
+                .view
+                .operation(**index)
+                .filter(|(node, operation)| runs(node, operation));
+            operation.is_some_and(|(_, one)| (&one.id, one.attempt) == (&task.operation, task.attempt))
+        };
+        let ended = known.drains.iter().filter(|drain| !goes_on(drain));
+        let ended: Vec<usize> = ended.map(|(index, _)| *index).collect();
         for index in ended {
-            let attempt = wanted.get(&index).map(|(attempt, _)| attempt);
-            if attempt != Some(&known.drains[&index].attempt) {
-                known.drains.remove(&index);
-                known.progress.remove(&index);
-                known.view.set_drain(index, Drain::NotStarted);
-            }
+            known.drains.remove(&index);
+            known.progress.remove(&index);
+            known.view.set_drain(index, &Drain::NotStarted);
         }
         let epoch = known.epoch;
-        wanted.retain(|index, _| !known.drains.contains_key(index));
-        for (index, (attempt, cordoned)) in wanted {
-            let (moved, cordoned) = (0, cordoned.trunc_subsecs(0));
+        let begins = known
+            .view
+            .inside()
+            .filter(|(index, node, operation)| runs(node, operation) && !known.drains.contains_key(index));
+        let task = |(index, _, operation): (usize, &Node, &Operation)| {
+            let cordoned = operation.cordoned.unwrap_or(operation.started) + TimeDelta::seconds(1);
             let task = Task {
-                attempt,
-                cordoned,
-                moved,
+                operation: operation.id.clone(),
+                attempt: operation.attempt,
+                cordoned: cordoned.trunc_subsecs(0),
+                moved: 0,
             };
+            (index, task)
+        };
+        let begins: Vec<(usize, Task)> = begins.map(task).collect();
+        for (index, task) in begins {
             self.operators[operator].drains.insert(index, task);
             if self.faults.often(Fault::Blocked, 150, &mut self.rng) {
                 let (from, to) = self.rng.pick(&[(20_000, 400_000), (400_000, 4_000_000)]);
@@ -82,7 +88,7 @@ impl World {
         let known = &mut self.operators[operator];
         known.asked.remove(&index);
         known.view.refresh(&known.progress);
-        known.view.set_preflight(index, preflight);
+        known.view.set_preflight(index, &preflight);
         self.wake(operator, 0);
     }
 
@@ -94,10 +100,13 @@ impl World {
         for (name, state) in &plan.policies {
             let known = &mut self.operators[operator];
             let seen = known.view.snapshot.policies.get(name).map(|policy| &policy.state);
+            if seen == Some(state) {
+                continue;
+            }
             let Some(index) = self.cluster.policy_names.iter().position(|known| known == name) else {
                 continue;
             };
-            if seen != Some(state) && known.view.has_newest_policy(index, &self.cluster) {
+            if known.view.has_newest_policy(index, &self.cluster) {
                 let answer = self
                     .cluster
                     .edit_policy(index, |object| object.value.state = state.clone());
@@ -147,8 +156,8 @@ impl World {
         }
         let known = &mut self.operators[operator];
         if known.progress.get(&index) != Some(&drain) {
-            known.progress.insert(index, drain.clone());
-            known.view.set_drain(index, drain);
+            known.view.set_drain(index, &drain);
+            known.progress.insert(index, drain);
             self.wake(operator, 0);
         }
     }

@@ -117,8 +117,11 @@ impl World {
         }
         let seen = &self.operators[operator].view.snapshot;
         for (name, why) in &plan.waiting {
-            let node = seen.nodes.get(name);
-            if !is_final(why) && !node.is_some_and(|node| asks_no_more(node, self.now())) {
+            let asks_no_more = || {
+                let node = seen.nodes.get(name);
+                node.is_some_and(|node| asks_no_more(node, self.now()))
+            };
+            if !is_final(why) && !asks_no_more() {
                 return;
             }
         }
@@ -158,5 +161,5 @@ fn asks_no_more(node: &Node, now: Instant) -> bool {
 
 /// What only a person, or a day, changes: the planner has said who must act.
 fn is_final(why: &Waiting) -> bool {
-    matches!(why.reason(), "Released" | "StillRequired")
+    matches!(why, Waiting::Released { .. } | Waiting::StillRequired { .. })
 }

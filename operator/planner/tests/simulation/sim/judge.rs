@@ -330,16 +330,23 @@ impl Judge {
 
     /// What holds at every instant: never more nodes marked than any limit ever allowed, one of the control plane.
     pub fn look(&mut self, cluster: &Cluster) {
-        let (totals, there) = cluster.totals();
-        for (most, total) in self.most.0.iter_mut().zip(totals) {
-            *most = total.max(*most);
-        }
-        self.most.1 = self.most.1.max(there);
-        let (limits, all) = cluster.limits(&self.most.0, self.most.1);
-        self.ceiling = self.ceiling.max(all);
-        for (ceiling, limit) in self.ceilings.iter_mut().zip(limits) {
+        let mut largest = 0;
+        for (index, policy) in cluster.policies.iter().enumerate() {
+            let (most, ceiling) = (&mut self.most.0[index], &mut self.ceilings[index]);
+            *most = cluster.total(index).max(*most);
+            let limit = policy
+                .as_ref()
+                .map_or(0, |policy| policy.value.max_in_progress.of(*most));
             *ceiling = limit.max(*ceiling);
+            largest = limit.max(largest);
         }
+        self.most.1 = self.most.1.max(cluster.there());
+        let cap = cluster.lock.as_ref().and_then(|lock| lock.value.max_in_progress);
+        self.ceiling = self.ceiling.max(cap.map_or(largest, |cap| cap.of(self.most.1)));
+        self.marked(cluster);
+    }
+
+    fn marked(&mut self, cluster: &Cluster) {
         let marked = &cluster.marked;
         if marked.len() > self.ceiling {
             let names: Vec<&String> = marked.iter().map(|index| &cluster.names[*index]).collect();
@@ -347,13 +354,16 @@ impl Judge {
             self.broken("S1", &what);
         }
         for (index, name) in cluster.policy_names.iter().enumerate() {
+            let ceiling = self.ceilings[index];
+            if marked.len() <= ceiling {
+                continue;
+            }
             let under = |node: &&usize| {
                 cluster
                     .operation(**node)
                     .is_some_and(|operation| &operation.policy == name)
             };
             let count = marked.iter().filter(under).count();
-            let ceiling = self.ceilings[index];
             self.demand(count <= ceiling, "S1", || {
                 format!("{count} are marked under {name}, {ceiling} were allowed")
             });

@@ -63,9 +63,12 @@ impl Write<'_> {
 
     /// The operation is as the plan saw it.
     pub(super) fn same_operation(&mut self, index: usize) -> Result<(), Refusal> {
+        fn operation(reboot: Option<&Rc<RebootObject>>) -> Option<&Operation> {
+            reboot.and_then(|reboot| reboot.record.operation.as_deref())
+        }
         self.look_at_operation(index);
-        let operation = |reboot: &Option<Rc<RebootObject>>| reboot.as_ref().and_then(|r| r.record.operation.clone());
-        let same = operation(&self.seen.reboots[index]) == operation(&self.cluster.reboots[index]);
+        let (seen, truth) = (&self.seen.reboots[index], &self.cluster.reboots[index]);
+        let same = operation(seen.as_ref()) == operation(truth.as_ref());
         if same || !self.has(Guard::FreshOperation) {
             Ok(())
         } else {

@@ -17,6 +17,7 @@ pub mod people;
 pub mod rng;
 pub mod rules;
 pub mod setup;
+pub mod update;
 pub mod view;
 pub mod world;
 

@@ -45,8 +45,9 @@ pub struct Operator {
 /// A drain that runs.
 #[derive(Clone, Debug)]
 pub struct Task {
-    /// The order id: a retry drains anew.
-    pub attempt: String,
+    pub operation: String,
+    /// A retry drains anew.
+    pub attempt: i32,
     pub cordoned: Instant,
     pub moved: usize,
 }
@@ -185,7 +186,7 @@ impl World {
         if plan.actions.iter().any(starts) {
             known.allowed = Allowed::by(&known.view, now);
         }
-        known.seen = known.view.seen();
+        known.seen.see(&known.view);
         let (last, first): (Vec<Action>, Vec<Action>) = plan
             .actions
             .into_iter()
@@ -321,7 +322,7 @@ impl World {
                 if let Some(index) = index {
                     known.drains.remove(&index);
                     known.progress.remove(&index);
-                    known.view.set_drain(index, Drain::NotStarted);
+                    known.view.set_drain(index, &Drain::NotStarted);
                 }
                 1000
             }

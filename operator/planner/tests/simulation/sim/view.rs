@@ -9,6 +9,7 @@ use std::sync::Arc;
 use lockkeeper_planner::*;
 
 use super::cluster::{Cluster, Kind, LockObject, News, NodeObject, Object, PolicyObject, RebootObject};
+use super::update::{set, set_node, set_record};
 
 /// The objects that a pass saw; their versions guard its writes, and its own answers take their place.
 #[derive(Clone, Debug, Default)]
@@ -20,6 +21,23 @@ pub struct Seen {
 }
 
 impl Seen {
+    /// The objects as they are now.
+    pub fn see(&mut self, view: &View) {
+        fn take_over<T>(to: &mut Vec<Option<Rc<T>>>, from: &[Entry<T>]) {
+            to.resize_with(from.len(), || None);
+            for (to, from) in to.iter_mut().zip(from) {
+                // Most are the same as before.
+                if to.as_ref().map(Rc::as_ptr) != from.object.as_ref().map(Rc::as_ptr) {
+                    to.clone_from(&from.object);
+                }
+            }
+        }
+        take_over(&mut self.nodes, &view.nodes);
+        take_over(&mut self.reboots, &view.reboots);
+        take_over(&mut self.policies, &view.policies);
+        self.lock.clone_from(&view.lock.object);
+    }
+
     /// Keeps the answer to a write.
     pub fn keep(&mut self, news: &News) {
         match &news.object {
@@ -34,6 +52,8 @@ impl Seen {
 #[derive(Debug, Default)]
 pub struct View {
     pub snapshot: Snapshot,
+    /// Whether the snapshot is another one since somebody who cares set this to false.
+    pub changed: bool,
     nodes: Vec<Entry<NodeObject>>,
     reboots: Vec<Entry<RebootObject>>,
     policies: Vec<Entry<PolicyObject>>,
@@ -93,15 +113,16 @@ impl View {
 
     /// The watch shows what is due; if `coalesced`, only the last of what concerns one object. Says if that was news.
     pub fn deliver(&mut self, kind: Kind, now: i64, coalesced: bool) -> bool {
-        let queue = &mut self.queues[kind as usize];
+        let queue = &self.queues[kind as usize];
         let due = queue.iter().take_while(|(ready, _)| *ready <= now).count();
-        let due: Vec<News> = queue.drain(..due).map(|(_, news)| news).collect();
         let mut changed = false;
-        for (place, news) in due.iter().enumerate() {
-            let hidden = coalesced && due[place + 1..].iter().any(|later| later.index == news.index);
+        for later in (0..due).rev() {
+            let queue = &mut self.queues[kind as usize];
+            let Some((_, news)) = queue.pop_front() else { break };
+            let hidden = coalesced && queue.iter().take(later).any(|(_, later)| later.index == news.index);
             if self.listed[kind as usize] && !hidden {
                 self.delivered[kind as usize] = self.delivered[kind as usize].max(news.version);
-                changed |= self.learn(news);
+                changed |= self.learn(&news);
             }
         }
         changed
@@ -122,6 +143,7 @@ impl View {
         let of = |kind: Kind| format!("{kind:?}");
         let unseen = Kind::ALL.into_iter().filter(|kind| !self.listed[*kind as usize]);
         self.snapshot.unseen = unseen.map(of).collect();
+        self.changed = true;
         let news = |index, object| News {
             version: cluster.version,
             index,
@@ -140,16 +162,6 @@ impl View {
             Kind::Lock => {
                 self.learn(&news(0, Object::Lock(cluster.lock.clone())));
             }
-        }
-    }
-
-    /// The objects as they are now.
-    pub fn seen(&self) -> Seen {
-        Seen {
-            nodes: self.nodes.iter().map(|entry| entry.object.clone()).collect(),
-            reboots: self.reboots.iter().map(|entry| entry.object.clone()).collect(),
-            policies: self.policies.iter().map(|entry| entry.object.clone()).collect(),
-            lock: self.lock.object.clone(),
         }
     }
 
@@ -174,24 +186,32 @@ impl View {
         all.filter_map(|(name, entry)| Some((name, entry.object.as_deref()?)))
     }
 
-    /// The nodes of the snapshot that have an operation, and which it is.
+    /// The nodes of the snapshot that have an operation, and which it is; right after [`Self::refresh`].
     pub fn inside(&self) -> impl Iterator<Item = (usize, &Node, &Operation)> {
         let inside = self.inside.iter();
         inside.filter_map(|index| {
-            let node = self.snapshot.nodes.get(&self.names[*index])?;
-            Some((*index, node, node.record.as_ref()?.operation.as_deref()?))
+            let (node, operation) = self.operation(*index)?;
+            Some((*index, node, operation))
         })
     }
 
-    pub fn set_preflight(&mut self, index: usize, preflight: Preflight) {
+    /// A node that is seen, and its operation.
+    pub fn operation(&self, index: usize) -> Option<(&Node, &Operation)> {
+        let node = &self.nodes[index].object.as_ref()?.value;
+        let reboot = self.reboots[index].object.as_ref()?;
+        let operation = reboot.record.operation.as_deref()?;
+        (reboot.owner == node.uid).then_some((node, operation))
+    }
+
+    pub fn set_preflight(&mut self, index: usize, preflight: &Preflight) {
         if let Some(node) = self.snapshot.nodes.get_mut(&self.names[index]) {
-            node.preflight = preflight;
+            self.changed |= set(&mut node.preflight, preflight);
         }
     }
 
-    pub fn set_drain(&mut self, index: usize, drain: Drain) {
+    pub fn set_drain(&mut self, index: usize, drain: &Drain) {
         if let Some(node) = self.snapshot.nodes.get_mut(&self.names[index]) {
-            node.drain = drain;
+            self.changed |= set(&mut node.drain, drain);
         }
     }
 
@@ -247,8 +267,10 @@ impl View {
             }
             Object::Lock(object) => {
                 let newer = replace(&mut self.lock, version, object.as_ref());
-                if newer {
-                    self.snapshot.lock = self.lock.object.as_ref().map(|lock| lock.value.clone());
+                let lock = self.lock.object.as_ref().map(|lock| &lock.value);
+                if self.snapshot.lock.as_ref() != lock {
+                    self.snapshot.lock = lock.cloned();
+                    self.changed = true;
                 }
                 newer
             }
@@ -257,33 +279,27 @@ impl View {
 
     fn rebuild(&mut self, index: usize, drains: &BTreeMap<usize, Drain>) {
         let Some(node) = self.nodes[index].object.clone() else {
-            self.snapshot.nodes.remove(&self.names[index]);
+            self.changed |= self.snapshot.nodes.remove(&self.names[index]).is_some();
             self.inside.remove(&index);
             return;
         };
         let policies = self.selecting(node.group);
+        let drain = drains.get(&index).unwrap_or(&Drain::NotStarted);
         let name = &self.names[index];
-        let known = self
-            .snapshot
-            .nodes
-            .get_mut(name)
-            .filter(|known| known.uid == node.value.uid);
-        let (record, preflight) = known.map_or_else(Default::default, |known| {
-            (known.record.take(), std::mem::take(&mut known.preflight))
-        });
-        let value = Node {
-            policies,
-            drain: drains.get(&index).cloned().unwrap_or_default(),
-            record,
-            preflight,
-            ..node.value.clone()
+        let known = self.snapshot.nodes.get_mut(name);
+        let Some(known) = known.filter(|known| known.uid == node.value.uid) else {
+            let value = Node {
+                policies,
+                drain: drain.clone(),
+                ..node.value.clone()
+            };
+            self.snapshot.nodes.insert(name.clone(), value);
+            self.changed = true;
+            return self.fill_record(index);
         };
-        let fill = value.record.is_none();
-        match self.snapshot.nodes.get_mut(name) {
-            Some(known) => *known = value,
-            None => drop(self.snapshot.nodes.insert(name.clone(), value)),
-        }
-        if fill {
+        self.changed |= set_node(known, &node.value);
+        self.changed |= set(&mut known.policies, &policies) | set(&mut known.drain, drain);
+        if known.record.is_none() {
             self.fill_record(index);
         }
     }
@@ -292,12 +308,11 @@ impl View {
         let Some(node) = self.snapshot.nodes.get_mut(&self.names[index]) else {
             return;
         };
-        let owned = self.reboots[index]
-            .object
-            .as_ref()
-            .filter(|reboot| reboot.owner == node.uid);
-        node.record = owned.map(|reboot| reboot.record.clone());
-        if owned.is_some_and(|reboot| reboot.record.operation.is_some()) {
+        let reboot = self.reboots[index].object.as_ref();
+        let owned = reboot.filter(|reboot| reboot.owner == node.uid);
+        let record = owned.map(|reboot| &reboot.record);
+        self.changed |= set_record(&mut node.record, record);
+        if record.is_some_and(|record| record.operation.is_some()) {
             self.inside.insert(index);
         } else {
             self.inside.remove(&index);
@@ -306,17 +321,21 @@ impl View {
 
     fn rebuild_policies(&mut self, index: usize, selects_others: bool) {
         let name = &self.policy_names[index];
-        match &self.policies[index].object {
-            Some(policy) => self.snapshot.policies.insert(name.clone(), policy.value.clone()),
-            None => self.snapshot.policies.remove(name),
-        };
+        match (&self.policies[index].object, self.snapshot.policies.get_mut(name)) {
+            (Some(policy), Some(known)) => self.changed |= set(known, &policy.value),
+            (Some(policy), None) => {
+                self.snapshot.policies.insert(name.clone(), policy.value.clone());
+                self.changed = true;
+            }
+            (None, _) => self.changed |= self.snapshot.policies.remove(name).is_some(),
+        }
         for index in (0..self.nodes.len()).filter(|_| selects_others) {
             let Some(group) = self.nodes[index].object.as_ref().map(|node| node.group) else {
                 continue;
             };
             let policies = self.selecting(group);
             if let Some(node) = self.snapshot.nodes.get_mut(&self.names[index]) {
-                node.policies = policies;
+                self.changed |= set(&mut node.policies, &policies);
             }
         }
     }

@@ -289,7 +289,7 @@ impl World {
     fn tell_host(&mut self, news: &News) {
         match &news.object {
             Object::Reboot(Some(reboot)) => {
-                let (order, boot) = (reboot.record.order.clone(), self.hosts[news.index].boot);
+                let (order, boot) = (&reboot.record.order, self.hosts[news.index].boot);
                 let owned = self.cluster.nodes[news.index]
                     .as_ref()
                     .is_some_and(|node| node.value.uid == reboot.owner);
@@ -301,9 +301,9 @@ impl World {
                     let delay = self.rng.between(10, 3000);
                     self.after(delay, Happening::Report(news.index, boot));
                 }
-                if self.hosts[news.index].told != order {
-                    self.hosts[news.index].told.clone_from(&order);
-                    self.tell_agent(news.index, order);
+                if self.hosts[news.index].told != *order {
+                    self.hosts[news.index].told.clone_from(order);
+                    self.tell_agent(news.index, order.clone());
                 }
             }
             Object::Node(Some(node)) => {
