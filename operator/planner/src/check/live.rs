@@ -52,8 +52,7 @@ pub fn unspoken(snapshot: &Snapshot, plan: &Plan, now: Instant) -> Vec<Violation
                 Some(Ordering::Greater) | None => break false,
             };
         };
-        // Who waits is asked by its name alone; boots are compared for the others.
-        if !told() && !inside && gate::wants_reboot(node) && !goes_in(name) {
+        if !inside && gate::wants_reboot(node) && !told() && !goes_in(name) {
             found.push(violation(
                 "L1",
                 format!("{name} needs a reboot and nobody says why it waits"),
