@@ -26,6 +26,7 @@ const CAUGHT: &[(Mutant, bool, u64)] = &[
     (Mutant::LostLockIsEmpty, false, 30),
     (Mutant::FailedGoesFree, false, 6),
     (Mutant::NeverLooksAgain, false, 1),
+    (Mutant::LooksTooLate, false, 13),
     (Mutant::KeepsMarks, false, 0),
     (Mutant::KeepsOrder, false, 0),
     (Mutant::IgnoresWindows, false, 1),

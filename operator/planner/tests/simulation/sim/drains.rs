@@ -92,17 +92,19 @@ impl World {
         self.wake(operator, 0);
     }
 
-    /// What the policies' statuses must remember, once there is nothing more urgent.
-    pub fn publish(&mut self, operator: usize, plan: &Plan) {
+    /// What the policies' statuses must remember, once there is nothing more urgent. Says whether some do not yet.
+    pub fn publish(&mut self, operator: usize, plan: &Plan) -> bool {
         if self.faults.strikes(Fault::ServerTrouble, &mut self.rng) {
-            return;
+            return true;
         }
+        let mut differs = false;
         for (name, state) in &plan.policies {
             let known = &mut self.operators[operator];
             let seen = known.view.snapshot.policies.get(name).map(|policy| &policy.state);
             if seen == Some(state) {
                 continue;
             }
+            differs = true;
             let Some(index) = self.cluster.policy_names.iter().position(|known| known == name) else {
                 continue;
             };
@@ -117,6 +119,7 @@ impl World {
                 self.wake(operator, 1);
             }
         }
+        differs
     }
 
     /// One look of a drain.

@@ -49,6 +49,8 @@ mutants! {
     FailedGoesFree,
     /// What waits on time is not looked at again.
     NeverLooksAgain,
+    /// What waits on time is looked at an hour later.
+    LooksTooLate,
     /// Marks are not lifted.
     KeepsMarks,
     /// The order stays after the end.
@@ -210,6 +212,10 @@ fn answer(mutant: Mutant, seen: &Snapshot, plan: &mut Plan) {
             }
         }
         Mutant::NeverLooksAgain => plan.recheck_at = None,
+        Mutant::LooksTooLate => {
+            let later = |at: Instant| at + chrono::TimeDelta::hours(1);
+            plan.recheck_at = plan.recheck_at.map(later);
+        }
         Mutant::KeepsMarks => plan
             .actions
             .retain(|action| !matches!(action, Action::LiftMarks { .. })),

@@ -37,7 +37,10 @@ pub struct Operator {
     allowed: Allowed,
     /// The last plan, if all of it was carried out.
     pub carried_out: Option<Rc<Plan>>,
-    planned: Rc<Plan>,
+    /// The last plan, if it asked for nothing at all, and when it was made by its own clock.
+    pub rests_on: Option<(Instant, Plan)>,
+    /// The plan that is being carried out.
+    planned: Option<Rc<Plan>>,
     /// The uids of the Nodes that it has made a record for.
     made: BTreeSet<String>,
 }
@@ -69,7 +72,8 @@ impl Operator {
             wake: i64::MAX,
             allowed: Allowed::default(),
             carried_out: None,
-            planned: Rc::default(),
+            rests_on: None,
+            planned: None,
             made: BTreeSet::new(),
         }
     }
@@ -176,25 +180,28 @@ impl World {
         }
         self.order_matters(operator, &plan, now);
         self.repeats(operator, &plan);
+        self.comes_too_late(operator, &plan, now);
         self.coverage.plan(&plan);
         self.ask(operator, &plan);
-        let known = &mut self.operators[operator];
         if plan.actions.is_empty() {
-            return self.rest(operator, &plan, now);
+            self.rest(operator, plan, now);
+        } else {
+            self.act(operator, plan, now);
         }
+    }
+
+    /// There is something to write.
+    fn act(&mut self, operator: usize, mut plan: Plan, now: Instant) {
+        let known = &mut self.operators[operator];
         let starts = |action: &Action| matches!(action, Action::SetHolders { .. } | Action::ApplyMarks { .. });
         if plan.actions.iter().any(starts) {
             known.allowed = Allowed::by(&known.view, now);
         }
         known.seen.see(&known.view);
-        let (last, first): (Vec<Action>, Vec<Action>) = plan
-            .actions
-            .into_iter()
-            .partition(|action| matches!(action, Action::CreateRecord { .. }));
-        known.planned = Rc::new(Plan {
-            actions: first.into_iter().chain(last).collect(),
-            ..Plan::default()
-        });
+        // Records are made last; else the order stays.
+        plan.actions
+            .sort_by_key(|action| matches!(action, Action::CreateRecord { .. }));
+        known.planned = Some(Rc::new(plan));
         known.written = 0;
         known.busy = true;
         let epoch = known.epoch;
@@ -211,16 +218,18 @@ impl World {
     }
 
     /// There is nothing to write: what was decided is published, and time is waited for.
-    fn rest(&mut self, operator: usize, plan: &Plan, now: Instant) {
-        self.operators[operator].planned = Rc::default();
+    fn rest(&mut self, operator: usize, plan: Plan, now: Instant) {
+        self.operators[operator].planned = None;
         if let Some(at) = plan.recheck_at {
             self.wake(operator, (at - now).num_milliseconds() + 20);
         }
         self.tend(operator);
-        self.publish(operator, plan);
+        let unpublished = self.publish(operator, &plan);
         if self.quiet {
-            self.at_rest(operator, plan);
+            self.at_rest(operator, &plan);
         }
+        let asks = unpublished || !plan.preflight.is_empty();
+        self.operators[operator].rests_on = (!asks).then_some((now, plan));
     }
 
     /// Equal candidates come in another order: a stable one would hide a race.
@@ -234,6 +243,7 @@ impl World {
         let node = view.snapshot.nodes.get_mut(&self.cluster.names[index]);
         if let Some(host) = node.and_then(|node| node.record.as_mut()?.host.as_mut()) {
             host.required_since = host.required_since.map(|since| since - earlier);
+            view.changed = true;
         }
     }
 
@@ -246,7 +256,7 @@ impl World {
             return self.crash(operator);
         }
         let known = &mut self.operators[operator];
-        let planned = known.planned.clone();
+        let Some(planned) = known.planned.clone() else { return };
         let Some(action) = planned.actions.get(known.written) else {
             return;
         };
@@ -295,16 +305,16 @@ impl World {
     fn go_on(&mut self, operator: usize) {
         let epoch = self.operators[operator].epoch;
         let known = &mut self.operators[operator];
-        if known.written < known.planned.actions.len() {
+        let actions = |plan: &Option<Rc<Plan>>| plan.as_ref().map_or(0, |plan| plan.actions.len());
+        if known.written < actions(&known.planned) {
             return self.call_later(operator, epoch);
         }
         known.busy = false;
-        let done = std::mem::take(&mut known.planned);
-        let repeated = known
-            .carried_out
-            .as_ref()
-            .is_some_and(|last| last.actions == done.actions);
-        known.carried_out = Some(done);
+        let before = std::mem::replace(&mut known.carried_out, known.planned.take());
+        let after = &known.carried_out;
+        let repeated = before
+            .zip(after.as_ref())
+            .is_some_and(|(one, other)| one.actions == other.actions);
         self.wake(operator, if repeated { 2000 } else { 1 });
     }
 
@@ -313,7 +323,7 @@ impl World {
         let index = action.node().and_then(|node| self.cluster.index(node));
         let known = &mut self.operators[operator];
         known.busy = false;
-        known.planned = Rc::default();
+        known.planned = None;
         known.carried_out = None;
         let delay = match refusal {
             Refusal::Conflict => 200,

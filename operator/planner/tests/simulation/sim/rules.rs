@@ -1,4 +1,4 @@
-//! The rules that need more than one plan, or look at the end: S7, S9 and L4, as `check` has them.
+//! The rules that need more than one plan, or look at the end: S7, S9 and L4, as `check` has them, and `recheck_at`.
 
 use std::collections::BTreeMap;
 
@@ -31,6 +31,24 @@ impl World {
         turn_round(snapshot);
         if let Some(violation) = check::order_matters(plan, &other) {
             self.judge.violations.push(violation.to_string());
+        }
+    }
+
+    /// `recheck_at` is when time alone may change the answer: until then, the same snapshot gives the same plan.
+    ///
+    /// Judged of plans that asked for nothing. A node whose preflight is asked has its place meanwhile, as if it began now,
+    /// and those behind it wait for a pace from now on.
+    pub fn comes_too_late(&mut self, operator: usize, plan: &Plan, now: Instant) {
+        let known = &mut self.operators[operator];
+        let changed = std::mem::take(&mut known.view.changed);
+        let Some((made, before)) = known.rests_on.take().filter(|_| !changed) else {
+            return;
+        };
+        // The clock may have been set back.
+        let due = now < made || before.recheck_at.is_some_and(|at| at <= now);
+        if !due && before != *plan {
+            let what = format!("the same snapshot gives {plan:?} after {before:?}");
+            self.judge.broken("recheck_at", &what);
         }
     }
 

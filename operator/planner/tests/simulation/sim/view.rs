@@ -142,8 +142,7 @@ impl View {
         self.delivered[kind as usize] = cluster.version;
         let of = |kind: Kind| format!("{kind:?}");
         let unseen = Kind::ALL.into_iter().filter(|kind| !self.listed[*kind as usize]);
-        self.snapshot.unseen = unseen.map(of).collect();
-        self.changed = true;
+        self.changed |= set(&mut self.snapshot.unseen, &unseen.map(of).collect());
         let news = |index, object| News {
             version: cluster.version,
             index,
