@@ -68,7 +68,7 @@ pub struct View {
     /// Which nodes of the snapshot have an operation.
     inside: BTreeSet<usize>,
     /// Of which nodes something was learned that the snapshot does not have yet: their Nodes, their records.
-    due: (BTreeSet<usize>, BTreeSet<usize>),
+    due: (Vec<usize>, Vec<usize>),
     queues: [VecDeque<(i64, News)>; 4],
 }
 
@@ -76,6 +76,8 @@ pub struct View {
 struct Entry<T> {
     version: u64,
     object: Option<Rc<T>>,
+    /// It is among those that are due.
+    due: bool,
 }
 
 impl<T> Default for Entry<T> {
@@ -83,6 +85,7 @@ impl<T> Default for Entry<T> {
         Self {
             version: 0,
             object: None,
+            due: false,
         }
     }
 }
@@ -216,10 +219,12 @@ impl View {
 
     /// Brings the snapshot up to date with what was learned: once for many news, and not for an operator that does not look.
     pub fn refresh(&mut self, drains: &BTreeMap<usize, Drain>) {
-        for index in std::mem::take(&mut self.due.0) {
+        while let Some(index) = self.due.0.pop() {
+            self.nodes[index].due = false;
             self.rebuild(index, drains);
         }
-        for index in std::mem::take(&mut self.due.1) {
+        while let Some(index) = self.due.1.pop() {
+            self.reboots[index].due = false;
             self.fill_record(index);
         }
     }
@@ -228,10 +233,7 @@ impl View {
         fn replace<T>(entry: &mut Entry<T>, version: u64, object: Option<&Rc<T>>) -> bool {
             let newer = version > entry.version;
             if newer {
-                *entry = Entry {
-                    version,
-                    object: object.cloned(),
-                };
+                (entry.version, entry.object) = (version, object.cloned());
             }
             newer
         }
@@ -239,15 +241,15 @@ impl View {
         match &news.object {
             Object::Node(object) => {
                 let newer = replace(&mut self.nodes[index], version, object.as_ref());
-                if newer {
-                    self.due.0.insert(index);
+                if newer && !std::mem::replace(&mut self.nodes[index].due, true) {
+                    self.due.0.push(index);
                 }
                 newer
             }
             Object::Reboot(object) => {
                 let newer = replace(&mut self.reboots[index], version, object.as_ref());
-                if newer {
-                    self.due.1.insert(index);
+                if newer && !std::mem::replace(&mut self.reboots[index].due, true) {
+                    self.due.1.push(index);
                 }
                 newer
             }
