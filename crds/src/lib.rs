@@ -29,7 +29,9 @@ pub use node_reboot::{
     Deferred, LastCommand, NodeReboot, NodeRebootSpec, NodeRebootStatus, NodeState, Order, OrderAction, RebootMethod,
     RebootRecord, Released, WaitingStatus,
 };
-pub use operation::{DrainStage, Ending, Failure, Operation, OperationSettings, Outcome, Phase, StageKind};
+pub use operation::{
+    CountedDaemonSet, DrainStage, Ending, Failure, Operation, OperationSettings, Outcome, Phase, StageKind,
+};
 pub use policy::{
     Approval, Breaker, BreakerState, BreakerStatus, Canary, DeleteExempt, Disruption, Drain, DrainBehavior, DrainRule,
     EmptyDirData, Exclusion, OnTimeout, PodOptOuts, PolicyWaiting, QueueOrder, Reboot, RebootPolicy, RebootPolicySpec,

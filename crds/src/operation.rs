@@ -69,6 +69,10 @@ pub struct Operation {
     /// Pods evicted for it.
     #[serde(default)]
     pub pods_moved: i32,
+    /// The DaemonSets that were ready on the node at the cordon: they must be again before it is given back.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 100))]
+    pub daemon_sets: Vec<CountedDaemonSet>,
     /// The policy's settings as they were; the operation finishes with those.
     pub settings: OperationSettings,
     /// What went wrong, once it is Failed.
@@ -96,6 +100,18 @@ pub enum Phase {
     #[serde(other)]
     #[schemars(skip)]
     Unknown,
+}
+
+/// One of the DaemonSets that had a ready pod on the node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CountedDaemonSet {
+    /// `namespace/name`.
+    #[schemars(length(max = 317))]
+    pub name: String,
+    /// Since when its pod was ready: the same time after the reboot is a word from before it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ready_time: Option<DateTime<Utc>>,
 }
 
 /// What followed a drain's time-out.

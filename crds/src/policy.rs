@@ -121,7 +121,7 @@ impl Defaults {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Reboot {
-    /// Seconds from the order until the node must be back with a new boot id and Ready; then it is Failed.
+    /// Seconds from the order until the node must be back with a new boot id and Ready, its DaemonSets too; then it is Failed.
     #[serde(default = "Defaults::timeout_seconds")]
     #[schemars(range(min = 10, max = 86_400))]
     pub timeout_seconds: i32,

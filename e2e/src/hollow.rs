@@ -8,6 +8,7 @@ mod pods;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -16,7 +17,7 @@ use k8s_openapi::api::core::v1::Node;
 use kube::Api;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use serde_json::json;
-use tokio::task::JoinHandle;
+use tokio::sync::oneshot;
 
 use crate::binaries::cluster_dir;
 use crate::control_plane::ControlPlane;
@@ -69,7 +70,8 @@ pub struct HollowCluster {
     names: Vec<String>,
     nodes: Api<Node>,
     kwok: Process,
-    pods: JoinHandle<()>,
+    /// Dropping it ends what follows the pods.
+    _pods: oneshot::Sender<()>,
 }
 
 impl HollowCluster {
@@ -102,12 +104,12 @@ impl HollowCluster {
             }
         }));
         made.buffer_unordered(PARALLEL).try_collect::<Vec<_>>().await?;
-        let pods = tokio::spawn(pods::follow_nodes(client));
+        let pods = follow(plane.kubeconfig());
         let cluster = Self {
             names,
             nodes,
             kwok,
-            pods,
+            _pods: pods,
         };
         // A loaded machine still makes ten a second.
         let limit = Duration::from_mins(3) + Duration::from_millis(100) * options.count as u32;
@@ -196,10 +198,27 @@ impl HollowCluster {
     }
 }
 
-impl Drop for HollowCluster {
-    fn drop(&mut self) {
-        self.pods.abort();
-    }
+/// Follows the nodes' pods on a thread of its own: a test that waits for kubectl must not hold up the kubelets.
+fn follow(kubeconfig: PathBuf) -> oneshot::Sender<()> {
+    let (alive, ended) = oneshot::channel::<()>();
+    thread::spawn(move || {
+        let follow = async {
+            let client = crate::control_plane::client(&kubeconfig, "lockkeeper-e2e").await?;
+            tokio::select! {
+                _ = ended => {}
+                () = pods::follow_nodes(client) => {}
+            }
+            anyhow::Ok(())
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let followed = runtime
+            .context("make a runtime")
+            .and_then(|runtime| runtime.block_on(follow));
+        if let Err(error) = followed {
+            tracing::warn!(error = format!("{error:#}"), "pods of hollow nodes are not followed");
+        }
+    });
+    alive
 }
 
 /// Makes the node reboot and returns its next boot id; what a fake host does on an order.

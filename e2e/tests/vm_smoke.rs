@@ -6,16 +6,19 @@ use std::collections::BTreeSet;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use k8s_openapi::api::apps::v1::DaemonSet;
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::Api;
 use kube::api::{ListParams, PostParams};
 use kube::runtime::wait::await_condition;
+use lockkeeper_drain::{not_ready_again, ready_daemons};
 use lockkeeper_e2e::control_plane::{ControlPlane, Options};
 use lockkeeper_e2e::vm::{VmCluster, VmOptions, image};
 use lockkeeper_e2e::workdir::Workdir;
 
 /// Emulated on a busy machine; alone a node needs half a minute.
 const LIMIT: Duration = Duration::from_mins(5);
+const POLL: Duration = Duration::from_millis(200);
 
 async fn start(dir: &Workdir, count: usize, no_reboot: &[&str]) -> (ControlPlane, VmCluster) {
     let images = image::containers(&image::WORKLOAD).unwrap();
@@ -135,6 +138,56 @@ async fn runs_pods_and_comes_back_from_a_reboot_with_a_new_boot_id() {
     assert_eq!(nodes.boot_id("node-1").await.unwrap(), after);
     // What an update left in /run is gone with the boot.
     nodes.exec("node-1", "test ! -e /run/reboot-required").await.unwrap();
+    dir.passed();
+}
+
+/// What the wait for `DaemonSet`s after a reboot rests on: a kubelet says anew of each pod that it is ready.
+#[tokio::test(flavor = "multi_thread")]
+async fn says_anew_after_a_reboot_that_the_pod_of_a_daemon_set_is_ready() {
+    let mut dir = Workdir::new("vm-smoke").unwrap();
+    let (plane, mut nodes) = start(&dir, 1, &[]).await;
+    let pod = web();
+    let labels = serde_json::json!({"app": "web"});
+    let set = serde_json::json!({
+        "metadata": {"name": "web"},
+        "spec": {
+            "selector": {"matchLabels": labels},
+            "template": {"metadata": {"labels": labels}, "spec": pod.spec},
+        },
+    });
+    let sets: Api<DaemonSet> = Api::namespaced(plane.client(), "default");
+    let set = serde_json::from_value(set).unwrap();
+    sets.create(&PostParams::default(), &set).await.unwrap();
+    let client = plane.client();
+    let end = Instant::now() + LIMIT;
+    let counted = loop {
+        let ready = ready_daemons(&client, "node-1").await.unwrap();
+        if !ready.is_empty() {
+            break ready;
+        }
+        assert!(Instant::now() < end, "the pod is not ready in time");
+        tokio::time::sleep(POLL).await;
+    };
+    assert!(counted[0].since.is_some(), "{counted:?}");
+    let words = not_ready_again(&client, "node-1", &counted).await.unwrap();
+    assert!(words.is_some(), "nothing was said anew yet");
+
+    let before = nodes.boot_id("node-1").await.unwrap();
+    nodes.reboot("node-1").await.unwrap();
+    nodes.wait_new_boot("node-1", &before, LIMIT).await.unwrap();
+    let (begin, mut said) = (Instant::now(), None);
+    loop {
+        let words = not_ready_again(&client, "node-1", &counted).await.unwrap();
+        if said.as_ref() != Some(&words) {
+            eprintln!("{:?} after Ready: {words:?}", begin.elapsed());
+            said = Some(words);
+        }
+        if said == Some(None) {
+            break;
+        }
+        assert!(begin.elapsed() < LIMIT, "{said:?}");
+        tokio::time::sleep(POLL).await;
+    }
     dir.passed();
 }
 

@@ -137,8 +137,10 @@ pub enum Error {
         source: lockkeeper_drain::Error,
     },
     /// The pods could not be listed.
-    #[error("order the reboot of {node}: list its pods")]
+    #[error("{step} {node}: list its pods")]
     Pods {
+        /// The action.
+        step: &'static str,
         /// The node.
         node: String,
         /// Why not.

@@ -3,6 +3,7 @@
 pub mod ahead;
 pub mod cache;
 pub mod client;
+pub mod daemons;
 pub mod difference;
 pub mod drains;
 pub mod events;

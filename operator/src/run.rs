@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::ahead::Ahead;
 use crate::cache::SharedCache;
 use crate::client::{Clients, chain};
+use crate::daemons::Looks;
 use crate::drains::Drains;
 use crate::execute::{Api3, Error, MadeFor, Next, Pass};
 use crate::health::Part;
@@ -60,6 +61,7 @@ pub struct Loop {
     local: Local,
     drains: Drains,
     preflights: Preflights,
+    looks: Looks,
     ahead: Ahead,
     drained: mpsc::UnboundedReceiver<()>,
     teller: Teller,
@@ -82,6 +84,7 @@ impl Loop {
     pub fn new(clients: &Clients, cache: SharedCache, settings: Settings, teller: Teller, health: Part) -> Self {
         let (news, drained) = mpsc::unbounded_channel();
         let preflights = Preflights::new(clients.evict.clone(), settings.namespace.clone(), news.clone());
+        let looks = Looks::new(clients.evict.clone(), news.clone());
         let ahead = Ahead::new(news.clone());
         let drains = Drains::new(clients.evict.clone(), settings.namespace.clone(), news);
         let local = Local {
@@ -95,6 +98,7 @@ impl Loop {
             local,
             drains,
             preflights,
+            looks,
             ahead,
             drained,
             teller,
@@ -120,6 +124,7 @@ impl Loop {
             } else {
                 self.drains.stop();
                 self.preflights.stop();
+                self.looks.stop();
                 self.ahead.stop();
                 self.local.refused.clear();
                 self.teller.idle();
@@ -154,6 +159,7 @@ impl Loop {
         self.local.drains = self.drains.progress();
         let (mut snapshot, seen) = observe(&self.cache.read(), &self.local, Instant::now());
         self.preflights.fill(&mut snapshot, &seen);
+        self.looks.fill(&mut snapshot);
         let plan = (self.settings.plan)(&snapshot, now);
         let violations = check(&snapshot, &plan, now);
         self.teller.pass(&snapshot, &seen, &plan, &violations, now);
@@ -163,6 +169,7 @@ impl Loop {
         self.drains.tend(&snapshot, &seen);
         self.drains.end(&plan.actions);
         self.preflights.tend(&plan.preflight, &snapshot, &seen);
+        self.looks.tend(&plan.daemons, &snapshot);
         for (node, news) in self.drains.news().into_iter().chain(self.preflights.news()) {
             self.teller.drain(&snapshot, &node, &news);
         }
@@ -227,8 +234,9 @@ impl Loop {
         if !snapshot.unseen.is_empty() && looked > now {
             return Some(looked);
         }
-        // A node is asked whether its pods can leave: that it waits for the answer is no news if that comes soon.
-        if let Some(answered) = self.preflights.soon(now) {
+        // A node is asked whether its pods can leave, or looked at after its reboot: that it waits for the answer is no
+        // news if that comes soon.
+        if let Some(answered) = self.preflights.soon(now).max(self.looks.soon(now)) {
             return Some(answered);
         }
         let quiet = self.acted.map(|acted| acted + QUIET).filter(|quiet| *quiet > now)?;

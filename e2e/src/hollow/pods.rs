@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
+use chrono::Utc;
 use futures::TryStreamExt;
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::api::{ListParams, Patch, PatchParams};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, ResourceExt};
+use lockkeeper_crds::time::to_kubernetes;
 use serde_json::json;
 
 use super::node::is_ready;
@@ -58,6 +60,9 @@ async fn turn(client: &Client, node: &str, up: bool) -> Result<()> {
     let patch = Patch::Merge(json!({ "metadata": { "annotations": { NODE_DOWN: mark } } }));
     for pod in pods {
         let api: Api<Pod> = Api::namespaced(client.clone(), &pod.namespace().unwrap_or_default());
+        if up && of_daemon_set(&pod) {
+            starts_anew(&api, &pod).await?;
+        }
         match api.patch(&pod.name_any(), &PatchParams::default(), &patch).await {
             Ok(_) => {}
             // It went away meanwhile.
@@ -66,4 +71,28 @@ async fn turn(client: &Client, node: &str, up: bool) -> Result<()> {
         }
     }
     Ok(())
+}
+
+fn of_daemon_set(pod: &Pod) -> bool {
+    let owners = pod.metadata.owner_references.iter().flatten();
+    owners.into_iter().any(|owner| owner.kind == "DaemonSet")
+}
+
+/// A kubelet's first word about a pod that was there before the boot: its containers do not run yet.
+///
+/// The pods that were moved are gone by then, so that only those of `DaemonSet`s are looked at.
+async fn starts_anew(api: &Api<Pod>, pod: &Pod) -> Result<()> {
+    let now = to_kubernetes(Utc::now());
+    let conditions = ["Ready", "ContainersReady"].map(|condition| {
+        json!({
+            "type": condition, "status": "False", "lastTransitionTime": now, "reason": "ContainersNotReady",
+            "message": "containers with unready status: [main]",
+        })
+    });
+    let patch = Patch::Strategic(json!({"status": {"conditions": conditions}}));
+    match api.patch_status(&pod.name_any(), &PatchParams::default(), &patch).await {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+        Err(error) => Err(error).with_context(|| format!("start pod {} anew", pod.name_any())),
+    }
 }

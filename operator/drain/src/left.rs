@@ -11,6 +11,7 @@ use kube::{Api, Client};
 use serde::de::DeserializeOwned;
 
 use crate::budget::{BudgetView, SlimBudget};
+use crate::daemons::DaemonPod;
 use crate::error::Error;
 use crate::limits::{AT_ONCE_PER_BUDGET, LIST_TIME_OUT};
 use crate::pod::{PodName, PodView, SlimPod};
@@ -39,6 +40,13 @@ pub(crate) async fn pods(client: &Client, node: &str) -> Result<Vec<PodView>, Er
     let here = ListParams::default().fields(&on_node(node));
     let pods = list(&api, &here, || format!("the pods of node {node}")).await?;
     Ok(pods.into_iter().map(PodView::from).collect())
+}
+
+/// The same, as far as `DaemonSet`s are concerned.
+pub(crate) async fn pods_of(client: &Client, node: &str) -> Result<Vec<DaemonPod>, Error> {
+    let api: Api<DaemonPod> = Api::all(client.clone());
+    let here = ListParams::default().fields(&on_node(node));
+    list(&api, &here, || format!("the pods of node {node}")).await
 }
 
 /// Labels of those namespaces on which a rule's word about one of the pods depends; mostly none.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use chrono::{DateTime, TimeZone, Utc};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
@@ -211,7 +211,7 @@ impl From<SlimPod> for PodView {
             grace: spec.termination_grace_period_seconds.unwrap_or(DEFAULT_GRACE),
             name,
             uid: Uid(meta.uid.clone().unwrap_or_default()),
-            controller: controller(&meta),
+            controller: controlled(&meta).0,
             phase: phase(status.phase.as_deref()),
             ready: status.conditions.is_some_and(ready),
             shutdown: shutdown(&meta),
@@ -221,18 +221,21 @@ impl From<SlimPod> for PodView {
     }
 }
 
-fn controller(meta: &ObjectMeta) -> Controller {
+/// Who would create a pod again, with its owner if it has one.
+pub(crate) fn controlled(meta: &ObjectMeta) -> (Controller, Option<&OwnerReference>) {
     if meta.annotations.as_ref().is_some_and(|all| all.contains_key(MIRROR)) {
-        return Controller::Kubelet;
+        return (Controller::Kubelet, None);
     }
     let owners = meta.owner_references.as_deref().unwrap_or_default();
-    match owners.iter().find(|owner| owner.controller == Some(true)) {
+    let owner = owners.iter().find(|owner| owner.controller == Some(true));
+    let controller = match owner {
         None => Controller::None,
         Some(owner) if owner.api_version != "apps/v1" => Controller::Other,
         Some(owner) if owner.kind == "DaemonSet" => Controller::DaemonSet,
         Some(owner) if owner.kind == "StatefulSet" => Controller::StatefulSet,
         Some(_) => Controller::Other,
-    }
+    };
+    (controller, owner)
 }
 
 fn opted_out(meta: &ObjectMeta) -> Option<&'static str> {

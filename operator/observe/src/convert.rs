@@ -41,6 +41,7 @@ pub fn operation(from: &api::Operation) -> planner::Operation {
         reboot_ordered: from.reboot_ordered_time,
         rebooted: from.rebooted_time,
         pods_moved: from.pods_moved,
+        daemons: from.daemon_sets.iter().map(daemon).collect(),
         settings: settings(&from.settings),
         failure: from
             .failure
@@ -80,6 +81,7 @@ pub fn operation_to_api(from: &planner::Operation, settings: &api::OperationSett
         reboot_ordered_time: from.reboot_ordered.map(whole_seconds),
         rebooted_time: from.rebooted.map(whole_seconds),
         pods_moved: from.pods_moved,
+        daemon_sets: daemon_sets(from.daemons.iter().map(|one| (one.name.clone(), one.since))),
         settings: settings.clone(),
         failure: from.failure.as_ref().map(|failure| api::Failure {
             time: whole_seconds(failure.time),
@@ -92,6 +94,22 @@ pub fn operation_to_api(from: &planner::Operation, settings: &api::OperationSett
             message: bounded(&ending.message, 1024),
         }),
     }
+}
+
+fn daemon(from: &api::CountedDaemonSet) -> planner::CountedDaemon {
+    planner::CountedDaemon {
+        name: from.name.clone(),
+        since: from.ready_time,
+    }
+}
+
+/// `DaemonSet`s, `namespace/name` and since when each is ready, as a record keeps them: of more than anybody runs the first.
+pub fn daemon_sets(all: impl Iterator<Item = (String, Option<planner::Instant>)>) -> Vec<api::CountedDaemonSet> {
+    let kept = all.take(100).map(|(name, since)| api::CountedDaemonSet {
+        name,
+        ready_time: since.map(whole_seconds),
+    });
+    kept.collect()
 }
 
 /// A stage of a newer version is none.

@@ -227,6 +227,7 @@ fn node_view(
             at: planner::Instant::MAX_UTC,
         },
         drain: local.drains.get(name).cloned().unwrap_or_default(),
+        daemons: planner::Daemons::Unknown,
         marks_refused: refused,
     })
 }

@@ -299,6 +299,7 @@ fn let_in(seen: Seen, policy: &PolicyFacts, entry: Option<&Holder>, now: Instant
         reboot_ordered: None,
         rebooted: None,
         pods_moved: 0,
+        daemons: Vec::new(),
         settings: policy.policy.settings.clone(),
         failure: None,
         ending: None,

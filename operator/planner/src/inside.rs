@@ -22,6 +22,8 @@ pub(crate) struct Step {
     pub(crate) action: Option<Action>,
     pub(crate) waiting: Option<Waiting>,
     pub(crate) recheck: Option<Instant>,
+    /// Its `DaemonSet`s are to be looked at.
+    pub(crate) daemons: bool,
 }
 
 impl Step {

@@ -32,13 +32,13 @@ pub use action::{Action, Change, Finished, RecordChange};
 pub use check::{Violation, check};
 pub use forecast::{Forecast, Horizon, Span, forecast};
 pub use name::Name;
-pub use operation::{Ending, Failure, Operation, Outcome, Phase, Stage, StageKind};
+pub use operation::{CountedDaemon, Ending, Failure, Operation, Outcome, Phase, Stage, StageKind};
 pub use plan::{Plan, plan};
 pub use sanity::TooTight;
 pub use snapshot::{
-    Answer, AnswerState, Approval, Breaker, BreakerRule, BreakerState, Canary, Command, Deferred, Drain, Hold, Holder,
-    Host, LastReboot, Learned, Limit, Lock, Node, OnTimeout, Order, OrderAction, Policy, PolicyState, Preflight,
-    QueueOrder, Ready, Record, Released, Rollout, Settings, Snapshot, Taint, Taints, Topology,
+    Answer, AnswerState, Approval, Breaker, BreakerRule, BreakerState, Canary, Command, Daemons, Deferred, Drain, Hold,
+    Holder, Host, LastReboot, Learned, Limit, Lock, Node, OnTimeout, Order, OrderAction, Policy, PolicyState,
+    Preflight, QueueOrder, Ready, Record, Released, Rollout, Settings, Snapshot, Taint, Taints, Topology,
 };
 pub use waiting::{Rearm, Waiting, Waits};
 pub use windows::{Exclusion, OpenSpan, Opening, Schedule, Window, WindowError};

@@ -43,6 +43,8 @@ pub struct Operation {
     pub rebooted: Option<Instant>,
     /// Pods evicted.
     pub pods_moved: i32,
+    /// The `DaemonSet`s that were ready on the node at the cordon: they must be again before it is given back.
+    pub daemons: Vec<CountedDaemon>,
     /// The settings it finishes with.
     pub settings: Settings,
     /// What went wrong.
@@ -79,6 +81,15 @@ impl Operation {
     pub fn is_in(&self, kind: StageKind) -> bool {
         self.stage.is_some_and(|stage| stage.kind == kind)
     }
+}
+
+/// A `DaemonSet` whose pod was ready on the node before we touched it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CountedDaemon {
+    /// `namespace/name`.
+    pub name: String,
+    /// Since when its pod was: a pod that says the same after the reboot has not been heard of since.
+    pub since: Option<Instant>,
 }
 
 /// What followed a drain's time-out; written before it acts.

@@ -33,6 +33,8 @@ pub struct Plan {
     pub cluster_limit: usize,
     /// Nodes that would go in if they were known to be drainable: to be asked now.
     pub preflight: Vec<String>,
+    /// Nodes that are back with a new boot and whose `DaemonSet`s count now: to be looked at until they are ready.
+    pub daemons: Vec<String>,
     /// What the status of each policy must remember.
     pub policies: BTreeMap<Name, PolicyState>,
     /// Policies whose schedule leaves too little time; only looked for in a pass that has nothing else to do.
@@ -170,6 +172,9 @@ fn steps<'a>(
         if let Some(seen) = seen.filter(known) {
             let step = step(seen.name, seen.node, seen.record, facts, &mut room, &whole);
             plan.actions.extend(step.action);
+            if step.daemons {
+                plan.daemons.push(seen.name.to_owned());
+            }
             if let Some(waiting) = step.waiting {
                 words.add(seen, waiting);
             }

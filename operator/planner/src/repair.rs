@@ -229,6 +229,7 @@ fn lost_operation(holder: &Holder, node: &Node, settings: &Settings, now: Instan
         reboot_ordered: None,
         rebooted: None,
         pods_moved: 0,
+        daemons: Vec::new(),
         settings: settings.clone(),
         failure: Some(Failure {
             time: now,

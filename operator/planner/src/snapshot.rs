@@ -93,6 +93,8 @@ pub struct Node {
     pub preflight: Preflight,
     /// How far its drain is.
     pub drain: Drain,
+    /// Whether the `DaemonSet`s that its operation counts are ready, as they were last looked at.
+    pub daemons: Daemons,
     /// Who refused our marks, and for which field, when they were last tried.
     pub marks_refused: Option<Box<(String, String)>>,
 }
@@ -206,6 +208,21 @@ pub enum Drain {
     Done {
         /// Pods evicted.
         moved: usize,
+    },
+}
+
+/// Whether the `DaemonSet`s of a node are ready again after its reboot.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Daemons {
+    /// Not looked at in this boot yet, or too long ago.
+    #[default]
+    Unknown,
+    /// All that count are.
+    Ready,
+    /// One is not, or nobody could say.
+    NotReady {
+        /// Which, its pod and what that says; or what went wrong.
+        what: String,
     },
 }
 

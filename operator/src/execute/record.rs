@@ -11,7 +11,7 @@ use lockkeeper_crds::{self as api, OnTimeout, StageKind};
 use lockkeeper_crds::{
     Deferred, LastCommand, NodeReboot, NodeRebootStatus, OperationSettings, RebootRecord, Released, names,
 };
-use lockkeeper_drain::still_there;
+use lockkeeper_drain::{ready_daemons, still_there};
 use lockkeeper_observe::convert::{self, bounded, causes};
 use lockkeeper_observe::slim;
 use lockkeeper_planner::{Change, Finished, Operation, Order, Phase, RecordChange, Waiting};
@@ -55,6 +55,7 @@ impl Pass<'_> {
             Change::Set(_) | Change::Keep => {}
         }
         let mut after = self.changed(&before, change);
+        self.count_daemons(node, &before, &mut after).await?;
         if let Some(view) = self.snapshot.nodes.get(node) {
             let operation = after.operation.as_ref().map(convert::operation);
             // Why it failed is said in the same write; what else a node waits for is published when it is quiet.
@@ -66,6 +67,34 @@ impl Pass<'_> {
             dress(&mut after, &seen, view, operation.as_ref(), waiting.as_ref(), self.now);
         }
         self.patch_status(&seen, &before, &after).await
+    }
+
+    /// Which `DaemonSet`s are ready on a node is looked at when its cordon is recorded, as nobody can see it later.
+    ///
+    /// Not right before the reboot order: those that `daemonSetsLast` evicts would be gone by then. What an earlier try
+    /// of the same operation has counted stays.
+    async fn count_daemons(
+        &self,
+        node: &str,
+        before: &NodeRebootStatus,
+        after: &mut NodeRebootStatus,
+    ) -> Result<(), Error> {
+        let draining = |operation: &api::Operation| operation.phase == api::Phase::Draining;
+        if before.operation.as_ref().is_some_and(draining) {
+            return Ok(());
+        }
+        let operation = after.operation.as_mut().filter(|operation| draining(operation));
+        if let Some(operation) = operation.filter(|operation| operation.daemon_sets.is_empty()) {
+            let found = ready_daemons(&self.api.client, node).await;
+            let found = found.map_err(|source| Error::Pods {
+                step: "count the DaemonSets of",
+                node: node.to_owned(),
+                source,
+            })?;
+            operation.daemon_sets =
+                convert::daemon_sets(found.into_iter().map(|one| (one.name.to_string(), one.since)));
+        }
+        Ok(())
     }
 
     /// Merge patch of the difference with resourceVersion: touches only our keys, and only what was seen.
@@ -228,6 +257,7 @@ impl Pass<'_> {
         })?;
         let left = still_there(&self.api.client, &settings).await;
         let left = left.map_err(|source| Error::Pods {
+            step: "order the reboot of",
             node: node.to_owned(),
             source,
         })?;

@@ -2,6 +2,7 @@
 
 mod answers;
 mod crashes;
+mod daemons;
 mod engine;
 mod fake;
 mod faults;

@@ -69,9 +69,9 @@ impl Inside<'_> {
         let deadline = since + self.operation.settings.drain_timeout;
         if self.facts.now < deadline {
             return Step {
-                action: None,
                 waiting,
                 recheck: Some(deadline),
+                ..Step::default()
             };
         }
         if let Some(kind) = self.next_stage() {

@@ -30,6 +30,8 @@ pub struct World {
     pub blocked: Vec<String>,
     pub refusing: Vec<String>,
     pub silent: Vec<String>,
+    /// The `DaemonSet`s that are ready on each node when it is cordoned.
+    pub daemons: Vec<CountedDaemon>,
     /// When a node that is down comes back.
     coming: Vec<(String, Instant)>,
     boots: usize,
@@ -104,6 +106,7 @@ impl World {
                     record: Some(record),
                     preflight: Preflight::Clear { at: Instant::MAX_UTC },
                     drain: Drain::NotStarted,
+                    daemons: Daemons::Unknown,
                     marks_refused: None,
                 },
             );
@@ -116,6 +119,7 @@ impl World {
             blocked: vec![],
             refusing: vec![],
             silent: vec![],
+            daemons: vec![],
             coming: vec![],
             boots: 0,
             trace: String::new(),
@@ -281,9 +285,16 @@ impl World {
                 });
             }
             Action::WriteRecord { node, change } => {
-                let now = self.now;
+                let (now, daemons) = (self.now, self.daemons.clone());
                 let record = self.record(node);
+                let cordoned = |operation: &Operation| operation.phase == Phase::Draining;
+                let before = record.operation.as_deref().is_some_and(cordoned);
                 record.operation = change.operation.apply(&record.operation);
+                // Whoever writes that the cordon stands looks at the DaemonSets.
+                let operation = record.operation.as_mut().filter(|operation| cordoned(operation));
+                if let Some(operation) = operation.filter(|_| !before) {
+                    operation.daemons = daemons;
+                }
                 record.deferred = change.deferred.apply(&record.deferred);
                 record.released = change.released.apply(&record.released);
                 if let Some(last) = change

@@ -285,3 +285,49 @@ fn a_window_closes_between_the_slot_and_the_cordon() {
     "#]]
     .assert_eq(&story.told());
 }
+
+#[test]
+fn a_node_is_not_given_back_before_its_daemonsets_are_ready() {
+    let mut story = Story::new(2);
+    story.world.daemons = vec![CountedDaemon {
+        name: "kube-system/cni".to_owned(),
+        since: None,
+    }];
+    story.run(42);
+    let what = "DaemonSet kube-system/cni: pod cni-x is not ready: containers with unready status: [cni]".to_owned();
+    story.then(
+        "it is about to come back; of its DaemonSets' pods one is not ready yet",
+        |world| {
+            world.node("n1").daemons = Daemons::NotReady { what };
+        },
+    );
+    story.run(20);
+    story.then("it is ready", |world| world.node("n1").daemons = Daemons::Ready);
+    story.run(1);
+    expect![[r#"
+        0    lock SetHolders n1 goes in
+        0    n1 WriteRecord Preparing
+        0    n1 SetSpec Prepare
+             n1 waits, Preparing: the agent was asked at 2026-11-21T12:00:00Z
+             n2 waits, NoFreeSlot: no free slot: n1 inside (1 of 1, policy)
+        1    n1 ApplyMarks
+        1    n1 WriteRecord Draining
+        2    n1 OrderReboot
+        2    n1 WriteRecord Rebooting
+             n1 waits, Rebooting: rebooting since 2026-11-21T12:00:02Z, given up on at 2026-11-21T12:15:02Z
+             -- it is about to come back; of its DaemonSets' pods one is not ready yet
+        43   n1 WriteRecord Verifying
+             n1 waits, NodeNotReady: back with a new boot, not Ready: DaemonSet kube-system/cni: pod cni-x is not ready: containers with unready status: [cni]
+             -- it is ready
+        62   n1 LiftMarks
+        62   n1 SetSpec no order
+        62   n1 WriteRecord Succeeded
+        62   lock SetHolders n1 is free, n2 goes in
+        62   n2 WriteRecord Preparing
+        62   n2 SetSpec Prepare
+             n2 waits, Preparing: the agent was asked at 2026-11-21T12:01:02Z
+        63   n2 ApplyMarks
+        63   n2 WriteRecord Draining
+    "#]]
+    .assert_eq(&story.told());
+}

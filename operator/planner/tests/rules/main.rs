@@ -6,6 +6,7 @@ mod calendar;
 mod canary;
 #[path = "../common/mod.rs"]
 mod common;
+mod daemons;
 mod exclusions;
 mod failures;
 mod fit;

@@ -164,6 +164,7 @@ fn a_node_that_is_deleted_and_made_again_leaves_no_entry_behind() {
         mark: None,
         record: None,
         drain: Drain::NotStarted,
+        daemons: Daemons::Unknown,
         ..node.clone()
     };
     world.run(1);

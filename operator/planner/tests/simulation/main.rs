@@ -65,7 +65,12 @@ fn every_rollout_is_safe_and_ends_whatever_goes_wrong() {
 
 #[test]
 fn seeds_that_once_broke_a_rule_keep_it() {
+    let as_it_was = Setup {
+        daemons: Some(false),
+        ..Setup::default()
+    };
     for (seed, _) in regressions::SEEDS {
+        judge(*seed, as_it_was);
         judge(*seed, Setup::default());
     }
 }

@@ -29,6 +29,7 @@ fn operation(phase: Phase) -> Operation {
         reboot_ordered: Some(at(3)),
         rebooted: None,
         pods_moved: 0,
+        daemons: vec![],
         settings: Settings::default(),
         failure: None,
         ending: None,
@@ -68,6 +69,7 @@ fn node(operation: Option<Operation>) -> Node {
         }),
         preflight: lockkeeper_planner::Preflight::Unknown,
         drain: lockkeeper_planner::Drain::NotStarted,
+        daemons: lockkeeper_planner::Daemons::Unknown,
         marks_refused: None,
     }
 }

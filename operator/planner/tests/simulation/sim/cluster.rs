@@ -5,6 +5,8 @@ use std::rc::Rc;
 
 use lockkeeper_planner::*;
 
+use super::daemons::Daemon;
+
 /// The kinds of objects that are watched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -132,6 +134,8 @@ pub struct Cluster {
     pub lock: Option<Rc<LockObject>>,
     /// Pods that would have to leave, by node.
     pub pods: Vec<usize>,
+    /// The pod of the one `DaemonSet`, by node.
+    pub daemons: Vec<Daemon>,
     /// What no watch has been told yet.
     pub news: Vec<News>,
 }
@@ -143,6 +147,7 @@ impl Cluster {
         Self {
             places: places.collect(),
             nodes: vec![None; names.len()],
+            daemons: vec![Daemon::default(); names.len()],
             reboots: vec![None; names.len()],
             policies: vec![None; policy_names.len()],
             names,

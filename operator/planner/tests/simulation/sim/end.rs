@@ -46,6 +46,7 @@ impl World {
             // A kubelet that was said to be gone speaks again.
             let boot = self.hosts[node].boot;
             self.after(1000, Happening::Ready(node, boot));
+            self.repair_daemon(node);
             self.after(60_000, Happening::Agent(node, Told::Now));
         }
         // The late ones of before have come by then.

@@ -162,7 +162,28 @@ impl Write<'_> {
             }
         }
         let now = self.now;
-        self.record(node, |record| changed(record, change, now))
+        let daemon = self
+            .cluster
+            .index(node)
+            .map(|index| self.cluster.daemons[index].counted());
+        self.record(node, |record| {
+            let draining = |record: &Record| {
+                record
+                    .operation
+                    .as_ref()
+                    .is_some_and(|one| one.phase == Phase::Draining)
+            };
+            let before = draining(record);
+            changed(record, change, now);
+            let cordoned = draining(record) && !before;
+            let operation = record
+                .operation
+                .as_mut()
+                .filter(|one| cordoned && one.daemons.is_empty());
+            if let Some(operation) = operation {
+                operation.daemons = daemon.unwrap_or_default();
+            }
+        })
     }
 
     /// Two leaders whose views of the policies differ would write a policy's name in turns.

@@ -74,6 +74,16 @@ faults! {
     Relabelled "node changes its policy",
     Remade "node deleted and made again",
     Deleted "node deleted",
+    // DaemonSets, last: they are drawn from a generator of their own.
+    DaemonSlow "DaemonSet's pod is slow after a boot",
+    DaemonNever "DaemonSet's pod never gets ready",
+    DaemonGone "DaemonSet deleted",
+}
+
+impl Fault {
+    fn is_of_daemons(self) -> bool {
+        matches!(self, Self::DaemonSlow | Self::DaemonNever | Self::DaemonGone)
+    }
 }
 
 /// Which faults a seed knows, how often they come, and how many there were.
@@ -102,7 +112,10 @@ impl Faults {
     pub fn some(rng: &mut Rng) -> Self {
         let odds = rng.pick(&[150, 500, 500, 850]);
         Self {
-            enabled: Fault::ALL.iter().map(|_| rng.chance(odds)).collect(),
+            enabled: Fault::ALL
+                .iter()
+                .map(|fault| !fault.is_of_daemons() && rng.chance(odds))
+                .collect(),
             rate: rng.pick(&[5, 15, 40, 100]),
             off: false,
             ..Self::none()
@@ -131,6 +144,11 @@ impl Faults {
             off: false,
             ..Self::none()
         }
+    }
+
+    /// Switches one on.
+    pub fn enable(&mut self, fault: Fault) {
+        self.enabled[fault as usize] = true;
     }
 
     pub fn on(&self, fault: Fault) -> bool {

@@ -235,6 +235,7 @@ impl World {
     pub fn not_ready(&mut self, node: usize, boot: u32) {
         if !self.hosts[node].up && self.hosts[node].boot == boot {
             self.set_ready(node, false);
+            self.daemon_not_heard_of(node);
         }
     }
 
@@ -263,6 +264,7 @@ impl World {
     pub fn ready(&mut self, node: usize, boot: u32) {
         if self.hosts[node].up && self.hosts[node].boot == boot {
             self.set_ready(node, true);
+            self.daemon_starts(node);
             self.after(2_000, Happening::Pods(node));
         }
     }

@@ -291,6 +291,7 @@ impl Judge {
         let Some(operation) = cluster.operation(node) else {
             return;
         };
+        self.daemons_again(cluster, known, node, operation);
         let under_way = operation.ending.is_none()
             && known.value.mark.as_ref() == Some(&operation.id)
             && known.value.boot_id == operation.boot_id_before;

@@ -4,6 +4,7 @@
 
 pub mod cluster;
 pub mod coverage;
+pub mod daemons;
 pub mod drains;
 pub mod end;
 pub mod execute;

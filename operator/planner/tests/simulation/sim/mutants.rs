@@ -83,6 +83,10 @@ mutants! {
     IgnoresHold,
     /// A node of whose operation nothing tells is taken for one that stays up, whatever its agent says, or has not said yet.
     BelievesItStaysUp,
+    /// A node is given back whether its `DaemonSet` is ready again or not.
+    IgnoresDaemons,
+    /// What the pod of a `DaemonSet` said before the reboot counts.
+    TakesTheOldWord,
 }
 
 impl Mutant {
@@ -174,6 +178,7 @@ fn doctor(mutant: Mutant, seen: &mut Snapshot) -> bool {
             policies.for_each(|policy| policy.learned.cordoned = nothing);
         }
         Mutant::BelievesItStaysUp => seen.nodes.values_mut().for_each(stays_up),
+        Mutant::IgnoresDaemons => seen.nodes.values_mut().for_each(|node| node.daemons = Daemons::Ready),
         Mutant::IgnoresHold => seen.nodes.values_mut().for_each(|node| node.hold = None),
         _ => return false,
     }
@@ -253,6 +258,10 @@ fn answer(mutant: Mutant, seen: &Snapshot, plan: &mut Plan) {
 }
 
 impl World {
+    pub fn takes_the_old_word(&self) -> bool {
+        self.mutant == Some(Mutant::TakesTheOldWord)
+    }
+
     pub fn obeys_any_boot(&self) -> bool {
         self.mutant == Some(Mutant::ObeysAnyBoot)
     }

@@ -28,6 +28,8 @@ pub struct Operator {
     pub progress: BTreeMap<usize, Drain>,
     /// Nodes whose preflight is under way.
     pub asked: BTreeSet<usize>,
+    /// Nodes whose `DaemonSet` is looked at, each for an order and a boot, and the look's number.
+    pub looks: BTreeMap<usize, ((String, Name), u64)>,
     seen: Seen,
     /// How much of what was planned is written.
     written: usize,
@@ -66,6 +68,7 @@ impl Operator {
             drains: BTreeMap::new(),
             progress: BTreeMap::new(),
             asked: BTreeSet::new(),
+            looks: BTreeMap::new(),
             seen: Seen::default(),
             written: 0,
             busy: false,
@@ -137,6 +140,7 @@ impl World {
             known.view.refresh(&known.progress);
             known.drains.clear();
             known.progress.clear();
+            self.tend_looks(operator, &[]);
         }
     }
 
@@ -183,6 +187,7 @@ impl World {
         self.comes_too_late(operator, &plan, now);
         self.coverage.plan(&plan);
         self.ask(operator, &plan);
+        self.tend_looks(operator, &plan.daemons);
         if plan.actions.is_empty() {
             self.rest(operator, plan, now);
         } else {

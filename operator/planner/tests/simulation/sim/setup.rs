@@ -49,6 +49,11 @@ pub fn world(seed: u64, setup: Setup) -> World {
         world.operators.push(Operator::new(View::new(&world.cluster, name)));
     }
     begin(&mut world, setup, duel);
+    // Forecasts know nothing of it, and are judged to the second.
+    let seed_says = world.daemon_rng.chance(500);
+    if setup.daemons.unwrap_or(seed_says) && setup.boots_in.is_none() {
+        world.with_daemons();
+    }
     world
 }
 
@@ -242,6 +247,7 @@ pub fn node(boot_id: Name, uid: String, created: Instant, ready: bool) -> Node {
         record: None,
         preflight: Preflight::Unknown,
         drain: Drain::NotStarted,
+        daemons: Daemons::Unknown,
         marks_refused: None,
     }
 }

@@ -32,6 +32,7 @@ pub fn set_node(to: &mut Node, from: &Node) -> bool {
         record: _,
         preflight: _,
         drain: _,
+        daemons: _,
         marks_refused,
     } = from;
     set(&mut to.uid, uid)

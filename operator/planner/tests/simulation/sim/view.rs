@@ -211,6 +211,12 @@ impl View {
         }
     }
 
+    pub fn set_daemons(&mut self, index: usize, daemons: &Daemons) {
+        if let Some(node) = self.snapshot.nodes.get_mut(&self.names[index]) {
+            self.changed |= set(&mut node.daemons, daemons);
+        }
+    }
+
     pub fn set_drain(&mut self, index: usize, drain: &Drain) {
         if let Some(node) = self.snapshot.nodes.get_mut(&self.names[index]) {
             self.changed |= set(&mut node.drain, drain);

@@ -31,6 +31,8 @@ pub enum Happening {
     Drain(usize, u64, usize),
     /// An operator is told whether the pods of a node can leave.
     Preflight(usize, u64, usize),
+    /// An operator is told whether the `DaemonSet` is ready on a node; of the look with this number.
+    Look(usize, u64, usize),
     /// An operator leads, or no longer.
     Lead(usize, bool),
     /// An agent looks at its order: at what stands now, or at what it was told.
@@ -42,6 +44,10 @@ pub enum Happening {
     /// A host comes up, in a new boot or not.
     Up(usize, u32, bool),
     Ready(usize, u32),
+    /// The `DaemonSet`'s pod is ready in this boot.
+    Daemon(usize, u32),
+    /// The `DaemonSet` is deleted.
+    DaemonGone,
     /// A host asks for a reboot.
     Requires(usize),
     /// Pods land on a node that takes them; or one that was on its way when the node was cordoned.
@@ -95,6 +101,8 @@ impl Ord for Due {
 pub struct World {
     pub seed: u64,
     pub rng: Rng,
+    /// For all that has to do with the `DaemonSet`: a seed without one keeps its story.
+    pub daemon_rng: Rng,
     /// Milliseconds since the start.
     pub at: i64,
     pub start: Instant,
@@ -115,6 +123,8 @@ pub struct World {
     pub passes: u64,
     pub events: u64,
     pub trace: Option<String>,
+    /// Looks that were begun.
+    pub looks: u64,
     due: BinaryHeap<Reverse<Due>>,
     number: u64,
 }
@@ -130,6 +140,8 @@ pub struct Setup {
     pub duel: bool,
     /// A fleet to forecast: all goes well, and reboots take about this many milliseconds.
     pub boots_in: Option<i64>,
+    /// Whether there is a `DaemonSet`; absent = the seed says.
+    pub daemons: Option<bool>,
     pub mutant: Option<Mutant>,
     /// Write down what happens.
     pub traced: bool,
@@ -157,6 +169,7 @@ impl World {
         Self {
             seed,
             rng,
+            daemon_rng: Rng::new(seed ^ super::daemons::GENERATOR),
             at: 0,
             start,
             judge: Judge::new(&cluster),
@@ -173,6 +186,7 @@ impl World {
             passes: 0,
             events: 0,
             trace: None,
+            looks: 0,
             due: BinaryHeap::new(),
             number: 0,
         }
@@ -235,6 +249,9 @@ impl World {
             Happening::Call(operator, epoch) => self.call(operator, epoch),
             Happening::Drain(operator, epoch, node) => self.drain(operator, epoch, node),
             Happening::Preflight(operator, epoch, node) => self.preflight(operator, epoch, node),
+            Happening::Look(operator, epoch, node) => self.look_at_daemon(operator, epoch, node),
+            Happening::Daemon(node, boot) => self.daemon_ready(node, boot),
+            Happening::DaemonGone => self.daemon_gone(),
             Happening::Lead(operator, leads) => self.lead(operator, leads),
             Happening::Agent(node, told) => self.agent(node, told),
             Happening::Report(node, boot) => self.report(node, boot),

@@ -1,0 +1,145 @@
+//! A node that is back is given back only once the `DaemonSet`s that were ready on it are so again.
+
+use chrono::TimeDelta;
+use lockkeeper_planner::*;
+
+use crate::common::World;
+
+const WHAT: &str = "DaemonSet kube-system/cni: pod cni-x is not ready: containers with unready status: [cni]";
+
+/// A node that is back and Ready after a reboot, and was not given back yet.
+fn back() -> World {
+    let mut world = World::new(2);
+    world.daemons = vec![CountedDaemon {
+        name: "kube-system/cni".to_owned(),
+        since: Some(world.now - TimeDelta::days(8)),
+    }];
+    world.settle();
+    world.run(45);
+    assert_eq!(phase(&mut world), Some(Phase::Verifying), "{}", world.trace);
+    world
+}
+
+fn phase(world: &mut World) -> Option<Phase> {
+    world.record("n1").operation.as_ref().map(|operation| operation.phase)
+}
+
+fn says(world: &mut World, daemons: Daemons) {
+    world.node("n1").daemons = daemons;
+    world.settle();
+}
+
+fn not_ready() -> Daemons {
+    Daemons::NotReady { what: WHAT.to_owned() }
+}
+
+#[test]
+fn what_nobody_has_looked_at_is_not_ready() {
+    let mut world = back();
+    assert_eq!(world.plan().daemons, ["n1"]);
+    assert!(world.node("n1").unschedulable);
+    assert!(world.waits().contains("n1 NodeNotReady"), "{}", world.waits());
+    assert!(
+        world.waits().contains("its DaemonSets have not been looked at yet"),
+        "{}",
+        world.waits()
+    );
+}
+
+#[test]
+fn it_waits_with_the_words_of_the_daemon_set_and_goes_on_once_all_are_ready() {
+    let mut world = back();
+    says(&mut world, not_ready());
+    assert!(
+        world.node("n1").unschedulable && world.waits().contains(WHAT),
+        "{}",
+        world.waits()
+    );
+    assert_eq!(world.plan().daemons, ["n1"], "looked at until they are ready");
+    says(&mut world, Daemons::Ready);
+    assert!(!world.node("n1").unschedulable, "{}", world.trace);
+    assert!(world.record("n1").last_reboot.is_some(), "{}", world.trace);
+    assert_eq!(world.plan().daemons, Vec::<String>::new());
+}
+
+#[test]
+fn an_operation_that_counts_none_waits_for_none() {
+    let mut world = back();
+    world.node("n1").daemons = not_ready();
+    // One of an older version, or of a node without DaemonSets.
+    world.record("n1").operation.as_mut().unwrap().daemons.clear();
+    assert_eq!(world.plan().daemons, Vec::<String>::new());
+    world.settle();
+    assert!(world.record("n1").last_reboot.is_some(), "{}", world.trace);
+}
+
+#[test]
+fn nobody_is_looked_at_who_is_not_back_and_ready() {
+    let mut world = World::new(1);
+    world.daemons = vec![CountedDaemon {
+        name: "kube-system/cni".to_owned(),
+        since: None,
+    }];
+    world.settle();
+    for _ in 0..40 {
+        assert_eq!(world.plan().daemons, Vec::<String>::new(), "{}", world.trace);
+        world.run(1);
+    }
+    world.run(5);
+    assert_eq!(world.plan().daemons, ["n1"]);
+    world.node("n1").ready.ready = false;
+    says(&mut world, Daemons::Ready);
+    assert_eq!(world.plan().daemons, Vec::<String>::new());
+    assert!(world.node("n1").unschedulable, "not Ready");
+}
+
+#[test]
+fn one_that_never_gets_ready_fails_the_node_with_its_words_and_the_remedy() {
+    let mut world = back();
+    says(&mut world, not_ready());
+    world.run(1000);
+    let waits = world.waits();
+    assert!(
+        waits.contains(
+            "n1 Failed: n1 came back with a new boot but was not well within 15 min: DaemonSet kube-system/cni"
+        ) && waits.contains("look at that pod and its DaemonSet, then retry or release"),
+        "{waits}"
+    );
+    assert!(world.node("n1").unschedulable);
+    assert_eq!(world.record("n2").last_reboot, None, "nobody else starts");
+}
+
+#[test]
+fn retry_looks_again_and_release_ends_it() {
+    let mut world = back();
+    says(&mut world, not_ready());
+    world.run(1000);
+    world.command("retry", "n1");
+    world.settle();
+    assert_eq!(phase(&mut world), Some(Phase::Verifying));
+    assert_eq!(world.plan().daemons, ["n1"]);
+    assert!(world.node("n1").unschedulable, "{}", world.trace);
+    says(&mut world, Daemons::Ready);
+    assert!(world.record("n1").last_reboot.is_some(), "{}", world.trace);
+
+    let mut world = back();
+    says(&mut world, not_ready());
+    world.run(1000);
+    world.command("release", "n1");
+    world.settle();
+    assert!(!world.node("n1").unschedulable, "{}", world.trace);
+    assert_eq!(phase(&mut world), None);
+}
+
+#[test]
+fn whoever_is_given_back_already_is_not_looked_at_again() {
+    let mut world = back();
+    world.node("n1").daemons = Daemons::Ready;
+    // The marks are lifted, and the operator dies; the next one has looked at nothing.
+    world.pass(1);
+    assert!(world.node("n1").mark.is_none(), "{}", world.trace);
+    world.node("n1").daemons = Daemons::Unknown;
+    assert_eq!(world.plan().daemons, Vec::<String>::new());
+    world.settle();
+    assert!(world.record("n1").last_reboot.is_some(), "{}", world.trace);
+}
