@@ -12,7 +12,7 @@ use kube::{Api, Client, ResourceExt};
 use lockkeeper_crds::time::to_kubernetes;
 use serde_json::json;
 
-use super::node::is_ready;
+use super::node::{boot_id, is_ready};
 use super::{HOLLOW, NODE_DOWN};
 
 /// Runs until it is aborted.
@@ -22,7 +22,8 @@ pub(super) async fn follow_nodes(client: Client) {
         .default_backoff()
         .applied_objects();
     let mut events = std::pin::pin!(events);
-    let mut ready_before: BTreeMap<String, bool> = BTreeMap::new();
+    // Whether each was Ready, and in which boot: a whole reboot may pass while the watch is away.
+    let mut before: BTreeMap<String, (bool, Option<String>)> = BTreeMap::new();
     loop {
         let node = match events.try_next().await {
             Ok(Some(node)) => node,
@@ -32,14 +33,13 @@ pub(super) async fn follow_nodes(client: Client) {
                 continue;
             }
         };
-        let (name, ready) = (node.name_any(), is_ready(&node));
+        let (name, now) = (node.name_any(), (is_ready(&node), boot_id(&node).map(str::to_owned)));
         // A node that is seen for the first time has no pods that were there before.
-        let before = ready_before.insert(name.clone(), ready).unwrap_or(ready);
-        if before != ready
-            && let Err(error) = turn(&client, &name, ready).await
-        {
+        let known = before.insert(name.clone(), now.clone()).unwrap_or(now.clone());
+        let turned = known.0 != now.0 || now.0 && known.1 != now.1;
+        if turned && let Err(error) = turn(&client, &name, now.0).await {
             // Asked again at the node's next change: the pods are not where they should be yet.
-            ready_before.insert(name.clone(), before);
+            before.insert(name.clone(), known);
             tracing::warn!(
                 node = name,
                 error = format!("{error:#}"),
