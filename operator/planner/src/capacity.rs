@@ -3,10 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use chrono::TimeDelta;
-
 use crate::Instant;
 use crate::breaker;
+use crate::down::{SETTING_UP, why_down};
 use crate::fit;
 use crate::gate::{self, Drainable};
 use crate::name::Name;
@@ -15,11 +14,6 @@ use crate::rollout;
 use crate::snapshot::{Host, Node, Policy, PolicyState, Record, Snapshot, Taints};
 use crate::waiting::Waiting;
 use crate::windows::Opening;
-
-/// A node that was never Ready is not counted as down while it is younger than this: it is still being set up.
-pub const SETTING_UP: TimeDelta = TimeDelta::minutes(10);
-/// The Ready condition is written with the Node; a change later than this after its making was a real one.
-const FIRST_CONDITION: TimeDelta = TimeDelta::seconds(60);
 
 /// What one pass knows, computed once.
 #[derive(Debug)]
@@ -388,21 +382,4 @@ impl<'a> PolicyFacts<'a> {
             self.failures.push((name, since));
         }
     }
-}
-
-/// Why a node that we do not hold is down, if it is.
-pub fn why_down(node: &Node, now: Instant) -> Option<&'static str> {
-    if let Some(taint) = &node.leaving {
-        return Some(if taint.starts_with("karpenter") {
-            "Karpenter disrupts it"
-        } else {
-            "the autoscaler deletes it"
-        });
-    }
-    if node.ready.ready {
-        return None;
-    }
-    let never_ready = node.ready.since - node.created < FIRST_CONDITION;
-    let setting_up = never_ready && now - node.created < SETTING_UP;
-    (!setting_up).then_some("NotReady")
 }

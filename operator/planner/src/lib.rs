@@ -6,9 +6,10 @@
 
 pub mod action;
 mod breaker;
-pub mod capacity;
+mod capacity;
 pub mod check;
 mod command;
+mod down;
 pub mod fit;
 pub mod forecast;
 pub mod gate;

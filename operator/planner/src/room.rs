@@ -7,7 +7,8 @@ use chrono::TimeDelta;
 
 use crate::Instant;
 use crate::breaker;
-use crate::capacity::{Facts, PolicyFacts, Wanting, why_down};
+use crate::capacity::{Facts, PolicyFacts, Wanting};
+use crate::down::why_down;
 use crate::gate;
 use crate::repair::Entry;
 use crate::snapshot::{Holder, Node};

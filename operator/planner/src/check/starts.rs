@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::count::{Count, Failures, closed};
 use super::{Violation, violation};
 use crate::Instant;
-use crate::capacity::why_down;
+use crate::down::why_down;
 use crate::plan::Plan;
 use crate::snapshot::{Approval, Holder, Node, Policy, Snapshot, Topology};
 
