@@ -129,7 +129,7 @@ async fn a_scrape_keeps_the_rules(stack: &Stack) {
     let answer = stack.metrics().await.unwrap();
     let (_, scrape) = answer.split_once("\r\n\r\n").unwrap();
     assert!(
-        scrape.contains("lockkeeper_node_away_since_timestamp_seconds{"),
+        scrape.contains("lockkeeper_node_reboot_ordered_timestamp_seconds{"),
         "{scrape}"
     );
     let complaint = check_metrics(stack.plane.binaries(), scrape).unwrap();

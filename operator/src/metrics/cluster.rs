@@ -102,7 +102,7 @@ pub(super) const ALL: [Row; 21] = [
     ),
     (
         Gauge::NodeAwaySince,
-        "node_away_since_timestamp_seconds",
+        "node_reboot_ordered_timestamp_seconds",
         "When the reboot was ordered of a node that is not back and Ready yet.",
         NODE,
     ),
