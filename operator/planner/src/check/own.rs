@@ -1,7 +1,7 @@
 //! S6: the operator's own node is last.
 //!
 //! Last among those that could start now, over the whole cluster: a node that is held, put back or shut out by its
-//! windows starves nobody (`docs/decisions/0008-the-operators-own-node-is-last.md`).
+//! windows starves nobody (`docs/decisions/0008-the-operators-own-node-starts-last.md`).
 
 use std::collections::BTreeSet;
 
