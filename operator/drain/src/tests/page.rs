@@ -8,7 +8,7 @@ fn every_test_that_the_page_names_exists() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let page = fs::read_to_string(root.join("docs/drain.md")).unwrap();
     let (_, tested) = page
-        .split_once("\n## Tested where\n")
+        .split_once("\n## Where each rule is tested\n")
         .expect("the page has that section");
     let heading = |line: &&str| line.starts_with("| what") || line.starts_with("| **");
     let rows = tested.lines().filter(|line| line.starts_with("| ") && !heading(line));
