@@ -102,7 +102,9 @@ impl Measured {
 /// Both tables, in Markdown.
 pub(crate) fn tables(results: &[Measured], rounds: usize) -> String {
     let mut lines = vec![
-        format!("Rounds: {rounds}. Seconds are least/middle/most of all rounds; requests are the most of any round."),
+        format!(
+            "Rounds: {rounds}. Seconds are minimum/median/maximum of all rounds; requests are the maximum of any round."
+        ),
         String::new(),
         "| case | bound | Lockkeeper, s | kubectl, s | ratio | requests: Lockkeeper | kubectl |".to_owned(),
         "|---|---|---|---|---|---|---|".to_owned(),
