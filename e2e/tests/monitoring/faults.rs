@@ -40,7 +40,7 @@ pub(crate) const RAISED: [(&str, &[(&str, &str)]); 14] = [
         &[("node", "hollow-0003"), ("policy", "blind")],
     ),
     (
-        "LockkeeperNodeLeftCordoned",
+        "LockkeeperOrphanedCordon",
         &[("node", "hollow-0004"), ("policy", "left")],
     ),
     ("LockkeeperRolloutStuck", &[("policy", "stalled")]),

@@ -35,7 +35,7 @@ prometheusRule:
     LockkeeperBreakerOpen: {for: 1s}
     LockkeeperRebootBlocked: {for: 1s}
     LockkeeperRebootOverdue: {for: 1s}
-    LockkeeperNodeLeftCordoned: {for: 1s}
+    LockkeeperOrphanedCordon: {for: 1s}
     LockkeeperWindowMissed: {params: {days: 0.5}}
     LockkeeperWindowTooShort: {for: 1s}
     LockkeeperScheduleTooTight: {for: 1s}
