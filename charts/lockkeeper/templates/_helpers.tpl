@@ -3,7 +3,7 @@
 {{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" -}}
 {{- end -}}
 
-{{/* Begins every object's name. Not the release's name: a cluster has one Lockkeeper, and runbooks name its objects. */}}
+{{/* Prefix of every object's name. It does not depend on the release: a cluster has one Lockkeeper, and runbooks name its objects. */}}
 {{- define "lockkeeper.fullname" -}}
 {{- default "lockkeeper" .Values.fullnameOverride | trunc 40 | trimSuffix "-" -}}
 {{- end -}}
@@ -15,7 +15,7 @@ app.kubernetes.io/name: {{ include "lockkeeper.name" $root }}
 app.kubernetes.io/component: {{ index . 1 }}
 {{- end -}}
 
-{{/* Labels of an object. Call with (list $ "component"), an empty component for what belongs to none. */}}
+{{/* Labels of an object. Call with (list $ "component"); the component is empty for shared objects. */}}
 {{- define "lockkeeper.labels" -}}
 {{- $root := index . 0 -}}
 helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace "+" "_" }}
@@ -32,7 +32,7 @@ app.kubernetes.io/managed-by: {{ $root.Release.Service }}
 {{- end }}
 {{- end -}}
 
-{{/* Labels of a pod. A drain leaves pods with the label part-of alone. */}}
+{{/* Labels of a pod. A drain never evicts pods with the label part-of. */}}
 {{- define "lockkeeper.podLabels" -}}
 {{- $root := index . 0 -}}
 {{ include "lockkeeper.selectorLabels" . }}
@@ -68,18 +68,18 @@ app.kubernetes.io/managed-by: {{ $root.Release.Service }}
 {{- default (printf "%s-agent" (include "lockkeeper.fullname" .)) .Values.serviceAccounts.agent.name -}}
 {{- end -}}
 
-{{/* "yes" if a kind of Prometheus Operator may be rendered. Call with (list $ "PodMonitor"). */}}
+{{/* "yes" if a kind of the Prometheus Operator may be rendered. Call with (list $ "PodMonitor"). */}}
 {{- define "lockkeeper.monitoring" -}}
 {{- $root := index . 0 -}}
 {{- $known := $root.Capabilities.APIVersions.Has (printf "monitoring.coreos.com/v1/%s" (index . 1)) -}}
 {{- if or $known (eq $root.Values.metrics.renderMode "alwaysRender") -}}yes{{- end -}}
 {{- end -}}
 
-{{/* What PodMonitor and ServiceMonitor have in common. */}}
+{{/* Endpoint fields shared by the PodMonitor and the ServiceMonitor. */}}
 {{- define "lockkeeper.endpoint" -}}
 port: metrics
 path: /metrics
-# Our label `node` is the node a series is about.
+# Keeps the label `node` of the metrics, which names the node that a series describes.
 honorLabels: true
 {{- with .interval }}
 interval: {{ . }}
@@ -97,7 +97,7 @@ metricRelabelings:
 {{- end }}
 {{- end -}}
 
-{{/* A pod that runs kubectl-lockkeeper to its end. Call with (dict "root" $ "account" NAME "restartPolicy" WORD "args" LIST). */}}
+{{/* A pod that runs kubectl-lockkeeper to completion. Call with (dict "root" $ "account" NAME "restartPolicy" POLICY "args" LIST). */}}
 {{- define "lockkeeper.pluginPod" -}}
 {{- $operator := .root.Values.operator -}}
 serviceAccountName: {{ .account }}

@@ -1,6 +1,6 @@
 {{/*
-What a schema cannot see. Every message names the value or the object, and what to do.
-The cluster is asked only where there is one: `helm template` has none and skips those.
+Checks that a schema cannot express. Every message names the value or the object, and the remedy.
+Checks against the cluster run only if there is one: `helm template` skips them.
 */}}
 {{- define "lockkeeper.validate" -}}
 {{- include "lockkeeper.validateMonitoring" . -}}
@@ -16,13 +16,13 @@ The cluster is asked only where there is one: `helm template` has none and skips
 {{- define "lockkeeper.validateMonitoring" -}}
 {{- $metrics := .Values.metrics -}}
 {{- if and $metrics.podMonitor.enabled $metrics.serviceMonitor.enabled -}}
-{{- fail "metrics.podMonitor.enabled and metrics.serviceMonitor.enabled: every series would be scraped twice; choose one" -}}
+{{- fail "metrics.podMonitor.enabled and metrics.serviceMonitor.enabled: every series would be scraped twice; enable only one of them" -}}
 {{- end -}}
 {{- if eq $metrics.renderMode "failIfMissing" -}}
 {{- $asked := dict "PodMonitor" $metrics.podMonitor.enabled "ServiceMonitor" $metrics.serviceMonitor.enabled "PrometheusRule" .Values.prometheusRule.enabled -}}
 {{- range $kind, $enabled := $asked -}}
 {{- if and $enabled (not (include "lockkeeper.monitoring" (list $ $kind))) -}}
-{{- fail (printf "the cluster does not know monitoring.coreos.com/v1 %s: install Prometheus Operator's kinds first, or set metrics.renderMode to skipIfMissing" $kind) -}}
+{{- fail (printf "the cluster does not serve monitoring.coreos.com/v1 %s: install the Prometheus Operator CRDs first, or set metrics.renderMode to skipIfMissing" $kind) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
@@ -32,7 +32,7 @@ The cluster is asked only where there is one: `helm template` has none and skips
 {{- $alerts := (.Files.Get "files/alerts.yaml" | fromYaml).alerts -}}
 {{- range $name, $change := .Values.prometheusRule.rules -}}
 {{- if not (hasKey $alerts $name) -}}
-{{- fail (printf "prometheusRule.rules.%s: there is no alert of that name; there are %s" $name (keys $alerts | sortAlpha | join ", ")) -}}
+{{- fail (printf "prometheusRule.rules.%s: no alert has this name; the alerts are %s" $name (keys $alerts | sortAlpha | join ", ")) -}}
 {{- end -}}
 {{- $params := (index $alerts $name).params | default dict -}}
 {{- range $param, $value := $change.params -}}
@@ -43,7 +43,7 @@ The cluster is asked only where there is one: `helm template` has none and skips
 {{- end -}}
 {{- end -}}
 
-{{/* Found by label, because both names of an installation can be changed. */}}
+{{/* Finds another installation by its labels, because release name and fullname can both differ. */}}
 {{- define "lockkeeper.validateOnlyRelease" -}}
 {{- $root := index . 0 -}}
 {{- range index . 1 -}}
@@ -53,7 +53,7 @@ The cluster is asked only where there is one: `helm template` has none and skips
 {{- $namespace := index $annotations "meta.helm.sh/release-namespace" | default "" -}}
 {{- $ours := and (eq (index $labels "app.kubernetes.io/part-of" | default "") "lockkeeper") (eq (index $labels "app.kubernetes.io/component" | default "") "operator") -}}
 {{- if and $ours $release (or (ne $release $root.Release.Name) (ne $namespace $root.Release.Namespace)) -}}
-{{- fail (printf "Lockkeeper is installed in this cluster already, as release %s in namespace %s, and a cluster has one lock. Change that one: helm upgrade %s --namespace %s; or take it away first: helm uninstall %s --namespace %s" $release $namespace $release $namespace $release $namespace) -}}
+{{- fail (printf "Lockkeeper is already installed in this cluster, as release %s in namespace %s, and a cluster can have only one RebootLock. Upgrade that release: helm upgrade %s --namespace %s; or remove it first: helm uninstall %s --namespace %s" $release $namespace $release $namespace $release $namespace) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
@@ -66,7 +66,7 @@ The cluster is asked only where there is one: `helm template` has none and skips
 {{- end -}}
 {{- end -}}
 
-{{/* Definitions that somebody else brings must know every field of this chart's; and nothing uses a kind that is not. */}}
+{{/* Externally managed CustomResourceDefinitions must have every field that this chart's have. Extra objects need installed CRDs. */}}
 {{- define "lockkeeper.validateDefinitions" -}}
 {{- $root := . -}}
 {{- range $plural := list "nodereboots" "rebootlocks" "rebootpolicies" -}}
@@ -74,22 +74,22 @@ The cluster is asked only where there is one: `helm template` has none and skips
 {{- $found := lookup "apiextensions.k8s.io/v1" "CustomResourceDefinition" "" $name -}}
 {{- if not $root.Values.crds.enabled -}}
 {{- if not $found -}}
-{{- fail (printf "crds.enabled is false and the cluster has no CustomResourceDefinition %s: install the definitions of version %s first (crds/generated), or set crds.enabled to true" $name $root.Chart.AppVersion) -}}
+{{- fail (printf "crds.enabled is false and the cluster has no CustomResourceDefinition %s: install the CRDs of version %s first (crds/generated), or set crds.enabled to true" $name $root.Chart.AppVersion) -}}
 {{- end -}}
 {{- $wanted := $root.Files.Get (printf "files/crds/%s.yaml" $plural) | fromYaml -}}
 {{- $has := splitList "\n" (include "lockkeeper.fields" (list "" (first $found.spec.versions).schema.openAPIV3Schema)) -}}
 {{- range $field := splitList "\n" (include "lockkeeper.fields" (list "" (first $wanted.spec.versions).schema.openAPIV3Schema)) -}}
 {{- if not (has $field $has) -}}
-{{- fail (printf "crds.enabled is false and CustomResourceDefinition %s lacks the field %s, so it is older than version %s: upgrade the definitions first (crds/generated), or set crds.enabled to true" $name (trimPrefix "." $field) $root.Chart.AppVersion) -}}
+{{- fail (printf "crds.enabled is false and CustomResourceDefinition %s lacks the field %s, so it is older than version %s: upgrade the CRDs first (crds/generated), or set crds.enabled to true" $name (trimPrefix "." $field) $root.Chart.AppVersion) -}}
 {{- end -}}
 {{- end -}}
 {{- else if and (not $found) (contains "lockkeeper.dev/v1alpha1" (toYaml $root.Values.extraObjects)) -}}
-{{- fail "extraObjects holds an object of lockkeeper.dev/v1alpha1, a kind that the cluster does not know yet: install without it, then helm upgrade with it, or apply it with kubectl" -}}
+{{- fail "extraObjects contains an object of lockkeeper.dev/v1alpha1, but the cluster does not serve that kind yet: install the chart without the object, then add it with helm upgrade or apply it with kubectl" -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
 
-{{/* The paths of all fields of a schema, one a line. Call with (list "" SCHEMA). */}}
+{{/* The paths of all fields of a schema, one per line. Call with (list "" SCHEMA). */}}
 {{- define "lockkeeper.fields" -}}
 {{- $path := index . 0 -}}
 {{- $schema := index . 1 -}}

@@ -181,7 +181,7 @@ async fn leaves_no_cordon_behind(stack: &mut Stack, helm: &Helm) {
     let pods = Api::namespaced(stack.plane.client(), names::NAMESPACE);
     let operators = std::mem::take(&mut stack.operators);
     tokio::join!(
-        plays_kubelet(stack, "settle"),
+        plays_kubelet(stack, "pause"),
         operators_end_with_their_pods(pods, operators)
     );
     ends_well(running).await;
