@@ -1,4 +1,4 @@
-//! The dashboard that the chart ships: its shape, Grafana's types, and its queries on a real Prometheus.
+//! Tests of the chart's dashboard: its layout, Grafana's types, and its queries against a real Prometheus.
 
 // Helpers are not tests in clippy's eyes.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -15,7 +15,7 @@ fn dashboard() -> Value {
     serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
 }
 
-/// The panels that show something, which is all but the rows' titles.
+/// All panels except rows.
 fn panels(dashboard: &Value) -> Vec<&Value> {
     let all = dashboard["panels"].as_array().unwrap().iter();
     all.filter(|panel| panel["type"] != "row").collect()

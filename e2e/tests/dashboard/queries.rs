@@ -1,4 +1,4 @@
-//! Every query of the dashboard, asked of a real Prometheus that has watched a rollout, returns data.
+//! Every query of the dashboard returns data from a real Prometheus that has scraped a rollout.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::{dashboard, panels};
 
 const LONG: Duration = Duration::from_mins(3);
-/// The whole rollout is in it.
+/// Covers the whole rollout.
 const SEEN: &str = "[15m:1s]";
 
 #[tokio::test]
@@ -21,7 +21,7 @@ async fn every_query_returns_data_after_a_rollout() {
     let monitoring = monitoring.await.unwrap();
     monitoring.scrape(&stack.targets()).unwrap();
     workload::start(&stack.plane.client(), 3, 2).await.unwrap();
-    // Open now, with an end and a next one.
+    // A window that is open now, that closes, and that opens again.
     let schedule = format!("0 {} * * *", Utc::now().hour());
     let windows = json!({"windows": [{"schedule": schedule, "durationSeconds": 7200}]});
     stack.plane.policy("general", windows).await.unwrap();
@@ -35,7 +35,7 @@ async fn every_query_returns_data_after_a_rollout() {
 
     let mut empty = Vec::new();
     for (title, expression) in queries(&dashboard()) {
-        // At any time since: a node that is drained is no longer there when all is over.
+        // At any time during the rollout: series of drained nodes are gone at the end.
         let seen = format!("last_over_time(({expression}){SEEN})");
         let found = monitoring
             .query(&seen)
@@ -45,11 +45,11 @@ async fn every_query_returns_data_after_a_rollout() {
             empty.push(format!("{title}: {expression}: {found:?}"));
         }
     }
-    assert_eq!(empty, Vec::<String>::new(), "these show nothing");
+    assert_eq!(empty, Vec::<String>::new(), "these return no data");
     stack.workdir.passed();
 }
 
-/// All queries with the variables filled in: of panels, annotations and variables.
+/// All queries of panels, annotations and variables, with the variables replaced.
 fn queries(dashboard: &Value) -> Vec<(String, String)> {
     let mut found = Vec::new();
     let fill = |expression: &str| expression.replace("$policy", "(.*)").replace("$__rate_interval", "10s");

@@ -1,5 +1,5 @@
-//! What Grafana takes without a word and people stumble over: panels that overlap, units that are missing, a data
-//! source that only the author has. Grafana's types (`types`) say nothing of these.
+//! Mistakes that Grafana accepts but that confuse readers: overlapping panels, missing units, a data source that exists
+//! only in one Grafana. Grafana's types (`types`) do not detect them.
 
 use std::collections::BTreeSet;
 
@@ -7,17 +7,17 @@ use serde_json::{Value, json};
 
 use crate::{dashboard, panels};
 
-/// Of Grafana's grid.
+/// Width of Grafana's grid.
 const COLUMNS: u64 = 24;
 const SOURCE: &str = "${datasource}";
 
 #[test]
-fn every_panel_says_what_it_shows_in_which_unit_and_from_the_chosen_source() {
+fn every_panel_has_a_description_a_unit_and_the_selected_data_source() {
     let dashboard = dashboard();
     let mut titles = BTreeSet::new();
     for panel in panels(&dashboard) {
         let title = panel["title"].as_str().unwrap();
-        assert!(titles.insert(title), "two panels are called {title}");
+        assert!(titles.insert(title), "two panels have the title {title}");
         assert!(
             panel["description"].as_str().is_some_and(|about| about.ends_with('.')),
             "{title}"
@@ -27,7 +27,7 @@ fn every_panel_says_what_it_shows_in_which_unit_and_from_the_chosen_source() {
             "{title} has no unit"
         );
         let targets = panel["targets"].as_array().unwrap();
-        assert!(!targets.is_empty(), "{title} asks for nothing");
+        assert!(!targets.is_empty(), "{title} has no query");
         let mut references = BTreeSet::new();
         for target in targets {
             assert!(
@@ -48,14 +48,10 @@ fn every_panel_says_what_it_shows_in_which_unit_and_from_the_chosen_source() {
     }
     let mut sources = BTreeSet::new();
     uids(&dashboard, &mut sources);
-    assert_eq!(
-        sources,
-        BTreeSet::from([SOURCE.to_owned()]),
-        "a data source of one Grafana"
-    );
+    assert_eq!(sources, BTreeSet::from([SOURCE.to_owned()]), "a fixed data source");
 }
 
-/// The data sources that are named anywhere.
+/// Collects the data sources that are used anywhere.
 fn uids(value: &Value, found: &mut BTreeSet<String>) {
     if let Some(uid) = value["datasource"]["uid"].as_str() {
         found.insert(uid.to_owned());
@@ -67,28 +63,28 @@ fn uids(value: &Value, found: &mut BTreeSet<String>) {
 }
 
 #[test]
-fn every_panel_has_an_id_and_a_place_of_its_own() {
+fn panels_have_unique_ids_and_do_not_overlap() {
     let dashboard = dashboard();
     let (mut ids, mut taken) = (BTreeSet::new(), BTreeSet::new());
     for panel in dashboard["panels"].as_array().unwrap() {
         let title = &panel["title"];
         assert!(
             ids.insert(panel["id"].as_u64().unwrap()),
-            "{title} has another one's id"
+            "{title} has the ID of another panel"
         );
         let at = |key: &str| panel["gridPos"][key].as_u64().unwrap();
         assert!(
             at("x") + at("w") <= COLUMNS && at("w") > 0 && at("h") > 0,
-            "{title} is off the grid"
+            "{title} is outside the grid"
         );
         for (x, y) in (at("x")..at("x") + at("w")).flat_map(|x| (at("y")..at("y") + at("h")).map(move |y| (x, y))) {
-            assert!(taken.insert((x, y)), "{title} lies on another one at {x}, {y}");
+            assert!(taken.insert((x, y)), "{title} overlaps another panel at {x}, {y}");
         }
     }
 }
 
 #[test]
-fn only_its_own_variables_are_used() {
+fn only_defined_variables_are_used() {
     let dashboard = dashboard();
     let own = dashboard["templating"]["list"].as_array().unwrap().iter();
     let mut known: BTreeSet<&str> = own.map(|variable| variable["name"].as_str().unwrap()).collect();
@@ -100,11 +96,7 @@ fn only_its_own_variables_are_used() {
             .split(|letter: char| !letter.is_alphanumeric() && letter != '_')
             .next()
             .unwrap();
-        assert!(known.contains(name) || name == "__all", "${name} is no variable");
+        assert!(known.contains(name) || name == "__all", "${name} is not a variable");
     }
-    assert_eq!(
-        dashboard["uid"],
-        json!("lockkeeper"),
-        "links and upgrades hold on to it"
-    );
+    assert_eq!(dashboard["uid"], json!("lockkeeper"), "links and upgrades depend on it");
 }

@@ -1,4 +1,4 @@
-//! The dashboard is read into the types of Grafana's own SDK: nothing in it is unknown to Grafana or of the wrong kind.
+//! Parses the dashboard into the types of Grafana's SDK: it has no unknown fields and no values of a wrong type.
 
 use std::path::Path;
 use std::process::Command;
@@ -9,30 +9,30 @@ use serde_json::{Value, json};
 
 use crate::dashboard;
 
-/// What Grafana's types say of a dashboard: one line for each complaint.
+/// Errors that Grafana's types report for a dashboard, one per line.
 fn complaints(file: &Path) -> String {
     let tool = cluster_dir().join("dashboard");
     let installed = Command::new(tool.join("install.sh")).output().unwrap();
-    let told = String::from_utf8_lossy(&installed.stderr).into_owned();
-    assert!(installed.status.success(), "install.sh: {told}");
-    let answer = Command::new("python3")
+    let stderr = String::from_utf8_lossy(&installed.stderr).into_owned();
+    assert!(installed.status.success(), "install.sh: {stderr}");
+    let lint = Command::new("python3")
         .arg("-B")
         .arg(tool.join("lint.py"))
         .arg(file)
         .env("PYTHONPATH", String::from_utf8(installed.stdout).unwrap().trim())
         .output()
         .unwrap();
-    let (said, trouble) = (
-        String::from_utf8(answer.stdout).unwrap(),
-        String::from_utf8_lossy(&answer.stderr),
+    let (errors, stderr) = (
+        String::from_utf8(lint.stdout).unwrap(),
+        String::from_utf8_lossy(&lint.stderr),
     );
-    assert_eq!(trouble, "", "lint.py itself fails");
-    assert_eq!(answer.status.success(), said.is_empty(), "{said}");
-    said
+    assert_eq!(stderr, "", "lint.py itself fails");
+    assert_eq!(lint.status.success(), errors.is_empty(), "{errors}");
+    errors
 }
 
 #[test]
-fn grafanas_own_types_know_everything_in_the_dashboard() {
+fn grafanas_types_accept_the_dashboard() {
     let path = repository().join("charts/lockkeeper/files/dashboard.json");
     assert_eq!(complaints(&path), "");
 }
@@ -45,12 +45,12 @@ fn panel(kind: &str) -> usize {
 }
 
 #[test]
-fn what_grafana_would_leave_out_without_a_word_is_told() {
+fn fields_that_grafana_would_ignore_are_errors() {
     let dir = tempfile::tempdir().unwrap();
     let (lines, table) = (panel("timeseries"), panel("table"));
     let line = |rest: &str| format!("/panels/{lines}/{rest}");
     let cell = |rest: &str| format!("/panels/{table}/{rest}");
-    for (place, key, value, said) in [
+    for (place, key, value, expected) in [
         (line("options"), "legnd", json!({}), "legnd: there is no such field"),
         (
             line("fieldConfig/defaults/custom"),
@@ -116,7 +116,10 @@ fn what_grafana_would_leave_out_without_a_word_is_told() {
         let file = dir.path().join("broken.json");
         std::fs::write(&file, broken.to_string()).unwrap();
         let all = complaints(&file);
-        assert!(all.contains(said), "{place}/{key}: {all:?} does not say {said:?}");
+        assert!(
+            all.contains(expected),
+            "{place}/{key}: {all:?} does not contain {expected:?}"
+        );
     }
 }
 

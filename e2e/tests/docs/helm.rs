@@ -1,4 +1,4 @@
-//! What pages set with `--set` is a value of the chart.
+//! The values that pages set with `--set` exist in the chart.
 
 use lockkeeper_e2e::binaries::Binaries;
 use lockkeeper_e2e::helm::{Helm, Version, chart};
@@ -6,7 +6,7 @@ use lockkeeper_e2e::helm::{Helm, Version, chart};
 use crate::pages;
 
 #[test]
-fn every_value_that_a_page_sets_is_one_of_the_chart() {
+fn the_chart_accepts_every_value_that_a_page_sets() {
     let home = tempfile::tempdir().unwrap();
     let helm = Helm::new(&Binaries::find_or_build().unwrap(), Version::Four, home.path());
     let mut found = 0;

@@ -1,6 +1,6 @@
-//! What the documentation says is so: recipes that run, runbooks for alerts, references without drift. No cluster.
+//! Tests of the documentation without a cluster: recipes run, every alert has a runbook, references are up to date.
 //!
-//! `make generate` writes the references anew.
+//! `make generate` updates the references.
 
 // Helpers are not tests in clippy's eyes.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -16,7 +16,7 @@ use lockkeeper_e2e::helm::documents;
 use lockkeeper_e2e::install::repository;
 use serde_json::Value;
 
-/// Every page for users: the README and what is below `docs`, by path.
+/// Every page for users, by path: the READMEs and all pages under `docs`.
 fn pages() -> Vec<(PathBuf, String)> {
     let mut pages = vec![
         repository().join("README.md"),

@@ -1,4 +1,4 @@
-//! docs/recipes.md: what can be run without the system it is for. Debian's recipe runs in `vm_rollout.rs`.
+//! Runs the recipes of docs/recipes.md that need no special host. The recipe for Debian runs in `vm_rollout.rs`.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -11,7 +11,7 @@ use lockkeeper_node_agent::detect::detect;
 
 const PAGE: &str = "docs/recipes.md";
 
-/// Runs a script of the page, with `run` in the place of the host's `/run`.
+/// Runs a script of the page, with `run` as the host's `/run`.
 fn sh(script: &str, run: &Path, path: &Path) -> Output {
     let script = script.replace("/run/lockkeeper", run.join("lockkeeper").to_str().unwrap());
     let path = format!("{}:/usr/bin:/bin", path.display());
@@ -22,7 +22,7 @@ fn sh(script: &str, run: &Path, path: &Path) -> Output {
         .unwrap()
 }
 
-/// What the agent reports of it.
+/// The agent's report: required, source, reasons.
 fn found(run: &Path) -> (bool, String, Vec<String>) {
     let RebootRequired {
         required,
@@ -38,16 +38,16 @@ fn no() -> (bool, String, Vec<String>) {
 }
 
 #[test]
-fn a_note_in_the_drop_directory_is_what_the_agent_reports() {
+fn the_agent_reports_a_file_in_the_drop_directory() {
     let run = tempfile::tempdir().unwrap();
-    let said = sh(&block(PAGE, "drop").unwrap(), run.path(), run.path());
-    assert!(said.status.success(), "{said:?}");
+    let output = sh(&block(PAGE, "drop").unwrap(), run.path(), run.path());
+    assert!(output.status.success(), "{output:?}");
     let reasons = vec!["kernel 6.12.4 is installed".to_owned()];
     assert_eq!(found(run.path()), (true, "kernel".to_owned(), reasons));
 }
 
 #[test]
-fn the_script_for_dnf_tells_yes_from_no_and_from_an_error() {
+fn the_dnf_script_distinguishes_required_not_required_and_errors() {
     let recipe = block(PAGE, "dnf").unwrap();
     let (_, script) = recipe.split_once("/lockkeeper-dnf <<'EOF'\n").unwrap();
     let (script, _) = script.split_once("\nEOF\n").unwrap();
@@ -71,9 +71,9 @@ fn the_script_for_dnf_tells_yes_from_no_and_from_an_error() {
     assert_eq!(
         detect(run.path()).since,
         since,
-        "asked again, it is required since the first time"
+        "a second run keeps the time of the first"
     );
-    // dnf ends with 1 for most of its errors, too.
+    // dnf also exits with 1 for most errors.
     for error in [
         "echo 'Error: the database is locked' >&2; exit 1",
         "exit 3",

@@ -11,10 +11,10 @@ use crate::alerts;
 const METRICS: &str = "\
 # Metric reference
 
-Generated from the operator's registry by `make generate`; a test fails on drift. [monitoring.md](../monitoring.md) says how they
-are scraped, and which come from the leader alone.
+Generated from the operator's registry by `make generate`; a test fails on drift. [monitoring.md](../monitoring.md) explains how
+to scrape the metrics, and which of them only the leader exports.
 
-| metric | kind | labels | is |
+| metric | type | labels | description |
 |---|---|---|---|
 ";
 
@@ -35,24 +35,28 @@ fn the_reference_lists_every_metric() {
 const ALERTS: &str = "\
 # Alert reference
 
-Generated from `charts/lockkeeper/files/alerts.yaml` by `make generate`; a test fails on drift. The chart makes them with
-`prometheusRule.enabled`. `for`, `severity` and the parameters are changed, and an alert is turned off, by its name in
-`prometheusRule.rules`; `${NAME}` in an expression is a parameter.
+Generated from `charts/lockkeeper/files/alerts.yaml` by `make generate`; a test fails on drift. The chart creates the alerts
+if `prometheusRule.enabled` is set. To change `for`, `severity` or the parameters of an alert, or to disable it, use its
+name in `prometheusRule.rules`. `${NAME}` in an expression stands for a parameter.
 ";
 
 #[test]
 fn the_reference_lists_every_alert() {
     let mut text = ALERTS.to_owned();
     for (name, alert) in alerts().as_object().unwrap() {
-        let word = |key: &str| alert[key].as_str().unwrap_or_default();
-        let held = if word("for").is_empty() {
+        let text_of = |key: &str| alert[key].as_str().unwrap_or_default();
+        let held = if text_of("for").is_empty() {
             "at once".to_owned()
         } else {
-            format!("after {}", word("for"))
+            format!("after {}", text_of("for"))
         };
-        let _ = write!(text, "\n## {name}\n\n{}\n\n", word("summary"));
-        let _ = writeln!(text, "{}, {held}. [Runbook](../runbooks/{name}.md).", word("severity"));
-        let _ = write!(text, "\n```promql\n{}\n```\n", word("expr").trim_end());
+        let _ = write!(text, "\n## {name}\n\n{}\n\n", text_of("summary"));
+        let _ = writeln!(
+            text,
+            "{}, {held}. [Runbook](../runbooks/{name}.md).",
+            text_of("severity")
+        );
+        let _ = write!(text, "\n```promql\n{}\n```\n", text_of("expr").trim_end());
         for (at, (param, value)) in alert["params"].as_object().into_iter().flatten().enumerate() {
             let lead = if at == 0 { "\n" } else { "" };
             let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);

@@ -1,4 +1,4 @@
-//! One runbook for each alert, and none without one.
+//! Every alert has a runbook, and every runbook belongs to an alert.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,7 @@ use crate::alerts;
 const SECTIONS: [&str; 4] = ["Meaning", "Impact", "Diagnosis", "Mitigation"];
 
 #[test]
-fn each_alert_has_a_runbook_and_each_runbook_an_alert() {
+fn every_alert_has_a_runbook_and_every_runbook_has_an_alert() {
     let folder = repository().join("docs/runbooks");
     let files = std::fs::read_dir(folder)
         .unwrap()
@@ -31,7 +31,7 @@ fn each_alert_has_a_runbook_and_each_runbook_an_alert() {
 }
 
 #[test]
-fn each_runbook_says_what_it_means_what_it_does_how_to_look_and_what_to_do() {
+fn every_runbook_has_meaning_impact_diagnosis_and_mitigation() {
     for name in alerts().as_object().unwrap().keys() {
         let path = repository().join(format!("docs/runbooks/{name}.md"));
         let text = std::fs::read_to_string(path).unwrap();
@@ -41,9 +41,9 @@ fn each_runbook_says_what_it_means_what_it_does_how_to_look_and_what_to_do() {
         let sections = text.split("\n## ").skip(1);
         for (section, title) in sections.zip(SECTIONS) {
             let words = section.split_whitespace().count();
-            assert!(words > 8, "{name}: {title} says nothing");
+            assert!(words > 8, "{name}: {title} is too short");
             if title == "Diagnosis" {
-                assert!(section.contains("$ kubectl "), "{name}: what is one to run?");
+                assert!(section.contains("$ kubectl "), "{name}: the diagnosis has no command");
             }
         }
     }

@@ -1,4 +1,4 @@
-//! The alerts as the chart ships them, in promtool: each fires when it should, and not when it should not.
+//! Tests of the shipped alerts with promtool: each alert fires when it should, and only then.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -26,7 +26,7 @@ fn alerts(rules: &str) -> BTreeMap<String, Value> {
 }
 
 #[test]
-fn each_alert_fires_when_it_should_and_not_when_it_should_not() {
+fn each_alert_fires_when_it_should_and_only_then() {
     let dir = tempfile::tempdir().unwrap();
     let rules = shipped();
     std::fs::write(dir.path().join("rules.yaml"), &rules).unwrap();
@@ -41,7 +41,7 @@ fn each_alert_fires_when_it_should_and_not_when_it_should_not() {
         let path = entry.unwrap().path();
         let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
         std::fs::copy(&path, dir.path().join(format!("{name}.yaml"))).unwrap();
-        has_both(&name, &std::fs::read_to_string(&path).unwrap());
+        has_positive_and_negative_cases(&name, &std::fs::read_to_string(&path).unwrap());
         promtool(binaries(), dir.path(), &["test", "rules", &format!("{name}.yaml")]).unwrap();
         tests.insert(name);
     }
@@ -49,26 +49,29 @@ fn each_alert_fires_when_it_should_and_not_when_it_should_not() {
     assert_eq!(tests, alerts, "one file of tests for each alert");
 }
 
-/// A test that only ever looks for nothing proves nothing.
-fn has_both(alert: &str, text: &str) {
+/// Every file of tests needs cases in which the alert fires and cases in which it does not.
+fn has_positive_and_negative_cases(alert: &str, text: &str) {
     let file = documents(text).unwrap().remove(0);
     let cases = file["tests"].as_array().unwrap().iter();
-    let looks: Vec<Value> = cases
+    let evaluations: Vec<Value> = cases
         .flat_map(|case| case["alert_rule_test"].as_array().unwrap().clone())
         .collect();
-    assert!(looks.iter().all(|look| look["alertname"] == alert), "{alert}");
+    assert!(
+        evaluations.iter().all(|evaluation| evaluation["alertname"] == alert),
+        "{alert}"
+    );
     for fires in [true, false] {
-        let found = looks.iter().any(|look| {
-            look["exp_alerts"]
+        let found = evaluations.iter().any(|evaluation| {
+            evaluation["exp_alerts"]
                 .as_array()
                 .is_some_and(|alerts| alerts.is_empty() != fires)
         });
-        assert!(found, "{alert}: no look at which it fires ({fires})");
+        assert!(found, "{alert}: no case in which firing is {fires}");
     }
 }
 
 #[test]
-fn an_alert_says_how_bad_what_and_where_to_read_on() {
+fn each_alert_has_a_severity_a_summary_a_description_and_a_runbook() {
     for (name, rule) in alerts(&shipped()) {
         let text = |key: &str| rule["annotations"][key].as_str().unwrap_or_default().to_owned();
         let severity = rule["labels"]["severity"].as_str().unwrap_or_default();
@@ -78,16 +81,13 @@ fn an_alert_says_how_bad_what_and_where_to_read_on() {
         );
         assert!(text("summary").ends_with('.'), "{name}: {}", text("summary"));
         assert!(text("description").len() > text("summary").len(), "{name}");
-        assert!(
-            !rule.to_string().contains("${"),
-            "{name}: a parameter that has no value"
-        );
+        assert!(!rule.to_string().contains("${"), "{name}: a parameter without a value");
         assert_eq!(text("runbook_url"), format!("docs/runbooks/{name}.md"));
     }
 }
 
 #[test]
-fn every_metric_in_a_rule_is_one_that_the_operator_has() {
+fn alerts_use_only_metrics_that_the_operator_exports() {
     let metrics = Metrics::new().unwrap();
     let has: BTreeSet<String> = metrics
         .described()
@@ -103,7 +103,7 @@ fn every_metric_in_a_rule_is_one_that_the_operator_has() {
     }
 }
 
-/// The words of an expression that begin as our metrics do.
+/// The metrics of Lockkeeper in an expression.
 fn names(expression: &str) -> BTreeSet<String> {
     let word = |character: char| character.is_ascii_alphanumeric() || character == '_';
     let words = expression.split(|character| !word(character));

@@ -1,6 +1,6 @@
-//! The chart without a cluster: what it renders, what it refuses, and what is made from it.
+//! The chart without a cluster: its renderings, the values that it refuses, and the files generated from it.
 //!
-//! `make generate` writes the expected files anew.
+//! `make generate` updates the expected files.
 
 // Helpers are not tests in clippy's eyes.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -21,19 +21,19 @@ use lockkeeper_e2e::install::repository;
 use lockkeeper_e2e::renderings::{Case, cases, render};
 use tempfile::TempDir;
 
-/// The programs, found or built once.
+/// The programs of the cluster, found or built once.
 fn binaries() -> &'static Binaries {
     static BINARIES: OnceLock<Binaries> = OnceLock::new();
     BINARIES.get_or_init(|| Binaries::find_or_build().unwrap())
 }
 
-/// Helm without a cluster; its home goes away with the second value.
+/// Helm without a cluster. Dropping the second value deletes its home directory.
 fn helm(version: Version) -> (Helm, TempDir) {
     let home = tempfile::tempdir().unwrap();
     (Helm::new(binaries(), version, home.path()), home)
 }
 
-/// Each set of values and what Helm 4 makes of it, rendered once for all tests.
+/// Each set of values with its rendering by Helm 4, rendered once for all tests.
 fn rendered() -> &'static [(Case, String)] {
     static RENDERED: OnceLock<Vec<(Case, String)>> = OnceLock::new();
     RENDERED.get_or_init(|| {

@@ -1,22 +1,22 @@
-//! Wrong values fail, and the message names them.
+//! Invalid values are refused, and the message names them.
 
 use lockkeeper_e2e::helm::{Version, chart};
 
 use crate::helm;
 
-/// What is set, and what the refusal must name.
+/// The values that are set, and the words that the error message must contain.
 const CASES: &[(&str, &[&str])] = &[
-    // Unknown, at every depth.
+    // Unknown keys, at every depth.
     ("replicas=2", &["replicas"]),
     ("operator.replcas=2", &["operator", "replcas"]),
     ("agent.actuator.bus=/x", &["agent", "actuator", "bus"]),
     ("metrics.podMonitor.intervall=30s", &["podMonitor", "intervall"]),
-    // Of another type.
+    // Wrong types.
     ("operator.replicas=two", &["operator", "replicas", "integer"]),
     ("crds.enabled=maybe", &["crds", "enabled", "boolean"]),
     ("operator.tolerations.key=x", &["operator", "tolerations", "array"]),
     ("commonLabels.team=7", &["commonLabels", "team", "string"]),
-    // Of no sense.
+    // Values out of range.
     ("operator.replicas=-1", &["operator", "replicas", "0"]),
     ("metrics.port=70000", &["metrics", "port", "65,535"]),
     ("metrics.renderMode=never", &["metrics", "renderMode"]),
@@ -26,7 +26,7 @@ const CASES: &[(&str, &[&str])] = &[
     ("agent.host.run=run", &["agent", "host", "run"]),
     ("networkPolicy.apiServer.cidrs[0]=10.0.0.1", &["apiServer", "cidrs"]),
     ("fullnameOverride=Lock_Keeper", &["fullnameOverride"]),
-    // Seen by the templates alone.
+    // Checked by the templates.
     (
         "prometheusRule.rules.Foo.for=1m",
         &["prometheusRule.rules.Foo", "LockkeeperNodeFailed"],
@@ -46,27 +46,30 @@ const CASES: &[(&str, &[&str])] = &[
 ];
 
 #[test]
-fn a_wrong_value_is_refused_by_name() {
+fn an_invalid_value_is_refused_and_the_message_names_it() {
     for version in Version::ALL {
         let (helm, _home) = helm(version);
         for (set, words) in CASES {
-            let said = helm
+            let message = helm
                 .refused(&["template", "lockkeeper", &chart(), "--set", set])
                 .unwrap();
             for word in *words {
-                assert!(said.contains(word), "{version:?}: {set} should name {word}: {said}");
+                assert!(
+                    message.contains(word),
+                    "{version:?}: {set} should name {word}: {message}"
+                );
             }
         }
     }
 }
 
 #[test]
-fn an_older_kubernetes_is_refused() {
+fn an_unsupported_kubernetes_version_is_refused() {
     for version in Version::ALL {
         let (helm, _home) = helm(version);
-        let said = helm
+        let message = helm
             .refused(&["template", "lockkeeper", &chart(), "--kube-version", "1.32.9"])
             .unwrap();
-        assert!(said.contains(">=1.33") && said.contains("1.32.9"), "{said}");
+        assert!(message.contains(">=1.33") && message.contains("1.32.9"), "{message}");
     }
 }

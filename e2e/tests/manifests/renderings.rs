@@ -1,4 +1,4 @@
-//! What the chart makes of a matrix of values: `charts/lockkeeper/tests/values/*.yaml`, each with its expected text.
+//! The chart's renderings for a matrix of values: `charts/lockkeeper/tests/values/*.yaml`, each with its expected text.
 
 use expect_test::expect_file;
 use lockkeeper_e2e::helm::{Version, chart};
@@ -24,18 +24,18 @@ fn helm_3_renders_the_same() {
 }
 
 #[test]
-fn both_helms_find_nothing_to_complain_of() {
+fn helm_lint_of_both_versions_passes() {
     for version in Version::ALL {
         let (helm, _home) = helm(version);
         for (case, _) in rendered() {
             let args = ["lint", "--strict", &chart(), "--values", &case.values];
-            let said = helm.run(&args).unwrap();
-            assert!(said.contains("0 chart(s) failed"), "{}: {said}", case.name);
+            let output = helm.run(&args).unwrap();
+            assert!(output.contains("0 chart(s) failed"), "{}: {output}", case.name);
         }
     }
 }
 
-/// The two differ in the empty lines between documents only.
+/// The renderings differ only in empty lines between documents.
 fn lines(text: &str) -> Vec<&str> {
     text.lines().filter(|line| !line.trim().is_empty()).collect()
 }

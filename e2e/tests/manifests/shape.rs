@@ -1,4 +1,4 @@
-//! What every rendering keeps, whatever its values.
+//! Properties that hold for every rendering.
 
 use lockkeeper_e2e::helm::documents;
 use serde_json::{Value, json};
@@ -14,7 +14,7 @@ fn objects() -> impl Iterator<Item = (&'static str, Value)> {
 }
 
 #[test]
-fn the_part_that_may_reboot_holds_no_token_and_the_agent_no_power() {
+fn the_actuator_has_no_token_and_the_agent_has_no_privileges() {
     let manifest = documents(&read("deploy/lockkeeper.yaml")).unwrap();
     let agent = manifest.iter().find(|object| object["kind"] == "DaemonSet").unwrap();
     let pod = &agent["spec"]["template"]["spec"];
@@ -47,7 +47,7 @@ fn the_part_that_may_reboot_holds_no_token_and_the_agent_no_power() {
 
 #[test]
 fn every_object_carries_the_recommended_labels() {
-    // What users add is theirs.
+    // Extra objects of users need no labels.
     let ours = |object: &Value| object["metadata"]["annotations"]["e2e.lockkeeper.dev/extra"] != "true";
     for (case, object) in objects().filter(|(_, object)| ours(object)) {
         for label in ["name", "instance", "version", "part-of", "managed-by"] {
@@ -63,7 +63,7 @@ fn every_object_carries_the_recommended_labels() {
 }
 
 #[test]
-fn selectors_hold_nothing_that_changes_with_a_version_and_fit_their_pods() {
+fn selectors_match_their_pods_and_do_not_depend_on_the_version() {
     for (case, object) in objects() {
         let Some(selector) = object["spec"]["selector"]["matchLabels"].as_object() else {
             continue;
@@ -84,12 +84,12 @@ fn selectors_hold_nothing_that_changes_with_a_version_and_fit_their_pods() {
 }
 
 #[test]
-fn the_admission_policy_names_the_account_that_the_agents_run_as() {
+fn the_admission_policy_applies_to_the_service_account_of_the_agents() {
     for (case, text) in rendered() {
         let objects = documents(text).unwrap();
         let of = |kind: &str| objects.iter().find(|object| object["kind"] == kind);
         let Some(policy) = of("ValidatingAdmissionPolicy") else {
-            assert_eq!(case.name, "minimal", "the policy is on unless it is turned off");
+            assert_eq!(case.name, "minimal", "the policy is enabled by default");
             continue;
         };
         let pod = &of("DaemonSet").unwrap()["spec"]["template"]["spec"];

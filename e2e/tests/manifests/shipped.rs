@@ -1,4 +1,4 @@
-//! What is made from the chart: `deploy/lockkeeper.yaml` and the objects of the kustomize overlays.
+//! The manifests generated from the chart: `deploy/lockkeeper.yaml` and the objects of the kustomize overlays.
 
 use expect_test::expect_file;
 use lockkeeper_crds::names;
@@ -9,11 +9,11 @@ use crate::{file, helm, read};
 
 const HEADER: &str = "\
 # Lockkeeper: kubectl apply --server-side -f deploy/lockkeeper.yaml
-# The chart's defaults and the namespace, without Helm's own marks. `make generate` renders it; do not edit.
-# No custom resources in here: they can be made once the definitions are Established (see deploy/samples).
+# Rendered from the chart's defaults by `make generate`, with the namespace and without Helm's own labels. Do not edit.
+# It contains no custom resources: create them once the CRDs are Established (see deploy/samples).
 ";
 
-/// What only Helm needs, by the beginning of the line.
+/// Beginnings of lines that only Helm needs.
 const HELMS_OWN: [&str; 4] = [
     "# Source: ",
     "helm.sh/chart: ",
@@ -33,7 +33,7 @@ fn render(args: &[&str]) -> String {
         .map(str::trim_end)
         .filter(|document| !document.is_empty());
     documents.fold(String::new(), |all, document| {
-        // Empty lines within are part of a description.
+        // Keep empty lines: they are part of descriptions.
         let kept = document
             .lines()
             .filter(|line| !HELMS_OWN.iter().any(|own| line.trim_start().starts_with(own)));
@@ -64,10 +64,10 @@ fn the_monitoring_overlay_is_the_chart_with_monitoring() {
 }
 
 #[test]
-fn the_manifest_begins_with_the_namespace_and_holds_no_custom_resource() {
+fn the_manifest_starts_with_the_namespace_and_has_no_custom_resources() {
     let all = documents(&read("deploy/lockkeeper.yaml")).unwrap();
     let kinds: Vec<&str> = all.iter().filter_map(|document| document["kind"].as_str()).collect();
-    assert_eq!(kinds[0], "Namespace", "everything else lives in it");
+    assert_eq!(kinds[0], "Namespace", "the other objects need the namespace");
     let definitions = kinds.iter().filter(|kind| **kind == "CustomResourceDefinition").count();
     assert_eq!(definitions, 3, "{kinds:?}");
     for document in &all {
@@ -76,7 +76,7 @@ fn the_manifest_begins_with_the_namespace_and_holds_no_custom_resource() {
 }
 
 #[test]
-fn images_and_version_labels_carry_the_version_of_the_workspace() {
+fn images_and_version_labels_have_the_version_of_the_workspace() {
     let version = env!("CARGO_PKG_VERSION");
     let text = read("deploy/lockkeeper.yaml");
     let tags: Vec<&str> = values_of(&text, "image: ");

@@ -1,4 +1,4 @@
-//! Every value is documented, is in the schema, and is in the README.
+//! Every value of the chart is documented, part of the schema, and listed in the README.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -15,8 +15,10 @@ const END: &str = "<!-- end of values -->\n";
 #[test]
 fn the_readme_lists_every_value() {
     let old = read("charts/lockkeeper/README.md");
-    let (head, rest) = old.split_once(BEGIN).expect("the README says where the values begin");
-    let (_, tail) = rest.split_once(END).expect("the README says where the values end");
+    let (head, rest) = old
+        .split_once(BEGIN)
+        .expect("the README marks the beginning of the values");
+    let (_, tail) = rest.split_once(END).expect("the README marks the end of the values");
     let new = format!("{head}{BEGIN}{}{END}{tail}", table());
     expect_file![file("charts/lockkeeper/README.md")].assert_eq(&new);
 }
@@ -35,7 +37,7 @@ fn every_value_has_a_comment() {
 }
 
 #[test]
-fn the_schema_knows_every_value_and_no_other() {
+fn the_schema_has_every_value_and_no_other() {
     let schema: Value = serde_json::from_str(&read("charts/lockkeeper/values.schema.json")).unwrap();
     let comments = comments();
     for path in comments.keys() {
@@ -55,16 +57,16 @@ fn the_schema_knows_every_value_and_no_other() {
         {
             unknown.push(path.to_owned());
         }
-        // Maps and Kubernetes' own objects name no properties; `global` is shared between charts.
+        // Maps and Kubernetes objects list no properties; `global` is shared between charts.
         if object.get("properties").is_some() && object["additionalProperties"] != false && path != "global" {
             open.push(path.to_owned());
         }
     });
-    assert_eq!(unknown, Vec::<String>::new(), "in the schema and not in values.yaml");
-    assert_eq!(open, Vec::<String>::new(), "these take anything");
+    assert_eq!(unknown, Vec::<String>::new(), "in the schema but not in values.yaml");
+    assert_eq!(open, Vec::<String>::new(), "these accept unknown keys");
 }
 
-/// A key below one that is documented as a whole, such as `resources.limits`.
+/// Whether a parent is documented as a whole, as for `resources.limits`.
 fn covered_by_parent(path: &str, comments: &BTreeMap<String, String>) -> bool {
     let mut parent = path;
     while let Some((above, _)) = parent.rsplit_once('.') {
@@ -109,7 +111,7 @@ fn defaults() -> Value {
 /// One line for each value, in the order of the names.
 fn table() -> String {
     let (comments, defaults) = (comments(), defaults());
-    let mut text = "| value | default | is |\n|---|---|---|\n".to_owned();
+    let mut text = "| value | default | description |\n|---|---|---|\n".to_owned();
     for (path, comment) in &comments {
         let default = path.split('.').fold(&defaults, |at, key| &at[key]);
         let default = if has_children(path, &comments) {
