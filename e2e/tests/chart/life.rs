@@ -1,4 +1,4 @@
-//! Install, upgrade, rollback, uninstall.
+//! Install, upgrade, rollback and uninstall.
 
 use lockkeeper_crds::names;
 use lockkeeper_e2e::control_plane::ControlPlane;
@@ -10,7 +10,7 @@ pub(crate) fn of_a_release(plane: &ControlPlane, version: Version) {
     let (helm, chart) = (helm(plane, version), chart_dir());
     let replicas = || field(plane, "deployment/lockkeeper-operator", "{.spec.replicas}");
 
-    // Asked for a PodMonitor, in a cluster that does not know it.
+    // With a PodMonitor, in a cluster without the Prometheus Operator CRDs.
     let asked = ["--create-namespace", "--set", "metrics.podMonitor.enabled=true"];
     let notes = helm.run(&args("install", &chart, &asked)).unwrap();
     for words in [
@@ -61,39 +61,43 @@ pub(crate) fn of_a_release(plane: &ControlPlane, version: Version) {
             "--output=name",
         ])
         .unwrap();
-    assert_eq!(left, "", "{version:?} left these behind");
+    assert_eq!(left, "", "{version:?}: these objects remain");
     assert!(
         plane.kubectl(&["get", "rbp", "mine"]).is_ok(),
-        "policies stay, with their definitions"
+        "policies and CRDs are kept"
     );
-    // And the next release of that name takes the definitions over.
+    // The next release of that name adopts the CRDs.
     helm.run(&args("install", &chart, &[])).unwrap();
     clean(plane);
 }
 
-/// A second release is refused and leaves nothing behind.
+/// A second release is refused, and nothing of it remains.
 fn is_alone(plane: &ControlPlane, version: Version) {
     let helm = helm(plane, version);
     for more in [["--namespace", "other"], ["--set", "fullnameOverride=other"]] {
         let chart = chart_dir();
         let mut second = vec!["install", "second", &chart, "--create-namespace", "--no-hooks"];
         second.extend(more);
-        let said = helm.refused(&second).unwrap();
+        let message = helm.refused(&second).unwrap();
         assert!(
-            said.contains("as release lockkeeper in namespace lockkeeper-system") && said.contains("helm upgrade"),
-            "{version:?}: {said}"
+            message.contains("as release lockkeeper in namespace lockkeeper-system")
+                && message.contains("helm upgrade"),
+            "{version:?}: {message}"
         );
     }
     let releases = helm.run(&["list", "--all-namespaces", "--short"]).unwrap();
     assert_eq!(releases.trim(), "lockkeeper", "{version:?}");
 }
 
-/// Helm refuses what kubectl has applied, and takes it over if told to.
+/// Helm refuses objects that kubectl applied, and adopts them with `--take-ownership`.
 pub(crate) fn from_kubectl_to_helm(plane: &ControlPlane) {
     plane.install().unwrap();
     let (four, chart) = (helm(plane, Version::Four), chart_dir());
-    let said = four.refused(&args("install", &chart, &[])).unwrap();
-    assert!(said.contains("cannot be imported into the current release"), "{said}");
+    let message = four.refused(&args("install", &chart, &[])).unwrap();
+    assert!(
+        message.contains("cannot be imported into the current release"),
+        "{message}"
+    );
     let own = ["--take-ownership", "--force-conflicts"];
     four.run(&args("install", &chart, &own)).unwrap();
     let owner = r"{.metadata.annotations.meta\.helm\.sh/release-name}";

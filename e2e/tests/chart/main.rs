@@ -1,5 +1,5 @@
-//! The chart on a real control plane, with both Helms: renderings, install, upgrade, rollback, uninstall, refusals, and
-//! a rollout that does not notice any of it.
+//! The chart on a real control plane, with both Helm versions: renderings, install, upgrade, rollback, uninstall, refused
+//! installations, and a rollout during which all of this happens.
 
 // Helpers are not tests in clippy's eyes.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -19,7 +19,7 @@ fn helm(plane: &ControlPlane, version: Version) -> Helm {
     Helm::new(plane.binaries(), version, plane.dir()).with_kubeconfig(&plane.kubeconfig())
 }
 
-/// `helm VERB lockkeeper CHART --namespace lockkeeper-system ...`; no hooks, because nothing runs where there is no node.
+/// `helm VERB lockkeeper CHART --namespace lockkeeper-system ...`; no hooks, because pods cannot run without nodes.
 fn args<'a>(verb: &'a str, chart: &'a str, more: &[&'a str]) -> Vec<&'a str> {
     let mut args = vec![verb, "lockkeeper", chart, "--namespace", names::NAMESPACE, "--no-hooks"];
     args.extend(more);
@@ -27,11 +27,11 @@ fn args<'a>(verb: &'a str, chart: &'a str, more: &[&'a str]) -> Vec<&'a str> {
 }
 
 #[tokio::test]
-async fn both_helms_install_change_and_remove_it() {
+async fn both_helm_versions_install_upgrade_and_uninstall() {
     let mut workdir = Workdir::new("chart").unwrap();
     let plane = ControlPlane::start(workdir.path(), Options::default()).await.unwrap();
-    // Before the kinds of Prometheus Operator are there.
-    refusals::refused_by_the_cluster(&plane);
+    // Before the Prometheus Operator CRDs are installed.
+    refusals::are_decided_by_the_cluster(&plane);
     for version in Version::ALL {
         life::of_a_release(&plane, version);
     }
@@ -47,7 +47,7 @@ fn scratch(plane: &ControlPlane, name: &str, text: &str) -> String {
     path.to_str().unwrap().to_owned()
 }
 
-/// Removes the release and everything that it leaves on purpose.
+/// Removes the release and everything that it keeps on purpose.
 fn clean(plane: &ControlPlane) {
     let four = helm(plane, Version::Four);
     let uninstall = [

@@ -1,4 +1,4 @@
-//! What only a cluster can refuse, before anything is made.
+//! Installations that only the cluster can refuse. Nothing may be created.
 
 use lockkeeper_e2e::control_plane::ControlPlane;
 use lockkeeper_e2e::helm::Version;
@@ -7,25 +7,25 @@ use serde_json::Value;
 
 use crate::{args, chart_dir, clean, helm, scratch};
 
-pub(crate) fn refused_by_the_cluster(plane: &ControlPlane) {
+pub(crate) fn are_decided_by_the_cluster(plane: &ControlPlane) {
     for version in Version::ALL {
         let chart = chart_dir();
         let refused = |more: &[&str], words: &[&str]| {
-            let said = helm(plane, version).refused(&args("install", &chart, more)).unwrap();
+            let message = helm(plane, version).refused(&args("install", &chart, more)).unwrap();
             for word in words {
                 assert!(
-                    said.contains(word),
-                    "{version:?}: {more:?} should name {word:?}: {said}"
+                    message.contains(word),
+                    "{version:?}: {more:?} should name {word:?}: {message}"
                 );
             }
-            let made = plane.kubectl(&[
+            let created = plane.kubectl(&[
                 "get",
                 "clusterrole,deployments,daemonsets,serviceaccounts",
                 "--all-namespaces",
                 "--selector=app.kubernetes.io/part-of=lockkeeper",
                 "-o=name",
             ]);
-            assert_eq!(made.unwrap(), "", "{version:?}: {more:?} made half an install");
+            assert_eq!(created.unwrap(), "", "{version:?}: {more:?} created some objects");
         };
         let create = "--create-namespace";
 
@@ -45,8 +45,8 @@ pub(crate) fn refused_by_the_cluster(plane: &ControlPlane) {
             "extraObjects: [{apiVersion: lockkeeper.dev/v1alpha1, kind: RebootPolicy, metadata: {name: a}, spec: {}}]";
         let values = scratch(plane, "policy-values.yaml", policy);
         refused(&[create, "--values", &values], &["extraObjects", "helm upgrade"]);
-        refused(&[create, "--kube-as-user", "somebody"], &["forbidden", "somebody"]);
-        // May do everything in the namespace, and nothing in the cluster.
+        refused(&[create, "--kube-as-user", "stranger"], &["forbidden", "stranger"]);
+        // A user with all permissions in the namespace and none for the cluster.
         plane.kubectl(&["create", "namespace", "lockkeeper-system"]).unwrap();
         let tenant = [
             "create",
@@ -80,13 +80,13 @@ pub(crate) fn refused_by_the_cluster(plane: &ControlPlane) {
     a_namespace_that_forbids_host_paths(plane);
 }
 
-/// The definition of policies as it was before they could be suspended.
+/// The CustomResourceDefinition of RebootPolicies without the field `suspend`.
 fn older_definition() -> String {
     let text = std::fs::read_to_string(repository().join("crds/generated/rebootpolicies.yaml")).unwrap();
     let mut definition: Value = lockkeeper_e2e::helm::documents(&text).unwrap().remove(0);
     let schema = &mut definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
     let fields = schema["properties"]["spec"]["properties"].as_object_mut().unwrap();
-    fields.remove("suspend").expect("the field that is taken away");
+    fields.remove("suspend").expect("the field to remove");
     definition.to_string()
 }
 
@@ -97,13 +97,13 @@ fn a_namespace_that_forbids_host_paths(plane: &ControlPlane) {
         .kubectl(&["label", "namespace", "lockkeeper-system", label])
         .unwrap();
     for version in Version::ALL {
-        let said = helm(plane, version)
+        let message = helm(plane, version)
             .refused(&args("install", &chart_dir(), &[]))
             .unwrap();
         assert!(
-            said.contains("lockkeeper-system enforces the Pod Security level restricted")
-                && said.contains("kubectl label"),
-            "{version:?}: {said}"
+            message.contains("lockkeeper-system enforces the Pod Security level restricted")
+                && message.contains("kubectl label"),
+            "{version:?}: {message}"
         );
     }
     plane

@@ -1,6 +1,6 @@
-//! Every rendering of the matrix is valid to the real API server, strictly; what is for Prometheus Operator, by its own
-//! definitions. A checker of files such as kubeconform would read the same schemas from the same places, and less: no
-//! defaults, no rules in CEL, no admission.
+//! The real API server accepts every rendering of the matrix with strict validation. Objects for the Prometheus Operator are
+//! validated by its own CRDs. A file checker such as kubeconform reads the same schemas, but checks no defaults, no CEL
+//! rules and no admission.
 
 use std::process::Command;
 
@@ -24,7 +24,7 @@ pub(crate) fn all_are_taken_by_the_api_server(plane: &ControlPlane) {
     for namespace in ["monitoring", "lockkeeper-system"] {
         plane.kubectl(&["create", "namespace", namespace]).unwrap();
     }
-    // A dry run makes no account, and a pod without its account is refused.
+    // A dry run creates no ServiceAccounts, and the API server refuses a pod whose ServiceAccount is missing.
     for account in ["lockkeeper-test", "reboots-test"] {
         let make = ["create", "serviceaccount", account, "--namespace=lockkeeper-system"];
         plane.kubectl(&make).unwrap();

@@ -1,4 +1,4 @@
-//! Upgrade, rollback and uninstall of Lockkeeper while it lets nodes through.
+//! Upgrade, rollback and uninstall of Lockkeeper during a rollout.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -25,11 +25,11 @@ use crate::{chart_dir, helm};
 
 /// Long enough for a busy machine.
 const LONG: Duration = Duration::from_mins(6);
-/// Pods that are pinned to a node take so long to end: time enough to hit a drain.
+/// Seconds that pods pinned to a node take to terminate, so that the changes happen during drains.
 const SLOW: u32 = 4;
 
 #[tokio::test]
-async fn a_rollout_does_not_notice_an_upgrade_a_rollback_or_an_uninstall() {
+async fn a_rollout_survives_upgrade_rollback_and_uninstall() {
     let mut stack = Stack::installed_by(
         |plane| {
             let chart = older_chart(plane.dir());
@@ -37,7 +37,7 @@ async fn a_rollout_does_not_notice_an_upgrade_a_rollback_or_an_uninstall() {
             args.insert(2, &chart);
             args.extend(["--create-namespace", "--set-string", OPERATORS_PODS]);
             helm(plane, Version::Four).run(&args)?;
-            lend_rights(plane)
+            grant_missing_permissions(plane)
         },
         "chart-rollout",
         4,
@@ -52,14 +52,14 @@ async fn a_rollout_does_not_notice_an_upgrade_a_rollback_or_an_uninstall() {
     }
     stack.plane.policy("general", json!({})).await.unwrap();
     let chart = chart_dir();
-    // With the older chart's rights and definitions first.
+    // First with the permissions and CRDs of the older chart.
     let (to_this, images) = (upgrade(&chart, IMAGES), "operator.image.tag=,agent.image.tag=");
     changes_in_mid_rollout(&mut stack, &helm, "older", &[to_this]).await;
     stack
         .plane
-        .kubectl(&["delete", "clusterrolebinding,clusterrole", LENT])
+        .kubectl(&["delete", "clusterrolebinding,clusterrole", GRANTED])
         .unwrap();
-    passes_its_own_test(&stack, &helm).await;
+    passes_helm_test(&stack, &helm).await;
     let mut rollback = release("rollback");
     rollback.insert(2, "2");
     let changes = [upgrade(&chart, images), rollback];
@@ -72,13 +72,13 @@ fn release(verb: &str) -> Vec<&str> {
     vec![verb, "lockkeeper", "--namespace", names::NAMESPACE]
 }
 
-/// The rights that are lent until the upgrade.
-const LENT: &str = "todays-program";
-/// The operator's pods end after their processes.
+/// Permissions that the tests grant until the upgrade.
+const GRANTED: &str = "current-program";
+/// The operator's pods terminate after their processes.
 const OPERATORS_PODS: &str = r"operator.podAnnotations.e2e\.lockkeeper\.dev/termination-seconds=10";
-/// Other images than today's.
+/// Image tags that differ from the current ones.
 const IMAGES: &str = "operator.image.tag=0.0.9,agent.image.tag=0.0.9";
-/// The plugin's pods last until this test ends them as a kubelet would.
+/// The plugin's pods run until this test ends them in the role of the kubelet.
 const PLUGINS_PODS: &str = r"uninstall.podAnnotations.e2e\.lockkeeper\.dev/run-seconds=100000";
 
 fn upgrade<'a>(chart: &'a str, images: &'a str) -> Vec<&'a str> {
@@ -94,7 +94,7 @@ fn upgrade<'a>(chart: &'a str, images: &'a str) -> Vec<&'a str> {
     args
 }
 
-/// The chart as it was at the last tag, else when there was one first; where there is no history, as it is.
+/// The chart of the last tag, or its first version in git; without git history, the current chart.
 fn older_chart(dir: &Path) -> String {
     let script = r#"
         from=$(git describe --tags --abbrev=0 2>/dev/null ||
@@ -110,51 +110,51 @@ fn older_chart(dir: &Path) -> String {
     if ran.status.success() {
         dir.join("charts/lockkeeper").to_string_lossy().into_owned()
     } else {
-        println!("today's: {}", String::from_utf8_lossy(&ran.stderr));
+        println!("the current chart: {}", String::from_utf8_lossy(&ran.stderr));
         chart_dir()
     }
 }
 
-/// The program is today's under the older chart's rights, too: what it reads since then.
-fn lend_rights(plane: &ControlPlane) -> anyhow::Result<()> {
+/// Grants the permissions that the current program needs and the older chart lacks.
+fn grant_missing_permissions(plane: &ControlPlane) -> anyhow::Result<()> {
     let role = [
         "create",
         "clusterrole",
-        LENT,
+        GRANTED,
         "--verb=get",
         "--resource=nodereboots.lockkeeper.dev",
     ];
     plane.kubectl(&role)?;
     let account = format!("--serviceaccount={}:lockkeeper-operator", names::NAMESPACE);
-    let role = format!("--clusterrole={LENT}");
-    plane.kubectl(&["create", "clusterrolebinding", LENT, &role, &account])?;
+    let role = format!("--clusterrole={GRANTED}");
+    plane.kubectl(&["create", "clusterrolebinding", GRANTED, &role, &account])?;
     Ok(())
 }
 
 /// `helm test`.
-async fn passes_its_own_test(stack: &Stack, helm: &Helm) {
+async fn passes_helm_test(stack: &Stack, helm: &Helm) {
     let running = helm.command(&release("test")).stdout(Stdio::null()).spawn().unwrap();
-    plays_kubelet(stack, "test").await;
-    ends_well(running).await;
+    run_hook_pod(stack, "test").await;
+    ends_successfully(running).await;
 }
 
-/// Each change comes while a node is inside.
+/// Each change is made while a node is being drained.
 async fn changes_in_mid_rollout(stack: &mut Stack, helm: &Helm, cause: &str, changes: &[Vec<&str>]) {
     let recorder = Recorder::start(&stack.plane.client());
     let nodes = stack.nodes.names().to_vec();
-    // Some nodes for each: a Helm that takes its time does not find them all done.
+    // Some nodes per change, so that a slow Helm run still finds pending nodes.
     for (change, nodes) in changes.iter().zip(nodes.chunks(nodes.len().div_ceil(changes.len()))) {
         for name in nodes {
             stack.stage_cause(name, cause).await.unwrap();
         }
-        somebody_is_inside(stack).await;
+        wait_for_a_drain(stack).await;
         helm.run(change).unwrap();
         stack.replace_operators().await.unwrap();
     }
     stack.wait_rebooted_for(&nodes, cause, LONG).await.unwrap();
     let seen = recorder.verdict(1, 3).await.unwrap();
     for (name, boots) in &seen.boots {
-        assert_eq!(boots.len(), 2, "{name} had other boots than two: {boots:?}");
+        assert_eq!(boots.len(), 2, "{name} did not boot exactly twice: {boots:?}");
     }
     assert_eq!(seen.cordoned, BTreeSet::new());
 }
@@ -172,7 +172,7 @@ async fn leaves_no_cordon_behind(stack: &mut Stack, helm: &Helm) {
     for name in stack.nodes.names().to_vec() {
         stack.stage_cause(&name, "uninstall").await.unwrap();
     }
-    somebody_is_inside(stack).await;
+    wait_for_a_drain(stack).await;
     let running = helm
         .command(&[&release("uninstall")[..], &["--timeout=10m"]].concat())
         .stdout(Stdio::null())
@@ -181,17 +181,17 @@ async fn leaves_no_cordon_behind(stack: &mut Stack, helm: &Helm) {
     let pods = Api::namespaced(stack.plane.client(), names::NAMESPACE);
     let operators = std::mem::take(&mut stack.operators);
     tokio::join!(
-        plays_kubelet(stack, "pause"),
+        run_hook_pod(stack, "pause"),
         operators_end_with_their_pods(pods, operators)
     );
-    ends_well(running).await;
+    ends_successfully(running).await;
     is_as_before(stack).await;
 }
 
-/// Ends the processes once all pods of the operator are told to end.
+/// Ends the processes once all pods of the operator are being deleted.
 async fn operators_end_with_their_pods(pods: Api<Pod>, mut operators: Vec<Process>) {
     let of_operator = ListParams::default().labels("app.kubernetes.io/component=operator");
-    let told = async {
+    let deleted = async {
         loop {
             let all = pods.list(&of_operator).await.unwrap().items;
             if all.iter().all(|pod| pod.metadata.deletion_timestamp.is_some()) {
@@ -200,7 +200,7 @@ async fn operators_end_with_their_pods(pods: Api<Pod>, mut operators: Vec<Proces
             sleep(Duration::from_millis(100)).await;
         }
     };
-    timeout(LONG, told).await.expect("the operator is scaled to 0");
+    timeout(LONG, deleted).await.expect("the operator is scaled to 0");
     for operator in &mut operators {
         operator.terminate(Duration::from_secs(15)).await.unwrap();
     }
@@ -213,10 +213,10 @@ async fn is_as_before(stack: &Stack) {
         .unwrap();
     for node in nodes {
         let cordoned = node.spec.as_ref().and_then(|spec| spec.unschedulable) == Some(true);
-        assert!(!cordoned, "{} is left cordoned", node.name_any());
+        assert!(!cordoned, "{} is still cordoned", node.name_any());
         assert!(
             !node.annotations().contains_key(names::OPERATION),
-            "{} is left marked",
+            "{} still has the annotation",
             node.name_any()
         );
     }
@@ -227,7 +227,7 @@ async fn is_as_before(stack: &Stack) {
     assert_eq!(
         json!(lock.spec.max_in_progress),
         json!("40%"),
-        "as the admin had set it"
+        "the limit that the administrator set"
     );
     assert_eq!(lock.status.unwrap_or_default().holders, vec![]);
     assert!(
@@ -241,8 +241,8 @@ async fn is_as_before(stack: &Stack) {
         .list(&ListParams::default())
         .await
         .unwrap();
-    assert_eq!(policies.items.len(), 1, "policies stay");
-    // The garbage collector takes what a Deployment made a moment after Helm has deleted the Deployment.
+    assert_eq!(policies.items.len(), 1, "policies are kept");
+    // The garbage collector deletes the objects of a Deployment a moment after Helm has deleted the Deployment.
     let gone = async {
         loop {
             let args = ["get", "all", "--namespace", names::NAMESPACE, "--output=name"];
@@ -253,11 +253,11 @@ async fn is_as_before(stack: &Stack) {
             sleep(Duration::from_millis(500)).await;
         }
     };
-    timeout(LONG, gone).await.expect("nothing but pods is left");
+    timeout(LONG, gone).await.expect("only pods remain");
 }
 
 /// Waits until a node is being drained.
-async fn somebody_is_inside(stack: &Stack) {
+async fn wait_for_a_drain(stack: &Stack) {
     let reboots: Api<NodeReboot> = Api::all(stack.plane.client());
     let draining = async {
         loop {
@@ -272,8 +272,8 @@ async fn somebody_is_inside(stack: &Stack) {
     timeout(LONG, draining).await.expect("a node is being drained");
 }
 
-/// Runs what the hook's pod runs, as the pod's account, and says in its status how it ended.
-async fn plays_kubelet(stack: &Stack, component: &str) {
+/// Runs the command of the hook's pod with the pod's ServiceAccount, and writes the result into the pod's status.
+async fn run_hook_pod(stack: &Stack, component: &str) {
     let pods: Api<Pod> = Api::namespaced(stack.plane.client(), names::NAMESPACE);
     let of_hook = ListParams::default().labels(&format!("app.kubernetes.io/component={component}"));
     let started = async {
@@ -309,20 +309,20 @@ async fn plays_kubelet(stack: &Stack, component: &str) {
         .output()
         .await
         .unwrap();
-    let said = [output.stdout, output.stderr].concat();
+    let printed = [output.stdout, output.stderr].concat();
     assert!(
         output.status.success(),
         "{component}: {}",
-        String::from_utf8_lossy(&said)
+        String::from_utf8_lossy(&printed)
     );
-    println!("{component}: {}", String::from_utf8_lossy(&said));
+    println!("{component}: {}", String::from_utf8_lossy(&printed));
     let ended = json!({"status": {"phase": "Succeeded"}});
     pods.patch_status(&name, &PatchParams::default(), &Patch::Merge(&ended))
         .await
         .unwrap();
 }
 
-async fn ends_well(mut running: std::process::Child) {
+async fn ends_successfully(mut running: std::process::Child) {
     let ended = async {
         loop {
             if let Some(status) = running.try_wait().unwrap() {
