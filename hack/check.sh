@@ -1,23 +1,31 @@
 #!/bin/bash
-# Formatting, lints, the planner's purity, and the licences where cargo-deny is installed.
+# Everything that is checked without running the programs: format, lints, words, imports, scripts, spelling, dependencies.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-echo "== formatting"
+e2e/cluster/packages.sh check
+PATH=$(hack/check-tools.sh):$PATH
+export PATH
+
+hack/say "formatting"
 cargo fmt --all -- --check
 
-echo "== lints"
+hack/say "lints"
 cargo clippy --quiet --workspace --all-targets -- -D warnings
 
-echo "== the planner does no I/O: it builds alone, and no crate that talks is among its dependencies"
-cargo check --quiet -p lockkeeper-planner
-tree=$(cargo tree -p lockkeeper-planner -e normal --prefix none)
-if grep -E '^(tokio|kube|hyper|zbus)[ -]' <<<"$tree"; then
-    echo "check.sh: the planner must not depend on the crates above" >&2
-    exit 1
-fi
+hack/say "the planner has no I/O and no hidden state"
+hack/planner-purity.sh
 
-if cargo deny --version >/dev/null 2>&1; then
-    echo "== licences, sources, duplicate versions"
-    cargo deny --log-level error check bans licenses sources
-fi
+hack/say "shell scripts"
+# Found by their first line: not every script has a name that ends in .sh.
+git grep --name-only --null -IE '^#! ?(/usr)?/bin/(env )?(ba)?sh$' -- ':!*.md' ':!*.rs' | xargs -0 shellcheck
+
+hack/say "spelling"
+# What others wrote is left alone: checksums and lock files.
+git ls-files -z -- ':!*.lock' ':!*go.mod' ':!*go.sum' ':!LICENSE' | xargs -0 codespell --ignore-words hack/codespell-ignored
+
+hack/say "unused dependencies"
+cargo machete
+
+hack/say "dependencies: bans, licenses, sources, advisories"
+hack/dependencies.sh

@@ -1,10 +1,10 @@
 #!/bin/bash
-# All tests: `make test`. Ends with the number of tests that passed and failed.
-# FAST=1 leaves out the virtual machines (for a developer; CI never sets it). E2E_JOBS: clusters at the same time.
+# Runs all tests: `make test`. The last line is the number of tests that passed and failed.
+# FAST=1 leaves out the virtual machines, for a quick local run. E2E_JOBS is the number of clusters at a time (default 2).
 set -uo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/.." || exit 1
 
-# A cluster's test mostly waits for pods to end and nodes to come back: two cores carry two of them.
+# A cluster test mostly waits for pods to end and for nodes to return, so two cores can run two clusters.
 jobs=${E2E_JOBS:-2}
 logs=$(mktemp -d)
 log=$logs/all
@@ -25,13 +25,13 @@ step() {
     fi
 }
 
-# One file of tests on clusters of its own; what it prints comes in one piece when it has ended.
+# Runs one test file on clusters of its own. Its output is printed in one piece when it has ended.
 cluster_test() {
     local test=$1 begin=$SECONDS status=0
     cargo test --quiet -p lockkeeper-e2e --test "$test" -- --test-threads=1 >"$logs/$test" 2>&1 || status=$?
     exec 9>"$logs/printing"
     flock 9
-    title "real control plane: $test ended after $((SECONDS - begin)) s"
+    title "real control plane: $test finished after $((SECONDS - begin)) s"
     tee -a "$log" <"$logs/$test"
     [ $status -eq 0 ] || echo "test.sh: \"$test\" failed" >&2
     return $status
@@ -42,12 +42,13 @@ cluster_tests() {
     for path in e2e/tests/*.rs e2e/tests/*/main.rs; do
         test=$(basename "${path%/main.rs}" .rs)
         case $test in
-        vm_* | *_vm | bench_*) continue ;; # real nodes come after these, benchmarks are no tests
+        vm_*) continue ;;    # virtual machines need both cores: they run after the other clusters
+        bench_*) continue ;; # a benchmark, see `make bench-drain`
         esac
         if [ "$(jobs -pr | wc -l)" -ge "$jobs" ]; then
             wait -n || failed=$((failed + 1))
         fi
-        title "real control plane: $test begins"
+        title "real control plane: $test starts"
         cluster_test "$test" &
     done
     while [ -n "$(jobs -p)" ]; do
@@ -55,19 +56,19 @@ cluster_tests() {
     done
 }
 
-step "formatting, lints, purity" hack/check.sh
-step "our programs (debug)" cargo build --quiet --workspace --bins
+step "checks" hack/check.sh
+step "programs (debug build)" cargo build --quiet --workspace --bins
 step "unit, scenario and property tests" cargo test --quiet --no-fail-fast --workspace --exclude lockkeeper-e2e
-step "the cluster's tests, compiled" cargo test --quiet --no-run -p lockkeeper-e2e
+step "cluster tests (build)" cargo test --quiet --no-run -p lockkeeper-e2e
 cluster_tests
 if [ -z "${FAST:-}" ]; then
     step "container images" e2e/cluster/images/build.sh
-    step "real nodes: rollout" cargo test --quiet -p lockkeeper-e2e --test vm_rollout -- --test-threads=1
+    step "virtual machines: rollout" cargo test --quiet -p lockkeeper-e2e --test vm_rollout -- --test-threads=1
 fi
 
 passed=$(awk '/^test result:/{for (i = 1; i <= NF; i++) if ($i == "passed;") sum += $(i - 1)} END{print sum + 0}' "$log")
 broken=$(awk '/^test result:/{for (i = 1; i <= NF; i++) if ($i == "failed;") sum += $(i - 1)} END{print sum + 0}' "$log")
-# A step that failed without a failed test (a lint, a build) counts as one.
+# A step that failed without a failed test, such as a lint or a build, counts as one failed test.
 [ "$broken" -ge "$failed" ] || broken=$failed
 printf '\n[%d:%02d] done\n%d passed, %d failed\n' $((SECONDS / 60)) $((SECONDS % 60)) "$passed" "$broken"
 [ "$broken" -eq 0 ]

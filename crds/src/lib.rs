@@ -4,6 +4,7 @@
 //! per Node and says where it is on its way through the lock, [`RebootLock`] is one object that lists who is inside.
 //! Each field has one writer; the table is in `ARCHITECTURE.md`.
 
+#![warn(missing_docs)]
 // The schema derive makes private twins of each type, with our visibility on them.
 #![allow(unreachable_pub)]
 // Printer columns repeat attribute names; clippy takes that for a slip.

@@ -1,18 +1,24 @@
 #!/bin/sh
-# Installs the Debian packages that are needed; says which ones when it may not.
-# Usage: packages.sh [hollow | vm | test]   (for hollow nodes, for virtual machines, for all the tests: that unless named)
+# Installs the Debian packages that are needed, or lists them if it is not run as root.
+# Usage: packages.sh [check | hollow | vm | test]
+#   check   for `make check`
+#   hollow  for a cluster of hollow nodes
+#   vm      for a cluster of virtual machines
+#   test    for all of these (the default)
 set -eu
 
-# program=package, looked up by program so that a machine set up in another way is left alone.
+# program=package. A package is missing if its program is not in PATH, so a program from another source counts too.
+check="shellcheck=shellcheck codespell=codespell python3=python3"
 hollow="setpriv=util-linux"
 vm="$hollow qemu-system-x86_64=qemu-system-x86 qemu-img=qemu-utils mmdebstrap=mmdebstrap mke2fs=e2fsprogs
 musl-gcc=musl-tools depmod=kmod xz=xz-utils"
-test="$vm dbus-daemon=dbus-daemon pip3=python3-pip"
+test="$check $vm dbus-daemon=dbus-daemon pip3=python3-pip"
 case ${1:-test} in
+check) needs=$check ;;
 hollow) needs=$hollow ;;
 vm) needs=$vm ;;
 test) needs=$test ;;
-*) echo "packages.sh: hollow, vm or test, not $1" >&2; exit 2 ;;
+*) echo "packages.sh: expected check, hollow, vm or test, not $1" >&2; exit 2 ;;
 esac
 
 missing=""
@@ -23,7 +29,7 @@ done
 
 if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
     echo "packages.sh: these Debian packages are missing:$missing" >&2
-    echo "packages.sh: install them once: sudo apt-get install --no-install-recommends$missing" >&2
+    echo "packages.sh: install them: sudo apt-get install --no-install-recommends$missing" >&2
     exit 1
 fi
 echo "installing Debian packages:$missing (about 1 min, once)" >&2

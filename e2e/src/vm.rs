@@ -9,8 +9,8 @@ pub mod image;
 mod machine;
 mod seed;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -37,8 +37,6 @@ pub struct VmOptions {
     pub count: usize,
     /// Memory of each.
     pub memory_mb: u32,
-    /// These guests end where they are told to reboot: the node that never comes back.
-    pub no_reboot: BTreeSet<String>,
     /// Image archives that each node has before its kubelet starts; `image::containers` builds ours.
     pub images: Vec<PathBuf>,
 }
@@ -48,7 +46,6 @@ impl Default for VmOptions {
         Self {
             count: 3,
             memory_mb: 1500,
-            no_reboot: BTreeSet::new(),
             images: Vec::new(),
         }
     }
@@ -83,7 +80,6 @@ impl VmCluster {
                 seed: seed.write(&dir, name)?,
                 kubelet_port,
                 memory_mb: options.memory_mb,
-                no_reboot: options.no_reboot.contains(name),
             };
             machines.insert(name.clone(), Machine::start(&parts)?);
         }
@@ -152,55 +148,15 @@ impl VmCluster {
         self.exec(name, &command).await.map(drop)
     }
 
-    /// Imports an image archive into the guest's containerd.
-    pub async fn import_image(&self, name: &str, archive: &Path) -> Result<()> {
-        let bytes = std::fs::read(archive).with_context(|| format!("read {}", archive.display()))?;
-        let file = "/var/tmp/image.tar";
-        self.machine(name)?
-            .agent()
-            .write_file(file, &bytes, BOOT_LIMIT)
-            .await
-            .with_context(|| name.to_owned())?;
-        let command = format!("ctr --namespace k8s.io images import --local {file} && rm {file}");
-        self.exec(name, &command).await.map(drop)
-    }
-
-    /// Asks logind in the guest for a reboot, as an administrator would, and does not wait for it.
-    pub async fn reboot(&self, name: &str) -> Result<()> {
-        let agent = self.machine(name)?.agent();
-        agent
-            .start("systemctl reboot", BOOT_LIMIT)
-            .await
-            .with_context(|| name.to_owned())
-    }
-
-    /// Waits until a guest that does not come back has ended.
-    pub async fn wait_end(&mut self, name: &str, limit: Duration) -> Result<()> {
-        self.machine_mut(name)?.wait_end(limit).await
-    }
-
-    /// Whether the guest has ended.
-    pub fn has_ended(&mut self, name: &str) -> Result<bool> {
-        Ok(self.machine_mut(name)?.has_ended())
-    }
-
     /// Cuts a guest's power.
     pub fn power_off(&mut self, name: &str) -> Result<()> {
         self.machine_mut(name)?.power_off();
         Ok(())
     }
 
-    /// Starts a guest that has ended, from the disk it left; from now on it survives its reboots.
+    /// Starts a guest that has ended, from the disk it left.
     pub fn restart(&mut self, name: &str) -> Result<()> {
         self.machine_mut(name)?.restart()
-    }
-
-    /// Memory in KiB of each guest's emulator.
-    pub fn rss_kib(&self) -> Vec<(String, u64)> {
-        self.machines
-            .iter()
-            .filter_map(|(name, machine)| Some((name.clone(), machine.process().rss_kib()?)))
-            .collect()
     }
 
     /// Polls one node until it satisfies `done`; gives up early on a guest that has ended.

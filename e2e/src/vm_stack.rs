@@ -1,6 +1,5 @@
 //! Lockkeeper on real nodes: virtual machines, our images inside, installed with Helm as its users do.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -31,7 +30,7 @@ pub struct VmStack {
 
 impl VmStack {
     /// Starts the guests and installs Lockkeeper; there is no policy yet. `say` tells the steps.
-    pub async fn start(name: &str, count: usize, no_reboot: &[&str], say: &dyn Fn(&str)) -> Result<Self> {
+    pub async fn start(name: &str, count: usize, say: &dyn Fn(&str)) -> Result<Self> {
         say("building the container images");
         let images = image::containers(&image::ALL)?;
         let workdir = Workdir::new(name)?;
@@ -40,10 +39,8 @@ impl VmStack {
         say(&format!(
             "starting {count} virtual machines: systemd, containerd, kubelet (1 to 3 minutes)"
         ));
-        let no_reboot: BTreeSet<String> = no_reboot.iter().map(|&name| name.to_owned()).collect();
         let options = VmOptions {
             count,
-            no_reboot,
             images,
             ..VmOptions::default()
         };

@@ -159,7 +159,7 @@ async fn refuses_where_nothing_is_to_be_done(plane: &ControlPlane) {
     );
     let said = fails(plane, 1, &["release", "node-3"]).await;
     assert!(said.contains("did you mean node-1, node-2?"), "{said}");
-    let said = fails(plane, 1, &["status", "--policy", "genral"]).await;
+    let said = fails(plane, 1, &["status", "--policy", "genera"]).await;
     assert!(said.contains("did you mean general?"), "{said}");
 }
 

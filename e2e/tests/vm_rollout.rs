@@ -1,4 +1,4 @@
-//! Real nodes: systemd, containerd, kubelet, logind; our images inside; they really reboot. Minutes.
+//! The whole product on virtual machines with systemd, containerd, kubelet and logind, which really reboot. Minutes.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // helpers are not tests in clippy's eyes
 
@@ -11,6 +11,7 @@ use kube::Api;
 use kube::ResourceExt;
 use kube::api::ListParams;
 use lockkeeper_crds::{NodeReboot, NodeState, RebootLock, names};
+use lockkeeper_drain::{ReadyDaemon, not_ready_again, ready_daemons};
 use lockkeeper_e2e::pages;
 use lockkeeper_e2e::programs::program;
 use lockkeeper_e2e::recorder::Recorder;
@@ -47,7 +48,7 @@ fn plugin(stack: &VmStack, args: &[&str]) -> String {
 
 #[tokio::test]
 async fn three_real_nodes_are_rebooted_one_at_a_time_and_one_that_stays_away_waits_for_a_person() {
-    let mut stack = VmStack::start("vm-rollout", 3, &[], &say).await.unwrap();
+    let mut stack = VmStack::start("vm-rollout", 3, &say).await.unwrap();
     let names = stack.nodes.node_names();
     // Beside the start of the workload: a pod needs half a minute on an emulated node.
     let helm = stack.helm();
@@ -56,6 +57,8 @@ async fn three_real_nodes_are_rebooted_one_at_a_time_and_one_that_stays_away_wai
     let tested = tested.await.unwrap().unwrap();
     assert!(tested.contains("Succeeded"), "{tested}");
     say("helm test has passed");
+    the_agent_has_no_capabilities(&stack, &names[0]).await;
+    let daemons = daemons_on(&stack, &names[0]).await;
     let recorder = Recorder::start(&stack.plane.client());
     stack
         .plane
@@ -90,9 +93,70 @@ async fn three_real_nodes_are_rebooted_one_at_a_time_and_one_that_stays_away_wai
     assert_eq!(seen.cordoned, BTreeSet::new());
     drop(recorder);
     was_rebooted_for(&stack, &names[0], "linux-image-trial").await;
+    daemons_reported_ready_since(&stack, &names[0], &daemons).await;
+    a_shutdown_inhibitor_defers_the_reboot(&stack, &names[2]).await;
     a_guest_that_ends_is_failed_until_a_person_retries(&mut stack, &names).await;
     an_uninstall_in_mid_rollout_leaves_no_cordon_behind(&stack, &names[1]).await;
     stack.workdir.passed();
+}
+
+/// What docs/security.md says about the two containers of the agent, as the kernel sees it.
+async fn the_agent_has_no_capabilities(stack: &VmStack, node: &str) {
+    let command = "for p in $(pidof lockkeeper-node-agent); do \
+                   awk -v args=\"$(tr '\\0' ' ' </proc/$p/cmdline)\" \
+                   '/^Uid|^CapEff|^CapPrm|^NoNewPrivs/ {printf \"%s%s \", $1, $2} END {print args}' /proc/$p/status; done";
+    let processes = stack.nodes.exec(node, command).await.unwrap();
+    for (container, uid) in [(" agent ", "Uid:65532 "), (" actuator ", "Uid:0 ")] {
+        let status = processes.lines().find(|line| line.contains(container));
+        let status = status.unwrap_or_default();
+        for expected in [
+            uid,
+            "CapEff:0000000000000000 ",
+            "CapPrm:0000000000000000 ",
+            "NoNewPrivs:1 ",
+        ] {
+            assert!(status.contains(expected), "{expected} of{container}in:\n{processes}");
+        }
+    }
+    let namespace = format!("--namespace={}", names::NAMESPACE);
+    let agents = [
+        "logs",
+        "daemonset/lockkeeper-node-agent",
+        "--all-containers",
+        &namespace,
+    ];
+    let logs = stack.plane.kubectl(&agents).unwrap();
+    assert!(!logs.contains("nothing confines this agent"), "{logs}");
+}
+
+async fn daemons_on(stack: &VmStack, node: &str) -> Vec<ReadyDaemon> {
+    let client = stack.plane.client();
+    let daemons = ready_daemons(&client, node).await.unwrap();
+    assert!(!daemons.is_empty(), "the agent's pod is one");
+    let missing = not_ready_again(&client, node, &daemons).await.unwrap();
+    assert!(missing.is_some(), "no kubelet has reported Ready again yet");
+    daemons
+}
+
+/// The operator waits for this after a reboot: a kubelet that starts sets a new time of Ready for each pod.
+async fn daemons_reported_ready_since(stack: &VmStack, node: &str, daemons: &[ReadyDaemon]) {
+    let missing = not_ready_again(&stack.plane.client(), node, daemons).await.unwrap();
+    assert_eq!(missing, None);
+}
+
+/// A block lock of the real logind. The back-off is longer than the rest of the test, so this node does not reboot again.
+async fn a_shutdown_inhibitor_defers_the_reboot(stack: &VmStack, node: &str) {
+    let inhibit = "systemd-run --unit=busy systemd-inhibit --what=shutdown --mode=block --who=dpkg --why=mid-update \
+                   sleep 3600; until systemd-inhibit --list | grep -q mid-update; do sleep 0.2; done";
+    stack.nodes.exec(node, inhibit).await.unwrap();
+    stack.nodes.stage_update(node, &["systemd"]).await.unwrap();
+    let is_deferred = |reboot: &NodeReboot| {
+        let deferred = reboot.status.as_ref().and_then(|status| status.deferred.as_ref());
+        deferred.is_some_and(|deferred| deferred.cause == "Inhibited" && deferred.message.contains("mid-update"))
+    };
+    stack.wait_reboot(node, "deferred", LONG, is_deferred).await.unwrap();
+    say(&format!("{node} is deferred: dpkg inhibits a shutdown"));
+    stack.nodes.exec(node, "systemctl stop busy").await.unwrap();
 }
 
 /// Runs what docs/recipes.md tells people to run.
@@ -203,7 +267,7 @@ async fn an_uninstall_in_mid_rollout_leaves_no_cordon_behind(stack: &VmStack, in
 
 #[tokio::test]
 async fn a_cluster_of_one_node_reboots_itself_with_the_operator_on_it() {
-    let mut stack = VmStack::start("vm-single", 1, &[], &say).await.unwrap();
+    let mut stack = VmStack::start("vm-single", 1, &say).await.unwrap();
     let name = stack.nodes.node_names().remove(0);
     stack.plane.policy("general", json!({})).await.unwrap();
     let before = stack.nodes.boot_id(&name).await.unwrap();

@@ -43,7 +43,7 @@ async fn run(arguments: &Arguments) -> Result<()> {
     let say = |what: &str| println!("{what}");
     match arguments.nodes {
         Nodes::Vm => {
-            let mut stack = VmStack::start("cluster", arguments.count.unwrap_or(3), &[], &say).await?;
+            let mut stack = VmStack::start("cluster", arguments.count.unwrap_or(3), &say).await?;
             let hint = "stage an update: kubectl annotate node node-1 lockkeeper.dev/reboot-requested=try";
             serve(&stack.plane, hint).await?;
             stack.workdir.passed();

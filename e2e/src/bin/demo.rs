@@ -66,7 +66,7 @@ async fn demo(arguments: &Arguments) -> Result<()> {
     };
     match arguments.nodes {
         Nodes::Vm => {
-            let mut stack = VmStack::start("demo", arguments.count.unwrap_or(3), &[], &say).await?;
+            let mut stack = VmStack::start("demo", arguments.count.unwrap_or(3), &say).await?;
             let names = stack.nodes.node_names();
             let run = Run::begin(&stack.plane, &say).await?;
             say("staging an OS update on every node: /run/reboot-required and its list of packages appear");

@@ -18,8 +18,6 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 const SYNC_LIMIT: Duration = Duration::from_secs(3);
 /// QEMU makes the socket within moments of its start; later there is none because the guest has ended.
 const SOCKET_LIMIT: Duration = Duration::from_secs(10);
-/// Bytes sent in one message: well under the agent's own limit, few enough messages for an image.
-const CHUNK: usize = 256 * 1024;
 /// How often a running command is asked for its end; the protocol has no notification.
 const POLL: Duration = Duration::from_millis(200);
 
@@ -63,41 +61,6 @@ impl GuestAgent {
         timeout_at(deadline, work)
             .await
             .with_context(|| format!("no end of `{command}` within {limit:?}"))?
-    }
-
-    /// Starts `sh -c command` in the guest and does not wait: for what takes the agent down with it.
-    pub async fn start(&self, command: &str, limit: Duration) -> Result<()> {
-        let deadline = Instant::now() + limit;
-        let work = async {
-            let _turn = self.turn.lock().await;
-            self.open().await?.start(command).await.map(drop)
-        };
-        timeout_at(deadline, work)
-            .await
-            .with_context(|| format!("no start of `{command}` within {limit:?}"))?
-    }
-
-    /// Writes a file of the guest.
-    pub async fn write_file(&self, path: &str, bytes: &[u8], limit: Duration) -> Result<()> {
-        let deadline = Instant::now() + limit;
-        let work = async {
-            let _turn = self.turn.lock().await;
-            let mut session = self.open().await?;
-            let handle = session
-                .call("guest-file-open", json!({"path": path, "mode": "w"}))
-                .await?;
-            for chunk in bytes.chunks(CHUNK) {
-                let written = json!({"handle": handle, "buf-b64": BASE64.encode(chunk)});
-                session.call("guest-file-write", written).await?;
-            }
-            session
-                .call("guest-file-close", json!({"handle": handle}))
-                .await
-                .map(drop)
-        };
-        timeout_at(deadline, work)
-            .await
-            .with_context(|| format!("{path} not written within {limit:?}"))?
     }
 
     /// A session with an agent that answers now: a request that a dead guest left unread is never obeyed late.

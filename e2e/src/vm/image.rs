@@ -26,9 +26,6 @@ pub fn base(kubelet: &Path) -> Result<BaseImage> {
 
 /// What a cluster needs to run Lockkeeper and the demo's workload.
 pub const ALL: [&str; 4] = ["pause", "web", "operator", "node-agent"];
-/// What it needs to run pods at all, and the demo's workload.
-pub const WORKLOAD: [&str; 2] = ["pause", "web"];
-
 /// Archives of these container images, built from this work tree.
 pub fn containers(names: &[&str]) -> Result<Vec<PathBuf>> {
     let names: Vec<&Path> = names.iter().map(Path::new).collect();

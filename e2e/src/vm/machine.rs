@@ -3,7 +3,6 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
@@ -35,16 +34,13 @@ pub(super) struct Parts<'a> {
     pub(super) kubelet_port: u16,
     /// The guest's memory.
     pub(super) memory_mb: u32,
-    /// Whether the guest ends where it was told to reboot.
-    pub(super) no_reboot: bool,
 }
 
 /// A guest, running or ended; dropping it ends it.
 #[derive(Debug)]
 pub(super) struct Machine {
     process: Process,
-    /// Without `-no-reboot`: a machine that somebody repaired comes back for good.
-    repaired: Spec,
+    spec: Spec,
     agent: GuestAgent,
     console: PathBuf,
     // The agent's socket is in here: a socket's path may have 107 bytes, a test's directory has more.
@@ -60,17 +56,12 @@ impl Machine {
             .context("make a socket directory")?;
         let socket = sockets.path().join("agent");
         let disk = overlay(parts)?;
-        let repaired = spec(parts, &disk, &socket);
-        let first = if parts.no_reboot {
-            repaired.clone().arg("-no-reboot")
-        } else {
-            repaired.clone()
-        };
-        let process = Process::spawn(first)?;
+        let spec = spec(parts, &disk, &socket);
+        let process = Process::spawn(spec.clone())?;
         let (agent, console) = (GuestAgent::new(&socket), console(parts));
         Ok(Self {
             process,
-            repaired,
+            spec,
             agent,
             console,
             _sockets: sockets,
@@ -80,11 +71,6 @@ impl Machine {
     /// The way into the guest.
     pub(super) fn agent(&self) -> &GuestAgent {
         &self.agent
-    }
-
-    /// The emulator, for its pid and memory.
-    pub(super) fn process(&self) -> &Process {
-        &self.process
     }
 
     /// What the emulator and the guest's console said last.
@@ -106,13 +92,6 @@ impl Machine {
         self.process.exited().is_some()
     }
 
-    /// Waits for the guest to end by itself.
-    pub(super) async fn wait_end(&mut self, limit: Duration) -> Result<()> {
-        let ended = self.process.wait(limit).await;
-        ensure!(ended.is_some(), "{} still runs after {limit:?}", self.process.name());
-        Ok(())
-    }
-
     /// Cuts the guest's power.
     pub(super) fn power_off(&mut self) {
         self.process.kill();
@@ -125,7 +104,7 @@ impl Machine {
             "{} still runs: only a guest that has ended can be started",
             self.process.name()
         );
-        self.process = Process::spawn(self.repaired.clone())?;
+        self.process = Process::spawn(self.spec.clone())?;
         Ok(())
     }
 }

@@ -10,7 +10,7 @@ const CASES: &[(&str, &[&str])] = &[
     ("replicas=2", &["replicas"]),
     ("operator.replcas=2", &["operator", "replcas"]),
     ("agent.actuator.bus=/x", &["agent", "actuator", "bus"]),
-    ("metrics.podMonitor.intervall=30s", &["podMonitor", "intervall"]),
+    ("metrics.podMonitor.intervals=30s", &["podMonitor", "intervals"]),
     // Wrong types.
     ("operator.replicas=two", &["operator", "replicas", "integer"]),
     ("crds.enabled=maybe", &["crds", "enabled", "boolean"]),
