@@ -21,10 +21,10 @@ fi
 echo "building cargo-machete and cargo-deny (about 3 min, once)" >&2
 scratch=$(mktemp -d "$cache/bin/.check.XXXXXX")
 trap 'rm -rf "$scratch"' EXIT
-# Not optimised: they run for seconds, and an optimised build takes longer than all their runs.
+# Debug builds: the plugins run for seconds only, and an optimized build would take minutes longer.
 # shellcheck disable=SC2086 # one word a tool
 CARGO_TARGET_DIR=$scratch/target CARGO_INCREMENTAL=0 CARGO_PROFILE_DEV_DEBUG=0 CARGO_PROFILE_DEV_OPT_LEVEL=0 \
     cargo install --quiet --locked --debug --no-default-features --no-track --root "$scratch/new" $tools >&2 </dev/null
-# Built beside its place and renamed: an interrupted build leaves nothing that looks finished.
+# Built under a temporary name and renamed, so an interrupted build leaves no incomplete directory.
 mv -T "$scratch/new" "$out"
 echo "$out/bin"

@@ -1,5 +1,5 @@
 #!/bin/bash
-# Everything that is checked without running the programs: format, lints, words, imports, scripts, spelling, dependencies.
+# Runs all checks that need no cluster and no tests: format, lints, planner purity, scripts, spelling, dependencies.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -17,11 +17,11 @@ hack/say "the planner has no I/O and no hidden state"
 hack/planner-purity.sh
 
 hack/say "shell scripts"
-# Found by their first line: not every script has a name that ends in .sh.
+# Selected by their first line, because some scripts have no suffix.
 git grep --name-only --null -IE '^#! ?(/usr)?/bin/(env )?(ba)?sh$' -- ':!*.md' ':!*.rs' | xargs -0 shellcheck
 
 hack/say "spelling"
-# What others wrote is left alone: checksums and lock files.
+# Files written by others or by tools are left out.
 git ls-files -z -- ':!*.lock' ':!*go.mod' ':!*go.sum' ':!LICENSE' | xargs -0 codespell --ignore-words hack/codespell-ignored
 
 hack/say "unused dependencies"

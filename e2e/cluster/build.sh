@@ -1,24 +1,26 @@
 #!/bin/bash
-# Builds the cluster's programs from Go modules, once for each content of the module files and flags.
-# Usage: build.sh [demo | NAME...]   (all of them unless named; prints the directory that holds them; progress: stderr)
+# Builds the programs of a cluster from Go modules, once for each version of the module files and flags.
+# Usage: build.sh [demo | NAME...]
+#   demo   the programs that a cluster with Lockkeeper needs; the others are needed by tests
+#   NAME   these programs; all of them if none is named
+# Prints the directory that holds the programs. Progress goes to stderr.
 #
-# demo: what a cluster with Lockkeeper runs on; the others are for tests.
-#
-# Each goes to $LOCKKEEPER_CACHE/bin/<module>-<its key>/ and is linked into $LOCKKEEPER_CACHE/bin/<key of all>/, so that
-# a new version of one builds that one alone. LOCKKEEPER_CACHE is ~/.cache/lockkeeper unless set. Deleting it is safe:
-# the next run builds again (the times below; less when Go's own build cache is there).
+# Each program goes to $LOCKKEEPER_CACHE/bin/<module>-<key of the module>/ and is linked into
+# $LOCKKEEPER_CACHE/bin/<key of all>/, so a new version of one module builds only that module. LOCKKEEPER_CACHE defaults
+# to ~/.cache/lockkeeper. It may be deleted at any time: the next run builds the programs again, in the times below, or
+# faster if Go's build cache is still there.
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
 cache=${LOCKKEEPER_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/lockkeeper}
 
-# Without these the binaries report the unreleased v0.0.0 of their source tree.
+# Without these flags the programs report version v0.0.0.
 version=$(sed -n 's|^\tk8s.io/kubernetes \(v[0-9.]*\).*|\1|p' "$here/kubernetes/go.mod")
 minor=${version#v1.}
 package=k8s.io/component-base/version
 ldflags="-s -w -X $package.gitVersion=$version -X $package.gitMajor=1 -X $package.gitMinor=${minor%%.*}"
 ldflags+=" -X $package.gitTreeState=clean"
-# Helm 3 takes the Kubernetes it assumes without a cluster from its flags; unset it is 1.20.
+# Without a cluster Helm 3 assumes Kubernetes 1.20 unless these flags set another version.
 helm=helm.sh/helm/v3/pkg
 client=$(sed -n 's|^\tk8s.io/client-go v0\.\([0-9]*\)\..*|\1|p' "$here/helm3/go.mod")
 flags_of() {
@@ -31,14 +33,15 @@ flags_of() {
     *) echo "$ldflags" ;;
     esac
 }
-# Our Prometheus finds its targets in its configuration, not in thirty clouds.
+# The tests use static targets only, so Prometheus is built without service discovery.
 tags_of() {
     if [ "$1" = prometheus ]; then
         echo remove_all_sd
     fi
 }
-# Alertmanager embeds a web page that is built with npm and not part of its Go module; we use its API alone. Built from a
-# copy with an empty page, by a module file beside it. Usage: modfile NAME SCRATCH (prints the module file to use).
+# Prints the module file to build NAME with. Usage: modfile NAME SCRATCH
+# Alertmanager embeds a web page that is built with npm and is not in its Go module. The tests use only its API, so it is
+# built from a copy with an empty page.
 modfile() {
     if [ "$1" != alertmanager ]; then
         echo go.mod
@@ -52,10 +55,10 @@ modfile() {
     { cat go.mod && echo "replace $module => $2"; } >"$2.mod"
     echo "$2.mod"
 }
-# Static: the kubelet also runs in the disk image of a node.
+# Linked statically, because the kubelet also runs in the disk image of a virtual machine.
 export CGO_ENABLED=0 GOFLAGS=-mod=readonly GOWORK=off
 
-# name, module directory, package, minutes on 2 cores with nothing built before.
+# Name, module directory, package, build time on 2 cores with an empty build cache.
 programs="
 kube-apiserver kubernetes k8s.io/kubernetes/cmd/kube-apiserver 3_min
 kube-controller-manager kubernetes k8s.io/kubernetes/cmd/kube-controller-manager 1_min
@@ -78,7 +81,7 @@ for name in $names; do
 done
 count=$(wc -w <<<"$names")
 
-# The key of one module: what its programs are made of.
+# The key of one module: a hash of everything that its programs are built from.
 module_key() {
     {
         flags_of "$1"
@@ -111,7 +114,7 @@ if ! command -v go >/dev/null; then
     exit 1
 fi
 mkdir -p "$out"
-# One build at a time: two test runs that start together build once.
+# One build at a time: if two runs start together, the second one waits and finds the programs built.
 exec 9>"$cache/bin/.lock"
 if ! flock -n 9; then
     echo "waiting for another build of the cluster's programs" >&2
@@ -125,8 +128,8 @@ for name in $names; do
     built=${place[$module]}
     mkdir -p "$built"
     if [ ! -x "$built/$name" ]; then
-        echo "building $name ($number of $count, about ${time/_/ }, happens once)" >&2
-        # Built beside its place and renamed: an interrupted build leaves nothing that looks finished.
+        echo "building $name ($number of $count, about ${time/_/ }, once)" >&2
+        # Built under a temporary name and renamed, so an interrupted build leaves no incomplete program.
         (
             cd "$here/$module"
             trap 'rm -rf "$scratch"' EXIT

@@ -1,5 +1,5 @@
 #!/bin/bash
-# Puts the definitions of Prometheus Operator's kinds into the cache, once for each version.
+# Fetches the CRDs of Prometheus Operator into the cache, once for each version.
 # Usage: prometheus-operator.sh   (prints the directory that holds them; progress goes to stderr)
 set -euo pipefail
 
@@ -14,10 +14,10 @@ if [ -d "$out" ]; then
 fi
 
 if ! command -v go >/dev/null; then
-    echo "prometheus-operator.sh: fetching its definitions needs Go in PATH: https://go.dev/doc/install" >&2
+    echo "prometheus-operator.sh: fetching the CRDs needs Go in PATH: https://go.dev/doc/install" >&2
     exit 1
 fi
-echo "fetching the definitions of Prometheus Operator's kinds (happens once)" >&2
+echo "fetching the CRDs of Prometheus Operator (once)" >&2
 mkdir -p "${out%/*}"
 scratch=$(mktemp -d "${out%/*}/.XXXXXX")
 trap 'rm -rf "$scratch"' EXIT
@@ -25,13 +25,13 @@ cd "$scratch"
 fetched=$(GOWORK=off go mod download -json "$module@$version" </dev/null)
 field() { sed -n "s|^\t\"$1\": \"\(.*\)\",\{0,1\}$|\1|p" <<<"$fetched"; }
 if [ "$(field Sum)" != "$sum" ]; then
-    echo "prometheus-operator.sh: $module@$version has the sum $(field Sum), not $sum: do not trust it" >&2
+    echo "prometheus-operator.sh: $module@$version has the checksum $(field Sum), expected $sum; refusing to use it" >&2
     exit 1
 fi
 mkdir new
 for kind in podmonitors servicemonitors prometheusrules; do
     cp --no-preserve=mode "$(field Dir)/example/prometheus-operator-crd/monitoring.coreos.com_$kind.yaml" new
 done
-# Made beside its place and renamed: an interrupted run leaves nothing that looks finished.
+# Created under a temporary name and renamed, so an interrupted run leaves no incomplete directory.
 mv -T new "$out" 2>/dev/null || [ -d "$out" ]
 echo "$out"

@@ -1,5 +1,5 @@
 #!/bin/bash
-# Puts what lint.py imports into the cache, once for each content of requirements.txt.
+# Installs the Python packages of lint.py into the cache, once for each version of requirements.txt.
 # Usage: install.sh   (prints the directory for PYTHONPATH; progress goes to stderr)
 set -euo pipefail
 
@@ -12,16 +12,16 @@ if [ -d "$out" ]; then
 fi
 
 if ! python3 -c 'import sys, pip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
-    echo "install.sh: the dashboard's check needs Python 3.11 or later with pip: apt-get install python3-pip" >&2
+    echo "install.sh: the check of the dashboard needs Python 3.11 or later with pip: apt-get install python3-pip" >&2
     exit 1
 fi
-echo "installing what checks the dashboard (1 MB, happens once)" >&2
+echo "installing the check of the dashboard (1 MB, once)" >&2
 mkdir -p "$cache/python"
 scratch=$(mktemp -d "$cache/python/.XXXXXX")
 trap 'rm -rf "$scratch"' EXIT
-# Made beside its place and renamed: an interrupted installation leaves nothing that looks finished.
+# Installed under a temporary name and renamed, so an interrupted installation leaves no incomplete directory.
 python3 -m pip install --quiet --disable-pip-version-check --root-user-action=ignore --no-deps --only-binary :all: --require-hashes \
     --target "$scratch/new" --requirement "$here/requirements.txt" >&2 </dev/null
-# Another run may have been faster; then its own is as good.
+# If another run was faster, its result is kept.
 mv -T "$scratch/new" "$out" 2>/dev/null || [ -d "$out" ]
 echo "$out"

@@ -1,10 +1,10 @@
-"""Reads Grafana dashboards into the types of Grafana's own SDK, and tells what those do not know.
+"""Checks Grafana dashboards against the types of Grafana's SDK.
 
-Usage: lint.py DASHBOARD.json...   (one line for each complaint; ends with 1 if there is one)
+Usage: lint.py DASHBOARD.json...   (one line for each error; the exit code is 1 if there is any)
 
-Grafana takes any JSON without a word and leaves out what it does not understand. Told here: a field that the type of
-its panel, query or variable does not have, a value of the wrong type or outside its list, a kind of panel or query that
-there is not, an override of a field that the panel does not have, a unit that Grafana cannot format.
+Grafana accepts any JSON and ignores what it does not understand. This script reports a field that its panel, query or
+variable does not have, a value of the wrong type or outside its enumeration, an unknown kind of panel or query, an
+override of a field that the panel does not have, and a unit that Grafana cannot format.
 """
 
 import enum
@@ -18,9 +18,9 @@ from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models import dashboard as kinds
 from grafana_foundation_sdk.models import units
 
-# Units of one's own, after Grafana's documentation.
+# Prefixes of custom units, from Grafana's documentation.
 OWN_UNITS = ("suffix:", "prefix:", "time:", "si:", "count:", "currency:")
-# What a query for annotations has beside the type: that knows the annotations of Grafana's own database alone.
+# Fields of an annotation query that are not in its type, which covers only the annotations of Grafana's database.
 ANNOTATION = ("target", "titleFormat", "textFormat", "tagKeys", "useValueForTime")
 UNITS = {value for name, value in vars(units).items() if isinstance(value, str) and not name.startswith("_")}
 

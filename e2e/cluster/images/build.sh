@@ -1,7 +1,7 @@
 #!/bin/bash
-# Builds Lockkeeper and the demo workload for the guests and packs each into an image archive, without Docker.
-# Usage: build.sh [NAME...]   (operator, node-agent, web, pause; all of them unless named)
-# Prints the archives' paths below target/images; progress goes to stderr.
+# Builds Lockkeeper and the demo workload and packs each into a container image archive, without Docker.
+# Usage: build.sh [NAME...]   (operator, node-agent, web, pause; all of them if none is named)
+# Prints the paths of the archives below target/images. Progress goes to stderr.
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -12,7 +12,7 @@ names=${*:-operator node-agent web pause}
 target=x86_64-unknown-linux-musl
 tag=$(sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' "$workspace/Cargo.toml")
 
-# A static program needs nothing from the image it is in. The target comes from rustup, its C compiler from Debian.
+# A static program needs no libraries in its image. The target comes from rustup, its C compiler from Debian.
 if ! rustc --print sysroot | xargs -I{} test -d "{}/lib/rustlib/$target"; then
     rustup target add "$target" >&2 ||
         { echo "images: the Rust target $target is missing: rustup target add $target" >&2; exit 1; }
@@ -22,14 +22,14 @@ fi
 crates=()
 for name in $names; do
     case $name in
-        # The plugin is in the operator's image, for `helm test` and for whoever has only that.
+        # The operator's image also holds the kubectl plugin: `helm test` runs it.
         operator) crates+=(-p lockkeeper-operator -p kubectl-lockkeeper) ;;
         node-agent) crates+=(-p lockkeeper-node-agent) ;;
         web | pause) crates+=(-p lockkeeper-e2e-images) ;;
         *) echo "images: there is no image $name" >&2; exit 1 ;;
     esac
 done
-echo "images: building static release binaries for $names (minutes from nothing, then only what changed)" >&2
+echo "images: building static release binaries for $names (some minutes the first time)" >&2
 (cd "$workspace" && CC_x86_64_unknown_linux_musl=musl-gcc \
     cargo build --quiet --release --target "$target" "${crates[@]}" --bins) >&2
 

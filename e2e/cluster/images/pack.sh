@@ -1,7 +1,7 @@
 #!/bin/bash
-# Packs static programs into a container image archive: same bytes in, same archive out, no Docker.
-# Usage: pack.sh NAME:TAG OUT.tar PROGRAM...   (docker-archive; `ctr images import` and `docker load` take it)
-# The first program is what the image runs.
+# Packs static programs into a reproducible container image archive, without Docker.
+# Usage: pack.sh NAME:TAG OUT.tar PROGRAM...   (a docker-archive, for `ctr images import` and `docker load`)
+# The first program is the entrypoint of the image.
 set -euo pipefail
 
 image=${1:?image name} out=${2:?output archive} program=${3:?program} user=65532:65532
@@ -9,7 +9,7 @@ shift 2
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-# No clock, no owner, no directory order: nothing of this machine gets into the archive.
+# Times, owners and the order of files are fixed, so the same programs give the same archive on every machine.
 pack() {
     tar --create --format=ustar --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner --mode=u=rwX,go=rX "$@"
 }

@@ -6,7 +6,8 @@ kubernetes=${1:?usage: pin.sh KUBERNETES_VERSION ETCD_VERSION}
 etcd=${2:?usage: pin.sh KUBERNETES_VERSION ETCD_VERSION}
 export GOWORK=off
 
-# Kubernetes names its staging modules by path; those replaces do not count for a dependent, so each gets its release.
+# Kubernetes replaces its staging modules by local paths. Go ignores these replacements in a dependency, so each staging
+# module is replaced by its release here.
 upstream=$(go mod download -json "k8s.io/kubernetes@$kubernetes" | sed -n 's/.*"GoMod": "\(.*\)".*/\1/p')
 cat >go.mod <<MODULE
 module lockkeeper.dev/e2e/kubernetes

@@ -1,5 +1,5 @@
 #!/bin/bash
-# Builds the disk image and the kernel of a real node, once for each content of this directory and kubelet.
+# Builds the disk image and the kernel of a virtual machine, once for each version of this directory and of the kubelet.
 # Usage: image.sh KUBELET   (prints the directory that holds base.img and vmlinuz; progress goes to stderr)
 set -euo pipefail
 
@@ -9,10 +9,10 @@ cache=${LOCKKEEPER_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/lockkeeper}
 suite=trixie
 packages=systemd-sysv,systemd,dbus,polkitd,udev,kmod,procps,apparmor,iproute2,iptables,containerd,runc
 packages+=,containernetworking-plugins,linux-image-cloud-amd64,qemu-guest-agent
-# What docs/recipes.md begins with on Debian: a guest has no network to install it from.
+# docs/recipes.md installs this package on Debian; a guest has no network to install it from.
 packages+=,unattended-upgrades
 
-# Units that only cost boot time in a guest that lives for minutes; nothing of Lockkeeper meets them.
+# Units that Lockkeeper does not need and that slow down the boot of a guest.
 masked="apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer fstrim.timer e2scrub_all.timer
     systemd-tmpfiles-clean.timer getty@tty1.service getty-static.service serial-getty@ttyS0.service
     systemd-pstore.service ldconfig.service systemd-hwdb-update.service systemd-journal-catalog-update.service
@@ -28,7 +28,7 @@ masked="apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer fstrim.time
 
 say() { echo "vm image: $*" >&2; }
 
-# Everything that ends up in the image is in its key.
+# The key is a hash of everything that the image is built from.
 key=$({ cat "$0" "$kubelet"; cd "$here/guest" && find . -type f -print0 | sort -z | xargs -0 sha256sum; } | sha256sum | cut -c1-16)
 out=$cache/vm/$key
 if [ -e "$out/complete" ]; then
@@ -40,7 +40,7 @@ fi
 "$here/../packages.sh" vm
 PATH=$PATH:/usr/sbin:/sbin
 mkdir -p "$cache/vm"
-# One build at a time: two test runs that start together build one image.
+# One build at a time: if two runs start together, the second one waits and finds the image built.
 exec 9>"$cache/vm/.lock"
 flock 9
 if [ -e "$out/complete" ]; then
@@ -48,7 +48,7 @@ if [ -e "$out/complete" ]; then
     exit 0
 fi
 rm -rf "$out" "$cache/vm/".tmp.*
-# Half a gigabyte each: what nobody started from for a week goes.
+# An image has half a gigabyte: delete those that were not used for a week.
 find "$cache/vm" -mindepth 1 -maxdepth 1 -type d -mtime +7 -exec rm -rf {} +
 work=$(mktemp -d "$cache/vm/.tmp.XXXXXX")
 trap 'rm -rf "$work"' EXIT
@@ -57,7 +57,7 @@ trap 'rm -rf "$work"' EXIT
 as_root=()
 [ "$(id -u)" = 0 ] || as_root=(mmdebstrap --unshare-helper)
 
-# The packages are the slow part and rarely change: they have a cache entry of their own.
+# Installing the packages takes longest and they rarely change, so they are cached by themselves.
 rootfs=$cache/vm/rootfs-$suite-$(echo "$packages" | sha256sum | cut -c1-16).tar
 if [ ! -e "$rootfs" ]; then
     say "1 of 3: installing Debian $suite into a tree (about 1 min, once)"
@@ -82,20 +82,20 @@ install -m 0755 "$kubelet" "$root/usr/local/bin/kubelet"
 for unit in "$@"; do ln -sf /dev/null "$root/etc/systemd/system/$unit"; done
 wants=$root/etc/systemd/system/multi-user.target.wants
 for unit in node-setup node-images kubelet; do ln -s "../$unit.service" "$wants/$unit.service"; done
-# Emulated, unpacking a module costs more than reading it.
+# With emulation, reading an uncompressed module is faster than decompressing it.
 find "$root/usr/lib/modules" -name '*.ko.xz' -exec xz --decompress {} +
 depmod --basedir "$root" "$(basename "$root"/usr/lib/modules/*)"
-# Each generator is a program at boot, for disks, services and consoles that a node does not have.
+# Each generator runs a program at boot, for disks, services and consoles that a node does not have.
 mkdir -p "$root/etc/systemd/system-generators"
 for generator in "$root"/usr/lib/systemd/system-generators/*; do
     ln -s /dev/null "$root/etc/systemd/system-generators/$(basename "$generator")"
 done
-# Of udev's rules a node needs the ones that load drivers and start units for devices.
+# A node only needs the udev rules that load drivers and start units for devices.
 find "$root/usr/lib/udev/rules.d" -type f ! -name 50-udev-default.rules ! -name 80-drivers.rules \
     ! -name 99-systemd.rules ! -name '*qemu-guest-agent.rules' -delete
-# Profiles of desktop programs take seconds to load at each boot; containerd brings the one pods run under.
+# The profiles of desktop programs take seconds to load at each boot. containerd brings the profile of pods itself.
 find "$root/etc/apparmor.d" -maxdepth 1 -type f ! -name runc -delete
-# The name and the machine id of a node come from its kernel command line.
+# The kernel command line sets the name and the machine ID of a node.
 rm -f "$root/etc/hostname"
 : >"$root/etc/machine-id"
 cp "$root"/boot/vmlinuz-* "$work/vmlinuz"
