@@ -137,9 +137,9 @@ impl VmCluster {
         Ok(id.trim().to_owned())
     }
 
-    /// Makes the marks of an update that needs a reboot appear in the guest, as Debian's packages do.
+    /// Writes the files that an update which requires a reboot leaves in the guest, as Debian's packages do.
     pub async fn stage_update(&self, name: &str, packages: &[&str]) -> Result<()> {
-        // The list first: whoever is woken by the sentinel finds it.
+        // The list comes first: the agent reads it when the sentinel file appears.
         let list = packages.join("\\n");
         let command = format!(
             "printf '{list}\\n' >>/run/reboot-required.pkgs && \
@@ -159,7 +159,7 @@ impl VmCluster {
         self.machine_mut(name)?.restart()
     }
 
-    /// Polls one node until it satisfies `done`; gives up early on a guest that has ended.
+    /// Polls one node until it satisfies `done`; fails early if the guest has ended.
     async fn wait_node(&mut self, name: &str, deadline: Instant, done: impl Fn(&Node) -> bool) -> Result<Node> {
         loop {
             // The API server may be away for a moment in a test that stops it; the deadline decides.

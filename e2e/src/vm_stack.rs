@@ -1,4 +1,4 @@
-//! Lockkeeper on real nodes: virtual machines, our images inside, installed with Helm as its users do.
+//! Lockkeeper on virtual machines, with our images, installed with Helm as users do.
 
 use std::time::Duration;
 
@@ -14,8 +14,8 @@ use crate::workdir::Workdir;
 /// Three emulated guests on two busy cores need up to two minutes; a loaded machine more.
 const BOOT: Duration = Duration::from_mins(8);
 const POLL: Duration = Duration::from_millis(500);
-/// `helm uninstall` waits for nodes that are inside: emulated, one is away for minutes.
-const SETTLE: &str = "uninstall.timeoutSeconds=900";
+/// `helm uninstall` waits for nodes in progress; an emulated node is down for minutes.
+const UNINSTALL_TIMEOUT: &str = "uninstall.timeoutSeconds=900";
 
 /// A cluster of virtual machines with Lockkeeper in it.
 #[derive(Debug)]
@@ -48,7 +48,7 @@ impl VmStack {
         let mut stack = Self { nodes, plane, workdir };
         stack.nodes.wait_ready(BOOT).await?;
         say("installing Lockkeeper: helm install lockkeeper charts/lockkeeper");
-        let install = ["--create-namespace", "--set", SETTLE];
+        let install = ["--create-namespace", "--set", UNINSTALL_TIMEOUT];
         stack
             .helm()
             .run(&release("install", &[&[chart().as_str()], &install[..]].concat()))?;

@@ -47,10 +47,10 @@ fn plugin(stack: &VmStack, args: &[&str]) -> String {
 }
 
 #[tokio::test]
-async fn three_real_nodes_are_rebooted_one_at_a_time_and_one_that_stays_away_waits_for_a_person() {
+async fn three_virtual_machines_reboot_one_at_a_time_and_one_that_stays_down_fails() {
     let mut stack = VmStack::start("vm-rollout", 3, &say).await.unwrap();
     let names = stack.nodes.node_names();
-    // Beside the start of the workload: a pod needs half a minute on an emulated node.
+    // At the same time as the workload: a pod takes half a minute to start on an emulated node.
     let helm = stack.helm();
     let tested = tokio::task::spawn_blocking(move || helm.run(&release("test", &[])));
     workload::start(&stack.plane.client(), 2, 1).await.unwrap();
@@ -95,8 +95,8 @@ async fn three_real_nodes_are_rebooted_one_at_a_time_and_one_that_stays_away_wai
     was_rebooted_for(&stack, &names[0], "linux-image-trial").await;
     daemons_reported_ready_since(&stack, &names[0], &daemons).await;
     a_shutdown_inhibitor_defers_the_reboot(&stack, &names[2]).await;
-    a_guest_that_ends_is_failed_until_a_person_retries(&mut stack, &names).await;
-    an_uninstall_in_mid_rollout_leaves_no_cordon_behind(&stack, &names[1]).await;
+    a_guest_that_stays_down_is_failed_until_retry(&mut stack, &names).await;
+    an_uninstall_during_a_rollout_leaves_no_cordon(&stack, &names[1]).await;
     stack.workdir.passed();
 }
 
@@ -144,7 +144,7 @@ async fn daemons_reported_ready_since(stack: &VmStack, node: &str, daemons: &[Re
     assert_eq!(missing, None);
 }
 
-/// A block lock of the real logind. The back-off is longer than the rest of the test, so this node does not reboot again.
+/// A block lock of the real logind. It stays, so this node is not eligible for the rest of the test.
 async fn a_shutdown_inhibitor_defers_the_reboot(stack: &VmStack, node: &str) {
     let inhibit = "systemd-run --unit=busy systemd-inhibit --what=shutdown --mode=block --who=dpkg --why=mid-update \
                    sleep 3600; until systemd-inhibit --list | grep -q mid-update; do sleep 0.2; done";
@@ -156,10 +156,9 @@ async fn a_shutdown_inhibitor_defers_the_reboot(stack: &VmStack, node: &str) {
     };
     stack.wait_reboot(node, "deferred", LONG, is_deferred).await.unwrap();
     say(&format!("{node} is deferred: dpkg inhibits a shutdown"));
-    stack.nodes.exec(node, "systemctl stop busy").await.unwrap();
 }
 
-/// Runs what docs/recipes.md tells people to run.
+/// Runs the commands of docs/recipes.md.
 async fn follows_the_recipe_for_debian(stack: &VmStack, node: &str) {
     for part in ["debian", "debian-trial"] {
         let commands = pages::block("docs/recipes.md", part).unwrap();
@@ -168,7 +167,7 @@ async fn follows_the_recipe_for_debian(stack: &VmStack, node: &str) {
     }
 }
 
-/// It was the package's note; its name is known a moment later than the note is there, and may be too late for the order.
+/// The reason is the package that requires the reboot. Its name is written after the sentinel file, possibly after the order.
 async fn was_rebooted_for(stack: &VmStack, node: &str, cause: &str) {
     let reboot = stack.wait_reboot(node, "done", LONG, is_done).await.unwrap();
     let last = reboot.status.and_then(|status| status.last_reboot).unwrap();
@@ -176,8 +175,8 @@ async fn was_rebooted_for(stack: &VmStack, node: &str, cause: &str) {
     assert!(why == [cause] || why == ["reboot-required"], "{why:?}");
 }
 
-/// From here on a node may take so long to come back.
-fn give_up_after(stack: &VmStack, seconds: u32) {
+/// Sets how long a node may take to return from its reboot.
+fn reboot_timeout(stack: &VmStack, seconds: u32) {
     let patch = json!({"spec": {"reboot": {"timeoutSeconds": seconds}}}).to_string();
     let patched = stack
         .plane
@@ -185,8 +184,8 @@ fn give_up_after(stack: &VmStack, seconds: u32) {
     patched.unwrap();
 }
 
-async fn a_guest_that_ends_is_failed_until_a_person_retries(stack: &mut VmStack, names: &[String]) {
-    give_up_after(stack, 150);
+async fn a_guest_that_stays_down_is_failed_until_retry(stack: &mut VmStack, names: &[String]) {
+    reboot_timeout(stack, 150);
     let (gone, next) = (&names[0], &names[1]);
     stack.nodes.stage_update(gone, &["systemd"]).await.unwrap();
     stack
@@ -208,7 +207,7 @@ async fn a_guest_that_ends_is_failed_until_a_person_retries(stack: &mut VmStack,
         .map(|waiting| waiting.message)
         .unwrap_or_default();
     say(&format!("Failed: {why}"));
-    give_up_after(stack, 900);
+    reboot_timeout(stack, 900);
     stack.nodes.stage_update(next, &["systemd"]).await.unwrap();
     let waits = |reboot: &NodeReboot| {
         let waiting = reboot.status.as_ref().and_then(|status| status.waiting.as_ref());
@@ -220,7 +219,7 @@ async fn a_guest_that_ends_is_failed_until_a_person_retries(stack: &mut VmStack,
         .unwrap();
     stack.nodes.restart(gone).unwrap();
     stack.nodes.wait_ready(LONG).await.unwrap();
-    // Verified against the same time-out as the reboot, which an emulated node needs for its agent alone.
+    // `retry` verifies the node within the same time limit, most of which an emulated node needs to start its agent.
     let boot_id = stack.nodes.boot_id(gone).await.unwrap();
     let reports = |reboot: &NodeReboot| {
         let host = reboot.status.as_ref().and_then(|status| status.host.as_ref());
@@ -235,18 +234,21 @@ async fn a_guest_that_ends_is_failed_until_a_person_retries(stack: &mut VmStack,
     say(&format!("{gone} is done"));
 }
 
-/// The node that waited has its slot now: `helm uninstall` waits until it is out again, however far it is.
-async fn an_uninstall_in_mid_rollout_leaves_no_cordon_behind(stack: &VmStack, inside: &str) {
+/// The node that waited has its slot now: `helm uninstall` waits until it has finished, in whichever phase it is.
+async fn an_uninstall_during_a_rollout_leaves_no_cordon(stack: &VmStack, holder: &str) {
     let has_its_slot = |reboot: &NodeReboot| state(reboot).is_some_and(|state| state != NodeState::Pending);
-    let seen = stack.wait_reboot(inside, "let in", LONG, has_its_slot).await.unwrap();
-    say(&format!("helm uninstall, while {inside} is {:?}", state(&seen)));
+    let seen = stack
+        .wait_reboot(holder, "in progress", LONG, has_its_slot)
+        .await
+        .unwrap();
+    say(&format!("helm uninstall, while {holder} is {:?}", state(&seen)));
     let helm = stack.helm();
     let uninstall = move || helm.run(&release("uninstall", &["--timeout=20m"]));
     tokio::task::spawn_blocking(uninstall).await.unwrap().unwrap();
     let nodes = Api::<Node>::all(stack.plane.client());
     for node in nodes.list(&ListParams::default()).await.unwrap() {
         let cordoned = node.spec.as_ref().and_then(|spec| spec.unschedulable) == Some(true);
-        assert!(!cordoned, "{} is left cordoned", node.name_any());
+        assert!(!cordoned, "{} is still cordoned", node.name_any());
         assert!(
             !node.annotations().contains_key(names::OPERATION),
             "{}",
@@ -261,12 +263,12 @@ async fn an_uninstall_in_mid_rollout_leaves_no_cordon_behind(stack: &VmStack, in
         .plane
         .kubectl(&["get", "deployments,daemonsets,jobs", &namespace, "--output=name"]);
     assert_eq!(left.unwrap(), "");
-    let ended = Api::<NodeReboot>::all(stack.plane.client()).get(inside).await.unwrap();
-    say(&format!("uninstalled; {inside} was last {:?}", state(&ended)));
+    let ended = Api::<NodeReboot>::all(stack.plane.client()).get(holder).await.unwrap();
+    say(&format!("uninstalled; {holder} was last {:?}", state(&ended)));
 }
 
 #[tokio::test]
-async fn a_cluster_of_one_node_reboots_itself_with_the_operator_on_it() {
+async fn a_single_node_reboots_although_the_operator_runs_on_it() {
     let mut stack = VmStack::start("vm-single", 1, &say).await.unwrap();
     let name = stack.nodes.node_names().remove(0);
     stack.plane.policy("general", json!({})).await.unwrap();

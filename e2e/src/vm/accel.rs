@@ -49,7 +49,7 @@ fn kvm_works(kernel: &Path) -> bool {
         }
         thread::sleep(POLL);
     };
-    // Killed and looked at once: a process that hangs inside the device does not end, and is not waited for.
+    // Killed and looked at once: a process that hangs in the device does not end, and is not waited for.
     if probe.kill().is_ok() {
         thread::sleep(POLL);
         let _ = probe.try_wait();

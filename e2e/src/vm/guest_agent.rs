@@ -1,4 +1,4 @@
-//! Runs commands inside a guest, over a virtio-serial port, whatever the guest's network and kubelet do.
+//! Runs commands in a guest over a virtio-serial port, which needs neither its network nor its kubelet.
 //!
 //! The other end is Debian's qemu-guest-agent; the protocol is one JSON object a line.
 
@@ -63,13 +63,13 @@ impl GuestAgent {
             .with_context(|| format!("no end of `{command}` within {limit:?}"))?
     }
 
-    /// A session with an agent that answers now: a request that a dead guest left unread is never obeyed late.
+    /// A session with an agent that answers now: a request that a stopped guest did not read is never executed later.
     async fn open(&self) -> Result<Session> {
-        let give_up = Instant::now() + SOCKET_LIMIT;
+        let deadline = Instant::now() + SOCKET_LIMIT;
         loop {
             match timeout(SYNC_LIMIT, Session::synchronised(&self.socket)).await {
                 Ok(Ok(session)) => return Ok(session),
-                Ok(Err(error)) if Instant::now() >= give_up => return Err(error),
+                Ok(Err(error)) if Instant::now() >= deadline => return Err(error),
                 Ok(Err(_)) => sleep(POLL).await,
                 // The guest is on its way up; the caller's deadline ends this.
                 Err(_) => {}
