@@ -3,7 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use k8s_openapi::api::core::v1::Node;
 use kube::Api;
-use lockkeeper_crds::{NodeReboot, NodeRebootStatus, NodeState, Operation, Outcome, RebootRecord, RebootRequired};
+use lockkeeper_crds::{HistoryEntry, NodeReboot, NodeRebootStatus, NodeState, Operation, Outcome, RebootRequired};
 
 use crate::close::close;
 use crate::connect::Cluster;
@@ -226,11 +226,11 @@ fn of_node(node: &Node) -> String {
 }
 
 /// What one operation came to, and when.
-fn record_text(record: &RebootRecord, moment: &Moment) -> String {
+fn record_text(record: &HistoryEntry, moment: &Moment) -> String {
     let when = moment.ago(record.ended_time);
     let how = match record.outcome {
         Outcome::Succeeded => return format!("rebooted {when}: {}", numbers(record)),
-        Outcome::PutBack => "put back",
+        Outcome::Deferred => "put back",
         Outcome::Withdrawn => "withdrawn",
         Outcome::Held => "held",
         Outcome::Released => "released by a person",
@@ -240,7 +240,7 @@ fn record_text(record: &RebootRecord, moment: &Moment) -> String {
 }
 
 /// How long a reboot took, and the proof of it.
-pub(crate) fn numbers(record: &RebootRecord) -> String {
+pub(crate) fn numbers(record: &HistoryEntry) -> String {
     let mut parts: Vec<String> = [
         ("waited", record.waited_seconds),
         ("drained", record.drained_seconds),

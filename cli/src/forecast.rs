@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use chrono::{DateTime, SubsecRound, Utc};
-use lockkeeper_observe::{Local, Seen, snapshot};
 use lockkeeper_planner::{Forecast, Horizon, Node, Snapshot, forecast};
+use lockkeeper_snapshot::{Local, Seen, snapshot};
 use serde::Serialize;
 
 use crate::connect::Cluster;
@@ -138,7 +138,7 @@ fn never_of(policy: &str, forecast: &Forecast, snapshot: &Snapshot) -> Vec<Never
     never
         .map(|(name, waiting)| Never {
             name: name.clone(),
-            reason: waiting.reason(),
+            reason: waiting.name().as_str(),
             message: waiting.to_string(),
         })
         .collect()

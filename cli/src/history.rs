@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use lockkeeper_crds::{NodeReboot, Outcome, RebootRecord};
+use lockkeeper_crds::{HistoryEntry, NodeReboot, Outcome};
 use serde::Serialize;
 
 use crate::moment::Moment;
@@ -21,14 +21,14 @@ pub(crate) struct History {
 struct Entry {
     node: String,
     #[serde(flatten)]
-    record: RebootRecord,
+    record: HistoryEntry,
 }
 
 /// The records of these nodes, newest first.
 pub(crate) fn history(reboots: &BTreeMap<String, NodeReboot>) -> History {
     let of_node = |(name, reboot): (&String, &NodeReboot)| {
         let history = reboot.status.iter().flat_map(|status| &status.history);
-        let entry = |record: &RebootRecord| Entry {
+        let entry = |record: &HistoryEntry| Entry {
             node: name.clone(),
             record: record.clone(),
         };
@@ -91,7 +91,7 @@ fn ended(time: DateTime<Utc>, moment: &Moment) -> String {
 fn outcome(outcome: Outcome) -> &'static str {
     match outcome {
         Outcome::Succeeded => "Succeeded",
-        Outcome::PutBack => "PutBack",
+        Outcome::Deferred => "Deferred",
         Outcome::Withdrawn => "Withdrawn",
         Outcome::Held => "Held",
         Outcome::Released => "Released",
@@ -102,7 +102,7 @@ fn outcome(outcome: Outcome) -> &'static str {
 fn needs(outcome: Outcome) -> Needs {
     match outcome {
         Outcome::Released => Needs::Repair,
-        Outcome::PutBack => Needs::Person,
+        Outcome::Deferred => Needs::Person,
         Outcome::Succeeded | Outcome::Withdrawn | Outcome::Held | Outcome::Unknown => Needs::Nothing,
     }
 }
@@ -115,7 +115,7 @@ fn minutes(seconds: Option<i64>) -> String {
     )
 }
 
-fn kernel(record: &RebootRecord) -> String {
+fn kernel(record: &HistoryEntry) -> String {
     match (record.kernel_before.as_str(), record.kernel_after.as_str()) {
         ("", "") => "-".to_owned(),
         (same, other) if same == other || other.is_empty() => same.to_owned(),
@@ -125,7 +125,7 @@ fn kernel(record: &RebootRecord) -> String {
 }
 
 /// Why it was to be rebooted and, if it did not go well, why it ended as it did.
-fn why(record: &RebootRecord, moment: &Moment) -> String {
+fn why(record: &HistoryEntry, moment: &Moment) -> String {
     let reasons: Vec<&str> = record.reasons.iter().map(|cause| cause.0.as_str()).collect();
     let reasons = reasons.join(", ");
     match (reasons.as_str(), record.message.as_str()) {

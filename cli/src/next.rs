@@ -8,8 +8,8 @@ use std::path::Path;
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use chrono_tz::Tz;
 use lockkeeper_crds::RebootPolicySpec;
-use lockkeeper_observe::convert;
 use lockkeeper_planner::OpenSpan;
+use lockkeeper_snapshot::convert;
 use serde::Serialize;
 
 use crate::args::NextArgs;

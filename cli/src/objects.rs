@@ -7,7 +7,7 @@ use kube::api::ListParams;
 use kube::core::DeserializeGuard;
 use kube::{Api, ResourceExt};
 use lockkeeper_crds::{NodeReboot, RebootLock, RebootPolicy, names};
-use lockkeeper_observe::slim;
+use lockkeeper_snapshot::slim;
 use serde::de::DeserializeOwned;
 
 use crate::connect::Cluster;

@@ -49,7 +49,7 @@ pub(crate) async fn undo(cluster: &Cluster) -> Result<(), Failure> {
         say("there is no lock");
         return Ok(());
     };
-    let Some(before) = lock.annotations().get(names::SETTLED_FROM) else {
+    let Some(before) = lock.annotations().get(names::PAUSED_FROM) else {
         say("the lock was not closed by settle");
         return Ok(());
     };
@@ -64,7 +64,7 @@ async fn close(cluster: &Cluster) -> Result<bool, Failure> {
     let Some(lock) = lock(cluster).await? else {
         return Ok(false);
     };
-    if !lock.annotations().contains_key(names::SETTLED_FROM) {
+    if !lock.annotations().contains_key(names::PAUSED_FROM) {
         let before = json!(lock.spec.max_in_progress).to_string();
         write(cluster, &lock, &json!(0), &json!(before)).await?;
     }
@@ -73,7 +73,7 @@ async fn close(cluster: &Cluster) -> Result<bool, Failure> {
 
 async fn write(cluster: &Cluster, lock: &RebootLock, limit: &Value, note: &Value) -> Result<(), Failure> {
     let patch = Patch::Merge(json!({
-        "metadata": {"resourceVersion": lock.resource_version(), "annotations": {names::SETTLED_FROM: note}},
+        "metadata": {"resourceVersion": lock.resource_version(), "annotations": {names::PAUSED_FROM: note}},
         "spec": {"maxInProgress": limit},
     }));
     let params = PatchParams {

@@ -199,7 +199,7 @@ fn under_way(state: NodeState) -> &'static str {
 }
 
 /// Conditions of a policy that are there only while they are true.
-const WARNINGS: [&str; 2] = ["ScheduleTooTight", "AcknowledgementUnreadable"];
+const WARNINGS: [&str; 2] = ["ScheduleTooTight", "AcknowledgementInvalid"];
 
 impl PolicyView {
     fn new(name: &str, policy: &RebootPolicy) -> Self {

@@ -19,6 +19,8 @@ pub mod names;
 pub mod node_reboot;
 pub mod operation;
 pub mod policy;
+/// The reason table, a crate of its own so that the planner can use it without kube.
+pub use lockkeeper_reasons as reasons;
 pub mod selector;
 pub mod time;
 
@@ -27,11 +29,11 @@ pub use host::{HostReport, OrderAnswer, OrderState, RebootRequired};
 pub use limit::IntOrPercent;
 pub use lock::{Holder, RebootLock, RebootLockSpec, RebootLockStatus};
 pub use node_reboot::{
-    Deferred, LastCommand, NodeReboot, NodeRebootSpec, NodeRebootStatus, NodeState, Order, OrderAction, RebootMethod,
-    RebootRecord, Released, WaitingStatus,
+    Deferred, HistoryEntry, LastCommand, NodeReboot, NodeRebootSpec, NodeRebootStatus, NodeState, Order, OrderAction,
+    RebootMethod, Released, WaitingStatus,
 };
 pub use operation::{
-    CountedDaemonSet, DrainStage, Ending, Failure, Operation, OperationSettings, Outcome, Phase, StageKind,
+    CountedDaemonSet, DrainStage, Failure, Operation, OperationSettings, Outcome, PendingOutcome, Phase, StageKind,
 };
 pub use policy::{
     Approval, Breaker, BreakerState, BreakerStatus, Canary, DeleteExempt, Disruption, Drain, DrainBehavior, DrainRule,

@@ -31,7 +31,7 @@ pub const BREAKER_ACKNOWLEDGED: &str = "lockkeeper.dev/breaker-acknowledged";
 /// On a `NodeReboot`, by the plugin: `<retry|release|cancel> <operation id>`.
 pub const COMMAND: &str = "lockkeeper.dev/command";
 /// On the `RebootLock`, by the plugin: it is closed for an uninstall; the value is the limit before, as JSON.
-pub const SETTLED_FROM: &str = "lockkeeper.dev/settled-from";
+pub const PAUSED_FROM: &str = "lockkeeper.dev/paused-from";
 
 /// On a Node: cluster-autoscaler leaves a node with the value `true` alone; part of our marks.
 pub const CLUSTER_AUTOSCALER_SCALE_DOWN_DISABLED: &str = "cluster-autoscaler.kubernetes.io/scale-down-disabled";

@@ -117,11 +117,11 @@ pub struct NodeRebootStatus {
     pub released: Option<Released>,
     /// The last reboot that we made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub last_reboot: Option<RebootRecord>,
+    pub last_reboot: Option<HistoryEntry>,
     /// The last operations that ended, newest first, at most ten.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 10))]
-    pub history: Vec<RebootRecord>,
+    pub history: Vec<HistoryEntry>,
     /// The last command of a person and what became of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_command: Option<LastCommand>,
@@ -222,7 +222,7 @@ pub struct Released {
 /// The evidence of one operation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct RebootRecord {
+pub struct HistoryEntry {
     /// The operation.
     #[serde(rename = "operationID")]
     #[schemars(length(max = 64))]

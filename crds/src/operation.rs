@@ -80,7 +80,7 @@ pub struct Operation {
     pub failure: Option<Failure>,
     /// How it ends, written before the first step of the release.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ending: Option<Ending>,
+    pub pending_outcome: Option<PendingOutcome>,
 }
 
 /// How far an operation is.
@@ -176,7 +176,7 @@ pub struct Failure {
 /// How an operation ends.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct Ending {
+pub struct PendingOutcome {
     /// Which way it ends.
     pub outcome: Outcome,
     /// When that was decided.
@@ -197,14 +197,14 @@ pub enum Outcome {
     /// Rebooted, proven and verified.
     Succeeded,
     /// It could not go on; tried again after a back-off.
-    PutBack,
+    Deferred,
     /// It may not go on now (window, hold, suspension); no back-off.
     Withdrawn,
     /// A person held the node; it stays cordoned.
     Held,
     /// A person released it; not again for the same cause.
     Released,
-    /// A word of a newer version; treated as `PutBack`.
+    /// A word of a newer version; treated as `Deferred`.
     #[serde(other)]
     #[schemars(skip)]
     Unknown,

@@ -154,7 +154,7 @@ async fn cancelled_in_its_drain_it_is_put_back(stack: &Stack) {
     let said = word(stack, &["cancel", blocked], 0).await;
     assert!(said.contains("cancel hollow-0004: the node is put back"), "{said}");
     let words = waits(stack, blocked, "BackingOff").await;
-    assert!(words.contains("put back once (Cancelled"), "{words}");
+    assert!(words.contains("deferred once (Cancelled"), "{words}");
     let now = node(stack, blocked).await;
     assert_eq!(now.spec.as_ref().and_then(|spec| spec.unschedulable), None);
     assert!(!now.annotations().contains_key(names::OPERATION));

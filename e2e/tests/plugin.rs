@@ -149,8 +149,7 @@ async fn says_a_word_and_waits_for_the_answer(plane: &ControlPlane) {
 }
 
 async fn refuses_where_nothing_is_to_be_done(plane: &ControlPlane) {
-    let waiting =
-        json!({"reason": "NoFreeSlot", "message": "no free slot: node-1 inside (1 of 1, policy)", "sinceTime": TIME});
+    let waiting = json!({"reason": "NoFreeSlot", "message": "no free slot: node-1 in progress (1 of 1, policy limit)", "sinceTime": TIME});
     status(plane, "node-2", json!({"state": "Pending", "waiting": waiting})).await;
     let said = fails(plane, 5, &["retry", "node-2"]).await;
     assert!(

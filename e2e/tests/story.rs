@@ -112,7 +112,7 @@ async fn describe_shows_our_events_in_their_order(stack: &Stack, node: &str) {
         "DrainStarted",
         "RebootOrdered",
         "NodeRebooted",
-        "MarksLifted",
+        "Uncordoned",
         "RebootSucceeded",
     ];
     let end = Instant::now() + LONG;
@@ -187,7 +187,7 @@ fn each_decision_is_one_line_of_the_log(stack: &Stack) {
             .filter(|line| line["action"] == action && line["node"] == "hollow-0001");
         lines.cloned().collect::<Vec<_>>()
     };
-    for action in ["WriteRecord", "SetSpec", "ApplyMarks", "OrderReboot", "LiftMarks"] {
+    for action in ["WriteRecord", "SetSpec", "Cordon", "OrderReboot", "Uncordon"] {
         let said = of_node(action);
         assert!(!said.is_empty(), "no line of {action}");
         for line in said

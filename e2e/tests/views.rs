@@ -13,13 +13,14 @@ use lockkeeper_crds::{NodeReboot, names};
 use lockkeeper_e2e::control_plane::{ControlPlane, Options};
 use lockkeeper_e2e::tokens::{Account, Bound};
 use lockkeeper_e2e::workdir::Workdir;
-use lockkeeper_observe::{Seen, slim};
+use lockkeeper_operator::cache::Kind;
 use lockkeeper_operator::cache::{Cache, SharedCache, feed};
 use lockkeeper_operator::client::{Clients, clients};
 use lockkeeper_operator::events::{About, Events, Severity};
 use lockkeeper_operator::execute::{Api3, MadeFor, Pass};
 use lockkeeper_operator::metrics::Metrics;
 use lockkeeper_planner::{Action, Snapshot};
+use lockkeeper_snapshot::{Seen, slim};
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
@@ -36,7 +37,7 @@ async fn until(cache: &SharedCache, what: &str, seen: impl Fn(&Cache) -> bool) -
         ensure!(
             !limit.is_zero(),
             "{what}: not within three minutes; {:?}",
-            cache.read().unseen()
+            cache.read().unlisted()
         );
         // Troubles are not counted as changes, so it also looks by itself.
         let _ = tokio::time::timeout(limit.min(Duration::from_millis(100)), changes.changed()).await;
@@ -57,7 +58,7 @@ async fn the_operator_sees_the_cluster_and_its_own_writes() -> Result<()> {
     let feeding = tokio::spawn(feed(cache.clone(), clients.watch.clone()));
     println!(
         "all listed after {:?}",
-        until(&cache, "list", |cache| cache.unseen().is_empty()).await?
+        until(&cache, "list", |cache| cache.unlisted().is_empty()).await?
     );
 
     let node = make_node(&plane, "w-01").await?;
@@ -83,7 +84,7 @@ async fn waits_for_kinds_that_are_not_installed(plane: &ControlPlane, metrics: &
     // A server that has just started may complain of something else first.
     let remedy = "kubectl apply --server-side -f deploy/lockkeeper.yaml";
     until(&cache, "Nodes and three troubles", |cache| {
-        cache.unseen() == ["NodeReboots", "RebootPolicies", "the RebootLock"]
+        cache.unlisted() == [Kind::Reboots, Kind::Policies, Kind::Lock]
             && cache.troubles().count() == 3
             && cache.troubles().all(|(_, trouble)| trouble.message.contains(remedy))
     })
@@ -96,7 +97,7 @@ async fn waits_for_kinds_that_are_not_installed(plane: &ControlPlane, metrics: &
     plane.install()?;
     println!(
         "installed kinds seen after {:?}",
-        until(&cache, "kinds", |cache| cache.unseen().is_empty()).await?
+        until(&cache, "kinds", |cache| cache.unlisted().is_empty()).await?
     );
     // A server that has just got the kinds may ask to wait for a moment; what was wrong before is forgotten.
     let missing = |message: &str| message.contains("kubectl apply");

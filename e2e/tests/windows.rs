@@ -130,7 +130,7 @@ async fn a_node_that_is_uncordoned_in_its_drain_is_put_back(stack: &Stack) {
     stack.plane.kubectl(&["uncordon", blocked]).unwrap();
     let waiting = waits(stack, blocked, "BackingOff").await;
     assert!(
-        waiting.message.contains("put back once (Uncordoned"),
+        waiting.message.contains("deferred once (Uncordoned"),
         "{}",
         waiting.message
     );

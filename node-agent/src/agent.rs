@@ -19,7 +19,7 @@ use crate::decide::{Inputs, decide};
 use crate::host::{Host, HostView};
 use crate::report::{OwnNodeReboot, ReportError, Reporter, host_report};
 use crate::text::chain;
-use lockkeeper_pauses::WatchPauses;
+use lockkeeper_kube_util::WatchBackoff;
 
 /// The first wait after a report that failed, and the longest.
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(2));
@@ -52,7 +52,7 @@ pub async fn run_agent(
 ) -> anyhow::Result<()> {
     let api: Api<OwnNodeReboot> = Api::all(client.clone());
     let own = watcher::Config::default().fields(&format!("metadata.name={}", config.node_name));
-    let events = watcher(api, own).backoff(WatchPauses::of_agent());
+    let events = watcher(api, own).backoff(WatchBackoff::for_agent());
     let mut agent = Agent {
         reporter: Reporter::new(client, &config.node_name),
         first_report_by: Instant::now() + config.facts_within,

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use kube::Resource;
 use lockkeeper_crds::{NodeReboot, RebootLock, RebootPolicy, names};
-use lockkeeper_observe::slim::Node;
+use lockkeeper_snapshot::slim::Node;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -72,7 +72,7 @@ impl Kind {
             Self::Nodes => "Nodes",
             Self::Reboots => "NodeReboots",
             Self::Policies => "RebootPolicies",
-            Self::Lock => "the RebootLock",
+            Self::Lock => "RebootLocks",
         }
     }
 }
@@ -84,7 +84,7 @@ impl Cache {
     }
 
     /// The kinds that have not been listed completely yet, or can no longer be; nothing may be done while there is one.
-    pub fn unseen(&self) -> Vec<&'static str> {
+    pub fn unlisted(&self) -> Vec<Kind> {
         let listed = [
             self.nodes.is_listed(),
             self.reboots.is_listed(),
@@ -95,7 +95,7 @@ impl Cache {
             .into_iter()
             .zip(listed)
             .filter(|(_, listed)| !listed)
-            .map(|(kind, _)| kind.as_str())
+            .map(|(kind, _)| kind)
             .collect()
     }
 

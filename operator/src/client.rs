@@ -90,22 +90,27 @@ pub enum ConnectError {
 ///
 /// `what` says what was asked for, such as `list RebootPolicies`.
 pub fn explain(what: &str, error: &kube::Error) -> String {
+    format!("{what}: {}", describe_error(error))
+}
+
+/// What is wrong with a request and what helps, in one line without the step.
+pub fn describe_error(error: &kube::Error) -> String {
     match error {
         kube::Error::Api(status) if status.code == 404 => format!(
-            "{what}: the API server knows no such object or kind ({}); if Lockkeeper's kinds are not installed: \
+            "the API server knows no such object or kind ({}); if Lockkeeper's kinds are not installed: \
              kubectl apply --server-side -f deploy/lockkeeper.yaml",
             status.message.trim()
         ),
         kube::Error::Api(status) if status.code == 401 => format!(
-            "{what}: the API server does not accept our credentials ({}); check the token or the certificate",
+            "the API server does not accept our credentials ({}); check the token or the certificate",
             status.message.trim()
         ),
         kube::Error::Api(status) if status.code == 403 => format!(
-            "{what}: not permitted ({}); check the ClusterRole lockkeeper-operator and its binding",
+            "not permitted ({}); check the ClusterRole lockkeeper-operator and its binding",
             status.message.trim()
         ),
-        kube::Error::Api(status) => format!("{what}: the API server answered {}: {}", status.code, status.message),
-        other => format!("{what}: {}", chain(other)),
+        kube::Error::Api(status) => format!("the API server answered {}: {}", status.code, status.message),
+        other => chain(other),
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use kube::Client;
 use lockkeeper_drain::{PodName, ReadyDaemon, not_ready_again};
-use lockkeeper_pauses::WatchPauses;
+use lockkeeper_kube_util::WatchBackoff;
 use lockkeeper_planner::{CountedDaemon, Daemons, Name, Node, Snapshot};
 use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
@@ -119,7 +119,7 @@ impl Looks {
             }
         };
         let run = async move {
-            let mut pauses = WatchPauses::of_operator();
+            let mut pauses = WatchBackoff::for_operator();
             loop {
                 let found = answer(&node, not_ready_again(&client, &node, &counted).await);
                 let ready = found == Daemons::Ready;
@@ -127,7 +127,7 @@ impl Looks {
                 if ready {
                     tokio::time::sleep(FRESH).await;
                     tell(Daemons::Unknown);
-                    pauses = WatchPauses::of_operator();
+                    pauses = WatchBackoff::for_operator();
                 } else {
                     tokio::time::sleep(pauses.next().unwrap_or(FRESH)).await;
                 }

@@ -10,8 +10,8 @@ use chrono::{TimeDelta, Utc};
 use kube::Client;
 use lockkeeper_crds::Operation;
 use lockkeeper_drain::{Cause, Progress, Settings};
-use lockkeeper_observe::Seen;
-use lockkeeper_planner::{Action, Change, Drain, Phase, Snapshot, StageKind, Waiting};
+use lockkeeper_planner::{Action, Change, Drain, Phase, Snapshot, StageKind, WaitReason};
+use lockkeeper_snapshot::Seen;
 use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout};
@@ -105,7 +105,7 @@ impl Drains {
             .iter()
             .filter_map(|(name, node)| {
                 let operation = node.record.as_ref()?.operation.as_ref()?;
-                let draining = operation.phase == Phase::Draining && operation.ending.is_none();
+                let draining = operation.phase == Phase::Draining && operation.pending_outcome.is_none();
                 let marked = node.mark.as_ref() == Some(&operation.id) && node.unschedulable;
                 // Without the taint, the pods of DaemonSets would come back as soon as they are gone.
                 let kept_away = node.taints.rebooting || !operation.settings.daemon_sets_last;
@@ -134,7 +134,7 @@ impl Drains {
         for action in actions {
             if let Action::WriteRecord { node, change } = action
                 && let Change::Set(Some(operation)) = &change.operation
-                && operation.ending.is_some()
+                && operation.pending_outcome.is_some()
             {
                 self.tasks.remove(node);
             }
@@ -224,25 +224,15 @@ fn view(progress: &Progress, trouble: &str) -> Drain {
     }
 }
 
-fn cannot(trouble: &str) -> Waiting {
-    Waiting::EvictionBlocked {
-        what: format!("the drain cannot go on: {trouble}"),
+fn cannot(trouble: &str) -> WaitReason {
+    WaitReason::EvictionBlocked {
+        message: format!("the drain cannot continue: {trouble}"),
     }
 }
 
 /// The worst cause gives the reason; all are said.
-fn waiting(causes: &[Cause]) -> Option<Waiting> {
+fn waiting(causes: &[Cause]) -> Option<WaitReason> {
     let first = causes.first()?;
-    let words: Vec<String> = causes.iter().map(ToString::to_string).collect();
-    let what = words.join("; ");
-    Some(match first.reason() {
-        "PodTerminating" => Waiting::PodTerminating {
-            what,
-            until: first.until(),
-        },
-        "PodStuck" => Waiting::PodStuck { what },
-        "PodRunning" => Waiting::PodRunning { what },
-        "VolumesAttached" => Waiting::VolumesAttached { what },
-        _ => Waiting::EvictionBlocked { what },
-    })
+    let messages: Vec<String> = causes.iter().map(ToString::to_string).collect();
+    Some(first.wait_reason(messages.join("; ")))
 }

@@ -10,15 +10,14 @@ mod marks;
 mod record;
 mod taints;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use futures::stream::{self, StreamExt};
 use kube::{Api, Client};
 use lockkeeper_crds::{NodeReboot, RebootLock, names};
-use lockkeeper_observe::{Seen, slim};
 use lockkeeper_planner::{Action, Snapshot};
+use lockkeeper_snapshot::{Seen, slim};
 use thiserror::Error;
 
 pub use creation::MadeFor;
@@ -117,7 +116,7 @@ pub enum Error {
     },
     /// Somebody else's server-side apply holds one of our marks.
     #[error("cordon {node}: {manager} holds {field}")]
-    MarksRefused {
+    CordonConflict {
         /// The node.
         node: String,
         /// The operation that wanted them.
@@ -166,7 +165,7 @@ impl Error {
                 source: kube::Error::Api(status),
                 ..
             } if matches!(status.code, 404 | 409 | 422) => Next::Reobserve,
-            Self::Stale { .. } | Self::NotEmpty { .. } | Self::MarksRefused { .. } => Next::Reobserve,
+            Self::Stale { .. } | Self::NotEmpty { .. } | Self::CordonConflict { .. } => Next::Reobserve,
             Self::Api { .. } | Self::Pods { .. } | Self::Settings { .. } => Next::Later,
         }
     }
@@ -216,8 +215,8 @@ impl Pass<'_> {
             Action::WriteRecord { node, change } => self.write_record(node, change).await,
             Action::SetSpec { node, policy, order } => self.set_spec(node, policy.as_deref(), order.as_deref()).await,
             Action::OrderReboot { node, order } => self.order_reboot(node, order).await,
-            Action::ApplyMarks { node, operation_id } => self.apply_marks(node, operation_id).await,
-            Action::LiftMarks { node, keep_cordon } => self.lift_marks(node, *keep_cordon).await,
+            Action::Cordon { node, operation_id } => self.apply_marks(node, operation_id).await,
+            Action::Uncordon { node, keep_cordon } => self.lift_marks(node, *keep_cordon).await,
             Action::AddTaint { node, taint } => self.set_taint(node, *taint, true).await,
             Action::RemoveTaint { node, taint } => self.set_taint(node, *taint, false).await,
             Action::RemoveCommand { node, .. } => self.remove_command(node).await,
@@ -278,6 +277,3 @@ fn failed(step: &'static str, object: impl Into<String>) -> impl FnOnce(kube::Er
     let object = object.into();
     move |source| Error::Api { step, object, source }
 }
-
-/// Marks that somebody refused, by node: operation, manager, field.
-pub type Refused = BTreeMap<String, (String, String, String)>;

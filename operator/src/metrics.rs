@@ -19,7 +19,7 @@ use make::Maker;
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// Which way an operation may end.
-pub const OUTCOMES: [&str; 5] = ["Succeeded", "PutBack", "Withdrawn", "Held", "Released"];
+pub const OUTCOMES: [&str; 5] = ["Succeeded", "Deferred", "Withdrawn", "Held", "Released"];
 /// What may come of an eviction: the pod goes, its budget says no, it is gone already, anything else.
 pub const EVICTIONS: [&str; 4] = ["granted", "refused", "gone", "error"];
 const EVENTS: [&str; 4] = ["posted", "repeated", "dropped", "failed"];
@@ -31,8 +31,8 @@ const ACTIONS: [&str; 13] = [
     "WriteRecord",
     "SetSpec",
     "OrderReboot",
-    "ApplyMarks",
-    "LiftMarks",
+    "Cordon",
+    "Uncordon",
     "AddTaint",
     "RemoveTaint",
     "RemoveCommand",

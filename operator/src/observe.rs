@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use lockkeeper_observe::{Local, Seen, snapshot};
-use lockkeeper_planner::Snapshot;
+use lockkeeper_planner::{Snapshot, ViewGap};
+use lockkeeper_snapshot::{Local, Seen, snapshot};
 
-use crate::cache::Cache;
+use crate::cache::{Cache, Kind, Trouble};
 
 /// Takes a snapshot of the cache.
 pub fn observe(cache: &Cache, local: &Local, now: tokio::time::Instant) -> (Snapshot, Seen) {
@@ -22,11 +22,32 @@ pub fn observe(cache: &Cache, local: &Local, now: tokio::time::Instant) -> (Snap
         }
     }
     let mut view = snapshot(&seen, local);
-    view.unseen = cache.unseen().into_iter().map(str::to_owned).collect();
+    view.unlisted = cache.unlisted().into_iter().map(|kind| gap(cache, kind)).collect();
     // A watch that has failed for a minute shows the past: nothing starts on it, what runs goes on under its guards.
-    let stale = cache.stale(now).into_iter().map(|(_, trouble)| trouble.message.clone());
-    view.undecodable.extend(stale);
+    let stale = cache
+        .stale(now)
+        .into_iter()
+        .map(|(kind, trouble)| watch_failing(kind, trouble));
+    view.view_gaps.extend(stale);
     (view, seen)
+}
+
+/// Why a kind is not listed: its watch fails, or its first list has not arrived.
+fn gap(cache: &Cache, kind: Kind) -> ViewGap {
+    let trouble = cache.troubles().find(|(failing, _)| *failing == kind);
+    trouble.map_or_else(
+        || ViewGap::NotListed {
+            kind: kind.as_str().to_owned(),
+        },
+        |(kind, trouble)| watch_failing(kind, trouble),
+    )
+}
+
+fn watch_failing(kind: Kind, trouble: &Trouble) -> ViewGap {
+    ViewGap::WatchFailing {
+        kind: kind.as_str().to_owned(),
+        error: trouble.message.clone(),
+    }
 }
 
 fn kept<'a, T: Clone + 'a>(entries: impl Iterator<Item = (&'a str, &'a T)>) -> BTreeMap<String, T> {

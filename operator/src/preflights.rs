@@ -9,9 +9,9 @@ use chrono::{DateTime, Utc};
 use kube::Client;
 use lockkeeper_crds::RebootPolicy;
 use lockkeeper_drain::{Answers, Cause, OwnPods, Settings, preflight_again};
-use lockkeeper_observe::Seen;
 use lockkeeper_planner as planner;
-use lockkeeper_planner::{Snapshot, Waiting};
+use lockkeeper_planner::{Snapshot, WaitReason};
+use lockkeeper_snapshot::Seen;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -117,7 +117,10 @@ impl Preflights {
         for (name, answer) in known.iter().filter(|(_, answer)| is_blocked(answer)) {
             let news = self.told.entry(name.clone()).or_default().is_news(&answer.blocked);
             if let (true, Some(waiting)) = (news, waiting(&answer.verdict)) {
-                all.push((name.clone(), News::Blocked(waiting.reason(), waiting.to_string())));
+                all.push((
+                    name.clone(),
+                    News::Blocked(waiting.name().as_str(), waiting.to_string()),
+                ));
             }
         }
         all
@@ -251,9 +254,9 @@ fn is_blocked(answer: &Answer) -> bool {
 }
 
 /// The reason to wait that a blocked node is given.
-fn waiting(verdict: &planner::Preflight) -> Option<Waiting> {
+fn waiting(verdict: &planner::Preflight) -> Option<WaitReason> {
     match verdict {
-        planner::Preflight::Blocked { pod, why, at } => Some(Waiting::PreflightBlocked {
+        planner::Preflight::Blocked { pod, why, at } => Some(WaitReason::PreflightBlocked {
             pod: pod.clone(),
             why: why.clone(),
             until: *at,

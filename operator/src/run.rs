@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use lockkeeper_observe::{Local, Seen};
 use lockkeeper_planner::{Action, Plan, Snapshot, check};
+use lockkeeper_snapshot::{Local, Seen};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -126,7 +126,6 @@ impl Loop {
                 self.preflights.stop();
                 self.looks.stop();
                 self.ahead.stop();
-                self.local.refused.clear();
                 self.teller.idle();
                 again = again.filter(|_| false);
             }
@@ -143,11 +142,12 @@ impl Loop {
 
     /// Ready means: everything was listed, so that this replica could lead.
     fn report_health(&self) {
-        match self.cache.read().unseen().as_slice() {
+        match self.cache.read().unlisted().as_slice() {
             [] => self.health.is_ready(),
-            unseen => self
-                .health
-                .is_not_ready(&format!("has not seen {} yet", unseen.join(", "))),
+            unlisted => {
+                let kinds: Vec<&str> = unlisted.iter().map(|kind| kind.as_str()).collect();
+                self.health.is_not_ready(&format!("still listing {}", kinds.join(", ")));
+            }
         }
     }
 
@@ -231,7 +231,7 @@ impl Loop {
     fn not_yet(&self, snapshot: &Snapshot) -> Again {
         let now = Instant::now();
         let looked = self.began + FIRST_LOOK;
-        if !snapshot.unseen.is_empty() && looked > now {
+        if !snapshot.unlisted.is_empty() && looked > now {
             return Some(looked);
         }
         // A node is asked whether its pods can leave, or looked at after its reboot: that it waits for the answer is no
@@ -247,16 +247,11 @@ impl Loop {
     fn after(&mut self, error: &Error) -> Instant {
         match error {
             Error::NotEmpty { node, .. } => self.drains.restart(node),
-            Error::MarksRefused {
-                node,
-                operation_id,
-                manager,
-                field,
-            } => {
-                let refused = (operation_id.clone(), manager.clone(), field.clone());
-                self.local.refused.insert(node.clone(), refused);
-            }
-            Error::Api { .. } | Error::Stale { .. } | Error::Pods { .. } | Error::Settings { .. } => {}
+            Error::CordonConflict { .. }
+            | Error::Api { .. }
+            | Error::Stale { .. }
+            | Error::Pods { .. }
+            | Error::Settings { .. } => {}
         }
         let next = error.next();
         match next {

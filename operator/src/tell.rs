@@ -15,8 +15,8 @@ use kube::api::{Patch, PatchParams};
 use kube::{Api, Client, ResourceExt};
 use lockkeeper_crds::time::whole_seconds;
 use lockkeeper_crds::{NodeReboot, NodeRebootStatus, RebootPolicy, RebootPolicyStatus, condition, names};
-use lockkeeper_observe::Seen;
-use lockkeeper_planner::{Action, Node, Plan, Snapshot, Violation, Waiting, gate};
+use lockkeeper_planner::{Action, Node, Plan, Snapshot, Violation, WaitReason, gate};
+use lockkeeper_snapshot::Seen;
 use serde_json::json;
 
 use crate::ahead::Ends;
@@ -36,7 +36,7 @@ use subject::Subject;
 const CROWD: usize = 20;
 
 /// Nodes that begin to wait, by policy and reason.
-type Began<'a> = BTreeMap<(String, &'static str), Vec<(&'a str, &'a Node, &'a Waiting)>>;
+type Began<'a> = BTreeMap<(String, &'static str), Vec<(&'a str, &'a Node, &'a WaitReason)>>;
 
 /// Where all that people see goes.
 pub struct Teller {
@@ -196,7 +196,7 @@ impl Teller {
             dress(&mut after, &seen, view, record.operation.as_deref(), waiting, pass.now);
             if let Some(waiting) = waiting.filter(|waiting| is_new(waiting, &before)) {
                 began
-                    .entry((policy_name(view), waiting.reason()))
+                    .entry((policy_name(view), waiting.name().as_str()))
                     .or_default()
                     .push((name, view, waiting));
             }
@@ -311,15 +311,14 @@ impl Teller {
 }
 
 /// Whether this reason was not said before, or what is not seen is another thing, or has a cause now.
-fn is_new(waiting: &Waiting, before: &NodeRebootStatus) -> bool {
+fn is_new(waiting: &WaitReason, before: &NodeRebootStatus) -> bool {
     let words = match waiting {
-        Waiting::ViewIncomplete { .. } => Some(message(waiting)),
+        WaitReason::ViewIncomplete { .. } => Some(message(waiting)),
         _ => None,
     };
-    before
-        .waiting
-        .as_ref()
-        .is_none_or(|before| before.reason != waiting.reason() || words.is_some_and(|words| before.message != words))
+    before.waiting.as_ref().is_none_or(|before| {
+        before.reason != waiting.name().as_str() || words.is_some_and(|words| before.message != words)
+    })
 }
 
 fn about_node(name: &str, node: &Node) -> About {
@@ -338,19 +337,23 @@ fn about_policy(policy: &Arc<RebootPolicy>) -> Option<About> {
 
 #[cfg(test)]
 mod tests {
+    use lockkeeper_reasons::ViewGap;
+
     use super::*;
 
-    fn published(waiting: &Waiting) -> NodeRebootStatus {
+    fn published(waiting: &WaitReason) -> NodeRebootStatus {
         let status = json!({"waiting": {
-            "reason": waiting.reason(), "message": message(waiting), "sinceTime": "2026-11-24T22:10:00Z",
+            "reason": waiting.name().as_str(), "message": message(waiting), "sinceTime": "2026-11-24T22:10:00Z",
         }});
         serde_json::from_value(status).unwrap()
     }
 
     #[test]
     fn a_reason_is_said_when_it_begins_and_what_is_not_seen_when_that_is_another_thing() {
-        let unseen = |what: &str| Waiting::ViewIncomplete { what: what.to_owned() };
-        let blocked = |what: &str| Waiting::EvictionBlocked { what: what.to_owned() };
+        let unseen = |what: &str| WaitReason::ViewIncomplete(ViewGap::PreflightFailed { error: what.to_owned() });
+        let blocked = |what: &str| WaitReason::EvictionBlocked {
+            message: what.to_owned(),
+        };
         assert!(is_new(&unseen("a"), &NodeRebootStatus::default()));
         assert!(!is_new(&unseen("a"), &published(&unseen("a"))));
         assert!(is_new(&unseen("a (refused)"), &published(&unseen("a"))));

@@ -122,7 +122,7 @@ impl Budget {
 impl From<&Cause> for Why {
     fn from(cause: &Cause) -> Self {
         Self {
-            reason: cause.reason(),
+            reason: cause.reason().as_str(),
             message: cause.to_string(),
             pods: cause.pods.iter().map(ToString::to_string).collect(),
             count: (cause.count > 0).then_some(cause.count),
@@ -133,7 +133,7 @@ impl From<&Cause> for Why {
 impl From<&Blocker> for Why {
     fn from(blocker: &Blocker) -> Self {
         Self {
-            reason: blocker.reason(),
+            reason: blocker.reason().as_str(),
             message: blocker.to_string(),
             pods: Vec::new(),
             count: None,

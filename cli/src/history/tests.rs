@@ -11,7 +11,7 @@ fn two_nodes() -> History {
         "startedTime": "2026-11-24T20:00:00Z", "endedTime": "2026-11-24T20:02:00Z", "waitedSeconds": 57,
         "drainedSeconds": 11, "downSeconds": 43, "verifiedSeconds": 5, "podsMoved": 23,
         "bootIDBefore": "b-0", "bootIDAfter": "b-1", "kernelBefore": "6.1.0-27", "kernelAfter": "6.1.0-28"});
-    let back = json!({"operationID": "0aa1", "outcome": "PutBack", "reasons": ["libc6"], "podsMoved": 2,
+    let back = json!({"operationID": "0aa1", "outcome": "Deferred", "reasons": ["libc6"], "podsMoved": 2,
         "message": "EvictionBlocked: pod shop/db-0: budget shop/db allows 0 disruptions",
         "startedTime": "2026-11-23T20:00:00Z", "endedTime": "2026-11-24T21:15:00Z", "waitedSeconds": 7200,
         "kernelBefore": "6.1.0-27"});
@@ -28,7 +28,7 @@ fn the_newest_comes_first_with_why_how_long_and_which_kernel() {
     let lines: Vec<String> = lines.into_iter().map(|line| line.text).collect();
     expect![[r#"
         NODE   ENDED                 OUTCOME     WAITED   DRAINED   DOWN   VERIFIED   PODS   KERNEL                 WHY
-        w-02   21:15 (33 min ago)    PutBack     120:00   -         -      -          2      6.1.0-27               libc6; ended: EvictionBlocked: pod shop/db-0: budget shop/db allows 0 disruptions
+        w-02   21:15 (33 min ago)    Deferred    120:00   -         -      -          2      6.1.0-27               libc6; ended: EvictionBlocked: pod shop/db-0: budget shop/db allows 0 disruptions
         w-01   20:02 (106 min ago)   Succeeded   0:57     0:11      0:43   0:05       23     6.1.0-27 -> 6.1.0-28   linux-image-6.1.0-28, libc6"#]].assert_eq(&lines.join("\n"));
 }
 

@@ -41,7 +41,7 @@ fn workers() -> lockkeeper_crds::RebootPolicy {
 
 #[test]
 fn tells_who_is_inside_and_why_the_others_wait() {
-    let slot = "no free slot: w-02 inside (1 of 1, policy)";
+    let slot = "no free slot: w-02 in progress (1 of 1, policy limit)";
     let nodes = vec![
         reboot("w-01", json!({"state": "UpToDate"})),
         reboot("w-02", draining()),
@@ -50,7 +50,7 @@ fn tells_who_is_inside_and_why_the_others_wait() {
             "w-05",
             waiting(
                 "NoFreeSlot",
-                &format!("{slot}; 1 before this one"),
+                &format!("{slot}; 1 node ahead in the queue"),
                 "2026-11-24T19:50:00Z",
             ),
         ),
@@ -69,16 +69,18 @@ fn tells_who_is_inside_and_why_the_others_wait() {
             workers   window open, closes Wed 01:00 (in 3 h 12 min)   1 of 5 up to date, 1 inside, 3 waiting   done by 23:40 if nothing blocks
               w-02   Draining    4 min     pod shop/db-0: budget shop/db allows 0 disruptions (2 of 3 ready, 3 needed)
               w-04   held        5 d       held by annotation: "debugging the NIC", until Mon 00:00 (in 5 d 2 h)
-              w-03   waits       2 h       no free slot: w-02 inside (1 of 1, policy)
-              w-05   waits       118 min   no free slot: w-02 inside (1 of 1, policy); 1 before this one"#]],
+              w-03   waits       2 h       no free slot: w-02 in progress (1 of 1, policy limit)
+              w-05   waits       118 min   no free slot: w-02 in progress (1 of 1, policy limit); 1 node ahead in the queue"#]],
     );
 }
 
 #[test]
 fn many_nodes_that_wait_for_one_reason_are_one_line() {
     let message = |before: usize| match before {
-        0 => "no free slot: n-000, n-001 inside (2 of 2, policy)".to_owned(),
-        before => format!("no free slot: n-000, n-001 inside (2 of 2, policy); {before} before this one"),
+        0 => "no free slot: n-000, n-001 in progress (2 of 2, policy limit)".to_owned(),
+        before => {
+            format!("no free slot: n-000, n-001 in progress (2 of 2, policy limit); {before} nodes ahead in the queue")
+        }
     };
     let nodes = (0..3912).map(|index| {
         reboot(
@@ -90,7 +92,7 @@ fn many_nodes_that_wait_for_one_reason_are_one_line() {
         &objects(vec![workers()], nodes.collect()),
         &expect![[r#"
             workers   window open, closes Wed 01:00 (in 3 h 12 min)   0 of 3,912 up to date, 3,912 waiting   done by 23:40 if nothing blocks
-              3,912 wait: no free slot: n-000, n-001 inside (2 of 2, policy) (n-0000, n-0001, n-0002 and 3,909 more, the first for 2 h)"#]],
+              3,912 wait: no free slot: n-000, n-001 in progress (2 of 2, policy limit) (n-0000, n-0001, n-0002 and 3,909 more, the first for 2 h)"#]],
     );
 }
 
@@ -140,7 +142,7 @@ fn a_policy_that_cannot_be_read_is_told_and_hides_no_other() {
 fn a_schedule_that_is_too_tight_is_told() {
     let tight = json!([
         {"type": "Ready", "status": "True", "reason": "UpToDate", "message": "", "lastTransitionTime": NOW},
-        {"type": "ScheduleTooTight", "status": "True", "reason": "LittleOpenTime",
+        {"type": "ScheduleTooTight", "status": "True", "reason": "InsufficientWindowTime",
             "message": "nodes may start for 1 h in the next 32 days, less than 4 h", "lastTransitionTime": NOW},
     ]);
     let general = policy("general", json!({}), json!({"conditions": tight}));

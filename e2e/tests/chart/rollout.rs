@@ -235,7 +235,7 @@ async fn is_as_before(stack: &Stack) {
             .metadata
             .annotations
             .unwrap_or_default()
-            .contains_key(names::SETTLED_FROM)
+            .contains_key(names::PAUSED_FROM)
     );
     let policies = Api::<RebootPolicy>::all(stack.plane.client())
         .list(&ListParams::default())

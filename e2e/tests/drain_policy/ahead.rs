@@ -214,9 +214,9 @@ async fn a_webhook_is_down(stack: &Stack, walled: &str, free: &str) {
     stack.stage_cause(walled, "walled").await.unwrap();
     let words = unseen(stack, walled, "failed calling webhook").await;
     assert!(
-        words.starts_with(
-            "the operator has not seen whether its pods can leave (asking, as a dry run, whether pod walled/"
-        ) && words.contains("\"wall.e2e.lockkeeper.dev\"")
+        words
+            .starts_with("the check whether its pods can be evicted failed: asking, as a dry run, whether pod walled/")
+            && words.contains("\"wall.e2e.lockkeeper.dev\"")
             && words.contains("; repair that webhook"),
         "{words}"
     );

@@ -37,7 +37,7 @@ pub(super) async fn what_is_left_after_the_time_out_is_deleted_and_that_is_said(
             && request.name.starts_with("pinned-hollow-0003")
     };
     let first = requests.iter().find(deleted).expect("the pod was deleted");
-    let said = events(stack, node, "DrainDeletes").await;
+    let said = events(stack, node, "DrainTimedOut").await;
     let (words, at) = said.first().unwrap();
     assert!(words.contains("not empty after 10 s"), "{words}");
     assert!(*at <= first.received, "said at {at}, deleted at {}", first.received);
@@ -54,7 +54,7 @@ pub(super) async fn a_node_is_rebooted_with_pods_left_only_after_that_was_said(s
     stack.stage_cause(node, "with pods").await.unwrap();
     waits(stack, node, "EvictionBlocked").await;
     rebooted(stack, node).await;
-    let said = events(stack, node, "DrainGivenUp").await;
+    let said = events(stack, node, "DrainTimedOut").await;
     let (words, at) = said.first().unwrap();
     assert!(
         words.contains("not empty after 10 s: rebooted with the pods that are left"),

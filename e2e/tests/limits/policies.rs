@@ -39,13 +39,13 @@ pub(super) async fn a_failed_node_opens_the_breaker_and_a_probe_closes_it(stack:
     assert!(note.contains(name(stack, FAILS)) && note.contains(&remedy), "{note}");
     metric(stack, "lockkeeper_breaker_open{policy=\"general\"} 1").await;
     acknowledge(stack, "yes");
-    let words = condition_reads_the_same(stack, "AcknowledgementUnreadable", "NotATime").await;
+    let words = condition_reads_the_same(stack, "AcknowledgementInvalid", "InvalidTime").await;
     assert!(words.contains(&format!("set it to {opened}")), "{words}");
     acknowledge(stack, &opened);
     let probe = [name(stack, WAITS).to_owned()];
     stack.wait_rebooted_for(&probe, "after-breaks", LONG).await.unwrap();
     let status = policy_where(stack, |status| state(status) == BreakerState::Closed).await;
-    assert!(condition::find(&status.conditions, "AcknowledgementUnreadable").is_none());
+    assert!(condition::find(&status.conditions, "AcknowledgementInvalid").is_none());
     assert_eq!(
         says_about_policy(stack, "BreakerProbing").await,
         "one node probes whether all is well again"
@@ -62,7 +62,7 @@ pub(super) async fn a_failed_node_opens_the_breaker_and_a_probe_closes_it(stack:
 pub(super) async fn a_schedule_that_is_too_tight_warns_and_goes_on(stack: &Stack) {
     let monthly = json!([{"schedule": "0 3 1 * *", "durationSeconds": 3600, "timeZone": "Asia/Tokyo"}]);
     change(stack, &json!({"windows": monthly}));
-    let words = condition_reads_the_same(stack, "ScheduleTooTight", "LittleOpenTime").await;
+    let words = condition_reads_the_same(stack, "ScheduleTooTight", "InsufficientWindowTime").await;
     assert!(
         words.starts_with("nodes may start for ") && words.contains("widen spec.windows"),
         "{words}"

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use chrono::{DateTime, Utc};
+use lockkeeper_reasons::ReasonName;
 
 use crate::pod::PodName;
 use crate::words::Who;
@@ -154,10 +155,10 @@ impl Numbers {
 }
 
 impl Blocker {
-    /// The waiting reason, as status, Event and metric name it.
-    pub fn reason(&self) -> &'static str {
+    /// The reason that status, Events and metrics name.
+    pub fn reason(&self) -> ReasonName {
         match self {
-            Self::Uncordoned { .. } => "Uncordoned",
+            Self::Uncordoned { .. } => ReasonName::Uncordoned,
             Self::Unmanaged { .. }
             | Self::EmptyDir { .. }
             | Self::OptedOut { .. }
@@ -168,12 +169,12 @@ impl Blocker {
             | Self::Webhook { .. }
             | Self::Budget { .. }
             | Self::NamespaceTerminating { .. }
-            | Self::ApiUnavailable { .. } => "EvictionBlocked",
-            Self::Stuck { .. } => "PodStuck",
-            Self::Running { .. } => "PodRunning",
-            Self::Volumes { .. } => "VolumesAttached",
-            Self::Terminating { .. } => "PodTerminating",
-            Self::Delayed { .. } => "LoadBalancerDelay",
+            | Self::ApiUnavailable { .. } => ReasonName::EvictionBlocked,
+            Self::Stuck { .. } => ReasonName::PodStuck,
+            Self::Running { .. } => ReasonName::PodRunning,
+            Self::Volumes { .. } => ReasonName::VolumesAttached,
+            Self::Terminating { .. } => ReasonName::PodTerminating,
+            Self::Delayed { .. } => ReasonName::LoadBalancerDelay,
         }
     }
 

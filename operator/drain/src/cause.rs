@@ -3,6 +3,7 @@
 use std::fmt;
 
 use chrono::{DateTime, Utc};
+use lockkeeper_reasons::{ReasonName, WaitReason};
 
 use crate::blocker::Blocker;
 use crate::pod::PodName;
@@ -25,9 +26,38 @@ pub struct Cause {
 }
 
 impl Cause {
-    /// The waiting reason, as status, Event and metric name it.
-    pub fn reason(&self) -> &'static str {
+    /// The reason that status, Events and metrics name.
+    pub fn reason(&self) -> ReasonName {
         self.blocker.reason()
+    }
+
+    /// The reason with this message, which may name further causes.
+    pub fn wait_reason(&self, message: String) -> WaitReason {
+        match &self.blocker {
+            Blocker::Uncordoned { .. } => WaitReason::Uncordoned,
+            Blocker::Unmanaged { .. }
+            | Blocker::EmptyDir { .. }
+            | Blocker::OptedOut { .. }
+            | Blocker::Rule { .. }
+            | Blocker::TwoBudgets { .. }
+            | Blocker::Forbidden { .. }
+            | Blocker::Refused { .. }
+            | Blocker::Webhook { .. }
+            | Blocker::Budget { .. }
+            | Blocker::NamespaceTerminating { .. }
+            | Blocker::ApiUnavailable { .. } => WaitReason::EvictionBlocked { message },
+            Blocker::Stuck { .. } => WaitReason::PodStuck { message },
+            Blocker::Running { .. } => WaitReason::PodRunning { message },
+            Blocker::Volumes { until, .. } => WaitReason::VolumesAttached {
+                message,
+                until: Some(*until),
+            },
+            Blocker::Terminating { until, .. } => WaitReason::PodTerminating {
+                message,
+                until: Some(*until),
+            },
+            Blocker::Delayed { from } => WaitReason::LoadBalancerDelay { from: *from },
+        }
     }
 
     /// Until when it holds, if time alone ends it.

@@ -9,7 +9,7 @@ use crate::budget::{BudgetView, SlimBudget};
 use crate::node::{NodeView, SlimNode};
 use crate::pod::{PodName, PodView, SlimPod, Uid};
 use crate::volumes::SlimAttachment;
-use lockkeeper_pauses::WatchPauses;
+use lockkeeper_kube_util::WatchBackoff;
 
 /// What a watch says.
 #[derive(Debug)]
@@ -58,7 +58,7 @@ pub(crate) enum Seen {
 pub(crate) fn pods(client: &Client, node: &str) -> BoxStream<'static, Seen> {
     let api: Api<SlimPod> = Api::all(client.clone());
     watcher(api, Config::default().fields(&on_node(node)))
-        .backoff(WatchPauses::of_operator())
+        .backoff(WatchBackoff::for_operator())
         .map(|event| match event {
             Ok(Event::Init) => Seen::PodListing(None),
             Ok(Event::InitApply(pod)) => Seen::PodListing(Some(pod.into())),
@@ -75,7 +75,7 @@ pub(crate) fn budgets(client: &Client, namespace: &str) -> BoxStream<'static, Se
     let api: Api<SlimBudget> = Api::namespaced(client.clone(), namespace);
     let namespace = namespace.to_owned();
     watcher(api, Config::default())
-        .backoff(WatchPauses::of_operator())
+        .backoff(WatchBackoff::for_operator())
         .map(move |event| match event {
             Ok(Event::Init) => Seen::BudgetListing(namespace.clone(), None),
             Ok(Event::InitApply(budget)) => Seen::BudgetListing(namespace.clone(), Some(budget.into())),
@@ -94,7 +94,7 @@ pub(crate) fn budgets(client: &Client, namespace: &str) -> BoxStream<'static, Se
 pub(crate) fn node(client: &Client, node: &str) -> BoxStream<'static, Seen> {
     let api: Api<SlimNode> = Api::all(client.clone());
     watcher(api, Config::default().fields(&format!("metadata.name={node}")))
-        .backoff(WatchPauses::of_operator())
+        .backoff(WatchBackoff::for_operator())
         .map(|event| match event {
             Ok(Event::Init) => Seen::NodeListing,
             Ok(Event::InitApply(node) | Event::Apply(node)) => Seen::Node(node.into()),
@@ -114,7 +114,7 @@ pub(crate) fn attachments(client: &Client, node: &str) -> BoxStream<'static, See
         None => Seen::Nothing,
     };
     watcher(api, Config::default())
-        .backoff(WatchPauses::of_operator())
+        .backoff(WatchBackoff::for_operator())
         .map(move |event| match event {
             Ok(Event::Init) => Seen::AttachmentListing,
             Ok(Event::InitApply(attachment) | Event::Apply(attachment)) => seen(attachment),

@@ -89,7 +89,6 @@ fn cluster(size: usize, pending: usize, limit: Limit) -> Snapshot {
             preflight: Preflight::Clear { at: Instant::MAX_UTC },
             drain: Drain::NotStarted,
             daemons: Daemons::Unknown,
-            marks_refused: None,
         }
     };
     Snapshot {

@@ -50,14 +50,14 @@ pub enum Action {
         order: Order,
     },
     /// Put our marks on the Node: cordon and annotations in one apply. The executor looks at the lock afresh first.
-    ApplyMarks {
+    Cordon {
         /// The node.
         node: String,
         /// The operation that the mark names.
         operation_id: String,
     },
     /// Take our marks off the Node.
-    LiftMarks {
+    Uncordon {
         /// The node.
         node: String,
         /// Leave it cordoned for the person who holds it.
@@ -110,8 +110,8 @@ impl Action {
             Self::WriteRecord { .. } => "WriteRecord",
             Self::SetSpec { .. } => "SetSpec",
             Self::OrderReboot { .. } => "OrderReboot",
-            Self::ApplyMarks { .. } => "ApplyMarks",
-            Self::LiftMarks { .. } => "LiftMarks",
+            Self::Cordon { .. } => "Cordon",
+            Self::Uncordon { .. } => "Uncordon",
             Self::AddTaint { .. } => "AddTaint",
             Self::RemoveTaint { .. } => "RemoveTaint",
             Self::RemoveCommand { .. } => "RemoveCommand",
@@ -128,8 +128,8 @@ impl Action {
             | Self::WriteRecord { node, .. }
             | Self::SetSpec { node, .. }
             | Self::OrderReboot { node, .. }
-            | Self::ApplyMarks { node, .. }
-            | Self::LiftMarks { node, .. }
+            | Self::Cordon { node, .. }
+            | Self::Uncordon { node, .. }
             | Self::AddTaint { node, .. }
             | Self::RemoveTaint { node, .. }
             | Self::RemoveCommand { node, .. }

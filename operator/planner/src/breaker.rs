@@ -14,7 +14,7 @@ use crate::Instant;
 use crate::capacity::PolicyFacts;
 use crate::operation::Operation;
 use crate::snapshot::{Breaker, BreakerState};
-use crate::waiting::{Rearm, Waiting};
+use lockkeeper_reasons::{BreakerRecovery, WaitReason};
 
 /// The state of the breaker by what was seen.
 pub(crate) fn judge(policy: &PolicyFacts, now: Instant) -> Breaker {
@@ -45,7 +45,7 @@ pub(crate) fn judge(policy: &PolicyFacts, now: Instant) -> Breaker {
 }
 
 /// Why the breaker keeps a node out whoever else is inside, if it does; `operation` is its own.
-pub(crate) fn keeps_out(policy: &PolicyFacts, operation: Option<&Operation>) -> Result<(), Waiting> {
+pub(crate) fn keeps_out(policy: &PolicyFacts, operation: Option<&Operation>) -> Result<(), WaitReason> {
     // A person who said `retry` has looked at this node.
     if operation.is_some_and(|operation| operation.attempt > 0) {
         return Ok(());
@@ -64,15 +64,15 @@ pub(crate) fn keeps_out(policy: &PolicyFacts, operation: Option<&Operation>) -> 
 pub(crate) fn keeps_others_out<'a>(
     policy: &PolicyFacts,
     mut inside: impl Iterator<Item = &'a str>,
-) -> Result<(), Waiting> {
+) -> Result<(), WaitReason> {
     let probe = match policy.state.breaker.state {
         BreakerState::Probing => inside.next(),
         BreakerState::Closed | BreakerState::Open => None,
     };
     match probe {
-        Some(probe) => Err(Waiting::BreakerOpen {
+        Some(probe) => Err(WaitReason::BreakerOpen {
             nodes: policy.failed.clone(),
-            next: Rearm::Probe(probe.to_owned()),
+            recovery: BreakerRecovery::Probing(probe.to_owned()),
         }),
         None => Ok(()),
     }
@@ -91,9 +91,9 @@ fn cooled_at(policy: &PolicyFacts) -> Option<Instant> {
     Some(opened + cooldown)
 }
 
-fn words(policy: &PolicyFacts) -> Waiting {
-    Waiting::BreakerOpen {
+fn words(policy: &PolicyFacts) -> WaitReason {
+    WaitReason::BreakerOpen {
         nodes: policy.failed.clone(),
-        next: cooled_at(policy).map_or(Rearm::Person, Rearm::ProbeAt),
+        recovery: cooled_at(policy).map_or(BreakerRecovery::Manual, BreakerRecovery::ProbeAt),
     }
 }

@@ -12,8 +12,8 @@ use crate::name::Name;
 use crate::operation::{Operation, Phase};
 use crate::rollout;
 use crate::snapshot::{Host, Node, Policy, PolicyState, Record, Snapshot, Taints};
-use crate::waiting::Waiting;
 use crate::windows::Opening;
+use lockkeeper_reasons::WaitReason;
 
 /// What one pass knows, computed once.
 #[derive(Debug)]
@@ -64,9 +64,9 @@ pub(crate) struct Wanting<'a> {
     /// The place of the one policy that it belongs to.
     pub(crate) policy: Option<usize>,
     /// Why it may not start by itself: a hold, an approval that is missing, the agent.
-    pub(crate) own: Option<Box<Waiting>>,
+    pub(crate) own: Option<Box<WaitReason>>,
     /// Why its past keeps it out.
-    pub(crate) past: Option<Box<Waiting>>,
+    pub(crate) past: Option<Box<WaitReason>>,
     /// Whether it is down already.
     pub(crate) down: bool,
     pub(crate) control_plane: bool,
@@ -95,7 +95,7 @@ pub(crate) struct PolicyFacts<'a> {
     /// Its windows and exclusions; an error closes it.
     pub(crate) opening: Result<Opening, &'a str>,
     /// Why nothing fits what is left of the window, if so.
-    pub(crate) late: Option<Waiting>,
+    pub(crate) late: Option<WaitReason>,
     /// Its nodes that are Failed, and since when.
     pub(crate) failures: Vec<(&'a str, Instant)>,
     /// Operations under it.
@@ -311,10 +311,10 @@ impl<'a> Facts<'a> {
 impl Wanting<'_> {
     /// Whether it is left alone until a person, or a day, says otherwise.
     fn is_set_aside(&self) -> bool {
-        let held = matches!(self.own.as_deref(), Some(Waiting::Held { .. }));
+        let held = matches!(self.own.as_deref(), Some(WaitReason::Held { .. }));
         held || matches!(
             self.past.as_deref(),
-            Some(Waiting::Released { .. } | Waiting::StillRequired { .. })
+            Some(WaitReason::Released { .. } | WaitReason::StillRequired { .. })
         )
     }
 }
@@ -374,7 +374,7 @@ impl<'a> PolicyFacts<'a> {
 
     fn operation(&mut self, name: &'a str, operation: &'a Operation) {
         self.operations.push((name, operation));
-        if operation.phase == Phase::Failed && operation.ending.is_none() {
+        if operation.phase == Phase::Failed && operation.pending_outcome.is_none() {
             let since = operation
                 .failure
                 .as_ref()

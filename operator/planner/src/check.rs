@@ -52,7 +52,7 @@ pub fn check(snapshot: &Snapshot, plan: &Plan, now: Instant) -> Vec<Violation> {
                 let starts = starts.get_or_insert_with(|| Starts::new(snapshot, now));
                 starts.holders(&lock.holders, holders, plan, &mut found);
             }
-            Action::ApplyMarks { node, operation_id } => {
+            Action::Cordon { node, operation_id } => {
                 if let Some((name, node)) = there(node) {
                     let starts = starts.get_or_insert_with(|| Starts::new(snapshot, now));
                     starts.cordon(name, node, &mut found);
@@ -64,7 +64,7 @@ pub fn check(snapshot: &Snapshot, plan: &Plan, now: Instant) -> Vec<Violation> {
                     reboot(lock, name, node, order, &mut found);
                 }
             }
-            Action::LiftMarks { node, .. } => {
+            Action::Uncordon { node, .. } => {
                 if let Some((name, _)) = there(node).filter(|(_, node)| node.mark.is_none()) {
                     found.push(violation("S5", format!("{name} has no mark of ours to lift")));
                 }
@@ -148,7 +148,7 @@ fn reboot(lock: &Lock, name: &str, node: &Node, order: &Order, found: &mut Vec<V
         let what = format!("{name} would be rebooted (entry {holds}, cordoned {cordoned}, drained {drained})");
         found.push(violation("S3", what));
     }
-    let ordered = matches!(operation.phase, Phase::Draining | Phase::Rebooting) && operation.ending.is_none();
+    let ordered = matches!(operation.phase, Phase::Draining | Phase::Rebooting) && operation.pending_outcome.is_none();
     if !ordered || order.boot_id != operation.boot_id_before || node.boot_id != operation.boot_id_before {
         found.push(violation("S4", format!("{name} would be rebooted a second time")));
     }

@@ -5,9 +5,9 @@ use chrono::TimeDelta;
 use crate::Instant;
 use crate::action::{Action, Change, RecordChange};
 use crate::gate;
-use crate::operation::{Ending, Operation, Outcome, Phase};
+use crate::operation::{Operation, Outcome, PendingOutcome, Phase};
 use crate::snapshot::{AnswerState, Command, Node, OrderAction, Record};
-use crate::waiting::time;
+use lockkeeper_reasons::format_time;
 
 /// What a pending command makes of this node, if there is one.
 pub(crate) fn obey(name: &str, node: &Node, record: &Record, now: Instant) -> Option<Action> {
@@ -46,8 +46,8 @@ fn judge(command: &Command, node: &Node, record: &Record, now: Instant) -> Resul
             operation.id, command.operation_id
         ));
     }
-    if let Some(ending) = &operation.ending {
-        return Err(format!("the operation is ending already: {}", ending.message));
+    if let Some(pending_outcome) = &operation.pending_outcome {
+        return Err(format!("the operation is ending already: {}", pending_outcome.message));
     }
     let failed = operation.phase == Phase::Failed;
     match command.verb.as_str() {
@@ -64,7 +64,7 @@ fn judge(command: &Command, node: &Node, record: &Record, now: Instant) -> Resul
             operation.phase
         )),
         "cancel" if may_cancel(operation, record) => Ok((
-            end(operation, Outcome::PutBack, "Cancelled", "cancelled by a person", now),
+            end(operation, Outcome::Deferred, "Cancelled", "cancelled by a person", now),
             "the node is put back".to_owned(),
         )),
         "cancel" if failed => Err("the node is Failed; retry or release it".to_owned()),
@@ -100,7 +100,7 @@ fn may_go_down(operation: &Operation, node: &Node, now: Instant) -> Option<Strin
     if !operation.is_made_up() || node.boot_id != operation.boot_id_before || now >= until {
         return None;
     }
-    let until = time(until);
+    let until = format_time(until);
     let Some(host) = gate::trusted_host(node) else {
         return Some(format!(
             "the agent has not said since the record was lost whether the host goes down; \
@@ -143,14 +143,14 @@ fn retry(operation: &Operation, node: &Node, now: Instant) -> (Operation, String
 
 /// The operation with its end decided; the release follows from there, whoever carries it out.
 pub(crate) fn end(operation: &Operation, outcome: Outcome, cause: &str, message: &str, now: Instant) -> Operation {
-    let ending = Ending {
+    let pending_outcome = PendingOutcome {
         outcome,
         time: now,
         cause: cause.to_owned(),
         message: message.to_owned(),
     };
     Operation {
-        ending: Some(ending),
+        pending_outcome: Some(pending_outcome),
         ..operation.clone()
     }
 }

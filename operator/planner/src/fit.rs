@@ -3,14 +3,14 @@
 use chrono::TimeDelta;
 
 use crate::Instant;
-use crate::snapshot::Learned;
-use crate::waiting::Waiting;
+use crate::snapshot::DurationEstimate;
 use crate::windows::{Opening, Schedule};
+use lockkeeper_reasons::WaitReason;
 
 /// Successes that are looked at, the latest first.
 pub const LEARN_FROM: usize = 20;
 /// With fewer successes than this, the defaults hold.
-pub const LEARN_AT: usize = 5;
+pub(crate) const LEARN_AT: usize = 5;
 /// So many open spans ahead are tried before it is said that none will ever be long enough.
 const SPANS_AHEAD: usize = 64;
 
@@ -26,26 +26,26 @@ pub struct Success {
 }
 
 /// What a policy's last successes teach: the nearest-rank 90th percentile of the cordons, the median of the whole.
-pub fn learn(mut successes: Vec<Success>) -> Learned {
+pub fn learn(mut successes: Vec<Success>) -> DurationEstimate {
     successes.sort_unstable_by(|one, other| other.cmp(one));
     successes.truncate(LEARN_FROM);
     if successes.len() < LEARN_AT {
-        return Learned::default();
+        return DurationEstimate::default();
     }
     let rank = |mut lengths: Vec<TimeDelta>, percent: usize| {
         lengths.sort_unstable();
         let place = (lengths.len() * percent).div_ceil(100).max(1) - 1;
         lengths.get(place).copied()
     };
-    let default = Learned::default();
-    Learned {
+    let default = DurationEstimate::default();
+    DurationEstimate {
         cordoned: rank(successes.iter().map(|one| one.cordoned).collect(), 90).unwrap_or(default.cordoned),
         whole: rank(successes.iter().map(|one| one.whole).collect(), 50).unwrap_or(default.whole),
     }
 }
 
 /// Why a node that takes `needs` may not start in the window that `closes`; none that fits no window at all.
-pub(crate) fn too_late(schedule: &Schedule, needs: TimeDelta, closes: Instant, now: Instant) -> Option<Waiting> {
+pub(crate) fn too_late(schedule: &Schedule, needs: TimeDelta, closes: Instant, now: Instant) -> Option<WaitReason> {
     if closes - now >= needs || !fits_ever(schedule, needs, closes) {
         return None;
     }
@@ -53,7 +53,7 @@ pub(crate) fn too_late(schedule: &Schedule, needs: TimeDelta, closes: Instant, n
         Opening::Open { .. } => None,
         Opening::Closed { opens } | Opening::Excluded { opens, .. } => opens,
     };
-    Some(Waiting::DoesNotFitWindow { needs, closes, opens })
+    Some(WaitReason::DoesNotFitWindow { needs, closes, opens })
 }
 
 /// The first instant at which a node that takes `needs` does not fit any more what is left of the window that `closes`.

@@ -1,6 +1,6 @@
 //! When each node will start and end if nothing blocks: the same `plan`, run against a virtual future.
 //!
-//! Every operation takes as long as the policy's operations took ([`crate::Learned::whole`]), none fails and no person
+//! Every operation takes as long as the policy's operations took ([`crate::DurationEstimate::whole`]), none fails and no person
 //! acts. Windows, limits, canaries, paces, back-offs and whatever else `plan` obeys are obeyed, because it is `plan`
 //! that decides. The same snapshot and instant give the same forecast.
 
@@ -14,7 +14,9 @@ use crate::Instant;
 use crate::name::Name;
 use crate::plan::plan;
 use crate::snapshot::Snapshot;
-use crate::waiting::{Waiting, Waits};
+use lockkeeper_reasons::WaitReason;
+
+use crate::plan::WaitReasons;
 use future::Future;
 
 /// How far a forecast looks, and how much it may cost.
@@ -46,7 +48,7 @@ pub struct Forecast {
     /// When the last node of all ends.
     pub end: Option<Instant>,
     /// Nodes that need a reboot and do not get one in this future, and why: somebody must act, or it is too far away.
-    pub never: BTreeMap<String, Waiting>,
+    pub never: BTreeMap<String, WaitReason>,
     /// The future was cut: `nodes` has only the first of them, and the ends are extrapolated from their pace.
     pub cut: bool,
 }
@@ -78,7 +80,7 @@ pub fn forecast(snapshot: &Snapshot, now: Instant, horizon: Horizon) -> Forecast
         let opens = plan
             .waiting
             .values()
-            .filter_map(Waiting::until)
+            .filter_map(WaitReason::until)
             .filter(|until| *until > at)
             .min();
         let next = future.next_end().into_iter().chain(opens).min();
@@ -90,7 +92,7 @@ pub fn forecast(snapshot: &Snapshot, now: Instant, horizon: Horizon) -> Forecast
     }
 }
 
-fn sum_up(future: Future, waiting: &Waits) -> Forecast {
+fn sum_up(future: Future, waiting: &WaitReasons) -> Forecast {
     let mut policies: BTreeMap<String, Instant> = BTreeMap::new();
     for (policy, end) in future.ends() {
         let latest = policies.entry(policy.to_owned()).or_insert(end);
@@ -98,7 +100,7 @@ fn sum_up(future: Future, waiting: &Waits) -> Forecast {
     }
     let left = waiting.iter().filter(|(name, _)| !future.spans.contains_key(*name));
     let left = left.map(|(name, why)| (name.to_owned(), why.clone()));
-    let mut never: BTreeMap<String, Waiting> = left.collect();
+    let mut never: BTreeMap<String, WaitReason> = left.collect();
     never.extend(future.blocked);
     Forecast {
         end: policies.values().max().copied(),
@@ -110,7 +112,7 @@ fn sum_up(future: Future, waiting: &Waits) -> Forecast {
 }
 
 /// What is left goes on at the pace so far.
-fn extrapolate(future: Future, waiting: &Waits, now: Instant, at: Instant) -> Forecast {
+fn extrapolate(future: Future, waiting: &WaitReasons, now: Instant, at: Instant) -> Forecast {
     let mut left: BTreeMap<Name, i32> = BTreeMap::new();
     let mut done: BTreeMap<Name, i32> = BTreeMap::new();
     let policy_of = |name: &str| future.snapshot.nodes.get(name)?.policies.first().cloned();
@@ -122,7 +124,7 @@ fn extrapolate(future: Future, waiting: &Waits, now: Instant, at: Instant) -> Fo
     }
     let mut forecast = Forecast {
         cut: true,
-        ..sum_up(future, &Waits::default())
+        ..sum_up(future, &WaitReasons::default())
     };
     for (policy, end) in &mut forecast.policies {
         let (left, done) = (

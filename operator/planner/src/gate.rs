@@ -6,8 +6,8 @@ use crate::Instant;
 use crate::breaker;
 use crate::capacity::{Facts, PolicyFacts};
 use crate::snapshot::{Answer, AnswerState, Approval, Hold, Host, Node, Preflight, Record};
-use crate::waiting::Waiting;
 use crate::windows::Opening;
+use lockkeeper_reasons::{ViewGap, WaitReason};
 
 /// How long an agent may take to report from a new boot before it counts as missing.
 pub const AGENT_GRACE: TimeDelta = TimeDelta::seconds(120);
@@ -47,22 +47,22 @@ pub fn agent_missing(node: &Node) -> Option<Instant> {
 }
 
 /// The one policy that a node belongs to.
-pub(crate) fn policy_of<'f, 'a>(node: &Node, facts: &'f Facts<'a>) -> Result<&'f PolicyFacts<'a>, Waiting> {
+pub(crate) fn policy_of<'f, 'a>(node: &Node, facts: &'f Facts<'a>) -> Result<&'f PolicyFacts<'a>, WaitReason> {
     match &*node.policies {
-        [one] => facts.policy(one).ok_or(Waiting::NoPolicy),
-        [] => Err(Waiting::NoPolicy),
+        [one] => facts.policy(one).ok_or(WaitReason::NoPolicy),
+        [] => Err(WaitReason::NoPolicy),
         many => {
             let mut policies = many.to_vec();
             policies.sort_unstable();
-            Err(Waiting::PolicyConflict {
-                policies: policies.into(),
+            Err(WaitReason::PolicyConflict {
+                policies: policies.iter().map(ToString::to_string).collect(),
             })
         }
     }
 }
 
 /// What keeps this node from starting whoever else is inside; asked before the slot and again before our marks.
-pub(crate) fn standing(node: &Node, facts: &Facts) -> Result<(), Waiting> {
+pub(crate) fn standing(node: &Node, facts: &Facts) -> Result<(), WaitReason> {
     seen_all(facts)?;
     let policy = policy_of(node, facts)?;
     running(policy)?;
@@ -75,19 +75,19 @@ pub(crate) fn standing(node: &Node, facts: &Facts) -> Result<(), Waiting> {
 }
 
 /// Whether everything was seen and could be read.
-pub(crate) fn seen_all(facts: &Facts) -> Result<(), Waiting> {
+pub(crate) fn seen_all(facts: &Facts) -> Result<(), WaitReason> {
     let snapshot = facts.snapshot;
-    match snapshot.unseen.iter().min().or(snapshot.undecodable.iter().min()) {
-        Some(what) => Err(Waiting::ViewIncomplete { what: what.clone() }),
+    match snapshot.unlisted.iter().min().or(snapshot.view_gaps.iter().min()) {
+        Some(what) => Err(WaitReason::ViewIncomplete(what.clone())),
         None => Ok(()),
     }
 }
 
 /// Whether the policy starts anything at all.
-pub(crate) fn running(policy: &PolicyFacts) -> Result<(), Waiting> {
+pub(crate) fn running(policy: &PolicyFacts) -> Result<(), WaitReason> {
     if policy.policy.suspend {
-        return Err(Waiting::Suspended {
-            policy: policy.name.to_owned(),
+        return Err(WaitReason::Suspended {
+            policy: policy.name.to_string(),
         });
     }
     Ok(())
@@ -95,17 +95,17 @@ pub(crate) fn running(policy: &PolicyFacts) -> Result<(), Waiting> {
 
 /// What of the node itself keeps it from starting: a hold, an approval that is missing, its agent. `host` is the report
 /// that is trusted.
-pub(crate) fn own(node: &Node, host: Option<&Host>, policy: &PolicyFacts, now: Instant) -> Result<(), Waiting> {
+pub(crate) fn own(node: &Node, host: Option<&Host>, policy: &PolicyFacts, now: Instant) -> Result<(), WaitReason> {
     if let Some(hold) = held(node, now) {
-        return Err(Waiting::Held {
+        return Err(WaitReason::Held {
             reason: hold.reason.clone(),
             until: hold.until,
         });
     }
     match policy.policy.approval {
         Approval::Manual if node.approved.is_none() => {
-            return Err(Waiting::AwaitingApproval {
-                policy: policy.name.to_owned(),
+            return Err(WaitReason::AwaitingApproval {
+                policy: policy.name.to_string(),
             });
         }
         Approval::Manual | Approval::Automatic => {}
@@ -114,20 +114,20 @@ pub(crate) fn own(node: &Node, host: Option<&Host>, policy: &PolicyFacts, now: I
 }
 
 /// Whether the schedule lets a node of this policy start.
-pub(crate) fn open(policy: &PolicyFacts) -> Result<(), Waiting> {
+pub(crate) fn open(policy: &PolicyFacts) -> Result<(), WaitReason> {
     match &policy.opening {
         Ok(Opening::Open { .. }) => policy.late.clone().map_or(Ok(()), Err),
-        Ok(Opening::Closed { opens }) => Err(Waiting::OutsideWindow {
+        Ok(Opening::Closed { opens }) => Err(WaitReason::OutsideWindow {
             opens: *opens,
-            unreadable: None,
+            invalid: None,
         }),
-        Ok(Opening::Excluded { until, reason, .. }) => Err(Waiting::Excluded {
+        Ok(Opening::Excluded { until, reason, .. }) => Err(WaitReason::Excluded {
             until: *until,
             reason: reason.clone(),
         }),
-        Err(why) => Err(Waiting::OutsideWindow {
+        Err(why) => Err(WaitReason::OutsideWindow {
             opens: None,
-            unreadable: Some((*why).to_owned()),
+            invalid: Some((*why).to_owned()),
         }),
     }
 }
@@ -137,17 +137,17 @@ pub(crate) fn held(node: &Node, now: Instant) -> Option<&Hold> {
     node.hold.as_deref().filter(|hold| hold.holds(now))
 }
 
-fn agent(node: &Node, host: Option<&Host>) -> Result<(), Waiting> {
+fn agent(node: &Node, host: Option<&Host>) -> Result<(), WaitReason> {
     let Some(host) = host else {
-        return Err(Waiting::AgentMissing {
+        return Err(WaitReason::AgentMissing {
             since: agent_missing(node).unwrap_or(node.created),
         });
     };
     if let Some(cause) = &host.incapable {
-        return Err(Waiting::AgentIncapable { cause: cause.clone() });
+        return Err(WaitReason::AgentIncapable { cause: cause.clone() });
     }
     if let Some((who, why)) = host.inhibitors.first() {
-        return Err(Waiting::Inhibited {
+        return Err(WaitReason::Inhibited {
             who: who.clone(),
             why: why.clone(),
         });
@@ -156,12 +156,12 @@ fn agent(node: &Node, host: Option<&Host>) -> Result<(), Waiting> {
 }
 
 /// What the node's own past says: released, rebooted in vain, put back.
-pub fn past(node: &Node, record: &Record, now: Instant) -> Result<(), Waiting> {
+pub fn past(node: &Node, record: &Record, now: Instant) -> Result<(), WaitReason> {
     past_of(node, trusted_host(node), record, now)
 }
 
 /// The same, with the report that is trusted.
-pub(crate) fn past_of(node: &Node, host: Option<&Host>, record: &Record, now: Instant) -> Result<(), Waiting> {
+pub(crate) fn past_of(node: &Node, host: Option<&Host>, record: &Record, now: Instant) -> Result<(), WaitReason> {
     let reasons = host.map(|host| host.reasons.as_slice()).unwrap_or_default();
     let asked = node.requested.is_some();
     if let Some(released) = record
@@ -169,7 +169,7 @@ pub(crate) fn past_of(node: &Node, host: Option<&Host>, record: &Record, now: In
         .as_ref()
         .filter(|released| !asked && same_cause(&released.reasons, reasons))
     {
-        return Err(Waiting::Released {
+        return Err(WaitReason::Released {
             failure: released.failure.clone(),
         });
     }
@@ -177,14 +177,14 @@ pub(crate) fn past_of(node: &Node, host: Option<&Host>, record: &Record, now: In
         let until = last.time + STILL_REQUIRED;
         // The causes are elsewhere in memory, and of most nodes' last reboots too old to be of interest.
         if now < until && same_cause(&last.reasons, reasons) {
-            return Err(Waiting::StillRequired {
+            return Err(WaitReason::StillRequired {
                 rebooted: last.time,
                 until,
             });
         }
     }
     match &record.deferred {
-        Some(deferred) if now < deferred.until => Err(Waiting::BackingOff {
+        Some(deferred) if now < deferred.until => Err(WaitReason::BackingOff {
             count: deferred.count,
             cause: deferred.cause.clone(),
             message: deferred.message.clone(),
@@ -202,22 +202,13 @@ fn same_cause(one: &[String], other: &[String]) -> bool {
 /// How long an answer about a node's pods is believed; a node that could not be drained is asked again after it.
 pub const PREFLIGHT_FRESH: TimeDelta = TimeDelta::seconds(60);
 
-/// What is not seen of a node that was not asked yet.
-pub(crate) const PODS_CAN_LEAVE: &str = "whether its pods can leave";
-
-/// What is not seen of a node that has its entry although its operation has ended.
-pub(crate) const MARKS_GONE: &str = "this node Ready, or without the marks of its last operation,";
-
-/// What is not seen of a node whose marks belong to an operation that nothing tells of.
-pub(crate) const HOST_STAYS_UP: &str = "whether its host goes down for the operation whose record was lost";
-
 /// Whether a node could be drained.
 #[derive(Clone, Debug)]
 pub(crate) enum Drainable {
     /// All its pods can leave.
     Yes,
     /// A pod can never leave, or nobody can say; asked `again` if the answer is old.
-    No { waiting: Box<Waiting>, again: bool },
+    No { waiting: Box<WaitReason>, again: bool },
     /// It must be asked.
     Unknown,
 }
@@ -229,13 +220,13 @@ pub(crate) fn drainable(node: &Node, now: Instant) -> Drainable {
         Preflight::Clear { at } if fresh(*at) => Drainable::Yes,
         Preflight::Clear { .. } | Preflight::Unknown => Drainable::Unknown,
         Preflight::Failed { why } => Drainable::No {
-            waiting: Box::new(Waiting::ViewIncomplete {
-                what: format!("{PODS_CAN_LEAVE} ({why})"),
-            }),
+            waiting: Box::new(WaitReason::ViewIncomplete(ViewGap::PreflightFailed {
+                error: why.clone(),
+            })),
             again: true,
         },
         Preflight::Blocked { pod, why, at } => Drainable::No {
-            waiting: Box::new(Waiting::PreflightBlocked {
+            waiting: Box::new(WaitReason::PreflightBlocked {
                 pod: pod.clone(),
                 why: why.clone(),
                 until: *at + PREFLIGHT_FRESH,

@@ -12,7 +12,9 @@ use crate::queue::{self, Candidate};
 use crate::repair::Repaired;
 use crate::room::Room;
 use crate::snapshot::{Holder, Node, Order, OrderAction, Record};
-use crate::waiting::{Waiting, Waits};
+use lockkeeper_reasons::{ViewGap, WaitReason};
+
+use crate::plan::WaitReasons;
 
 /// A node that goes in now.
 #[derive(Debug)]
@@ -45,17 +47,13 @@ pub(crate) fn grant<'a>(
     let idle = repaired.kept.iter().filter(|entry| entry.inside.is_none());
     let entered: BTreeSet<&str> = idle.map(|entry| entry.holder.node.as_str()).collect();
     let inside = |name: &str| !entered.is_empty() && entered.contains(name);
-    let mut words: Vec<Option<Waiting>> = Vec::with_capacity(wanting.len());
+    let mut words: Vec<Option<WaitReason>> = Vec::with_capacity(wanting.len());
     let mut candidates = Vec::with_capacity(wanting.len());
     let free: Vec<bool> = facts.policies.iter().map(|policy| is_free(policy, facts)).collect();
     for (index, wanting) in wanting.iter_mut().enumerate() {
         words.push(match may_start(index, wanting, &free, facts) {
-            _ if repaired.late.contains(&wanting.seen.name) => Some(Waiting::ViewIncomplete {
-                what: gate::MARKS_GONE.to_owned(),
-            }),
-            _ if repaired.awaits_word(wanting.seen.name) => Some(Waiting::ViewIncomplete {
-                what: gate::HOST_STAYS_UP.to_owned(),
-            }),
+            _ if repaired.late.contains(&wanting.seen.name) => Some(WaitReason::ViewIncomplete(ViewGap::AwaitingReady)),
+            _ if repaired.awaits_word(wanting.seen.name) => Some(WaitReason::ViewIncomplete(ViewGap::RecordLost)),
             _ if inside(wanting.seen.name) => None,
             Ok(candidate) => {
                 candidates.push(candidate);
@@ -74,7 +72,7 @@ pub(crate) fn grant<'a>(
     Answers {
         words: Words {
             others: missing
-                .map(|(seen, since)| (seen.rank, seen.name, Waiting::AgentMissing { since: *since }))
+                .map(|(seen, since)| (seen.rank, seen.name, WaitReason::AgentMissing { since: *since }))
                 .collect(),
             wanting,
             of_wanting: words,
@@ -88,39 +86,23 @@ pub(crate) fn grant<'a>(
 #[derive(Debug, Default)]
 pub(crate) struct Words<'a> {
     wanting: &'a [Wanting<'a>],
-    of_wanting: Vec<Option<Waiting>>,
+    of_wanting: Vec<Option<WaitReason>>,
     /// Those of nodes that do not want a reboot now, with their place among all names.
-    others: Vec<(usize, &'a str, Waiting)>,
+    others: Vec<(usize, &'a str, WaitReason)>,
 }
 
 impl<'a> Words<'a> {
     /// Why this node waits, which is inside.
-    pub(crate) fn add(&mut self, seen: &Seen<'a>, why: Waiting) {
+    pub(crate) fn add(&mut self, seen: &Seen<'a>, why: WaitReason) {
         self.others.push((seen.rank, seen.name, why));
     }
 
     /// All of them, by name.
-    pub(crate) fn all(mut self) -> Waits {
-        self.others.sort_unstable_by_key(|(rank, ..)| *rank);
-        let count = self.wanting.len() + self.others.len();
-        // Names are about as long as one another.
-        let length = self.wanting.first().map_or(0, |one| one.seen.name.len() + 1);
-        let mut waits = Waits::with_capacity(count, count * length);
-        let mut others = self.others.into_iter().peekable();
-        for (why, one) in self.of_wanting.into_iter().zip(self.wanting) {
-            let Some(why) = why else { continue };
-            // Most have none before them, and nothing is moved to find that out.
-            while others.peek().is_some_and(|(other, ..)| *other < one.seen.rank)
-                && let Some((_, name, why)) = others.next()
-            {
-                waits.push(name, why);
-            }
-            waits.push(one.seen.name, why);
-        }
-        for (_, name, why) in others {
-            waits.push(name, why);
-        }
-        waits
+    pub(crate) fn all(mut self) -> WaitReasons {
+        let queued = self.of_wanting.into_iter().zip(self.wanting);
+        let queued = queued.filter_map(|(reason, one)| Some((one.seen.name.to_owned(), reason?)));
+        let others = self.others.drain(..).map(|(_, name, reason)| (name.to_owned(), reason));
+        queued.chain(others).collect()
     }
 }
 
@@ -138,7 +120,7 @@ fn may_start<'a>(
     wanting: &mut Wanting<'a>,
     free: &[bool],
     facts: &Facts<'a>,
-) -> Result<Candidate<'a>, Waiting> {
+) -> Result<Candidate<'a>, WaitReason> {
     if let Some(place) = wanting.policy.filter(|place| free[*place])
         && wanting.own.is_none()
         && wanting.past.is_none()
@@ -207,7 +189,7 @@ impl<'a> Door<'a> {
         }
     }
 
-    fn ask(&mut self, candidate: Candidate<'a>) -> Result<(), Waiting> {
+    fn ask(&mut self, candidate: Candidate<'a>) -> Result<(), WaitReason> {
         let (wanting, policy) = (&self.wanting[candidate.index], candidate.policy);
         let seen = wanting.seen;
         let before = self.before[policy];
@@ -237,7 +219,7 @@ impl<'a> Door<'a> {
 
     /// Whether its pods can leave; one that is not known to be drainable keeps its place until it has been asked, one
     /// that cannot be drained does not.
-    fn drainable(&mut self, wanting: &Wanting<'a>, policy: usize) -> Result<(), Waiting> {
+    fn drainable(&mut self, wanting: &Wanting<'a>, policy: usize) -> Result<(), WaitReason> {
         let seen = wanting.seen;
         match &wanting.drainable {
             Drainable::Yes => Ok(()),
@@ -252,9 +234,7 @@ impl<'a> Door<'a> {
                 self.asked.insert(policy);
                 let likely = self.likely.get_or_insert_with(|| self.sure.clone());
                 likely.take(seen.name, Some(seen.node), Some(policy), self.facts.now);
-                Err(Waiting::ViewIncomplete {
-                    what: gate::PODS_CAN_LEAVE.to_owned(),
-                })
+                Err(WaitReason::ViewIncomplete(ViewGap::PreflightPending))
             }
         }
     }
@@ -302,7 +282,7 @@ fn let_in(seen: Seen, policy: &PolicyFacts, entry: Option<&Holder>, now: Instant
         daemons: Vec::new(),
         settings: policy.policy.settings.clone(),
         failure: None,
-        ending: None,
+        pending_outcome: None,
     };
     let new = || Holder {
         node: name.to_owned(),

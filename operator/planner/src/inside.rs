@@ -13,14 +13,14 @@ use crate::gate;
 use crate::operation::{Failure, Operation, Outcome, Phase};
 use crate::room::{Asking, Room};
 use crate::snapshot::{AnswerState, Drain, Node, Order, OrderAction, Record};
-use crate::waiting::{Waiting, duration, time};
 use crate::whole::Whole;
+use lockkeeper_reasons::{WaitReason, format_duration, format_time};
 
 /// What to do with a node that is inside, why it waits and when to look again.
 #[derive(Debug, Default)]
 pub(crate) struct Step {
     pub(crate) action: Option<Action>,
-    pub(crate) waiting: Option<Waiting>,
+    pub(crate) waiting: Option<WaitReason>,
     pub(crate) recheck: Option<Instant>,
     /// Its `DaemonSet`s are to be looked at.
     pub(crate) daemons: bool,
@@ -33,7 +33,7 @@ impl Step {
             ..Self::default()
         }
     }
-    fn wait(waiting: Waiting, until: Option<Instant>) -> Self {
+    fn wait(waiting: WaitReason, until: Option<Instant>) -> Self {
         Self {
             waiting: Some(waiting),
             recheck: until,
@@ -63,8 +63,8 @@ pub(crate) fn step(name: &str, node: &Node, record: &Record, facts: &Facts, room
         operation,
         facts,
     };
-    if let Some(ending) = &operation.ending {
-        return Step::act(inside.release(ending));
+    if let Some(pending_outcome) = &operation.pending_outcome {
+        return Step::act(inside.release(pending_outcome));
     }
     if let Some(action) = obey(name, node, record, facts.now) {
         return Step::act(action);
@@ -95,13 +95,13 @@ impl Inside<'_> {
         let Some(answer) = self.answer() else {
             if now >= deadline {
                 let seconds = self.operation.settings.agent_timeout.num_seconds();
-                return self.put_back(&Waiting::AgentNotAnswering {
+                return self.put_back(&WaitReason::AgentNotAnswering {
                     order: order.id,
                     seconds,
                 });
             }
             let asked = self.operation.asked;
-            return Step::wait(Waiting::Preparing { asked, until: deadline }, Some(deadline));
+            return Step::wait(WaitReason::Preparing { asked, until: deadline }, Some(deadline));
         };
         match answer.state {
             AnswerState::Ready => {}
@@ -118,7 +118,7 @@ impl Inside<'_> {
                     ..self.operation.clone()
                 })
             } else {
-                self.put_back(&Waiting::Uncordoned)
+                self.put_back(&WaitReason::Uncordoned)
             };
         }
         let may_start =
@@ -131,11 +131,11 @@ impl Inside<'_> {
         }
         match may_start {
             // Marks of an operation whose record was lost: they would be taken for a second cordon.
-            Ok(()) if self.node.mark.is_some() => Step::act(Action::LiftMarks {
+            Ok(()) if self.node.mark.is_some() => Step::act(Action::Uncordon {
                 node: self.name.to_owned(),
                 keep_cordon: false,
             }),
-            Ok(()) => Step::act(Action::ApplyMarks {
+            Ok(()) => Step::act(Action::Cordon {
                 node: self.name.to_owned(),
                 operation_id: self.operation.id.clone(),
             }),
@@ -174,11 +174,11 @@ impl Inside<'_> {
             return self.fail(format!(
                 "no new boot of {} within {} of the order at {}; look at its console or power, then retry or release",
                 self.name,
-                duration(self.operation.settings.reboot_timeout),
-                time(since)
+                format_duration(self.operation.settings.reboot_timeout),
+                format_time(since)
             ));
         }
-        Step::wait(Waiting::Rebooting { since, until }, Some(until))
+        Step::wait(WaitReason::Rebooting { since, until }, Some(until))
     }
 
     /// A new boot is what was wanted; one without an order (it went down by itself) is looked at like any other.
@@ -208,7 +208,7 @@ impl Inside<'_> {
             .as_ref()
             .map(|failure| failure.message.clone())
             .unwrap_or_default();
-        Step::wait(Waiting::Failed { message }, None)
+        Step::wait(WaitReason::Failed { message }, None)
     }
 
     /// What ends an operation before the reboot order whatever its phase: a hold, a policy that is gone, the breaker.
@@ -225,16 +225,16 @@ impl Inside<'_> {
             Ok(policy) if *policy.name == self.operation.policy => breaker::keeps_out(policy, Some(self.operation))
                 .err()
                 .map(|waiting| self.end(Outcome::Withdrawn, &waiting)),
-            Ok(_) => Some(self.put_back(&Waiting::NoPolicy)),
+            Ok(_) => Some(self.put_back(&WaitReason::NoPolicy)),
             // A policy that cannot be decoded is not gone.
-            Err(_) if !self.facts.snapshot.undecodable.is_empty() => None,
+            Err(_) if !self.facts.snapshot.view_gaps.is_empty() => None,
             Err(waiting) => Some(self.put_back(&waiting)),
         }
     }
 
-    pub(super) fn held(&self) -> Option<Waiting> {
+    pub(super) fn held(&self) -> Option<WaitReason> {
         let hold = gate::held(self.node, self.facts.now)?;
-        Some(Waiting::Held {
+        Some(WaitReason::Held {
             reason: hold.reason.clone(),
             until: hold.until,
         })
@@ -272,14 +272,14 @@ impl Inside<'_> {
             .filter(|answer| answer.id == self.operation.order_id())
     }
 
-    fn refusal(&self, message: &str) -> Waiting {
+    fn refusal(&self, message: &str) -> WaitReason {
         let inhibitor = self.record.host.as_ref().and_then(|host| host.inhibitors.first());
         match inhibitor {
-            Some((who, why)) => Waiting::Inhibited {
+            Some((who, why)) => WaitReason::Inhibited {
                 who: who.clone(),
                 why: why.clone(),
             },
-            None => Waiting::AgentIncapable {
+            None => WaitReason::AgentIncapable {
                 cause: message.to_owned(),
             },
         }
@@ -302,15 +302,15 @@ impl Inside<'_> {
         })
     }
 
-    fn put_back(&self, waiting: &Waiting) -> Step {
-        self.end(Outcome::PutBack, waiting)
+    fn put_back(&self, waiting: &WaitReason) -> Step {
+        self.end(Outcome::Deferred, waiting)
     }
 
-    fn end(&self, outcome: Outcome, waiting: &Waiting) -> Step {
+    fn end(&self, outcome: Outcome, waiting: &WaitReason) -> Step {
         let mut operation = end(
             self.operation,
             outcome,
-            waiting.reason(),
+            waiting.name().as_str(),
             &waiting.to_string(),
             self.facts.now,
         );

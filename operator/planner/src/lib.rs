@@ -10,7 +10,7 @@ mod capacity;
 pub mod check;
 mod command;
 mod down;
-pub mod fit;
+mod fit;
 pub mod forecast;
 pub mod gate;
 mod grant;
@@ -25,23 +25,27 @@ mod room;
 pub mod sanity;
 pub mod snapshot;
 mod taints;
-pub mod waiting;
 mod whole;
 pub mod windows;
 
 pub use action::{Action, Change, Finished, RecordChange};
 pub use check::{Violation, check};
+pub use fit::{LEARN_FROM, Success, learn};
 pub use forecast::{Forecast, Horizon, Span, forecast};
-pub use name::Name;
-pub use operation::{CountedDaemon, Ending, Failure, Operation, Outcome, Phase, Stage, StageKind};
-pub use plan::{Plan, plan};
-pub use sanity::TooTight;
-pub use snapshot::{
-    Answer, AnswerState, Approval, Breaker, BreakerRule, BreakerState, Canary, Command, Daemons, Deferred, Drain, Hold,
-    Holder, Host, LastReboot, Learned, Limit, Lock, Node, OnTimeout, Order, OrderAction, Policy, PolicyState,
-    Preflight, QueueOrder, Ready, Record, Released, Rollout, Settings, Snapshot, Taint, Taints, Topology,
+pub use gate::{agent_missing, trusted_host, wants_reboot};
+pub use lockkeeper_reasons::{
+    BreakerRecovery, LimitScope, ReasonName, ViewGap, WaitReason, format_duration, format_time,
 };
-pub use waiting::{Rearm, Waiting, Waits};
+pub use name::Name;
+pub use operation::{CountedDaemon, Failure, Operation, Outcome, PendingOutcome, Phase, Stage, StageKind};
+pub use plan::WaitReasons;
+pub use plan::{Plan, plan};
+pub use sanity::InsufficientWindowTime;
+pub use snapshot::{
+    Answer, AnswerState, Approval, Breaker, BreakerRule, BreakerState, Canary, Command, Daemons, Deferred, Drain,
+    DurationEstimate, Hold, Holder, Host, LastReboot, Limit, Lock, Node, OnTimeout, Order, OrderAction, Policy,
+    PolicyState, Preflight, QueueOrder, Ready, Record, Released, Rollout, Settings, Snapshot, Taint, Taints, Topology,
+};
 pub use windows::{Exclusion, OpenSpan, Opening, Schedule, Window, WindowError};
 
 /// An instant in UTC.

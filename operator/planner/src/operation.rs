@@ -50,7 +50,7 @@ pub struct Operation {
     /// What went wrong.
     pub failure: Option<Failure>,
     /// How it ends.
-    pub ending: Option<Ending>,
+    pub pending_outcome: Option<PendingOutcome>,
 }
 
 impl Operation {
@@ -136,7 +136,7 @@ pub struct Failure {
 
 /// How an operation ends; written before the first step of its release.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ending {
+pub struct PendingOutcome {
     /// Which way.
     pub outcome: Outcome,
     /// When that was decided.
@@ -153,7 +153,7 @@ pub enum Outcome {
     /// Rebooted, proven, verified.
     Succeeded,
     /// It could not go on; tried again after a back-off.
-    PutBack,
+    Deferred,
     /// It may not go on now; no back-off.
     Withdrawn,
     /// Held by a person while cordoned; stays cordoned.

@@ -13,12 +13,15 @@ use crate::inside::step;
 use crate::name::Name;
 use crate::repair::{Entry, Repaired, in_order, repair};
 use crate::room::Room;
-use crate::sanity::{self, TooTight};
+use crate::sanity::{self, InsufficientWindowTime};
 use crate::snapshot::{Holder, PolicyState, Settings, Snapshot};
 use crate::taints::taints;
-use crate::waiting::{Waiting, Waits};
 use crate::whole::Whole;
 use crate::windows::Opening;
+use lockkeeper_reasons::WaitReason;
+
+/// Why each node is not rebooted now, by its name.
+pub type WaitReasons = BTreeMap<String, WaitReason>;
 
 /// What one pass decided.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -26,7 +29,7 @@ pub struct Plan {
     /// What to write, in this order; any prefix is safe.
     pub actions: Vec<Action>,
     /// Why each node that is not idle waits.
-    pub waiting: Waits,
+    pub waiting: WaitReasons,
     /// When time alone may change the answer.
     pub recheck_at: Option<Instant>,
     /// How many nodes may be inside over all policies, for those who watch.
@@ -38,7 +41,7 @@ pub struct Plan {
     /// What the status of each policy must remember.
     pub policies: BTreeMap<Name, PolicyState>,
     /// Policies whose schedule leaves too little time; only looked for in a pass that has nothing else to do.
-    pub too_tight: BTreeMap<Name, TooTight>,
+    pub too_tight: BTreeMap<Name, InsufficientWindowTime>,
     /// Whether each policy's nodes may start by its windows, for those who watch.
     pub windows: BTreeMap<Name, bool>,
 }
@@ -46,10 +49,10 @@ pub struct Plan {
 /// Decides what to do next. Equal snapshots give equal plans, whatever order they were built in.
 pub fn plan(snapshot: &Snapshot, now: Instant) -> Plan {
     let mut plan = Plan::default();
-    if let Some(what) = snapshot.unseen.iter().min() {
+    if let Some(what) = snapshot.unlisted.iter().min() {
         let everybody = snapshot.nodes.keys();
         plan.waiting = everybody
-            .map(|name| (name.clone(), Waiting::ViewIncomplete { what: what.clone() }))
+            .map(|name| (name.clone(), WaitReason::ViewIncomplete(what.clone())))
             .collect();
         return plan;
     }
@@ -189,7 +192,7 @@ fn tidy(facts: &Facts, plan: &mut Plan) {
     if facts.untidy.is_empty() {
         return;
     }
-    let undecided = !facts.snapshot.undecodable.is_empty();
+    let undecided = !facts.snapshot.view_gaps.is_empty();
     let busy: BTreeSet<&str> = plan.actions.iter().filter_map(Action::node).collect();
     let mut actions = Vec::new();
     for (name, node) in &facts.untidy {

@@ -190,7 +190,7 @@ fn keep_or_free<'a>(entry: Entry<'a>, node: &Node, settings: &Settings, now: Ins
 /// Marks that belong to nobody, of an operation that has ended or whose host stays up, are lifted once the node is Ready.
 fn lift(name: &str, node: &Node, now: Instant, repaired: &mut Repaired) {
     if node.ready.ready {
-        repaired.actions.push(Action::LiftMarks {
+        repaired.actions.push(Action::Uncordon {
             node: name.to_owned(),
             keep_cordon: gate::held(node, now).is_some(),
         });
@@ -237,6 +237,6 @@ fn lost_operation(holder: &Holder, node: &Node, settings: &Settings, now: Instan
                       look at the node, then retry or release it"
                 .to_owned(),
         }),
-        ending: None,
+        pending_outcome: None,
     }
 }

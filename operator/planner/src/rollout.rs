@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::Instant;
 use crate::capacity::PolicyFacts;
 use crate::snapshot::Rollout;
-use crate::waiting::Waiting;
+use lockkeeper_reasons::WaitReason;
 
 /// What the canary says to the others.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,15 +20,15 @@ pub(crate) enum Canaries {
 
 impl Canaries {
     /// What keeps a node out that would be no canary; `inside` are those of its policy that go before it.
-    pub(crate) fn word(&self, inside: &[&str]) -> Result<(), Waiting> {
+    pub(crate) fn word(&self, inside: &[&str]) -> Result<(), WaitReason> {
         match self {
             Self::Passed => Ok(()),
             Self::More(more) if inside.len() < *more => Ok(()),
-            Self::More(_) => Err(Waiting::CanarySoaking {
+            Self::More(_) => Err(WaitReason::CanarySoaking {
                 names: inside.iter().map(|name| (*name).to_owned()).collect(),
                 until: None,
             }),
-            Self::Wait(names, until) => Err(Waiting::CanarySoaking {
+            Self::Wait(names, until) => Err(WaitReason::CanarySoaking {
                 names: names.clone(),
                 until: *until,
             }),

@@ -12,7 +12,7 @@ use crate::down::why_down;
 use crate::gate;
 use crate::repair::Entry;
 use crate::snapshot::{Holder, Node};
-use crate::waiting::{Scope, Waiting};
+use lockkeeper_reasons::{LimitScope, WaitReason};
 
 /// Who goes before the next node, counted as they come.
 #[derive(Clone, Debug)]
@@ -152,7 +152,7 @@ impl<'a> Room<'a> {
     }
 
     /// Whether there is room for this node; `before` says how many of its policy wait before it.
-    pub(crate) fn ask(&mut self, asking: &Asking, before: usize) -> Result<(), Waiting> {
+    pub(crate) fn ask(&mut self, asking: &Asking, before: usize) -> Result<(), WaitReason> {
         let facts = self.facts;
         let Asking { name, node, .. } = *asking;
         let policy = match asking.policy {
@@ -164,26 +164,26 @@ impl<'a> Room<'a> {
         breaker::keeps_others_out(policy, taken.inside.iter().copied().filter(|name| !failed(name)))?;
         policy.canary.word(&taken.inside)?;
         if taken.inside.len() >= policy.limit {
-            return Err(Waiting::NoFreeSlot {
-                inside: taken.names.get_or_insert_with(|| owned(&taken.inside)).clone(),
+            return Err(WaitReason::NoFreeSlot {
+                in_progress: taken.names.get_or_insert_with(|| owned(&taken.inside)).clone(),
                 max: policy.limit,
-                scope: Scope::Policy,
-                before,
+                scope: LimitScope::Policy,
+                ahead: before,
             });
         }
         if self.inside.len() >= facts.cluster_limit {
-            return Err(Waiting::NoFreeSlot {
-                inside: self.names.get_or_insert_with(|| owned(&self.inside)).clone(),
+            return Err(WaitReason::NoFreeSlot {
+                in_progress: self.names.get_or_insert_with(|| owned(&self.inside)).clone(),
                 max: facts.cluster_limit,
-                scope: Scope::Cluster,
-                before,
+                scope: LimitScope::Cluster,
+                ahead: before,
             });
         }
         // A target that is down already costs nothing.
         if !asking.down && taken.down.len() + policy.down.len() >= policy.max_unavailable {
             let down = taken.down_names.get_or_insert_with(|| all_down(policy, &taken.down));
-            return Err(Waiting::TooManyUnavailable {
-                down: down.clone(),
+            return Err(WaitReason::TooManyUnavailable {
+                nodes: down.clone(),
                 max: policy.max_unavailable,
             });
         }
@@ -192,7 +192,7 @@ impl<'a> Room<'a> {
         if asking.control_plane {
             let down = facts.control_plane_down.iter().copied().find(|other| *other != name);
             if let Some(other) = down.or(self.control_plane.filter(|other| *other != name)) {
-                return Err(Waiting::ControlPlaneBusy { node: other.to_owned() });
+                return Err(WaitReason::ControlPlaneBusy { node: other.to_owned() });
             }
         }
         Ok(())
@@ -204,7 +204,7 @@ fn all_down(policy: &PolicyFacts, inside: &[&str]) -> Arc<[(String, String)]> {
         .down
         .iter()
         .map(|(name, why)| ((*name).to_owned(), (*why).to_owned()));
-    let held = inside.iter().map(|name| ((*name).to_owned(), "inside".to_owned()));
+    let held = inside.iter().map(|name| ((*name).to_owned(), "in progress".to_owned()));
     by_themselves.chain(held).collect()
 }
 
@@ -213,7 +213,7 @@ fn owned(names: &[&str]) -> Arc<[String]> {
 }
 
 /// The policy's topology: at most so many domains at once, and so many nodes in one.
-fn domains(node: &Node, policy: &PolicyFacts, taken: &mut Taken) -> Result<(), Waiting> {
+fn domains(node: &Node, policy: &PolicyFacts, taken: &mut Taken) -> Result<(), WaitReason> {
     for (place, topology) in policy.policy.topology.iter().enumerate() {
         let own = topology.domain_of(node);
         let here = taken.domains.get(&(place, own)).map_or(0, |domain| domain.inside.len());
@@ -231,10 +231,10 @@ fn domains(node: &Node, policy: &PolicyFacts, taken: &mut Taken) -> Result<(), W
                 .iter_mut()
                 .find(|(domain, _)| **domain == (place, value))
                 .map(|(_, domain)| domain.names());
-            return Err(Waiting::TopologyFull {
+            return Err(WaitReason::TopologyFull {
                 key: topology.key.clone(),
                 value: value.to_owned(),
-                inside: inside.unwrap_or_default(),
+                in_progress: inside.unwrap_or_default(),
             });
         }
     }
@@ -243,14 +243,14 @@ fn domains(node: &Node, policy: &PolicyFacts, taken: &mut Taken) -> Result<(), W
 
 /// The least time between two starts. A node counts from its slot on, and afterwards if it was rebooted. Without a pace
 /// nobody waits, even if the last start is ahead of a clock that was set back.
-fn pace(policy: &PolicyFacts, taken: &Taken, now: Instant) -> Result<(), Waiting> {
+fn pace(policy: &PolicyFacts, taken: &Taken, now: Instant) -> Result<(), WaitReason> {
     let last = taken.last_start.max(policy.last_start);
     let Some(last) = last.filter(|_| policy.policy.pace > TimeDelta::zero()) else {
         return Ok(());
     };
     let until = last + policy.policy.pace;
     if now < until {
-        Err(Waiting::Pacing { until })
+        Err(WaitReason::Pacing { until })
     } else {
         Ok(())
     }

@@ -6,7 +6,7 @@ use chrono::TimeDelta;
 
 use crate::Instant;
 use crate::capacity::PolicyFacts;
-use crate::waiting::duration;
+use lockkeeper_reasons::format_duration;
 
 /// How far ahead is looked: one month and a day, so that each monthly window is seen.
 pub const AHEAD: TimeDelta = TimeDelta::days(32);
@@ -17,7 +17,7 @@ const SPANS: usize = 256;
 
 /// Why a schedule is too tight.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum TooTight {
+pub enum InsufficientWindowTime {
     /// It is open for less than [`LEAST_OPEN`].
     LittleTime {
         /// How long it is open in the next 32 days.
@@ -36,14 +36,14 @@ pub enum TooTight {
     },
 }
 
-impl fmt::Display for TooTight {
+impl fmt::Display for InsufficientWindowTime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::LittleTime { open } => write!(
                 f,
                 "nodes may start for {} in the next 32 days, less than {}; widen spec.windows or spec.exclusions",
-                duration(*open),
-                duration(LEAST_OPEN)
+                format_duration(*open),
+                format_duration(LEAST_OPEN)
             ),
             Self::TooManyNodes {
                 fit,
@@ -54,15 +54,15 @@ impl fmt::Display for TooTight {
                 f,
                 "about {fit} of {pending} nodes fit into the {} that are open in the next 32 days, {} each; \
                  widen spec.windows or raise spec.disruption.maxInProgress",
-                duration(*open),
-                duration(*each)
+                format_duration(*open),
+                format_duration(*each)
             ),
         }
     }
 }
 
 /// Judges the schedule of a policy against its pending nodes; a policy that is closed on purpose is not judged.
-pub(crate) fn judge(policy: &PolicyFacts, now: Instant) -> Option<TooTight> {
+pub(crate) fn judge(policy: &PolicyFacts, now: Instant) -> Option<InsufficientWindowTime> {
     let schedule = policy.policy.schedule.as_ref().ok()?;
     if schedule.windows.is_empty() && schedule.exclusions.is_empty() {
         return None;
@@ -95,9 +95,9 @@ pub(crate) fn judge(policy: &PolicyFacts, now: Instant) -> Option<TooTight> {
     open = TimeDelta::seconds(open.num_seconds() * ahead / seen);
     fit = usize::try_from(i64::try_from(fit).unwrap_or(i64::MAX).saturating_mul(ahead) / seen).unwrap_or(usize::MAX);
     if open < LEAST_OPEN {
-        return Some(TooTight::LittleTime { open });
+        return Some(InsufficientWindowTime::LittleTime { open });
     }
-    (fit < policy.pending).then_some(TooTight::TooManyNodes {
+    (fit < policy.pending).then_some(InsufficientWindowTime::TooManyNodes {
         fit,
         pending: policy.pending,
         open,

@@ -8,20 +8,20 @@ use std::sync::Arc;
 use crate::Instant;
 use crate::name::Name;
 use crate::operation::Operation;
-use crate::waiting::Waiting;
+use lockkeeper_reasons::{ViewGap, WaitReason};
 
 pub use policy::{
-    Approval, Breaker, BreakerRule, BreakerState, Canary, Learned, Limit, OnTimeout, Policy, PolicyState, QueueOrder,
-    Rollout, Settings, Topology,
+    Approval, Breaker, BreakerRule, BreakerState, Canary, DurationEstimate, Limit, OnTimeout, Policy, PolicyState,
+    QueueOrder, Rollout, Settings, Topology,
 };
 
 /// One look at the cluster.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Snapshot {
-    /// Views that have not been listed yet, in words; not empty means that nothing at all is done.
-    pub unseen: Vec<String>,
-    /// Policies that could not be decoded, with the cause; not empty means that nothing starts.
-    pub undecodable: Vec<String>,
+    /// Kinds that are not listed completely; not empty means that nothing at all is done.
+    pub unlisted: Vec<ViewGap>,
+    /// What else is not known for certain: failing watches, invalid policies. Not empty means that nothing starts.
+    pub view_gaps: Vec<ViewGap>,
     /// Policies by name.
     pub policies: BTreeMap<Name, Policy>,
     /// Linux Nodes by name.
@@ -95,8 +95,6 @@ pub struct Node {
     pub drain: Drain,
     /// Whether the `DaemonSet`s that its operation counts are ready, as they were last looked at.
     pub daemons: Daemons,
-    /// Who refused our marks, and for which field, when they were last tried.
-    pub marks_refused: Option<Box<(String, String)>>,
 }
 
 /// Which of our taints a node has.
@@ -202,7 +200,7 @@ pub enum Drain {
         /// Pods evicted so far.
         moved: usize,
         /// The first blocker.
-        waiting: Option<Box<Waiting>>,
+        waiting: Option<Box<WaitReason>>,
     },
     /// Nothing is left that would have to leave.
     Done {

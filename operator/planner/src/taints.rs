@@ -5,7 +5,7 @@ use crate::capacity::{Facts, Seen};
 use crate::gate;
 use crate::plan::Plan;
 use crate::snapshot::{Node, Record, Taint};
-use crate::waiting::Waiting;
+use lockkeeper_reasons::WaitReason;
 
 /// So many at a time: a fleet that begins to wait at once must not keep those that are inside from their next step.
 const AT_ONCE: usize = 16;
@@ -13,7 +13,7 @@ const AT_ONCE: usize = 16;
 /// Adds what our taints need, beside what is done for the nodes that are inside.
 pub(crate) fn taints(facts: &Facts, plan: &mut Plan) {
     // A policy that cannot be decoded is not gone.
-    if !facts.snapshot.undecodable.is_empty() {
+    if !facts.snapshot.view_gaps.is_empty() {
         return;
     }
     let changes = facts.tainted.iter().filter_map(|Seen { name, node, record, .. }| {
@@ -49,7 +49,7 @@ fn is_to_come(node: &Node, record: &Record, facts: &Facts) -> bool {
         return false;
     }
     match gate::past(node, record, facts.now) {
-        Err(Waiting::Released { .. } | Waiting::StillRequired { .. }) => false,
+        Err(WaitReason::Released { .. } | WaitReason::StillRequired { .. }) => false,
         Ok(()) | Err(_) => true,
     }
 }

@@ -6,7 +6,7 @@ use crate::capacity::Facts;
 use crate::name::Name;
 use crate::repair::{Entry, Repaired};
 use crate::snapshot::Node;
-use crate::waiting::{Scope, Waiting};
+use lockkeeper_reasons::{LimitScope, WaitReason};
 
 /// Everybody who has an entry, or is cordoned without one, whoever is seen to be cordoned already.
 ///
@@ -54,19 +54,19 @@ impl<'a> Whole<'a> {
     }
 
     /// Whether all fit, this node of this policy among them.
-    pub(crate) fn fits(&self, name: &str, node: &Node, policy: &Name) -> Result<(), Waiting> {
+    pub(crate) fn fits(&self, name: &str, node: &Node, policy: &Name) -> Result<(), WaitReason> {
         if let Some(place) = self.facts.place_of(policy) {
             full(
                 name,
                 &self.of_policy[place],
                 self.facts.policies[place].limit,
-                Scope::Policy,
+                LimitScope::Policy,
             )?;
         }
-        full(name, &self.inside, self.facts.cluster_limit, Scope::Cluster)?;
+        full(name, &self.inside, self.facts.cluster_limit, LimitScope::Cluster)?;
         let mut others = self.control_plane.iter().filter(|other| **other != name);
         match others.next().filter(|_| node.control_plane) {
-            Some(other) => Err(Waiting::ControlPlaneBusy {
+            Some(other) => Err(WaitReason::ControlPlaneBusy {
                 node: (*other).to_owned(),
             }),
             None => Ok(()),
@@ -74,16 +74,16 @@ impl<'a> Whole<'a> {
     }
 }
 
-fn full(name: &str, inside: &[&str], max: usize, scope: Scope) -> Result<(), Waiting> {
+fn full(name: &str, inside: &[&str], max: usize, scope: LimitScope) -> Result<(), WaitReason> {
     if inside.len() <= max {
         return Ok(());
     }
     let others = inside.iter().filter(|other| **other != name);
     let inside: Arc<[String]> = others.map(|other| (*other).to_owned()).collect();
-    Err(Waiting::NoFreeSlot {
-        inside,
+    Err(WaitReason::NoFreeSlot {
+        in_progress: inside,
         max,
         scope,
-        before: 0,
+        ahead: 0,
     })
 }

@@ -63,7 +63,7 @@ impl std::error::Error for WindowError {}
 
 impl std::fmt::Display for Window {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let length = crate::waiting::duration(self.duration);
+        let length = lockkeeper_reasons::format_duration(self.duration);
         write!(f, "window \"{}\" {} for {length}", self.schedule, self.zone)
     }
 }

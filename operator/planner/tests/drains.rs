@@ -45,7 +45,7 @@ fn what_stands_after_the_delete_stage_is_put_back() {
     world.run(1801);
     assert_eq!(stage(&mut world), None);
     expect![[r#"
-        n1 BackingOff: put back once (EvictionBlocked: pod shop/db-0: budget shop/db allows 0); tried again 2026-11-21T12:40:01Z
+        n1 BackingOff: deferred once (EvictionBlocked: pod shop/db-0: budget shop/db allows 0); next attempt at 2026-11-21T12:40:01Z
     "#]]
     .assert_eq(&world.waits());
 }
@@ -161,7 +161,7 @@ fn load_balancers_have_their_time_before_the_first_eviction_and_it_is_not_the_dr
     world.settle();
     world.run(5);
     expect![[r#"
-        n1 LoadBalancerDelay: taken out of load balancers, evicting from 2026-11-21T12:01:02Z
+        n1 LoadBalancerDelay: waiting for load balancers; evictions start at 2026-11-21T12:01:02Z
     "#]]
     .assert_eq(&world.waits());
     assert_eq!(world.plan().recheck_at, Some(common::at("2026-11-21T12:01:02Z")));
@@ -194,14 +194,14 @@ fn daemon_sets_are_kept_away_from_the_marks_to_the_new_boot() {
         0    lock SetHolders n1 goes in
         0    n1 WriteRecord Preparing
         0    n1 SetSpec Prepare
-        1    n1 ApplyMarks 
+        1    n1 Cordon 
         1    n1 WriteRecord Draining
         1    n1 AddTaint Rebooting
         2    n1 OrderReboot 
         2    n1 WriteRecord Rebooting
         43   n1 WriteRecord Verifying
         43   n1 RemoveTaint Rebooting
-        43   n1 LiftMarks 
+        43   n1 Uncordon 
         43   n1 SetSpec no order
         43   n1 WriteRecord Succeeded 
         43   lock SetHolders n1 is free
@@ -289,14 +289,17 @@ fn a_suspended_policy_and_a_feature_that_is_off_leave_no_taint() {
     world.policy().suspend = false;
     world.settle();
     assert!(world.node("n1").taints.reboot_pending);
-    world.snapshot.undecodable = vec!["policy general".to_owned()];
+    world.snapshot.view_gaps = vec![ViewGap::PolicyInvalid {
+        policy: "general".to_owned(),
+        cause: "spec: unknown".to_owned(),
+    }];
     world.node("n1").policies = [].into();
     world.settle();
     assert!(
         world.node("n1").taints.reboot_pending,
         "it is not known whether the policy is gone"
     );
-    world.snapshot.undecodable.clear();
+    world.snapshot.view_gaps.clear();
     world.settle();
     assert!(!world.node("n1").taints.reboot_pending);
 }

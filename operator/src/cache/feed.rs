@@ -9,14 +9,14 @@ use kube::runtime::watcher::Event;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, Resource, ResourceExt};
 use lockkeeper_crds::{NodeReboot, RebootLock, RebootPolicy, names};
-use lockkeeper_observe::slim::Node;
-use lockkeeper_pauses::WatchPauses;
+use lockkeeper_kube_util::WatchBackoff;
+use lockkeeper_snapshot::slim::Node;
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 
 use super::table::{Applied, Key, Table};
 use super::{Cache, Guarded, Kind, SharedCache, Unreadable, decoded};
-use crate::client::{chain, explain};
+use crate::client::{chain, describe_error};
 
 /// Pages of this size keep a list of thousands of nodes small in memory.
 const PAGE: u32 = 200;
@@ -102,7 +102,7 @@ fn events<K>(client: &Client, config: &watcher::Config) -> impl Stream<Item = wa
 where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
 {
-    watcher(Api::<K>::all(client.clone()), config.clone()).backoff(WatchPauses::of_operator())
+    watcher(Api::<K>::all(client.clone()), config.clone()).backoff(WatchBackoff::for_operator())
 }
 
 async fn follow<K, T>(cache: &SharedCache, events: impl Stream<Item = watcher::Result<Event<K>>>, view: View<K, T>)
@@ -166,7 +166,7 @@ fn apply<K: Resource, T>(table: &mut Table<T>, view: &View<K, T>, event: Event<K
 
 /// Records a failure, says it once, and forgets a kind that the server denies us.
 fn fail<K, T>(cache: &SharedCache, view: &View<K, T>, error: &watcher::Error) {
-    let (message, denied) = describe(view.kind, error);
+    let (message, denied) = describe(error);
     if let Some(metrics) = &cache.metrics {
         metrics.count_watch_error(view.kind.as_str());
     }
@@ -178,24 +178,23 @@ fn fail<K, T>(cache: &SharedCache, view: &View<K, T>, error: &watcher::Error) {
     let news = guard.fails(view.kind, &message, Instant::now());
     drop(guard);
     if news {
-        tracing::warn!("{message}; tried again until it works");
+        tracing::warn!(
+            "the watch on {} is failing: {message}; it is retried",
+            view.kind.as_str()
+        );
     } else {
-        tracing::debug!("{message}");
+        tracing::debug!("the watch on {} is failing: {message}", view.kind.as_str());
     }
 }
 
 /// The failure in words, and whether the server will show us nothing of this kind.
-fn describe(kind: Kind, error: &watcher::Error) -> (String, bool) {
+fn describe(error: &watcher::Error) -> (String, bool) {
     match error {
         watcher::Error::InitialListFailed(error) => {
             let denied = matches!(error, kube::Error::Api(status) if matches!(status.code, 401 | 403 | 404));
-            (explain(&format!("list {}", kind.as_str()), error), denied)
+            (describe_error(error), denied)
         }
-        watcher::Error::WatchStartFailed(error) | watcher::Error::WatchFailed(error) => {
-            (explain(&format!("watch {}", kind.as_str()), error), false)
-        }
-        other @ (watcher::Error::WatchError(_) | watcher::Error::NoResourceVersion) => {
-            (format!("watch {}: {}", kind.as_str(), chain(other)), false)
-        }
+        watcher::Error::WatchStartFailed(error) | watcher::Error::WatchFailed(error) => (describe_error(error), false),
+        other @ (watcher::Error::WatchError(_) | watcher::Error::NoResourceVersion) => (chain(other), false),
     }
 }

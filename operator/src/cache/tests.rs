@@ -26,10 +26,7 @@ fn changes(cache: &SharedCache) -> u64 {
 #[test]
 fn an_empty_cache_has_seen_nothing() {
     let cache = SharedCache::default();
-    assert_eq!(
-        cache.read().unseen(),
-        ["Nodes", "NodeReboots", "RebootPolicies", "the RebootLock"]
-    );
+    assert_eq!(cache.read().unlisted(), Kind::ALL);
 }
 
 #[test]
@@ -37,12 +34,9 @@ fn a_kind_is_seen_once_its_list_is_complete() {
     let cache = SharedCache::default();
     see(&cache, &View::nodes(), Event::Init);
     see(&cache, &View::nodes(), Event::InitApply(node("w-01", "5", "b-1")));
-    assert!(cache.read().unseen().contains(&"Nodes"));
+    assert!(cache.read().unlisted().contains(&Kind::Nodes));
     see(&cache, &View::nodes(), Event::InitDone);
-    assert_eq!(
-        cache.read().unseen(),
-        ["NodeReboots", "RebootPolicies", "the RebootLock"]
-    );
+    assert_eq!(cache.read().unlisted(), [Kind::Reboots, Kind::Policies, Kind::Lock]);
     assert_eq!(cache.read().nodes.get("w-01").unwrap().metadata.managed_fields, None);
 }
 

@@ -3,7 +3,7 @@ use std::sync::{Arc, Mutex};
 
 use http::{Request, Response, StatusCode};
 use kube::client::Body;
-use lockkeeper_observe::{Local, Seen, snapshot};
+use lockkeeper_snapshot::{Local, Seen, snapshot};
 use serde_json::{Value, json};
 
 use super::*;

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use lockkeeper_drain::{Cause, PodLine, PodState, Progress};
+use lockkeeper_reasons::ReasonName;
 use tokio::time::Instant;
 
 use crate::told::Told;
@@ -73,13 +74,13 @@ impl Announced {
         }
         let first = causes.iter().find(|cause| needs_somebody(cause.reason()))?;
         let words: Vec<String> = causes.iter().map(ToString::to_string).collect();
-        Some(News::Blocked(first.reason(), words.join("; ")))
+        Some(News::Blocked(first.reason().as_str(), words.join("; ")))
     }
 }
 
 /// Whether time alone may not end it.
-fn needs_somebody(reason: &str) -> bool {
-    matches!(reason, "EvictionBlocked" | "PodStuck")
+fn needs_somebody(reason: ReasonName) -> bool {
+    matches!(reason, ReasonName::EvictionBlocked | ReasonName::PodStuck)
 }
 
 fn started(progress: &Progress) -> News {

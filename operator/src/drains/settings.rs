@@ -2,7 +2,7 @@
 
 use lockkeeper_crds::{Operation, StageKind};
 use lockkeeper_drain::{Deletion, Error, OwnPods, Settings, Stage};
-use lockkeeper_observe::convert;
+use lockkeeper_snapshot::convert;
 
 /// The policy's choices as they were when the operation began, and the stage that it has reached.
 pub fn of_operation(node: &str, operation: &Operation, namespace: &str) -> Result<Settings, Error> {

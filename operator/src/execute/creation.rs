@@ -6,8 +6,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::ResourceExt;
 use kube::api::{Patch, PatchParams, PostParams};
 use lockkeeper_crds::{NodeReboot, NodeRebootSpec, names};
-use lockkeeper_observe::Seen;
 use lockkeeper_planner::Action;
+use lockkeeper_snapshot::Seen;
 use serde_json::json;
 
 use super::look::stale;

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use kube::api::PostParams;
 use lockkeeper_crds::{RebootLock, RebootLockSpec, RebootLockStatus, names};
-use lockkeeper_observe::convert;
 use lockkeeper_planner::Holder;
+use lockkeeper_snapshot::convert;
 
 use super::look::stale;
 use super::{Error, Pass, failed, gone};

@@ -9,8 +9,8 @@ use futures::stream::{self, StreamExt};
 use kube::api::{ListParams, ObjectMeta};
 use kube::{Resource, ResourceExt};
 use lockkeeper_crds::{NodeReboot, Operation, RebootLock, names};
-use lockkeeper_observe::{owned_by, slim};
 use lockkeeper_planner::Holder;
+use lockkeeper_snapshot::{owned_by, slim};
 
 use super::{Error, Pass, SIDE_BY_SIDE, failed};
 

@@ -2,7 +2,7 @@
 
 use kube::api::{Patch, PatchParams};
 use lockkeeper_crds::{Phase, names};
-use lockkeeper_observe::slim;
+use lockkeeper_snapshot::slim;
 use serde_json::{Map, Value, json};
 
 use super::{Error, Pass, failed};
@@ -65,7 +65,7 @@ impl Pass<'_> {
     fn goes_in(&self, node: &str) -> bool {
         let status = self.seen.reboots.get(node).and_then(|reboot| reboot.status.as_ref());
         let operation = status.and_then(|status| status.operation.as_ref());
-        operation.is_some_and(|operation| operation.phase == Phase::Preparing && operation.ending.is_none())
+        operation.is_some_and(|operation| operation.phase == Phase::Preparing && operation.pending_outcome.is_none())
     }
 
     /// Removes an annotation that has had its time, such as a request that was fulfilled; the version sees to it that it is that one.
@@ -125,7 +125,7 @@ fn refused(node: &str, operation_id: &str, error: &kube::Error) -> Option<Error>
         .nth(1)
         .unwrap_or("another field manager")
         .to_owned();
-    Some(Error::MarksRefused {
+    Some(Error::CordonConflict {
         node: node.to_owned(),
         operation_id: operation_id.to_owned(),
         manager,

@@ -9,12 +9,12 @@ use kube::api::{Patch, PatchParams};
 use lockkeeper_crds::time::whole_seconds;
 use lockkeeper_crds::{self as api, OnTimeout, StageKind};
 use lockkeeper_crds::{
-    Deferred, LastCommand, NodeReboot, NodeRebootStatus, OperationSettings, RebootRecord, Released, names,
+    Deferred, HistoryEntry, LastCommand, NodeReboot, NodeRebootStatus, OperationSettings, Released, names,
 };
 use lockkeeper_drain::{ready_daemons, still_there};
-use lockkeeper_observe::convert::{self, bounded, causes};
-use lockkeeper_observe::slim;
-use lockkeeper_planner::{Change, Finished, Operation, Order, Phase, RecordChange, Waiting};
+use lockkeeper_planner::{Change, Finished, Operation, Order, Phase, RecordChange, WaitReason};
+use lockkeeper_snapshot::convert::{self, bounded, causes};
+use lockkeeper_snapshot::slim;
 use serde_json::json;
 
 use super::look::stale;
@@ -59,9 +59,11 @@ impl Pass<'_> {
         if let Some(view) = self.snapshot.nodes.get(node) {
             let operation = after.operation.as_ref().map(convert::operation);
             // Why it failed is said in the same write; what else a node waits for is published when it is quiet.
-            let failure = operation.as_ref().filter(|operation| operation.ending.is_none());
+            let failure = operation
+                .as_ref()
+                .filter(|operation| operation.pending_outcome.is_none());
             let failure = failure.and_then(|operation| operation.failure.as_ref());
-            let waiting = failure.map(|failure| Waiting::Failed {
+            let waiting = failure.map(|failure| WaitReason::Failed {
                 message: failure.message.clone(),
             });
             dress(&mut after, &seen, view, operation.as_ref(), waiting.as_ref(), self.now);
@@ -308,10 +310,10 @@ async fn write_status(
         .map_err(failed("write the status of NodeReboot", &name))
 }
 
-fn history(finished: &Finished) -> RebootRecord {
+fn history(finished: &Finished) -> HistoryEntry {
     let operation = &finished.operation;
     let between = |from: Option<DateTime<Utc>>, to: Option<DateTime<Utc>>| Some((to? - from?).num_seconds());
-    RebootRecord {
+    HistoryEntry {
         operation_id: operation.id.clone(),
         outcome: convert::outcome_to_api(finished.outcome),
         message: bounded(&finished.message, 1024),

@@ -2,8 +2,8 @@
 
 use kube::api::{Patch, PatchParams};
 use lockkeeper_crds::names;
-use lockkeeper_observe::taints::with;
 use lockkeeper_planner::Taint;
+use lockkeeper_snapshot::taints::with;
 use serde_json::json;
 
 use super::{Error, Pass, failed};

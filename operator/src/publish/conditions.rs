@@ -1,11 +1,11 @@
 //! The conditions of a policy: `Ready`, `UpToDate`, `Progressing`, `Degraded` always; `Stalled` only while it is true, as
-//! kstatus wants it, and so `ScheduleTooTight` and `AcknowledgementUnreadable`.
+//! kstatus wants it, and so `ScheduleTooTight` and `AcknowledgementInvalid`.
 
 use chrono::{DateTime, Utc};
 use lockkeeper_crds::{BreakerState, BreakerStatus, NodeState, names};
-use lockkeeper_observe::convert::bounded;
-use lockkeeper_planner::waiting::time;
-use lockkeeper_planner::{Policy, TooTight};
+use lockkeeper_planner::{InsufficientWindowTime, Policy};
+use lockkeeper_reasons::format_time;
+use lockkeeper_snapshot::convert::bounded;
 
 use super::node::Fact;
 use super::policy::{Count, SHOWN};
@@ -16,7 +16,7 @@ pub(super) fn facts(
     unreadable: Option<&str>,
     policy: &Policy,
     breaker: Option<&BreakerStatus>,
-    too_tight: Option<&TooTight>,
+    too_tight: Option<&InsufficientWindowTime>,
     acknowledgement: Option<Fact>,
 ) -> Vec<Fact> {
     let pending = count.nodes - count.by_state.get(&NodeState::UpToDate).copied().unwrap_or(0);
@@ -103,8 +103,13 @@ fn up_to_date(count: &Count, pending: i32) -> Fact {
 
 fn progressing(count: &Count) -> Fact {
     match count.inside.as_slice() {
-        [] => fact("Progressing", "False", "NobodyInside", String::new()),
-        inside => fact("Progressing", "True", "NodesInside", format!("{} inside", list(inside))),
+        [] => fact("Progressing", "False", "NoneInProgress", String::new()),
+        inside => fact(
+            "Progressing",
+            "True",
+            "NodesInProgress",
+            format!("{} inside", list(inside)),
+        ),
     }
 }
 
@@ -129,11 +134,11 @@ fn stalled(count: &Count, unreadable: Option<&str>) -> Option<Fact> {
     Some(fact("Stalled", "True", reason, message))
 }
 
-fn tight(too_tight: Option<&TooTight>) -> Option<Fact> {
+fn tight(too_tight: Option<&InsufficientWindowTime>) -> Option<Fact> {
     let why = too_tight?;
     let reason = match why {
-        TooTight::LittleTime { .. } => "LittleOpenTime",
-        TooTight::TooManyNodes { .. } => "TooManyNodes",
+        InsufficientWindowTime::LittleTime { .. } => "InsufficientWindowTime",
+        InsufficientWindowTime::TooManyNodes { .. } => "TooManyNodes",
     };
     Some(fact("ScheduleTooTight", "True", reason, why.to_string()))
 }
@@ -146,17 +151,17 @@ pub(super) fn acknowledgement(
 ) -> Option<Fact> {
     let text = text?.trim();
     let (reason, wrong) = match DateTime::parse_from_rfc3339(text) {
-        Err(_) => ("NotATime", "is no time"),
+        Err(_) => ("InvalidTime", "is no time"),
         Ok(time) if time > now => ("InTheFuture", "lies in the future"),
         Ok(_) => return None,
     };
     let opened = breaker.and_then(|breaker| breaker.opened_time);
     let remedy = opened.map_or("remove it".to_owned(), |opened| {
-        format!("the breaker opened at {0}: set it to {0}", time(opened))
+        format!("the breaker opened at {0}: set it to {0}", format_time(opened))
     });
     let (key, text) = (names::BREAKER_ACKNOWLEDGED, bounded(text, 64));
     let message = format!("the annotation {key}: \"{text}\" {wrong} and acknowledges nothing; {remedy}");
-    Some(fact("AcknowledgementUnreadable", "True", reason, message))
+    Some(fact("AcknowledgementInvalid", "True", reason, message))
 }
 
 fn fact(type_: &'static str, status: &'static str, reason: &'static str, message: String) -> Fact {
@@ -190,7 +195,7 @@ mod tests {
         };
         assert_eq!(
             said("yes", Some(&open)).unwrap(),
-            "NotATime: the annotation lockkeeper.dev/breaker-acknowledged: \"yes\" is no time and acknowledges nothing; \
+            "InvalidTime: the annotation lockkeeper.dev/breaker-acknowledged: \"yes\" is no time and acknowledges nothing; \
              the breaker opened at 2026-11-24T22:10:00Z: set it to 2026-11-24T22:10:00Z"
         );
         assert_eq!(

@@ -4,8 +4,8 @@ use chrono::{DateTime, Utc};
 use lockkeeper_crds::host::Cause;
 use lockkeeper_crds::time::whole_seconds;
 use lockkeeper_crds::{Condition, NodeReboot, NodeRebootStatus, WaitingStatus, condition};
-use lockkeeper_observe::convert::bounded;
-use lockkeeper_planner::{Drain, Node, Operation, Phase, StageKind, Waiting, gate};
+use lockkeeper_planner::{Drain, Node, Operation, Phase, StageKind, WaitReason, gate};
+use lockkeeper_snapshot::convert::bounded;
 
 use super::state;
 
@@ -15,7 +15,7 @@ pub fn dress(
     seen: &NodeReboot,
     node: &Node,
     operation: Option<&Operation>,
-    waiting: Option<&Waiting>,
+    waiting: Option<&WaitReason>,
     now: DateTime<Utc>,
 ) {
     status.state = Some(state(
@@ -40,12 +40,12 @@ pub fn dress(
 }
 
 /// The words of a reason to wait, as long as a status takes them.
-pub fn message(waiting: &Waiting) -> String {
+pub fn message(waiting: &WaitReason) -> String {
     bounded(&waiting.to_string(), 2048)
 }
 
-fn waiting_status(waiting: &Waiting, before: Option<&WaitingStatus>, now: DateTime<Utc>) -> WaitingStatus {
-    let reason = waiting.reason();
+fn waiting_status(waiting: &WaitReason, before: Option<&WaitingStatus>, now: DateTime<Utc>) -> WaitingStatus {
+    let reason = waiting.name().as_str();
     let since = before
         .filter(|before| before.reason == reason)
         .map(|before| before.since_time);
@@ -109,9 +109,9 @@ pub fn required(node: &Node, failing: &[Cause]) -> Fact {
     match gate::trusted_host(node) {
         None => fact("Unknown", "AgentMissing", "no agent reports from this boot".to_owned()),
         Some(host) if host.required && host.reasons.is_empty() => {
-            fact("True", "HostAsks", "the host asks for a reboot".to_owned())
+            fact("True", "RequiredByHost", "the host asks for a reboot".to_owned())
         }
-        Some(host) if host.required => fact("True", "HostAsks", host.reasons.join(", ")),
+        Some(host) if host.required => fact("True", "RequiredByHost", host.reasons.join(", ")),
         Some(_) if !failing.is_empty() => {
             let what: Vec<&str> = failing.iter().map(|cause| cause.0.as_str()).collect();
             fact("Unknown", "DetectorFailing", what.join("; "))
@@ -123,7 +123,7 @@ pub fn required(node: &Node, failing: &[Cause]) -> Fact {
 fn cordoned(node: &Node) -> Fact {
     let (reason, message) = match (node.unschedulable, &node.mark) {
         (true, Some(operation)) => ("ByLockkeeper", format!("cordoned for operation {operation}")),
-        (true, None) => ("BySomebodyElse", "cordoned, and not by Lockkeeper".to_owned()),
+        (true, None) => ("ByOther", "cordoned, and not by Lockkeeper".to_owned()),
         (false, _) => ("Schedulable", String::new()),
     };
     Fact {
@@ -139,7 +139,7 @@ fn drained(node: &Node, operation: Option<&Operation>) -> Fact {
         Some(Phase::Draining) if matches!(node.drain, Drain::Done { .. }) => (true, "Empty"),
         Some(Phase::Draining) => (false, "Draining"),
         Some(Phase::Rebooting) if operation.is_some_and(|operation| operation.is_in(StageKind::Reboot)) => {
-            (false, "PodsLeft")
+            (false, "PodsRemaining")
         }
         Some(Phase::Rebooting) => (true, "Empty"),
         Some(Phase::Preparing | Phase::Verifying | Phase::Failed) | None => (false, "NotDraining"),

@@ -6,8 +6,8 @@ use chrono::{DateTime, Utc};
 use kube::ResourceExt;
 use lockkeeper_crds::time::whole_seconds;
 use lockkeeper_crds::{NodeState, PolicyWaiting, RebootPolicy, RebootPolicyStatus, WindowState, names};
-use lockkeeper_observe::convert::policy_state_to_api;
 use lockkeeper_planner::{Opening, Phase, Plan, Policy, Snapshot, gate};
+use lockkeeper_snapshot::convert::policy_state_to_api;
 
 use super::{conditions, phase, state};
 
@@ -159,7 +159,11 @@ fn count(policy: &str, snapshot: &Snapshot, plan: &Plan) -> Count {
             None => {}
         }
         if let Some(waiting) = waiting {
-            count.waiting.entry(waiting.reason()).or_default().push(name.clone());
+            count
+                .waiting
+                .entry(waiting.name().as_str())
+                .or_default()
+                .push(name.clone());
         }
     }
     count

@@ -1,9 +1,9 @@
 //! What an action that was carried out means to people: a log line, Events, counters.
 
-use lockkeeper_planner::waiting::duration;
 use lockkeeper_planner::{
-    Action, Change, Finished, Instant, Operation, Outcome, Phase, RecordChange, StageKind, Waiting,
+    Action, Change, Finished, Instant, Operation, Outcome, Phase, RecordChange, StageKind, WaitReason,
 };
+use lockkeeper_reasons::format_duration;
 
 use crate::events::Severity;
 use crate::metrics::Metrics;
@@ -23,9 +23,9 @@ pub(super) fn words(action: &Action) -> String {
             None => format!("no order; policy {}", policy.as_deref().unwrap_or("none")),
         },
         Action::OrderReboot { order, .. } => format!("order {} Reboot, to leave boot {}", order.id, order.boot_id),
-        Action::ApplyMarks { operation_id, .. } => format!("cordoned for operation {operation_id}"),
-        Action::LiftMarks { keep_cordon: true, .. } => "our marks are lifted; held, so it stays cordoned".to_owned(),
-        Action::LiftMarks { .. } => "our marks are lifted".to_owned(),
+        Action::Cordon { operation_id, .. } => format!("cordoned for operation {operation_id}"),
+        Action::Uncordon { keep_cordon: true, .. } => "our marks are lifted; held, so it stays cordoned".to_owned(),
+        Action::Uncordon { .. } => "our marks are lifted".to_owned(),
         Action::AddTaint { taint, .. } => format!("tainted: {taint:?}"),
         Action::RemoveTaint { taint, .. } => format!("the taint is gone: {taint:?}"),
         Action::RemoveCommand { command, .. } => format!("{} was answered", command.verb),
@@ -46,10 +46,10 @@ fn record_words(change: &RecordChange) -> String {
         return format!("{} by a person: {words}", command.verb);
     }
     match &change.operation {
-        Change::Set(Some(operation)) => match (&operation.ending, &operation.failure) {
-            (Some(ending), _) => format!(
+        Change::Set(Some(operation)) => match (&operation.pending_outcome, &operation.failure) {
+            (Some(pending_outcome), _) => format!(
                 "operation {} ends: {:?} {}",
-                operation.id, ending.outcome, ending.message
+                operation.id, pending_outcome.outcome, pending_outcome.message
             ),
             (None, Some(failure)) => format!("operation {} failed: {}", operation.id, failure.message),
             (None, None) => format!("operation {} is {:?}", operation.id, operation.phase),
@@ -64,20 +64,20 @@ type Event = (Severity, &'static str, String);
 pub(super) fn events(action: &Action) -> Vec<Event> {
     match action {
         Action::WriteRecord { change, .. } => record_events(change).into_iter().collect(),
-        Action::LiftMarks { keep_cordon, .. } => {
+        Action::Uncordon { keep_cordon, .. } => {
             let note = if *keep_cordon {
                 "our marks are lifted; held, so it stays cordoned"
             } else {
                 "our marks are lifted"
             };
-            vec![(Severity::Normal, "MarksLifted", note.to_owned())]
+            vec![(Severity::Normal, "Uncordoned", note.to_owned())]
         }
         Action::CreateLock
         | Action::CreateRecord { .. }
         | Action::SetHolders { .. }
         | Action::SetSpec { .. }
         | Action::OrderReboot { .. }
-        | Action::ApplyMarks { .. }
+        | Action::Cordon { .. }
         | Action::AddTaint { .. }
         | Action::RemoveTaint { .. }
         | Action::RemoveCommand { .. }
@@ -108,7 +108,7 @@ fn record_events(change: &RecordChange) -> Option<Event> {
         return None;
     };
     // How it ends is said once it has ended.
-    if operation.ending.is_some() {
+    if operation.pending_outcome.is_some() {
         return None;
     }
     Some(phase_event(operation))
@@ -156,7 +156,7 @@ fn phase_event(operation: &Operation) -> Event {
 
 /// The drain begins, or goes over to what the policy wants after its time-out: said before it acts.
 fn drain_event(operation: &Operation) -> Event {
-    let timeout = duration(operation.settings.drain_timeout);
+    let timeout = format_duration(operation.settings.drain_timeout);
     match operation.stage.map(|stage| stage.kind) {
         None => (
             Severity::Normal,
@@ -165,12 +165,12 @@ fn drain_event(operation: &Operation) -> Event {
         ),
         Some(StageKind::Delete) => (
             Severity::Warning,
-            "DrainDeletes",
+            "DrainTimedOut",
             format!("not empty after {timeout}: what is left is deleted past its budgets (drain.onTimeout is Delete)"),
         ),
         Some(StageKind::Reboot) => (
             Severity::Warning,
-            "DrainGivenUp",
+            "DrainTimedOut",
             format!("not empty after {timeout}: rebooted with the pods that are left (drain.onTimeout is Reboot)"),
         ),
     }
@@ -193,7 +193,7 @@ fn finished_event(finished: &Finished) -> Event {
                 format!("rebooted and back in {took} s; {kernel}"),
             )
         }
-        Outcome::PutBack => (Severity::Warning, "PutBack", note),
+        Outcome::Deferred => (Severity::Warning, "Deferred", note),
         Outcome::Withdrawn => (Severity::Normal, "Withdrawn", note),
         Outcome::Held => (Severity::Normal, "Held", note),
         Outcome::Released => (Severity::Warning, "Released", note),
@@ -220,7 +220,7 @@ pub(super) fn count(metrics: &Metrics, action: &Action) {
 fn outcome(outcome: Outcome) -> &'static str {
     match outcome {
         Outcome::Succeeded => "Succeeded",
-        Outcome::PutBack => "PutBack",
+        Outcome::Deferred => "Deferred",
         Outcome::Withdrawn => "Withdrawn",
         Outcome::Held => "Held",
         Outcome::Released => "Released",
@@ -228,43 +228,42 @@ fn outcome(outcome: Outcome) -> &'static str {
 }
 
 /// Whether a person should look at a waiting reason, by the table of the design.
-pub(super) fn severity(waiting: &Waiting) -> Severity {
+pub(super) fn severity(waiting: &WaitReason) -> Severity {
     match waiting {
-        Waiting::PolicyConflict { .. }
-        | Waiting::AgentMissing { .. }
-        | Waiting::AgentIncapable { .. }
-        | Waiting::AgentNotAnswering { .. }
-        | Waiting::Inhibited { .. }
-        | Waiting::BreakerOpen { .. }
-        | Waiting::TooManyUnavailable { .. }
-        | Waiting::Uncordoned
-        | Waiting::MarksRefused { .. }
-        | Waiting::StillRequired { .. }
-        | Waiting::BackingOff { .. }
-        | Waiting::PreflightBlocked { .. }
-        | Waiting::EvictionBlocked { .. }
-        | Waiting::PodStuck { .. }
-        | Waiting::Failed { .. } => Severity::Warning,
-        Waiting::ViewIncomplete { .. }
-        | Waiting::NoPolicy
-        | Waiting::Suspended { .. }
-        | Waiting::AwaitingApproval { .. }
-        | Waiting::Excluded { .. }
-        | Waiting::DoesNotFitWindow { .. }
-        | Waiting::CanarySoaking { .. }
-        | Waiting::TopologyFull { .. }
-        | Waiting::Pacing { .. }
-        | Waiting::LoadBalancerDelay { .. }
-        | Waiting::PodRunning { .. }
-        | Waiting::VolumesAttached { .. }
-        | Waiting::Held { .. }
-        | Waiting::OutsideWindow { .. }
-        | Waiting::NoFreeSlot { .. }
-        | Waiting::Preparing { .. }
-        | Waiting::ControlPlaneBusy { .. }
-        | Waiting::Released { .. }
-        | Waiting::PodTerminating { .. }
-        | Waiting::Rebooting { .. }
-        | Waiting::NodeNotReady { .. } => Severity::Normal,
+        WaitReason::PolicyConflict { .. }
+        | WaitReason::AgentMissing { .. }
+        | WaitReason::AgentIncapable { .. }
+        | WaitReason::AgentNotAnswering { .. }
+        | WaitReason::Inhibited { .. }
+        | WaitReason::BreakerOpen { .. }
+        | WaitReason::TooManyUnavailable { .. }
+        | WaitReason::Uncordoned
+        | WaitReason::StillRequired { .. }
+        | WaitReason::BackingOff { .. }
+        | WaitReason::PreflightBlocked { .. }
+        | WaitReason::EvictionBlocked { .. }
+        | WaitReason::PodStuck { .. }
+        | WaitReason::Failed { .. } => Severity::Warning,
+        WaitReason::ViewIncomplete { .. }
+        | WaitReason::NoPolicy
+        | WaitReason::Suspended { .. }
+        | WaitReason::AwaitingApproval { .. }
+        | WaitReason::Excluded { .. }
+        | WaitReason::DoesNotFitWindow { .. }
+        | WaitReason::CanarySoaking { .. }
+        | WaitReason::TopologyFull { .. }
+        | WaitReason::Pacing { .. }
+        | WaitReason::LoadBalancerDelay { .. }
+        | WaitReason::PodRunning { .. }
+        | WaitReason::VolumesAttached { .. }
+        | WaitReason::Held { .. }
+        | WaitReason::OutsideWindow { .. }
+        | WaitReason::NoFreeSlot { .. }
+        | WaitReason::Preparing { .. }
+        | WaitReason::ControlPlaneBusy { .. }
+        | WaitReason::Released { .. }
+        | WaitReason::PodTerminating { .. }
+        | WaitReason::Rebooting { .. }
+        | WaitReason::NodeNotReady { .. } => Severity::Normal,
     }
 }

@@ -2,7 +2,7 @@
 
 use lockkeeper_crds::condition::{self, Condition};
 use lockkeeper_crds::{BreakerState, BreakerStatus, RebootPolicyStatus, names};
-use lockkeeper_planner::waiting::time;
+use lockkeeper_reasons::format_time;
 
 use crate::events::Severity;
 
@@ -34,7 +34,7 @@ pub(super) fn of_conditions(before: &[Condition], after: &[Condition]) -> Vec<Ev
 fn worse(was: Option<&Condition>, now: &Condition) -> Option<Event> {
     let bad = match now.type_.as_str() {
         "Ready" => now.status == "False",
-        "Degraded" | "ScheduleTooTight" | "AcknowledgementUnreadable" => now.status == "True",
+        "Degraded" | "ScheduleTooTight" | "AcknowledgementInvalid" => now.status == "True",
         _ => false,
     };
     let news = was.is_none_or(|was| was.status != now.status);
@@ -62,7 +62,10 @@ fn canary(before: &RebootPolicyStatus, after: &RebootPolicyStatus) -> Said {
     let passed = |status: &RebootPolicyStatus| status.rollout.as_ref()?.canary_passed_time;
     match (passed(before), passed(after)) {
         (None, Some(at)) => {
-            let note = format!("the canary stayed healthy until {}: the others may start", time(at));
+            let note = format!(
+                "the canary stayed healthy until {}: the others may start",
+                format_time(at)
+            );
             Some((Severity::Normal, "CanaryPassed", note))
         }
         _ => None,
@@ -92,7 +95,7 @@ fn breaker(policy: &str, before: &RebootPolicyStatus, after: &RebootPolicyStatus
 fn opened(policy: &str, breaker: &BreakerStatus) -> String {
     let failed = &breaker.failed_nodes;
     let plural = if failed.len() == 1 { "" } else { "s" };
-    let until = breaker.opened_time.map(time).unwrap_or_default();
+    let until = breaker.opened_time.map(format_time).unwrap_or_default();
     format!(
         "no node starts after {} failed node{plural} ({}); retry or release them, or, to try one more node: kubectl \
          annotate rbp {policy} --overwrite {}={until}",

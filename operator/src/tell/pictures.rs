@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use lockkeeper_crds::{NodeState, RebootPolicyStatus, WindowState};
-use lockkeeper_observe::Seen;
 use lockkeeper_planner::{BreakerState, Name, Node, Operation, Phase, Plan, Policy, Snapshot, gate};
+use lockkeeper_snapshot::Seen;
 use tokio::time::Instant;
 
 use crate::metrics::{Canvas, Gauge, Metrics};
@@ -127,7 +127,7 @@ fn paint_node(canvas: &mut Canvas, name: &str, policy: &str, node: &Node, plan: 
     let state = state(node, phase, why.is_some());
     canvas.add(Gauge::Nodes, &[policy, state.as_str()], 1);
     if let Some(why) = why {
-        canvas.add(Gauge::WaitingNodes, &[policy, why.reason()], 1);
+        canvas.add(Gauge::WaitingNodes, &[policy, why.name().as_str()], 1);
     }
     if phase == Some(Phase::Failed) {
         canvas.add(Gauge::FailedNodes, &[policy], 1);

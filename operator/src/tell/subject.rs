@@ -50,7 +50,10 @@ impl Subject {
     }
 
     fn with(self, operation: &Operation) -> Self {
-        let cause = operation.ending.as_ref().map(|ending| ending.cause.clone());
+        let cause = operation
+            .pending_outcome
+            .as_ref()
+            .map(|pending_outcome| pending_outcome.cause.clone());
         let causes = cause.unwrap_or_else(|| operation.reasons.join(", "));
         Self {
             policy: Some(operation.policy.to_string()),

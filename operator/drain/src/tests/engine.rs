@@ -292,7 +292,7 @@ async fn names_the_finalizer_that_holds_a_pod_past_its_grace() {
         &json!({"metadata": {"finalizers": ["shop.example/backup"]}}),
     ));
     let mut running = start(&fake, settings());
-    let stuck = |cause: &Cause| cause.reason() == "PodStuck";
+    let stuck = |cause: &Cause| cause.reason().as_str() == "PodStuck";
     let shown = running.until(|progress| blockers(progress).iter().any(stuck)).await;
     assert!(
         blockers(&shown)[0]

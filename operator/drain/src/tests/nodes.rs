@@ -65,7 +65,11 @@ async fn a_pod_that_does_not_go_from_a_node_that_is_not_ready_names_the_node() {
     fake.change_node(&json!({"status": {"conditions": condition}}));
     let mut running = start(&fake, settings());
     let shown = running
-        .until(|progress| blockers(progress).iter().any(|cause| cause.reason() == "PodStuck"))
+        .until(|progress| {
+            blockers(progress)
+                .iter()
+                .any(|cause| cause.reason().as_str() == "PodStuck")
+        })
         .await;
     let words = blockers(&shown)[0].to_string();
     assert!(

@@ -104,7 +104,7 @@ async fn a_pod_that_may_complete_is_never_asked_and_holds_the_node_until_it_has(
         .until(|progress| matches!(progress, Progress::Running { moved: 1, left: 1, .. }))
         .await;
     let cause = &blockers(&shown)[0];
-    assert_eq!(cause.reason(), "PodRunning");
+    assert_eq!(cause.reason().as_str(), "PodRunning");
     expect!["pod shop/batch-0 may complete (the policy's drain.rules[0])"].assert_eq(&cause.to_string());
     seconds(600).await;
     fake.change_pod("uid-batch-0", &json!({"status": {"phase": "Succeeded"}}));
@@ -166,7 +166,10 @@ async fn nobody_is_asked_before_load_balancers_have_had_their_time() {
     let mut running = start(&fake, settings);
     let shown = running.until(|progress| !blockers(progress).is_empty()).await;
     let cause = &blockers(&shown)[0];
-    assert_eq!((cause.reason(), cause.until()), ("LoadBalancerDelay", Some(from)));
+    assert_eq!(
+        (cause.reason().as_str(), cause.until()),
+        ("LoadBalancerDelay", Some(from))
+    );
     assert!(
         cause
             .to_string()

@@ -52,7 +52,7 @@ async fn a_volume_of_a_pod_that_left_is_waited_for_and_named() {
         .until(|progress| {
             blockers(progress)
                 .iter()
-                .any(|cause| cause.reason() == "VolumesAttached")
+                .any(|cause| cause.reason().as_str() == "VolumesAttached")
         })
         .await;
     expect!["volume pv-0 is still attached"].assert_eq(&blockers(&shown)[0].to_string());
@@ -106,7 +106,7 @@ async fn a_volume_that_only_the_nodes_status_knows_is_waited_for() {
         .until(|progress| {
             blockers(progress)
                 .iter()
-                .any(|cause| cause.reason() == "VolumesAttached")
+                .any(|cause| cause.reason().as_str() == "VolumesAttached")
         })
         .await;
     expect!["volume kubernetes.io/csi/disk.example^orphan is still attached"]

@@ -7,7 +7,7 @@ use crate::cause::group;
 use crate::{Blocker, Numbers, PodName};
 
 fn check(blocker: &Blocker, reason: &str, expected: &Expect) {
-    assert_eq!(blocker.reason(), reason);
+    assert_eq!(blocker.reason().as_str(), reason);
     expected.assert_eq(&blocker.to_string());
 }
 

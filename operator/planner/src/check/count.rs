@@ -61,7 +61,7 @@ impl<'a> Count<'a> {
         let Some(operation) = node.record.as_ref().and_then(|record| record.operation.as_ref()) else {
             return false;
         };
-        if operation.phase == Phase::Failed && operation.ending.is_none() {
+        if operation.phase == Phase::Failed && operation.pending_outcome.is_none() {
             let failure = operation.failure.as_ref();
             let since = failure.map_or(operation.asked, |failure| failure.time);
             self.failed.push((name, since));

@@ -59,7 +59,7 @@ pub fn unspoken(snapshot: &Snapshot, plan: &Plan, now: Instant) -> Vec<Violation
             ));
         }
         // A node that is down, or about to be, keeps its marks until it is back; then they are lifted.
-        if inside || node.mark.is_none() || gate::is_astray(node) || !snapshot.unseen.is_empty() {
+        if inside || node.mark.is_none() || gate::is_astray(node) || !snapshot.unlisted.is_empty() {
             continue;
         }
         let mut holders = snapshot.lock.iter().flat_map(|lock| &lock.holders);

@@ -164,7 +164,7 @@ impl<'a> Starts<'a> {
     /// S2: nothing starts while it may not.
     pub(super) fn node(&self, name: &str, node: &Node, found: &mut Vec<Violation>) {
         let mut no = |what: String| found.push(violation("S2", what));
-        if !self.snapshot.unseen.is_empty() || !self.snapshot.undecodable.is_empty() {
+        if !self.snapshot.unlisted.is_empty() || !self.snapshot.view_gaps.is_empty() {
             no(format!("{name} would start although not everything was seen"));
         }
         let [policy_name] = &*node.policies else {

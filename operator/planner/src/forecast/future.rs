@@ -11,7 +11,7 @@ use crate::name::Name;
 use crate::operation::{Operation, Phase};
 use crate::plan::Plan;
 use crate::snapshot::{Drain, Hold, Host, LastReboot, Lock, Node, Order, OrderAction, Preflight, Record, Snapshot};
-use crate::waiting::Waiting;
+use lockkeeper_reasons::WaitReason;
 
 /// An operation of the future waits for its end longer than any horizon.
 const NEVER: TimeDelta = TimeDelta::days(36_500);
@@ -22,7 +22,7 @@ pub(super) struct Future {
     /// Nodes that were inside, or are.
     pub(super) spans: BTreeMap<String, Span>,
     /// Nodes that cannot be drained, and would ask again and again.
-    pub(super) blocked: BTreeMap<String, Waiting>,
+    pub(super) blocked: BTreeMap<String, WaitReason>,
     /// Those that are inside, by their end.
     inside: BTreeMap<(Instant, String), Box<Operation>>,
     ends: Vec<(Name, Instant)>,
@@ -44,7 +44,7 @@ impl Future {
                 let (pod, why, until) = (pod.clone(), why.clone(), *at);
                 future
                     .blocked
-                    .insert(name.clone(), Waiting::PreflightBlocked { pod, why, until });
+                    .insert(name.clone(), WaitReason::PreflightBlocked { pod, why, until });
                 node.hold = Some(Box::new(Hold {
                     reason: String::new(),
                     until: None,
@@ -54,7 +54,7 @@ impl Future {
             known.extend(operation.map(|operation| (name.clone(), operation)));
         }
         for (name, operation) in known {
-            if operation.phase != Phase::Failed && operation.ending.is_none() {
+            if operation.phase != Phase::Failed && operation.pending_outcome.is_none() {
                 future.run(&name, operation, now);
             }
         }
@@ -106,7 +106,7 @@ impl Future {
             .get(&operation.policy)
             .map(|policy| policy.learned.whole);
         let whole = whole
-            .unwrap_or_else(|| crate::Learned::default().whole)
+            .unwrap_or_else(|| crate::DurationEstimate::default().whole)
             .max(TimeDelta::seconds(1));
         // One that takes longer than usual is taken to be nearly there.
         let end = (operation.started + whole).max(now + whole / 10);
@@ -172,7 +172,7 @@ impl Future {
                     ..Record::default()
                 });
             }
-            (Action::LiftMarks { keep_cordon, .. }, Some(node)) => {
+            (Action::Uncordon { keep_cordon, .. }, Some(node)) => {
                 node.mark = None;
                 node.unschedulable = *keep_cordon;
             }
@@ -190,14 +190,14 @@ impl Future {
             }
             (
                 Action::CreateRecord { .. }
-                | Action::LiftMarks { .. }
+                | Action::Uncordon { .. }
                 | Action::AddTaint { .. }
                 | Action::RemoveTaint { .. }
                 | Action::RemoveRequest { .. }
                 | Action::RemoveApproval { .. },
                 None,
             )
-            | (Action::OrderReboot { .. } | Action::ApplyMarks { .. }, _) => return false,
+            | (Action::OrderReboot { .. } | Action::Cordon { .. }, _) => return false,
         }
         true
     }
@@ -218,7 +218,7 @@ impl Future {
             record.answered = Some(command.clone());
         }
         let operation = record.operation.clone();
-        match operation.filter(|operation| operation.phase == Phase::Preparing && operation.ending.is_none()) {
+        match operation.filter(|operation| operation.phase == Phase::Preparing && operation.pending_outcome.is_none()) {
             Some(operation) => {
                 self.run(name, operation, now);
                 !begins

@@ -6,8 +6,8 @@ use crate::action::Action;
 use crate::gate;
 use crate::operation::{Operation, Phase, Stage, StageKind};
 use crate::snapshot::{Drain, OnTimeout, OrderAction, Taint};
-use crate::waiting::{Waiting, duration};
 use crate::windows::Opening;
+use lockkeeper_reasons::{WaitReason, format_duration};
 
 impl Inside<'_> {
     pub(super) fn draining(&self) -> Step {
@@ -27,7 +27,7 @@ impl Inside<'_> {
             return step;
         }
         if !self.marked() || !self.node.unschedulable {
-            return self.put_back(&Waiting::Uncordoned);
+            return self.put_back(&WaitReason::Uncordoned);
         }
         if self.operation.settings.daemon_sets_last && !self.node.taints.rebooting {
             return Step::act(Action::AddTaint {
@@ -37,7 +37,7 @@ impl Inside<'_> {
         }
         let from = self.operation.evict_from();
         if self.facts.now < from {
-            return Step::wait(Waiting::LoadBalancerDelay { from }, Some(from));
+            return Step::wait(WaitReason::LoadBalancerDelay { from }, Some(from));
         }
         match &self.node.drain {
             Drain::Done { .. } => self.order_reboot(),
@@ -54,7 +54,7 @@ impl Inside<'_> {
     }
 
     /// Pods are left: wait, or what the policy says once it took too long.
-    fn not_empty(&self, from: Instant, waiting: Option<Waiting>) -> Step {
+    fn not_empty(&self, from: Instant, waiting: Option<WaitReason>) -> Step {
         let since = match self.operation.stage {
             None => from,
             Some(Stage {
@@ -82,9 +82,9 @@ impl Inside<'_> {
                 ..self.operation.clone()
             });
         }
-        let took = duration(self.operation.settings.drain_timeout);
-        let blocked = waiting.unwrap_or_else(|| Waiting::EvictionBlocked {
-            what: format!("the drain did not end within {took}"),
+        let took = format_duration(self.operation.settings.drain_timeout);
+        let blocked = waiting.unwrap_or_else(|| WaitReason::EvictionBlocked {
+            message: format!("the drain did not end within {took}"),
         });
         self.put_back(&blocked)
     }

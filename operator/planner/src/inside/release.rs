@@ -4,18 +4,18 @@ use super::Inside;
 use crate::action::{Action, Change, Finished, RecordChange};
 use crate::command::back_off;
 use crate::gate;
-use crate::operation::{Ending, Operation, Outcome};
+use crate::operation::{Operation, Outcome, PendingOutcome};
 use crate::snapshot::{Deferred, LastReboot, Released};
 
 impl Inside<'_> {
     /// The next step of a release, in this order: taint, marks, order, request and approval, operation; the holder goes last, by `repair`.
-    pub(super) fn release(&self, ending: &Ending) -> Action {
+    pub(super) fn release(&self, pending_outcome: &PendingOutcome) -> Action {
         let node = self.name.to_owned();
         if let Some(action) = self.without_taint() {
             return action;
         }
         if self.marked() {
-            return Action::LiftMarks {
+            return Action::Uncordon {
                 node,
                 keep_cordon: self.held().is_some(),
             };
@@ -27,9 +27,9 @@ impl Inside<'_> {
                 order: None,
             };
         }
-        let fulfilled = match ending.outcome {
+        let fulfilled = match pending_outcome.outcome {
             Outcome::Succeeded | Outcome::Released => true,
-            Outcome::PutBack | Outcome::Withdrawn | Outcome::Held => false,
+            Outcome::Deferred | Outcome::Withdrawn | Outcome::Held => false,
         };
         if let Some(value) = self.operation.requested.as_ref().filter(|_| fulfilled)
             && self.node.requested.as_ref() == Some(value)
@@ -49,14 +49,14 @@ impl Inside<'_> {
         }
         Action::WriteRecord {
             node,
-            change: Box::new(self.finish(ending)),
+            change: Box::new(self.finish(pending_outcome)),
         }
     }
 
-    fn finish(&self, ending: &Ending) -> RecordChange {
+    fn finish(&self, pending_outcome: &PendingOutcome) -> RecordChange {
         let operation = self.operation;
         let (mut deferred, mut released, mut last_reboot) = (Change::Keep, Change::Keep, None);
-        match ending.outcome {
+        match pending_outcome.outcome {
             Outcome::Succeeded => {
                 deferred = Change::Set(None);
                 last_reboot = Some(LastReboot {
@@ -65,19 +65,19 @@ impl Inside<'_> {
                     reasons: operation.reasons.clone(),
                 });
             }
-            Outcome::PutBack => {
+            Outcome::Deferred => {
                 let count = self.record.deferred.as_ref().map_or(0, |deferred| deferred.count) + 1;
                 deferred = Change::Set(Some(Box::new(Deferred {
                     count,
-                    cause: ending.cause.clone(),
-                    message: ending.message.clone(),
-                    until: ending.time + back_off(count),
+                    cause: pending_outcome.cause.clone(),
+                    message: pending_outcome.message.clone(),
+                    until: pending_outcome.time + back_off(count),
                 })));
             }
             Outcome::Released => {
                 released = Change::Set(Some(Box::new(Released {
-                    time: ending.time,
-                    failure: ending.message.clone(),
+                    time: pending_outcome.time,
+                    failure: pending_outcome.message.clone(),
                     reasons: operation.reasons.clone(),
                 })));
             }
@@ -89,8 +89,8 @@ impl Inside<'_> {
                 pods_moved: self.pods_moved(),
                 ..operation.clone()
             },
-            outcome: ending.outcome,
-            message: ending.message.clone(),
+            outcome: pending_outcome.outcome,
+            message: pending_outcome.message.clone(),
             time: self.facts.now,
             boot_id_after: self.node.boot_id.clone(),
             kernel_after: host.map(|host| host.kernel.clone()).unwrap_or_default(),

@@ -3,9 +3,9 @@
 use super::{Inside, Step};
 use crate::action::Action;
 use crate::gate;
-use crate::operation::{Ending, Outcome, StageKind};
+use crate::operation::{Outcome, PendingOutcome, StageKind};
 use crate::snapshot::Daemons;
-use crate::waiting::{Waiting, duration, time};
+use lockkeeper_reasons::{WaitReason, format_duration, format_time};
 
 /// What keeps a node that is back from being given back.
 struct NotWell {
@@ -44,20 +44,20 @@ impl Inside<'_> {
                 "{} came back with a new boot but was not well within {}: {message}; look at {look_at}, then retry or \
                  release",
                 self.name,
-                duration(self.operation.settings.reboot_timeout)
+                format_duration(self.operation.settings.reboot_timeout)
             ));
         }
-        Step::wait(Waiting::NodeNotReady { message, until }, Some(until))
+        Step::wait(WaitReason::NodeNotReady { message, until }, Some(until))
     }
 
     fn give_back(&self) -> Step {
         if self.marked() {
-            return Step::act(Action::LiftMarks {
+            return Step::act(Action::Uncordon {
                 node: self.name.to_owned(),
                 keep_cordon: self.held().is_some(),
             });
         }
-        let ending = Ending {
+        let pending_outcome = PendingOutcome {
             outcome: Outcome::Succeeded,
             time: self.facts.now,
             cause: String::new(),
@@ -67,7 +67,7 @@ impl Inside<'_> {
                 String::new()
             },
         };
-        Step::act(self.release(&ending))
+        Step::act(self.release(&pending_outcome))
     }
 
     /// Back for good: Ready, by a kubelet and an agent of this boot.
@@ -85,7 +85,7 @@ impl Inside<'_> {
         match host.boot_time {
             Some(boot) if self.node.ready.heartbeat < boot => Err(not_well(format!(
                 "the kubelet's last word is older than the boot at {}",
-                time(boot)
+                format_time(boot)
             ))),
             Some(_) | None => Ok(()),
         }

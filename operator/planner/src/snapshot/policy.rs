@@ -34,7 +34,7 @@ pub struct Policy {
     /// What an operation takes along.
     pub settings: Settings,
     /// How long operations took under this policy.
-    pub learned: Learned,
+    pub learned: DurationEstimate,
     /// What its status remembers; [`crate::Plan::policies`] has what it must become.
     pub state: PolicyState,
 }
@@ -54,7 +54,7 @@ impl Default for Policy {
             breaker: BreakerRule::default(),
             acknowledged: None,
             settings: Settings::default(),
-            learned: Learned::default(),
+            learned: DurationEstimate::default(),
             state: PolicyState::default(),
         }
     }
@@ -150,14 +150,14 @@ impl Default for BreakerRule {
 
 /// How long operations took, from the policy's last successes; the defaults until enough is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Learned {
+pub struct DurationEstimate {
     /// From cordon to uncordon, longer than nine in ten: what must fit into a window.
     pub cordoned: TimeDelta,
     /// A whole operation, from its slot to the free slot, the median: what a forecast counts with.
     pub whole: TimeDelta,
 }
 
-impl Default for Learned {
+impl Default for DurationEstimate {
     fn default() -> Self {
         Self {
             cordoned: TimeDelta::seconds(900),

@@ -107,7 +107,6 @@ impl World {
                     preflight: Preflight::Clear { at: Instant::MAX_UTC },
                     drain: Drain::NotStarted,
                     daemons: Daemons::Unknown,
-                    marks_refused: None,
                 },
             );
         }
@@ -220,7 +219,7 @@ impl World {
 
     /// The nodes that were cordoned, in order.
     pub fn started(&self) -> Vec<String> {
-        let marked = self.trace.lines().filter(|line| line.contains("ApplyMarks"));
+        let marked = self.trace.lines().filter(|line| line.contains("Cordon"));
         marked
             .filter_map(|line| line.split_whitespace().nth(1))
             .map(str::to_owned)
@@ -237,7 +236,7 @@ impl World {
     pub fn waits(&self) -> String {
         let mut text = String::new();
         for (name, why) in &self.plan().waiting {
-            writeln!(text, "{name} {}: {why}", why.reason()).unwrap();
+            writeln!(text, "{name} {}: {why}", why.name()).unwrap();
         }
         text
     }
@@ -248,8 +247,10 @@ impl World {
             Action::WriteRecord { change, .. } => match (&change.operation, &change.finished, &change.answered) {
                 (_, Some(finished), _) => format!("{:?} {}", finished.outcome, finished.message),
                 (_, _, Some((command, said))) => format!("{} -> {said:?}", command.verb),
-                (Change::Set(Some(operation)), _, _) => match (&operation.ending, &operation.failure) {
-                    (Some(ending), _) => format!("ends {:?}: {}", ending.outcome, ending.message),
+                (Change::Set(Some(operation)), _, _) => match (&operation.pending_outcome, &operation.failure) {
+                    (Some(pending_outcome), _) => {
+                        format!("ends {:?}: {}", pending_outcome.outcome, pending_outcome.message)
+                    }
                     (None, Some(failure)) => format!("Failed: {}", failure.message),
                     (None, None) => match operation.stage {
                         Some(stage) if operation.phase == Phase::Draining => {
@@ -263,7 +264,7 @@ impl World {
             Action::SetSpec { order, .. } => order
                 .as_ref()
                 .map_or("no order".to_owned(), |o| format!("{:?}", o.action)),
-            Action::LiftMarks { keep_cordon: true, .. } => "stays cordoned".to_owned(),
+            Action::Uncordon { keep_cordon: true, .. } => "stays cordoned".to_owned(),
             Action::AddTaint { taint, .. } | Action::RemoveTaint { taint, .. } => format!("{taint:?}"),
             _ => String::new(),
         };
@@ -317,13 +318,13 @@ impl World {
                 record.order.clone_from(order);
             }
             Action::OrderReboot { node, order } => self.record(node).order = Some(Box::new(order.clone())),
-            Action::ApplyMarks { node, operation_id } => {
+            Action::Cordon { node, operation_id } => {
                 let id = operation_id.clone();
                 let node = self.node(node);
                 node.mark = Some(id);
                 node.unschedulable = true;
             }
-            Action::LiftMarks { node, keep_cordon } => {
+            Action::Uncordon { node, keep_cordon } => {
                 let node = self.node(node);
                 node.mark = None;
                 node.unschedulable = *keep_cordon;

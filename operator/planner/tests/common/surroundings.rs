@@ -32,8 +32,8 @@ impl World {
                 .as_ref()
                 .is_some_and(|op| op.phase == Phase::Draining);
             if draining && node.mark.is_some() {
-                let waiting = Waiting::EvictionBlocked {
-                    what: "pod shop/db-0: budget shop/db allows 0".to_owned(),
+                let waiting = WaitReason::EvictionBlocked {
+                    message: "pod shop/db-0: budget shop/db allows 0".to_owned(),
                 };
                 node.drain = if blocked {
                     Drain::Running {

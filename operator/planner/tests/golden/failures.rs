@@ -14,27 +14,27 @@ fn a_drain_that_is_blocked_is_put_back() {
         0    lock SetHolders n1 goes in
         0    n1 WriteRecord Preparing
         0    n1 SetSpec Prepare
-             n1 waits, Preparing: the agent was asked at 2026-11-21T12:00:00Z
-             n2 waits, NoFreeSlot: no free slot: n1 inside (1 of 1, policy)
-        1    n1 ApplyMarks
+             n1 waits, Preparing: waiting for the node agent to respond (asked at 2026-11-21T12:00:00Z)
+             n2 waits, NoFreeSlot: no free slot: n1 in progress (1 of 1, policy limit)
+        1    n1 Cordon
         1    n1 WriteRecord Draining
              n1 waits, EvictionBlocked: pod shop/db-0: budget shop/db allows 0
-        901  n1 WriteRecord ends PutBack: pod shop/db-0: budget shop/db allows 0
-        901  n1 LiftMarks
+        901  n1 WriteRecord ends Deferred: pod shop/db-0: budget shop/db allows 0
+        901  n1 Uncordon
         901  n1 SetSpec no order
-        901  n1 WriteRecord PutBack pod shop/db-0: budget shop/db allows 0
+        901  n1 WriteRecord Deferred pod shop/db-0: budget shop/db allows 0
         901  lock SetHolders n1 is free, n2 goes in
         901  n2 WriteRecord Preparing
         901  n2 SetSpec Prepare
-             n1 waits, BackingOff: put back once (EvictionBlocked: pod shop/db-0: budget shop/db allows 0); tried again 2026-11-21T12:25:01Z
-             n2 waits, Preparing: the agent was asked at 2026-11-21T12:15:01Z
-        902  n2 ApplyMarks
+             n1 waits, BackingOff: deferred once (EvictionBlocked: pod shop/db-0: budget shop/db allows 0); next attempt at 2026-11-21T12:25:01Z
+             n2 waits, Preparing: waiting for the node agent to respond (asked at 2026-11-21T12:15:01Z)
+        902  n2 Cordon
         902  n2 WriteRecord Draining
         903  n2 OrderReboot
         903  n2 WriteRecord Rebooting
-             n2 waits, Rebooting: rebooting since 2026-11-21T12:15:03Z, given up on at 2026-11-21T12:30:03Z
+             n2 waits, Rebooting: rebooting since 2026-11-21T12:15:03Z; times out at 2026-11-21T12:30:03Z
         944  n2 WriteRecord Verifying
-        944  n2 LiftMarks
+        944  n2 Uncordon
         944  n2 SetSpec no order
         944  n2 WriteRecord Succeeded
         944  lock SetHolders n2 is free
@@ -53,24 +53,24 @@ fn an_agent_that_refuses() {
         0    lock SetHolders n1 goes in
         0    n1 WriteRecord Preparing
         0    n1 SetSpec Prepare
-             n1 waits, Preparing: the agent was asked at 2026-11-21T12:00:00Z
-        1    n1 WriteRecord ends PutBack: the agent cannot reboot this node: polkit asks for a password
+             n1 waits, Preparing: waiting for the node agent to respond (asked at 2026-11-21T12:00:00Z)
+        1    n1 WriteRecord ends Deferred: the agent cannot reboot this node: polkit asks for a password
         1    n1 SetSpec no order
-        1    n1 WriteRecord PutBack the agent cannot reboot this node: polkit asks for a password
+        1    n1 WriteRecord Deferred the agent cannot reboot this node: polkit asks for a password
         1    lock SetHolders n1 is free
-             n1 waits, BackingOff: put back once (AgentIncapable: the agent cannot reboot this node: polkit asks for a password); tried again 2026-11-21T12:10:01Z
+             n1 waits, BackingOff: deferred once (AgentIncapable: the agent cannot reboot this node: polkit asks for a password); next attempt at 2026-11-21T12:10:01Z
              -- polkit lets it, later
         601  lock SetHolders n1 goes in
         601  n1 WriteRecord Preparing
         601  n1 SetSpec Prepare
-             n1 waits, Preparing: the agent was asked at 2026-11-21T12:10:01Z
-        602  n1 ApplyMarks
+             n1 waits, Preparing: waiting for the node agent to respond (asked at 2026-11-21T12:10:01Z)
+        602  n1 Cordon
         602  n1 WriteRecord Draining
         603  n1 OrderReboot
         603  n1 WriteRecord Rebooting
-             n1 waits, Rebooting: rebooting since 2026-11-21T12:10:03Z, given up on at 2026-11-21T12:25:03Z
+             n1 waits, Rebooting: rebooting since 2026-11-21T12:10:03Z; times out at 2026-11-21T12:25:03Z
         644  n1 WriteRecord Verifying
-        644  n1 LiftMarks
+        644  n1 Uncordon
         644  n1 SetSpec no order
         644  n1 WriteRecord Succeeded
         644  lock SetHolders n1 is free
@@ -92,33 +92,33 @@ fn a_node_that_never_comes_back_and_is_retried() {
         0    lock SetHolders n1 goes in
         0    n1 WriteRecord Preparing
         0    n1 SetSpec Prepare
-             n1 waits, Preparing: the agent was asked at 2026-11-21T12:00:00Z
-             n2 waits, NoFreeSlot: no free slot: n1 inside (1 of 1, policy)
-        1    n1 ApplyMarks
+             n1 waits, Preparing: waiting for the node agent to respond (asked at 2026-11-21T12:00:00Z)
+             n2 waits, NoFreeSlot: no free slot: n1 in progress (1 of 1, policy limit)
+        1    n1 Cordon
         1    n1 WriteRecord Draining
         2    n1 OrderReboot
         2    n1 WriteRecord Rebooting
-             n1 waits, Rebooting: rebooting since 2026-11-21T12:00:02Z, given up on at 2026-11-21T12:15:02Z
+             n1 waits, Rebooting: rebooting since 2026-11-21T12:00:02Z; times out at 2026-11-21T12:15:02Z
         902  n1 WriteRecord Failed: no new boot of n1 within 15 min of the order at 2026-11-21T12:00:02Z; look at its console or power, then retry or release
         902  n1 SetSpec no order
              n1 waits, Failed: no new boot of n1 within 15 min of the order at 2026-11-21T12:00:02Z; look at its console or power, then retry or release
-             n2 waits, BreakerOpen: stopped after 1 failed node (n1); retry or release them to go on
+             n2 waits, BreakerOpen: breaker open: 1 failed node (n1); retry or release it to continue
              -- somebody presses its button, and retries
         910  n1 WriteRecord retry -> Ok("the node has a new boot: verified again")
         910  n1 RemoveCommand
-        910  n1 LiftMarks
+        910  n1 Uncordon
         910  n1 WriteRecord Succeeded
         910  lock SetHolders n1 is free, n2 goes in
         910  n2 WriteRecord Preparing
         910  n2 SetSpec Prepare
-             n2 waits, Preparing: the agent was asked at 2026-11-21T12:15:10Z
-        911  n2 ApplyMarks
+             n2 waits, Preparing: waiting for the node agent to respond (asked at 2026-11-21T12:15:10Z)
+        911  n2 Cordon
         911  n2 WriteRecord Draining
         912  n2 OrderReboot
         912  n2 WriteRecord Rebooting
-             n2 waits, Rebooting: rebooting since 2026-11-21T12:15:12Z, given up on at 2026-11-21T12:30:12Z
+             n2 waits, Rebooting: rebooting since 2026-11-21T12:15:12Z; times out at 2026-11-21T12:30:12Z
         953  n2 WriteRecord Verifying
-        953  n2 LiftMarks
+        953  n2 Uncordon
         953  n2 SetSpec no order
         953  n2 WriteRecord Succeeded
         953  lock SetHolders n2 is free
@@ -135,25 +135,25 @@ fn a_failed_node_is_released() {
         0    lock SetHolders n1 goes in
         0    n1 WriteRecord Preparing
         0    n1 SetSpec Prepare
-             n1 waits, Preparing: the agent was asked at 2026-11-21T12:00:00Z
-             n2 waits, NoFreeSlot: no free slot: n1 inside (1 of 1, policy)
-        1    n1 ApplyMarks
+             n1 waits, Preparing: waiting for the node agent to respond (asked at 2026-11-21T12:00:00Z)
+             n2 waits, NoFreeSlot: no free slot: n1 in progress (1 of 1, policy limit)
+        1    n1 Cordon
         1    n1 WriteRecord Draining
         2    n1 OrderReboot
         2    n1 WriteRecord Rebooting
-             n1 waits, Rebooting: rebooting since 2026-11-21T12:00:02Z, given up on at 2026-11-21T12:15:02Z
+             n1 waits, Rebooting: rebooting since 2026-11-21T12:00:02Z; times out at 2026-11-21T12:15:02Z
         902  n1 WriteRecord Failed: no new boot of n1 within 15 min of the order at 2026-11-21T12:00:02Z; look at its console or power, then retry or release
         902  n1 SetSpec no order
              n1 waits, Failed: no new boot of n1 within 15 min of the order at 2026-11-21T12:00:02Z; look at its console or power, then retry or release
-             n2 waits, BreakerOpen: stopped after 1 failed node (n1); retry or release them to go on
+             n2 waits, BreakerOpen: breaker open: 1 failed node (n1); retry or release it to continue
              -- release
         910  n1 WriteRecord release -> Ok("the slot is freed and our marks are lifted")
-        910  n1 LiftMarks
+        910  n1 Uncordon
         910  n1 WriteRecord Released no new boot of n1 within 15 min of the order at 2026-11-21T12:00:02Z; look at its console or power, then retry or release
         910  lock SetHolders n1 is free
         910  n1 RemoveCommand
-             n1 waits, Released: released by a person after: no new boot of n1 within 15 min of the order at 2026-11-21T12:00:02Z; look at its console or power, then retry or release; not again for the same cause
-             n2 waits, TooManyUnavailable: 1 of at most 1 nodes are down: n1 (NotReady)
+             n1 waits, Released: released manually after a failure (no new boot of n1 within 15 min of the order at 2026-11-21T12:00:02Z; look at its console or power, then retry or release); not rebooted again for the same cause
+             n2 waits, TooManyUnavailable: 1 node unavailable, at most 1 allowed: n1 (NotReady)
     "#]].assert_eq(&story.told());
 }
 
@@ -169,45 +169,45 @@ fn a_breaker_sends_a_probe_after_its_cooldown() {
         0    lock SetHolders n1 goes in
         0    n1 WriteRecord Preparing
         0    n1 SetSpec Prepare
-             n1 waits, Preparing: the agent was asked at 2026-11-21T12:00:00Z
-             n2 waits, Pacing: the next node may start 2026-11-21T12:07:40Z
-             n3 waits, Pacing: the next node may start 2026-11-21T12:07:40Z
-        1    n1 ApplyMarks
+             n1 waits, Preparing: waiting for the node agent to respond (asked at 2026-11-21T12:00:00Z)
+             n2 waits, Pacing: the next node may start at 2026-11-21T12:07:40Z
+             n3 waits, Pacing: the next node may start at 2026-11-21T12:07:40Z
+        1    n1 Cordon
         1    n1 WriteRecord Draining
         2    n1 OrderReboot
         2    n1 WriteRecord Rebooting
-             n1 waits, Rebooting: rebooting since 2026-11-21T12:00:02Z, given up on at 2026-11-21T12:15:02Z
+             n1 waits, Rebooting: rebooting since 2026-11-21T12:00:02Z; times out at 2026-11-21T12:15:02Z
         460  lock SetHolders n2 goes in
         460  n2 WriteRecord Preparing
         460  n2 SetSpec Prepare
-             n2 waits, Preparing: the agent was asked at 2026-11-21T12:07:40Z
-             n3 waits, NoFreeSlot: no free slot: n1, n2 inside (2 of 2, policy)
-        461  n2 ApplyMarks
+             n2 waits, Preparing: waiting for the node agent to respond (asked at 2026-11-21T12:07:40Z)
+             n3 waits, NoFreeSlot: no free slot: n1, n2 in progress (2 of 2, policy limit)
+        461  n2 Cordon
         461  n2 WriteRecord Draining
         462  n2 OrderReboot
         462  n2 WriteRecord Rebooting
-             n2 waits, Rebooting: rebooting since 2026-11-21T12:07:42Z, given up on at 2026-11-21T12:22:42Z
+             n2 waits, Rebooting: rebooting since 2026-11-21T12:07:42Z; times out at 2026-11-21T12:22:42Z
         503  n2 WriteRecord Verifying
-        503  n2 LiftMarks
+        503  n2 Uncordon
         503  n2 SetSpec no order
         503  n2 WriteRecord Succeeded
         503  lock SetHolders n2 is free
-             n3 waits, Pacing: the next node may start 2026-11-21T12:15:20Z
+             n3 waits, Pacing: the next node may start at 2026-11-21T12:15:20Z
         902  n1 WriteRecord Failed: no new boot of n1 within 15 min of the order at 2026-11-21T12:00:02Z; look at its console or power, then retry or release
         902  n1 SetSpec no order
              n1 waits, Failed: no new boot of n1 within 15 min of the order at 2026-11-21T12:00:02Z; look at its console or power, then retry or release
-             n3 waits, BreakerOpen: stopped after 1 failed node (n1); probe at 2026-11-21T12:17:02Z
+             n3 waits, BreakerOpen: breaker open: 1 failed node (n1); one node starts as a probe at 2026-11-21T12:17:02Z
         1022 lock SetHolders n3 goes in
         1022 n3 WriteRecord Preparing
         1022 n3 SetSpec Prepare
-             n3 waits, Preparing: the agent was asked at 2026-11-21T12:17:02Z
-        1023 n3 ApplyMarks
+             n3 waits, Preparing: waiting for the node agent to respond (asked at 2026-11-21T12:17:02Z)
+        1023 n3 Cordon
         1023 n3 WriteRecord Draining
         1024 n3 OrderReboot
         1024 n3 WriteRecord Rebooting
-             n3 waits, Rebooting: rebooting since 2026-11-21T12:17:04Z, given up on at 2026-11-21T12:32:04Z
+             n3 waits, Rebooting: rebooting since 2026-11-21T12:17:04Z; times out at 2026-11-21T12:32:04Z
         1065 n3 WriteRecord Verifying
-        1065 n3 LiftMarks
+        1065 n3 Uncordon
         1065 n3 SetSpec no order
         1065 n3 WriteRecord Succeeded
         1065 lock SetHolders n3 is free
@@ -225,29 +225,29 @@ fn the_lock_is_lost() {
         0    lock SetHolders n1 goes in
         0    n1 WriteRecord Preparing
         0    n1 SetSpec Prepare
-             n1 waits, Preparing: the agent was asked at 2026-11-21T12:00:00Z
-             n2 waits, NoFreeSlot: no free slot: n1 inside (1 of 1, policy)
-        1    n1 ApplyMarks
+             n1 waits, Preparing: waiting for the node agent to respond (asked at 2026-11-21T12:00:00Z)
+             n2 waits, NoFreeSlot: no free slot: n1 in progress (1 of 1, policy limit)
+        1    n1 Cordon
         1    n1 WriteRecord Draining
         2    n1 OrderReboot
         2    n1 WriteRecord Rebooting
-             n1 waits, Rebooting: rebooting since 2026-11-21T12:00:02Z, given up on at 2026-11-21T12:15:02Z
+             n1 waits, Rebooting: rebooting since 2026-11-21T12:00:02Z; times out at 2026-11-21T12:15:02Z
              -- somebody deletes the lock
         5    lock CreateLock
         5    lock SetHolders n1 got its entry back
         43   n1 WriteRecord Verifying
-        43   n1 LiftMarks
+        43   n1 Uncordon
         43   n1 SetSpec no order
         43   n1 WriteRecord Succeeded
         43   lock SetHolders n1 is free, n2 goes in
         43   n2 WriteRecord Preparing
         43   n2 SetSpec Prepare
-             n2 waits, Preparing: the agent was asked at 2026-11-21T12:00:43Z
-        44   n2 ApplyMarks
+             n2 waits, Preparing: waiting for the node agent to respond (asked at 2026-11-21T12:00:43Z)
+        44   n2 Cordon
         44   n2 WriteRecord Draining
         45   n2 OrderReboot
         45   n2 WriteRecord Rebooting
-             n2 waits, Rebooting: rebooting since 2026-11-21T12:00:45Z, given up on at 2026-11-21T12:15:45Z
+             n2 waits, Rebooting: rebooting since 2026-11-21T12:00:45Z; times out at 2026-11-21T12:15:45Z
     "#]]
     .assert_eq(&story.told());
 }
@@ -266,12 +266,12 @@ fn the_operator_dies_after_every_single_write() {
         0    lock SetHolders n1 goes in
         1    n1 WriteRecord Preparing
         2    n1 SetSpec Prepare
-        3    n1 ApplyMarks
+        3    n1 Cordon
         4    n1 WriteRecord Draining
         5    n1 OrderReboot
         6    n1 WriteRecord Rebooting
         46   n1 WriteRecord Verifying
-        47   n1 LiftMarks
+        47   n1 Uncordon
         48   n1 SetSpec no order
         49   n1 WriteRecord Succeeded
         50   lock SetHolders n1 is free

@@ -17,28 +17,28 @@ fn two_policies_share_one_slot() {
         0    n1 WriteRecord Preparing
         0    n1 SetSpec Prepare
         0    n2 SetSpec no order
-             n1 waits, Preparing: the agent was asked at 2026-11-21T12:00:00Z
-             n2 waits, NoFreeSlot: no free slot: n1 inside (1 of 1, cluster)
-        1    n1 ApplyMarks
+             n1 waits, Preparing: waiting for the node agent to respond (asked at 2026-11-21T12:00:00Z)
+             n2 waits, NoFreeSlot: no free slot: n1 in progress (1 of 1, cluster limit)
+        1    n1 Cordon
         1    n1 WriteRecord Draining
         2    n1 OrderReboot
         2    n1 WriteRecord Rebooting
-             n1 waits, Rebooting: rebooting since 2026-11-21T12:00:02Z, given up on at 2026-11-21T12:15:02Z
+             n1 waits, Rebooting: rebooting since 2026-11-21T12:00:02Z; times out at 2026-11-21T12:15:02Z
         43   n1 WriteRecord Verifying
-        43   n1 LiftMarks
+        43   n1 Uncordon
         43   n1 SetSpec no order
         43   n1 WriteRecord Succeeded
         43   lock SetHolders n1 is free, n2 goes in
         43   n2 WriteRecord Preparing
         43   n2 SetSpec Prepare
-             n2 waits, Preparing: the agent was asked at 2026-11-21T12:00:43Z
-        44   n2 ApplyMarks
+             n2 waits, Preparing: waiting for the node agent to respond (asked at 2026-11-21T12:00:43Z)
+        44   n2 Cordon
         44   n2 WriteRecord Draining
         45   n2 OrderReboot
         45   n2 WriteRecord Rebooting
-             n2 waits, Rebooting: rebooting since 2026-11-21T12:00:45Z, given up on at 2026-11-21T12:15:45Z
+             n2 waits, Rebooting: rebooting since 2026-11-21T12:00:45Z; times out at 2026-11-21T12:15:45Z
         86   n2 WriteRecord Verifying
-        86   n2 LiftMarks
+        86   n2 Uncordon
         86   n2 SetSpec no order
         86   n2 WriteRecord Succeeded
         86   lock SetHolders n2 is free
@@ -59,23 +59,23 @@ fn the_control_plane_goes_one_at_a_time_and_last() {
         0    n3 SetSpec Prepare
         0    n1 WriteRecord Preparing
         0    n1 SetSpec Prepare
-             n1 waits, Preparing: the agent was asked at 2026-11-21T12:00:00Z
+             n1 waits, Preparing: waiting for the node agent to respond (asked at 2026-11-21T12:00:00Z)
              n2 waits, ControlPlaneBusy: another control-plane node is down: n1
-             n3 waits, Preparing: the agent was asked at 2026-11-21T12:00:00Z
-        1    n1 ApplyMarks
-        1    n3 ApplyMarks
+             n3 waits, Preparing: waiting for the node agent to respond (asked at 2026-11-21T12:00:00Z)
+        1    n1 Cordon
+        1    n3 Cordon
         1    n1 WriteRecord Draining
         1    n3 WriteRecord Draining
         2    n1 OrderReboot
         2    n3 OrderReboot
         2    n1 WriteRecord Rebooting
         2    n3 WriteRecord Rebooting
-             n1 waits, Rebooting: rebooting since 2026-11-21T12:00:02Z, given up on at 2026-11-21T12:15:02Z
-             n3 waits, Rebooting: rebooting since 2026-11-21T12:00:02Z, given up on at 2026-11-21T12:15:02Z
+             n1 waits, Rebooting: rebooting since 2026-11-21T12:00:02Z; times out at 2026-11-21T12:15:02Z
+             n3 waits, Rebooting: rebooting since 2026-11-21T12:00:02Z; times out at 2026-11-21T12:15:02Z
         43   n1 WriteRecord Verifying
         43   n3 WriteRecord Verifying
-        43   n1 LiftMarks
-        43   n3 LiftMarks
+        43   n1 Uncordon
+        43   n3 Uncordon
         43   n1 SetSpec no order
         43   n3 SetSpec no order
         43   n1 WriteRecord Succeeded
@@ -83,14 +83,14 @@ fn the_control_plane_goes_one_at_a_time_and_last() {
         43   lock SetHolders n1 is free, n3 is free, n2 goes in
         43   n2 WriteRecord Preparing
         43   n2 SetSpec Prepare
-             n2 waits, Preparing: the agent was asked at 2026-11-21T12:00:43Z
-        44   n2 ApplyMarks
+             n2 waits, Preparing: waiting for the node agent to respond (asked at 2026-11-21T12:00:43Z)
+        44   n2 Cordon
         44   n2 WriteRecord Draining
         45   n2 OrderReboot
         45   n2 WriteRecord Rebooting
-             n2 waits, Rebooting: rebooting since 2026-11-21T12:00:45Z, given up on at 2026-11-21T12:15:45Z
+             n2 waits, Rebooting: rebooting since 2026-11-21T12:00:45Z; times out at 2026-11-21T12:15:45Z
         86   n2 WriteRecord Verifying
-        86   n2 LiftMarks
+        86   n2 Uncordon
         86   n2 SetSpec no order
         86   n2 WriteRecord Succeeded
         86   lock SetHolders n2 is free
@@ -118,24 +118,24 @@ fn one_zone_after_the_other() {
         0    n1 SetSpec Prepare
         0    n3 WriteRecord Preparing
         0    n3 SetSpec Prepare
-             n1 waits, Preparing: the agent was asked at 2026-11-21T12:00:00Z
-             n2 waits, NoFreeSlot: no free slot: n1, n3 inside (2 of 2, policy)
-             n3 waits, Preparing: the agent was asked at 2026-11-21T12:00:00Z
-             n4 waits, NoFreeSlot: no free slot: n1, n3 inside (2 of 2, policy); 1 before this one
-        1    n1 ApplyMarks
-        1    n3 ApplyMarks
+             n1 waits, Preparing: waiting for the node agent to respond (asked at 2026-11-21T12:00:00Z)
+             n2 waits, NoFreeSlot: no free slot: n1, n3 in progress (2 of 2, policy limit)
+             n3 waits, Preparing: waiting for the node agent to respond (asked at 2026-11-21T12:00:00Z)
+             n4 waits, NoFreeSlot: no free slot: n1, n3 in progress (2 of 2, policy limit); 1 node ahead in the queue
+        1    n1 Cordon
+        1    n3 Cordon
         1    n1 WriteRecord Draining
         1    n3 WriteRecord Draining
         2    n1 OrderReboot
         2    n3 OrderReboot
         2    n1 WriteRecord Rebooting
         2    n3 WriteRecord Rebooting
-             n1 waits, Rebooting: rebooting since 2026-11-21T12:00:02Z, given up on at 2026-11-21T12:15:02Z
-             n3 waits, Rebooting: rebooting since 2026-11-21T12:00:02Z, given up on at 2026-11-21T12:15:02Z
+             n1 waits, Rebooting: rebooting since 2026-11-21T12:00:02Z; times out at 2026-11-21T12:15:02Z
+             n3 waits, Rebooting: rebooting since 2026-11-21T12:00:02Z; times out at 2026-11-21T12:15:02Z
         43   n1 WriteRecord Verifying
         43   n3 WriteRecord Verifying
-        43   n1 LiftMarks
-        43   n3 LiftMarks
+        43   n1 Uncordon
+        43   n3 Uncordon
         43   n1 SetSpec no order
         43   n3 SetSpec no order
         43   n1 WriteRecord Succeeded
@@ -145,22 +145,22 @@ fn one_zone_after_the_other() {
         43   n2 SetSpec Prepare
         43   n4 WriteRecord Preparing
         43   n4 SetSpec Prepare
-             n2 waits, Preparing: the agent was asked at 2026-11-21T12:00:43Z
-             n4 waits, Preparing: the agent was asked at 2026-11-21T12:00:43Z
-        44   n2 ApplyMarks
-        44   n4 ApplyMarks
+             n2 waits, Preparing: waiting for the node agent to respond (asked at 2026-11-21T12:00:43Z)
+             n4 waits, Preparing: waiting for the node agent to respond (asked at 2026-11-21T12:00:43Z)
+        44   n2 Cordon
+        44   n4 Cordon
         44   n2 WriteRecord Draining
         44   n4 WriteRecord Draining
         45   n2 OrderReboot
         45   n4 OrderReboot
         45   n2 WriteRecord Rebooting
         45   n4 WriteRecord Rebooting
-             n2 waits, Rebooting: rebooting since 2026-11-21T12:00:45Z, given up on at 2026-11-21T12:15:45Z
-             n4 waits, Rebooting: rebooting since 2026-11-21T12:00:45Z, given up on at 2026-11-21T12:15:45Z
+             n2 waits, Rebooting: rebooting since 2026-11-21T12:00:45Z; times out at 2026-11-21T12:15:45Z
+             n4 waits, Rebooting: rebooting since 2026-11-21T12:00:45Z; times out at 2026-11-21T12:15:45Z
         86   n2 WriteRecord Verifying
         86   n4 WriteRecord Verifying
-        86   n2 LiftMarks
-        86   n4 LiftMarks
+        86   n2 Uncordon
+        86   n4 Uncordon
         86   n2 SetSpec no order
         86   n4 SetSpec no order
         86   n2 WriteRecord Succeeded
@@ -178,19 +178,19 @@ fn a_node_that_is_down_takes_the_room() {
     story.run(3);
     story.then("n2 is back", |world| world.boot("n2")).run(60);
     expect![[r#"
-             n1 waits, TooManyUnavailable: 1 of at most 1 nodes are down: n2 (NotReady)
+             n1 waits, TooManyUnavailable: 1 node unavailable, at most 1 allowed: n2 (NotReady)
              -- n2 is back
         3    lock SetHolders n1 goes in
         3    n1 WriteRecord Preparing
         3    n1 SetSpec Prepare
-             n1 waits, Preparing: the agent was asked at 2026-11-21T12:00:03Z
-        4    n1 ApplyMarks
+             n1 waits, Preparing: waiting for the node agent to respond (asked at 2026-11-21T12:00:03Z)
+        4    n1 Cordon
         4    n1 WriteRecord Draining
         5    n1 OrderReboot
         5    n1 WriteRecord Rebooting
-             n1 waits, Rebooting: rebooting since 2026-11-21T12:00:05Z, given up on at 2026-11-21T12:15:05Z
+             n1 waits, Rebooting: rebooting since 2026-11-21T12:00:05Z; times out at 2026-11-21T12:15:05Z
         46   n1 WriteRecord Verifying
-        46   n1 LiftMarks
+        46   n1 Uncordon
         46   n1 SetSpec no order
         46   n1 WriteRecord Succeeded
         46   lock SetHolders n1 is free

@@ -61,13 +61,13 @@ impl Story {
         let waiting = self.world.plan().waiting;
         for (name, why) in &waiting {
             // A reason is told when it begins; its words may count on.
-            if self.waiting.get(name).map(String::as_str) != Some(why.reason()) {
-                writeln!(self.log, "     {name} waits, {}: {why}", why.reason()).unwrap();
+            if self.waiting.get(name).map(String::as_str) != Some(why.name().as_str()) {
+                writeln!(self.log, "     {name} waits, {}: {why}", why.name()).unwrap();
             }
         }
         self.waiting = waiting
             .iter()
-            .map(|(name, why)| (name.to_owned(), why.reason().to_owned()))
+            .map(|(name, why)| (name.to_owned(), why.name().to_string()))
             .collect();
     }
 

@@ -25,28 +25,28 @@ fn a_hold_in_mid_drain() {
         0    lock SetHolders n1 goes in
         0    n1 WriteRecord Preparing
         0    n1 SetSpec Prepare
-             n1 waits, Preparing: the agent was asked at 2026-11-21T12:00:00Z
-             n2 waits, NoFreeSlot: no free slot: n1 inside (1 of 1, policy)
-        1    n1 ApplyMarks
+             n1 waits, Preparing: waiting for the node agent to respond (asked at 2026-11-21T12:00:00Z)
+             n2 waits, NoFreeSlot: no free slot: n1 in progress (1 of 1, policy limit)
+        1    n1 Cordon
         1    n1 WriteRecord Draining
              n1 waits, EvictionBlocked: pod shop/db-0: budget shop/db allows 0
              -- n1 is put on hold
         3    n1 WriteRecord ends Held: held by annotation: "debugging the NIC"
-        3    n1 LiftMarks stays cordoned
+        3    n1 Uncordon stays cordoned
         3    n1 SetSpec no order
         3    n1 WriteRecord Held held by annotation: "debugging the NIC"
         3    lock SetHolders n1 is free, n2 goes in
         3    n2 WriteRecord Preparing
         3    n2 SetSpec Prepare
              n1 waits, Held: held by annotation: "debugging the NIC"
-             n2 waits, Preparing: the agent was asked at 2026-11-21T12:00:03Z
-        4    n2 ApplyMarks
+             n2 waits, Preparing: waiting for the node agent to respond (asked at 2026-11-21T12:00:03Z)
+        4    n2 Cordon
         4    n2 WriteRecord Draining
         5    n2 OrderReboot
         5    n2 WriteRecord Rebooting
-             n2 waits, Rebooting: rebooting since 2026-11-21T12:00:05Z, given up on at 2026-11-21T12:15:05Z
+             n2 waits, Rebooting: rebooting since 2026-11-21T12:00:05Z; times out at 2026-11-21T12:15:05Z
         46   n2 WriteRecord Verifying
-        46   n2 LiftMarks
+        46   n2 Uncordon
         46   n2 SetSpec no order
         46   n2 WriteRecord Succeeded
         46   lock SetHolders n2 is free
@@ -54,14 +54,14 @@ fn a_hold_in_mid_drain() {
         53   lock SetHolders n1 goes in
         53   n1 WriteRecord Preparing
         53   n1 SetSpec Prepare
-             n1 waits, Preparing: the agent was asked at 2026-11-21T12:00:53Z
-        54   n1 ApplyMarks
+             n1 waits, Preparing: waiting for the node agent to respond (asked at 2026-11-21T12:00:53Z)
+        54   n1 Cordon
         54   n1 WriteRecord Draining
         55   n1 OrderReboot
         55   n1 WriteRecord Rebooting
-             n1 waits, Rebooting: rebooting since 2026-11-21T12:00:55Z, given up on at 2026-11-21T12:15:55Z
+             n1 waits, Rebooting: rebooting since 2026-11-21T12:00:55Z; times out at 2026-11-21T12:15:55Z
         96   n1 WriteRecord Verifying
-        96   n1 LiftMarks
+        96   n1 Uncordon
         96   n1 SetSpec no order
         96   n1 WriteRecord Succeeded
         96   lock SetHolders n1 is free
@@ -79,18 +79,18 @@ fn a_cancel() {
         0    lock SetHolders n1 goes in
         0    n1 WriteRecord Preparing
         0    n1 SetSpec Prepare
-             n1 waits, Preparing: the agent was asked at 2026-11-21T12:00:00Z
-        1    n1 ApplyMarks
+             n1 waits, Preparing: waiting for the node agent to respond (asked at 2026-11-21T12:00:00Z)
+        1    n1 Cordon
         1    n1 WriteRecord Draining
              n1 waits, EvictionBlocked: pod shop/db-0: budget shop/db allows 0
              -- cancel
         3    n1 WriteRecord cancel -> Ok("the node is put back")
-        3    n1 LiftMarks
+        3    n1 Uncordon
         3    n1 SetSpec no order
-        3    n1 WriteRecord PutBack cancelled by a person
+        3    n1 WriteRecord Deferred cancelled by a person
         3    lock SetHolders n1 is free
         3    n1 RemoveCommand
-             n1 waits, BackingOff: put back once (Cancelled: cancelled by a person); tried again 2026-11-21T12:10:03Z
+             n1 waits, BackingOff: deferred once (Cancelled: cancelled by a person); next attempt at 2026-11-21T12:10:03Z
     "#]]
     .assert_eq(&story.told());
 }
@@ -107,17 +107,17 @@ fn an_uncordon_in_mid_drain() {
         0    lock SetHolders n1 goes in
         0    n1 WriteRecord Preparing
         0    n1 SetSpec Prepare
-             n1 waits, Preparing: the agent was asked at 2026-11-21T12:00:00Z
-        1    n1 ApplyMarks
+             n1 waits, Preparing: waiting for the node agent to respond (asked at 2026-11-21T12:00:00Z)
+        1    n1 Cordon
         1    n1 WriteRecord Draining
              n1 waits, EvictionBlocked: pod shop/db-0: budget shop/db allows 0
              -- kubectl uncordon n1
-        3    n1 WriteRecord ends PutBack: somebody uncordoned this node while it was being drained; put back
-        3    n1 LiftMarks
+        3    n1 WriteRecord ends Deferred: uncordoned by another client during the drain; deferred
+        3    n1 Uncordon
         3    n1 SetSpec no order
-        3    n1 WriteRecord PutBack somebody uncordoned this node while it was being drained; put back
+        3    n1 WriteRecord Deferred uncordoned by another client during the drain; deferred
         3    lock SetHolders n1 is free
-             n1 waits, BackingOff: put back once (Uncordoned: somebody uncordoned this node while it was being drained; put back); tried again 2026-11-21T12:10:03Z
+             n1 waits, BackingOff: deferred once (Uncordoned: uncordoned by another client during the drain; deferred); next attempt at 2026-11-21T12:10:03Z
     "#]].assert_eq(&story.told());
 }
 
@@ -138,19 +138,19 @@ fn a_request_and_an_approval() {
         .run(60);
     expect![[r#"
              -- a reboot is requested
-             n1 waits, AwaitingApproval: policy general asks for approval of each node
+             n1 waits, AwaitingApproval: waiting for manual approval (required by policy general)
              -- and approved
         2    lock SetHolders n1 goes in
         2    n1 WriteRecord Preparing
         2    n1 SetSpec Prepare
-             n1 waits, Preparing: the agent was asked at 2026-11-21T12:00:02Z
-        3    n1 ApplyMarks
+             n1 waits, Preparing: waiting for the node agent to respond (asked at 2026-11-21T12:00:02Z)
+        3    n1 Cordon
         3    n1 WriteRecord Draining
         4    n1 OrderReboot
         4    n1 WriteRecord Rebooting
-             n1 waits, Rebooting: rebooting since 2026-11-21T12:00:04Z, given up on at 2026-11-21T12:15:04Z
+             n1 waits, Rebooting: rebooting since 2026-11-21T12:00:04Z; times out at 2026-11-21T12:15:04Z
         45   n1 WriteRecord Verifying
-        45   n1 LiftMarks
+        45   n1 Uncordon
         45   n1 SetSpec no order
         45   n1 RemoveRequest
         45   n1 RemoveApproval
@@ -170,17 +170,17 @@ fn a_policy_is_suspended() {
         0    lock SetHolders n1 goes in
         0    n1 WriteRecord Preparing
         0    n1 SetSpec Prepare
-             n1 waits, Preparing: the agent was asked at 2026-11-21T12:00:00Z
-             n2 waits, NoFreeSlot: no free slot: n1 inside (1 of 1, policy)
-        1    n1 ApplyMarks
+             n1 waits, Preparing: waiting for the node agent to respond (asked at 2026-11-21T12:00:00Z)
+             n2 waits, NoFreeSlot: no free slot: n1 in progress (1 of 1, policy limit)
+        1    n1 Cordon
         1    n1 WriteRecord Draining
         2    n1 OrderReboot
         2    n1 WriteRecord Rebooting
-             n1 waits, Rebooting: rebooting since 2026-11-21T12:00:02Z, given up on at 2026-11-21T12:15:02Z
+             n1 waits, Rebooting: rebooting since 2026-11-21T12:00:02Z; times out at 2026-11-21T12:15:02Z
              -- suspend
              n2 waits, Suspended: policy general is suspended
         43   n1 WriteRecord Verifying
-        43   n1 LiftMarks
+        43   n1 Uncordon
         43   n1 SetSpec no order
         43   n1 WriteRecord Succeeded
         43   lock SetHolders n1 is free
@@ -188,14 +188,14 @@ fn a_policy_is_suspended() {
         63   lock SetHolders n2 goes in
         63   n2 WriteRecord Preparing
         63   n2 SetSpec Prepare
-             n2 waits, Preparing: the agent was asked at 2026-11-21T12:01:03Z
-        64   n2 ApplyMarks
+             n2 waits, Preparing: waiting for the node agent to respond (asked at 2026-11-21T12:01:03Z)
+        64   n2 Cordon
         64   n2 WriteRecord Draining
         65   n2 OrderReboot
         65   n2 WriteRecord Rebooting
-             n2 waits, Rebooting: rebooting since 2026-11-21T12:01:05Z, given up on at 2026-11-21T12:16:05Z
+             n2 waits, Rebooting: rebooting since 2026-11-21T12:01:05Z; times out at 2026-11-21T12:16:05Z
         106  n2 WriteRecord Verifying
-        106  n2 LiftMarks
+        106  n2 Uncordon
         106  n2 SetSpec no order
         106  n2 WriteRecord Succeeded
         106  lock SetHolders n2 is free

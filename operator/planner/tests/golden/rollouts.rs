@@ -15,28 +15,28 @@ fn a_first_rollout() {
         0    lock SetHolders n1 goes in
         0    n1 WriteRecord Preparing
         0    n1 SetSpec Prepare
-             n1 waits, Preparing: the agent was asked at 2026-11-21T12:00:00Z
-             n2 waits, NoFreeSlot: no free slot: n1 inside (1 of 1, policy)
-        1    n1 ApplyMarks
+             n1 waits, Preparing: waiting for the node agent to respond (asked at 2026-11-21T12:00:00Z)
+             n2 waits, NoFreeSlot: no free slot: n1 in progress (1 of 1, policy limit)
+        1    n1 Cordon
         1    n1 WriteRecord Draining
         2    n1 OrderReboot
         2    n1 WriteRecord Rebooting
-             n1 waits, Rebooting: rebooting since 2026-11-21T12:00:02Z, given up on at 2026-11-21T12:15:02Z
+             n1 waits, Rebooting: rebooting since 2026-11-21T12:00:02Z; times out at 2026-11-21T12:15:02Z
         43   n1 WriteRecord Verifying
-        43   n1 LiftMarks
+        43   n1 Uncordon
         43   n1 SetSpec no order
         43   n1 WriteRecord Succeeded
         43   lock SetHolders n1 is free, n2 goes in
         43   n2 WriteRecord Preparing
         43   n2 SetSpec Prepare
-             n2 waits, Preparing: the agent was asked at 2026-11-21T12:00:43Z
-        44   n2 ApplyMarks
+             n2 waits, Preparing: waiting for the node agent to respond (asked at 2026-11-21T12:00:43Z)
+        44   n2 Cordon
         44   n2 WriteRecord Draining
         45   n2 OrderReboot
         45   n2 WriteRecord Rebooting
-             n2 waits, Rebooting: rebooting since 2026-11-21T12:00:45Z, given up on at 2026-11-21T12:15:45Z
+             n2 waits, Rebooting: rebooting since 2026-11-21T12:00:45Z; times out at 2026-11-21T12:15:45Z
         86   n2 WriteRecord Verifying
-        86   n2 LiftMarks
+        86   n2 Uncordon
         86   n2 SetSpec no order
         86   n2 WriteRecord Succeeded
         86   lock SetHolders n2 is free
@@ -53,16 +53,16 @@ fn the_next_node_does_not_fit_what_is_left_of_the_window() {
         0    lock SetHolders n1 goes in
         0    n1 WriteRecord Preparing
         0    n1 SetSpec Prepare
-             n1 waits, Preparing: the agent was asked at 2026-11-21T12:00:00Z
-             n2 waits, NoFreeSlot: no free slot: n1 inside (1 of 1, policy)
-        1    n1 ApplyMarks
+             n1 waits, Preparing: waiting for the node agent to respond (asked at 2026-11-21T12:00:00Z)
+             n2 waits, NoFreeSlot: no free slot: n1 in progress (1 of 1, policy limit)
+        1    n1 Cordon
         1    n1 WriteRecord Draining
         2    n1 OrderReboot
         2    n1 WriteRecord Rebooting
-             n1 waits, Rebooting: rebooting since 2026-11-21T12:00:02Z, given up on at 2026-11-21T12:15:02Z
-             n2 waits, DoesNotFitWindow: needs about 15 min, the window closes 2026-11-21T12:15:30Z; next opens 2026-11-22T12:00:00Z
+             n1 waits, Rebooting: rebooting since 2026-11-21T12:00:02Z; times out at 2026-11-21T12:15:02Z
+             n2 waits, DoesNotFitWindow: a reboot takes about 15 min but the window closes at 2026-11-21T12:15:30Z; the next one opens at 2026-11-22T12:00:00Z
         43   n1 WriteRecord Verifying
-        43   n1 LiftMarks
+        43   n1 Uncordon
         43   n1 SetSpec no order
         43   n1 WriteRecord Succeeded
         43   lock SetHolders n1 is free
@@ -76,18 +76,18 @@ fn a_window_opens() {
     story.world.policy().schedule = Ok(windows(&[("1 12 * * *", 3600)]));
     story.run(110);
     expect![[r#"
-             n1 waits, OutsideWindow: the next window opens 2026-11-21T12:01:00Z
+             n1 waits, OutsideWindow: the next window opens at 2026-11-21T12:01:00Z
         60   lock SetHolders n1 goes in
         60   n1 WriteRecord Preparing
         60   n1 SetSpec Prepare
-             n1 waits, Preparing: the agent was asked at 2026-11-21T12:01:00Z
-        61   n1 ApplyMarks
+             n1 waits, Preparing: waiting for the node agent to respond (asked at 2026-11-21T12:01:00Z)
+        61   n1 Cordon
         61   n1 WriteRecord Draining
         62   n1 OrderReboot
         62   n1 WriteRecord Rebooting
-             n1 waits, Rebooting: rebooting since 2026-11-21T12:01:02Z, given up on at 2026-11-21T12:16:02Z
+             n1 waits, Rebooting: rebooting since 2026-11-21T12:01:02Z; times out at 2026-11-21T12:16:02Z
         103  n1 WriteRecord Verifying
-        103  n1 LiftMarks
+        103  n1 Uncordon
         103  n1 SetSpec no order
         103  n1 WriteRecord Succeeded
         103  lock SetHolders n1 is free
@@ -113,14 +113,14 @@ fn an_exclusion_wins_over_the_window() {
         5    lock SetHolders n1 goes in
         5    n1 WriteRecord Preparing
         5    n1 SetSpec Prepare
-             n1 waits, Preparing: the agent was asked at 2026-11-21T12:00:05Z
-        6    n1 ApplyMarks
+             n1 waits, Preparing: waiting for the node agent to respond (asked at 2026-11-21T12:00:05Z)
+        6    n1 Cordon
         6    n1 WriteRecord Draining
         7    n1 OrderReboot
         7    n1 WriteRecord Rebooting
-             n1 waits, Rebooting: rebooting since 2026-11-21T12:00:07Z, given up on at 2026-11-21T12:15:07Z
+             n1 waits, Rebooting: rebooting since 2026-11-21T12:00:07Z; times out at 2026-11-21T12:15:07Z
         48   n1 WriteRecord Verifying
-        48   n1 LiftMarks
+        48   n1 Uncordon
         48   n1 SetSpec no order
         48   n1 WriteRecord Succeeded
         48   lock SetHolders n1 is free
@@ -139,16 +139,16 @@ fn a_canary_soaks() {
         0    lock SetHolders n1 goes in
         0    n1 WriteRecord Preparing
         0    n1 SetSpec Prepare
-             n1 waits, Preparing: the agent was asked at 2026-11-21T12:00:00Z
-             n2 waits, CanarySoaking: canary n1 must be done and stay healthy
-             n3 waits, CanarySoaking: canary n1 must be done and stay healthy
-        1    n1 ApplyMarks
+             n1 waits, Preparing: waiting for the node agent to respond (asked at 2026-11-21T12:00:00Z)
+             n2 waits, CanarySoaking: waiting for canary n1 to finish and stay healthy
+             n3 waits, CanarySoaking: waiting for canary n1 to finish and stay healthy
+        1    n1 Cordon
         1    n1 WriteRecord Draining
         2    n1 OrderReboot
         2    n1 WriteRecord Rebooting
-             n1 waits, Rebooting: rebooting since 2026-11-21T12:00:02Z, given up on at 2026-11-21T12:15:02Z
+             n1 waits, Rebooting: rebooting since 2026-11-21T12:00:02Z; times out at 2026-11-21T12:15:02Z
         43   n1 WriteRecord Verifying
-        43   n1 LiftMarks
+        43   n1 Uncordon
         43   n1 SetSpec no order
         43   n1 WriteRecord Succeeded
         43   lock SetHolders n1 is free
@@ -157,22 +157,22 @@ fn a_canary_soaks() {
         103  n2 SetSpec Prepare
         103  n3 WriteRecord Preparing
         103  n3 SetSpec Prepare
-             n2 waits, Preparing: the agent was asked at 2026-11-21T12:01:43Z
-             n3 waits, Preparing: the agent was asked at 2026-11-21T12:01:43Z
-        104  n2 ApplyMarks
-        104  n3 ApplyMarks
+             n2 waits, Preparing: waiting for the node agent to respond (asked at 2026-11-21T12:01:43Z)
+             n3 waits, Preparing: waiting for the node agent to respond (asked at 2026-11-21T12:01:43Z)
+        104  n2 Cordon
+        104  n3 Cordon
         104  n2 WriteRecord Draining
         104  n3 WriteRecord Draining
         105  n2 OrderReboot
         105  n3 OrderReboot
         105  n2 WriteRecord Rebooting
         105  n3 WriteRecord Rebooting
-             n2 waits, Rebooting: rebooting since 2026-11-21T12:01:45Z, given up on at 2026-11-21T12:16:45Z
-             n3 waits, Rebooting: rebooting since 2026-11-21T12:01:45Z, given up on at 2026-11-21T12:16:45Z
+             n2 waits, Rebooting: rebooting since 2026-11-21T12:01:45Z; times out at 2026-11-21T12:16:45Z
+             n3 waits, Rebooting: rebooting since 2026-11-21T12:01:45Z; times out at 2026-11-21T12:16:45Z
         146  n2 WriteRecord Verifying
         146  n3 WriteRecord Verifying
-        146  n2 LiftMarks
-        146  n3 LiftMarks
+        146  n2 Uncordon
+        146  n3 Uncordon
         146  n2 SetSpec no order
         146  n3 SetSpec no order
         146  n2 WriteRecord Succeeded
@@ -191,30 +191,30 @@ fn a_pace_is_kept() {
         0    lock SetHolders n1 goes in
         0    n1 WriteRecord Preparing
         0    n1 SetSpec Prepare
-             n1 waits, Preparing: the agent was asked at 2026-11-21T12:00:00Z
-             n2 waits, NoFreeSlot: no free slot: n1 inside (1 of 1, policy)
-        1    n1 ApplyMarks
+             n1 waits, Preparing: waiting for the node agent to respond (asked at 2026-11-21T12:00:00Z)
+             n2 waits, NoFreeSlot: no free slot: n1 in progress (1 of 1, policy limit)
+        1    n1 Cordon
         1    n1 WriteRecord Draining
         2    n1 OrderReboot
         2    n1 WriteRecord Rebooting
-             n1 waits, Rebooting: rebooting since 2026-11-21T12:00:02Z, given up on at 2026-11-21T12:15:02Z
+             n1 waits, Rebooting: rebooting since 2026-11-21T12:00:02Z; times out at 2026-11-21T12:15:02Z
         43   n1 WriteRecord Verifying
-        43   n1 LiftMarks
+        43   n1 Uncordon
         43   n1 SetSpec no order
         43   n1 WriteRecord Succeeded
         43   lock SetHolders n1 is free
-             n2 waits, Pacing: the next node may start 2026-11-21T12:01:30Z
+             n2 waits, Pacing: the next node may start at 2026-11-21T12:01:30Z
         90   lock SetHolders n2 goes in
         90   n2 WriteRecord Preparing
         90   n2 SetSpec Prepare
-             n2 waits, Preparing: the agent was asked at 2026-11-21T12:01:30Z
-        91   n2 ApplyMarks
+             n2 waits, Preparing: waiting for the node agent to respond (asked at 2026-11-21T12:01:30Z)
+        91   n2 Cordon
         91   n2 WriteRecord Draining
         92   n2 OrderReboot
         92   n2 WriteRecord Rebooting
-             n2 waits, Rebooting: rebooting since 2026-11-21T12:01:32Z, given up on at 2026-11-21T12:16:32Z
+             n2 waits, Rebooting: rebooting since 2026-11-21T12:01:32Z; times out at 2026-11-21T12:16:32Z
         133  n2 WriteRecord Verifying
-        133  n2 LiftMarks
+        133  n2 Uncordon
         133  n2 SetSpec no order
         133  n2 WriteRecord Succeeded
         133  lock SetHolders n2 is free
@@ -231,28 +231,28 @@ fn the_operators_own_node_is_last() {
         0    lock SetHolders n2 goes in
         0    n2 WriteRecord Preparing
         0    n2 SetSpec Prepare
-             n1 waits, NoFreeSlot: no free slot: n2 inside (1 of 1, policy)
-             n2 waits, Preparing: the agent was asked at 2026-11-21T12:00:00Z
-        1    n2 ApplyMarks
+             n1 waits, NoFreeSlot: no free slot: n2 in progress (1 of 1, policy limit)
+             n2 waits, Preparing: waiting for the node agent to respond (asked at 2026-11-21T12:00:00Z)
+        1    n2 Cordon
         1    n2 WriteRecord Draining
         2    n2 OrderReboot
         2    n2 WriteRecord Rebooting
-             n2 waits, Rebooting: rebooting since 2026-11-21T12:00:02Z, given up on at 2026-11-21T12:15:02Z
+             n2 waits, Rebooting: rebooting since 2026-11-21T12:00:02Z; times out at 2026-11-21T12:15:02Z
         43   n2 WriteRecord Verifying
-        43   n2 LiftMarks
+        43   n2 Uncordon
         43   n2 SetSpec no order
         43   n2 WriteRecord Succeeded
         43   lock SetHolders n2 is free, n1 goes in
         43   n1 WriteRecord Preparing
         43   n1 SetSpec Prepare
-             n1 waits, Preparing: the agent was asked at 2026-11-21T12:00:43Z
-        44   n1 ApplyMarks
+             n1 waits, Preparing: waiting for the node agent to respond (asked at 2026-11-21T12:00:43Z)
+        44   n1 Cordon
         44   n1 WriteRecord Draining
         45   n1 OrderReboot
         45   n1 WriteRecord Rebooting
-             n1 waits, Rebooting: rebooting since 2026-11-21T12:00:45Z, given up on at 2026-11-21T12:15:45Z
+             n1 waits, Rebooting: rebooting since 2026-11-21T12:00:45Z; times out at 2026-11-21T12:15:45Z
         86   n1 WriteRecord Verifying
-        86   n1 LiftMarks
+        86   n1 Uncordon
         86   n1 SetSpec no order
         86   n1 WriteRecord Succeeded
         86   lock SetHolders n1 is free
@@ -275,13 +275,13 @@ fn a_window_closes_between_the_slot_and_the_cordon() {
         0    lock SetHolders n1 goes in
         0    n1 WriteRecord Preparing
         0    n1 SetSpec Prepare
-             n1 waits, Preparing: the agent was asked at 2026-11-21T12:00:00Z
+             n1 waits, Preparing: waiting for the node agent to respond (asked at 2026-11-21T12:00:00Z)
              -- the agent answers when it is too late
-        60   n1 WriteRecord ends Withdrawn: the next window opens 2026-11-22T12:00:00Z
+        60   n1 WriteRecord ends Withdrawn: the next window opens at 2026-11-22T12:00:00Z
         60   n1 SetSpec no order
-        60   n1 WriteRecord Withdrawn the next window opens 2026-11-22T12:00:00Z
+        60   n1 WriteRecord Withdrawn the next window opens at 2026-11-22T12:00:00Z
         60   lock SetHolders n1 is free
-             n1 waits, OutsideWindow: the next window opens 2026-11-22T12:00:00Z
+             n1 waits, OutsideWindow: the next window opens at 2026-11-22T12:00:00Z
     "#]]
     .assert_eq(&story.told());
 }
@@ -308,25 +308,25 @@ fn a_node_is_not_given_back_before_its_daemonsets_are_ready() {
         0    lock SetHolders n1 goes in
         0    n1 WriteRecord Preparing
         0    n1 SetSpec Prepare
-             n1 waits, Preparing: the agent was asked at 2026-11-21T12:00:00Z
-             n2 waits, NoFreeSlot: no free slot: n1 inside (1 of 1, policy)
-        1    n1 ApplyMarks
+             n1 waits, Preparing: waiting for the node agent to respond (asked at 2026-11-21T12:00:00Z)
+             n2 waits, NoFreeSlot: no free slot: n1 in progress (1 of 1, policy limit)
+        1    n1 Cordon
         1    n1 WriteRecord Draining
         2    n1 OrderReboot
         2    n1 WriteRecord Rebooting
-             n1 waits, Rebooting: rebooting since 2026-11-21T12:00:02Z, given up on at 2026-11-21T12:15:02Z
+             n1 waits, Rebooting: rebooting since 2026-11-21T12:00:02Z; times out at 2026-11-21T12:15:02Z
              -- it is about to come back; of its DaemonSets' pods one is not ready yet
         43   n1 WriteRecord Verifying
-             n1 waits, NodeNotReady: back with a new boot, not Ready: DaemonSet kube-system/cni: pod cni-x is not ready: containers with unready status: [cni]
+             n1 waits, NodeNotReady: rebooted; waiting for the node to become Ready: DaemonSet kube-system/cni: pod cni-x is not ready: containers with unready status: [cni]
              -- it is ready
-        62   n1 LiftMarks
+        62   n1 Uncordon
         62   n1 SetSpec no order
         62   n1 WriteRecord Succeeded
         62   lock SetHolders n1 is free, n2 goes in
         62   n2 WriteRecord Preparing
         62   n2 SetSpec Prepare
-             n2 waits, Preparing: the agent was asked at 2026-11-21T12:01:02Z
-        63   n2 ApplyMarks
+             n2 waits, Preparing: waiting for the node agent to respond (asked at 2026-11-21T12:01:02Z)
+        63   n2 Cordon
         63   n2 WriteRecord Draining
     "#]]
     .assert_eq(&story.told());

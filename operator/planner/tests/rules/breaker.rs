@@ -43,7 +43,7 @@ fn after_the_first_failure_nothing_is_cordoned_and_what_reboots_finishes() {
     assert!(
         world
             .waits()
-            .contains("n6 BreakerOpen: stopped after 1 failed node (n1); retry or release them to go on"),
+            .contains("n6 BreakerOpen: breaker open: 1 failed node (n1); retry or release it to continue"),
         "{}",
         world.waits()
     );
@@ -61,7 +61,7 @@ fn an_acknowledgement_lets_one_probe_go_and_its_success_closes_it() {
     let names = world
         .waits()
         .lines()
-        .filter(|l| l.contains(&format!("{probe} is the probe")))
+        .filter(|l| l.contains(&format!("probing with {probe}")))
         .count();
     assert!(names > 0, "{}", world.waits());
     assert_eq!(world.inside().len(), 2, "the failed one and the probe");
@@ -109,7 +109,7 @@ fn after_the_cooldown_a_probe_goes_by_itself() {
     until_failed(&mut world);
     world.run(60);
     let opened = state(&world).opened.unwrap();
-    let words = format!("probe at {}", waiting::time(opened + TimeDelta::seconds(600)));
+    let words = format!("probe at {}", format_time(opened + TimeDelta::seconds(600)));
     assert!(world.waits().contains(&words), "{}", world.waits());
     assert_eq!(world.plan().recheck_at, Some(opened + TimeDelta::seconds(600)));
     world.run(700);
@@ -147,7 +147,7 @@ fn at_one_at_a_time_the_failed_node_keeps_the_slot_and_only_a_person_goes_on() {
     assert!(
         world
             .waits()
-            .contains("n2 NoFreeSlot: no free slot: n1 inside (1 of 1, policy)"),
+            .contains("n2 NoFreeSlot: no free slot: n1 in progress (1 of 1, policy limit)"),
         "{}",
         world.waits()
     );
@@ -212,7 +212,7 @@ fn a_failed_node_takes_a_place_of_the_whole_cluster() {
     world.run(1500);
     expect![[r#"
         n1 Failed: no new boot of n1 within 15 min of the order at 2026-11-21T12:00:02Z; look at its console or power, then retry or release
-        n2 NoFreeSlot: no free slot: n1 inside (1 of 1, cluster)
+        n2 NoFreeSlot: no free slot: n1 in progress (1 of 1, cluster limit)
     "#]]
     .assert_eq(&world.waits());
 }

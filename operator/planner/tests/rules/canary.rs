@@ -21,10 +21,10 @@ fn the_canary_goes_alone_and_the_others_follow_once_it_was_healthy_for_long_enou
     world.settle();
     assert_eq!(world.inside(), ["n1"]);
     expect![[r#"
-        n1 Preparing: the agent was asked at 2026-11-21T12:00:00Z
-        n2 CanarySoaking: canary n1 must be done and stay healthy
-        n3 CanarySoaking: canary n1 must be done and stay healthy
-        n4 CanarySoaking: canary n1 must be done and stay healthy
+        n1 Preparing: waiting for the node agent to respond (asked at 2026-11-21T12:00:00Z)
+        n2 CanarySoaking: waiting for canary n1 to finish and stay healthy
+        n3 CanarySoaking: waiting for canary n1 to finish and stay healthy
+        n4 CanarySoaking: waiting for canary n1 to finish and stay healthy
     "#]]
     .assert_eq(&world.waits());
     world.run(60);
@@ -74,9 +74,9 @@ fn the_soak_begins_anew_when_a_canary_was_not_ready_for_a_while() {
     world.now += TimeDelta::minutes(40);
     world.settle();
     expect![[r#"
-        n2 CanarySoaking: canary n1 must be done and stay healthy
-        n3 CanarySoaking: canary n1 must be done and stay healthy
-        n4 CanarySoaking: canary n1 must be done and stay healthy
+        n2 CanarySoaking: waiting for canary n1 to finish and stay healthy
+        n3 CanarySoaking: waiting for canary n1 to finish and stay healthy
+        n4 CanarySoaking: waiting for canary n1 to finish and stay healthy
     "#]]
     .assert_eq(&world.waits());
     ready.ready = true;
@@ -122,7 +122,9 @@ fn a_failed_canary_keeps_the_others_out_even_if_the_breaker_allows_more_failures
     world.run(2000);
     assert_eq!(world.inside(), ["n1"]);
     assert!(
-        world.waits().contains("n2 CanarySoaking: canary n1 must be done"),
+        world
+            .waits()
+            .contains("n2 CanarySoaking: waiting for canary n1 to finish"),
         "{}",
         world.waits()
     );
@@ -164,8 +166,8 @@ fn under_manual_approval_each_node_waits_for_its_own_and_it_is_used_up() {
     world.policy().approval = Approval::Manual;
     world.settle();
     expect![[r#"
-        n1 AwaitingApproval: policy general asks for approval of each node
-        n2 AwaitingApproval: policy general asks for approval of each node
+        n1 AwaitingApproval: waiting for manual approval (required by policy general)
+        n2 AwaitingApproval: waiting for manual approval (required by policy general)
     "#]]
     .assert_eq(&world.waits());
     world.node("n2").approved = Some("change 4711".to_owned());

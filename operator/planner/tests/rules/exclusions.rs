@@ -23,7 +23,7 @@ fn recurring(schedule: &str, seconds: i64, reason: &str) -> Exclusion {
 
 fn openings(schedule: &Schedule, from: &str, until: &str) -> String {
     let line = |span: OpenSpan| {
-        let (opens, closes) = (waiting::time(span.opens), waiting::time(span.closes));
+        let (opens, closes) = (format_time(span.opens), format_time(span.closes));
         format!("{opens} {closes} {}\n", span.cause)
     };
     schedule
@@ -52,7 +52,7 @@ fn nothing_starts_inside_an_exclusion_although_a_window_is_open() {
     world.now = at("2026-11-23T00:00:00Z");
     assert_eq!(
         world.waits(),
-        "n1 OutsideWindow: the next window opens 2026-11-23T12:00:00Z\n"
+        "n1 OutsideWindow: the next window opens at 2026-11-23T12:00:00Z\n"
     );
 }
 

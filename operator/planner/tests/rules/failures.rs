@@ -20,7 +20,7 @@ fn a_drain_that_is_blocked_past_its_time_out_is_put_back_and_the_next_one_goes_o
     waits(
         &world,
         expect![[r#"
-            n1 BackingOff: put back once (EvictionBlocked: pod shop/db-0: budget shop/db allows 0); tried again 2026-11-21T12:25:01Z
+            n1 BackingOff: deferred once (EvictionBlocked: pod shop/db-0: budget shop/db allows 0); next attempt at 2026-11-21T12:25:01Z
         "#]],
     );
     assert!(world.record("n2").last_reboot.is_some(), "{}", world.trace);
@@ -44,7 +44,7 @@ fn a_node_that_never_comes_back_is_failed_and_keeps_its_slot_and_its_cordon() {
         &world,
         expect![[r#"
             n1 Failed: no new boot of n1 within 15 min of the order at 2026-11-21T12:00:02Z; look at its console or power, then retry or release
-            n2 BreakerOpen: stopped after 1 failed node (n1); retry or release them to go on
+            n2 BreakerOpen: breaker open: 1 failed node (n1); retry or release it to continue
         "#]],
     );
 }
@@ -66,9 +66,9 @@ fn a_released_node_frees_the_slot_and_is_not_rebooted_for_the_same_cause() {
     waits(
         &world,
         expect![[r#"
-        n1 Released: released by a person after: no new boot of n1 within 15 min of the order at 2026-11-21T12:00:02Z; look at its console or power, then retry or release; not again for the same cause
-        n2 TooManyUnavailable: 1 of at most 1 nodes are down: n1 (NotReady)
-    "#]],
+            n1 Released: released manually after a failure (no new boot of n1 within 15 min of the order at 2026-11-21T12:00:02Z; look at its console or power, then retry or release); not rebooted again for the same cause
+            n2 TooManyUnavailable: 1 node unavailable, at most 1 allowed: n1 (NotReady)
+        "#]],
     );
     // It is repaired without a reboot: the same boot, and still asking for the same cause.
     let now = world.now;
@@ -83,8 +83,8 @@ fn a_released_node_frees_the_slot_and_is_not_rebooted_for_the_same_cause() {
     waits(
         &world,
         expect![[r#"
-        n1 Released: released by a person after: no new boot of n1 within 15 min of the order at 2026-11-21T12:00:02Z; look at its console or power, then retry or release; not again for the same cause
-    "#]],
+            n1 Released: released manually after a failure (no new boot of n1 within 15 min of the order at 2026-11-21T12:00:02Z; look at its console or power, then retry or release); not rebooted again for the same cause
+        "#]],
     );
     world.record("n1").host.as_mut().unwrap().reasons = vec!["libc6".to_owned()];
     world.never_back.clear();
@@ -162,7 +162,7 @@ fn cancel_puts_back_before_the_reboot_order_and_is_refused_after_it() {
     waits(
         &world,
         expect![[r#"
-            n1 BackingOff: put back once (Cancelled: cancelled by a person); tried again 2026-11-21T12:10:05Z
+            n1 BackingOff: deferred once (Cancelled: cancelled by a person); next attempt at 2026-11-21T12:10:05Z
         "#]],
     );
     let mut world = World::new(1);
@@ -191,7 +191,7 @@ fn an_uncordon_by_a_person_puts_the_node_back() {
     waits(
         &world,
         expect![[r#"
-            n1 BackingOff: put back once (Uncordoned: somebody uncordoned this node while it was being drained; put back); tried again 2026-11-21T12:10:05Z
+            n1 BackingOff: deferred once (Uncordoned: uncordoned by another client during the drain; deferred); next attempt at 2026-11-21T12:10:05Z
         "#]],
     );
     assert_eq!(world.node("n1").mark, None);
@@ -204,12 +204,12 @@ fn an_agent_that_does_not_answer_or_refuses_is_put_back_without_a_cordon() {
     world.refusing = vec!["n2".to_owned()];
     world.settle();
     world.run(70);
-    assert!(!world.trace.contains("ApplyMarks"), "{}", world.trace);
+    assert!(!world.trace.contains("Cordon"), "{}", world.trace);
     waits(
         &world,
         expect![[r#"
-            n1 BackingOff: put back once (AgentNotAnswering: the agent did not answer order ed0269c7-0 within 60 s); tried again 2026-11-21T12:11:00Z
-            n2 BackingOff: put back once (AgentIncapable: the agent cannot reboot this node: polkit asks for a password); tried again 2026-11-21T12:11:01Z
+            n1 BackingOff: deferred once (AgentNotAnswering: the node agent did not answer order ed0269c7-0 within 60 s); next attempt at 2026-11-21T12:11:00Z
+            n2 BackingOff: deferred once (AgentIncapable: the agent cannot reboot this node: polkit asks for a password); next attempt at 2026-11-21T12:11:01Z
         "#]],
     );
 }
@@ -225,7 +225,7 @@ fn a_cordon_without_a_record_is_a_failure_for_a_person() {
         &world,
         expect![[r#"
             n1 Failed: the record of this operation was lost while the node was cordoned; look at the node, then retry or release it
-            n2 BreakerOpen: stopped after 1 failed node (n1); retry or release them to go on
+            n2 BreakerOpen: breaker open: 1 failed node (n1); retry or release it to continue
         "#]],
     );
 }
@@ -287,8 +287,8 @@ fn a_node_that_still_asks_for_the_same_cause_is_left_alone_for_a_day() {
     waits(
         &world,
         expect![[r#"
-        n1 StillRequired: rebooted at 2026-11-21T12:00:43Z and still asks for a reboot for the same cause; not again before 2026-11-22T12:00:43Z
-    "#]],
+            n1 StillRequired: still requires a reboot for the same cause after rebooting at 2026-11-21T12:00:43Z; next attempt not before 2026-11-22T12:00:43Z
+        "#]],
     );
     world.now += TimeDelta::hours(25);
     world.settle();

@@ -3,8 +3,8 @@
 use crate::common::{World, at, windows};
 use chrono::TimeDelta;
 use expect_test::expect;
-use lockkeeper_planner::fit::{Success, learn};
 use lockkeeper_planner::*;
+use lockkeeper_planner::{Success, learn};
 
 #[test]
 fn a_node_that_does_not_fit_what_is_left_waits_for_the_next_window() {
@@ -13,12 +13,12 @@ fn a_node_that_does_not_fit_what_is_left_waits_for_the_next_window() {
     world.now = at("2026-11-21T12:45:01Z");
     world.settle();
     expect![[r#"
-        n1 DoesNotFitWindow: needs about 15 min, the window closes 2026-11-21T13:00:00Z; next opens 2026-11-22T12:00:00Z
+        n1 DoesNotFitWindow: a reboot takes about 15 min but the window closes at 2026-11-21T13:00:00Z; the next one opens at 2026-11-22T12:00:00Z
     "#]]
     .assert_eq(&world.waits());
     assert_eq!(world.plan().recheck_at, Some(at("2026-11-21T13:00:00Z")));
     world.now = at("2026-11-21T12:45:00Z");
-    assert_eq!(world.plan().waiting, Waits::default(), "to the second it fits");
+    assert_eq!(world.plan().waiting, WaitReasons::default(), "to the second it fits");
 }
 
 #[test]
@@ -29,7 +29,7 @@ fn it_is_looked_again_when_nobody_fits_any_more_whatever_they_wait_for_until_the
     world.settle();
     assert_eq!(
         world.waits(),
-        "n1 AwaitingApproval: policy general asks for approval of each node\n"
+        "n1 AwaitingApproval: waiting for manual approval (required by policy general)\n"
     );
     let last = at("2026-11-21T12:45:00Z");
     let again = world.plan().recheck_at.unwrap();
@@ -61,7 +61,7 @@ fn an_exclusion_shortens_a_window() {
     world.now = at("2026-11-21T12:10:00Z");
     world.settle();
     expect![[r#"
-        n1 DoesNotFitWindow: needs about 15 min, the window closes 2026-11-21T12:20:00Z; next opens 2026-11-21T12:30:00Z
+        n1 DoesNotFitWindow: a reboot takes about 15 min but the window closes at 2026-11-21T12:20:00Z; the next one opens at 2026-11-21T12:30:00Z
     "#]]
     .assert_eq(&world.waits());
 }
@@ -89,7 +89,7 @@ fn until_five_successes_are_known_the_default_holds_and_then_nine_in_ten_must_fi
     let five: Vec<_> = (1..=5).map(|number| success(number, number * 100)).collect();
     assert_eq!(
         learn(five),
-        Learned {
+        DurationEstimate {
             cordoned: TimeDelta::seconds(500),
             whole: TimeDelta::seconds(310),
         }

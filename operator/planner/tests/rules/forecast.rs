@@ -18,15 +18,12 @@ fn world(count: usize) -> World {
 fn told(world: &World) -> String {
     let forecast = forecast(&world.snapshot, world.now, Horizon::default());
     let span = |(name, span): (&String, &Span)| {
-        let (start, end) = (waiting::time(span.start), waiting::time(span.end));
+        let (start, end) = (format_time(span.start), format_time(span.end));
         format!("{name} {start} {end}")
     };
     let mut lines: Vec<String> = forecast.nodes.iter().map(span).collect();
     lines.extend(forecast.never.iter().map(|(name, why)| format!("{name} {why}")));
-    lines.push(format!(
-        "end {}",
-        forecast.end.map_or("never".to_owned(), waiting::time)
-    ));
+    lines.push(format!("end {}", forecast.end.map_or("never".to_owned(), format_time)));
     assert!(!forecast.cut);
     lines.join("\n") + "\n"
 }
@@ -94,8 +91,8 @@ fn who_must_act_is_told_instead_of_a_time() {
     world.run(2000);
     expect![[r#"
         n1 no new boot of n1 within 15 min of the order at 2026-11-21T12:00:02Z; look at its console or power, then retry or release
-        n2 stopped after 1 failed node (n1); retry or release them to go on
-        n3 could not be drained: shop/db-0: budget shop/db never allows a disruption
+        n2 breaker open: 1 failed node (n1); retry or release it to continue
+        n3 cannot be drained: pod shop/db-0: budget shop/db never allows a disruption
         end never
     "#]]
     .assert_eq(&told(&world));
@@ -134,9 +131,11 @@ fn the_same_snapshot_gives_the_same_forecast_and_a_view_that_is_incomplete_gives
     world.policy().max_unavailable = Limit::Percent(10);
     assert_eq!(told(&world), told(&world));
     assert_eq!(told(&world).lines().count(), 31);
-    world.snapshot.unseen = vec!["the Nodes".to_owned()];
+    world.snapshot.unlisted = vec![ViewGap::NotListed {
+        kind: "Nodes".to_owned(),
+    }];
     assert!(
-        told(&world).starts_with("n1 the operator has not seen the Nodes yet\n"),
+        told(&world).starts_with("n1 the operator has just started and is still listing Nodes\n"),
         "{}",
         told(&world)
     );

@@ -33,12 +33,12 @@ fn one_domain_at_a_time_and_the_next_one_only_when_it_is_done() {
     world.settle();
     assert_eq!(world.inside(), ["n1", "n3", "n5"]);
     expect![[r#"
-        n1 Preparing: the agent was asked at 2026-11-21T12:00:00Z
-        n2 TopologyFull: zone a already has n1, n3, n5 inside
-        n3 Preparing: the agent was asked at 2026-11-21T12:00:00Z
-        n4 TopologyFull: zone a already has n1, n3, n5 inside
-        n5 Preparing: the agent was asked at 2026-11-21T12:00:00Z
-        n6 TopologyFull: zone a already has n1, n3, n5 inside
+        n1 Preparing: waiting for the node agent to respond (asked at 2026-11-21T12:00:00Z)
+        n2 TopologyFull: limit for zone a reached (in progress: n1, n3, n5)
+        n3 Preparing: waiting for the node agent to respond (asked at 2026-11-21T12:00:00Z)
+        n4 TopologyFull: limit for zone a reached (in progress: n1, n3, n5)
+        n5 Preparing: waiting for the node agent to respond (asked at 2026-11-21T12:00:00Z)
+        n6 TopologyFull: limit for zone a reached (in progress: n1, n3, n5)
     "#]]
     .assert_eq(&world.waits());
     world.run(200);
@@ -60,12 +60,12 @@ fn so_many_nodes_of_each_domain() {
     world.settle();
     assert_eq!(world.inside(), ["n1", "n2"]);
     expect![[r#"
-        n1 Preparing: the agent was asked at 2026-11-21T12:00:00Z
-        n2 Preparing: the agent was asked at 2026-11-21T12:00:00Z
-        n3 TopologyFull: zone a already has n1 inside
-        n4 TopologyFull: zone b already has n2 inside
-        n5 TopologyFull: zone a already has n1 inside
-        n6 TopologyFull: zone b already has n2 inside
+        n1 Preparing: waiting for the node agent to respond (asked at 2026-11-21T12:00:00Z)
+        n2 Preparing: waiting for the node agent to respond (asked at 2026-11-21T12:00:00Z)
+        n3 TopologyFull: limit for zone a reached (in progress: n1)
+        n4 TopologyFull: limit for zone b reached (in progress: n2)
+        n5 TopologyFull: limit for zone a reached (in progress: n1)
+        n6 TopologyFull: limit for zone b reached (in progress: n2)
     "#]]
     .assert_eq(&world.waits());
 }
@@ -81,7 +81,7 @@ fn nodes_without_the_label_are_a_domain_of_their_own() {
     assert!(
         world
             .waits()
-            .contains("n3 TopologyFull: zone \"\" already has n1, n2 inside"),
+            .contains("n3 TopologyFull: limit for zone \"\" reached (in progress: n1, n2)"),
         "{}",
         world.waits()
     );
@@ -118,8 +118,8 @@ fn the_next_node_starts_no_sooner_than_the_pace_allows() {
     world.run(100);
     assert!(world.record("n1").last_reboot.is_some());
     expect![[r#"
-        n2 Pacing: the next node may start 2026-11-21T12:10:00Z
-        n3 Pacing: the next node may start 2026-11-21T12:10:00Z
+        n2 Pacing: the next node may start at 2026-11-21T12:10:00Z
+        n3 Pacing: the next node may start at 2026-11-21T12:10:00Z
     "#]]
     .assert_eq(&world.waits());
     assert_eq!(world.plan().recheck_at, Some(at("2026-11-21T12:10:00Z")));
@@ -172,7 +172,7 @@ fn a_control_plane_node_waits_until_all_others_of_them_are_ready() {
     world.settle();
     expect![[r#"
         n1 ControlPlaneBusy: another control-plane node is down: n2
-        n3 Preparing: the agent was asked at 2026-11-21T12:00:00Z
+        n3 Preparing: waiting for the node agent to respond (asked at 2026-11-21T12:00:00Z)
     "#]]
     .assert_eq(&world.waits());
 }
@@ -201,7 +201,7 @@ fn a_percent_of_the_lock_is_of_all_linux_nodes() {
     assert!(
         world
             .waits()
-            .contains("n3 NoFreeSlot: no free slot: n1, n2 inside (2 of 2, cluster)"),
+            .contains("n3 NoFreeSlot: no free slot: n1, n2 in progress (2 of 2, cluster limit)"),
         "{}",
         world.waits()
     );

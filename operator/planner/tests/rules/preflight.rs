@@ -33,10 +33,10 @@ fn a_node_is_asked_before_it_takes_a_slot_and_one_more_in_case_that_it_cannot_be
     assert_eq!(plan.preflight, ["n1", "n2"]);
     assert_eq!(plan.actions, vec![]);
     expect![[r#"
-        n1 ViewIncomplete: the operator has not seen whether its pods can leave yet
-        n2 NoFreeSlot: no free slot: n1 inside (1 of 1, policy); 1 before this one
-        n3 NoFreeSlot: no free slot: n1 inside (1 of 1, policy); 2 before this one
-        n4 NoFreeSlot: no free slot (1, policy); 3 or more before this one
+        n1 ViewIncomplete: checking whether its pods can be evicted
+        n2 NoFreeSlot: no free slot: n1 in progress (1 of 1, policy limit); 1 node ahead in the queue
+        n3 NoFreeSlot: no free slot: n1 in progress (1 of 1, policy limit); 2 nodes ahead in the queue
+        n4 NoFreeSlot: no free slot (1, policy limit); 3 or more nodes ahead in the queue
     "#]]
     .assert_eq(&world.waits());
     // The second answers first: it waits for the first all the same.
@@ -75,7 +75,7 @@ fn a_node_that_cannot_be_drained_blocks_nobody_and_is_asked_again_each_minute() 
     world.run(50);
     assert!(world.record("n3").last_reboot.is_some(), "{}", world.trace);
     expect![[r#"
-        n1 PreflightBlocked: could not be drained: shop/db-0: budget shop/db never allows a disruption
+        n1 PreflightBlocked: cannot be drained: pod shop/db-0: budget shop/db never allows a disruption
     "#]]
     .assert_eq(&world.waits());
     assert_eq!(world.plan().preflight, ["n1"]);
@@ -114,8 +114,8 @@ fn a_node_of_which_nobody_can_say_it_keeps_no_place_and_tells_the_cause() {
     answer(&mut world, "n2", false);
     let waits = world.waits();
     let first = waits.lines().next().unwrap_or_default();
-    let words = "the operator has not seen whether its pods can leave (reading the pods of node n1: pods is forbidden; \
-                 grant it) yet";
+    let words = "the check whether its pods can be evicted failed: reading the pods of node n1: pods is forbidden; \
+                 grant it; it is repeated";
     assert_eq!(first.trim(), format!("n1 ViewIncomplete: {words}"), "{waits}");
     world.settle();
     assert!(

@@ -20,12 +20,12 @@ fn one_node_goes_all_the_way_through_the_lock() {
         0    lock SetHolders n1 goes in
         0    n1 WriteRecord Preparing
         0    n1 SetSpec Prepare
-        1    n1 ApplyMarks 
+        1    n1 Cordon 
         1    n1 WriteRecord Draining
         2    n1 OrderReboot 
         2    n1 WriteRecord Rebooting
         43   n1 WriteRecord Verifying
-        43   n1 LiftMarks 
+        43   n1 Uncordon 
         43   n1 SetSpec no order
         43   n1 WriteRecord Succeeded 
         43   lock SetHolders n1 is free
@@ -44,7 +44,7 @@ fn nodes_go_one_at_a_time_and_the_longest_waiting_goes_first() {
     let order: Vec<&str> = world
         .trace
         .lines()
-        .filter(|line| line.contains("ApplyMarks"))
+        .filter(|line| line.contains("Cordon"))
         .map(|l| &l[5..7])
         .collect();
     assert_eq!(order, ["n1", "n2", "n3"]);
@@ -61,10 +61,10 @@ fn those_who_wait_say_for_whom() {
     waits(
         &world,
         expect![[r#"
-        n1 EvictionBlocked: pod shop/db-0: budget shop/db allows 0
-        n2 NoFreeSlot: no free slot: n1 inside (1 of 1, policy)
-        n3 NoFreeSlot: no free slot: n1 inside (1 of 1, policy); 1 before this one
-    "#]],
+            n1 EvictionBlocked: pod shop/db-0: budget shop/db allows 0
+            n2 NoFreeSlot: no free slot: n1 in progress (1 of 1, policy limit)
+            n3 NoFreeSlot: no free slot: n1 in progress (1 of 1, policy limit); 1 node ahead in the queue
+        "#]],
     );
 }
 
@@ -78,8 +78,8 @@ fn starts_nothing_outside_the_window_and_says_when_it_opens() {
     waits(
         &world,
         expect![[r#"
-        n1 OutsideWindow: the next window opens 2026-11-21T22:00:00Z
-    "#]],
+            n1 OutsideWindow: the next window opens at 2026-11-21T22:00:00Z
+        "#]],
     );
     assert_eq!(world.plan().recheck_at, Some(at("2026-11-21T22:00:00Z")));
     world.now = at("2026-11-21T22:00:00Z");
@@ -101,9 +101,9 @@ fn a_window_that_closes_before_the_cordon_frees_the_slot_without_back_off() {
         59   lock SetHolders n1 goes in
         59   n1 WriteRecord Preparing
         59   n1 SetSpec Prepare
-        60   n1 WriteRecord ends Withdrawn: the next window opens 2026-11-22T12:00:00Z
+        60   n1 WriteRecord ends Withdrawn: the next window opens at 2026-11-22T12:00:00Z
         60   n1 SetSpec no order
-        60   n1 WriteRecord Withdrawn the next window opens 2026-11-22T12:00:00Z
+        60   n1 WriteRecord Withdrawn the next window opens at 2026-11-22T12:00:00Z
         60   lock SetHolders n1 is free
     "#]]
     .assert_eq(&world.trace);
@@ -128,8 +128,8 @@ fn a_window_that_cannot_be_read_is_closed_and_says_why() {
     waits(
         &world,
         expect![[r#"
-        n1 OutsideWindow: no window can open: window 1: timeZone "Mars/Base" is not an IANA time zone
-    "#]],
+            n1 OutsideWindow: no window can open because the schedule is invalid: window 1: timeZone "Mars/Base" is not an IANA time zone
+        "#]],
     );
 }
 
@@ -149,9 +149,9 @@ fn a_hold_before_the_reboot_order_frees_the_slot_and_leaves_the_node_cordoned() 
     waits(
         &world,
         expect![[r#"
-        n1 Held: held by annotation: "debugging the NIC"
-        n2 Preparing: the agent was asked at 2026-11-21T12:00:05Z
-    "#]],
+            n1 Held: held by annotation: "debugging the NIC"
+            n2 Preparing: waiting for the node agent to respond (asked at 2026-11-21T12:00:05Z)
+        "#]],
     );
     world.run(100);
     assert!(world.record("n2").last_reboot.is_some());
@@ -173,8 +173,8 @@ fn a_node_that_is_down_by_itself_takes_the_room_of_one_that_is_up_but_may_itself
     waits(
         &world,
         expect![[r#"
-        n1 TooManyUnavailable: 1 of at most 1 nodes are down: n2 (NotReady)
-    "#]],
+            n1 TooManyUnavailable: 1 node unavailable, at most 1 allowed: n2 (NotReady)
+        "#]],
     );
 }
 
@@ -189,10 +189,10 @@ fn control_plane_nodes_are_never_two_at_once_whatever_the_limits_say() {
     waits(
         &world,
         expect![[r#"
-        n1 Preparing: the agent was asked at 2026-11-21T12:00:00Z
-        n2 ControlPlaneBusy: another control-plane node is down: n1
-        n3 Preparing: the agent was asked at 2026-11-21T12:00:00Z
-    "#]],
+            n1 Preparing: waiting for the node agent to respond (asked at 2026-11-21T12:00:00Z)
+            n2 ControlPlaneBusy: another control-plane node is down: n1
+            n3 Preparing: waiting for the node agent to respond (asked at 2026-11-21T12:00:00Z)
+        "#]],
     );
 }
 
@@ -205,7 +205,7 @@ fn the_operators_own_node_goes_last() {
     let order: Vec<&str> = world
         .trace
         .lines()
-        .filter(|line| line.contains("ApplyMarks"))
+        .filter(|line| line.contains("Cordon"))
         .map(|l| &l[5..7])
         .collect();
     assert_eq!(order, ["n2", "n3", "n1"]);
@@ -229,8 +229,8 @@ fn a_time_that_has_passed_is_not_looked_at_again_and_again() {
     world.settle();
     world.run(5);
     let past = world.now - TimeDelta::seconds(3);
-    let waiting = Waiting::PodTerminating {
-        what: "pod shop/db-0 is shutting down".to_owned(),
+    let waiting = WaitReason::PodTerminating {
+        message: "pod shop/db-0 is shutting down".to_owned(),
         until: Some(past),
     };
     world.node("n1").drain = Drain::Running {

@@ -37,24 +37,29 @@ fn a_node_of_two_policies_or_of_none_is_never_rebooted() {
     waits(
         &world,
         expect![[r#"
-        n1 PolicyConflict: matched by policies general, other: a node belongs to exactly one
-        n2 NoPolicy: no policy selects this node
-    "#]],
+            n1 PolicyConflict: selected by more than one policy (general, other); a node must match exactly one
+            n2 NoPolicy: no policy selects this node
+        "#]],
     );
 }
 
 #[test]
 fn nothing_starts_while_a_policy_cannot_be_decoded_and_nothing_at_all_is_done_before_everything_was_listed() {
     let mut world = World::new(1);
-    world.snapshot.undecodable = vec!["policy broken: windows[0].durationSeconds: expected i32".to_owned()];
+    world.snapshot.view_gaps = vec![ViewGap::PolicyInvalid {
+        policy: "broken".to_owned(),
+        cause: "windows[0].durationSeconds: expected i32".to_owned(),
+    }];
     world.settle();
     waits(
         &world,
         expect![[r#"
-        n1 ViewIncomplete: the operator has not seen policy broken: windows[0].durationSeconds: expected i32 yet
-    "#]],
+            n1 ViewIncomplete: policy broken cannot be decoded (windows[0].durationSeconds: expected i32); no node starts until it is fixed
+        "#]],
     );
-    world.snapshot.unseen = vec!["the Nodes".to_owned()];
+    world.snapshot.unlisted = vec![ViewGap::NotListed {
+        kind: "Nodes".to_owned(),
+    }];
     assert_eq!(world.plan().actions, vec![]);
 }
 
@@ -116,8 +121,8 @@ fn nobody_is_cordoned_while_more_are_in_the_lock_than_fit_whoever_came_first() {
     waits(
         &world,
         expect![[r#"
-            n1 NoFreeSlot: no free slot: n2 inside (1 of 1, policy)
-            n2 Preparing: the agent was asked at 2026-11-21T12:00:00Z
+            n1 NoFreeSlot: no free slot: n2 in progress (1 of 1, policy limit)
+            n2 Preparing: waiting for the node agent to respond (asked at 2026-11-21T12:00:00Z)
         "#]],
     );
     // Whoever came later gives up its place, and the first one goes on.
@@ -145,7 +150,7 @@ fn a_node_that_went_astray_counts_under_each_of_its_policies() {
     assert_eq!(check::order_matters(&plans[0], &plans[1]), None);
     let words = world.waits();
     assert!(
-        words.contains("n3 NoFreeSlot: no free slot: n1 inside (1 of 1, policy)"),
+        words.contains("n3 NoFreeSlot: no free slot: n1 in progress (1 of 1, policy limit)"),
         "{words}"
     );
 }
@@ -198,7 +203,7 @@ fn an_operation_that_has_ended_is_not_taken_for_lost_because_its_entry_and_its_m
     waits(
         &world,
         expect![[r#"
-            n1 ViewIncomplete: the operator has not seen this node Ready, or without the marks of its last operation, yet
+            n1 ViewIncomplete: waiting for the node to become Ready before the cordon of its last reboot is removed
         "#]],
     );
     world.node("n1").mark = None;
@@ -221,12 +226,12 @@ fn a_node_that_is_cordoned_by_us_and_not_back_is_inside_although_nothing_tells_o
     waits(
         &world,
         expect![[r#"
-            n1 NoFreeSlot: no free slot: n1 inside (1 of 1, policy)
-            n2 NoFreeSlot: no free slot: n1 inside (1 of 1, policy); 1 before this one
+            n1 NoFreeSlot: no free slot: n1 in progress (1 of 1, policy limit)
+            n2 NoFreeSlot: no free slot: n1 in progress (1 of 1, policy limit); 1 node ahead in the queue
         "#]],
     );
     world.node("n1").ready.ready = true;
-    let lifts = |action: &Action| matches!(action, Action::LiftMarks { node, .. } if node == "n1");
+    let lifts = |action: &Action| matches!(action, Action::Uncordon { node, .. } if node == "n1");
     assert!(world.plan().actions.iter().any(lifts), "{:?}", world.plan().actions);
 }
 
@@ -242,7 +247,7 @@ fn marks_of_an_operation_that_nothing_tells_of_stay_until_the_agent_has_said_tha
     };
     world.node("n1").requested = Some("firmware".to_owned());
     let lifts = |world: &World| {
-        let lifts = |action: &Action| matches!(action, Action::LiftMarks { node, .. } if node == "n1");
+        let lifts = |action: &Action| matches!(action, Action::Uncordon { node, .. } if node == "n1");
         world.plan().actions.iter().any(lifts)
     };
     assert!(!lifts(&world), "its agent has not reported yet");
@@ -261,8 +266,8 @@ fn marks_of_an_operation_that_nothing_tells_of_stay_until_the_agent_has_said_tha
     waits(
         &world,
         expect![[r#"
-            n1 ViewIncomplete: the operator has not seen whether its host goes down for the operation whose record was lost yet
-            n2 NoFreeSlot: no free slot: n1 inside (1 of 1, policy)
+            n1 ViewIncomplete: the record of a reboot was lost; waiting for the node agent to confirm that no reboot is in progress
+            n2 NoFreeSlot: no free slot: n1 in progress (1 of 1, policy limit)
         "#]],
     );
     world.node("n1").unschedulable = false;

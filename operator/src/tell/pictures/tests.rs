@@ -32,7 +32,7 @@ fn operation(phase: Phase) -> Operation {
         daemons: vec![],
         settings: Settings::default(),
         failure: None,
-        ending: None,
+        pending_outcome: None,
     }
 }
 
@@ -70,7 +70,6 @@ fn node(operation: Option<Operation>) -> Node {
         preflight: lockkeeper_planner::Preflight::Unknown,
         drain: lockkeeper_planner::Drain::NotStarted,
         daemons: lockkeeper_planner::Daemons::Unknown,
-        marks_refused: None,
     }
 }
 

@@ -29,8 +29,8 @@ pub struct Coverage {
 impl Coverage {
     pub fn plan(&mut self, plan: &Plan) {
         for why in plan.waiting.values() {
-            let reason = why.reason();
-            match self.reasons.iter().position(|(known, _)| std::ptr::eq(*known, reason)) {
+            let reason = why.name().as_str();
+            match self.reasons.iter().position(|(known, _)| *known == reason) {
                 Some(place) => {
                     self.reasons[place].1 += 1;
                     // What one node waits for, as a rule the next one does.

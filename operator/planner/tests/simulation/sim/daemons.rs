@@ -209,7 +209,7 @@ impl Judge {
     /// S5: what was ready on the node before the reboot was so in a boot after it, before our marks are lifted.
     pub fn daemons_again(&mut self, cluster: &Cluster, before: &NodeObject, node: usize, operation: &Operation) {
         let verified = operation.phase == Phase::Verifying
-            && operation.ending.is_none()
+            && operation.pending_outcome.is_none()
             && before.value.mark.as_ref() == Some(&operation.id);
         let daemon = &cluster.daemons[node];
         let Some(counted) = operation.daemons.first().filter(|_| verified && daemon.there) else {

@@ -13,7 +13,7 @@ impl World {
         let known = &mut self.operators[operator];
         let runs = |node: &Node, operation: &Operation| {
             operation.phase == Phase::Draining
-                && operation.ending.is_none()
+                && operation.pending_outcome.is_none()
                 && node.mark.as_ref() == Some(&operation.id)
                 && node.unschedulable
         };
@@ -131,8 +131,8 @@ impl World {
         let now = self.start + TimeDelta::milliseconds(self.at);
         let (blocked, settled) = (self.hosts[index].blocked_until, task.cordoned + TimeDelta::seconds(3));
         let (drain, again) = if self.cluster.pods[index] > 0 && blocked > self.at {
-            let waiting = Waiting::EvictionBlocked {
-                what: "pod shop/db-0: budget shop/db allows 0".to_owned(),
+            let waiting = WaitReason::EvictionBlocked {
+                message: "pod shop/db-0: budget shop/db allows 0".to_owned(),
             };
             let drain = Drain::Running {
                 moved: task.moved,

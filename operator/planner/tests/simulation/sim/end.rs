@@ -84,7 +84,8 @@ impl World {
             if self.never_went_down(node) {
                 self.uncordons(node);
             }
-            let failed = |operation: &Operation| operation.phase == Phase::Failed && operation.ending.is_none();
+            let failed =
+                |operation: &Operation| operation.phase == Phase::Failed && operation.pending_outcome.is_none();
             if self.cluster.operation(node).is_some_and(failed) {
                 let verb = if self.rng.chance(700) { "retry" } else { "release" };
                 self.tell(|world| format!("{}: {verb}", world.cluster.names[node]));
@@ -148,7 +149,7 @@ impl World {
         let plan = lockkeeper_planner::plan(snapshot, self.now());
         let mut what = format!("no rest after {} passes: {:?}\n", self.passes, plan.actions);
         for (name, why) in &plan.waiting {
-            let _ = writeln!(what, "  {name} {}: {why}", why.reason());
+            let _ = writeln!(what, "  {name} {}: {why}", why.name());
         }
         self.judge.broken("L1", &what);
     }
@@ -161,6 +162,6 @@ fn asks_no_more(node: &Node, now: Instant) -> bool {
 }
 
 /// What only a person, or a day, changes: the planner has said who must act.
-fn is_final(why: &Waiting) -> bool {
-    matches!(why, Waiting::Released { .. } | Waiting::StillRequired { .. })
+fn is_final(why: &WaitReason) -> bool {
+    matches!(why, WaitReason::Released { .. } | WaitReason::StillRequired { .. })
 }

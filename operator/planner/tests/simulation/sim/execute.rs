@@ -64,8 +64,8 @@ impl Write<'_> {
             Action::WriteRecord { node, change } => self.write_record(node, change),
             Action::SetSpec { node, policy, order } => self.set_spec(node, policy.as_ref(), order.as_deref()),
             Action::OrderReboot { node, order } => self.order_reboot(node, order),
-            Action::ApplyMarks { node, operation_id } => self.apply_marks(node, operation_id),
-            Action::LiftMarks { node, keep_cordon } => self.lift_marks(node, *keep_cordon),
+            Action::Cordon { node, operation_id } => self.apply_marks(node, operation_id),
+            Action::Uncordon { node, keep_cordon } => self.lift_marks(node, *keep_cordon),
             Action::AddTaint { node, taint } => self.annotation(node, |node| node.taints.set(*taint, true)),
             Action::RemoveTaint { node, taint } => self.annotation(node, |node| node.taints.set(*taint, false)),
             Action::RemoveCommand { node, .. } => self.record(node, |record| record.command = None),
@@ -250,7 +250,7 @@ impl Write<'_> {
         // Marks of an operation before: those of this one may be there by now.
         let goes_in = |reboot: &Rc<RebootObject>| {
             let operation = reboot.record.operation.as_ref();
-            operation.is_some_and(|one| one.phase == Phase::Preparing && one.ending.is_none())
+            operation.is_some_and(|one| one.phase == Phase::Preparing && one.pending_outcome.is_none())
         };
         if self.has(Guard::NodeVersion) && seen.as_ref().is_some_and(goes_in) && !same_version {
             return Err(Refusal::Conflict);

@@ -152,12 +152,12 @@ impl Judge {
                 self.let_in(&before.holders, holders, allowed);
                 self.let_out(cluster, &before.holders, holders);
             }
-            (Action::ApplyMarks { operation_id, .. }, Some(node)) => {
+            (Action::Cordon { operation_id, .. }, Some(node)) => {
                 self.excused[node] = Excuse::default();
                 self.starts(cluster, before, node, operation_id, allowed);
             }
             (Action::OrderReboot { order, .. }, Some(node)) => self.orders(cluster, node, order),
-            (Action::LiftMarks { .. }, Some(node)) => self.lifts(cluster, before, node),
+            (Action::Uncordon { .. }, Some(node)) => self.lifts(cluster, before, node),
             (Action::WriteRecord { change, .. }, Some(node)) => self.remembers(cluster, node, change),
             _ => {}
         }
@@ -238,8 +238,8 @@ impl Judge {
             self.demand(!again, "S4", || format!("{name} goes in again as {}", operation.id));
             // The record is gone, and with it that the host was asked already: a person who releases the node then takes
             // its cordon away before it goes down, through us, as an uncordon by hand does.
-            let ending = operation.ending.as_ref();
-            let released = ending.is_some_and(|ending| ending.outcome == Outcome::Released);
+            let pending_outcome = operation.pending_outcome.as_ref();
+            let released = pending_outcome.is_some_and(|pending_outcome| pending_outcome.outcome == Outcome::Released);
             let excuse = &mut self.excused[node];
             if excuse.record_lost && released {
                 excuse.uncordoned = true;
@@ -270,7 +270,7 @@ impl Judge {
             format!("{name} is ordered to reboot: marked {marked}, entry {holds}, pods {pods}")
         });
         let live = cluster.operation(node).is_some_and(|operation| {
-            operation.ending.is_none() && operation.order_id() == order.id && operation.phase != Phase::Failed
+            operation.pending_outcome.is_none() && operation.order_id() == order.id && operation.phase != Phase::Failed
         });
         let fits = object.value.boot_id == order.boot_id;
         self.demand(live && fits, "S4", || {
@@ -292,7 +292,7 @@ impl Judge {
             return;
         };
         self.daemons_again(cluster, known, node, operation);
-        let under_way = operation.ending.is_none()
+        let under_way = operation.pending_outcome.is_none()
             && known.value.mark.as_ref() == Some(&operation.id)
             && known.value.boot_id == operation.boot_id_before;
         self.demand(!under_way, "S3", || {

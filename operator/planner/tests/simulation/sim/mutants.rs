@@ -221,9 +221,7 @@ fn answer(mutant: Mutant, seen: &Snapshot, plan: &mut Plan) {
             let later = |at: Instant| at + chrono::TimeDelta::hours(1);
             plan.recheck_at = plan.recheck_at.map(later);
         }
-        Mutant::KeepsMarks => plan
-            .actions
-            .retain(|action| !matches!(action, Action::LiftMarks { .. })),
+        Mutant::KeepsMarks => plan.actions.retain(|action| !matches!(action, Action::Uncordon { .. })),
         Mutant::KeepsOrder => {
             plan.actions
                 .retain(|action| !matches!(action, Action::SetSpec { order: None, .. }));
@@ -232,7 +230,7 @@ fn answer(mutant: Mutant, seen: &Snapshot, plan: &mut Plan) {
             let first = seen.lock.as_ref().and_then(|lock| lock.holders.first());
             let first = first.map(|holder| holder.node.clone());
             plan.actions.retain(|action| match action {
-                Action::ApplyMarks { node, .. } => Some(node) == first.as_ref(),
+                Action::Cordon { node, .. } => Some(node) == first.as_ref(),
                 _ => true,
             });
         }

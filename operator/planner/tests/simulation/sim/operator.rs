@@ -198,7 +198,7 @@ impl World {
     /// There is something to write.
     fn act(&mut self, operator: usize, mut plan: Plan, now: Instant) {
         let known = &mut self.operators[operator];
-        let starts = |action: &Action| matches!(action, Action::SetHolders { .. } | Action::ApplyMarks { .. });
+        let starts = |action: &Action| matches!(action, Action::SetHolders { .. } | Action::Cordon { .. });
         if plan.actions.iter().any(starts) {
             known.allowed = Allowed::by(&known.view, now);
         }
@@ -269,7 +269,7 @@ impl World {
         if self.faults.strikes(Fault::ServerTrouble, &mut self.rng) {
             return self.refused(operator, action, Refusal::Trouble);
         }
-        let halved = matches!(action, Action::LiftMarks { keep_cordon: true, .. })
+        let halved = matches!(action, Action::Uncordon { keep_cordon: true, .. })
             && self.faults.often(Fault::CrashInRelease, 300, &mut self.rng);
         let before = Before::of(&self.cluster, action);
         let mut write = Write {
@@ -352,14 +352,17 @@ fn story(operator: usize, action: &Action, result: Result<(), Refusal>) -> Strin
         Action::SetHolders { because, holders } => format!("{because}; inside: {}", holders.len()),
         Action::WriteRecord { change, .. } => match (&change.operation, &change.finished) {
             (_, Some(finished)) => format!("{:?} {}", finished.outcome, finished.message),
-            (Change::Set(Some(operation)), None) => match &operation.ending {
-                Some(ending) => format!("{:?} ends {:?}: {}", operation.phase, ending.outcome, ending.message),
+            (Change::Set(Some(operation)), None) => match &operation.pending_outcome {
+                Some(pending_outcome) => format!(
+                    "{:?} ends {:?}: {}",
+                    operation.phase, pending_outcome.outcome, pending_outcome.message
+                ),
                 None => format!("{:?}", operation.phase),
             },
             (change, None) => format!("{change:?}"),
         },
         Action::SetSpec { order, .. } => format!("{:?}", order.as_ref().map(|order| order.action)),
-        other => format!("{}", matches!(other, Action::LiftMarks { keep_cordon: true, .. })),
+        other => format!("{}", matches!(other, Action::Uncordon { keep_cordon: true, .. })),
     };
     let node = action.node().unwrap_or("lock");
     format!("operator {operator} {node} {} {what} -> {result:?}", action.name())

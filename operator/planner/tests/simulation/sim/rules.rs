@@ -88,8 +88,8 @@ fn truth(cluster: &Cluster, operator: &Operator) -> Snapshot {
 
 /// Every list whose order means nothing is put the other way round.
 fn turn_round(snapshot: &mut Snapshot) {
-    snapshot.unseen.reverse();
-    snapshot.undecodable.reverse();
+    snapshot.unlisted.reverse();
+    snapshot.view_gaps.reverse();
     snapshot.lock.iter_mut().for_each(|lock| lock.holders.reverse());
     for node in snapshot.nodes.values_mut().filter(|node| node.policies.len() > 1) {
         node.policies = node.policies.iter().rev().cloned().collect();

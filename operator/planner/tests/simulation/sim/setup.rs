@@ -70,7 +70,7 @@ fn fleet(world: &mut World, boots_in: i64) {
         Ok(Schedule::default())
     };
     // Agent, marks, drain, the way down and back: some 15 s beside the reboot itself.
-    let learned = Learned {
+    let learned = DurationEstimate {
         cordoned: TimeDelta::milliseconds(boots_in * 4 / 3),
         whole: TimeDelta::milliseconds(boots_in + 15_000),
     };
@@ -248,7 +248,6 @@ pub fn node(boot_id: Name, uid: String, created: Instant, ready: bool) -> Node {
         preflight: Preflight::Unknown,
         drain: Drain::NotStarted,
         daemons: Daemons::Unknown,
-        marks_refused: None,
     }
 }
 

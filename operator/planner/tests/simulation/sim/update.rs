@@ -33,7 +33,6 @@ pub fn set_node(to: &mut Node, from: &Node) -> bool {
         preflight: _,
         drain: _,
         daemons: _,
-        marks_refused,
     } = from;
     set(&mut to.uid, uid)
         | set(&mut to.created, created)
@@ -48,7 +47,6 @@ pub fn set_node(to: &mut Node, from: &Node) -> bool {
         | set(&mut to.requested, requested)
         | set(&mut to.approved, approved)
         | set(&mut to.domains, domains)
-        | set(&mut to.marks_refused, marks_refused)
 }
 
 /// A record, or that there is none.

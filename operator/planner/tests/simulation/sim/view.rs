@@ -102,7 +102,7 @@ impl View {
         view.reboots.resize_with(cluster.reboots.len(), Entry::default);
         view.policies.resize_with(cluster.policies.len(), Entry::default);
         view.snapshot.own_node = own_node;
-        view.snapshot.unseen = Kind::ALL.iter().map(|kind| format!("{kind:?}")).collect();
+        view.snapshot.unlisted = Kind::ALL.iter().map(|kind| not_listed(*kind)).collect();
         view
     }
 
@@ -143,9 +143,8 @@ impl View {
         self.queues[kind as usize].clear();
         self.listed[kind as usize] = true;
         self.delivered[kind as usize] = cluster.version;
-        let of = |kind: Kind| format!("{kind:?}");
         let unseen = Kind::ALL.into_iter().filter(|kind| !self.listed[*kind as usize]);
-        self.changed |= set(&mut self.snapshot.unseen, &unseen.map(of).collect());
+        self.changed |= set(&mut self.snapshot.unlisted, &unseen.map(not_listed).collect());
         let news = |index, object| News {
             version: cluster.version,
             index,
@@ -354,5 +353,11 @@ impl View {
             selecting.map(|(_, name)| name.clone()).collect()
         };
         self.selecting.entry(group).or_insert_with(find).clone()
+    }
+}
+
+fn not_listed(kind: Kind) -> ViewGap {
+    ViewGap::NotListed {
+        kind: format!("{kind:?}"),
     }
 }

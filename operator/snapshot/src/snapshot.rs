@@ -8,10 +8,10 @@ use kube::ResourceExt;
 use kube::core::{Selector, SelectorExt};
 use lockkeeper_crds::{LabelSelector, NodeReboot, RebootLock, RebootPolicy, names};
 use lockkeeper_planner as planner;
-use planner::Name;
+use planner::{Name, ViewGap};
 
 use crate::convert;
-use crate::lessons::{Lessons, policy_of};
+use crate::duration_history::{DurationHistory, policy_of};
 use crate::slim::{self, annotation};
 use crate::taints;
 
@@ -37,8 +37,6 @@ pub struct Local {
     pub own_node: Option<String>,
     /// How far each drain is.
     pub drains: BTreeMap<String, planner::Drain>,
-    /// Who refused our marks on a node: operation, manager, field.
-    pub refused: BTreeMap<String, (String, String, String)>,
 }
 
 /// The planner's view of what was seen.
@@ -47,11 +45,14 @@ pub fn snapshot(seen: &Seen, local: &Local) -> planner::Snapshot {
         own_node: local.own_node.clone(),
         ..planner::Snapshot::default()
     };
-    let unreadable = |name: &str, cause: &str| format!("policy {name} as it can be read ({cause})");
+    let invalid = |name: &str, cause: &str| ViewGap::PolicyInvalid {
+        policy: name.to_owned(),
+        cause: cause.to_owned(),
+    };
     let undecodable = seen.undecodable.iter();
     snapshot
-        .undecodable
-        .extend(undecodable.map(|(name, cause)| unreadable(name, cause)));
+        .view_gaps
+        .extend(undecodable.map(|(name, cause)| invalid(name, cause)));
     let mut selecting = Selecting::default();
     let topologies = seen
         .policies
@@ -64,7 +65,7 @@ pub fn snapshot(seen: &Seen, local: &Local) -> planner::Snapshot {
             Ok(selector) => selecting.policies.push((name.clone(), selector)),
             // Nobody knows whose nodes these are: nothing starts anywhere, and the policy's own status says why.
             Err(cause) => {
-                snapshot.undecodable.push(unreadable(&name, &cause));
+                snapshot.view_gaps.push(invalid(&name, &cause));
                 view.schedule = Err(cause);
             }
         }
@@ -78,7 +79,7 @@ pub fn snapshot(seen: &Seen, local: &Local) -> planner::Snapshot {
             snapshot.nodes.insert(name.clone(), view);
         }
     }
-    let mut lessons = Lessons::default();
+    let mut lessons = DurationHistory::default();
     for (name, node) in &snapshot.nodes {
         if let (Some(policy), Some(reboot)) = (policy_of(node), seen.reboots.get(name)) {
             lessons.add(policy, reboot);
@@ -192,14 +193,6 @@ fn node_view(
     let record = reboot
         .filter(|reboot| owned_by(reboot, &uid))
         .map(|reboot| record(reboot, selecting));
-    let operation = record
-        .as_ref()
-        .and_then(|record: &planner::Record| record.operation.as_ref());
-    let refused = local
-        .refused
-        .get(name)
-        .filter(|(id, ..)| operation.is_some_and(|op| op.id == *id));
-    let refused = refused.map(|(_, manager, field)| Box::new((manager.clone(), field.clone())));
     let created = node
         .creation_timestamp()
         .map(|time| lockkeeper_crds::time::from_kubernetes(&time));
@@ -228,7 +221,6 @@ fn node_view(
         },
         drain: local.drains.get(name).cloned().unwrap_or_default(),
         daemons: planner::Daemons::Unknown,
-        marks_refused: refused,
     })
 }
 

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 /// Pauses that double, from the first to the longest; they begin anew only after a calm.
 #[derive(Clone, Debug)]
-pub struct WatchPauses {
+pub struct WatchBackoff {
     first: Duration,
     longest: Duration,
     calm: Duration,
@@ -20,12 +20,12 @@ pub struct WatchPauses {
     until: Option<Instant>,
 }
 
-impl WatchPauses {
+impl WatchBackoff {
     /// For the few who hold up a rollout while they wait: 0.2 s to 5 s, anew after 10 s without a failure.
     ///
     /// With longer ones a drain would outlast a short outage, and a write would meet a newer object each time until the
     /// watch is back.
-    pub const fn of_operator() -> Self {
+    pub const fn for_operator() -> Self {
         Self::new(
             Duration::from_millis(200),
             Duration::from_secs(5),
@@ -38,7 +38,7 @@ impl WatchPauses {
     ///
     /// An order may stay unanswered for a minute (`requireAgentSeconds`): with pauses as long as that a node would be put
     /// back for an outage that is over. At 10 s, five thousand agents ask a server in trouble 700 times a second at most.
-    pub const fn of_agent() -> Self {
+    pub const fn for_agent() -> Self {
         Self::new(
             Duration::from_millis(800),
             Duration::from_secs(10),
@@ -59,7 +59,7 @@ impl WatchPauses {
     }
 }
 
-impl Iterator for WatchPauses {
+impl Iterator for WatchBackoff {
     type Item = Duration;
 
     fn next(&mut self) -> Option<Duration> {
@@ -74,7 +74,7 @@ impl Iterator for WatchPauses {
     }
 }
 
-impl Backoff for WatchPauses {
+impl Backoff for WatchBackoff {
     fn reset(&mut self) {
         if self.until.is_some_and(|until| until + self.calm <= Instant::now()) {
             self.failures = 0;
@@ -89,7 +89,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_operators_grow_to_five_seconds_and_start_anew_only_after_a_calm() {
-        let mut pauses = WatchPauses::of_operator();
+        let mut pauses = WatchBackoff::for_operator();
         let first: Vec<u128> = pauses.by_ref().take(7).map(|pause| pause.as_millis()).collect();
         assert_eq!(first, [200, 400, 800, 1600, 3200, 5000, 5000]);
         pauses.reset();
@@ -102,7 +102,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_agents_grow_to_ten_seconds_and_are_spread() {
         let (first, longest) = (Duration::from_millis(800), Duration::from_secs(10));
-        let mut pauses = WatchPauses::of_agent();
+        let mut pauses = WatchBackoff::for_agent();
         assert!(pauses.next().unwrap() <= first);
         let rest: Vec<Duration> = pauses.by_ref().take(40).collect();
         assert!(rest.iter().all(|pause| *pause <= longest), "{rest:?}");

@@ -51,7 +51,7 @@ pub fn operation(from: &api::Operation) -> planner::Operation {
                 message: failure.message.clone(),
             })
             .or(unknown),
-        ending: from.ending.as_ref().map(ending),
+        pending_outcome: from.pending_outcome.as_ref().map(pending_outcome),
     }
 }
 
@@ -87,12 +87,15 @@ pub fn operation_to_api(from: &planner::Operation, settings: &api::OperationSett
             time: whole_seconds(failure.time),
             message: bounded(&failure.message, 1024),
         }),
-        ending: from.ending.as_ref().map(|ending| api::Ending {
-            outcome: outcome_to_api(ending.outcome),
-            time: whole_seconds(ending.time),
-            cause: ending.cause.clone(),
-            message: bounded(&ending.message, 1024),
-        }),
+        pending_outcome: from
+            .pending_outcome
+            .as_ref()
+            .map(|pending_outcome| api::PendingOutcome {
+                outcome: outcome_to_api(pending_outcome.outcome),
+                time: whole_seconds(pending_outcome.time),
+                cause: pending_outcome.cause.clone(),
+                message: bounded(&pending_outcome.message, 1024),
+            }),
     }
 }
 
@@ -135,11 +138,11 @@ fn stage_to_api(from: planner::Stage) -> api::DrainStage {
     }
 }
 
-fn ending(from: &api::Ending) -> planner::Ending {
-    planner::Ending {
+fn pending_outcome(from: &api::PendingOutcome) -> planner::PendingOutcome {
+    planner::PendingOutcome {
         outcome: match from.outcome {
             api::Outcome::Succeeded => planner::Outcome::Succeeded,
-            api::Outcome::PutBack | api::Outcome::Unknown => planner::Outcome::PutBack,
+            api::Outcome::Deferred | api::Outcome::Unknown => planner::Outcome::Deferred,
             api::Outcome::Withdrawn => planner::Outcome::Withdrawn,
             api::Outcome::Held => planner::Outcome::Held,
             api::Outcome::Released => planner::Outcome::Released,
@@ -154,7 +157,7 @@ fn ending(from: &api::Ending) -> planner::Ending {
 pub fn outcome_to_api(from: planner::Outcome) -> api::Outcome {
     match from {
         planner::Outcome::Succeeded => api::Outcome::Succeeded,
-        planner::Outcome::PutBack => api::Outcome::PutBack,
+        planner::Outcome::Deferred => api::Outcome::Deferred,
         planner::Outcome::Withdrawn => api::Outcome::Withdrawn,
         planner::Outcome::Held => api::Outcome::Held,
         planner::Outcome::Released => api::Outcome::Released,

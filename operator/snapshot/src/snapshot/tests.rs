@@ -24,9 +24,9 @@ fn a_policy_whose_selector_cannot_be_read_is_closed_and_closes_everything() {
     let seen = seen(&[("bad", bad), ("good", json!({}))], &[("n", json!({}))]);
     let snapshot = snapshot(&seen, &Local::default());
     assert!(
-        snapshot.undecodable[0].contains("spec.nodeSelector"),
+        snapshot.view_gaps[0].to_string().contains("spec.nodeSelector"),
         "{:?}",
-        snapshot.undecodable
+        snapshot.view_gaps
     );
     let why = snapshot.policies["bad"].schedule.as_ref().unwrap_err();
     assert!(why.starts_with("spec.nodeSelector: "), "{why}");
@@ -69,7 +69,7 @@ fn a_policy_learns_from_the_successes_of_its_nodes_and_from_nothing_else() {
             .num_minutes()
     };
     assert_eq!(minutes("Succeeded"), 6);
-    assert_eq!(minutes("PutBack"), 15);
+    assert_eq!(minutes("Deferred"), 15);
 }
 
 #[test]

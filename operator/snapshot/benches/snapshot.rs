@@ -1,4 +1,4 @@
-//! What a look at the cache costs, from 100 to 15,000 nodes: `cargo bench -p lockkeeper-observe`.
+//! What a look at the cache costs, from 100 to 15,000 nodes: `cargo bench -p lockkeeper-snapshot`.
 //!
 //! Time and allocations. All of the cluster is converted in each pass, eleven allocations a node: for 15,000 of them 59 ms
 //! at best on busy cores and 30 MB, some fifty times what a plan for a cluster that is up to date costs.
@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use divan::{AllocProfiler, Bencher};
-use lockkeeper_observe::{Local, Seen, snapshot};
+use lockkeeper_snapshot::{Local, Seen, snapshot};
 use serde_json::json;
 
 #[global_allocator]

@@ -3,20 +3,20 @@
 use std::collections::BTreeMap;
 
 use chrono::TimeDelta;
-use lockkeeper_crds::{NodeReboot, Outcome, RebootRecord};
-use lockkeeper_planner::fit::{LEARN_FROM, Success, learn};
-use lockkeeper_planner::{Learned, Node};
+use lockkeeper_crds::{HistoryEntry, NodeReboot, Outcome};
+use lockkeeper_planner::{DurationEstimate, Node};
+use lockkeeper_planner::{LEARN_FROM, Success, learn};
 
 /// So many are gathered before all but the latest are forgotten.
 const GATHERED: usize = 1_000;
 
 /// Successes by policy, as far as they can matter.
 #[derive(Debug, Default)]
-pub(crate) struct Lessons<'a> {
+pub(crate) struct DurationHistory<'a> {
     by_policy: BTreeMap<&'a str, Vec<Success>>,
 }
 
-impl<'a> Lessons<'a> {
+impl<'a> DurationHistory<'a> {
     /// Takes in what a node's history says, under the policy that selects it now.
     pub(crate) fn add(&mut self, policy: &'a str, reboot: &NodeReboot) {
         let history = reboot.status.iter().flat_map(|status| &status.history);
@@ -33,8 +33,10 @@ impl<'a> Lessons<'a> {
     }
 
     /// What a policy has learned.
-    pub(crate) fn learned(&mut self, policy: &str) -> Learned {
-        self.by_policy.remove(policy).map_or_else(Learned::default, learn)
+    pub(crate) fn learned(&mut self, policy: &str) -> DurationEstimate {
+        self.by_policy
+            .remove(policy)
+            .map_or_else(DurationEstimate::default, learn)
     }
 }
 
@@ -47,7 +49,7 @@ pub(crate) fn policy_of(node: &Node) -> Option<&str> {
 }
 
 /// A reboot that was proven; its times are those of the record.
-fn success(record: &RebootRecord) -> Option<Success> {
+fn success(record: &HistoryEntry) -> Option<Success> {
     let seconds = [record.drained_seconds, record.down_seconds, record.verified_seconds];
     let cordoned = seconds.into_iter().flatten().sum();
     (record.outcome == Outcome::Succeeded).then(|| Success {

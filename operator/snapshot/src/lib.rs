@@ -5,7 +5,7 @@
 //! decides, so that the operator and the plugin see the same cluster with the same eyes.
 
 pub mod convert;
-mod lessons;
+mod duration_history;
 pub mod slim;
 mod snapshot;
 pub mod taints;

@@ -1,0 +1,82 @@
+//! What a person can do about a reason.
+
+use crate::ReasonName;
+
+impl ReasonName {
+    /// The next step of a person about a node that waits for this reason under `policy`; `None` if only time helps.
+    pub fn advice(self, node: &str, policy: &str) -> Option<String> {
+        let text = match self {
+            Self::ViewIncomplete => {
+                "if this lasts, read the operator's log: kubectl -n lockkeeper-system logs deploy/lockkeeper-operator"
+                    .to_owned()
+            }
+            Self::PolicyConflict => "narrow the nodeSelector of one of the policies: kubectl get rbp".to_owned(),
+            Self::NoPolicy => "create a policy whose nodeSelector selects this node, or leave it alone".to_owned(),
+            Self::Suspended => {
+                format!("resume it: kubectl patch rbp {policy} --type merge -p '{{\"spec\":{{\"suspend\":false}}}}'")
+            }
+            Self::Held => {
+                format!("remove the hold: kubectl annotate node {node} lockkeeper.dev/hold- lockkeeper.dev/hold-until-")
+            }
+            Self::AwaitingApproval => {
+                format!("approve it: kubectl annotate node {node} lockkeeper.dev/approved='<reason>'")
+            }
+            Self::AgentMissing | Self::AgentNotAnswering => format!(
+                "check its agent: kubectl -n lockkeeper-system get pods -o wide --field-selector spec.nodeName={node}"
+            ),
+            Self::AgentIncapable => "follow the remedy in the message; the agent checks again by itself".to_owned(),
+            Self::Inhibited => format!("let that program on {node} finish, or stop it"),
+            Self::BreakerOpen => {
+                "check the failed nodes, then retry or release them: kubectl lockkeeper status".to_owned()
+            }
+            Self::TooManyUnavailable => "bring those nodes back, or raise disruption.maxUnavailable".to_owned(),
+            Self::NoFreeSlot => "no action needed; raise disruption.maxInProgress to reboot more at once".to_owned(),
+            Self::Released | Self::StillRequired => {
+                format!("request another reboot: kubectl annotate node {node} lockkeeper.dev/reboot-requested='retry'")
+            }
+            Self::PreflightBlocked => {
+                "repair the workload, raise its budget, or add a rule for it to drain.rules".to_owned()
+            }
+            Self::Uncordoned => format!(
+                "to keep the node out of the rollout: kubectl annotate node {node} lockkeeper.dev/hold='<reason>'"
+            ),
+            Self::EvictionBlocked => {
+                format!("repair the workload or raise its budget, or defer the node: kubectl lockkeeper cancel {node}")
+            }
+            Self::PodStuck => "check that pod: its finalizers, its volumes, its node".to_owned(),
+            Self::NodeNotReady => format!("if this lasts, check the node: kubectl describe node {node}"),
+            Self::Failed => {
+                format!("check the node, then: kubectl lockkeeper retry {node}, or: kubectl lockkeeper release {node}")
+            }
+            Self::Excluded
+            | Self::OutsideWindow
+            | Self::DoesNotFitWindow
+            | Self::CanarySoaking
+            | Self::TopologyFull
+            | Self::Pacing
+            | Self::ControlPlaneBusy
+            | Self::BackingOff
+            | Self::Preparing
+            | Self::LoadBalancerDelay
+            | Self::PodRunning
+            | Self::PodTerminating
+            | Self::VolumesAttached
+            | Self::Rebooting => return None,
+        };
+        Some(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::ReasonName;
+
+    #[test]
+    fn every_reason_that_needs_a_person_says_what_to_do() {
+        for reason in ReasonName::ALL {
+            if reason.actor().needs_person() {
+                assert!(reason.advice("w-01", "workers").is_some(), "{reason}");
+            }
+        }
+    }
+}

@@ -1,0 +1,22 @@
+//! The reason table: why a node is not rebooted now, who must act, and what to do.
+//!
+//! [`ReasonName`] is the closed list of names, in the order in which the planner checks them. Each name is the same in
+//! `status.waiting.reason`, in Events, in the metric label `reason` and in the plugin. [`WaitReason`] is a name with its
+//! data; its `Display` is the message that people read. To add a reason, add it to both enums; the compiler lists the rest.
+
+#![warn(missing_docs)]
+
+mod advice;
+mod message;
+mod table;
+mod text;
+mod view_gap;
+mod wait_reason;
+
+pub use table::{Actor, ReasonName, Severity};
+pub use text::{format_duration, format_time, plural};
+pub use view_gap::ViewGap;
+pub use wait_reason::{BreakerRecovery, LimitScope, WaitReason};
+
+/// An instant in UTC.
+pub type Instant = chrono::DateTime<chrono::Utc>;

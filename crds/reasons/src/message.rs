@@ -1,0 +1,212 @@
+//! The message of each reason: one full sentence a variant.
+
+use std::fmt;
+
+use crate::text::names;
+use crate::{BreakerRecovery, LimitScope, WaitReason, format_duration, format_time, plural};
+
+/// From this place in the queue on, a message no longer names the nodes in progress.
+///
+/// Otherwise each node that starts would change the status of every node in the queue.
+const FAR: usize = 3;
+
+impl fmt::Display for WaitReason {
+    // One arm a reason: longer than other functions, and nothing but text.
+    #[allow(clippy::too_many_lines)]
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ViewIncomplete(gap) => gap.fmt(f),
+            Self::PolicyConflict { policies } => write!(
+                f,
+                "selected by more than one policy ({}); a node must match exactly one",
+                policies.join(", ")
+            ),
+            Self::NoPolicy => f.write_str("no policy selects this node"),
+            Self::Suspended { policy } => write!(f, "policy {policy} is suspended"),
+            Self::Held { reason, until } => {
+                write!(f, "held by annotation: \"{reason}\"")?;
+                until.map_or(Ok(()), |until| write!(f, ", until {}", format_time(until)))
+            }
+            Self::AwaitingApproval { policy } => {
+                write!(f, "waiting for manual approval (required by policy {policy})")
+            }
+            Self::AgentMissing { since } => {
+                write!(f, "no agent has reported from this node since {}", format_time(*since))
+            }
+            Self::AgentIncapable { cause } => write!(f, "the agent cannot reboot this node: {cause}"),
+            Self::AgentNotAnswering { order, seconds } => {
+                write!(f, "the node agent did not answer order {order} within {seconds} s")
+            }
+            Self::Inhibited { who, why } => write!(f, "shutdown inhibited by {who}: {why}"),
+            Self::BreakerOpen { nodes, recovery } => breaker_open(f, nodes, recovery),
+            Self::Excluded { until, reason } => {
+                f.write_str("excluded")?;
+                until.map_or(Ok(()), |until| write!(f, " until {}", format_time(until)))?;
+                if reason.is_empty() {
+                    Ok(())
+                } else {
+                    write!(f, ": {reason}")
+                }
+            }
+            Self::OutsideWindow { opens: Some(opens), .. } => {
+                write!(f, "the next window opens at {}", format_time(*opens))
+            }
+            Self::OutsideWindow { invalid: Some(why), .. } => {
+                write!(f, "no window can open because the schedule is invalid: {why}")
+            }
+            Self::OutsideWindow { .. } => f.write_str("no window will open again"),
+            Self::DoesNotFitWindow { needs, closes, opens } => {
+                let (needs, closes) = (format_duration(*needs), format_time(*closes));
+                write!(f, "a reboot takes about {needs} but the window closes at {closes}")?;
+                opens.map_or(Ok(()), |opens| {
+                    write!(f, "; the next one opens at {}", format_time(opens))
+                })
+            }
+            Self::CanarySoaking { names: all, until } => match (all.as_ref(), until) {
+                ([], _) => f.write_str("waiting for the first nodes of the rollout to finish and stay healthy"),
+                (_, Some(until)) => write!(
+                    f,
+                    "canary {} must stay healthy until {}",
+                    names(all),
+                    format_time(*until)
+                ),
+                (_, None) => write!(f, "waiting for canary {} to finish and stay healthy", names(all)),
+            },
+            Self::TooManyUnavailable { nodes, max } => {
+                let list: Vec<String> = nodes.iter().map(|(node, why)| format!("{node} ({why})")).collect();
+                let count = plural(nodes.len(), "node");
+                write!(f, "{count} unavailable, at most {max} allowed: {}", names(&list))
+            }
+            Self::NoFreeSlot {
+                in_progress,
+                max,
+                scope,
+                ahead,
+            } => no_free_slot(f, in_progress, *max, *scope, *ahead),
+            Self::TopologyFull {
+                key,
+                value,
+                in_progress,
+            } => {
+                let value = if value.is_empty() { "\"\"" } else { value };
+                write!(
+                    f,
+                    "limit for {key} {value} reached (in progress: {})",
+                    names(in_progress)
+                )
+            }
+            Self::Pacing { until } => write!(f, "the next node may start at {}", format_time(*until)),
+            Self::ControlPlaneBusy { node } => write!(f, "another control-plane node is down: {node}"),
+            Self::Released { failure } => {
+                write!(
+                    f,
+                    "released manually after a failure ({failure}); not rebooted again for the same cause"
+                )
+            }
+            Self::StillRequired { rebooted, until } => write!(
+                f,
+                "still requires a reboot for the same cause after rebooting at {}; next attempt not before {}",
+                format_time(*rebooted),
+                format_time(*until)
+            ),
+            Self::BackingOff {
+                count,
+                cause,
+                message,
+                until,
+            } => {
+                let times = if *count == 1 {
+                    "once".to_owned()
+                } else {
+                    format!("{count} times")
+                };
+                write!(
+                    f,
+                    "deferred {times} ({cause}: {message}); next attempt at {}",
+                    format_time(*until)
+                )
+            }
+            Self::PreflightBlocked { pod, why, .. } if pod.is_empty() => write!(f, "cannot be drained: {why}"),
+            Self::PreflightBlocked { pod, why, .. } => write!(f, "cannot be drained: pod {pod}: {why}"),
+            Self::Preparing { asked, .. } => {
+                write!(
+                    f,
+                    "waiting for the node agent to respond (asked at {})",
+                    format_time(*asked)
+                )
+            }
+            Self::LoadBalancerDelay { from } => {
+                write!(
+                    f,
+                    "waiting for load balancers; evictions start at {}",
+                    format_time(*from)
+                )
+            }
+            Self::Uncordoned => f.write_str("uncordoned by another client during the drain; deferred"),
+            Self::PodRunning { message }
+            | Self::VolumesAttached { message, .. }
+            | Self::EvictionBlocked { message }
+            | Self::PodTerminating { message, .. }
+            | Self::PodStuck { message }
+            | Self::Failed { message } => f.write_str(message),
+            Self::Rebooting { since, until } => {
+                write!(
+                    f,
+                    "rebooting since {}; times out at {}",
+                    format_time(*since),
+                    format_time(*until)
+                )
+            }
+            Self::NodeNotReady { message, .. } => {
+                write!(f, "rebooted; waiting for the node to become Ready: {message}")
+            }
+        }
+    }
+}
+
+fn breaker_open(f: &mut fmt::Formatter<'_>, nodes: &[String], recovery: &BreakerRecovery) -> fmt::Result {
+    write!(
+        f,
+        "breaker open: {} ({}); ",
+        plural(nodes.len(), "failed node"),
+        names(nodes)
+    )?;
+    match recovery {
+        BreakerRecovery::Manual if nodes.len() == 1 => f.write_str("retry or release it to continue"),
+        BreakerRecovery::Manual => f.write_str("retry or release them to continue"),
+        BreakerRecovery::ProbeAt(at) => write!(f, "one node starts as a probe at {}", format_time(*at)),
+        BreakerRecovery::Probing(node) => write!(f, "probing with {node}"),
+    }
+}
+
+fn no_free_slot(
+    f: &mut fmt::Formatter<'_>,
+    in_progress: &[String],
+    max: usize,
+    scope: LimitScope,
+    ahead: usize,
+) -> fmt::Result {
+    let limit = match scope {
+        LimitScope::Policy => "policy limit",
+        LimitScope::Cluster => "cluster limit",
+    };
+    let count = in_progress.len();
+    match (count, ahead) {
+        (0, _) => write!(f, "no free slot: the {limit} is {max}"),
+        (_, FAR..) => write!(
+            f,
+            "no free slot ({max}, {limit}); {FAR} or more nodes ahead in the queue"
+        ),
+        (_, 0) => write!(
+            f,
+            "no free slot: {} in progress ({count} of {max}, {limit})",
+            names(in_progress)
+        ),
+        (_, ahead) => write!(
+            f,
+            "no free slot: {} in progress ({count} of {max}, {limit}); {} ahead in the queue",
+            names(in_progress),
+            plural(ahead, "node")
+        ),
+    }
+}

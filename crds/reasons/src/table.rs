@@ -1,0 +1,453 @@
+//! The closed list of reasons, with what is the same for every node: severity, who must act, whether an alert fires.
+
+use std::fmt;
+
+/// The name of a reason why a node is not rebooted now, in the order in which the planner checks them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ReasonName {
+    /// The operator's view is incomplete, or an object cannot be decoded; unknown means no.
+    ViewIncomplete,
+    /// More than one policy selects the node.
+    PolicyConflict,
+    /// No policy selects the node.
+    NoPolicy,
+    /// The policy is suspended.
+    Suspended,
+    /// The annotation `lockkeeper.dev/hold` holds the node.
+    Held,
+    /// The policy requires an approval of each node: `lockkeeper.dev/approved`.
+    AwaitingApproval,
+    /// No agent has reported from the node's present boot.
+    AgentMissing,
+    /// The agent cannot reboot the node; the message has the remedy.
+    AgentIncapable,
+    /// The agent did not answer the order in time.
+    AgentNotAnswering,
+    /// A program on the host inhibits the shutdown.
+    Inhibited,
+    /// Failed nodes opened the breaker; the message says when a probe starts, or which node it is.
+    BreakerOpen,
+    /// An exclusion is in force; the message has its reason.
+    Excluded,
+    /// No window is open.
+    OutsideWindow,
+    /// The rest of the window is too short for a reboot.
+    DoesNotFitWindow,
+    /// The first nodes of the rollout must finish and stay healthy.
+    CanarySoaking,
+    /// Too many nodes are unavailable already.
+    TooManyUnavailable,
+    /// The limit of nodes in progress is reached.
+    NoFreeSlot,
+    /// The limit of the node's domain is reached, or another domain is not finished.
+    TopologyFull,
+    /// The last node started too recently.
+    Pacing,
+    /// Another control-plane node is down.
+    ControlPlaneBusy,
+    /// A person released the node after a failure; it is not rebooted again for the same cause.
+    Released,
+    /// The node was rebooted and still requires a reboot for the same cause.
+    StillRequired,
+    /// The operation was deferred; the operator tries again later.
+    BackingOff,
+    /// Its pods can never be evicted by waiting; the message names the first.
+    PreflightBlocked,
+    /// The operator waits for the node agent to respond.
+    Preparing,
+    /// Load balancers have time to stop sending traffic; then evictions start.
+    LoadBalancerDelay,
+    /// Another client uncordoned the node during the drain.
+    Uncordoned,
+    /// A disruption budget or a webhook refuses an eviction; the message names it.
+    EvictionBlocked,
+    /// A pod may complete first.
+    PodRunning,
+    /// A pod is shutting down within its grace period.
+    PodTerminating,
+    /// A pod is past its grace period.
+    PodStuck,
+    /// Volumes of evicted pods are still attached.
+    VolumesAttached,
+    /// The reboot is in progress.
+    Rebooting,
+    /// Rebooted; the node, or a DaemonSet that was ready on it before, is not Ready yet.
+    NodeNotReady,
+    /// The operation failed; check the node, then `retry` or `release` it.
+    Failed,
+}
+
+/// Whether an Event about the reason is a warning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Severity {
+    /// All is well.
+    Normal,
+    /// A person should look at it.
+    Warning,
+}
+
+/// Who ends the wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Actor {
+    /// Time, or work that is in progress.
+    Time,
+    /// A person.
+    Person,
+    /// A person, if it does not end by itself.
+    PersonOrTime,
+    /// Time; a person if it lasts.
+    TimeOrPerson,
+}
+
+impl Actor {
+    /// The words of the table in docs/concepts.md.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Time => "time",
+            Self::Person => "you",
+            Self::PersonOrTime => "you, or time",
+            Self::TimeOrPerson => "time; you, if it lasts",
+        }
+    }
+
+    /// Whether the wait may last until a person acts.
+    pub fn needs_person(self) -> bool {
+        match self {
+            Self::Person | Self::PersonOrTime => true,
+            Self::Time | Self::TimeOrPerson => false,
+        }
+    }
+}
+
+/// One row of the table.
+struct Row {
+    name: &'static str,
+    meaning: &'static str,
+    severity: Severity,
+    actor: Actor,
+    alerts: bool,
+}
+
+const fn row(name: &'static str, meaning: &'static str, severity: Severity, actor: Actor, alerts: bool) -> Row {
+    Row {
+        name,
+        meaning,
+        severity,
+        actor,
+        alerts,
+    }
+}
+
+impl ReasonName {
+    /// Every reason, in the order of the checks.
+    pub const ALL: [Self; 35] = [
+        Self::ViewIncomplete,
+        Self::PolicyConflict,
+        Self::NoPolicy,
+        Self::Suspended,
+        Self::Held,
+        Self::AwaitingApproval,
+        Self::AgentMissing,
+        Self::AgentIncapable,
+        Self::AgentNotAnswering,
+        Self::Inhibited,
+        Self::BreakerOpen,
+        Self::Excluded,
+        Self::OutsideWindow,
+        Self::DoesNotFitWindow,
+        Self::CanarySoaking,
+        Self::TooManyUnavailable,
+        Self::NoFreeSlot,
+        Self::TopologyFull,
+        Self::Pacing,
+        Self::ControlPlaneBusy,
+        Self::Released,
+        Self::StillRequired,
+        Self::BackingOff,
+        Self::PreflightBlocked,
+        Self::Preparing,
+        Self::LoadBalancerDelay,
+        Self::Uncordoned,
+        Self::EvictionBlocked,
+        Self::PodRunning,
+        Self::PodTerminating,
+        Self::PodStuck,
+        Self::VolumesAttached,
+        Self::Rebooting,
+        Self::NodeNotReady,
+        Self::Failed,
+    ];
+
+    /// The name as status, Events, metric labels and the plugin write it.
+    pub fn as_str(self) -> &'static str {
+        self.row().name
+    }
+
+    /// Finds the reason with this name; `None` for a name of a newer version.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.as_str() == name)
+    }
+
+    /// What the reason means, for the table in docs/concepts.md.
+    pub fn meaning(self) -> &'static str {
+        self.row().meaning
+    }
+
+    /// Whether its Event is a warning.
+    pub fn severity(self) -> Severity {
+        self.row().severity
+    }
+
+    /// Who ends the wait.
+    pub fn actor(self) -> Actor {
+        self.row().actor
+    }
+
+    /// Whether the alert `LockkeeperRebootBlocked` counts nodes that wait for it.
+    ///
+    /// `Failed`, `BreakerOpen`, `ViewIncomplete` and `AgentMissing` have alerts of their own.
+    pub fn alerts(self) -> bool {
+        self.row().alerts
+    }
+
+    // One line a reason: longer than other functions, and nothing but a table.
+    #[allow(clippy::too_many_lines)]
+    fn row(self) -> Row {
+        use Actor::{Person, PersonOrTime, Time, TimeOrPerson};
+        use Severity::{Normal, Warning};
+        match self {
+            Self::ViewIncomplete => row(
+                "ViewIncomplete",
+                "the operator's view is incomplete, or an object cannot be decoded; unknown means no",
+                Normal,
+                TimeOrPerson,
+                false,
+            ),
+            Self::PolicyConflict => row(
+                "PolicyConflict",
+                "more than one policy selects the node",
+                Warning,
+                Person,
+                true,
+            ),
+            Self::NoPolicy => row("NoPolicy", "no policy selects the node", Normal, Person, false),
+            Self::Suspended => row("Suspended", "the policy is suspended", Normal, Person, false),
+            Self::Held => row(
+                "Held",
+                "the annotation `lockkeeper.dev/hold` holds the node",
+                Normal,
+                PersonOrTime,
+                false,
+            ),
+            Self::AwaitingApproval => row(
+                "AwaitingApproval",
+                "the policy requires an approval of each node: `lockkeeper.dev/approved`",
+                Normal,
+                Person,
+                false,
+            ),
+            Self::AgentMissing => row(
+                "AgentMissing",
+                "no agent has reported from the node's present boot",
+                Warning,
+                Person,
+                false,
+            ),
+            Self::AgentIncapable => row(
+                "AgentIncapable",
+                "the agent cannot reboot the node; the message has the remedy",
+                Warning,
+                Person,
+                true,
+            ),
+            Self::AgentNotAnswering => row(
+                "AgentNotAnswering",
+                "the agent did not answer the order in time",
+                Warning,
+                Person,
+                true,
+            ),
+            Self::Inhibited => row(
+                "Inhibited",
+                "a program on the host inhibits the shutdown",
+                Warning,
+                PersonOrTime,
+                true,
+            ),
+            Self::BreakerOpen => row(
+                "BreakerOpen",
+                "failed nodes opened the breaker; the message says when a probe starts, or which node it is",
+                Warning,
+                PersonOrTime,
+                false,
+            ),
+            Self::Excluded => row(
+                "Excluded",
+                "an exclusion is in force; the message has its reason",
+                Normal,
+                Time,
+                false,
+            ),
+            Self::OutsideWindow => row("OutsideWindow", "no window is open", Normal, Time, false),
+            Self::DoesNotFitWindow => row(
+                "DoesNotFitWindow",
+                "the rest of the window is too short for a reboot",
+                Normal,
+                Time,
+                false,
+            ),
+            Self::CanarySoaking => row(
+                "CanarySoaking",
+                "the first nodes of the rollout must finish and stay healthy",
+                Normal,
+                Time,
+                false,
+            ),
+            Self::TooManyUnavailable => row(
+                "TooManyUnavailable",
+                "too many nodes are unavailable already",
+                Warning,
+                Person,
+                true,
+            ),
+            Self::NoFreeSlot => row(
+                "NoFreeSlot",
+                "the limit of nodes in progress is reached",
+                Normal,
+                Time,
+                false,
+            ),
+            Self::TopologyFull => row(
+                "TopologyFull",
+                "the limit of the node's domain is reached, or another domain is not finished",
+                Normal,
+                Time,
+                false,
+            ),
+            Self::Pacing => row("Pacing", "the last node started too recently", Normal, Time, false),
+            Self::ControlPlaneBusy => row(
+                "ControlPlaneBusy",
+                "another control-plane node is down",
+                Normal,
+                Time,
+                false,
+            ),
+            Self::Released => row(
+                "Released",
+                "a person released the node after a failure; it is not rebooted again for the same cause",
+                Normal,
+                Person,
+                false,
+            ),
+            Self::StillRequired => row(
+                "StillRequired",
+                "the node was rebooted and still requires a reboot for the same cause",
+                Warning,
+                PersonOrTime,
+                false,
+            ),
+            Self::BackingOff => row(
+                "BackingOff",
+                "the operation was deferred; the operator tries again later",
+                Warning,
+                Time,
+                true,
+            ),
+            Self::PreflightBlocked => row(
+                "PreflightBlocked",
+                "its pods can never be evicted by waiting; the message names the first",
+                Warning,
+                Person,
+                true,
+            ),
+            Self::Preparing => row(
+                "Preparing",
+                "the operator waits for the node agent to respond",
+                Normal,
+                Time,
+                false,
+            ),
+            Self::LoadBalancerDelay => row(
+                "LoadBalancerDelay",
+                "load balancers have time to stop sending traffic; then evictions start",
+                Normal,
+                Time,
+                false,
+            ),
+            Self::Uncordoned => row(
+                "Uncordoned",
+                "another client uncordoned the node during the drain",
+                Warning,
+                PersonOrTime,
+                false,
+            ),
+            Self::EvictionBlocked => row(
+                "EvictionBlocked",
+                "a disruption budget or a webhook refuses an eviction; the message names it",
+                Warning,
+                PersonOrTime,
+                true,
+            ),
+            Self::PodRunning => row("PodRunning", "a pod may complete first", Normal, Time, false),
+            Self::PodTerminating => row(
+                "PodTerminating",
+                "a pod is shutting down within its grace period",
+                Normal,
+                Time,
+                false,
+            ),
+            Self::PodStuck => row("PodStuck", "a pod is past its grace period", Warning, Person, true),
+            Self::VolumesAttached => row(
+                "VolumesAttached",
+                "volumes of evicted pods are still attached",
+                Normal,
+                Time,
+                false,
+            ),
+            Self::Rebooting => row("Rebooting", "the reboot is in progress", Normal, Time, false),
+            Self::NodeNotReady => row(
+                "NodeNotReady",
+                "rebooted; the node, or a DaemonSet that was ready on it before, is not Ready yet",
+                Normal,
+                Time,
+                false,
+            ),
+            Self::Failed => row(
+                "Failed",
+                "the operation failed; check the node, then `retry` or `release` it",
+                Warning,
+                Person,
+                false,
+            ),
+        }
+    }
+}
+
+impl fmt::Display for ReasonName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_parses_to_its_reason_and_the_list_is_in_the_order_of_the_enum() {
+        for pair in ReasonName::ALL.windows(2) {
+            assert!(pair[0] < pair[1], "{} before {}", pair[0], pair[1]);
+        }
+        for reason in ReasonName::ALL {
+            assert_eq!(ReasonName::parse(reason.as_str()), Some(reason));
+        }
+        assert_eq!(ReasonName::parse("FromANewerVersion"), None);
+    }
+
+    #[test]
+    fn a_reason_that_alerts_is_a_warning() {
+        for reason in ReasonName::ALL.into_iter().filter(|reason| reason.alerts()) {
+            assert_eq!(reason.severity(), Severity::Warning, "{reason}");
+        }
+    }
+}

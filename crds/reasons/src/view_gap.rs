@@ -1,0 +1,66 @@
+//! What the operator does not know yet, or cannot know: unknown means no.
+
+use std::fmt;
+
+/// Why the operator's view is incomplete, for the whole cluster or for one node.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ViewGap {
+    /// The first list of a kind has not arrived.
+    NotListed {
+        /// The kind in the plural, such as `Nodes`.
+        kind: String,
+    },
+    /// The watch on a kind fails, so that the cache may be out of date.
+    WatchFailing {
+        /// The kind in the plural, such as `Nodes`.
+        kind: String,
+        /// The error and its remedy.
+        error: String,
+    },
+    /// A policy cannot be decoded, so that it is unknown which nodes it selects.
+    PolicyInvalid {
+        /// The policy's name.
+        policy: String,
+        /// The field and what is wrong with it.
+        cause: String,
+    },
+    /// The cordon of the node's last reboot is still there and the node is not Ready.
+    AwaitingReady,
+    /// The record of a reboot was lost, and the agent has not confirmed that the host stays up.
+    RecordLost,
+    /// The preflight has not answered yet.
+    PreflightPending,
+    /// The preflight could not be carried out.
+    PreflightFailed {
+        /// The error, and the remedy if there is one.
+        error: String,
+    },
+}
+
+impl fmt::Display for ViewGap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotListed { kind } => write!(f, "the operator has just started and is still listing {kind}"),
+            Self::WatchFailing { kind, error } => write!(f, "the watch on {kind} is failing: {error}"),
+            Self::PolicyInvalid { policy, cause } => {
+                write!(
+                    f,
+                    "policy {policy} cannot be decoded ({cause}); no node starts until it is fixed"
+                )
+            }
+            Self::AwaitingReady => {
+                f.write_str("waiting for the node to become Ready before the cordon of its last reboot is removed")
+            }
+            Self::RecordLost => f.write_str(
+                "the record of a reboot was lost; waiting for the node agent to confirm that no reboot is in progress",
+            ),
+            Self::PreflightPending => f.write_str("checking whether its pods can be evicted"),
+            Self::PreflightFailed { error } => {
+                write!(
+                    f,
+                    "the check whether its pods can be evicted failed: {error}; it is repeated"
+                )
+            }
+        }
+    }
+}
