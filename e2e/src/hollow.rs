@@ -28,7 +28,7 @@ pub use node::{boot_id, is_ready};
 
 /// On a Node: the boot it shall be in; another value than its own makes it reboot.
 pub const BOOT_ID: &str = "e2e.lockkeeper.dev/boot-id";
-/// On a Node, `true`: its next reboot is the last that is heard of it; removing the annotation repairs it.
+/// On a Node, `true`: it does not return from its next reboot, until the annotation is removed.
 pub const NEVER_BACK: &str = "e2e.lockkeeper.dev/never-back";
 /// On a Node: how long a reboot takes; 2 unless set.
 pub const DOWN_SECONDS: &str = "e2e.lockkeeper.dev/down-seconds";
@@ -177,7 +177,7 @@ impl HollowCluster {
         let hollow = ListParams::default().labels(&format!("{}={}", HOLLOW.0, HOLLOW.1));
         loop {
             let nodes = self.nodes.list(&hollow).await.context("list the hollow nodes")?;
-            let waiting: Vec<_> = nodes.iter().filter(|node| !node::is_settled(node)).collect();
+            let waiting: Vec<_> = nodes.iter().filter(|node| !node::is_up(node)).collect();
             if waiting.is_empty() && nodes.items.len() >= self.names.len() {
                 return Ok(());
             }

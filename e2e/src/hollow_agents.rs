@@ -28,7 +28,7 @@ use node::HollowNode;
 /// How the fake hosts name themselves in the audit log; what they ask is not the agents'.
 pub const HOST_USER_AGENT: &str = "lockkeeper-hollow-host";
 
-/// On a Node: the host asks for a reboot; the value is the packages, separated by commas. Gone after a reboot.
+/// On a Node: the host requires a reboot; the value is the packages, separated by commas. A reboot removes it.
 pub const REBOOT_REQUIRED: &str = "e2e.lockkeeper.dev/reboot-required";
 /// On a Node: since when it asks, RFC 3339; else since the agent's process saw it first. Gone after a reboot.
 pub const REBOOT_REQUIRED_SINCE: &str = "e2e.lockkeeper.dev/reboot-required-since";
@@ -173,7 +173,7 @@ async fn one_boot(
     let boot_id = node.borrow().boot_id.clone();
     let mut power = node.clone();
     let down = async move {
-        // Nobody tells any more: the fleet ends.
+        // All senders are gone: the fleet ends.
         let _ = power
             .wait_for(|node| !node.runs_agent() || node.boot_id != boot_id)
             .await;

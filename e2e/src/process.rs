@@ -160,7 +160,7 @@ impl Process {
 
     /// Sends any signal, such as STOP and CONT for a program that hangs for a while.
     pub fn signal(&self, signal: Signal) -> Result<()> {
-        // A child that was not waited for keeps its pid, so this never reaches somebody else.
+        // A child that was not waited for keeps its pid, so this never reaches another process.
         let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
         let pid = pid.ok_or_else(|| anyhow!("{} has no valid pid", self.spec.name))?;
         kill_process(pid, signal).with_context(|| format!("send a signal to {}", self.spec.name))

@@ -142,13 +142,13 @@ impl Stack {
 
     /// Ends the operator that leads with SIGKILL and returns its name.
     pub async fn kill_leader(&mut self) -> Result<String> {
-        let leader = self.leader().await?.context("nobody leads")?;
+        let leader = self.leader().await?.context("no operator leads")?;
         let leader = &mut self.operators[leader];
         leader.kill();
         Ok(leader.name().to_owned())
     }
 
-    /// The place of the operator that leads in `operators`; none if the Lease names somebody else.
+    /// The place of the operator that leads in `operators`; none if the Lease names another process.
     pub async fn leader(&self) -> Result<Option<usize>> {
         let leases: Api<Lease> = Api::namespaced(self.plane.client(), names::NAMESPACE);
         let lease = leases.get_opt(names::LEASE).await.context("read the Lease")?;
@@ -227,7 +227,7 @@ impl Stack {
             self.wait_reboot(node, &what, left, |reboot| is_done(reboot) && was_for(reboot, cause))
                 .await?;
         }
-        self.wait_given_back(nodes, end).await
+        self.wait_released(nodes, end).await
     }
 
     /// Waits until every node has been rebooted by us and is free again.
@@ -238,13 +238,13 @@ impl Stack {
             let left = end.saturating_duration_since(tokio::time::Instant::now());
             all.push(self.wait_reboot(name, "rebooted", left, is_done).await?);
         }
-        self.wait_given_back(self.nodes.names(), end).await?;
+        self.wait_released(self.nodes.names(), end).await?;
         Ok(all)
     }
 
-    /// Waits until none of these nodes holds an entry of the lock: a record says that its reboot is over before the entry
-    /// is given back.
-    async fn wait_given_back(&self, nodes: &[String], end: tokio::time::Instant) -> Result<()> {
+    /// Waits until none of these nodes holds a slot: the NodeReboot shows that its reboot is over before the slot is
+    /// released.
+    async fn wait_released(&self, nodes: &[String], end: tokio::time::Instant) -> Result<()> {
         let locks = Api::<RebootLock>::all(self.plane.client());
         loop {
             let lock = locks.get_opt(names::LOCK).await.ok().flatten();

@@ -30,7 +30,7 @@ impl Workdir {
         &self.path
     }
 
-    /// Nobody needs the logs: the directory goes away with this value.
+    /// The logs are not needed: the directory is deleted with this value.
     pub fn passed(&mut self) {
         self.passed = true;
     }

@@ -1,4 +1,4 @@
-//! Nonsense, missing rights and hands on our objects: said in words, nothing lost, nobody rebooted.
+//! Invalid input, missing rights and manual edits of our objects: each is reported, and no node reboots because of it.
 
 // Helpers are not tests in clippy's eyes.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 const LONG: Duration = Duration::from_mins(5);
 
 #[tokio::test]
-async fn nonsense_is_refused_in_words_and_nobody_is_rebooted() {
+async fn invalid_input_is_reported_and_reboots_no_node() {
     let mut stack = Stack::start("bad-input", 5, 1).await.unwrap();
     let recorder = Recorder::start(&stack.plane.client());
     stack.plane.policy("general", json!({})).await.unwrap();
@@ -40,7 +40,7 @@ async fn nonsense_is_refused_in_words_and_nobody_is_rebooted() {
     a_lock_that_was_edited_is_put_right(&stack, &recorder).await;
     a_node_that_is_made_again_is_another_one(&stack).await;
     operators_that_cannot_work_say_why_and_stay_or_end(&stack).await;
-    a_report_of_a_foreign_boot_reboots_nobody(&stack, &recorder).await;
+    a_report_of_another_boot_reboots_no_node(&stack, &recorder).await;
     recorder.verdict(1, 0).await.unwrap();
     without_its_kinds_an_operator_waits_and_says_what_to_apply(&stack).await;
     stack.workdir.passed();
@@ -157,9 +157,9 @@ async fn a_lock_that_was_edited_is_put_right(stack: &Stack, recorder: &Recorder)
     stack.stage_cause(other, "other").await.unwrap();
     waits(stack, other, "NoFreeSlot").await;
     let before = lock(stack).await;
-    let made_up = json!({"node": other, "nodeUID": uid(stack, other).await, "policy": "general",
-        "operationID": "made-up", "acquiredTime": "2026-01-01T00:00:00Z"});
-    for holders in [json!([]), json!([made_up])] {
+    let unknown = json!({"node": other, "nodeUID": uid(stack, other).await, "policy": "general",
+        "operationID": "unknown", "acquiredTime": "2026-01-01T00:00:00Z"});
+    for holders in [json!([]), json!([unknown])] {
         let patch = json!({"status": {"holders": holders}}).to_string();
         stack
             .plane
@@ -224,12 +224,12 @@ async fn operators_that_cannot_work_say_why_and_stay_or_end(stack: &Stack) {
         "{said}"
     );
 
-    let nobody = Account {
+    let account = Account {
         namespace: "kube-system",
         name: "default",
     };
-    let nobody = stack.plane.token_kubeconfig("nobody", nobody, Bound::Nothing);
-    let mut powerless = Operator::start(stack, "no-permission", &nobody.await.unwrap());
+    let account = stack.plane.token_kubeconfig("no-rights", account, Bound::Nothing);
+    let mut powerless = Operator::start(stack, "no-permission", &account.await.unwrap());
     powerless
         .complains(
             "not permitted",
@@ -241,7 +241,7 @@ async fn operators_that_cannot_work_say_why_and_stay_or_end(stack: &Stack) {
     let there = std::fs::read_to_string(stack.plane.kubeconfig()).unwrap();
     let port = format!(":{}", free_port().unwrap());
     std::fs::write(&away, there.replace(&format!(":{}", stack.plane.port()), &port)).unwrap();
-    let mut lonely = Operator::start(stack, "nobody-there", &away);
+    let mut lonely = Operator::start(stack, "no-server", &away);
     lonely.complains("list Nodes", "Connection refused").await;
 }
 
@@ -265,7 +265,7 @@ async fn without_its_kinds_an_operator_waits_and_says_what_to_apply(stack: &Stac
     assert!(!running.contains("panicked"), "{running}");
 }
 
-async fn a_report_of_a_foreign_boot_reboots_nobody(stack: &Stack, recorder: &Recorder) {
+async fn a_report_of_another_boot_reboots_no_node(stack: &Stack, recorder: &Recorder) {
     let stranger = name(stack, 4);
     // A boot id that differs is believed for two minutes after a boot; this one was an hour ago.
     let an_hour_ago = Utc::now() - TimeDelta::hours(1);

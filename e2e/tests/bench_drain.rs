@@ -95,7 +95,7 @@ async fn run_case(plane: &ControlPlane, nodes: [&str; 2], case: &'static Case, r
         for set in 0..case.sets {
             scene.wait_ready(&format!("web-{set}"), case.pods).await?;
         }
-        put_back(plane, &scene.at(to)).await?;
+        reset(plane, &scene.at(to)).await?;
         let who = if (turn + turn / 2) % 2 == 0 {
             Who::Ours
         } else {
@@ -108,16 +108,16 @@ async fn run_case(plane: &ControlPlane, nodes: [&str; 2], case: &'static Case, r
         }
     }
     for node in nodes {
-        put_back(plane, &scene.at(node)).await?;
+        reset(plane, &scene.at(node)).await?;
     }
     remove(&scene).await?;
     Ok(result)
 }
 
 /// The node takes pods again, whoever has drained it.
-async fn put_back(plane: &ControlPlane, scene: &Scene) -> Result<()> {
+async fn reset(plane: &ControlPlane, scene: &Scene) -> Result<()> {
     let output = ours(plane, &["drain", "--cancel", &scene.node]).await?;
-    ensure!(output.status.success(), "put back: {output:?}");
+    ensure!(output.status.success(), "reset: {output:?}");
     scene.uncordon().await?;
     // Left over from before: the budgets' last change, the scheduler's view of the nodes.
     sleep(Duration::from_secs(3)).await;

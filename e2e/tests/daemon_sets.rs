@@ -1,4 +1,4 @@
-//! A node is given back only once the `DaemonSet`s that were ready on it are ready again.
+//! A node is uncordoned only once the `DaemonSet`s that were ready on it are ready again.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // helpers are not tests in clippy's eyes
 
@@ -21,7 +21,7 @@ const LONG: Duration = Duration::from_mins(5);
 const POLL: Duration = Duration::from_millis(100);
 
 #[tokio::test]
-async fn a_node_is_given_back_once_its_daemon_sets_are_ready_again() {
+async fn a_node_is_uncordoned_once_its_daemon_sets_are_ready_again() {
     let mut stack = Stack::start("daemon-sets", 4, 1).await.unwrap();
     for name in stack.nodes.names() {
         stack.nodes.annotate(name, DOWN_SECONDS, Some("8")).await.unwrap();
@@ -33,7 +33,7 @@ async fn a_node_is_given_back_once_its_daemon_sets_are_ready_again() {
     one_that_is_deleted_meanwhile_is_not_waited_for(&stack).await;
     one_that_is_recreated_is_waited_for_unless_it_wants_the_node_no_more(&stack).await;
     one_that_never_gets_ready_fails_the_node_until_a_person_says_a_word(&stack).await;
-    nobody_is_looked_at_afterwards(&stack).await;
+    daemon_sets_are_not_checked_after_the_reboot(&stack).await;
     stack.workdir.passed();
 }
 
@@ -119,7 +119,7 @@ async fn one_that_never_gets_ready_fails_the_node_until_a_person_says_a_word(sta
     rebooted(stack, node, "never").await;
 }
 
-async fn nobody_is_looked_at_afterwards(stack: &Stack) {
+async fn daemon_sets_are_not_checked_after_the_reboot(stack: &Stack) {
     // What has begun may end.
     tokio::time::sleep(Duration::from_secs(2)).await;
     let begin = Utc::now();

@@ -1,4 +1,4 @@
-//! A node that fails keeps its slot and its cordon, and nobody else starts, until a person says a word.
+//! A node that fails keeps its slot and its cordon, and no other node starts, until a person gives a command.
 
 // Helpers are not tests in clippy's eyes.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -21,7 +21,7 @@ const LONG: Duration = Duration::from_mins(5);
 const REBOOT_SECONDS: u32 = 30;
 
 #[tokio::test]
-async fn a_node_that_fails_stops_the_rollout_until_a_person_says_a_word() {
+async fn a_failed_node_stops_the_rollout_until_a_person_gives_a_command() {
     let mut stack = Stack::start("failed", 5, 1).await.unwrap();
     stack
         .plane
@@ -32,7 +32,7 @@ async fn a_node_that_fails_stops_the_rollout_until_a_person_says_a_word() {
     a_node_that_never_comes_back_keeps_slot_and_cordon(&stack, &recorder).await;
     repaired_and_tried_again_it_is_done_and_the_next_one_starts(&stack).await;
     released_it_is_left_alone_and_the_next_one_starts(&stack).await;
-    cancelled_in_its_drain_it_is_put_back(&stack).await;
+    a_cancel_during_the_drain_defers_the_node(&stack).await;
     words_that_make_no_sense_are_refused(&stack).await;
     recorder.verdict(1, 0).await.unwrap();
     stack.workdir.passed();
@@ -42,7 +42,7 @@ async fn a_node_that_never_comes_back_keeps_slot_and_cordon(stack: &Stack, recor
     let (lost, next, third) = (name(stack, 0), name(stack, 1), name(stack, 2));
     stack.nodes.annotate(lost, NEVER_BACK, Some("true")).await.unwrap();
     stack.stage_cause(lost, "never-back").await.unwrap();
-    inside(stack, lost).await;
+    wait_in_progress(stack, lost).await;
     stack.stage_cause(next, "after-never-back").await.unwrap();
     let words = waits(stack, lost, "Failed").await;
     assert!(
@@ -63,7 +63,7 @@ async fn a_node_that_never_comes_back_keeps_slot_and_cordon(stack: &Stack, recor
     assert_eq!(node.spec.as_ref().and_then(|spec| spec.unschedulable), Some(true));
     assert!(node.annotations().contains_key(names::OPERATION));
     assert_eq!(holders(stack).await, [lost]);
-    assert_eq!(recorder.seen().order, [lost], "nobody else was touched");
+    assert_eq!(recorder.seen().order, [lost], "no other node was touched");
     says_so_to_everybody(stack, lost).await;
 }
 
@@ -142,7 +142,7 @@ async fn released_it_is_left_alone_and_the_next_one_starts(stack: &Stack) {
     assert_eq!(holders(stack).await, Vec::<String>::new());
 }
 
-async fn cancelled_in_its_drain_it_is_put_back(stack: &Stack) {
+async fn a_cancel_during_the_drain_defers_the_node(stack: &Stack) {
     let blocked = name(stack, 4);
     workload::pin(&stack.plane.client(), blocked, 1).await.unwrap();
     workload::guard(&stack.plane.client(), blocked).await.unwrap();
@@ -189,9 +189,9 @@ async fn waits(stack: &Stack, node: &str, reason: &str) -> String {
     waiting(&reboot).unwrap().message
 }
 
-async fn inside(stack: &Stack, node: &str) {
-    let inside = |reboot: &NodeReboot| reboot.status.as_ref().is_some_and(|status| status.operation.is_some());
-    stack.wait_reboot(node, "inside", LONG, inside).await.unwrap();
+async fn wait_in_progress(stack: &Stack, node: &str) {
+    let in_progress = |reboot: &NodeReboot| reboot.status.as_ref().is_some_and(|status| status.operation.is_some());
+    stack.wait_reboot(node, "in progress", LONG, in_progress).await.unwrap();
 }
 
 async fn eventually(what: &str, look: impl Fn() -> String, good: impl Fn(&str) -> bool) -> String {

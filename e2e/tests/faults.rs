@@ -22,7 +22,7 @@ const LONG: Duration = Duration::from_mins(5);
 const SLOW: u32 = 3;
 
 #[tokio::test]
-async fn whoever_dies_the_rollout_ends_the_same() {
+async fn a_rollout_succeeds_whichever_process_dies() {
     let mut stack = Stack::start("faults", 4, 2).await.unwrap();
     workload::start(&stack.plane.client(), 4, 3).await.unwrap();
     for node in stack.nodes.names() {
@@ -54,7 +54,7 @@ async fn the_leader_is_killed_in_the_middle_of_a_drain(stack: &mut Stack) {
     let draining = wait_evicting(stack, &nodes).await;
     let killed = stack.kill_leader().await.unwrap();
     stack.wait_rebooted_for(&nodes, "leader", LONG).await.unwrap();
-    let after = stack.leader().await.unwrap().expect("somebody leads");
+    let after = stack.leader().await.unwrap().expect("an operator leads");
     assert_ne!(stack.operators[after].name(), killed);
     assert!(
         stack.operators[after].exited().is_none(),
@@ -124,7 +124,7 @@ async fn the_api_server_is_away(stack: &mut Stack) {
     end_state(stack, &recorder, &nodes, READY - 1).await;
 }
 
-/// The Lease is removed with each leader, as nobody could watch eight seconds of silence after each kill.
+/// The Lease is removed with each leader, so that the test need not wait eight seconds after each kill.
 async fn the_leader_is_killed_again_and_again(stack: &mut Stack) {
     let nodes = stack.nodes.names().to_vec();
     let recorder = Recorder::start(&stack.plane.client());
@@ -199,7 +199,7 @@ async fn wait_leader(stack: &mut Stack, wanted: impl Fn(usize) -> bool) -> usize
         {
             return leader;
         }
-        assert!(Instant::now() < end, "nobody leads");
+        assert!(Instant::now() < end, "no operator leads");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
@@ -207,7 +207,7 @@ async fn wait_leader(stack: &mut Stack, wanted: impl Fn(usize) -> bool) -> usize
 /// What the workload's budget keeps.
 const READY: usize = 3;
 
-/// One reboot each, everything given back, at most one node down, nobody evicted who need not have been.
+/// One reboot each, all nodes uncordoned, at most one node down, no pod evicted without need.
 async fn end_state(stack: &Stack, recorder: &Recorder, nodes: &[String], ready: usize) {
     let lock = stack
         .plane
@@ -246,7 +246,7 @@ fn evictions(stack: &Stack, seen: &Seen, nodes: &[String]) {
         answers.entry(eviction.name.clone()).or_default().push(eviction.code);
         assert!(nodes.contains(node), "{} was evicted from {node}", eviction.name);
     }
-    assert!(!answers.is_empty(), "nobody was evicted");
+    assert!(!answers.is_empty(), "no pod was evicted");
     let granted = |code: &&u16| (200..300).contains(*code);
     let refused = |code: &&u16| (400..500).contains(*code);
     let count = |wanted: &dyn Fn(&&u16) -> bool| -> usize {

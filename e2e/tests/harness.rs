@@ -209,7 +209,7 @@ async fn loses_a_node_for_good(plane: &ControlPlane, hollow: &HollowCluster) -> 
             .any(|condition| condition.type_ == "Ready" && condition.status == "Unknown")
     };
     node_when(&plane.client(), name, 60, unknown).await?;
-    // Its pods are told a moment later that nobody runs them.
+    // Its pods learn a moment later that no kubelet runs them.
     let told = |pod: Option<&Pod>| pod.is_some_and(|pod| pod.annotations().contains_key(hollow::NODE_DOWN));
     timeout(
         Duration::from_mins(1),

@@ -238,11 +238,11 @@ async fn reports_a_foreign_boot(bench: &Bench, name: &str) {
     bench.wait(name, "a report", |host| host.reboot_capable).await;
     bench
         .nodes
-        .annotate(name, REPORTS_BOOT_ID, Some("somebody-elses"))
+        .annotate(name, REPORTS_BOOT_ID, Some("of-another-host"))
         .await
         .unwrap();
     bench
-        .wait(name, "a foreign boot", |host| host.boot_id == "somebody-elses")
+        .wait(name, "a foreign boot", |host| host.boot_id == "of-another-host")
         .await;
 }
 

@@ -59,7 +59,7 @@ impl Elector {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_operator_leads_whatever_happens_to_it_or_to_the_server() -> Result<()> {
+async fn at_most_one_operator_leads_through_faults_of_it_and_of_the_server() -> Result<()> {
     let mut workdir = Workdir::new("lease")?;
     let mut plane = ControlPlane::start(workdir.path(), Options::default()).await?;
     plane.install()?;
@@ -138,7 +138,7 @@ async fn idles_on_one_write_in_three_seconds(plane: &ControlPlane) -> Result<()>
     Ok(())
 }
 
-/// Without a server nobody leads; when it is back, one does, and never both.
+/// Without a server no operator leads; when it is back, one of them does, and never both.
 async fn survives_without_server(plane: &mut ControlPlane, mut leader: Elector, mut other: Elector) -> Result<()> {
     let (crowd, watched) = (
         CancellationToken::new(),
@@ -148,13 +148,13 @@ async fn survives_without_server(plane: &mut ControlPlane, mut leader: Elector, 
     plane.stop_api_server();
     let stepped_down = leader.until(false).await?;
     println!("stepped down {stepped_down:?} after the server went away");
-    // 6 s after its last renewal; a busy machine may be late by less than the 2 s that nobody else may begin in.
+    // 6 s after its last renewal; a busy machine may be late by less than the 2 s in which no other may start.
     ensure!(
         stepped_down < Duration::from_secs(8),
         "stepped down only after {stepped_down:?}"
     );
     sleep(Duration::from_secs(4)).await;
-    ensure!(!leader.leads() && !other.leads(), "nobody can lead without a server");
+    ensure!(!leader.leads() && !other.leads(), "an operator leads without a server");
     plane.start_api_server().await?;
     tokio::select! {
         led = leader.until(true) => led?,

@@ -24,7 +24,7 @@ const LONG: Duration = Duration::from_mins(3);
 const TIME: &str = "2026-11-21T12:00:00Z";
 
 #[tokio::test]
-async fn the_plugin_answers_in_words_and_exit_codes() {
+async fn each_command_of_the_plugin_has_its_output_and_exit_code() {
     let mut workdir = Workdir::new("plugin").unwrap();
     let mut plane = ControlPlane::start(workdir.path(), Options::default()).await.unwrap();
     says_in_one_line_what_is_missing(&plane).await;
@@ -83,14 +83,14 @@ async fn says_in_one_line_what_is_missing(plane: &ControlPlane) {
 }
 
 async fn tells_a_reader_without_rights_which_role_to_ask_for(plane: &ControlPlane) {
-    let nobody = Account {
+    let account = Account {
         namespace: "kube-system",
         name: "default",
     };
     // The controller manager makes the account some time after it has started.
     let kubeconfig = async {
         loop {
-            match plane.token_kubeconfig("nobody", nobody, Bound::Nothing).await {
+            match plane.token_kubeconfig("no-rights", account, Bound::Nothing).await {
                 Ok(path) => return path,
                 Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
             }

@@ -22,7 +22,7 @@ const LONG: Duration = Duration::from_mins(5);
 const IDLE: Duration = Duration::from_mins(1);
 
 #[tokio::test]
-async fn kubectl_alone_tells_the_story_of_a_rollout() {
+async fn kubectl_alone_shows_the_course_of_a_rollout() {
     let mut stack = Stack::start("story", 3, 0).await.unwrap();
     stack
         .start_operator_with(|spec| spec.arg("--log-format=json").env("RUST_LOG", ""))
@@ -36,14 +36,14 @@ async fn kubectl_alone_tells_the_story_of_a_rollout() {
         stack.nodes.annotate(&node, DOWN_SECONDS, Some("10")).await.unwrap();
         stack.stage_update(&node).await.unwrap();
     }
-    get_shows_who_is_inside_and_why_the_others_wait(&stack).await;
+    get_shows_which_node_is_in_progress_and_why_the_others_wait(&stack).await;
     is_understood_by_kstatus(&stack, false).await;
     stack
         .plane
         .kubectl(&["wait", "--for=condition=UpToDate", "rbp/general", "--timeout=600s"])
         .unwrap();
     is_understood_by_kstatus(&stack, true).await;
-    // One of them was let in at once, the others waited first.
+    // One of them started at once, the others waited first.
     for node in stack.nodes.names() {
         describe_shows_our_events_in_their_order(&stack, node).await;
     }
@@ -57,7 +57,7 @@ fn cells(line: &str) -> Vec<&str> {
     line.split_whitespace().collect()
 }
 
-async fn get_shows_who_is_inside_and_why_the_others_wait(stack: &Stack) {
+async fn get_shows_which_node_is_in_progress_and_why_the_others_wait(stack: &Stack) {
     let end = Instant::now() + LONG;
     loop {
         let shown = stack.plane.kubectl(&["get", "rbp,nrb"]).unwrap();
@@ -65,14 +65,14 @@ async fn get_shows_who_is_inside_and_why_the_others_wait(stack: &Stack) {
         let is = |row: &&Vec<&str>, kind: &str| row.first().is_some_and(|name| name.starts_with(kind));
         // Who goes first is whose agent reported first.
         let nodes = || rows.iter().filter(|row| is(row, "nodereboot.lockkeeper.dev/"));
-        let inside =
+        let in_progress =
             |row: &&Vec<&str>| ["Preparing", "Draining", "Rebooting", "Verifying"].contains(row.get(1).unwrap_or(&""));
         let waits = |row: &&Vec<&str>| {
             row.get(1..4) == Some(&["Pending", "True", "NoFreeSlot"]) && row.get(5) == Some(&"general")
         };
         let policy = rows.iter().find(|row| is(row, "rebootpolicy.lockkeeper.dev/general"));
         let policy = policy.cloned().unwrap_or_default();
-        let told = nodes().filter(inside).count() == 1
+        let told = nodes().filter(in_progress).count() == 1
             && nodes().filter(waits).count() == 2
             && policy.get(1..7) == Some(&["True", "3", "0", "2", "1", "0"])
             && policy.get(7) == Some(&"Open");

@@ -20,7 +20,7 @@ use serde_json::json;
 const LONG: Duration = Duration::from_mins(5);
 
 #[tokio::test]
-async fn settle_and_delete_leave_nothing_behind_in_mid_rollout() {
+async fn pause_and_delete_during_a_rollout_leave_no_cordon() {
     let mut stack = Stack::start("uninstall", 4, 1).await.unwrap();
     let (draining, rebooting) = (&stack.nodes.names()[0], &stack.nodes.names()[1]);
     workload::pin(&stack.plane.client(), draining, 1).await.unwrap();

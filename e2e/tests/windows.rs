@@ -19,7 +19,7 @@ use serde_json::json;
 const LONG: Duration = Duration::from_mins(5);
 
 #[tokio::test]
-async fn people_are_obeyed() {
+async fn windows_holds_and_commands_take_effect() {
     let mut stack = Stack::start("windows", 5, 1).await.unwrap();
     let closed = json!({"schedule": closed_now(), "durationSeconds": 60, "timeZone": "Europe/Berlin"});
     stack
@@ -31,10 +31,10 @@ async fn people_are_obeyed() {
     a_closed_window_starts_nothing_and_says_when_it_opens(&stack, &recorder).await;
     a_suspended_policy_starts_nothing(&stack, &recorder).await;
     an_opened_window_starts_the_rollout(&stack).await;
-    a_mark_that_somebody_else_put_there_is_removed(&stack).await;
+    an_annotation_of_another_client_is_removed(&stack).await;
     a_node_that_was_cordoned_before_is_cordoned_afterwards(&stack).await;
     a_held_node_waits_and_a_request_is_fulfilled_once(&stack).await;
-    a_node_that_is_uncordoned_in_its_drain_is_put_back(&stack).await;
+    a_node_that_is_uncordoned_during_its_drain_is_deferred(&stack).await;
     a_node_that_is_held_in_its_drain_stays_cordoned_and_frees_the_slot(&stack).await;
     recorder.verdict(1, 0).await.unwrap();
     an_operator_that_starts_writes_nothing_half_seen(&stack);
@@ -79,13 +79,13 @@ async fn an_opened_window_starts_the_rollout(stack: &Stack) {
         .unwrap();
 }
 
-/// As a backup does that is played back: the operator's own apply of nothing leaves what another manager has set.
-async fn a_mark_that_somebody_else_put_there_is_removed(stack: &Stack) {
+/// As a restored backup leaves it: an apply of the operator cannot remove a field that another manager has set.
+async fn an_annotation_of_another_client_is_removed(stack: &Stack) {
     let marked = name(stack, 0);
-    annotate(stack, marked, names::OPERATION, Some("played-back")).await;
+    annotate(stack, marked, names::OPERATION, Some("restored")).await;
     let end = tokio::time::Instant::now() + LONG;
     while node(stack, marked).await.annotations().contains_key(names::OPERATION) {
-        assert!(tokio::time::Instant::now() < end, "the mark stays");
+        assert!(tokio::time::Instant::now() < end, "the annotation stays");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }
@@ -121,7 +121,7 @@ async fn a_held_node_waits_and_a_request_is_fulfilled_once(stack: &Stack) {
     );
 }
 
-async fn a_node_that_is_uncordoned_in_its_drain_is_put_back(stack: &Stack) {
+async fn a_node_that_is_uncordoned_during_its_drain_is_deferred(stack: &Stack) {
     let blocked = name(stack, 3);
     workload::pin(&stack.plane.client(), blocked, 1).await.unwrap();
     workload::guard(&stack.plane.client(), blocked).await.unwrap();

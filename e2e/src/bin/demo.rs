@@ -143,7 +143,7 @@ impl Run {
         })
     }
 
-    /// The last screen; fails unless every node has a new boot and is free, and nobody noticed.
+    /// Prints the last screen. Fails unless every node has a new boot, holds no slot, and the workload stayed available.
     async fn end(&self, plane: &ControlPlane, ended: DateTime<Utc>, memory: &BTreeMap<String, u64>) -> Result<()> {
         let reboots: Vec<NodeReboot> = Api::all(plane.client())
             .list(&ListParams::default())
@@ -155,7 +155,7 @@ impl Run {
         for (program, count) in &mut requests {
             *count -= self.before.get(program).copied().unwrap_or(0);
         }
-        let settled = self.settled(&reboots).await;
+        let finished = self.check_finished(&reboots).await;
         let seen = self.recorder.seen();
         let replicas = usize::try_from(REPLICAS.0)?;
         println!(
@@ -169,13 +169,13 @@ impl Run {
                 memory
             })
         );
-        settled?;
+        finished?;
         self.recorder.verdict(1, usize::try_from(REPLICAS.1)?).await?;
         Ok(())
     }
 
     /// The outside view may be a moment behind the status.
-    async fn settled(&self, reboots: &[NodeReboot]) -> Result<()> {
+    async fn check_finished(&self, reboots: &[NodeReboot]) -> Result<()> {
         for _ in 0..600 {
             if unsettled(&self.recorder.seen(), reboots).is_none() {
                 return Ok(());

@@ -77,7 +77,7 @@ pub(super) fn scheduler(dir: &Path) -> Vec<String> {
     client_flags(dir, "scheduler")
 }
 
-/// One of each runs, so nobody is elected; nobody scrapes them, so they serve nothing.
+/// One of each runs, so there is no leader election. Nothing scrapes them, so they serve no metrics.
 fn client_flags(dir: &Path, name: &str) -> Vec<String> {
     let kubeconfig = dir.join(format!("{name}.kubeconfig"));
     vec![

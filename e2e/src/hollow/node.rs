@@ -69,6 +69,6 @@ pub fn is_ready(node: &Node) -> bool {
 }
 
 /// Ready, and in the boot it shall be in.
-pub(super) fn is_settled(node: &Node) -> bool {
+pub(super) fn is_up(node: &Node) -> bool {
     is_ready(node) && boot_id(node) == node.annotations().get(BOOT_ID).map(String::as_str)
 }

@@ -1,4 +1,4 @@
-//! Ports on the loopback that nobody else takes.
+//! Ports on the loopback that no other process of the harness takes.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -39,7 +39,7 @@ pub fn free_port() -> Result<u16> {
     bail!("no free port on 127.0.0.1 between {} and {}", PORTS.start, PORTS.end)
 }
 
-/// One directory per user: nobody can open the lock files of another.
+/// One directory per user, because a user cannot open the lock files of another.
 fn lock_directory() -> PathBuf {
     std::env::temp_dir().join(format!("lockkeeper-ports-{}", rustix::process::getuid().as_raw()))
 }

@@ -42,7 +42,7 @@ fn play_the_victim(log_dir: &str) {
 }
 
 #[test]
-fn dies_with_a_harness_that_is_killed_and_not_with_the_thread_that_asked() {
+fn a_process_dies_with_its_harness_and_not_with_the_thread_that_started_it() {
     if let Ok(log_dir) = std::env::var(VICTIM) {
         return play_the_victim(&log_dir);
     }
@@ -52,7 +52,7 @@ fn dies_with_a_harness_that_is_killed_and_not_with_the_thread_that_asked() {
         .arg(
             concat!(
                 module_path!(),
-                "::dies_with_a_harness_that_is_killed_and_not_with_the_thread_that_asked"
+                "::a_process_dies_with_its_harness_and_not_with_the_thread_that_started_it"
             )
             .split_once("::")
             .unwrap()
@@ -80,7 +80,7 @@ fn dies_with_a_harness_that_is_killed_and_not_with_the_thread_that_asked() {
 }
 
 #[test]
-fn dies_when_dropped() {
+fn a_dropped_process_is_killed() {
     let logs = tempfile::tempdir().unwrap();
     let process = sleeper(logs.path());
     let pidfd = watch(process.pid());
@@ -89,7 +89,7 @@ fn dies_when_dropped() {
 }
 
 #[tokio::test]
-async fn kills_what_ignores_the_request_to_end() {
+async fn a_process_that_ignores_sigterm_is_killed() {
     let logs = tempfile::tempdir().unwrap();
     let script = "trap '' TERM; echo deaf; while :; do sleep 0.1; done";
     let mut deaf = Process::spawn(Spec::new("deaf", "sh", logs.path()).args(["-c", script])).unwrap();
@@ -101,7 +101,7 @@ async fn kills_what_ignores_the_request_to_end() {
 }
 
 #[tokio::test]
-async fn keeps_both_outputs_of_each_run_in_one_log() {
+async fn one_log_holds_both_outputs_of_each_run() {
     let logs = tempfile::tempdir().unwrap();
     let script = Spec::new("talker", "sh", logs.path())
         .args(["-c", "echo one; echo $WORD >&2"])
@@ -114,7 +114,7 @@ async fn keeps_both_outputs_of_each_run_in_one_log() {
 }
 
 #[tokio::test]
-async fn says_what_is_missing_when_the_program_does_not_exist() {
+async fn an_error_names_the_program_that_does_not_exist() {
     let logs = tempfile::tempdir().unwrap();
     let mut process = Process::spawn(Spec::new("ghost", "/nonexistent/ghost", logs.path())).unwrap();
     assert!(!process.wait(Duration::from_secs(10)).await.unwrap().success());
@@ -126,7 +126,7 @@ async fn says_what_is_missing_when_the_program_does_not_exist() {
 }
 
 #[test]
-fn never_gives_the_same_port_twice() {
+fn no_port_is_given_twice() {
     let first = free_port().unwrap();
     assert_ne!(first, free_port().unwrap());
 }

@@ -38,7 +38,7 @@ pub(super) async fn an_exhausted_budget_is_named_with_its_numbers_and_goes_on_wh
     Ok(())
 }
 
-pub(super) async fn two_budgets_over_one_pod_delay_nobody_else(plane: &ControlPlane, node: &str) -> Result<()> {
+pub(super) async fn two_budgets_over_one_pod_delay_no_other_pod(plane: &ControlPlane, node: &str) -> Result<()> {
     let scene = Scene::new(plane, node, "two-budgets").await?;
     scene.run("db", 1, 1).await?;
     scene.run("web", 3, 1).await?;

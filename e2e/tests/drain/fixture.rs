@@ -39,7 +39,7 @@ pub(super) struct Running {
 }
 
 impl Scene {
-    /// Makes the namespace; the node is nobody else's.
+    /// Creates the namespace; no other scene uses the node.
     pub(super) async fn new(plane: &ControlPlane, node: &str, name: &str) -> Result<Self> {
         let client = plane.client();
         let namespace = serde_json::from_value(json!({"metadata": {"name": name}}))?;

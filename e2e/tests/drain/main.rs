@@ -22,7 +22,7 @@ const AT_ONCE: usize = 4;
 
 /// One control plane for all scenes: starting it takes longer than most of them.
 #[tokio::test(flavor = "multi_thread")]
-async fn drains_as_promised_on_a_real_control_plane() -> Result<()> {
+async fn a_drain_keeps_its_rules_on_a_real_control_plane() -> Result<()> {
     let mut workdir = Workdir::new("drain")?;
     let mut plane = ControlPlane::start(workdir.path(), Options::default()).await?;
     let hollow = HollowCluster::start(&plane, 27).await?;
@@ -66,7 +66,7 @@ fn scenes<'a>(plane: &'a ControlPlane, nodes: &'a [String]) -> Scenes<'a> {
             plane, &nodes[0]
         )),
         scene!(budgets::an_exhausted_budget_is_named_with_its_numbers_and_goes_on_when_it_opens(plane, &nodes[1])),
-        scene!(budgets::two_budgets_over_one_pod_delay_nobody_else(plane, &nodes[2])),
+        scene!(budgets::two_budgets_over_one_pod_delay_no_other_pod(plane, &nodes[2])),
         scene!(budgets::a_pod_that_came_back_elsewhere_under_its_name_is_left_alone(
             plane, &nodes[3], &nodes[4]
         )),

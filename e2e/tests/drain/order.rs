@@ -60,7 +60,7 @@ pub(super) async fn one_tier_leaves_after_the_other(plane: &ControlPlane, node: 
     let labels = asked.iter().filter(|request| request.resource == "namespaces").count();
     ensure!(
         labels == 1,
-        "nobody is left at the last look whom a rule could be about: {labels}"
+        "at the last read no pod is left that a rule could match: {labels}"
     );
     Ok(())
 }

@@ -48,7 +48,7 @@ pub(super) async fn a_pod_of_a_stateful_set_is_not_deleted_from_a_stopped_node(
         ..settings
     };
     let mut running = scene.drain_with(deleting).await?;
-    // Both are past their grace, and nobody says that they have stopped.
+    // Both are past their grace period, and no kubelet reports that they have stopped.
     running.blocked_by("are past their grace since").await?;
     running.blocked_by(&format!("node {node} is not Ready")).await?;
     let asked = scene.asked(plane)?;
@@ -76,7 +76,7 @@ async fn stop(scene: &Scene) -> Result<()> {
         ensure!(begin.elapsed() < Duration::from_mins(2), "{} does not stop", scene.node);
         sleep(Duration::from_millis(200)).await;
     }
-    // Its pods are told a moment later that nobody runs them; until then they could still end.
+    // Its pods learn a moment later that no kubelet runs them; until then they could still end.
     let told = |pod: &Pod| pod.annotations().contains_key(hollow::NODE_DOWN);
     while !scene.pods().list(&ListParams::default()).await?.iter().all(told) {
         ensure!(

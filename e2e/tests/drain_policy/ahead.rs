@@ -113,7 +113,7 @@ pub(super) async fn what_blocks_is_said_with_numbers_and_again_when_there_is_mor
     );
 }
 
-pub(super) async fn a_look_ahead_that_fails_says_why_and_holds_up_nobody_else(stack: &Stack) {
+pub(super) async fn a_preflight_that_fails_gives_its_reason_and_delays_no_other_node(stack: &Stack) {
     drain_is(stack, &json!({}));
     a_webhook_is_down(stack, name(stack, 8), name(stack, 9)).await;
     a_right_is_missing(stack, name(stack, 16)).await;
@@ -184,7 +184,7 @@ async fn a_webhook_is_down(stack: &Stack, walled: &str, free: &str) {
         pods.list(&ListParams::default()).await.unwrap().iter().any(is_ready)
     })
     .await;
-    // Nobody listens there.
+    // No process listens there.
     let webhook = json!({
         "name": "wall.e2e.lockkeeper.dev", "clientConfig": {"url": "https://127.0.0.1:9/"}, "timeoutSeconds": 1,
         "rules": [{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods/eviction"]}],

@@ -27,17 +27,17 @@ macro_rules! scenes {
 }
 
 #[tokio::test]
-async fn a_policys_drain_is_obeyed() {
+async fn the_drain_settings_of_a_policy_hold() {
     let mut stack = Stack::start("drain-policy", 18, 1).await.unwrap();
     stack.plane.policy("general", json!({})).await.unwrap();
     scenes!(&stack;
-        stages::a_node_is_rebooted_with_pods_left_only_after_that_was_said,
+        stages::a_node_reboots_with_remaining_pods_only_after_an_event,
         volumes::volumes_of_pods_that_left_are_waited_for_and_then_named,
         neighbours::autoscalers_are_kept_off_and_what_they_set_themselves_is_left_alone,
         neighbours::a_pods_wish_not_to_be_moved_is_respected_unless_the_policy_ignores_it,
         stops::nothing_is_asked_a_second_after_a_cancel,
         stops::nothing_is_asked_a_second_after_a_hold,
-        ahead::a_look_ahead_that_fails_says_why_and_holds_up_nobody_else,
+        ahead::a_preflight_that_fails_gives_its_reason_and_delays_no_other_node,
         ahead::a_node_that_cannot_be_emptied_is_not_touched_and_the_next_one_goes,
         ahead::what_blocks_is_said_with_numbers_and_again_when_there_is_more_of_it,
         order::pods_leave_in_order_after_load_balancers_had_their_time,

@@ -60,7 +60,7 @@ pub(super) async fn a_node_that_goes_away_in_its_drain_frees_the_slot(stack: &St
     let late = requests
         .iter()
         .filter(|request| ours(request) && request.resource == "pods/eviction" && request.received >= begun);
-    assert_eq!(late.count(), 0, "nobody is evicted any more");
+    assert_eq!(late.count(), 0, "no pod is evicted any more");
 }
 
 pub(super) async fn autoscalers_are_kept_off_and_what_they_set_themselves_is_left_alone(stack: &Stack) {

@@ -72,7 +72,7 @@ pub(super) async fn pods_leave_in_order_after_load_balancers_had_their_time(stac
     let marked = marks.next().unwrap().received;
     assert!(
         (pinned - marked).num_milliseconds() >= 4000,
-        "evicted {} after the marks",
+        "evicted {} after the cordon",
         pinned - marked
     );
     // The hollow kubelet's delete is the end of a pod.

@@ -43,7 +43,7 @@ pub(super) async fn what_is_left_after_the_time_out_is_deleted_and_that_is_said(
     assert!(*at <= first.received, "said at {at}, deleted at {}", first.received);
 }
 
-pub(super) async fn a_node_is_rebooted_with_pods_left_only_after_that_was_said(stack: &Stack) {
+pub(super) async fn a_node_reboots_with_remaining_pods_only_after_an_event(stack: &Stack) {
     let (node, client) = (name(stack, 10), stack.plane.client());
     workload::pin(&client, node, 1).await.unwrap();
     workload::guard(&client, node).await.unwrap();
@@ -65,7 +65,7 @@ pub(super) async fn a_node_is_rebooted_with_pods_left_only_after_that_was_said(s
     let order = &orders[orders.len() - 2];
     assert!(*at <= order.received, "said at {at}, ordered at {}", order.received);
     let after = pods.get(&before.name_any()).await.unwrap();
-    assert_eq!(after.uid(), before.uid(), "nobody took the pod away");
+    assert_eq!(after.uid(), before.uid(), "the pod was not deleted");
     let asked: Vec<u16> = stack
         .plane
         .requests()

@@ -68,7 +68,7 @@ fn asked(stack: &Stack, node: &str) -> Vec<DateTime<Utc>> {
     asked.map(|request| request.received).collect()
 }
 
-/// When somebody last wrote about this object.
+/// When the last Event about this object was written.
 fn word(stack: &Stack, program: &str, resource: &str, name: &str) -> DateTime<Utc> {
     let all = stack.plane.requests().unwrap().into_iter();
     let wrote = all.filter(|request| {
@@ -80,10 +80,10 @@ fn word(stack: &Stack, program: &str, resource: &str, name: &str) -> DateTime<Ut
         .expect("the word was written")
 }
 
-/// Nothing was asked later than a second after the word, though there was more to ask; the marks are gone.
+/// No eviction was requested later than a second after the command, although pods remained; the node is uncordoned.
 async fn silent(stack: &Stack, node: &str, word: DateTime<Utc>) {
     let nodes: Api<Node> = Api::all(stack.plane.client());
-    until("the marks are gone", async || {
+    until("the node is uncordoned", async || {
         let node = nodes.get(node).await.unwrap();
         let marks = [
             names::OPERATION,

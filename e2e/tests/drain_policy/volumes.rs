@@ -30,11 +30,11 @@ pub(super) async fn volumes_of_pods_that_left_are_waited_for_and_then_named(stac
     let waiting = waits(stack, node, "VolumesAttached").await;
     assert_eq!(waiting.message, "volume pv-goes is still attached");
     rebooted(stack, node).await;
-    let given_up = "still attached after drain.waitForVolumeDetachSeconds, not waited for any longer: pv-goes";
+    let timed_out = "still attached after drain.waitForVolumeDetachSeconds, not waited for any longer: pv-goes";
     // Events are written beside everything else.
-    until("it is said that they were given up on", async || {
+    until("an Event says that the wait timed out", async || {
         let said = events(stack, node, "VolumesAttached").await;
-        said.iter().any(|(words, _)| words == given_up)
+        said.iter().any(|(words, _)| words == timed_out)
     })
     .await;
     let said = events(stack, node, "VolumesAttached").await;

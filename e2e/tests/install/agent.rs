@@ -88,7 +88,7 @@ pub(crate) async fn confines_an_agent_to_the_report_of_its_own_node(plane: &Cont
         }
     }
 
-    // A node that is made again under its name is another one: the old token speaks for nobody.
+    // A node that is created again under its name is another node: the old token is not valid for it.
     let nodes: Api<Node> = Api::all(plane.client());
     nodes.delete("own", &DeleteParams::default()).await.unwrap();
     let gone = async {

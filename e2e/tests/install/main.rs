@@ -66,7 +66,7 @@ fn installs_twice_and_takes_the_samples(plane: &ControlPlane) {
     }
 }
 
-/// What `kubectl delete -f` leaves behind; that no cordon stays is up to `settle` before it (`uninstall.rs`).
+/// What `kubectl delete -f` leaves behind; `pause` before it removes the cordons (`uninstall.rs`).
 fn goes_without_a_trace(plane: &ControlPlane) {
     kubectl(plane, &["delete", "--wait", "-f", &file("deploy/lockkeeper.yaml")]);
     let kinds = "namespaces,crds,clusterroles,clusterrolebindings,roles,rolebindings,validatingadmissionpolicies,\

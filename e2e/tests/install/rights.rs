@@ -78,7 +78,7 @@ pub(crate) async fn gives_people_what_they_need(admin: Client) {
     );
     assert!(
         !may(&admin, "boss", "update lockkeeper.dev/rebootlocks/status").await,
-        "nobody edits the lock"
+        "no role may edit the lock"
     );
     assert!(
         !may(&admin, "reader", "patch lockkeeper.dev/nodereboots").await,

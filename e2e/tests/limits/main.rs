@@ -31,7 +31,7 @@ const LATER: TimeDelta = TimeDelta::hours(6);
 const HELD: usize = 6;
 
 #[tokio::test]
-async fn each_limit_holds_and_reads_the_same_everywhere() {
+async fn each_limit_holds_and_has_the_same_message_everywhere() {
     let mut stack = Stack::start("limits", 7, 1).await.unwrap();
     zones(&stack);
     annotate(&stack, HELD, names::HOLD, Some("debugging the NIC")).await;
@@ -40,7 +40,7 @@ async fn each_limit_holds_and_reads_the_same_everywhere() {
     nothing_starts_while_it_is_excluded(&stack).await;
     let (opens, closes) = a_window_that_is_about_to_open_is_told(&stack, &recorder).await;
     the_canary_goes_first_and_the_others_keep_their_distance(&stack).await;
-    what_is_inside_finishes_after_the_close_and_nothing_starts(&stack, opens, closes).await;
+    a_node_in_progress_finishes_after_the_window_and_no_other_starts(&stack, opens, closes).await;
     one_zone_at_a_time_and_half_of_the_nodes(&stack).await;
     an_approval_is_for_one_reboot(&stack).await;
     the_plugin_looks_back_and_ahead(&stack).await;
@@ -49,7 +49,7 @@ async fn each_limit_holds_and_reads_the_same_everywhere() {
     policies::a_schedule_that_is_too_tight_warns_and_goes_on(&stack).await;
     policies::a_policy_that_cannot_be_decoded_says_so_and_nothing_starts(&stack).await;
     let seen = recorder.verdict(3, 0).await.unwrap();
-    let in_a = |name: &String| stack.nodes.names()[..2].contains(name);
+    let is_in_a = |name: &String| stack.nodes.names()[..2].contains(name);
     assert!(
         seen.most_down.len() == 3 && !seen.most_down.iter().any(in_a),
         "{:?} were down at once",
@@ -138,7 +138,7 @@ async fn the_canary_goes_first_and_the_others_keep_their_distance(stack: &Stack)
     says_about_policy(stack, "CanaryPassed").await;
 }
 
-async fn what_is_inside_finishes_after_the_close_and_nothing_starts(
+async fn a_node_in_progress_finishes_after_the_window_and_no_other_starts(
     stack: &Stack,
     opens: DateTime<Utc>,
     closes: DateTime<Utc>,

@@ -114,7 +114,7 @@ pub(crate) async fn stage(stack: &Stack) {
     )
     .await;
     set(stack, silent, AGENT_DEAD, Some("true")).await;
-    set(stack, stalled, names::HOLD, Some("until somebody has looked")).await;
+    set(stack, stalled, names::HOLD, Some("until an admin has looked")).await;
     let since = (Utc::now() - TimeDelta::days(20)).to_rfc3339_opts(SecondsFormat::Secs, true);
     set(stack, stalled, REBOOT_REQUIRED_SINCE, Some(&since)).await;
     set(stack, missed, names::HOLD, Some("until the window is over")).await;
@@ -153,7 +153,7 @@ pub(crate) async fn wait_held(stack: &Stack, policy: &str) {
     stack.plane.kubectl(&wait).unwrap();
 }
 
-/// A node that is down, as a backup that was played back leaves it: with our marks, and nothing inside.
+/// A node with an orphaned cordon, as a restored backup leaves it: cordoned by us, and not in progress.
 async fn leave_cordoned(stack: &Stack, node: &str) {
     let nodes: Api<Node> = Api::all(stack.plane.client());
     let end = tokio::time::Instant::now() + LONG;

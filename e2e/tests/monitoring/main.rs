@@ -94,7 +94,7 @@ async fn each_fault_raises_its_alert_and_its_end_resolves_it() {
     operators::no_leader(&stack, &watched).await;
     operators::two_leaders(&stack, &watched).await;
     operators::blindness(&mut stack, &watched).await;
-    operators::nobody(&mut stack, &watched).await;
+    operators::no_operator(&mut stack, &watched).await;
     operators::a_bug(&mut stack, &watched).await;
     every_metric_was_seen(&watched).await;
     every_alert_was_told(&watched);

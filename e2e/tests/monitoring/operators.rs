@@ -37,7 +37,7 @@ fn clean(object: &str) -> String {
     object.to_string()
 }
 
-/// Somebody runs another operator, which takes another Lease.
+/// Another operator runs with another Lease.
 pub(crate) async fn two_leaders(stack: &Stack, watched: &Watched) {
     watched.webhook.forget();
     let address = format!("127.0.0.1:{}", free_port().unwrap());
@@ -87,7 +87,7 @@ pub(crate) async fn blindness(stack: &mut Stack, watched: &Watched) {
 }
 
 /// It is gone, and comes back; meanwhile a window closes on a node that waits, which the next one notices.
-pub(crate) async fn nobody(stack: &mut Stack, watched: &Watched) {
+pub(crate) async fn no_operator(stack: &mut Stack, watched: &Watched) {
     faults::wait_held(stack, "blind").await;
     watched.webhook.forget();
     let mut last = stack.operators.remove(0);
@@ -131,7 +131,7 @@ pub(crate) async fn a_bug(stack: &mut Stack, watched: &Watched) {
     let told = stack.plane.kubectl(&events).unwrap();
     assert!(told.contains("S2: ") && told.contains(&node), "{told}");
     let holders = ["get", "rlock", names::LOCK, "--output=jsonpath={.status.holders}"];
-    assert!(!stack.plane.kubectl(&holders).unwrap().contains(&node), "it went in");
+    assert!(!stack.plane.kubectl(&holders).unwrap().contains(&node), "it has a slot");
     let cordoned = ["get", "node", &node, "--output=jsonpath={.spec.unschedulable}"];
     assert_eq!(stack.plane.kubectl(&cordoned).unwrap(), "", "it is cordoned");
     let mut careless = stack.operators.remove(0);

@@ -1,4 +1,4 @@
-//! Where Alertmanager sends alerts: what somebody on call would get.
+//! Receives the alerts that Alertmanager sends to the person on call.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};

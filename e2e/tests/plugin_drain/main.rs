@@ -24,9 +24,9 @@ async fn people_drain_nodes_with_and_without_the_operator() -> Result<()> {
     let nodes: Vec<&str> = hollow.names().iter().map(String::as_str).collect();
     alone::drains_without_lockkeeper_in_the_cluster(&plane, nodes[0], nodes[1]).await?;
     alone::a_dry_run_writes_nothing_and_what_blocks_leaves_the_node_alone(&plane, nodes[2]).await?;
-    stops::puts_back_a_node_whose_time_is_over_and_leaves_an_admins_cordon(&plane, nodes[3]).await?;
-    stops::ctrl_c_undoes_the_marks_and_a_killed_run_goes_on(&plane, nodes[3]).await?;
-    stops::stops_when_somebody_uncordons_the_node(&plane, nodes[3]).await?;
+    stops::a_drain_that_times_out_uncordons_but_keeps_an_admins_cordon(&plane, nodes[3]).await?;
+    stops::ctrl_c_uncordons_and_a_killed_run_can_continue(&plane, nodes[3]).await?;
+    stops::a_drain_stops_when_its_node_is_uncordoned(&plane, nodes[3]).await?;
     stops::nothing_is_asked_a_second_after_the_word(&plane, nodes[9]).await?;
     alone::a_refused_cordon_evicts_nothing(&plane, nodes[4], nodes[5]).await?;
     plane.install()?;

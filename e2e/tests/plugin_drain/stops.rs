@@ -43,7 +43,7 @@ async fn make_stubborn(scene: &Scene) -> Result<()> {
     anyhow::bail!("the budget of {} never closed", scene.namespace)
 }
 
-pub(super) async fn puts_back_a_node_whose_time_is_over_and_leaves_an_admins_cordon(
+pub(super) async fn a_drain_that_times_out_uncordons_but_keeps_an_admins_cordon(
     plane: &ControlPlane,
     name: &str,
 ) -> Result<()> {
@@ -75,7 +75,7 @@ pub(super) async fn puts_back_a_node_whose_time_is_over_and_leaves_an_admins_cor
     scene.uncordon().await
 }
 
-pub(super) async fn ctrl_c_undoes_the_marks_and_a_killed_run_goes_on(plane: &ControlPlane, name: &str) -> Result<()> {
+pub(super) async fn ctrl_c_uncordons_and_a_killed_run_can_continue(plane: &ControlPlane, name: &str) -> Result<()> {
     let mut run = start(plane, &["drain", name])?;
     told(&mut run, "allows 0 disruptions").await?;
     ensure!(is_cordoned(&node(plane, name).await?));
@@ -90,7 +90,7 @@ pub(super) async fn ctrl_c_undoes_the_marks_and_a_killed_run_goes_on(plane: &Con
     let mut run = start(plane, &["drain", name])?;
     told(&mut run, "allows 0 disruptions").await?;
     run.kill().await?;
-    ensure!(is_cordoned(&node(plane, name).await?), "nobody could undo them");
+    ensure!(is_cordoned(&node(plane, name).await?), "a killed run cannot uncordon");
     let said = expect(plane, 3, &["drain", name, "--timeout=5"]).await?;
     ensure!(said.contains("the marks of an earlier run stay"), "{said}");
     ensure!(is_cordoned(&node(plane, name).await?));
@@ -98,7 +98,7 @@ pub(super) async fn ctrl_c_undoes_the_marks_and_a_killed_run_goes_on(plane: &Con
     ensure_bare(plane, name).await
 }
 
-pub(super) async fn stops_when_somebody_uncordons_the_node(plane: &ControlPlane, name: &str) -> Result<()> {
+pub(super) async fn a_drain_stops_when_its_node_is_uncordoned(plane: &ControlPlane, name: &str) -> Result<()> {
     let mut run = start(plane, &["drain", name])?;
     told(&mut run, "allows 0 disruptions").await?;
     plane.kubectl(&["uncordon", name])?;
@@ -131,7 +131,7 @@ fn policy(plane: &ControlPlane) -> Result<PathBuf> {
     Ok(file)
 }
 
-/// Nothing was asked later than a second after the word, though there was more to ask; the marks are gone.
+/// No eviction was requested later than a second after the command, although pods remained; the node is uncordoned.
 async fn ensure_silent(plane: &ControlPlane, scene: &Scene, since: DateTime<Utc>, word: DateTime<Utc>) -> Result<()> {
     // Three more wagons would have left by then.
     sleep(Duration::from_secs(5)).await;
@@ -186,7 +186,7 @@ pub(super) async fn nothing_is_asked_a_second_after_the_word(plane: &ControlPlan
     let lifted = lifted
         .iter()
         .filter(|request| request.resource == "nodes" && request.writes());
-    // The first put the marks on.
+    // The first run cordoned the node.
     let word = lifted.map(|request| request.received).nth(1).context("the word")?;
     ensure_silent(plane, &scene, since, word).await.context("--cancel")
 }
