@@ -15,6 +15,7 @@ mod limits;
 mod order;
 mod preflight;
 mod refusals;
+mod safety;
 mod sanity;
 mod scenarios;
 mod views;
