@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, SubsecRound, Utc};
 use lockkeeper_planner::{Forecast, Horizon, Node, Snapshot, forecast};
-use lockkeeper_snapshot::{Local, Seen, snapshot};
+use lockkeeper_snapshot::{Local, ObservedObjects, snapshot};
 use serde::Serialize;
 
 use crate::connect::Cluster;
@@ -75,10 +75,10 @@ pub(crate) async fn look(cluster: &Cluster, only: Option<&str>) -> Result<View, 
     Ok(view(&seen, only, now))
 }
 
-fn seen(objects: &Objects, nodes: objects::Nodes) -> Seen {
+fn seen(objects: &Objects, nodes: objects::Nodes) -> ObservedObjects {
     let policies = objects.policies.iter();
     let reboots = objects.reboots.iter();
-    Seen {
+    ObservedObjects {
         policies: policies
             .map(|(name, it)| (name.clone(), Arc::new(it.clone())))
             .collect(),
@@ -90,7 +90,7 @@ fn seen(objects: &Objects, nodes: objects::Nodes) -> Seen {
 }
 
 /// Looks ahead from `now` on.
-fn view(seen: &Seen, only: Option<&str>, now: DateTime<Utc>) -> View {
+fn view(seen: &ObservedObjects, only: Option<&str>, now: DateTime<Utc>) -> View {
     let snapshot = snapshot(seen, &Local::default());
     let forecast = forecast(&snapshot, now, Horizon::default());
     let wanted = seen

@@ -20,7 +20,7 @@ use lockkeeper_operator::events::{About, Events, Severity};
 use lockkeeper_operator::execute::{Api3, MadeFor, Pass};
 use lockkeeper_operator::metrics::Metrics;
 use lockkeeper_planner::{Action, Snapshot};
-use lockkeeper_snapshot::{Seen, slim};
+use lockkeeper_snapshot::{ObservedObjects, slim};
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
@@ -154,7 +154,7 @@ async fn makes_no_second_record_for_a_node_that_is_gone(
     let mut pass = Pass {
         api: &Api3::new(&clients.api),
         cache: &SharedCache::counting(metrics.clone()),
-        seen: Seen::default(),
+        seen: ObservedObjects::default(),
         snapshot: &snapshot,
         now: chrono::Utc::now(),
         namespace: names::NAMESPACE,

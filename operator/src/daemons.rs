@@ -6,7 +6,7 @@ use std::time::Duration;
 use kube::Client;
 use lockkeeper_drain::{PodName, ReadyDaemon, not_ready_again};
 use lockkeeper_kube_util::WatchBackoff;
-use lockkeeper_planner::{CountedDaemon, Daemons, Name, Node, Snapshot};
+use lockkeeper_planner::{CountedDaemonSet, BootId, DaemonSetReadiness, Node, Snapshot};
 use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
@@ -29,7 +29,7 @@ pub struct Looks {
 struct Look {
     begun: Instant,
     question: Question,
-    found: watch::Receiver<Daemons>,
+    found: watch::Receiver<DaemonSetReadiness>,
     abort: AbortHandle,
 }
 
@@ -37,8 +37,8 @@ struct Look {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Question {
     order: String,
-    boot_id: Name,
-    counted: Vec<CountedDaemon>,
+    boot_id: BootId,
+    counted: Vec<CountedDaemonSet>,
 }
 
 impl std::fmt::Debug for Looks {
@@ -71,7 +71,7 @@ impl Looks {
             if let Some(node) = snapshot.nodes.get_mut(name)
                 && question(node).as_ref() == Some(&look.question)
             {
-                node.daemons = look.found.borrow().clone();
+                node.daemon_sets = look.found.borrow().clone();
             }
         }
     }
@@ -96,7 +96,7 @@ impl Looks {
     /// Until when a first answer may be expected soon; none if none is, or for so long that it is worth saying.
     pub fn soon(&self, now: Instant) -> Option<Instant> {
         let looks = self.running.values();
-        let unanswered = looks.filter(|look| *look.found.borrow() == Daemons::Unknown);
+        let unanswered = looks.filter(|look| *look.found.borrow() == DaemonSetReadiness::Unknown);
         unanswered
             .map(|look| look.begun + SOON)
             .filter(|soon| *soon > now)
@@ -110,10 +110,10 @@ impl Looks {
 
     fn look(&self, name: &str, question: Question) -> Look {
         let (client, news, node) = (self.client.clone(), self.news.clone(), name.to_owned());
-        let (say, found) = watch::channel(Daemons::Unknown);
+        let (say, found) = watch::channel(DaemonSetReadiness::Unknown);
         let counted: Vec<ReadyDaemon> = question.counted.iter().map(counted).collect();
-        let tell = move |now: Daemons| {
-            let another = |before: &mut Daemons| std::mem::replace(before, now.clone()) != now;
+        let tell = move |now: DaemonSetReadiness| {
+            let another = |before: &mut DaemonSetReadiness| std::mem::replace(before, now.clone()) != now;
             if say.send_if_modified(another) {
                 let _ = news.send(());
             }
@@ -122,11 +122,11 @@ impl Looks {
             let mut pauses = WatchBackoff::for_operator();
             loop {
                 let found = answer(&node, not_ready_again(&client, &node, &counted).await);
-                let ready = found == Daemons::Ready;
+                let ready = found == DaemonSetReadiness::Ready;
                 tell(found);
                 if ready {
                     tokio::time::sleep(FRESH).await;
-                    tell(Daemons::Unknown);
+                    tell(DaemonSetReadiness::Unknown);
                     pauses = WatchBackoff::for_operator();
                 } else {
                     tokio::time::sleep(pauses.next().unwrap_or(FRESH)).await;
@@ -148,11 +148,11 @@ fn question(node: &Node) -> Option<Question> {
     Some(Question {
         order: operation.order_id(),
         boot_id: node.boot_id.clone(),
-        counted: operation.daemons.clone(),
+        counted: operation.daemon_sets.clone(),
     })
 }
 
-fn counted(from: &CountedDaemon) -> ReadyDaemon {
+fn counted(from: &CountedDaemonSet) -> ReadyDaemon {
     let (namespace, name) = from.name.split_once('/').unwrap_or(("", &from.name));
     ReadyDaemon {
         name: PodName::new(namespace, name),
@@ -161,10 +161,10 @@ fn counted(from: &CountedDaemon) -> ReadyDaemon {
 }
 
 /// No answer is no yes.
-fn answer(node: &str, found: Result<Option<String>, lockkeeper_drain::Error>) -> Daemons {
+fn answer(node: &str, found: Result<Option<String>, lockkeeper_drain::Error>) -> DaemonSetReadiness {
     match found {
-        Ok(None) => Daemons::Ready,
-        Ok(Some(what)) => Daemons::NotReady { what },
+        Ok(None) => DaemonSetReadiness::Ready,
+        Ok(Some(what)) => DaemonSetReadiness::NotReady { what },
         Err(error) => {
             let mut why = chain(&error);
             if let Some(remedy) = error.remedy() {
@@ -172,7 +172,7 @@ fn answer(node: &str, found: Result<Option<String>, lockkeeper_drain::Error>) ->
             }
             tracing::warn!(node, "whether its DaemonSets are ready: {why}; looked at again");
             let what = format!("its DaemonSets could not be looked at: {why}");
-            Daemons::NotReady { what }
+            DaemonSetReadiness::NotReady { what }
         }
     }
 }

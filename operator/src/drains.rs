@@ -11,7 +11,7 @@ use kube::Client;
 use lockkeeper_crds::Operation;
 use lockkeeper_drain::{Cause, Progress, Settings};
 use lockkeeper_planner::{Action, Change, Drain, Phase, Snapshot, StageKind, WaitReason};
-use lockkeeper_snapshot::Seen;
+use lockkeeper_snapshot::ObservedObjects;
 use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout};
@@ -99,14 +99,14 @@ impl Drains {
     }
 
     /// Starts the drains that should run and ends those that should not.
-    pub fn tend(&mut self, snapshot: &Snapshot, seen: &Seen) {
+    pub fn tend(&mut self, snapshot: &Snapshot, seen: &ObservedObjects) {
         let wanted: BTreeMap<&String, Attempt> = snapshot
             .nodes
             .iter()
             .filter_map(|(name, node)| {
                 let operation = node.record.as_ref()?.operation.as_ref()?;
                 let draining = operation.phase == Phase::Draining && operation.pending_outcome.is_none();
-                let marked = node.mark.as_ref() == Some(&operation.id) && node.unschedulable;
+                let marked = node.cordoned_for.as_ref() == Some(&operation.id) && node.unschedulable;
                 // Without the taint, the pods of DaemonSets would come back as soon as they are gone.
                 let kept_away = node.taints.rebooting || !operation.settings.daemon_sets_last;
                 let attempt = Attempt {
@@ -209,15 +209,15 @@ fn view(progress: &Progress, trouble: &str) -> Drain {
     match progress {
         Progress::Starting if !trouble.is_empty() => Drain::Running {
             moved: 0,
-            waiting: Some(Box::new(cannot(trouble))),
+            waiting: Some(cannot(trouble)),
         },
         Progress::Starting => Drain::NotStarted,
         Progress::Running { moved, waiting_on, .. } => Drain::Running {
             moved: *moved,
             waiting: if trouble.is_empty() {
-                waiting(waiting_on).map(Box::new)
+                waiting(waiting_on)
             } else {
-                Some(Box::new(cannot(trouble)))
+                Some(cannot(trouble))
             },
         },
         Progress::Done { moved, .. } => Drain::Done { moved: *moved },

@@ -17,7 +17,7 @@ use futures::stream::{self, StreamExt};
 use kube::{Api, Client};
 use lockkeeper_crds::{NodeReboot, RebootLock, names};
 use lockkeeper_planner::{Action, Snapshot};
-use lockkeeper_snapshot::{Seen, slim};
+use lockkeeper_snapshot::{ObservedObjects, slim};
 use thiserror::Error;
 
 pub use creation::MadeFor;
@@ -35,7 +35,7 @@ pub struct Pass<'a> {
     /// Where answers go, so that the next pass sees its own writes.
     pub cache: &'a SharedCache,
     /// The versions that guard the writes.
-    pub seen: Seen,
+    pub seen: ObservedObjects,
     /// What was decided on.
     pub snapshot: &'a Snapshot,
     /// When.
@@ -213,7 +213,7 @@ impl Pass<'_> {
             }
             Action::SetHolders { holders, .. } => self.set_holders(holders).await,
             Action::WriteRecord { node, change } => self.write_record(node, change).await,
-            Action::SetSpec { node, policy, order } => self.set_spec(node, policy.as_deref(), order.as_deref()).await,
+            Action::SetSpec { node, policy, order } => self.set_spec(node, policy.as_deref(), order.as_ref()).await,
             Action::OrderReboot { node, order } => self.order_reboot(node, order).await,
             Action::Cordon { node, operation_id } => self.apply_marks(node, operation_id).await,
             Action::Uncordon { node, keep_cordon } => self.lift_marks(node, *keep_cordon).await,

@@ -3,17 +3,17 @@
 use std::collections::BTreeMap;
 
 use lockkeeper_planner::{Snapshot, ViewGap};
-use lockkeeper_snapshot::{Local, Seen, snapshot};
+use lockkeeper_snapshot::{Local, ObservedObjects, snapshot};
 
 use crate::cache::{Cache, Kind, Trouble};
 
 /// Takes a snapshot of the cache.
-pub fn observe(cache: &Cache, local: &Local, now: tokio::time::Instant) -> (Snapshot, Seen) {
-    let mut seen = Seen {
+pub fn observe(cache: &Cache, local: &Local, now: tokio::time::Instant) -> (Snapshot, ObservedObjects) {
+    let mut seen = ObservedObjects {
         nodes: kept(cache.nodes.iter()),
         reboots: kept(cache.reboots.iter()),
         lock: cache.lock().cloned(),
-        ..Seen::default()
+        ..ObservedObjects::default()
     };
     for (name, policy) in cache.policies.iter() {
         match policy {

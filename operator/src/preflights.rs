@@ -11,7 +11,7 @@ use lockkeeper_crds::RebootPolicy;
 use lockkeeper_drain::{Answers, Cause, OwnPods, Settings, preflight_again};
 use lockkeeper_planner as planner;
 use lockkeeper_planner::{Snapshot, WaitReason};
-use lockkeeper_snapshot::Seen;
+use lockkeeper_snapshot::ObservedObjects;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -94,7 +94,7 @@ impl Preflights {
     }
 
     /// Puts what is known into the snapshot, and forgets what no longer counts.
-    pub fn fill(&mut self, snapshot: &mut Snapshot, seen: &Seen) {
+    pub fn fill(&mut self, snapshot: &mut Snapshot, seen: &ObservedObjects) {
         let mut known = lock(&self.known);
         known.retain(|name, answer| {
             let node = snapshot.nodes.get(name);
@@ -127,7 +127,7 @@ impl Preflights {
     }
 
     /// Asks those that the plan names, a few at a time.
-    pub fn tend(&mut self, wanted: &[String], snapshot: &Snapshot, seen: &Seen) {
+    pub fn tend(&mut self, wanted: &[String], snapshot: &Snapshot, seen: &ObservedObjects) {
         self.running.retain(|_, asked| !asked.task.is_finished());
         for name in wanted {
             let busy = self
@@ -222,7 +222,7 @@ fn lock(known: &Mutex<Known>) -> MutexGuard<'_, Known> {
 }
 
 /// What would be asked of the node now, if it is under exactly one policy.
-fn current(node: &planner::Node, seen: &Seen) -> Option<Question> {
+fn current(node: &planner::Node, seen: &ObservedObjects) -> Option<Question> {
     let [policy] = &*node.policies else {
         return None;
     };

@@ -7,7 +7,7 @@ pub mod policy;
 pub use conditions::undecodable;
 
 use lockkeeper_crds::NodeState;
-use lockkeeper_planner::{Phase, gate};
+use lockkeeper_planner::Phase;
 
 /// The one word for where a node is.
 pub fn state(node: &lockkeeper_planner::Node, phase: Option<Phase>, waits: bool) -> NodeState {
@@ -17,7 +17,7 @@ pub fn state(node: &lockkeeper_planner::Node, phase: Option<Phase>, waits: bool)
         Some(Phase::Rebooting) => NodeState::Rebooting,
         Some(Phase::Verifying) => NodeState::Verifying,
         Some(Phase::Failed) => NodeState::Failed,
-        None if waits || gate::wants_reboot(node) => NodeState::Pending,
+        None if waits || node.requires_reboot() => NodeState::Pending,
         None => NodeState::UpToDate,
     }
 }

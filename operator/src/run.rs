@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use lockkeeper_planner::{Action, Plan, Snapshot, check};
-use lockkeeper_snapshot::{Local, Seen};
+use lockkeeper_snapshot::{Local, ObservedObjects};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -169,7 +169,7 @@ impl Loop {
         self.drains.tend(&snapshot, &seen);
         self.drains.end(&plan.actions);
         self.preflights.tend(&plan.preflight, &snapshot, &seen);
-        self.looks.tend(&plan.daemons, &snapshot);
+        self.looks.tend(&plan.daemon_set_probes, &snapshot);
         for (node, news) in self.drains.news().into_iter().chain(self.preflights.news()) {
             self.teller.drain(&snapshot, &node, &news);
         }
@@ -177,7 +177,7 @@ impl Loop {
         again.or_else(|| until(plan.recheck_at, now))
     }
 
-    async fn execute(&mut self, snapshot: &Snapshot, seen: Seen, plan: &Plan, now: DateTime<Utc>) -> Again {
+    async fn execute(&mut self, snapshot: &Snapshot, seen: ObservedObjects, plan: &Plan, now: DateTime<Utc>) -> Again {
         let namespace = &self.settings.namespace;
         let mut pass = Pass {
             api: &self.api,

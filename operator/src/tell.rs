@@ -15,8 +15,8 @@ use kube::api::{Patch, PatchParams};
 use kube::{Api, Client, ResourceExt};
 use lockkeeper_crds::time::whole_seconds;
 use lockkeeper_crds::{NodeReboot, NodeRebootStatus, RebootPolicy, RebootPolicyStatus, condition, names};
-use lockkeeper_planner::{Action, Node, Plan, Snapshot, Violation, WaitReason, gate};
-use lockkeeper_snapshot::Seen;
+use lockkeeper_planner::{Action, Node, Plan, Snapshot, Violation, WaitReason};
+use lockkeeper_snapshot::ObservedObjects;
 use serde_json::json;
 
 use crate::ahead::Ends;
@@ -56,7 +56,7 @@ pub struct Before(BTreeMap<String, Arc<NodeReboot>>);
 
 impl Before {
     /// What was seen of them.
-    pub fn of(actions: &[Action], seen: &Seen) -> Self {
+    pub fn of(actions: &[Action], seen: &ObservedObjects) -> Self {
         let writes = |action: &&Action| matches!(action, Action::WriteRecord { .. });
         let names = actions.iter().filter(writes).filter_map(Action::node);
         let records = names.filter_map(|name| Some((name.to_owned(), seen.reboots.get(name)?.clone())));
@@ -94,7 +94,7 @@ impl Teller {
     pub fn pass(
         &mut self,
         snapshot: &Snapshot,
-        seen: &Seen,
+        seen: &ObservedObjects,
         plan: &Plan,
         violations: &[Violation],
         now: DateTime<Utc>,
@@ -192,7 +192,7 @@ impl Teller {
             };
             let before = seen.status.clone().unwrap_or_default();
             let mut after = before.clone();
-            let waiting = plan.waiting.get(name);
+            let waiting = plan.wait_reasons.get(name);
             dress(&mut after, &seen, view, record.operation.as_deref(), waiting, pass.now);
             if let Some(waiting) = waiting.filter(|waiting| is_new(waiting, &before)) {
                 began
@@ -214,7 +214,7 @@ impl Teller {
     /// Said once: the write that follows from the same pass puts the condition on.
     fn say_required(&self, name: &str, node: &Node, seen: &NodeReboot) {
         // Asked of every node when all is published: most ask for nothing.
-        if !gate::wants_reboot(node) {
+        if !node.requires_reboot() {
             return;
         }
         let conditions = seen.status.as_ref().map(|status| status.conditions.as_slice());

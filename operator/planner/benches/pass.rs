@@ -7,8 +7,6 @@
 //! waited for.
 #![allow(missing_docs, clippy::unwrap_used)]
 
-use std::sync::Arc;
-
 use chrono::{DateTime, TimeDelta, Utc};
 use divan::{AllocProfiler, Bencher};
 #[allow(clippy::wildcard_imports)] // as in the tests
@@ -39,10 +37,10 @@ fn cluster(size: usize, pending: usize, limit: Limit) -> Snapshot {
         max_unavailable: limit,
         ..Policy::default()
     };
-    let workers = Name::from("workers");
-    let selecting: Arc<[Name]> = [workers.clone()].into();
+    let workers = PolicyName::from("workers");
+    let selecting: Vec<PolicyName> = [workers.clone()].into();
     let node = |number: usize| {
-        let boot_id = Name::from(format!("0b2c8f5e-31f0-4a49-9d8a-{number:012}"));
+        let boot_id = BootId::from(format!("0b2c8f5e-31f0-4a49-9d8a-{number:012}"));
         let host = Host {
             boot_id: boot_id.clone(),
             boot_time: Some(now - TimeDelta::days(9)),
@@ -68,8 +66,8 @@ fn cluster(size: usize, pending: usize, limit: Limit) -> Snapshot {
                 message: "KubeletReady: kubelet is posting ready status".to_owned(),
             },
             unschedulable: false,
-            mark: None,
-            leaving: None,
+            cordoned_for: None,
+            deletion_taint: None,
             control_plane: false,
             hold: None,
             requested: None,
@@ -88,7 +86,7 @@ fn cluster(size: usize, pending: usize, limit: Limit) -> Snapshot {
             taints: Taints::default(),
             preflight: Preflight::Clear { at: Instant::MAX_UTC },
             drain: Drain::NotStarted,
-            daemons: Daemons::Unknown,
+            daemon_sets: DaemonSetReadiness::Unknown,
         }
     };
     Snapshot {

@@ -1,7 +1,7 @@
 //! What a plan asks for: one action is one API write with its precondition.
 
 use crate::Instant;
-use crate::name::Name;
+use crate::names::{BootId, PolicyName};
 use crate::operation::{Operation, Outcome};
 use crate::snapshot::{Command, Deferred, Holder, LastReboot, Order, Released, Taint};
 
@@ -17,7 +17,7 @@ pub enum Action {
         /// Its uid.
         uid: String,
         /// `spec.policy`.
-        policy: Option<Name>,
+        policy: Option<PolicyName>,
     },
     /// Replace the lock's holders by compare-and-swap.
     SetHolders {
@@ -38,9 +38,9 @@ pub enum Action {
         /// The node.
         node: String,
         /// `spec.policy` afterwards.
-        policy: Option<Name>,
+        policy: Option<PolicyName>,
         /// `spec.order` afterwards.
-        order: Option<Box<Order>>,
+        order: Option<Order>,
     },
     /// Give the order to reboot: the point of no return. The executor looks at lock, cordon and pods afresh first.
     OrderReboot {
@@ -168,13 +168,13 @@ pub struct RecordChange {
     /// The operation.
     pub operation: Change<Box<Operation>>,
     /// The back-off.
-    pub deferred: Change<Box<Deferred>>,
+    pub deferred: Change<Deferred>,
     /// The release.
-    pub released: Change<Box<Released>>,
+    pub released: Change<Released>,
     /// An operation that ended: an entry for the history.
     pub finished: Option<Finished>,
     /// A command that was answered, and how.
-    pub answered: Option<(Box<Command>, Result<String, String>)>,
+    pub answered_command: Option<(Command, Result<String, String>)>,
 }
 
 impl RecordChange {
@@ -199,7 +199,7 @@ pub struct Finished {
     /// When.
     pub time: Instant,
     /// The boot afterwards.
-    pub boot_id_after: Name,
+    pub boot_id_after: BootId,
     /// The kernel afterwards.
     pub kernel_after: String,
     /// A proven reboot, to be remembered as the last one.

@@ -8,7 +8,7 @@ use crate::breaker;
 use crate::down::{SETTING_UP, why_down};
 use crate::fit;
 use crate::gate::{self, Drainable};
-use crate::name::Name;
+use crate::names::PolicyName;
 use crate::operation::{Operation, Phase};
 use crate::rollout;
 use crate::snapshot::{Host, Node, Policy, PolicyState, Record, Snapshot, Taints};
@@ -64,9 +64,9 @@ pub(crate) struct Wanting<'a> {
     /// The place of the one policy that it belongs to.
     pub(crate) policy: Option<usize>,
     /// Why it may not start by itself: a hold, an approval that is missing, the agent.
-    pub(crate) own: Option<Box<WaitReason>>,
+    pub(crate) own: Option<WaitReason>,
     /// Why its past keeps it out.
-    pub(crate) past: Option<Box<WaitReason>>,
+    pub(crate) past: Option<WaitReason>,
     /// Whether it is down already.
     pub(crate) down: bool,
     pub(crate) control_plane: bool,
@@ -82,7 +82,7 @@ pub(crate) struct Wanting<'a> {
 pub(crate) struct PolicyFacts<'a> {
     /// Its place in `Facts::policies`.
     pub(crate) place: usize,
-    pub(crate) name: &'a Name,
+    pub(crate) name: &'a PolicyName,
     pub(crate) policy: &'a Policy,
     /// Nodes that it selects.
     pub(crate) total: usize,
@@ -138,11 +138,8 @@ impl<'a> Facts<'a> {
             marked: Vec::new(),
             recheck: None,
         };
-        // Most nodes are under the same policy as the one before them.
-        let mut before: Option<(&Arc<[Name]>, Option<usize>)> = None;
         for (rank, (name, node)) in snapshot.nodes.iter().enumerate() {
-            let known = before.filter(|(list, _)| Arc::ptr_eq(list, &node.policies));
-            let (_, policy) = *before.insert(known.unwrap_or_else(|| (&node.policies, facts.only(&node.policies))));
+            let policy = facts.only(&node.policies);
             facts.look(rank, name, node, policy);
         }
         for policy in &mut facts.policies {
@@ -162,7 +159,7 @@ impl<'a> Facts<'a> {
     }
 
     /// The place of the policy, if it is one.
-    fn only(&self, policies: &[Name]) -> Option<usize> {
+    fn only(&self, policies: &[PolicyName]) -> Option<usize> {
         match policies {
             [one] => self.place_of(one),
             _ => None,
@@ -172,14 +169,14 @@ impl<'a> Facts<'a> {
     /// Takes a node in; `policy` is the place of the one that it is under.
     fn look(&mut self, rank: usize, name: &'a str, node: &'a Node, policy: Option<usize>) {
         let down = why_down(node, self.now);
-        if node.control_plane && !(node.ready.ready && node.leaving.is_none()) {
+        if node.control_plane && !(node.ready.ready && node.deletion_taint.is_none()) {
             self.control_plane_down.push(name);
         }
         if !node.ready.ready {
             self.soon(Some(node.created + SETTING_UP));
         }
         self.soon(node.hold.as_ref().and_then(|hold| hold.until));
-        if node.mark.is_some() {
+        if node.cordoned_for.is_some() {
             let operation = node.record.as_ref().and_then(|record| record.operation.as_ref());
             self.marked.push((name, node, operation.map(|_| self.inside.len())));
         }
@@ -264,8 +261,8 @@ impl<'a> Facts<'a> {
         Wanting {
             seen,
             policy,
-            own: own.map(Box::new),
-            past: past.flatten().map(Box::new),
+            own,
+            past: past.flatten(),
             down,
             control_plane: node.control_plane,
             since: host.and_then(|host| host.required_since),
@@ -281,24 +278,18 @@ impl<'a> Facts<'a> {
     }
 
     /// The facts of the policy with this name.
-    pub(crate) fn policy(&self, name: &Name) -> Option<&PolicyFacts<'a>> {
+    pub(crate) fn policy(&self, name: &PolicyName) -> Option<&PolicyFacts<'a>> {
         self.place_of(name).and_then(|place| self.policies.get(place))
     }
 
     /// The place of the policy with this name.
     #[inline]
-    pub(crate) fn place_of(&self, name: &Name) -> Option<usize> {
-        /// Among so few it is looked for by its address first.
-        const FEW: usize = 4;
-        let mut few = self.policies.iter().take(FEW);
-        few.position(|policy| policy.name.is_same(name)).or_else(|| {
-            let all = &self.policies;
-            all.binary_search_by(|policy| policy.name.cmp(name)).ok()
-        })
+    pub(crate) fn place_of(&self, name: &PolicyName) -> Option<usize> {
+        self.policies.binary_search_by(|policy| policy.name.cmp(name)).ok()
     }
 
     /// The name of the one policy that a node belongs to.
-    pub(crate) fn named(&self, node: &'a Node) -> Option<&'a Name> {
+    pub(crate) fn named(&self, node: &'a Node) -> Option<&'a PolicyName> {
         gate::policy_of(node, self).ok().map(|policy| policy.name)
     }
 
@@ -311,21 +302,21 @@ impl<'a> Facts<'a> {
 impl Wanting<'_> {
     /// Whether it is left alone until a person, or a day, says otherwise.
     fn is_set_aside(&self) -> bool {
-        let held = matches!(self.own.as_deref(), Some(WaitReason::Held { .. }));
+        let held = matches!(self.own.as_ref(), Some(WaitReason::Held { .. }));
         held || matches!(
-            self.past.as_deref(),
+            self.past.as_ref(),
             Some(WaitReason::Released { .. } | WaitReason::StillRequired { .. })
         )
     }
 }
 
 impl<'a> PolicyFacts<'a> {
-    fn new(place: usize, name: &'a Name, policy: &'a Policy, now: Instant) -> Self {
+    fn new(place: usize, name: &'a PolicyName, policy: &'a Policy, now: Instant) -> Self {
         let schedule = policy.schedule.as_ref().map_err(String::as_str);
         let opening = schedule.map(|schedule| schedule.opening(now));
         let late = match (schedule, &opening) {
             (Ok(schedule), Ok(Opening::Open { closes: Some(closes) })) => {
-                fit::too_late(schedule, policy.learned.cordoned, *closes, now)
+                fit::too_late(schedule, policy.duration_estimate.cordoned, *closes, now)
             }
             _ => None,
         };

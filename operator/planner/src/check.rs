@@ -65,7 +65,7 @@ pub fn check(snapshot: &Snapshot, plan: &Plan, now: Instant) -> Vec<Violation> {
                 }
             }
             Action::Uncordon { node, .. } => {
-                if let Some((name, _)) = there(node).filter(|(_, node)| node.mark.is_none()) {
+                if let Some((name, _)) = there(node).filter(|(_, node)| node.cordoned_for.is_none()) {
                     found.push(violation("S5", format!("{name} has no mark of ours to lift")));
                 }
             }
@@ -103,7 +103,7 @@ fn marks(lock: &Lock, name: &str, node: &Node, operation: &str, found: &mut Vec<
         let what = format!("{name} would be cordoned without an entry in the lock");
         found.push(violation("S1", what));
     }
-    if node.mark.is_some() {
+    if node.cordoned_for.is_some() {
         found.push(violation("S5", format!("{name} would be cordoned twice")));
     }
 }
@@ -115,7 +115,7 @@ fn taints(snapshot: &Snapshot, name: &str, node: &Node, taint: Taint, found: &mu
         Taint::Rebooting => operation.is_some_and(|operation| {
             operation.phase == Phase::Draining
                 && operation.settings.daemon_sets_last
-                && node.mark.as_ref() == Some(&operation.id)
+                && node.cordoned_for.as_ref() == Some(&operation.id)
         }),
         Taint::RebootPending => node.policies.iter().any(|policy| {
             let policy = snapshot.policies.get(policy);
@@ -140,7 +140,7 @@ fn reboot(lock: &Lock, name: &str, node: &Node, order: &Order, found: &mut Vec<V
         .holders
         .iter()
         .any(|holder| holder.node == name && holder.operation_id == operation.id);
-    let cordoned = node.unschedulable && node.mark.as_ref() == Some(&operation.id);
+    let cordoned = node.unschedulable && node.cordoned_for.as_ref() == Some(&operation.id);
     let drained = matches!(node.drain, Drain::Done { .. })
         || operation.phase == Phase::Rebooting
         || (operation.is_in(StageKind::Reboot) && operation.settings.on_timeout == OnTimeout::Reboot);

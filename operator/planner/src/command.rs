@@ -16,9 +16,9 @@ pub(crate) fn obey(name: &str, node: &Node, record: &Record, now: Instant) -> Op
     match verdict {
         Ok((operation, said)) => Some(write(name, command, Change::Set(Some(Box::new(operation))), Ok(said))),
         // Answered already (this very command made it inapplicable, or it was refused): only take it away.
-        Err(_) if record.answered.as_ref() == Some(command) => Some(Action::RemoveCommand {
+        Err(_) if record.answered_command.as_ref() == Some(command) => Some(Action::RemoveCommand {
             node: name.to_owned(),
-            command: Command::clone(command),
+            command: command.clone(),
         }),
         Err(why) => Some(write(name, command, Change::Keep, Err(why))),
     }
@@ -27,7 +27,7 @@ pub(crate) fn obey(name: &str, node: &Node, record: &Record, now: Instant) -> Op
 fn write(name: &str, command: &Command, operation: Change<Box<Operation>>, said: Result<String, String>) -> Action {
     let change = RecordChange {
         operation,
-        answered: Some((Box::new(command.clone()), said)),
+        answered_command: Some((command.clone(), said)),
         ..RecordChange::default()
     };
     Action::WriteRecord {
@@ -97,7 +97,7 @@ fn failure_of(operation: &Operation) -> String {
 /// The agent's report to the new record tells; without one, the time that a reboot may take.
 fn may_go_down(operation: &Operation, node: &Node, now: Instant) -> Option<String> {
     let until = operation.asked + operation.settings.reboot_timeout;
-    if !operation.is_made_up() || node.boot_id != operation.boot_id_before || now >= until {
+    if !operation.is_reconstructed() || node.boot_id != operation.boot_id_before || now >= until {
         return None;
     }
     let until = format_time(until);

@@ -12,7 +12,7 @@ const FIRST_CONDITION: TimeDelta = TimeDelta::seconds(60);
 
 /// Why a node that we do not hold is down, if it is.
 pub(crate) fn why_down(node: &Node, now: Instant) -> Option<&'static str> {
-    if let Some(taint) = &node.leaving {
+    if let Some(taint) = &node.deletion_taint {
         return Some(if taint.starts_with("karpenter") {
             "Karpenter disrupts it"
         } else {

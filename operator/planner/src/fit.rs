@@ -8,7 +8,7 @@ use crate::windows::{Opening, Schedule};
 use lockkeeper_reasons::WaitReason;
 
 /// Successes that are looked at, the latest first.
-pub const LEARN_FROM: usize = 20;
+pub const MAX_SUCCESSES: usize = 20;
 /// With fewer successes than this, the defaults hold.
 pub(crate) const LEARN_AT: usize = 5;
 /// So many open spans ahead are tried before it is said that none will ever be long enough.
@@ -22,13 +22,13 @@ pub struct Success {
     /// From our cordon to our uncordon.
     pub cordoned: TimeDelta,
     /// From the slot to the free slot.
-    pub whole: TimeDelta,
+    pub total: TimeDelta,
 }
 
 /// What a policy's last successes teach: the nearest-rank 90th percentile of the cordons, the median of the whole.
-pub fn learn(mut successes: Vec<Success>) -> DurationEstimate {
+pub fn estimate_durations(mut successes: Vec<Success>) -> DurationEstimate {
     successes.sort_unstable_by(|one, other| other.cmp(one));
-    successes.truncate(LEARN_FROM);
+    successes.truncate(MAX_SUCCESSES);
     if successes.len() < LEARN_AT {
         return DurationEstimate::default();
     }
@@ -40,7 +40,7 @@ pub fn learn(mut successes: Vec<Success>) -> DurationEstimate {
     let default = DurationEstimate::default();
     DurationEstimate {
         cordoned: rank(successes.iter().map(|one| one.cordoned).collect(), 90).unwrap_or(default.cordoned),
-        whole: rank(successes.iter().map(|one| one.whole).collect(), 50).unwrap_or(default.whole),
+        total: rank(successes.iter().map(|one| one.total).collect(), 50).unwrap_or(default.total),
     }
 }
 

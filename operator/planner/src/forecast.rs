@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use chrono::TimeDelta;
 
 use crate::Instant;
-use crate::name::Name;
+use crate::names::PolicyName;
 use crate::plan::plan;
 use crate::snapshot::Snapshot;
 use lockkeeper_reasons::WaitReason;
@@ -25,7 +25,7 @@ pub struct Horizon {
     /// No event later than this after now is looked at.
     pub length: TimeDelta,
     /// So many looks at a node are taken, then the rest is extrapolated; a look takes some 50 ns.
-    pub most_looks: usize,
+    pub max_visits: usize,
 }
 
 impl Default for Horizon {
@@ -33,7 +33,7 @@ impl Default for Horizon {
     fn default() -> Self {
         Self {
             length: TimeDelta::days(366),
-            most_looks: 8_000_000,
+            max_visits: 8_000_000,
         }
     }
 }
@@ -71,21 +71,21 @@ pub fn forecast(snapshot: &Snapshot, now: Instant, horizon: Horizon) -> Forecast
         let plan = plan(&future.snapshot, at);
         looks += future.snapshot.nodes.len().max(1);
         let again = future.carry_out(&plan, at);
-        if looks > horizon.most_looks {
-            return extrapolate(future, &plan.waiting, now, at);
+        if looks > horizon.max_visits {
+            return extrapolate(future, &plan.wait_reasons, now, at);
         }
         if again {
             continue;
         }
         let opens = plan
-            .waiting
+            .wait_reasons
             .values()
             .filter_map(WaitReason::until)
             .filter(|until| *until > at)
             .min();
         let next = future.next_end().into_iter().chain(opens).min();
         let Some(next) = next.filter(|next| *next - now <= horizon.length) else {
-            return sum_up(future, &plan.waiting);
+            return sum_up(future, &plan.wait_reasons);
         };
         at = next;
         future.complete(at);
@@ -113,8 +113,8 @@ fn sum_up(future: Future, waiting: &WaitReasons) -> Forecast {
 
 /// What is left goes on at the pace so far.
 fn extrapolate(future: Future, waiting: &WaitReasons, now: Instant, at: Instant) -> Forecast {
-    let mut left: BTreeMap<Name, i32> = BTreeMap::new();
-    let mut done: BTreeMap<Name, i32> = BTreeMap::new();
+    let mut left: BTreeMap<PolicyName, i32> = BTreeMap::new();
+    let mut done: BTreeMap<PolicyName, i32> = BTreeMap::new();
     let policy_of = |name: &str| future.snapshot.nodes.get(name)?.policies.first().cloned();
     for name in waiting.keys().filter(|name| !future.spans.contains_key(*name)) {
         *left.entry(policy_of(name).unwrap_or_default()).or_default() += 1;

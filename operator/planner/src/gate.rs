@@ -5,45 +5,40 @@ use chrono::TimeDelta;
 use crate::Instant;
 use crate::breaker;
 use crate::capacity::{Facts, PolicyFacts};
-use crate::snapshot::{Answer, AnswerState, Approval, Hold, Host, Node, Preflight, Record};
+use crate::snapshot::{AnswerState, Approval, Hold, Host, HostAnswer, Node, Preflight, Record};
 use crate::windows::Opening;
 use lockkeeper_reasons::{ViewGap, WaitReason};
 
-/// How long an agent may take to report from a new boot before it counts as missing.
-pub const AGENT_GRACE: TimeDelta = TimeDelta::seconds(120);
 /// A node that was rebooted and still asks for the same cause is left alone for this long.
-pub const STILL_REQUIRED: TimeDelta = TimeDelta::hours(24);
+pub(crate) const STILL_REQUIRED: TimeDelta = TimeDelta::hours(24);
 
-/// Whether the host asks for a reboot, or a person does.
-pub fn wants_reboot(node: &Node) -> bool {
-    let host = || node.record.as_ref()?.host.as_ref();
-    // Boots are compared last: most hosts ask for nothing.
-    node.requested.is_some() || host().is_some_and(|host| host.required && host.boot_id == node.boot_id)
+/// Whether the node requires a reboot.
+pub(crate) fn wants_reboot(node: &Node) -> bool {
+    node.requires_reboot()
 }
 
-/// The report of the agent that is in the same boot as the kubelet; any other one says nothing about this node.
-pub fn trusted_host(node: &Node) -> Option<&Host> {
-    let host = node.record.as_ref()?.host.as_ref()?;
-    (host.boot_id == node.boot_id).then_some(host)
+/// The report of the agent of the present boot.
+pub(crate) fn trusted_host(node: &Node) -> Option<&Host> {
+    node.trusted_host()
 }
 
 /// Whether our marks on this node belong to an operation that nothing tells of, and may not be lifted yet: it is not Ready,
 /// or its agent has not said that the host stays up. The order that was lost may be under way there still. Marks that a
 /// person uncordoned hold nothing back, nor do those of an operation that has ended.
-pub fn is_astray(node: &Node) -> bool {
-    let ended = || node.record.as_ref().is_some_and(|record| record.finished == node.mark);
-    let goes_down = |answer: &Answer| answer.state == AnswerState::Rebooting;
-    let stays_up = || trusted_host(node).is_some_and(|host| !host.answer.as_deref().is_some_and(goes_down));
+pub(crate) fn is_astray(node: &Node) -> bool {
+    let ended = || {
+        node.record
+            .as_ref()
+            .is_some_and(|record| record.finished == node.cordoned_for)
+    };
+    let goes_down = |answer: &HostAnswer| answer.state == AnswerState::Rebooting;
+    let stays_up = || trusted_host(node).is_some_and(|host| !host.answer.as_ref().is_some_and(goes_down));
     !node.ready.ready || node.unschedulable && !ended() && !stays_up()
 }
 
-/// Since when the agent is missing, or when it will be if it stays away.
-pub fn agent_missing(node: &Node) -> Option<Instant> {
-    match node.record.as_ref().and_then(|record| record.host.as_ref()) {
-        None => Some(node.created),
-        Some(host) if host.boot_id != node.boot_id => Some(node.ready.since + AGENT_GRACE),
-        Some(_) => None,
-    }
+/// Since when the agent is missing.
+pub(crate) fn agent_missing(node: &Node) -> Option<Instant> {
+    node.agent_missing_since()
 }
 
 /// The one policy that a node belongs to.
@@ -134,7 +129,7 @@ pub(crate) fn open(policy: &PolicyFacts) -> Result<(), WaitReason> {
 
 /// The hold on a node, while it holds.
 pub(crate) fn held(node: &Node, now: Instant) -> Option<&Hold> {
-    node.hold.as_deref().filter(|hold| hold.holds(now))
+    node.hold.as_ref().filter(|hold| hold.holds(now))
 }
 
 fn agent(node: &Node, host: Option<&Host>) -> Result<(), WaitReason> {
@@ -200,7 +195,7 @@ fn same_cause(one: &[String], other: &[String]) -> bool {
 }
 
 /// How long an answer about a node's pods is believed; a node that could not be drained is asked again after it.
-pub const PREFLIGHT_FRESH: TimeDelta = TimeDelta::seconds(60);
+pub(crate) const PREFLIGHT_FRESH: TimeDelta = TimeDelta::seconds(60);
 
 /// Whether a node could be drained.
 #[derive(Clone, Debug)]

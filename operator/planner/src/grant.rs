@@ -133,10 +133,10 @@ fn may_start<'a>(
         None => gate::policy_of(wanting.seen.node, facts)?,
     };
     gate::running(policy)?;
-    wanting.own.take().map_or(Ok(()), |why| Err(*why))?;
+    wanting.own.take().map_or(Ok(()), |why| Err(why))?;
     breaker::keeps_out(policy, None)?;
     gate::open(policy)?;
-    wanting.past.take().map_or(Ok(()), |why| Err(*why))?;
+    wanting.past.take().map_or(Ok(()), |why| Err(why))?;
     Ok(Candidate::new(index, wanting, policy, facts))
 }
 
@@ -279,7 +279,7 @@ fn let_in(seen: Seen, policy: &PolicyFacts, entry: Option<&Holder>, now: Instant
         reboot_ordered: None,
         rebooted: None,
         pods_moved: 0,
-        daemons: Vec::new(),
+        daemon_sets: Vec::new(),
         settings: policy.policy.settings.clone(),
         failure: None,
         pending_outcome: None,
@@ -318,7 +318,7 @@ fn let_in(seen: Seen, policy: &PolicyFacts, entry: Option<&Holder>, now: Instant
             Action::SetSpec {
                 node,
                 policy: Some(policy.name.to_owned()),
-                order: Some(Box::new(order)),
+                order: Some(order),
             },
         ],
     }

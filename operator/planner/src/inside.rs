@@ -88,7 +88,7 @@ impl Inside<'_> {
             return step;
         }
         let order = self.order(OrderAction::Prepare);
-        if self.record.order.as_deref() != Some(&order) {
+        if self.record.order.as_ref() != Some(&order) {
             return self.set_order(Some(order));
         }
         let deadline = self.operation.asked + self.operation.settings.agent_timeout;
@@ -131,7 +131,7 @@ impl Inside<'_> {
         }
         match may_start {
             // Marks of an operation whose record was lost: they would be taken for a second cordon.
-            Ok(()) if self.node.mark.is_some() => Step::act(Action::Uncordon {
+            Ok(()) if self.node.cordoned_for.is_some() => Step::act(Action::Uncordon {
                 node: self.name.to_owned(),
                 keep_cordon: false,
             }),
@@ -149,7 +149,7 @@ impl Inside<'_> {
             return step;
         }
         let order = self.order(OrderAction::Reboot);
-        if self.record.order.as_deref() != Some(&order) {
+        if self.record.order.as_ref() != Some(&order) {
             return Step::act(Action::OrderReboot {
                 node: self.name.to_owned(),
                 order,
@@ -241,7 +241,7 @@ impl Inside<'_> {
     }
 
     pub(super) fn marked(&self) -> bool {
-        self.node.mark.as_ref() == Some(&self.operation.id)
+        self.node.cordoned_for.as_ref() == Some(&self.operation.id)
     }
 
     pub(super) fn pods_moved(&self) -> i32 {
@@ -261,14 +261,14 @@ impl Inside<'_> {
     }
 
     /// The agent's answer to the order of this attempt, from the boot that it was given to.
-    fn answer(&self) -> Option<&crate::snapshot::Answer> {
+    fn answer(&self) -> Option<&crate::snapshot::HostAnswer> {
         let host = self
             .record
             .host
             .as_ref()
             .filter(|host| host.boot_id == self.operation.boot_id_before)?;
         host.answer
-            .as_deref()
+            .as_ref()
             .filter(|answer| answer.id == self.operation.order_id())
     }
 
@@ -290,7 +290,7 @@ impl Inside<'_> {
         Step::act(Action::SetSpec {
             node: self.name.to_owned(),
             policy,
-            order: order.map(Box::new),
+            order,
         })
     }
 

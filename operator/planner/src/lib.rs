@@ -12,17 +12,17 @@ mod command;
 mod down;
 mod fit;
 pub mod forecast;
-pub mod gate;
+mod gate;
 mod grant;
 mod inside;
-mod name;
+mod names;
 pub mod operation;
 pub mod plan;
 mod queue;
 mod repair;
 mod rollout;
 mod room;
-pub mod sanity;
+mod sanity;
 pub mod snapshot;
 mod taints;
 mod whole;
@@ -30,21 +30,22 @@ pub mod windows;
 
 pub use action::{Action, Change, Finished, RecordChange};
 pub use check::{Violation, check};
-pub use fit::{LEARN_FROM, Success, learn};
+pub use fit::{MAX_SUCCESSES, Success, estimate_durations};
 pub use forecast::{Forecast, Horizon, Span, forecast};
-pub use gate::{agent_missing, trusted_host, wants_reboot};
+pub use gate::past as check_history;
 pub use lockkeeper_reasons::{
     BreakerRecovery, LimitScope, ReasonName, ViewGap, WaitReason, format_duration, format_time,
 };
-pub use name::Name;
-pub use operation::{CountedDaemon, Failure, Operation, Outcome, PendingOutcome, Phase, Stage, StageKind};
+pub use names::{BootId, PolicyName};
+pub use operation::{CountedDaemonSet, Failure, Operation, Outcome, PendingOutcome, Phase, Stage, StageKind};
 pub use plan::WaitReasons;
 pub use plan::{Plan, plan};
 pub use sanity::InsufficientWindowTime;
 pub use snapshot::{
-    Answer, AnswerState, Approval, Breaker, BreakerRule, BreakerState, Canary, Command, Daemons, Deferred, Drain,
-    DurationEstimate, Hold, Holder, Host, LastReboot, Limit, Lock, Node, OnTimeout, Order, OrderAction, Policy,
-    PolicyState, Preflight, QueueOrder, Ready, Record, Released, Rollout, Settings, Snapshot, Taint, Taints, Topology,
+    AnswerState, Approval, Breaker, BreakerRule, BreakerState, Canary, Command, DaemonSetReadiness, Deferred, Drain,
+    DurationEstimate, Hold, Holder, Host, HostAnswer, LastReboot, Limit, Lock, Node, OnTimeout, Order, OrderAction,
+    Policy, PolicyState, Preflight, QueueOrder, Ready, Record, Released, Rollout, Settings, Snapshot, Taint, Taints,
+    Topology,
 };
 pub use windows::{Exclusion, OpenSpan, Opening, Schedule, Window, WindowError};
 

@@ -3,7 +3,7 @@
 use chrono::TimeDelta;
 
 use crate::Instant;
-use crate::name::Name;
+use crate::names::{BootId, PolicyName};
 use crate::snapshot::Settings;
 
 /// What must survive a crash while a node is inside.
@@ -16,9 +16,9 @@ pub struct Operation {
     /// How far it is.
     pub phase: Phase,
     /// Its policy.
-    pub policy: Name,
+    pub policy: PolicyName,
     /// The boot to leave.
-    pub boot_id_before: Name,
+    pub boot_id_before: BootId,
     /// The kernel before.
     pub kernel_before: String,
     /// Why.
@@ -44,7 +44,7 @@ pub struct Operation {
     /// Pods evicted.
     pub pods_moved: i32,
     /// The `DaemonSet`s that were ready on the node at the cordon: they must be again before it is given back.
-    pub daemons: Vec<CountedDaemon>,
+    pub daemon_sets: Vec<CountedDaemonSet>,
     /// The settings it finishes with.
     pub settings: Settings,
     /// What went wrong.
@@ -60,7 +60,7 @@ impl Operation {
     }
 
     /// Whether it was made up for marks whose record is lost: it failed, and never was seen cordoned or back.
-    pub fn is_made_up(&self) -> bool {
+    pub fn is_reconstructed(&self) -> bool {
         self.phase == Phase::Failed && self.cordoned.is_none() && self.rebooted.is_none()
     }
 
@@ -85,7 +85,7 @@ impl Operation {
 
 /// A `DaemonSet` whose pod was ready on the node before we touched it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CountedDaemon {
+pub struct CountedDaemonSet {
     /// `namespace/name`.
     pub name: String,
     /// Since when its pod was: a pod that says the same after the reboot has not been heard of since.

@@ -10,7 +10,7 @@ use crate::command::obey;
 use crate::fit;
 use crate::grant::{Answers, Grant, Words, grant};
 use crate::inside::step;
-use crate::name::Name;
+use crate::names::PolicyName;
 use crate::repair::{Entry, Repaired, in_order, repair};
 use crate::room::Room;
 use crate::sanity::{self, InsufficientWindowTime};
@@ -29,7 +29,7 @@ pub struct Plan {
     /// What to write, in this order; any prefix is safe.
     pub actions: Vec<Action>,
     /// Why each node that is not idle waits.
-    pub waiting: WaitReasons,
+    pub wait_reasons: WaitReasons,
     /// When time alone may change the answer.
     pub recheck_at: Option<Instant>,
     /// How many nodes may be inside over all policies, for those who watch.
@@ -37,13 +37,13 @@ pub struct Plan {
     /// Nodes that would go in if they were known to be drainable: to be asked now.
     pub preflight: Vec<String>,
     /// Nodes that are back with a new boot and whose `DaemonSet`s count now: to be looked at until they are ready.
-    pub daemons: Vec<String>,
+    pub daemon_set_probes: Vec<String>,
     /// What the status of each policy must remember.
-    pub policies: BTreeMap<Name, PolicyState>,
+    pub policies: BTreeMap<PolicyName, PolicyState>,
     /// Policies whose schedule leaves too little time; only looked for in a pass that has nothing else to do.
-    pub too_tight: BTreeMap<Name, InsufficientWindowTime>,
+    pub insufficient_window_time: BTreeMap<PolicyName, InsufficientWindowTime>,
     /// Whether each policy's nodes may start by its windows, for those who watch.
-    pub windows: BTreeMap<Name, bool>,
+    pub windows: BTreeMap<PolicyName, bool>,
 }
 
 /// Decides what to do next. Equal snapshots give equal plans, whatever order they were built in.
@@ -51,7 +51,7 @@ pub fn plan(snapshot: &Snapshot, now: Instant) -> Plan {
     let mut plan = Plan::default();
     if let Some(what) = snapshot.unlisted.iter().min() {
         let everybody = snapshot.nodes.keys();
-        plan.waiting = everybody
+        plan.wait_reasons = everybody
             .map(|name| (name.clone(), WaitReason::ViewIncomplete(what.clone())))
             .collect();
         return plan;
@@ -88,13 +88,13 @@ pub fn plan(snapshot: &Snapshot, now: Instant) -> Plan {
     plan.actions.extend(repaired.actions.iter().cloned());
     plan.actions.extend(actions);
     steps(&facts, &known, &repaired, &mut words, &mut plan);
-    plan.waiting = words.all();
+    plan.wait_reasons = words.all();
     tidy(&facts, &mut plan);
     taints(&facts, &mut plan);
     if plan.actions.is_empty() {
         let judged = facts.policies.iter();
         let judged = judged.filter_map(|policy| Some((policy.name.to_owned(), sanity::judge(policy, now)?)));
-        plan.too_tight.extend(judged);
+        plan.insufficient_window_time.extend(judged);
     }
     plan.recheck_at = recheck(&facts, &plan);
     plan
@@ -163,7 +163,7 @@ fn steps<'a>(
     let whole = Whole::new(facts, known, repaired);
     // Who is cordoned counts before who is not yet, whoever came first: an entry that was given back, or a limit that
     // shrank, must not let one more be cordoned.
-    let cordoned = |entry: &&Entry| entry.node.is_some_and(|node| node.mark.is_some());
+    let cordoned = |entry: &&Entry| entry.node.is_some_and(|node| node.cordoned_for.is_some());
     let others = known.iter().filter(|entry| !cordoned(entry));
     for entry in known.iter().filter(cordoned).chain(others).copied() {
         let seen = entry.inside.map(|place| &facts.inside[place]);
@@ -176,7 +176,7 @@ fn steps<'a>(
             let step = step(seen.name, seen.node, seen.record, facts, &mut room, &whole);
             plan.actions.extend(step.action);
             if step.daemons {
-                plan.daemons.push(seen.name.to_owned());
+                plan.daemon_set_probes.push(seen.name.to_owned());
             }
             if let Some(waiting) = step.waiting {
                 words.add(seen, waiting);
@@ -228,7 +228,7 @@ fn recheck(facts: &Facts, plan: &Plan) -> Option<Instant> {
     let mut soon = |time: Option<Instant>| at = earliest(at, time.filter(|time| *time > facts.now));
     for policy in &facts.policies {
         // Also while everybody waits for something else: the status says these three.
-        let needs = policy.policy.learned.cordoned;
+        let needs = policy.policy.duration_estimate.cordoned;
         match &policy.opening {
             Ok(Opening::Open { closes }) => {
                 soon(*closes);
@@ -241,7 +241,7 @@ fn recheck(facts: &Facts, plan: &Plan) -> Option<Instant> {
         breaker::probes_at(policy).for_each(|time| soon(Some(time)));
         soon(policy.canary.passes_at());
     }
-    plan.waiting.values().for_each(|waiting| soon(waiting.until()));
+    plan.wait_reasons.values().for_each(|waiting| soon(waiting.until()));
     at
 }
 

@@ -162,7 +162,7 @@ fn keep_or_free<'a>(entry: Entry<'a>, node: &Node, settings: &Settings, now: Ins
         Some(_) => repaired
             .because
             .push(format!("{} was inside under another operation", holder.node)),
-        None if node.mark.as_ref() == Some(&holder.operation_id) => {
+        None if node.cordoned_for.as_ref() == Some(&holder.operation_id) => {
             repaired.kept.push(entry);
             if ended {
                 // An operation ends without marks: these are seen late, or somebody put them back. While they are seen,
@@ -229,7 +229,7 @@ fn lost_operation(holder: &Holder, node: &Node, settings: &Settings, now: Instan
         reboot_ordered: None,
         rebooted: None,
         pods_moved: 0,
-        daemons: Vec::new(),
+        daemon_sets: Vec::new(),
         settings: settings.clone(),
         failure: Some(Failure {
             time: now,

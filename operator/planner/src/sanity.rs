@@ -9,9 +9,9 @@ use crate::capacity::PolicyFacts;
 use lockkeeper_reasons::format_duration;
 
 /// How far ahead is looked: one month and a day, so that each monthly window is seen.
-pub const AHEAD: TimeDelta = TimeDelta::days(32);
+pub(crate) const AHEAD: TimeDelta = TimeDelta::days(32);
 /// Less open time than this in that span is too little, however few nodes there are.
-pub const LEAST_OPEN: TimeDelta = TimeDelta::hours(4);
+pub(crate) const LEAST_OPEN: TimeDelta = TimeDelta::hours(4);
 /// So many open spans are added up; what comes later is taken to be like them.
 const SPANS: usize = 256;
 
@@ -71,7 +71,7 @@ pub(crate) fn judge(policy: &PolicyFacts, now: Instant) -> Option<InsufficientWi
     if at_once == 0 || policy.policy.suspend {
         return None;
     }
-    let each = policy.policy.learned.whole.max(TimeDelta::seconds(1));
+    let each = policy.policy.duration_estimate.total.max(TimeDelta::seconds(1));
     let (mut open, mut fit, mut seen_until) = (TimeDelta::zero(), 0_usize, now);
     let until = now + AHEAD;
     let (mut count, mut enough) = (0, false);

@@ -3,10 +3,11 @@
 mod policy;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+
+use chrono::TimeDelta;
 
 use crate::Instant;
-use crate::name::Name;
+use crate::names::{BootId, PolicyName};
 use crate::operation::Operation;
 use lockkeeper_reasons::{ViewGap, WaitReason};
 
@@ -23,7 +24,7 @@ pub struct Snapshot {
     /// What else is not known for certain: failing watches, invalid policies. Not empty means that nothing starts.
     pub view_gaps: Vec<ViewGap>,
     /// Policies by name.
-    pub policies: BTreeMap<Name, Policy>,
+    pub policies: BTreeMap<PolicyName, Policy>,
     /// Linux Nodes by name.
     pub nodes: BTreeMap<String, Node>,
     /// The lock; absent until it is made.
@@ -49,7 +50,7 @@ pub struct Holder {
     /// The Node's uid.
     pub node_uid: String,
     /// The policy under which it went in.
-    pub policy: Name,
+    pub policy: PolicyName,
     /// The operation.
     pub operation_id: String,
     /// When it went in.
@@ -64,23 +65,23 @@ pub struct Node {
     /// When it was made.
     pub created: Instant,
     /// The policies that select it.
-    pub policies: Arc<[Name]>,
+    pub policies: Vec<PolicyName>,
     /// The boot that the kubelet reports.
-    pub boot_id: Name,
+    pub boot_id: BootId,
     /// Whether it is Ready.
     pub ready: Ready,
     /// `spec.unschedulable`.
     pub unschedulable: bool,
     /// The operation that our mark names.
-    pub mark: Option<String>,
+    pub cordoned_for: Option<String>,
     /// A taint of a program that is about to delete it.
-    pub leaving: Option<String>,
+    pub deletion_taint: Option<String>,
     /// Which of our own taints it has.
     pub taints: Taints,
     /// Whether it is part of the control plane.
     pub control_plane: bool,
     /// A person's hold.
-    pub hold: Option<Box<Hold>>,
+    pub hold: Option<Hold>,
     /// A person's request for a reboot: the annotation's value.
     pub requested: Option<String>,
     /// A person's approval of a reboot: the annotation's value.
@@ -94,7 +95,43 @@ pub struct Node {
     /// How far its drain is.
     pub drain: Drain,
     /// Whether the `DaemonSet`s that its operation counts are ready, as they were last looked at.
-    pub daemons: Daemons,
+    pub daemon_sets: DaemonSetReadiness,
+}
+
+/// How long an agent may take to report from a new boot before it counts as missing.
+const AGENT_GRACE: TimeDelta = TimeDelta::seconds(120);
+
+impl Node {
+    /// The operation in progress, if there is one.
+    pub fn operation(&self) -> Option<&Operation> {
+        self.record.as_ref()?.operation.as_deref()
+    }
+
+    /// The report of the agent, if it comes from the boot that the kubelet reports; another one is out of date.
+    pub fn trusted_host(&self) -> Option<&Host> {
+        let host = self.record.as_ref()?.host.as_ref()?;
+        (host.boot_id == self.boot_id).then_some(host)
+    }
+
+    /// Whether the host requires a reboot, or a person requested one.
+    pub fn requires_reboot(&self) -> bool {
+        self.requested.is_some() || self.trusted_host().is_some_and(|host| host.required)
+    }
+
+    /// Since when the agent is missing, or from when on it will be if it does not report; `None` if it has reported from
+    /// the present boot.
+    pub fn agent_missing_since(&self) -> Option<Instant> {
+        match self.record.as_ref().and_then(|record| record.host.as_ref()) {
+            None => Some(self.created),
+            Some(host) if host.boot_id != self.boot_id => Some(self.ready.since + AGENT_GRACE),
+            Some(_) => None,
+        }
+    }
+
+    /// The hold that is in force at this time.
+    pub fn hold_at(&self, now: Instant) -> Option<&Hold> {
+        self.hold.as_ref().filter(|hold| hold.holds(now))
+    }
 }
 
 /// Which of our taints a node has.
@@ -153,6 +190,8 @@ pub struct Hold {
     pub reason: String,
     /// When it ends by itself.
     pub until: Option<Instant>,
+    /// The end as the annotation has it, if that is not a time; the node then stays held.
+    pub invalid_until: Option<String>,
 }
 
 impl Hold {
@@ -200,7 +239,7 @@ pub enum Drain {
         /// Pods evicted so far.
         moved: usize,
         /// The first blocker.
-        waiting: Option<Box<WaitReason>>,
+        waiting: Option<WaitReason>,
     },
     /// Nothing is left that would have to leave.
     Done {
@@ -211,7 +250,7 @@ pub enum Drain {
 
 /// Whether the `DaemonSet`s of a node are ready again after its reboot.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Daemons {
+pub enum DaemonSetReadiness {
     /// Not looked at in this boot yet, or too long ago.
     #[default]
     Unknown,
@@ -228,25 +267,25 @@ pub enum Daemons {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Record {
     /// `spec.policy`.
-    pub policy: Option<Name>,
+    pub policy: Option<PolicyName>,
     /// `spec.order`.
-    pub order: Option<Box<Order>>,
+    pub order: Option<Order>,
     /// The agent's report.
     pub host: Option<Host>,
     /// The operation.
     pub operation: Option<Box<Operation>>,
     /// Back-off.
-    pub deferred: Option<Box<Deferred>>,
+    pub deferred: Option<Deferred>,
     /// Released by a person.
-    pub released: Option<Box<Released>>,
+    pub released: Option<Released>,
     /// The last reboot that was proven.
     pub last_reboot: Option<LastReboot>,
     /// The id of the operation that ended last.
     pub finished: Option<String>,
     /// A person's command.
-    pub command: Option<Box<Command>>,
+    pub command: Option<Command>,
     /// The last command that was answered.
-    pub answered: Option<Box<Command>>,
+    pub answered_command: Option<Command>,
 }
 
 /// An order to the agent.
@@ -257,7 +296,7 @@ pub struct Order {
     /// What to do.
     pub action: OrderAction,
     /// For which boot.
-    pub boot_id: Name,
+    pub boot_id: BootId,
 }
 
 /// What an agent shall do.
@@ -273,7 +312,7 @@ pub enum OrderAction {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Host {
     /// The boot that the agent is in.
-    pub boot_id: Name,
+    pub boot_id: BootId,
     /// When that boot began, by the host's clock.
     pub boot_time: Option<Instant>,
     /// The running kernel.
@@ -289,12 +328,12 @@ pub struct Host {
     /// Programs that ask not to shut down: who, why.
     pub inhibitors: Vec<(String, String)>,
     /// The answer to the last order.
-    pub answer: Option<Box<Answer>>,
+    pub answer: Option<HostAnswer>,
 }
 
 /// The agent's answer to an order.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Answer {
+pub struct HostAnswer {
     /// The order.
     pub id: String,
     /// What became of it.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::capacity::Facts;
-use crate::name::Name;
+use crate::names::PolicyName;
 use crate::repair::{Entry, Repaired};
 use crate::snapshot::Node;
 use lockkeeper_reasons::{LimitScope, WaitReason};
@@ -43,7 +43,7 @@ impl<'a> Whole<'a> {
         whole
     }
 
-    fn add(&mut self, name: &'a str, node: Option<&'a Node>, policies: &[Name]) {
+    fn add(&mut self, name: &'a str, node: Option<&'a Node>, policies: &[PolicyName]) {
         self.inside.push(name);
         for place in policies.iter().filter_map(|policy| self.facts.place_of(policy)) {
             self.of_policy[place].push(name);
@@ -54,7 +54,7 @@ impl<'a> Whole<'a> {
     }
 
     /// Whether all fit, this node of this policy among them.
-    pub(crate) fn fits(&self, name: &str, node: &Node, policy: &Name) -> Result<(), WaitReason> {
+    pub(crate) fn fits(&self, name: &str, node: &Node, policy: &PolicyName) -> Result<(), WaitReason> {
         if let Some(place) = self.facts.place_of(policy) {
             full(
                 name,

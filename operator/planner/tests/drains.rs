@@ -226,10 +226,11 @@ fn the_taint_goes_with_the_marks_whatever_ends_the_operation() {
         ("policy gone", |world| world.node("n1").policies = [].into()),
         ("lost record", |world| world.record("n1").operation = None),
         ("hold", |world| {
-            world.node("n1").hold = Some(Box::new(Hold {
+            world.node("n1").hold = Some(Hold {
                 reason: "why".to_owned(),
                 until: None,
-            }));
+                invalid_until: None,
+            });
         }),
     ];
     for (what, end) in ends {

@@ -59,10 +59,11 @@ fn happen(world: &mut World, event: &Event) {
         Event::Uncordon(n) => world.node(&name(n)).unschedulable = false,
         Event::Cordon(n) => world.node(&name(n)).unschedulable = true,
         Event::Hold(n) => {
-            world.node(&name(n)).hold = Some(Box::new(Hold {
+            world.node(&name(n)).hold = Some(Hold {
                 reason: "why".to_owned(),
                 until: None,
-            }));
+                invalid_until: None,
+            });
         }
         Event::Unhold(n) => world.node(&name(n)).hold = None,
         Event::Die(n) => {
@@ -118,7 +119,7 @@ proptest! {
         for event in &events {
             if let Event::Limit(limit) = event { most = most.max(*limit); }
             happen(&mut world, event);
-            let marked = world.snapshot.nodes.values().filter(|node| node.mark.is_some()).count();
+            let marked = world.snapshot.nodes.values().filter(|node| node.cordoned_for.is_some()).count();
             prop_assert!(marked <= most, "{marked} cordoned, {most} allowed\n{}", world.trace);
         }
         heal(&mut world);
@@ -135,7 +136,7 @@ proptest! {
         }
         for (name, node) in &world.snapshot.nodes {
             let record = node.record.as_ref().unwrap();
-            prop_assert!(!gate::wants_reboot(node) || record.released.is_some() || record.last_reboot.is_some(),
+            prop_assert!(!node.requires_reboot() || record.released.is_some() || record.last_reboot.is_some(),
                 "{name} was never rebooted: {}\n{}", world.waits(), world.trace);
         }
         // Whose cordon is whose, only the simulator knows.
@@ -206,7 +207,7 @@ proptest! {
         let windows: Vec<(String, i64)> = windows.iter().map(|(h, m, length)| (format!("{m} {h} * * *"), *length)).collect();
         let windows: Vec<(&str, i64)> = windows.iter().map(|(cron, length)| (cron.as_str(), *length)).collect();
         world.policy().schedule = Ok(common::windows(&windows));
-        world.policy().learned.cordoned = TimeDelta::seconds(needs);
+        world.policy().duration_estimate.cordoned = TimeDelta::seconds(needs);
         let now = world.now;
         for (place, minutes) in since.iter().enumerate() {
             let host = world.record(&format!("n{}", place + 1)).host.as_mut().unwrap();

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use divan::{AllocProfiler, Bencher};
-use lockkeeper_snapshot::{Local, Seen, snapshot};
+use lockkeeper_snapshot::{Local, ObservedObjects, snapshot};
 use serde_json::json;
 
 #[global_allocator]
@@ -20,11 +20,11 @@ fn main() {
 }
 
 /// A cluster of this size as a cloud makes it: a score of labels on each node, three zones, all up to date.
-fn seen(size: usize) -> Seen {
+fn seen(size: usize) -> ObservedObjects {
     let policy = json!({"apiVersion": "lockkeeper.dev/v1alpha1", "kind": "RebootPolicy", "metadata": {"name": "workers"},
         "spec": {"nodeSelector": {"matchLabels": {"node.example/pool": "workers"}},
             "disruption": {"topology": [{"key": "topology.kubernetes.io/zone", "maxDomains": 1}]}}});
-    let mut seen = Seen::default();
+    let mut seen = ObservedObjects::default();
     seen.policies
         .insert("workers".into(), Arc::new(serde_json::from_value(policy).unwrap()));
     for number in 0..size {

@@ -41,7 +41,7 @@ pub fn operation(from: &api::Operation) -> planner::Operation {
         reboot_ordered: from.reboot_ordered_time,
         rebooted: from.rebooted_time,
         pods_moved: from.pods_moved,
-        daemons: from.daemon_sets.iter().map(daemon).collect(),
+        daemon_sets: from.daemon_sets.iter().map(daemon).collect(),
         settings: settings(&from.settings),
         failure: from
             .failure
@@ -81,7 +81,7 @@ pub fn operation_to_api(from: &planner::Operation, settings: &api::OperationSett
         reboot_ordered_time: from.reboot_ordered.map(whole_seconds),
         rebooted_time: from.rebooted.map(whole_seconds),
         pods_moved: from.pods_moved,
-        daemon_sets: daemon_sets(from.daemons.iter().map(|one| (one.name.clone(), one.since))),
+        daemon_sets: daemon_sets(from.daemon_sets.iter().map(|one| (one.name.clone(), one.since))),
         settings: settings.clone(),
         failure: from.failure.as_ref().map(|failure| api::Failure {
             time: whole_seconds(failure.time),
@@ -99,8 +99,8 @@ pub fn operation_to_api(from: &planner::Operation, settings: &api::OperationSett
     }
 }
 
-fn daemon(from: &api::CountedDaemonSet) -> planner::CountedDaemon {
-    planner::CountedDaemon {
+fn daemon(from: &api::CountedDaemonSet) -> planner::CountedDaemonSet {
+    planner::CountedDaemonSet {
         name: from.name.clone(),
         since: from.ready_time,
     }
@@ -183,18 +183,16 @@ pub fn host(from: &api::HostReport) -> planner::Host {
             .iter()
             .map(|lock| (lock.who.clone(), lock.why.clone()))
             .collect(),
-        answer: from.order.as_ref().map(|answer| {
-            Box::new(planner::Answer {
-                id: answer.id.clone(),
-                state: match answer.state {
-                    api::OrderState::Ready => planner::AnswerState::Ready,
-                    api::OrderState::Refused => planner::AnswerState::Refused,
-                    api::OrderState::Rebooting => planner::AnswerState::Rebooting,
-                    api::OrderState::Failed => planner::AnswerState::Failed,
-                    api::OrderState::Withdrawn | api::OrderState::Unknown => planner::AnswerState::Withdrawn,
-                },
-                message: answer.message.clone(),
-            })
+        answer: from.order.as_ref().map(|answer| planner::HostAnswer {
+            id: answer.id.clone(),
+            state: match answer.state {
+                api::OrderState::Ready => planner::AnswerState::Ready,
+                api::OrderState::Refused => planner::AnswerState::Refused,
+                api::OrderState::Rebooting => planner::AnswerState::Rebooting,
+                api::OrderState::Failed => planner::AnswerState::Failed,
+                api::OrderState::Withdrawn | api::OrderState::Unknown => planner::AnswerState::Withdrawn,
+            },
+            message: answer.message.clone(),
         }),
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use chrono::TimeDelta;
 use lockkeeper_crds::{HistoryEntry, NodeReboot, Outcome};
 use lockkeeper_planner::{DurationEstimate, Node};
-use lockkeeper_planner::{LEARN_FROM, Success, learn};
+use lockkeeper_planner::{MAX_SUCCESSES, Success, estimate_durations};
 
 /// So many are gathered before all but the latest are forgotten.
 const GATHERED: usize = 1_000;
@@ -28,15 +28,15 @@ impl<'a> DurationHistory<'a> {
         gathered.extend(successes);
         if gathered.len() > GATHERED {
             gathered.sort_unstable_by(|one, other| other.cmp(one));
-            gathered.truncate(LEARN_FROM);
+            gathered.truncate(MAX_SUCCESSES);
         }
     }
 
-    /// What a policy has learned.
-    pub(crate) fn learned(&mut self, policy: &str) -> DurationEstimate {
+    /// The duration estimate of a policy.
+    pub(crate) fn estimate(&mut self, policy: &str) -> DurationEstimate {
         self.by_policy
             .remove(policy)
-            .map_or_else(DurationEstimate::default, learn)
+            .map_or_else(DurationEstimate::default, estimate_durations)
     }
 }
 
@@ -55,6 +55,6 @@ fn success(record: &HistoryEntry) -> Option<Success> {
     (record.outcome == Outcome::Succeeded).then(|| Success {
         ended: record.ended_time,
         cordoned: TimeDelta::try_seconds(cordoned).unwrap_or_default(),
-        whole: record.ended_time - record.started_time,
+        total: record.ended_time - record.started_time,
     })
 }

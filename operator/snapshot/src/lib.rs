@@ -10,4 +10,4 @@ pub mod slim;
 mod snapshot;
 pub mod taints;
 
-pub use snapshot::{Local, Seen, owned_by, snapshot};
+pub use snapshot::{Local, ObservedObjects, owned_by, snapshot};

@@ -8,7 +8,7 @@ use kube::ResourceExt;
 use kube::core::{Selector, SelectorExt};
 use lockkeeper_crds::{LabelSelector, NodeReboot, RebootLock, RebootPolicy, names};
 use lockkeeper_planner as planner;
-use planner::{Name, ViewGap};
+use planner::{BootId, PolicyName, ViewGap};
 
 use crate::convert;
 use crate::duration_history::{DurationHistory, policy_of};
@@ -17,7 +17,7 @@ use crate::taints;
 
 /// The objects that a snapshot is made of; every write of its plan is guarded by the versions in here.
 #[derive(Clone, Debug, Default)]
-pub struct Seen {
+pub struct ObservedObjects {
     /// Nodes by name, of any operating system.
     pub nodes: BTreeMap<String, Arc<slim::Node>>,
     /// `NodeReboot`s by name.
@@ -40,7 +40,7 @@ pub struct Local {
 }
 
 /// The planner's view of what was seen.
-pub fn snapshot(seen: &Seen, local: &Local) -> planner::Snapshot {
+pub fn snapshot(seen: &ObservedObjects, local: &Local) -> planner::Snapshot {
     let mut snapshot = planner::Snapshot {
         own_node: local.own_node.clone(),
         ..planner::Snapshot::default()
@@ -53,16 +53,16 @@ pub fn snapshot(seen: &Seen, local: &Local) -> planner::Snapshot {
     snapshot
         .view_gaps
         .extend(undecodable.map(|(name, cause)| invalid(name, cause)));
-    let mut selecting = Selecting::default();
+    let mut selectors: Vec<(PolicyName, Selector)> = Vec::new();
     let topologies = seen
         .policies
         .values()
         .flat_map(|policy| &policy.spec.disruption.topology);
     let keys: BTreeSet<&str> = topologies.map(|topology| topology.key.as_str()).collect();
     for (name, policy) in &seen.policies {
-        let (name, mut view) = (Name::from(name), policy_view(policy));
+        let (name, mut view) = (PolicyName::from(name.as_str()), policy_view(policy));
         match selector(policy) {
-            Ok(selector) => selecting.policies.push((name.clone(), selector)),
+            Ok(selector) => selectors.push((name.clone(), selector)),
             // Nobody knows whose nodes these are: nothing starts anywhere, and the policy's own status says why.
             Err(cause) => {
                 snapshot.view_gaps.push(invalid(&name, &cause));
@@ -75,18 +75,18 @@ pub fn snapshot(seen: &Seen, local: &Local) -> planner::Snapshot {
         snapshot.policies.insert(name, view);
     }
     for (name, node) in &seen.nodes {
-        if let Some(view) = node_view(name, node, seen.reboots.get(name), &mut selecting, &keys, local) {
+        if let Some(view) = node_view(name, node, seen.reboots.get(name), &selectors, &keys, local) {
             snapshot.nodes.insert(name.clone(), view);
         }
     }
-    let mut lessons = DurationHistory::default();
+    let mut durations = DurationHistory::default();
     for (name, node) in &snapshot.nodes {
         if let (Some(policy), Some(reboot)) = (policy_of(node), seen.reboots.get(name)) {
-            lessons.add(policy, reboot);
+            durations.add(policy, reboot);
         }
     }
     for (name, policy) in &mut snapshot.policies {
-        policy.learned = lessons.learned(name);
+        policy.duration_estimate = durations.estimate(name);
     }
     snapshot.lock = seen.lock.as_deref().map(lock);
     snapshot
@@ -135,42 +135,10 @@ fn drain_selectors(policy: &RebootPolicy) -> Result<(), String> {
     })
 }
 
-/// Which policies select a node. Names and lists that thousands of nodes have in common are held once.
-#[derive(Default)]
-struct Selecting {
-    /// Those whose selectors can be read, by name.
-    policies: Vec<(Name, Selector)>,
-    /// The lists that some node has.
-    lists: BTreeSet<Arc<[Name]>>,
-}
-
-impl Selecting {
-    /// The policies that select a node with these labels, by name.
-    fn of(&mut self, labels: &BTreeMap<String, String>) -> Arc<[Name]> {
-        let selecting = self.policies.iter().filter(|(_, selector)| selector.matches(labels));
-        let found: Vec<Name> = selecting.map(|(name, _)| name.clone()).collect();
-        if let Some(known) = self.lists.get(found.as_slice()) {
-            return known.clone();
-        }
-        let list: Arc<[Name]> = found.into();
-        self.lists.insert(list.clone());
-        list
-    }
-
-    /// This name, as the policy has it if there is one.
-    fn name(&self, name: &str) -> Name {
-        let known = self.policies.binary_search_by(|(known, _)| known.as_str().cmp(name));
-        known.map_or_else(|_| name.into(), |place| self.policies[place].0.clone())
-    }
-}
-
-/// The boot that the kubelet reports: as the agent has it, if both are in the same one.
-fn boot_id(node: &slim::Node, record: Option<&planner::Record>) -> Name {
-    let kubelet = node.status.node_info.boot_id.as_str();
-    let agent = record.and_then(|record| record.host.as_ref()).map(|host| &host.boot_id);
-    agent
-        .filter(|agent| agent.as_str() == kubelet)
-        .map_or_else(|| kubelet.into(), Name::clone)
+/// The names of the policies that select a node with these labels, in their order.
+fn selecting(policies: &[(PolicyName, Selector)], labels: &BTreeMap<String, String>) -> Vec<PolicyName> {
+    let selecting = policies.iter().filter(|(_, selector)| selector.matches(labels));
+    selecting.map(|(name, _)| name.clone()).collect()
 }
 
 /// A Linux node; others are none of ours.
@@ -178,7 +146,7 @@ fn node_view(
     name: &str,
     node: &slim::Node,
     reboot: Option<&Arc<NodeReboot>>,
-    selecting: &mut Selecting,
+    selectors: &[(PolicyName, Selector)],
     keys: &BTreeSet<&str>,
     local: &Local,
 ) -> Option<planner::Node> {
@@ -192,26 +160,27 @@ fn node_view(
     let uid = node.uid().unwrap_or_default();
     let record = reboot
         .filter(|reboot| owned_by(reboot, &uid))
-        .map(|reboot| record(reboot, selecting));
+        .map(|reboot| record(reboot));
     let created = node
         .creation_timestamp()
         .map(|time| lockkeeper_crds::time::from_kubernetes(&time));
-    let mut leaving = node.spec.taints.iter().map(|taint| &taint.key);
-    let leaving = leaving.find(|key| [names::TAINT_CLUSTER_AUTOSCALER, names::TAINT_KARPENTER].contains(&key.as_str()));
+    let mut taints = node.spec.taints.iter().map(|taint| &taint.key);
+    let deletion_taint =
+        taints.find(|key| [names::TAINT_CLUSTER_AUTOSCALER, names::TAINT_KARPENTER].contains(&key.as_str()));
     Some(planner::Node {
         uid,
         created: created.unwrap_or_default(),
-        policies: selecting.of(labels),
-        boot_id: boot_id(node, record.as_ref()),
+        policies: selecting(selectors, labels),
+        boot_id: BootId::from(node.status.node_info.boot_id.as_str()),
         ready: ready(node),
         unschedulable: node.spec.unschedulable,
-        mark: annotation(node, names::OPERATION).map(str::to_owned),
-        leaving: leaving.cloned(),
+        cordoned_for: annotation(node, names::OPERATION).map(str::to_owned),
+        deletion_taint: deletion_taint.cloned(),
         taints: taints::on(node),
         control_plane: names::CONTROL_PLANE_LABELS
             .iter()
             .any(|label| labels.contains_key(*label)),
-        hold: hold(node).map(Box::new),
+        hold: hold(node),
         requested: annotation(node, names::REBOOT_REQUESTED).map(word),
         approved: annotation(node, names::APPROVED).map(word),
         domains: domains(labels, keys),
@@ -220,7 +189,7 @@ fn node_view(
             at: planner::Instant::MAX_UTC,
         },
         drain: local.drains.get(name).cloned().unwrap_or_default(),
-        daemons: planner::Daemons::Unknown,
+        daemon_sets: planner::DaemonSetReadiness::Unknown,
     })
 }
 
@@ -267,15 +236,16 @@ fn hold(node: &slim::Node) -> Option<planner::Hold> {
     Some(planner::Hold {
         reason: reason.to_owned(),
         until: until.map(|time| time.with_timezone(&Utc)),
+        invalid_until: None,
     })
 }
 
-fn record(reboot: &NodeReboot, selecting: &Selecting) -> planner::Record {
+fn record(reboot: &NodeReboot) -> planner::Record {
     let command = reboot.annotations().get(names::COMMAND);
     let before = planner::Record {
-        policy: reboot.spec.policy.as_deref().map(|name| selecting.name(name)),
-        order: reboot.spec.order.as_ref().and_then(convert::order).map(Box::new),
-        command: command.map(|text| Box::new(convert::command(text))),
+        policy: reboot.spec.policy.as_deref().map(PolicyName::from),
+        order: reboot.spec.order.as_ref().and_then(convert::order),
+        command: command.map(|text| convert::command(text)),
         ..planner::Record::default()
     };
     let Some(status) = &reboot.status else {
@@ -284,20 +254,16 @@ fn record(reboot: &NodeReboot, selecting: &Selecting) -> planner::Record {
     planner::Record {
         host: status.host.as_ref().map(convert::host),
         operation: status.operation.as_ref().map(convert::operation).map(Box::new),
-        deferred: status.deferred.as_ref().map(|deferred| {
-            Box::new(planner::Deferred {
-                count: deferred.count,
-                cause: deferred.cause.clone(),
-                message: deferred.message.clone(),
-                until: deferred.until_time,
-            })
+        deferred: status.deferred.as_ref().map(|deferred| planner::Deferred {
+            count: deferred.count,
+            cause: deferred.cause.clone(),
+            message: deferred.message.clone(),
+            until: deferred.until_time,
         }),
-        released: status.released.as_ref().map(|released| {
-            Box::new(planner::Released {
-                time: released.time,
-                failure: released.failure.clone(),
-                reasons: convert::words(&released.reasons),
-            })
+        released: status.released.as_ref().map(|released| planner::Released {
+            time: released.time,
+            failure: released.failure.clone(),
+            reasons: convert::words(&released.reasons),
         }),
         last_reboot: status.last_reboot.as_ref().map(|last| planner::LastReboot {
             started: last.started_time,
@@ -305,11 +271,9 @@ fn record(reboot: &NodeReboot, selecting: &Selecting) -> planner::Record {
             reasons: convert::words(&last.reasons),
         }),
         finished: status.history.first().map(|last| last.operation_id.clone()),
-        answered: status.last_command.as_ref().map(|last| {
-            Box::new(planner::Command {
-                verb: last.verb.clone(),
-                operation_id: last.operation_id.clone(),
-            })
+        answered_command: status.last_command.as_ref().map(|last| planner::Command {
+            verb: last.verb.clone(),
+            operation_id: last.operation_id.clone(),
         }),
         ..before
     }

@@ -3,7 +3,7 @@ use std::sync::{Arc, Mutex};
 
 use http::{Request, Response, StatusCode};
 use kube::client::Body;
-use lockkeeper_snapshot::{Local, Seen, snapshot};
+use lockkeeper_snapshot::{Local, ObservedObjects, snapshot};
 use serde_json::{Value, json};
 
 use super::*;
@@ -74,19 +74,19 @@ fn seen(boot: &str) -> Snapshot {
         "apiVersion": "lockkeeper.dev/v1alpha1", "kind": "NodeReboot", "spec": {},
         "metadata": {"name": "w-01", "ownerReferences": [owner]}, "status": {"operation": operation},
     });
-    let seen = Seen {
+    let seen = ObservedObjects {
         nodes: [("w-01".to_owned(), Arc::new(serde_json::from_value(node).unwrap()))].into(),
         reboots: [("w-01".to_owned(), Arc::new(serde_json::from_value(reboot).unwrap()))].into(),
-        ..Seen::default()
+        ..ObservedObjects::default()
     };
     snapshot(&seen, &Local::default())
 }
 
 /// What the looks have to say of that node in this boot.
-fn says(looks: &Looks, boot: &str) -> Daemons {
+fn says(looks: &Looks, boot: &str) -> DaemonSetReadiness {
     let mut snapshot = seen(boot);
     looks.fill(&mut snapshot);
-    snapshot.nodes["w-01"].daemons.clone()
+    snapshot.nodes["w-01"].daemon_sets.clone()
 }
 
 fn looks(server: &Server) -> (Looks, mpsc::UnboundedReceiver<()>) {
@@ -100,10 +100,10 @@ fn looks(server: &Server) -> (Looks, mpsc::UnboundedReceiver<()>) {
 async fn a_node_is_looked_at_until_it_is_ready_again_and_each_answer_is_told_once() {
     let server = Server::new(Some((true, BEFORE)));
     let (looks, mut told) = looks(&server);
-    assert_eq!(says(&looks, "new"), Daemons::Unknown);
+    assert_eq!(says(&looks, "new"), DaemonSetReadiness::Unknown);
     assert!(looks.soon(Instant::now()).is_some(), "no news yet");
     told.recv().await.unwrap();
-    let Daemons::NotReady { what } = says(&looks, "new") else {
+    let DaemonSetReadiness::NotReady { what } = says(&looks, "new") else {
         panic!("an old word counts")
     };
     assert_eq!(
@@ -117,8 +117,8 @@ async fn a_node_is_looked_at_until_it_is_ready_again_and_each_answer_is_told_onc
     assert!(told.try_recv().is_err(), "nothing new");
     server.says(Some((true, AFTER)));
     told.recv().await.unwrap();
-    assert_eq!(says(&looks, "new"), Daemons::Ready);
-    assert_eq!(says(&looks, "newer"), Daemons::Unknown, "an answer is for one boot");
+    assert_eq!(says(&looks, "new"), DaemonSetReadiness::Ready);
+    assert_eq!(says(&looks, "newer"), DaemonSetReadiness::Unknown, "an answer is for one boot");
 }
 
 #[tokio::test(start_paused = true)]
@@ -126,10 +126,10 @@ async fn a_yes_that_is_not_used_grows_old() {
     let server = Server::new(Some((true, AFTER)));
     let (looks, mut told) = looks(&server);
     told.recv().await.unwrap();
-    assert_eq!(says(&looks, "new"), Daemons::Ready);
+    assert_eq!(says(&looks, "new"), DaemonSetReadiness::Ready);
     server.says(None);
     tokio::time::sleep(FRESH + Duration::from_secs(1)).await;
-    let Daemons::NotReady { what } = says(&looks, "new") else {
+    let DaemonSetReadiness::NotReady { what } = says(&looks, "new") else {
         panic!("no answer is no yes")
     };
     assert!(
@@ -146,5 +146,5 @@ async fn nobody_asks_for_a_node_that_is_no_longer_wanted() {
     looks.tend(&[], &seen("new"));
     let asked = server.asked();
     tokio::time::sleep(Duration::from_mins(1)).await;
-    assert_eq!((server.asked(), says(&looks, "new")), (asked, Daemons::Unknown));
+    assert_eq!((server.asked(), says(&looks, "new")), (asked, DaemonSetReadiness::Unknown));
 }

@@ -7,7 +7,7 @@ use kube::ResourceExt;
 use kube::api::{Patch, PatchParams, PostParams};
 use lockkeeper_crds::{NodeReboot, NodeRebootSpec, names};
 use lockkeeper_planner::Action;
-use lockkeeper_snapshot::Seen;
+use lockkeeper_snapshot::ObservedObjects;
 use serde_json::json;
 
 use super::look::stale;
@@ -76,7 +76,7 @@ impl MadeFor {
     }
 
     /// Remembers one more, and forgets those of Nodes that are no longer seen.
-    pub(super) fn add(&mut self, uid: &str, seen: &Seen) {
+    pub(super) fn add(&mut self, uid: &str, seen: &ObservedObjects) {
         if self.0.len() > 2 * seen.nodes.len() {
             let here: BTreeSet<_> = seen.nodes.values().filter_map(|node| node.uid()).collect();
             self.0.retain(|uid| here.contains(uid));

@@ -164,7 +164,7 @@ impl Pass<'_> {
             after.history.insert(0, record);
             after.history.truncate(HISTORY);
         }
-        if let Some((command, said)) = &change.answered {
+        if let Some((command, said)) = &change.answered_command {
             let (result, message) = match said {
                 Ok(message) => ("Accepted", message),
                 Err(message) => ("Refused", message),

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use lockkeeper_crds::host::Cause;
 use lockkeeper_crds::time::whole_seconds;
 use lockkeeper_crds::{Condition, NodeReboot, NodeRebootStatus, WaitingStatus, condition};
-use lockkeeper_planner::{Drain, Node, Operation, Phase, StageKind, WaitReason, gate};
+use lockkeeper_planner::{Drain, Node, Operation, Phase, StageKind, WaitReason};
 use lockkeeper_snapshot::convert::bounded;
 
 use super::state;
@@ -106,7 +106,7 @@ pub fn required(node: &Node, failing: &[Cause]) -> Fact {
     if let Some(reason) = &node.requested {
         return fact("True", "Requested", format!("a person asks for a reboot: {reason}"));
     }
-    match gate::trusted_host(node) {
+    match node.trusted_host() {
         None => fact("Unknown", "AgentMissing", "no agent reports from this boot".to_owned()),
         Some(host) if host.required && host.reasons.is_empty() => {
             fact("True", "RequiredByHost", "the host asks for a reboot".to_owned())
@@ -121,7 +121,7 @@ pub fn required(node: &Node, failing: &[Cause]) -> Fact {
 }
 
 fn cordoned(node: &Node) -> Fact {
-    let (reason, message) = match (node.unschedulable, &node.mark) {
+    let (reason, message) = match (node.unschedulable, &node.cordoned_for) {
         (true, Some(operation)) => ("ByLockkeeper", format!("cordoned for operation {operation}")),
         (true, None) => ("ByOther", "cordoned, and not by Lockkeeper".to_owned()),
         (false, _) => ("Schedulable", String::new()),
@@ -204,7 +204,7 @@ fn capable(node: &Node) -> Fact {
         reason,
         message: message.to_owned(),
     };
-    match gate::trusted_host(node) {
+    match node.trusted_host() {
         None => fact("Unknown", "AgentMissing", "no agent reports from this boot"),
         Some(host) => match (&host.incapable, host.inhibitors.first()) {
             (Some(cause), _) => fact("False", "AgentIncapable", cause),

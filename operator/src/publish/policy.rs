@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use kube::ResourceExt;
 use lockkeeper_crds::time::whole_seconds;
 use lockkeeper_crds::{NodeState, PolicyWaiting, RebootPolicy, RebootPolicyStatus, WindowState, names};
-use lockkeeper_planner::{Opening, Phase, Plan, Policy, Snapshot, gate};
+use lockkeeper_planner::{Opening, Phase, Plan, Policy, Snapshot};
 use lockkeeper_snapshot::convert::policy_state_to_api;
 
 use super::{conditions, phase, state};
@@ -63,7 +63,7 @@ pub fn status(
         policy.schedule.as_ref().err().map(String::as_str),
         policy,
         breaker.as_ref(),
-        plan.too_tight.get(name),
+        plan.insufficient_window_time.get(name),
         conditions::acknowledgement(
             object.annotations().get(names::BREAKER_ACKNOWLEDGED),
             breaker.as_ref(),
@@ -145,10 +145,10 @@ fn count(policy: &str, snapshot: &Snapshot, plan: &Plan) -> Count {
         .filter(|(_, node)| node.policies.iter().any(|other| other == policy))
     {
         count.nodes += 1;
-        let waiting = plan.waiting.get(name);
+        let waiting = plan.wait_reasons.get(name);
         let phase = phase(node);
         *count.by_state.entry(state(node, phase, waiting.is_some())).or_default() += 1;
-        if gate::trusted_host(node).is_none() && phase.is_none() {
+        if node.trusted_host().is_none() && phase.is_none() {
             count.unknown += 1;
         }
         match phase {

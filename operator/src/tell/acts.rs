@@ -41,7 +41,7 @@ fn record_words(change: &RecordChange) -> String {
             finished.operation.id, finished.outcome, finished.message
         );
     }
-    if let Some((command, said)) = &change.answered {
+    if let Some((command, said)) = &change.answered_command {
         let (Ok(words) | Err(words)) = said;
         return format!("{} by a person: {words}", command.verb);
     }
@@ -90,7 +90,7 @@ fn record_events(change: &RecordChange) -> Option<Event> {
     if let Some(finished) = &change.finished {
         return Some(finished_event(finished));
     }
-    if let Some((command, said)) = &change.answered {
+    if let Some((command, said)) = &change.answered_command {
         return Some(match said {
             Ok(words) => (
                 Severity::Normal,

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use lockkeeper_crds::{NodeState, RebootPolicyStatus, WindowState};
-use lockkeeper_planner::{BreakerState, Name, Node, Operation, Phase, Plan, Policy, Snapshot, gate};
-use lockkeeper_snapshot::Seen;
+use lockkeeper_planner::{BreakerState, Node, Operation, Phase, Plan, Policy, PolicyName, Snapshot};
+use lockkeeper_snapshot::ObservedObjects;
 use tokio::time::Instant;
 
 use crate::metrics::{Canvas, Gauge, Metrics};
@@ -49,13 +49,13 @@ impl Painter {
         &mut self,
         metrics: &Metrics,
         snapshot: &Snapshot,
-        seen: &Seen,
+        seen: &ObservedObjects,
         plan: &Plan,
         now: DateTime<Utc>,
     ) {
         self.painted = Some(Instant::now());
         metrics.set_leader(true);
-        metrics.set_policies(snapshot.policies.keys().map(Name::as_str));
+        metrics.set_policies(snapshot.policies.keys().map(PolicyName::as_str));
         let holders = snapshot.lock.as_ref().map_or(0, |lock| lock.holders.len());
         metrics.set_lock(holders, plan.cluster_limit);
         let mut canvas = Canvas::default();
@@ -123,7 +123,7 @@ fn paint_policy(canvas: &mut Canvas, name: &str, policy: &Policy, plan: &Plan, n
 }
 
 fn paint_node(canvas: &mut Canvas, name: &str, policy: &str, node: &Node, plan: &Plan, now: DateTime<Utc>) {
-    let (phase, why) = (phase(node), plan.waiting.get(name));
+    let (phase, why) = (phase(node), plan.wait_reasons.get(name));
     let state = state(node, phase, why.is_some());
     canvas.add(Gauge::Nodes, &[policy, state.as_str()], 1);
     if let Some(why) = why {
@@ -132,18 +132,18 @@ fn paint_node(canvas: &mut Canvas, name: &str, policy: &str, node: &Node, plan: 
     if phase == Some(Phase::Failed) {
         canvas.add(Gauge::FailedNodes, &[policy], 1);
     }
-    if phase.is_none() && gate::agent_missing(node).is_some_and(|since| since <= now) {
+    if phase.is_none() && node.agent_missing_since().is_some_and(|since| since <= now) {
         canvas.add(Gauge::AgentsMissing, &[policy], 1);
     }
     if state != NodeState::UpToDate {
         canvas.put(Gauge::NodeState, &[name, policy, state.as_str()], 1);
     }
-    if node.mark.is_some() && node.unschedulable {
+    if node.cordoned_for.is_some() && node.unschedulable {
         canvas.put(Gauge::NodeCordoned, &[name, policy], 1);
     }
     let record = node.record.as_ref();
     let operation = record.and_then(|record| record.operation.as_deref());
-    let required = gate::trusted_host(node).filter(|host| host.required);
+    let required = node.trusted_host().filter(|host| host.required);
     for (gauge, at) in [
         (Gauge::NodeStateSince, operation.and_then(since)),
         (

@@ -66,7 +66,7 @@ impl<'a> Count<'a> {
             let since = failure.map_or(operation.asked, |failure| failure.time);
             self.failed.push((name, since));
         }
-        node.mark.as_ref() == Some(&operation.id) && self.cordoned.insert(name)
+        node.cordoned_for.as_ref() == Some(&operation.id) && self.cordoned.insert(name)
     }
 
     /// Design section 9: open until a person or the cooldown lets one probe go, closed once that succeeded.
@@ -114,7 +114,7 @@ pub(super) fn closed(policy: &Policy, now: Instant) -> Option<&'static str> {
     };
     match schedule.opening(now) {
         Opening::Open { closes: None } => None,
-        Opening::Open { closes: Some(closes) } => fit::too_late(schedule, policy.learned.cordoned, closes, now)
+        Opening::Open { closes: Some(closes) } => fit::too_late(schedule, policy.duration_estimate.cordoned, closes, now)
             .map(|_| "it does not fit what is left of the window"),
         Opening::Closed { .. } | Opening::Excluded { .. } => Some("it is outside its windows"),
     }

@@ -15,7 +15,7 @@ pub fn order_matters(one: &Plan, other: &Plan) -> Option<Violation> {
         if one.actions != other.actions {
             return format!("the same snapshot gives {:?} and {:?}", one.actions, other.actions);
         }
-        let mut waits = one.waiting.iter().zip(other.waiting.iter());
+        let mut waits = one.wait_reasons.iter().zip(other.wait_reasons.iter());
         let differs = waits.find(|(one, other)| one != other);
         format!("the same snapshot gives other words, times or states, first {differs:?}")
     };
@@ -42,7 +42,7 @@ pub fn unspoken(snapshot: &Snapshot, plan: &Plan, now: Instant) -> Vec<Violation
         })
     };
     // Both are by name.
-    let mut waiting = plan.waiting.iter().peekable();
+    let mut waiting = plan.wait_reasons.iter().peekable();
     for (name, node) in &snapshot.nodes {
         let inside = node.record.as_ref().is_some_and(|record| record.operation.is_some());
         let mut told = || loop {
@@ -59,7 +59,7 @@ pub fn unspoken(snapshot: &Snapshot, plan: &Plan, now: Instant) -> Vec<Violation
             ));
         }
         // A node that is down, or about to be, keeps its marks until it is back; then they are lifted.
-        if inside || node.mark.is_none() || gate::is_astray(node) || !snapshot.unlisted.is_empty() {
+        if inside || node.cordoned_for.is_none() || gate::is_astray(node) || !snapshot.unlisted.is_empty() {
             continue;
         }
         let mut holders = snapshot.lock.iter().flat_map(|lock| &lock.holders);
@@ -70,7 +70,7 @@ pub fn unspoken(snapshot: &Snapshot, plan: &Plan, now: Instant) -> Vec<Violation
             ));
         }
     }
-    for (name, waiting) in &plan.waiting {
+    for (name, waiting) in &plan.wait_reasons {
         let Some(until) = waiting.until().filter(|until| *until > now) else {
             continue;
         };
@@ -92,7 +92,7 @@ pub fn left_behind(before: &Snapshot, after: &Snapshot) -> Vec<Violation> {
         differs(&holder.node, "still in the lock");
     }
     for (name, node) in &after.nodes {
-        if node.mark.is_some() {
+        if node.cordoned_for.is_some() {
             differs(name, "still marked");
         }
         if node.taints.rebooting || node.taints.reboot_pending && !gate::wants_reboot(node) {

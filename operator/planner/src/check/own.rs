@@ -90,7 +90,7 @@ impl Starts<'_> {
             return false;
         };
         // Inside already, as far as its marks tell.
-        let astray = node.mark.is_some() && gate::is_astray(node);
+        let astray = node.cordoned_for.is_some() && gate::is_astray(node);
         let asks = !astray
             && gate::wants_reboot(node)
             && gate::trusted_host(node).is_some_and(|host| host.incapable.is_none() && host.inhibitors.is_empty())

@@ -42,7 +42,7 @@ impl<'a> Starts<'a> {
         let mut control_plane_down = BTreeSet::new();
         for (name, node) in &snapshot.nodes {
             let down = why_down(node, now).is_some();
-            if node.control_plane && (!node.ready.ready || node.leaving.is_some()) {
+            if node.control_plane && (!node.ready.ready || node.deletion_taint.is_some()) {
                 control_plane_down.insert(name.as_str());
             }
             for policy in node.policies.iter() {

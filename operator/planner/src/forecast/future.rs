@@ -7,7 +7,7 @@ use chrono::TimeDelta;
 use super::Span;
 use crate::Instant;
 use crate::action::{Action, RecordChange};
-use crate::name::Name;
+use crate::names::PolicyName;
 use crate::operation::{Operation, Phase};
 use crate::plan::Plan;
 use crate::snapshot::{Drain, Hold, Host, LastReboot, Lock, Node, Order, OrderAction, Preflight, Record, Snapshot};
@@ -25,7 +25,7 @@ pub(super) struct Future {
     pub(super) blocked: BTreeMap<String, WaitReason>,
     /// Those that are inside, by their end.
     inside: BTreeMap<(Instant, String), Box<Operation>>,
-    ends: Vec<(Name, Instant)>,
+    ends: Vec<(PolicyName, Instant)>,
 }
 
 impl Future {
@@ -45,10 +45,11 @@ impl Future {
                 future
                     .blocked
                     .insert(name.clone(), WaitReason::PreflightBlocked { pod, why, until });
-                node.hold = Some(Box::new(Hold {
+                node.hold = Some(Hold {
                     reason: String::new(),
                     until: None,
-                }));
+                    invalid_until: None,
+                });
             }
             node.preflight = Preflight::Clear { at: Instant::MAX_UTC };
             known.extend(operation.map(|operation| (name.clone(), operation)));
@@ -104,9 +105,9 @@ impl Future {
             .snapshot
             .policies
             .get(&operation.policy)
-            .map(|policy| policy.learned.whole);
+            .map(|policy| policy.duration_estimate.total);
         let whole = whole
-            .unwrap_or_else(|| crate::DurationEstimate::default().whole)
+            .unwrap_or_else(|| crate::DurationEstimate::default().total)
             .max(TimeDelta::seconds(1));
         // One that takes longer than usual is taken to be nearly there.
         let end = (operation.started + whole).max(now + whole / 10);
@@ -127,7 +128,7 @@ impl Future {
         };
         node.boot_id.clone_from(&operation.boot_id_before);
         if let Some(record) = &mut node.record {
-            record.order = Some(Box::new(order));
+            record.order = Some(order);
             record.operation = Some(Box::new(running));
             record.command = None;
             if let Some(host) = &mut record.host {
@@ -173,7 +174,7 @@ impl Future {
                 });
             }
             (Action::Uncordon { keep_cordon, .. }, Some(node)) => {
-                node.mark = None;
+                node.cordoned_for = None;
                 node.unschedulable = *keep_cordon;
             }
             (Action::RemoveCommand { .. }, node) => record(node, &|record| record.command = None),
@@ -214,8 +215,8 @@ impl Future {
         if let Some(finished) = &change.finished {
             record.finished = Some(finished.operation.id.clone());
         }
-        if let Some((command, _)) = &change.answered {
-            record.answered = Some(command.clone());
+        if let Some((command, _)) = &change.answered_command {
+            record.answered_command = Some(command.clone());
         }
         let operation = record.operation.clone();
         match operation.filter(|operation| operation.phase == Phase::Preparing && operation.pending_outcome.is_none()) {
@@ -231,7 +232,7 @@ impl Future {
 /// The node is back with a new boot that nobody asks anything of.
 fn back(node: &mut Node, operation: &Operation, now: Instant) {
     node.boot_id = format!("after {}", operation.id).into();
-    node.mark = None;
+    node.cordoned_for = None;
     node.unschedulable = false;
     node.requested = None;
     node.approved = None;

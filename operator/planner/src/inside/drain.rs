@@ -11,7 +11,7 @@ use lockkeeper_reasons::{WaitReason, format_duration};
 
 impl Inside<'_> {
     pub(super) fn draining(&self) -> Step {
-        if self.record.order.as_deref() == Some(&self.order(OrderAction::Reboot)) {
+        if self.record.order.as_ref() == Some(&self.order(OrderAction::Reboot)) {
             let next = Operation {
                 phase: Phase::Rebooting,
                 reboot_ordered: Some(self.facts.now),
@@ -41,7 +41,7 @@ impl Inside<'_> {
         }
         match &self.node.drain {
             Drain::Done { .. } => self.order_reboot(),
-            Drain::Running { waiting, .. } => self.not_empty(from, waiting.as_deref().cloned()),
+            Drain::Running { waiting, .. } => self.not_empty(from, waiting.clone()),
             Drain::NotStarted => self.not_empty(from, None),
         }
     }

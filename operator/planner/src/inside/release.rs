@@ -67,19 +67,19 @@ impl Inside<'_> {
             }
             Outcome::Deferred => {
                 let count = self.record.deferred.as_ref().map_or(0, |deferred| deferred.count) + 1;
-                deferred = Change::Set(Some(Box::new(Deferred {
+                deferred = Change::Set(Some(Deferred {
                     count,
                     cause: pending_outcome.cause.clone(),
                     message: pending_outcome.message.clone(),
                     until: pending_outcome.time + back_off(count),
-                })));
+                }));
             }
             Outcome::Released => {
-                released = Change::Set(Some(Box::new(Released {
+                released = Change::Set(Some(Released {
                     time: pending_outcome.time,
                     failure: pending_outcome.message.clone(),
                     reasons: operation.reasons.clone(),
-                })));
+                }));
             }
             Outcome::Withdrawn | Outcome::Held => {}
         }
@@ -101,7 +101,7 @@ impl Inside<'_> {
             deferred,
             released,
             finished: Some(finished),
-            answered: None,
+            answered_command: None,
         }
     }
 }

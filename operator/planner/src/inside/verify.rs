@@ -4,7 +4,7 @@ use super::{Inside, Step};
 use crate::action::Action;
 use crate::gate;
 use crate::operation::{Outcome, PendingOutcome, StageKind};
-use crate::snapshot::Daemons;
+use crate::snapshot::DaemonSetReadiness;
 use lockkeeper_reasons::{WaitReason, format_duration, format_time};
 
 /// What keeps a node that is back from being given back.
@@ -23,7 +23,7 @@ impl Inside<'_> {
         }
         let back = self.back_and_ready();
         // Once our marks are gone it is given back already: workloads are on it.
-        let counts = back.is_ok() && self.marked() && !self.operation.daemons.is_empty();
+        let counts = back.is_ok() && self.marked() && !self.operation.daemon_sets.is_empty();
         let well = back.and_then(|()| if counts { self.daemons_ready() } else { Ok(()) });
         Step {
             daemons: counts,
@@ -93,10 +93,10 @@ impl Inside<'_> {
 
     /// The `DaemonSet`s that were ready at the cordon are so again; what nobody has seen is not.
     fn daemons_ready(&self) -> Result<(), NotWell> {
-        let message = match &self.node.daemons {
-            Daemons::Ready => return Ok(()),
-            Daemons::NotReady { what } => what.clone(),
-            Daemons::Unknown => "its DaemonSets have not been looked at yet".to_owned(),
+        let message = match &self.node.daemon_sets {
+            DaemonSetReadiness::Ready => return Ok(()),
+            DaemonSetReadiness::NotReady { what } => what.clone(),
+            DaemonSetReadiness::Unknown => "its DaemonSets have not been looked at yet".to_owned(),
         };
         Err(NotWell {
             message,

@@ -34,7 +34,7 @@ pub struct Policy {
     /// What an operation takes along.
     pub settings: Settings,
     /// How long operations took under this policy.
-    pub learned: DurationEstimate,
+    pub duration_estimate: DurationEstimate,
     /// What its status remembers; [`crate::Plan::policies`] has what it must become.
     pub state: PolicyState,
 }
@@ -54,7 +54,7 @@ impl Default for Policy {
             breaker: BreakerRule::default(),
             acknowledged: None,
             settings: Settings::default(),
-            learned: DurationEstimate::default(),
+            duration_estimate: DurationEstimate::default(),
             state: PolicyState::default(),
         }
     }
@@ -154,14 +154,14 @@ pub struct DurationEstimate {
     /// From cordon to uncordon, longer than nine in ten: what must fit into a window.
     pub cordoned: TimeDelta,
     /// A whole operation, from its slot to the free slot, the median: what a forecast counts with.
-    pub whole: TimeDelta,
+    pub total: TimeDelta,
 }
 
 impl Default for DurationEstimate {
     fn default() -> Self {
         Self {
             cordoned: TimeDelta::seconds(900),
-            whole: TimeDelta::seconds(900),
+            total: TimeDelta::seconds(900),
         }
     }
 }

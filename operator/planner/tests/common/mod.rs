@@ -31,7 +31,7 @@ pub struct World {
     pub refusing: Vec<String>,
     pub silent: Vec<String>,
     /// The `DaemonSet`s that are ready on each node when it is cordoned.
-    pub daemons: Vec<CountedDaemon>,
+    pub daemons: Vec<CountedDaemonSet>,
     /// When a node that is down comes back.
     coming: Vec<(String, Instant)>,
     boots: usize,
@@ -65,7 +65,7 @@ impl World {
         snapshot.policies.insert("general".into(), policy());
         for number in 1..=count {
             let name = format!("n{number}");
-            let boot_id = Name::from(format!("boot-{number}-0"));
+            let boot_id = BootId::from(format!("boot-{number}-0"));
             let host = Host {
                 boot_id: boot_id.clone(),
                 boot_time: Some(now - TimeDelta::days(9)),
@@ -95,8 +95,8 @@ impl World {
                     boot_id,
                     ready,
                     unschedulable: false,
-                    mark: None,
-                    leaving: None,
+                    cordoned_for: None,
+                    deletion_taint: None,
                     taints: Taints::default(),
                     control_plane: false,
                     hold: None,
@@ -106,7 +106,7 @@ impl World {
                     record: Some(record),
                     preflight: Preflight::Clear { at: Instant::MAX_UTC },
                     drain: Drain::NotStarted,
-                    daemons: Daemons::Unknown,
+                    daemon_sets: DaemonSetReadiness::Unknown,
                 },
             );
         }
@@ -151,10 +151,10 @@ impl World {
             .as_ref()
             .map(|op| op.id.clone())
             .unwrap_or_default();
-        self.record(name).command = Some(Box::new(Command {
+        self.record(name).command = Some(Command {
             verb: verb.to_owned(),
             operation_id,
-        }));
+        });
     }
 
     pub fn plan(&self) -> Plan {
@@ -213,7 +213,7 @@ impl World {
     }
 
     pub fn down(&self) -> usize {
-        let down = |node: &&Node| node.mark.is_some() || !node.ready.ready;
+        let down = |node: &&Node| node.cordoned_for.is_some() || !node.ready.ready;
         self.snapshot.nodes.values().filter(down).count()
     }
 
@@ -235,7 +235,7 @@ impl World {
     /// Why each node waits, one line each.
     pub fn waits(&self) -> String {
         let mut text = String::new();
-        for (name, why) in &self.plan().waiting {
+        for (name, why) in &self.plan().wait_reasons {
             writeln!(text, "{name} {}: {why}", why.name()).unwrap();
         }
         text
@@ -244,7 +244,8 @@ impl World {
     fn tell(&mut self, action: &Action) {
         let what = match action {
             Action::SetHolders { because, .. } => because.clone(),
-            Action::WriteRecord { change, .. } => match (&change.operation, &change.finished, &change.answered) {
+            Action::WriteRecord { change, .. } => match (&change.operation, &change.finished, &change.answered_command)
+            {
                 (_, Some(finished), _) => format!("{:?} {}", finished.outcome, finished.message),
                 (_, _, Some((command, said))) => format!("{} -> {said:?}", command.verb),
                 (Change::Set(Some(operation)), _, _) => match (&operation.pending_outcome, &operation.failure) {
@@ -294,7 +295,7 @@ impl World {
                 // Whoever writes that the cordon stands looks at the DaemonSets.
                 let operation = record.operation.as_mut().filter(|operation| cordoned(operation));
                 if let Some(operation) = operation.filter(|_| !before) {
-                    operation.daemons = daemons;
+                    operation.daemon_sets = daemons;
                 }
                 record.deferred = change.deferred.apply(&record.deferred);
                 record.released = change.released.apply(&record.released);
@@ -308,8 +309,8 @@ impl World {
                 if let Some(finished) = &change.finished {
                     record.finished = Some(finished.operation.id.clone());
                 }
-                if let Some((command, _)) = &change.answered {
-                    record.answered = Some(command.clone());
+                if let Some((command, _)) = &change.answered_command {
+                    record.answered_command = Some(command.clone());
                 }
             }
             Action::SetSpec { node, policy, order } => {
@@ -317,16 +318,16 @@ impl World {
                 record.policy.clone_from(policy);
                 record.order.clone_from(order);
             }
-            Action::OrderReboot { node, order } => self.record(node).order = Some(Box::new(order.clone())),
+            Action::OrderReboot { node, order } => self.record(node).order = Some(order.clone()),
             Action::Cordon { node, operation_id } => {
                 let id = operation_id.clone();
                 let node = self.node(node);
-                node.mark = Some(id);
+                node.cordoned_for = Some(id);
                 node.unschedulable = true;
             }
             Action::Uncordon { node, keep_cordon } => {
                 let node = self.node(node);
-                node.mark = None;
+                node.cordoned_for = None;
                 node.unschedulable = *keep_cordon;
                 node.drain = Drain::NotStarted;
             }

@@ -31,14 +31,14 @@ impl World {
                 .operation
                 .as_ref()
                 .is_some_and(|op| op.phase == Phase::Draining);
-            if draining && node.mark.is_some() {
+            if draining && node.cordoned_for.is_some() {
                 let waiting = WaitReason::EvictionBlocked {
                     message: "pod shop/db-0: budget shop/db allows 0".to_owned(),
                 };
                 node.drain = if blocked {
                     Drain::Running {
                         moved: 1,
-                        waiting: Some(Box::new(waiting)),
+                        waiting: Some(waiting),
                     }
                 } else {
                     Drain::Done { moved: 3 }
@@ -67,11 +67,11 @@ impl World {
                 String::new()
             };
             let host = self.record(&name).host.as_mut().unwrap();
-            host.answer = Some(Box::new(Answer {
+            host.answer = Some(HostAnswer {
                 id: order.id,
                 state,
                 message,
-            }));
+            });
             if reboots {
                 let node = self.node(&name);
                 node.ready = Ready {
@@ -101,7 +101,7 @@ impl World {
     /// The host comes up with a new boot; nothing asks for a reboot any more.
     pub fn boot(&mut self, name: &str) {
         self.boots += 1;
-        let (now, boot_id) = (self.now, Name::from(format!("boot-{name}-{}", self.boots)));
+        let (now, boot_id) = (self.now, BootId::from(format!("boot-{name}-{}", self.boots)));
         let node = self.node(name);
         node.boot_id.clone_from(&boot_id);
         node.ready = Ready {

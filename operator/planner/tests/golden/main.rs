@@ -58,7 +58,7 @@ impl Story {
     fn tell(&mut self) {
         self.log.push_str(&self.world.trace[self.told..]);
         self.told = self.world.trace.len();
-        let waiting = self.world.plan().waiting;
+        let waiting = self.world.plan().wait_reasons;
         for (name, why) in &waiting {
             // A reason is told when it begins; its words may count on.
             if self.waiting.get(name).map(String::as_str) != Some(why.name().as_str()) {

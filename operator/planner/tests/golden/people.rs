@@ -12,7 +12,11 @@ fn a_hold_in_mid_drain() {
     story.run(3);
     story.then("n1 is put on hold", |world| {
         let reason = "debugging the NIC".to_owned();
-        world.node("n1").hold = Some(Box::new(Hold { reason, until: None }));
+        world.node("n1").hold = Some(Hold {
+            reason,
+            until: None,
+            invalid_until: None,
+        });
     });
     story.run(50);
     story.then("the hold ends, and n1 is uncordoned", |world| {

@@ -289,7 +289,7 @@ fn a_window_closes_between_the_slot_and_the_cordon() {
 #[test]
 fn a_node_is_not_given_back_before_its_daemonsets_are_ready() {
     let mut story = Story::new(2);
-    story.world.daemons = vec![CountedDaemon {
+    story.world.daemons = vec![CountedDaemonSet {
         name: "kube-system/cni".to_owned(),
         since: None,
     }];
@@ -298,11 +298,13 @@ fn a_node_is_not_given_back_before_its_daemonsets_are_ready() {
     story.then(
         "it is about to come back; of its DaemonSets' pods one is not ready yet",
         |world| {
-            world.node("n1").daemons = Daemons::NotReady { what };
+            world.node("n1").daemon_sets = DaemonSetReadiness::NotReady { what };
         },
     );
     story.run(20);
-    story.then("it is ready", |world| world.node("n1").daemons = Daemons::Ready);
+    story.then("it is ready", |world| {
+        world.node("n1").daemon_sets = DaemonSetReadiness::Ready
+    });
     story.run(1);
     expect![[r#"
         0    lock SetHolders n1 goes in

@@ -226,5 +226,5 @@ fn a_lost_status_changes_no_decision() {
     world.policy().state = PolicyState::default();
     let after = world.plan();
     assert_eq!(before.policies["general"].breaker, after.policies["general"].breaker);
-    assert_eq!(before.waiting, after.waiting);
+    assert_eq!(before.wait_reasons, after.wait_reasons);
 }

@@ -150,10 +150,11 @@ fn a_new_rollout_has_a_canary_of_its_own() {
 #[test]
 fn a_held_node_does_not_keep_a_rollout_from_ending() {
     let mut world = World::new(2);
-    world.node("n2").hold = Some(Box::new(Hold {
+    world.node("n2").hold = Some(Hold {
         reason: "debugging".to_owned(),
         until: None,
-    }));
+        invalid_until: None,
+    });
     world.settle();
     assert!(world.plan().policies["general"].rollout.is_some());
     world.run(60);
@@ -202,10 +203,11 @@ fn an_approval_outlives_a_put_back_and_one_that_is_taken_away_before_the_cordon_
 #[test]
 fn a_hold_that_expires_lets_the_node_go() {
     let mut world = World::new(1);
-    world.node("n1").hold = Some(Box::new(Hold {
+    world.node("n1").hold = Some(Hold {
         reason: "debugging".to_owned(),
         until: Some(at("2026-11-21T13:00:00Z")),
-    }));
+        invalid_until: None,
+    });
     world.settle();
     assert_eq!(world.plan().recheck_at, Some(at("2026-11-21T13:00:00Z")));
     assert_eq!(

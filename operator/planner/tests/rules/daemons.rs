@@ -10,7 +10,7 @@ const WHAT: &str = "DaemonSet kube-system/cni: pod cni-x is not ready: container
 /// A node that is back and Ready after a reboot, and was not given back yet.
 fn back() -> World {
     let mut world = World::new(2);
-    world.daemons = vec![CountedDaemon {
+    world.daemons = vec![CountedDaemonSet {
         name: "kube-system/cni".to_owned(),
         since: Some(world.now - TimeDelta::days(8)),
     }];
@@ -24,19 +24,19 @@ fn phase(world: &mut World) -> Option<Phase> {
     world.record("n1").operation.as_ref().map(|operation| operation.phase)
 }
 
-fn says(world: &mut World, daemons: Daemons) {
-    world.node("n1").daemons = daemons;
+fn says(world: &mut World, daemons: DaemonSetReadiness) {
+    world.node("n1").daemon_sets = daemons;
     world.settle();
 }
 
-fn not_ready() -> Daemons {
-    Daemons::NotReady { what: WHAT.to_owned() }
+fn not_ready() -> DaemonSetReadiness {
+    DaemonSetReadiness::NotReady { what: WHAT.to_owned() }
 }
 
 #[test]
 fn what_nobody_has_looked_at_is_not_ready() {
     let mut world = back();
-    assert_eq!(world.plan().daemons, ["n1"]);
+    assert_eq!(world.plan().daemon_set_probes, ["n1"]);
     assert!(world.node("n1").unschedulable);
     assert!(world.waits().contains("n1 NodeNotReady"), "{}", world.waits());
     assert!(
@@ -55,20 +55,20 @@ fn it_waits_with_the_words_of_the_daemon_set_and_goes_on_once_all_are_ready() {
         "{}",
         world.waits()
     );
-    assert_eq!(world.plan().daemons, ["n1"], "looked at until they are ready");
-    says(&mut world, Daemons::Ready);
+    assert_eq!(world.plan().daemon_set_probes, ["n1"], "looked at until they are ready");
+    says(&mut world, DaemonSetReadiness::Ready);
     assert!(!world.node("n1").unschedulable, "{}", world.trace);
     assert!(world.record("n1").last_reboot.is_some(), "{}", world.trace);
-    assert_eq!(world.plan().daemons, Vec::<String>::new());
+    assert_eq!(world.plan().daemon_set_probes, Vec::<String>::new());
 }
 
 #[test]
 fn an_operation_that_counts_none_waits_for_none() {
     let mut world = back();
-    world.node("n1").daemons = not_ready();
+    world.node("n1").daemon_sets = not_ready();
     // One of an older version, or of a node without DaemonSets.
-    world.record("n1").operation.as_mut().unwrap().daemons.clear();
-    assert_eq!(world.plan().daemons, Vec::<String>::new());
+    world.record("n1").operation.as_mut().unwrap().daemon_sets.clear();
+    assert_eq!(world.plan().daemon_set_probes, Vec::<String>::new());
     world.settle();
     assert!(world.record("n1").last_reboot.is_some(), "{}", world.trace);
 }
@@ -76,20 +76,20 @@ fn an_operation_that_counts_none_waits_for_none() {
 #[test]
 fn nobody_is_looked_at_who_is_not_back_and_ready() {
     let mut world = World::new(1);
-    world.daemons = vec![CountedDaemon {
+    world.daemons = vec![CountedDaemonSet {
         name: "kube-system/cni".to_owned(),
         since: None,
     }];
     world.settle();
     for _ in 0..40 {
-        assert_eq!(world.plan().daemons, Vec::<String>::new(), "{}", world.trace);
+        assert_eq!(world.plan().daemon_set_probes, Vec::<String>::new(), "{}", world.trace);
         world.run(1);
     }
     world.run(5);
-    assert_eq!(world.plan().daemons, ["n1"]);
+    assert_eq!(world.plan().daemon_set_probes, ["n1"]);
     world.node("n1").ready.ready = false;
-    says(&mut world, Daemons::Ready);
-    assert_eq!(world.plan().daemons, Vec::<String>::new());
+    says(&mut world, DaemonSetReadiness::Ready);
+    assert_eq!(world.plan().daemon_set_probes, Vec::<String>::new());
     assert!(world.node("n1").unschedulable, "not Ready");
 }
 
@@ -117,9 +117,9 @@ fn retry_looks_again_and_release_ends_it() {
     world.command("retry", "n1");
     world.settle();
     assert_eq!(phase(&mut world), Some(Phase::Verifying));
-    assert_eq!(world.plan().daemons, ["n1"]);
+    assert_eq!(world.plan().daemon_set_probes, ["n1"]);
     assert!(world.node("n1").unschedulable, "{}", world.trace);
-    says(&mut world, Daemons::Ready);
+    says(&mut world, DaemonSetReadiness::Ready);
     assert!(world.record("n1").last_reboot.is_some(), "{}", world.trace);
 
     let mut world = back();
@@ -134,12 +134,12 @@ fn retry_looks_again_and_release_ends_it() {
 #[test]
 fn whoever_is_given_back_already_is_not_looked_at_again() {
     let mut world = back();
-    world.node("n1").daemons = Daemons::Ready;
+    world.node("n1").daemon_sets = DaemonSetReadiness::Ready;
     // The marks are lifted, and the operator dies; the next one has looked at nothing.
     world.pass(1);
-    assert!(world.node("n1").mark.is_none(), "{}", world.trace);
-    world.node("n1").daemons = Daemons::Unknown;
-    assert_eq!(world.plan().daemons, Vec::<String>::new());
+    assert!(world.node("n1").cordoned_for.is_none(), "{}", world.trace);
+    world.node("n1").daemon_sets = DaemonSetReadiness::Unknown;
+    assert_eq!(world.plan().daemon_set_probes, Vec::<String>::new());
     world.settle();
     assert!(world.record("n1").last_reboot.is_some(), "{}", world.trace);
 }

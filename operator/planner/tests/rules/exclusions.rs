@@ -83,7 +83,7 @@ fn what_is_cordoned_when_an_exclusion_begins_finishes() {
         exclusions: vec![dated("2026-11-21T12:00:10Z", "2026-11-22T00:00:00Z", "demo")],
     };
     world.policy().schedule = Ok(schedule);
-    world.policy().learned.cordoned = TimeDelta::seconds(5);
+    world.policy().duration_estimate.cordoned = TimeDelta::seconds(5);
     world.settle();
     world.run(100);
     assert!(world.record("n1").last_reboot.is_some(), "{}", world.trace);

@@ -194,7 +194,7 @@ fn an_uncordon_by_a_person_puts_the_node_back() {
             n1 BackingOff: deferred once (Uncordoned: uncordoned by another client during the drain; deferred); next attempt at 2026-11-21T12:10:05Z
         "#]],
     );
-    assert_eq!(world.node("n1").mark, None);
+    assert_eq!(world.node("n1").cordoned_for, None);
 }
 
 #[test]
@@ -242,19 +242,17 @@ fn retry_of_what_was_made_up_waits_until_the_agent_has_said_that_its_host_does_n
         world.settle();
         world.record("n1").host = answer.map(|state| Host {
             boot_id: boot_id.clone(),
-            answer: state.map(|state| {
-                Box::new(Answer {
-                    id: "ed0269c7-0".to_owned(),
-                    state,
-                    message: String::new(),
-                })
+            answer: state.map(|state| HostAnswer {
+                id: "ed0269c7-0".to_owned(),
+                state,
+                message: String::new(),
             }),
             ..Host::default()
         });
         world.command("retry", "n1");
         let plan = world.plan();
         let said = plan.actions.iter().find_map(|action| match action {
-            Action::WriteRecord { change, .. } => change.answered.as_ref().map(|(_, said)| said.clone()),
+            Action::WriteRecord { change, .. } => change.answered_command.as_ref().map(|(_, said)| said.clone()),
             _ => None,
         });
         match said.unwrap() {
@@ -299,7 +297,7 @@ fn a_node_that_still_asks_for_the_same_cause_is_left_alone_for_a_day() {
 fn marks_of_an_operation_whose_record_is_lost_are_lifted_before_the_node_is_cordoned_again() {
     let mut world = World::new(1);
     let now = world.now;
-    world.node("n1").mark = Some("lost".to_owned());
+    world.node("n1").cordoned_for = Some("lost".to_owned());
     world.node("n1").unschedulable = true;
     world.node("n1").ready.ready = false;
     world.settle();

@@ -4,7 +4,7 @@ use crate::common::{World, at, windows};
 use chrono::TimeDelta;
 use expect_test::expect;
 use lockkeeper_planner::*;
-use lockkeeper_planner::{Success, learn};
+use lockkeeper_planner::{Success, estimate_durations};
 
 #[test]
 fn a_node_that_does_not_fit_what_is_left_waits_for_the_next_window() {
@@ -18,7 +18,11 @@ fn a_node_that_does_not_fit_what_is_left_waits_for_the_next_window() {
     .assert_eq(&world.waits());
     assert_eq!(world.plan().recheck_at, Some(at("2026-11-21T13:00:00Z")));
     world.now = at("2026-11-21T12:45:00Z");
-    assert_eq!(world.plan().waiting, WaitReasons::default(), "to the second it fits");
+    assert_eq!(
+        world.plan().wait_reasons,
+        WaitReasons::default(),
+        "to the second it fits"
+    );
 }
 
 #[test]
@@ -80,23 +84,23 @@ fn until_five_successes_are_known_the_default_holds_and_then_nine_in_ten_must_fi
     let success = |number: i64, seconds: i64| Success {
         ended: at("2026-11-21T12:00:00Z") + TimeDelta::hours(number),
         cordoned: TimeDelta::seconds(seconds),
-        whole: TimeDelta::seconds(seconds + 10),
+        total: TimeDelta::seconds(seconds + 10),
     };
     let four: Vec<_> = (0..4).map(|number| success(number, 100)).collect();
-    assert_eq!(learn(four).cordoned, TimeDelta::seconds(900));
+    assert_eq!(estimate_durations(four).cordoned, TimeDelta::seconds(900));
     let ten: Vec<_> = (1..=10).map(|number| success(number, number * 100)).collect();
-    assert_eq!(learn(ten).cordoned, TimeDelta::seconds(900));
+    assert_eq!(estimate_durations(ten).cordoned, TimeDelta::seconds(900));
     let five: Vec<_> = (1..=5).map(|number| success(number, number * 100)).collect();
     assert_eq!(
-        learn(five),
+        estimate_durations(five),
         DurationEstimate {
             cordoned: TimeDelta::seconds(500),
-            whole: TimeDelta::seconds(310),
+            total: TimeDelta::seconds(310),
         }
     );
     // One in twenty that hung for a day moves nothing; what is older than the last twenty is forgotten.
     let mut many: Vec<_> = (0..19).map(|number| success(100 + number, 100)).collect();
     many.push(success(200, 86_400));
     many.extend((0..50).map(|number| success(number, 5000)));
-    assert_eq!(learn(many).cordoned, TimeDelta::seconds(100));
+    assert_eq!(estimate_durations(many).cordoned, TimeDelta::seconds(100));
 }

@@ -11,7 +11,7 @@ const WHOLE: TimeDelta = TimeDelta::seconds(43);
 
 fn world(count: usize) -> World {
     let mut world = World::new(count);
-    world.policy().learned.whole = WHOLE;
+    world.policy().duration_estimate.total = WHOLE;
     world
 }
 
@@ -52,20 +52,22 @@ fn it_tells_what_then_happens() {
 fn windows_canary_pace_and_approval_are_obeyed_in_the_future_too() {
     let mut world = world(5);
     world.policy().schedule = Ok(windows(&[("0 13 * * *", 600)]));
-    world.policy().learned.cordoned = TimeDelta::seconds(40);
+    world.policy().duration_estimate.cordoned = TimeDelta::seconds(40);
     world.policy().pace = TimeDelta::seconds(120);
     world.policy().canary = Some(Canary {
         nodes: 1,
         soak: TimeDelta::minutes(3),
     });
-    world.node("n4").hold = Some(Box::new(Hold {
+    world.node("n4").hold = Some(Hold {
         reason: "debugging".to_owned(),
         until: None,
-    }));
-    world.node("n5").hold = Some(Box::new(Hold {
+        invalid_until: None,
+    });
+    world.node("n5").hold = Some(Hold {
         reason: "until tomorrow".to_owned(),
         until: Some(at("2026-11-22T10:00:00Z")),
-    }));
+        invalid_until: None,
+    });
     world.settle();
     expect![[r#"
         n1 2026-11-21T13:00:00Z 2026-11-21T13:00:43Z
@@ -147,7 +149,7 @@ fn a_forecast_that_would_cost_too_much_is_cut_and_goes_on_at_its_pace() {
     let whole = forecast(&world.snapshot, world.now, Horizon::default());
     assert!(!whole.cut);
     let horizon = Horizon {
-        most_looks: 20_000,
+        max_visits: 20_000,
         ..Horizon::default()
     };
     let cut = forecast(&world.snapshot, world.now, horizon);

@@ -35,7 +35,7 @@ fn who_did_not_get_a_turn_in_one_window_is_first_in_the_next() {
     let mut world = World::new(3);
     // Room for one node in each window, and every node asks again as soon as it was rebooted.
     world.policy().schedule = Ok(windows(&[("0 12 * * *", 60)]));
-    world.policy().learned.cordoned = TimeDelta::seconds(50);
+    world.policy().duration_estimate.cordoned = TimeDelta::seconds(50);
     for update in 0..5 {
         world.settle();
         world.run(90);
@@ -56,17 +56,17 @@ fn who_did_not_get_a_turn_in_one_window_is_first_in_the_next() {
 #[test]
 fn what_was_put_back_or_released_goes_after_what_never_failed() {
     let mut world = World::new(3);
-    world.record("n1").deferred = Some(Box::new(Deferred {
+    world.record("n1").deferred = Some(Deferred {
         count: 1,
         cause: "EvictionBlocked".to_owned(),
         message: "pod shop/db-0".to_owned(),
         until: world.now,
-    }));
-    world.record("n2").released = Some(Box::new(Released {
+    });
+    world.record("n2").released = Some(Released {
         time: world.now,
         failure: "no new boot".to_owned(),
         reasons: vec!["another cause".to_owned()],
-    }));
+    });
     world.settle();
     world.run(200);
     assert_eq!(world.started(), ["n3", "n1", "n2"]);
@@ -86,10 +86,11 @@ fn workers_before_the_control_plane_before_the_operators_own_node() {
 fn a_held_node_starves_nobody_not_even_the_operators_own() {
     let mut world = World::new(2);
     world.snapshot.own_node = Some("n2".to_owned());
-    world.node("n1").hold = Some(Box::new(Hold {
+    world.node("n1").hold = Some(Hold {
         reason: "debugging".to_owned(),
         until: None,
-    }));
+        invalid_until: None,
+    });
     world.settle();
     world.run(60);
     assert_eq!(world.started(), ["n2"]);

@@ -32,10 +32,11 @@ fn the_operators_own_node_before_one_of_another_policy() {
         found(&world, unaware),
         ["S6: n1 runs the operator and goes in while n2 could"]
     );
-    world.node("n2").hold = Some(Box::new(Hold {
+    world.node("n2").hold = Some(Hold {
         reason: "debugging".to_owned(),
         until: None,
-    }));
+        invalid_until: None,
+    });
     assert_eq!(
         found(&world, unaware),
         ["S6: n1 runs the operator and goes in while n3 could"]
@@ -139,7 +140,7 @@ fn a_start_that_does_not_fit_the_window() {
     let mut world = World::new(1);
     world.policy().schedule = Ok(windows(&[("0 12 * * *", 1200)]));
     world.now += TimeDelta::minutes(10);
-    let unaware = |seen: &mut Snapshot| seen.policies.get_mut("general").unwrap().learned.cordoned = TimeDelta::zero();
+    let unaware = |seen: &mut Snapshot| seen.policies.get_mut("general").unwrap().duration_estimate.cordoned = TimeDelta::zero();
     assert_eq!(
         found(&world, unaware),
         ["S2: n1 would start under general although it does not fit what is left of the window"]

@@ -8,7 +8,7 @@ use crate::common::{World, windows};
 fn told(world: &World) -> String {
     let plan = world.plan();
     assert_eq!(plan.actions, vec![], "only a pass at rest looks for it");
-    plan.too_tight
+    plan.insufficient_window_time
         .get("general")
         .map(ToString::to_string)
         .unwrap_or_default()

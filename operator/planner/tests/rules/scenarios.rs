@@ -139,13 +139,14 @@ fn a_hold_before_the_reboot_order_frees_the_slot_and_leaves_the_node_cordoned() 
     world.blocked = vec!["n1".to_owned()];
     world.settle();
     world.run(5);
-    world.node("n1").hold = Some(Box::new(Hold {
+    world.node("n1").hold = Some(Hold {
         reason: "debugging the NIC".to_owned(),
         until: None,
-    }));
+        invalid_until: None,
+    });
     world.settle();
     assert!(world.node("n1").unschedulable);
-    assert_eq!(world.node("n1").mark, None);
+    assert_eq!(world.node("n1").cordoned_for, None);
     waits(
         &world,
         expect![[r#"
@@ -235,7 +236,7 @@ fn a_time_that_has_passed_is_not_looked_at_again_and_again() {
     };
     world.node("n1").drain = Drain::Running {
         moved: 1,
-        waiting: Some(Box::new(waiting)),
+        waiting: Some(waiting),
     };
     let recheck = world.plan().recheck_at.unwrap();
     assert!(recheck > world.now, "{recheck}");

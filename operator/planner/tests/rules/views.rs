@@ -142,9 +142,9 @@ fn a_node_that_went_astray_counts_under_each_of_its_policies() {
     world.limit(2);
     world.node("n3").policies = ["other".into()].into();
     let node = world.node("n1");
-    (node.mark, node.unschedulable, node.ready.ready) = (Some("lost".to_owned()), true, false);
+    (node.cordoned_for, node.unschedulable, node.ready.ready) = (Some("lost".to_owned()), true, false);
     let plans = [["general", "other"], ["other", "general"]].map(|both| {
-        world.node("n1").policies = both.map(Name::from).into();
+        world.node("n1").policies = both.map(PolicyName::from).into();
         world.plan()
     });
     assert_eq!(check::order_matters(&plans[0], &plans[1]), None);
@@ -166,10 +166,10 @@ fn a_node_that_is_deleted_and_made_again_leaves_no_entry_behind() {
         uid: "another".to_owned(),
         created: now,
         unschedulable: false,
-        mark: None,
+        cordoned_for: None,
         record: None,
         drain: Drain::NotStarted,
-        daemons: Daemons::Unknown,
+        daemon_sets: DaemonSetReadiness::Unknown,
         ..node.clone()
     };
     world.run(1);
@@ -183,20 +183,20 @@ fn an_operation_that_has_ended_is_not_taken_for_lost_because_its_entry_and_its_m
     let mut world = World::new(1);
     world.settle();
     world.run(3);
-    let (lock, mark) = (world.snapshot.lock.clone(), world.node("n1").mark.clone());
+    let (lock, mark) = (world.snapshot.lock.clone(), world.node("n1").cordoned_for.clone());
     assert!(mark.is_some());
     world.run(60);
     assert!(world.record("n1").last_reboot.is_some());
     // A standby whose watches of the lock and of the Nodes lag behind that of the records.
     for ready in [true, false] {
         world.snapshot.lock.clone_from(&lock);
-        world.node("n1").mark.clone_from(&mark);
+        world.node("n1").cordoned_for.clone_from(&mark);
         world.node("n1").ready.ready = ready;
         world.node("n1").requested = Some("firmware".to_owned());
         world.policy().suspend = true;
         world.settle();
         assert!(!world.trace.contains("Failed"), "{}", world.trace);
-        assert_eq!(world.node("n1").mark.is_none(), ready);
+        assert_eq!(world.node("n1").cordoned_for.is_none(), ready);
         assert_eq!(world.inside().is_empty(), ready, "{}", world.trace);
     }
     // As long as the marks are seen, the entry stays: nobody else goes in.
@@ -206,7 +206,7 @@ fn an_operation_that_has_ended_is_not_taken_for_lost_because_its_entry_and_its_m
             n1 ViewIncomplete: waiting for the node to become Ready before the cordon of its last reboot is removed
         "#]],
     );
-    world.node("n1").mark = None;
+    world.node("n1").cordoned_for = None;
     world.settle();
     assert_eq!(world.inside(), Vec::<String>::new());
 }
@@ -216,7 +216,7 @@ fn a_node_that_is_cordoned_by_us_and_not_back_is_inside_although_nothing_tells_o
     let mut world = World::new(2);
     world.blocked.push("n1".to_owned());
     world.run(20);
-    assert!(world.node("n1").mark.is_some());
+    assert!(world.node("n1").cordoned_for.is_some());
     // Record and entry are lost, and the node is down; the other one is down as well, so that it costs nothing.
     world.snapshot.lock = Some(Lock::default());
     let record = world.record("n1");
@@ -252,14 +252,14 @@ fn marks_of_an_operation_that_nothing_tells_of_stay_until_the_agent_has_said_tha
     };
     assert!(!lifts(&world), "its agent has not reported yet");
     let boot_id = world.node("n1").boot_id.clone();
-    let answer = Answer {
+    let answer = HostAnswer {
         id: "c344b9c8-0".to_owned(),
         state: AnswerState::Rebooting,
         message: String::new(),
     };
     world.record("n1").host = Some(Host {
         boot_id,
-        answer: Some(Box::new(answer)),
+        answer: Some(answer),
         ..Host::default()
     });
     assert!(!lifts(&world), "its host goes down");

@@ -1,7 +1,7 @@
 use super::*;
 use serde_json::{Value, json};
 
-fn seen(policies: &[(&str, Value)], nodes: &[(&str, Value)]) -> Seen {
+fn seen(policies: &[(&str, Value)], nodes: &[(&str, Value)]) -> ObservedObjects {
     let policy = |(name, spec): &(&str, Value)| {
         let object = json!({"metadata": {"name": name}, "spec": spec, "apiVersion": "lockkeeper.dev/v1alpha1",
             "kind": "RebootPolicy"});
@@ -11,10 +11,10 @@ fn seen(policies: &[(&str, Value)], nodes: &[(&str, Value)]) -> Seen {
         let object = json!({"metadata": {"name": name, "uid": "u", "labels": labels}});
         ((*name).to_owned(), Arc::new(serde_json::from_value(object).unwrap()))
     };
-    Seen {
+    ObservedObjects {
         policies: policies.iter().map(policy).collect(),
         nodes: nodes.iter().map(node).collect(),
-        ..Seen::default()
+        ..ObservedObjects::default()
     }
 }
 
@@ -30,7 +30,7 @@ fn a_policy_whose_selector_cannot_be_read_is_closed_and_closes_everything() {
     );
     let why = snapshot.policies["bad"].schedule.as_ref().unwrap_err();
     assert!(why.starts_with("spec.nodeSelector: "), "{why}");
-    assert_eq!(*snapshot.nodes["n"].policies, [Name::from("good")]);
+    assert_eq!(*snapshot.nodes["n"].policies, [PolicyName::from("good")]);
 }
 
 #[test]
@@ -64,7 +64,7 @@ fn a_policy_learns_from_the_successes_of_its_nodes_and_from_nothing_else() {
         let mut seen = seen(&[("all", json!({}))], &[("n", json!({}))]);
         seen.reboots.insert("n".into(), reboot(outcome, [1, 2, 3]));
         snapshot(&seen, &Local::default()).policies["all"]
-            .learned
+            .duration_estimate
             .cordoned
             .num_minutes()
     };
@@ -88,26 +88,19 @@ fn a_node_has_the_values_of_the_labels_that_some_topology_names() {
 }
 
 #[test]
-fn names_that_nodes_have_in_common_are_held_once() {
-    let mut seen = seen(&[("all", json!({}))], &[("m", json!({})), ("n", json!({}))]);
-    let node = json!({"metadata": {"name": "n", "uid": "u"}, "status": {"nodeInfo": {"bootID": "b1"}}});
-    seen.nodes
-        .insert("n".into(), Arc::new(serde_json::from_value(node).unwrap()));
-    let reboot = json!({
-        "apiVersion": "lockkeeper.dev/v1alpha1", "kind": "NodeReboot", "spec": {"policy": "all"},
-        "metadata": {"name": "n", "ownerReferences": [
-            {"apiVersion": "v1", "kind": "Node", "name": "n", "uid": "u"}]},
-        "status": {"host": {"bootID": "b1", "kernel": "6.1", "rebootCapable": true,
-            "rebootRequired": {"required": false}}},
-    });
-    seen.reboots
-        .insert("n".into(), Arc::new(serde_json::from_value(reboot).unwrap()));
-    let snapshot = snapshot(&seen, &Local::default());
-    let (m, n) = (&snapshot.nodes["m"], &snapshot.nodes["n"]);
-    assert!(Arc::ptr_eq(&m.policies, &n.policies));
-    let (policy, _) = snapshot.policies.get_key_value("all").unwrap();
-    let record = n.record.as_ref().unwrap();
-    assert!(m.policies[0].is_same(policy) && record.policy.as_ref().unwrap().is_same(policy));
-    assert_eq!(n.boot_id, Name::from("b1"));
-    assert!(n.boot_id.is_same(&record.host.as_ref().unwrap().boot_id));
+fn a_hold_whose_end_is_not_a_time_holds_and_says_so() {
+    let node = |until: &str| {
+        let annotations = json!({"lockkeeper.dev/hold": "kernel debugging", "lockkeeper.dev/hold-until": until});
+        let object = json!({"metadata": {"name": "n", "uid": "u", "annotations": annotations}});
+        serde_json::from_value::<slim::Node>(object).unwrap()
+    };
+    let invalid = hold(&node("tomorrow")).unwrap();
+    assert_eq!(
+        (invalid.until, invalid.invalid_until.as_deref()),
+        (None, Some("tomorrow"))
+    );
+    assert!(invalid.holds(DateTime::<Utc>::MAX_UTC));
+    let valid = hold(&node("2026-12-01T06:00:00Z")).unwrap();
+    assert_eq!(valid.invalid_until, None);
+    assert!(valid.until.is_some());
 }

@@ -29,7 +29,7 @@ fn operation(phase: Phase) -> Operation {
         reboot_ordered: Some(at(3)),
         rebooted: None,
         pods_moved: 0,
-        daemons: vec![],
+        daemon_sets: vec![],
         settings: Settings::default(),
         failure: None,
         pending_outcome: None,
@@ -49,8 +49,8 @@ fn node(operation: Option<Operation>) -> Node {
             message: String::new(),
         },
         unschedulable: operation.is_some(),
-        mark: operation.as_ref().map(|operation| operation.id.clone()),
-        leaving: None,
+        cordoned_for: operation.as_ref().map(|operation| operation.id.clone()),
+        deletion_taint: None,
         taints: lockkeeper_planner::Taints::default(),
         control_plane: false,
         hold: None,
@@ -69,7 +69,7 @@ fn node(operation: Option<Operation>) -> Node {
         }),
         preflight: lockkeeper_planner::Preflight::Unknown,
         drain: lockkeeper_planner::Drain::NotStarted,
-        daemons: lockkeeper_planner::Daemons::Unknown,
+        daemon_sets: lockkeeper_planner::DaemonSetReadiness::Unknown,
     }
 }
 
@@ -90,7 +90,7 @@ fn look_at(metrics: &Metrics, painter: &mut Painter, nodes: Vec<Node>, open: boo
         windows: BTreeMap::from([("workers".into(), open)]),
         ..Plan::default()
     };
-    painter.paint(metrics, &snapshot, &Seen::default(), &plan, at(1000));
+    painter.paint(metrics, &snapshot, &ObservedObjects::default(), &plan, at(1000));
     metrics.text().unwrap()
 }
 
@@ -178,9 +178,9 @@ fn a_node_shows_its_last_reboot_and_the_detectors_that_fail_on_it() {
     let status = reboot.status.get_or_insert_default();
     let host = status.host.get_or_insert_default();
     host.reboot_required.failing = vec![Cause("SUSE sentinel cannot be read".into())];
-    let seen = Seen {
+    let seen = ObservedObjects {
         reboots: BTreeMap::from([("w-0".to_owned(), std::sync::Arc::new(reboot))]),
-        ..Seen::default()
+        ..ObservedObjects::default()
     };
     let snapshot = Snapshot {
         nodes: BTreeMap::from([("w-0".to_owned(), rebooted)]),

@@ -122,7 +122,7 @@ pub struct Cluster {
     pub names: Vec<String>,
     /// Where each name is among them.
     places: BTreeMap<String, usize>,
-    pub policy_names: Vec<Name>,
+    pub policy_names: Vec<PolicyName>,
     /// Written by [`Self::put_node`] alone.
     pub nodes: Vec<Option<Rc<NodeObject>>>,
     /// Those of them that have our mark.
@@ -142,7 +142,7 @@ pub struct Cluster {
 
 impl Cluster {
     /// Nothing is there yet under any of these names.
-    pub fn new(names: Vec<String>, policy_names: Vec<Name>, pods: Vec<usize>) -> Self {
+    pub fn new(names: Vec<String>, policy_names: Vec<PolicyName>, pods: Vec<usize>) -> Self {
         let places = names.iter().enumerate().map(|(place, name)| (name.clone(), place));
         Self {
             places: places.collect(),
@@ -163,7 +163,10 @@ impl Cluster {
 
     pub fn put_node(&mut self, index: usize, object: Option<NodeObject>) -> News {
         let version = self.next();
-        if object.as_ref().is_some_and(|object| object.value.mark.is_some()) {
+        if object
+            .as_ref()
+            .is_some_and(|object| object.value.cordoned_for.is_some())
+        {
             self.marked.insert(index);
         } else {
             self.marked.remove(&index);

@@ -28,7 +28,7 @@ pub struct Coverage {
 
 impl Coverage {
     pub fn plan(&mut self, plan: &Plan) {
-        for why in plan.waiting.values() {
+        for why in plan.wait_reasons.values() {
             let reason = why.name().as_str();
             match self.reasons.iter().position(|(known, _)| *known == reason) {
                 Some(place) => {

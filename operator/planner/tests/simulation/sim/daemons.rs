@@ -32,9 +32,9 @@ pub struct Daemon {
 
 impl Daemon {
     /// What whoever writes that the cordon stands puts into the record.
-    pub fn counted(&self) -> Vec<CountedDaemon> {
+    pub fn counted(&self) -> Vec<CountedDaemonSet> {
         let ready = self.shown.filter(|_| self.there);
-        let counted = ready.map(|since| CountedDaemon {
+        let counted = ready.map(|since| CountedDaemonSet {
             name: "kube-system/cni".to_owned(),
             since: Some(since),
         });
@@ -153,7 +153,7 @@ impl World {
         let ended: Vec<usize> = ended.map(|(index, _)| *index).collect();
         for index in ended {
             known.looks.remove(&index);
-            known.view.set_daemons(index, &Daemons::Unknown);
+            known.view.set_daemons(index, &DaemonSetReadiness::Unknown);
         }
         for (index, question) in wanted {
             if !self.operators[operator].looks.contains_key(&index) {
@@ -175,20 +175,20 @@ impl World {
         let name = self.cluster.names[index].clone();
         let node = known.view.snapshot.nodes.get(&name);
         let operation = node.and_then(|node| node.record.as_ref()?.operation.as_ref());
-        let counted = operation.and_then(|operation| operation.daemons.first());
+        let counted = operation.and_then(|operation| operation.daemon_sets.first());
         let counted = counted.and_then(|daemon| daemon.since);
         let daemon = &self.cluster.daemons[index];
         let trouble = self.faults.on(Fault::ServerTrouble) && self.daemon_rng.chance(self.faults.rate);
         let again = daemon.shown.is_some() && (daemon.shown != counted || self.takes_the_old_word());
         let found = if !trouble && (again || !daemon.there) {
-            Daemons::Ready
+            DaemonSetReadiness::Ready
         } else {
             let what = "DaemonSet kube-system/cni: pod cni-x is not ready: containers with unready status: [cni]";
-            Daemons::NotReady { what: what.to_owned() }
+            DaemonSetReadiness::NotReady { what: what.to_owned() }
         };
         let pause = match found {
-            Daemons::Ready => FRESH,
-            Daemons::NotReady { .. } | Daemons::Unknown => self.daemon_rng.between(200, 5_000),
+            DaemonSetReadiness::Ready => FRESH,
+            DaemonSetReadiness::NotReady { .. } | DaemonSetReadiness::Unknown => self.daemon_rng.between(200, 5_000),
         };
         self.after(pause, Happening::Look(operator, number, index));
         let known = &mut self.operators[operator];
@@ -197,7 +197,7 @@ impl World {
             .snapshot
             .nodes
             .get(&name)
-            .is_some_and(|node| node.daemons != found)
+            .is_some_and(|node| node.daemon_sets != found)
         {
             known.view.set_daemons(index, &found);
             self.wake(operator, 0);
@@ -210,9 +210,9 @@ impl Judge {
     pub fn daemons_again(&mut self, cluster: &Cluster, before: &NodeObject, node: usize, operation: &Operation) {
         let verified = operation.phase == Phase::Verifying
             && operation.pending_outcome.is_none()
-            && before.value.mark.as_ref() == Some(&operation.id);
+            && before.value.cordoned_for.as_ref() == Some(&operation.id);
         let daemon = &cluster.daemons[node];
-        let Some(counted) = operation.daemons.first().filter(|_| verified && daemon.there) else {
+        let Some(counted) = operation.daemon_sets.first().filter(|_| verified && daemon.there) else {
             return;
         };
         // One that was heard of anew between cordon and reboot has said two things before; only the first was counted.

@@ -14,7 +14,7 @@ impl World {
         let runs = |node: &Node, operation: &Operation| {
             operation.phase == Phase::Draining
                 && operation.pending_outcome.is_none()
-                && node.mark.as_ref() == Some(&operation.id)
+                && node.cordoned_for.as_ref() == Some(&operation.id)
                 && node.unschedulable
         };
         let goes_on = |(index, task): &(&usize, &Task)| {
@@ -136,7 +136,7 @@ impl World {
             };
             let drain = Drain::Running {
                 moved: task.moved,
-                waiting: Some(Box::new(waiting)),
+                waiting: Some(waiting),
             };
             (drain, Some((blocked - self.at).min(300_000)))
         } else if self.cluster.pods[index] > 0 {

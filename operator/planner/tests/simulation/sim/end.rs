@@ -105,7 +105,7 @@ impl World {
         let host = host.filter(|host| host.boot_id == object.value.boot_id);
         let answer = host.and_then(|host| host.answer.as_ref());
         let accepted = answer.is_some_and(|answer| answer.state == AnswerState::Rebooting);
-        let left = object.value.mark.is_some() && self.cluster.operation(node).is_none();
+        let left = object.value.cordoned_for.is_some() && self.cluster.operation(node).is_none();
         left && object.value.ready.ready && accepted
     }
 
@@ -118,7 +118,7 @@ impl World {
             return;
         }
         let seen = &self.operators[operator].view.snapshot;
-        for (name, why) in &plan.waiting {
+        for (name, why) in &plan.wait_reasons {
             let asks_no_more = || {
                 let node = seen.nodes.get(name);
                 node.is_some_and(|node| asks_no_more(node, self.now()))
@@ -139,7 +139,10 @@ impl World {
         let Some(record) = self.cluster.record(node) else {
             return false;
         };
-        object.value.mark.is_none() && !object.cordon.ours && record.operation.is_none() && record.order.is_none()
+        object.value.cordoned_for.is_none()
+            && !object.cordon.ours
+            && record.operation.is_none()
+            && record.order.is_none()
     }
 
     pub fn never_ends(&mut self) {
@@ -148,7 +151,7 @@ impl World {
         let snapshot = &self.operators[0].view.snapshot;
         let plan = lockkeeper_planner::plan(snapshot, self.now());
         let mut what = format!("no rest after {} passes: {:?}\n", self.passes, plan.actions);
-        for (name, why) in &plan.waiting {
+        for (name, why) in &plan.wait_reasons {
             let _ = writeln!(what, "  {name} {}: {why}", why.name());
         }
         self.judge.broken("L1", &what);
@@ -157,8 +160,8 @@ impl World {
 
 /// It needs no reboot, or its past keeps it out: that it is outside its window as well is said first.
 fn asks_no_more(node: &Node, now: Instant) -> bool {
-    let past = node.record.as_ref().map(|record| gate::past(node, record, now));
-    !gate::wants_reboot(node) || past.is_some_and(|past| past.is_err_and(|why| is_final(&why)))
+    let past = node.record.as_ref().map(|record| check_history(node, record, now));
+    !node.requires_reboot() || past.is_some_and(|past| past.is_err_and(|why| is_final(&why)))
 }
 
 /// What only a person, or a day, changes: the planner has said who must act.

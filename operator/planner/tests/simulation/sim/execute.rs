@@ -62,7 +62,7 @@ impl Write<'_> {
             Action::CreateRecord { node, uid, policy } => self.create_record(node, uid, policy.as_ref()),
             Action::SetHolders { holders, .. } => self.set_holders(holders),
             Action::WriteRecord { node, change } => self.write_record(node, change),
-            Action::SetSpec { node, policy, order } => self.set_spec(node, policy.as_ref(), order.as_deref()),
+            Action::SetSpec { node, policy, order } => self.set_spec(node, policy.as_ref(), order.as_ref()),
             Action::OrderReboot { node, order } => self.order_reboot(node, order),
             Action::Cordon { node, operation_id } => self.apply_marks(node, operation_id),
             Action::Uncordon { node, keep_cordon } => self.lift_marks(node, *keep_cordon),
@@ -89,7 +89,7 @@ impl Write<'_> {
         Ok(())
     }
 
-    fn create_record(&mut self, node: &str, uid: &str, policy: Option<&Name>) -> Result<(), Refusal> {
+    fn create_record(&mut self, node: &str, uid: &str, policy: Option<&PolicyName>) -> Result<(), Refusal> {
         let index = self.cluster.index(node).ok_or(Refusal::Conflict)?;
         let same = |fresh: Rc<NodeObject>| fresh.value.uid == uid;
         if self.made.contains(uid) && !self.look_at_node(index).is_some_and(same) {
@@ -142,7 +142,8 @@ impl Write<'_> {
         if finished.is_some() || proven.is_some() {
             let index = self.cluster.index(node).ok_or(Refusal::Conflict)?;
             let fresh = self.look_at_node(index).ok_or(Refusal::Conflict)?;
-            let marked = finished.is_some_and(|finished| fresh.value.mark.as_ref() == Some(&finished.operation.id));
+            let marked =
+                finished.is_some_and(|finished| fresh.value.cordoned_for.as_ref() == Some(&finished.operation.id));
             let same_boot = proven.is_some_and(|operation| fresh.value.boot_id == operation.boot_id_before);
             if marked || same_boot {
                 return Err(Refusal::Stale);
@@ -154,7 +155,7 @@ impl Write<'_> {
             let seen = self.seen.reboots[index].as_ref();
             if seen.is_some_and(|seen| seen.record.operation.is_none()) {
                 self.still_holds(index, &operation.id)?;
-                let marks = |node: Rc<NodeObject>| node.value.mark.as_ref() == Some(&operation.id);
+                let marks = |node: Rc<NodeObject>| node.value.cordoned_for.as_ref() == Some(&operation.id);
                 let lost = operation.phase == Phase::Failed;
                 if lost && self.has(Guard::FreshMarks) && !self.look_at_node(index).is_some_and(marks) {
                     return Err(Refusal::Stale);
@@ -179,15 +180,15 @@ impl Write<'_> {
             let operation = record
                 .operation
                 .as_mut()
-                .filter(|one| cordoned && one.daemons.is_empty());
+                .filter(|one| cordoned && one.daemon_sets.is_empty());
             if let Some(operation) = operation {
-                operation.daemons = daemon.unwrap_or_default();
+                operation.daemon_sets = daemon.unwrap_or_default();
             }
         })
     }
 
     /// Two leaders whose views of the policies differ would write a policy's name in turns.
-    fn set_spec(&mut self, node: &str, policy: Option<&Name>, order: Option<&Order>) -> Result<(), Refusal> {
+    fn set_spec(&mut self, node: &str, policy: Option<&PolicyName>, order: Option<&Order>) -> Result<(), Refusal> {
         let index = self.cluster.index(node).ok_or(Refusal::Conflict)?;
         let seen = self.seen.reboots[index].as_ref().ok_or(Refusal::Stale)?;
         if seen.record.policy.as_ref() != policy && seen.record.order.is_none() {
@@ -195,7 +196,7 @@ impl Write<'_> {
         }
         self.record(node, |record| {
             record.policy = policy.cloned();
-            record.order = order.cloned().map(Box::new);
+            record.order = order.cloned();
         })
     }
 
@@ -231,7 +232,7 @@ impl Write<'_> {
         }
         let answer = self.cluster.edit_node(index, |object| {
             object.cordon.ours = true;
-            object.value.mark = Some(operation.to_owned());
+            object.value.cordoned_for = Some(operation.to_owned());
         });
         self.keep_some(answer);
         Ok(())
@@ -267,7 +268,7 @@ impl Write<'_> {
         let answer = self.cluster.edit_node(index, |object| {
             object.cordon.ours = false;
             object.cordon.human &= own_only;
-            object.value.mark = None;
+            object.value.cordoned_for = None;
         });
         self.keep_some(answer);
         Ok(())
@@ -293,7 +294,7 @@ impl Write<'_> {
         self.still_holds(index, &operation.id)?;
         let fresh = self.cluster.nodes[index].clone().ok_or(Refusal::Conflict)?;
         if self.has(Guard::FreshNode) {
-            let marked = fresh.value.mark.as_ref() == Some(&operation.id);
+            let marked = fresh.value.cordoned_for.as_ref() == Some(&operation.id);
             let same_boot = fresh.value.boot_id == order.boot_id;
             self.keep(News {
                 version: fresh.version,
@@ -308,7 +309,7 @@ impl Write<'_> {
         if self.has(Guard::FreshPods) && self.cluster.pods[index] > 0 {
             return Err(Refusal::NotEmpty);
         }
-        self.record(node, |record| record.order = Some(Box::new(order.clone())))
+        self.record(node, |record| record.order = Some(order.clone()))
     }
 
     pub(super) fn has(&self, guard: Guard) -> bool {
@@ -345,8 +346,8 @@ fn changed(record: &mut Record, change: &RecordChange, now: Instant) {
             ..last
         });
     }
-    if let Some((command, _)) = &change.answered {
-        record.answered = Some(command.clone());
+    if let Some((command, _)) = &change.answered_command {
+        record.answered_command = Some(command.clone());
     }
 }
 

@@ -12,7 +12,7 @@ pub struct Host {
     /// The boot it is in.
     pub boot: u32,
     /// The name of that boot.
-    pub boot_id: Name,
+    pub boot_id: BootId,
     pub up: bool,
     /// It goes down because it was ordered to, under this operation.
     pub ordered: Option<String>,
@@ -21,7 +21,7 @@ pub struct Host {
     /// It was handed this order in this boot.
     pub obeyed: Option<String>,
     /// The order that its agent was told of last.
-    pub told: Option<Box<Order>>,
+    pub told: Option<Order>,
     pub takes_pods: bool,
     pub blocked_until: i64,
     /// Pods that landed after the cordon.
@@ -32,17 +32,17 @@ pub struct Host {
     pub made: u32,
 }
 
-pub fn boot_id(node: usize, boot: u32) -> Name {
+pub fn boot_id(node: usize, boot: u32) -> BootId {
     format!("boot-{node}-{boot}").into()
 }
 
 impl World {
-    pub fn boot_id(&self, node: usize) -> Name {
+    pub fn boot_id(&self, node: usize) -> BootId {
         self.hosts[node].boot_id.clone()
     }
 
     /// The agent's watch shows it another order.
-    pub fn tell_agent(&mut self, node: usize, order: Option<Box<Order>>) {
+    pub fn tell_agent(&mut self, node: usize, order: Option<Order>) {
         if self.faults.often(Fault::AgentStale, 150, &mut self.rng) {
             let delay = self.rng.between(500, 5000);
             return self.after(delay, Happening::Agent(node, Told::Then(order)));
@@ -131,7 +131,7 @@ impl World {
         self.cluster.edit_record(node, |record| {
             let host = record.host.get_or_insert_with(Host0::default);
             host.boot_id = boot_id;
-            host.answer = Some(Box::new(Answer { id, state, message }));
+            host.answer = Some(HostAnswer { id, state, message });
         });
     }
 
@@ -159,12 +159,10 @@ impl World {
             if !same_boot {
                 let reasons = std::mem::take(&mut host.reasons);
                 // What it handed to its host in this boot it says to a new record, too.
-                let answer = obeyed.map(|id| {
-                    Box::new(Answer {
-                        id,
-                        state: AnswerState::Rebooting,
-                        message: String::new(),
-                    })
+                let answer = obeyed.map(|id| HostAnswer {
+                    id,
+                    state: AnswerState::Rebooting,
+                    message: String::new(),
                 });
                 *host = Host0 {
                     boot_id,

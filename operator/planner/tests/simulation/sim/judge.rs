@@ -39,7 +39,7 @@ struct Excuse {
 #[derive(Clone, Debug, Default)]
 pub struct Allowed {
     /// Name, limit, and whether nodes may start by switch and window.
-    policies: Vec<(Name, usize, bool)>,
+    policies: Vec<(PolicyName, usize, bool)>,
     all: usize,
     /// Operations that it knew of: their entries it may give back.
     inside: Vec<String>,
@@ -74,7 +74,7 @@ impl Allowed {
             open && !policy.suspend
         };
         let all = view.policies();
-        let policies: Vec<(Name, usize, bool)> = all
+        let policies: Vec<(PolicyName, usize, bool)> = all
             .map(|(name, policy)| {
                 let total = view.nodes().filter(|node| node.group & policy.groups != 0).count();
                 let limit = policy.value.max_in_progress.of(total);
@@ -195,7 +195,7 @@ impl Judge {
                 .index(&holder.node)
                 .and_then(|index| cluster.nodes[index].as_ref());
             let node = node.filter(|node| node.value.uid == holder.node_uid);
-            let marked = node.is_some_and(|node| node.value.mark.as_ref() == Some(&holder.operation_id));
+            let marked = node.is_some_and(|node| node.value.cordoned_for.as_ref() == Some(&holder.operation_id));
             self.demand(!marked, "S1", || {
                 format!("{} loses its entry while it is marked", holder.node)
             });
@@ -212,7 +212,7 @@ impl Judge {
         self.demand(holds, "S1", || {
             format!("{name} is cordoned without an entry in the lock")
         });
-        let marked = before.node.as_ref().and_then(|node| node.value.mark.as_ref());
+        let marked = before.node.as_ref().and_then(|node| node.value.cordoned_for.as_ref());
         self.demand(marked.is_none(), "S5", || format!("{name} is cordoned twice"));
         // A person may have deleted the record between two writes.
         let Some(policy) = cluster.operation(node).map(|operation| operation.policy.clone()) else {
@@ -261,7 +261,7 @@ impl Judge {
             .operation(node)
             .map(|operation| operation.id.clone())
             .unwrap_or_default();
-        let marked = object.value.mark.as_ref() == Some(&id) && object.value.unschedulable;
+        let marked = object.value.cordoned_for.as_ref() == Some(&id) && object.value.unschedulable;
         let holds = cluster
             .holders()
             .iter()
@@ -293,7 +293,7 @@ impl Judge {
         };
         self.daemons_again(cluster, known, node, operation);
         let under_way = operation.pending_outcome.is_none()
-            && known.value.mark.as_ref() == Some(&operation.id)
+            && known.value.cordoned_for.as_ref() == Some(&operation.id)
             && known.value.boot_id == operation.boot_id_before;
         self.demand(!under_way, "S3", || {
             format!("{name} is uncordoned in phase {:?}", operation.phase)

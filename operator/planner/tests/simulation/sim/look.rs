@@ -26,7 +26,7 @@ impl Write<'_> {
         };
         let fresh = self.look_at_node(index);
         let same = fresh.as_ref().filter(|node| node.value.uid == holder.node_uid);
-        let marked = same.is_some_and(|node| node.value.mark.as_ref() == Some(&holder.operation_id));
+        let marked = same.is_some_and(|node| node.value.cordoned_for.as_ref() == Some(&holder.operation_id));
         let inside = same.is_some() && self.look_at_operation(index).as_ref() == Some(&holder.operation_id);
         if marked && self.has(Guard::FreshMarks) || inside && self.has(Guard::FreshOperation) {
             return Err(Refusal::Stale);
@@ -120,11 +120,11 @@ impl Write<'_> {
     pub(super) fn nobody_hidden(&mut self, node: usize) -> Result<(), Refusal> {
         let cordoned = |index: &usize| {
             let truth = self.cluster.nodes[*index].as_ref();
-            let truth = truth.filter(|truth| truth.value.unschedulable && truth.value.mark.is_some())?;
+            let truth = truth.filter(|truth| truth.value.unschedulable && truth.value.cordoned_for.is_some())?;
             let name = &self.cluster.names[*index];
             let has_entry = self.cluster.holders().iter().any(|holder| &holder.node == name);
             let seen = self.seen.nodes[*index].as_ref();
-            let seen = seen.is_some_and(|seen| seen.value.mark == truth.value.mark);
+            let seen = seen.is_some_and(|seen| seen.value.cordoned_for == truth.value.cordoned_for);
             (!has_entry && !seen).then_some(*index)
         };
         let others = (0..self.cluster.nodes.len()).filter(|index| *index != node);

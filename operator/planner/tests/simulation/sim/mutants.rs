@@ -133,7 +133,7 @@ pub fn plan(mutant: Option<Mutant>, snapshot: &Snapshot, now: Instant) -> Plan {
 fn doctor(mutant: Mutant, seen: &mut Snapshot) -> bool {
     match mutant {
         Mutant::OrdersUndrained => {
-            for node in seen.nodes.values_mut().filter(|node| node.mark.is_some()) {
+            for node in seen.nodes.values_mut().filter(|node| node.cordoned_for.is_some()) {
                 node.drain = Drain::Done { moved: 0 };
             }
         }
@@ -148,7 +148,7 @@ fn doctor(mutant: Mutant, seen: &mut Snapshot) -> bool {
             let holders = seen.lock.as_ref().map(|lock| lock.holders.clone()).unwrap_or_default();
             for (name, node) in &mut seen.nodes {
                 if !holders.iter().any(|holder| &holder.node == name) {
-                    node.mark = None;
+                    node.cordoned_for = None;
                     node.record.iter_mut().for_each(|record| record.operation = None);
                 }
             }
@@ -175,10 +175,13 @@ fn doctor(mutant: Mutant, seen: &mut Snapshot) -> bool {
         Mutant::IgnoresFit => {
             let nothing = chrono::TimeDelta::zero();
             let policies = seen.policies.values_mut();
-            policies.for_each(|policy| policy.learned.cordoned = nothing);
+            policies.for_each(|policy| policy.duration_estimate.cordoned = nothing);
         }
         Mutant::BelievesItStaysUp => seen.nodes.values_mut().for_each(stays_up),
-        Mutant::IgnoresDaemons => seen.nodes.values_mut().for_each(|node| node.daemons = Daemons::Ready),
+        Mutant::IgnoresDaemons => seen
+            .nodes
+            .values_mut()
+            .for_each(|node| node.daemon_sets = DaemonSetReadiness::Ready),
         Mutant::IgnoresHold => seen.nodes.values_mut().for_each(|node| node.hold = None),
         _ => return false,
     }
@@ -187,10 +190,10 @@ fn doctor(mutant: Mutant, seen: &mut Snapshot) -> bool {
 
 fn stays_up(node: &mut Node) {
     let boot_id = node.boot_id.clone();
-    let Some(record) = node.record.as_mut().filter(|_| node.mark.is_some()) else {
+    let Some(record) = node.record.as_mut().filter(|_| node.cordoned_for.is_some()) else {
         return;
     };
-    let told = |operation: &Operation| !operation.is_made_up();
+    let told = |operation: &Operation| !operation.is_reconstructed();
     if !record.operation.as_deref().is_some_and(told) {
         record.host = Some(lockkeeper_planner::Host {
             boot_id,

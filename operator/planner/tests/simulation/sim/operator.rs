@@ -29,7 +29,7 @@ pub struct Operator {
     /// Nodes whose preflight is under way.
     pub asked: BTreeSet<usize>,
     /// Nodes whose `DaemonSet` is looked at, each for an order and a boot, and the look's number.
-    pub looks: BTreeMap<usize, ((String, Name), u64)>,
+    pub looks: BTreeMap<usize, ((String, BootId), u64)>,
     seen: Seen,
     /// How much of what was planned is written.
     written: usize,
@@ -187,7 +187,7 @@ impl World {
         self.comes_too_late(operator, &plan, now);
         self.coverage.plan(&plan);
         self.ask(operator, &plan);
-        self.tend_looks(operator, &plan.daemons);
+        self.tend_looks(operator, &plan.daemon_set_probes);
         if plan.actions.is_empty() {
             self.rest(operator, plan, now);
         } else {

@@ -172,7 +172,11 @@ impl World {
     fn holds(&mut self, node: usize) -> bool {
         let until = self.rng.chance(500).then(|| self.now() + TimeDelta::minutes(30));
         let reason = "debugging the NIC".to_owned();
-        let hold = Some(Box::new(Hold { reason, until }));
+        let hold = Some(Hold {
+            reason,
+            until,
+            invalid_until: None,
+        });
         self.cluster
             .edit_node(node, |object| object.value.hold = hold)
             .is_some()
@@ -187,7 +191,7 @@ impl World {
             id.unwrap_or_default()
         };
         let verb = verb.to_owned();
-        let command = Some(Box::new(Command { verb, operation_id }));
+        let command = Some(Command { verb, operation_id });
         self.cluster
             .edit_record(node, |record| record.command = command)
             .is_some()

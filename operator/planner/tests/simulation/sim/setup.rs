@@ -72,7 +72,7 @@ fn fleet(world: &mut World, boots_in: i64) {
     // Agent, marks, drain, the way down and back: some 15 s beside the reboot itself.
     let learned = DurationEstimate {
         cordoned: TimeDelta::milliseconds(boots_in * 4 / 3),
-        whole: TimeDelta::milliseconds(boots_in + 15_000),
+        total: TimeDelta::milliseconds(boots_in + 15_000),
     };
     let group = world
         .cluster
@@ -89,7 +89,7 @@ fn fleet(world: &mut World, boots_in: i64) {
         pace: TimeDelta::seconds(pace),
         canary,
         schedule,
-        learned,
+        duration_estimate: learned,
         ..Policy::default()
     };
     let (version, groups) = (0, group);
@@ -223,7 +223,7 @@ fn cluster(count: usize, start: Instant, calm: bool, rng: &mut Rng) -> (Cluster,
     (cluster, hosts)
 }
 
-pub fn node(boot_id: Name, uid: String, created: Instant, ready: bool) -> Node {
+pub fn node(boot_id: BootId, uid: String, created: Instant, ready: bool) -> Node {
     Node {
         uid,
         created,
@@ -236,8 +236,8 @@ pub fn node(boot_id: Name, uid: String, created: Instant, ready: bool) -> Node {
             message: "KubeletReady".to_owned(),
         },
         unschedulable: false,
-        mark: None,
-        leaving: None,
+        cordoned_for: None,
+        deletion_taint: None,
         taints: Taints::default(),
         control_plane: false,
         hold: None,
@@ -247,7 +247,7 @@ pub fn node(boot_id: Name, uid: String, created: Instant, ready: bool) -> Node {
         record: None,
         preflight: Preflight::Unknown,
         drain: Drain::NotStarted,
-        daemons: Daemons::Unknown,
+        daemon_sets: DaemonSetReadiness::Unknown,
     }
 }
 

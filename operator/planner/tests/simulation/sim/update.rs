@@ -21,8 +21,8 @@ pub fn set_node(to: &mut Node, from: &Node) -> bool {
         boot_id,
         ready,
         unschedulable,
-        mark,
-        leaving,
+        cordoned_for,
+        deletion_taint,
         taints,
         control_plane,
         hold,
@@ -32,15 +32,15 @@ pub fn set_node(to: &mut Node, from: &Node) -> bool {
         record: _,
         preflight: _,
         drain: _,
-        daemons: _,
+        daemon_sets: _,
     } = from;
     set(&mut to.uid, uid)
         | set(&mut to.created, created)
         | set(&mut to.boot_id, boot_id)
         | set(&mut to.ready, ready)
         | set(&mut to.unschedulable, unschedulable)
-        | set(&mut to.mark, mark)
-        | set(&mut to.leaving, leaving)
+        | set(&mut to.cordoned_for, cordoned_for)
+        | set(&mut to.deletion_taint, deletion_taint)
         | set(&mut to.taints, taints)
         | set(&mut to.control_plane, control_plane)
         | set(&mut to.hold, hold)
@@ -66,7 +66,7 @@ pub fn set_record(to: &mut Option<Record>, from: Option<&Record>) -> bool {
         last_reboot,
         finished,
         command,
-        answered,
+        answered_command,
     } = from;
     set(&mut to.policy, policy)
         | set(&mut to.order, order)
@@ -77,5 +77,5 @@ pub fn set_record(to: &mut Option<Record>, from: Option<&Record>) -> bool {
         | set(&mut to.last_reboot, last_reboot)
         | set(&mut to.finished, finished)
         | set(&mut to.command, command)
-        | set(&mut to.answered, answered)
+        | set(&mut to.answered_command, answered_command)
 }

@@ -4,7 +4,6 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
-use std::sync::Arc;
 
 use lockkeeper_planner::*;
 
@@ -58,9 +57,9 @@ pub struct View {
     reboots: Vec<Entry<RebootObject>>,
     policies: Vec<Entry<PolicyObject>>,
     lock: Entry<LockObject>,
-    policy_names: Vec<Name>,
+    policy_names: Vec<PolicyName>,
     /// The policies that select each group, as far as somebody has asked.
-    selecting: BTreeMap<u8, Arc<[Name]>>,
+    selecting: BTreeMap<u8, Vec<PolicyName>>,
     names: Vec<String>,
     /// The newest version that each watch has delivered.
     delivered: [u64; 4],
@@ -182,7 +181,7 @@ impl View {
     }
 
     /// The policies that are seen, by name.
-    pub fn policies(&self) -> impl Iterator<Item = (&Name, &PolicyObject)> {
+    pub fn policies(&self) -> impl Iterator<Item = (&PolicyName, &PolicyObject)> {
         let all = self.policy_names.iter().zip(&self.policies);
         all.filter_map(|(name, entry)| Some((name, entry.object.as_deref()?)))
     }
@@ -210,9 +209,9 @@ impl View {
         }
     }
 
-    pub fn set_daemons(&mut self, index: usize, daemons: &Daemons) {
+    pub fn set_daemons(&mut self, index: usize, daemons: &DaemonSetReadiness) {
         if let Some(node) = self.snapshot.nodes.get_mut(&self.names[index]) {
-            self.changed |= set(&mut node.daemons, daemons);
+            self.changed |= set(&mut node.daemon_sets, daemons);
         }
     }
 
@@ -346,7 +345,7 @@ impl View {
         }
     }
 
-    fn selecting(&mut self, group: u8) -> Arc<[Name]> {
+    fn selecting(&mut self, group: u8) -> Vec<PolicyName> {
         let find = || {
             let all = self.policies.iter().zip(&self.policy_names);
             let selecting = all.filter(|(entry, _)| entry.object.as_ref().is_some_and(|o| o.groups & group != 0));

@@ -71,7 +71,7 @@ pub enum Told {
     /// The order that stands when it looks.
     Now,
     /// The order that stood when its watch told it.
-    Then(Option<Box<Order>>),
+    Then(Option<Order>),
 }
 
 #[derive(Debug)]
