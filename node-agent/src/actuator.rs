@@ -1,7 +1,7 @@
-//! The actuator: publishes what logind says, and obeys one word, reboot, for exactly this boot.
+//! The actuator: publishes logind's answers, and executes one order, reboot, for exactly this boot.
 //!
-//! It holds no credential and talks to nobody but the bus. It asks logind when it starts, when the agent asks, and again
-//! after a while as long as the answer is no, so that a host that recovers is seen to.
+//! It holds no credential and talks to the bus only. It asks logind when it starts, when the agent asks, and again after
+//! a while as long as the answer is no, so that it notices when the host recovers.
 
 use std::future::Future;
 use std::path::PathBuf;

@@ -8,7 +8,7 @@
 //! | `answer.json` | actuator | [`HostAnswer`]: what became of the order |
 //!
 //! Each file is written whole under another name and renamed, mode 0640, so that a reader sees the old text or the new
-//! one. Each carries the boot id: a directory that outlives a boot confuses nobody. A host unit (`.path`) that reads
+//! one. Each carries the boot id: a file of an earlier boot is ignored. A host unit (`.path`) that reads
 //! `order.json` and writes the other two can stand in for the actuator.
 
 use std::fs::{File, OpenOptions, Permissions};
@@ -48,7 +48,7 @@ pub struct HostFacts {
     /// The boot that they are about.
     #[serde(rename = "bootID")]
     pub boot_id: String,
-    /// The order that they were wanted for; empty if nobody asked.
+    /// The order that they were requested for; empty if none was.
     #[serde(default)]
     pub order_id: String,
     /// Whether the host would reboot if asked.
@@ -166,7 +166,7 @@ fn write_and_rename<T: Serialize>(scratch: &Path, path: &Path, value: &T) -> io:
     std::fs::rename(scratch, path)
 }
 
-/// Reads a regular file of bounded size; neither a symbolic link nor a pipe can lead the reader astray or hold it up.
+/// Reads a regular file of bounded size; a symbolic link cannot redirect the reader, and a pipe cannot block it.
 pub fn read_bounded(path: &Path) -> io::Result<Option<Vec<u8>>> {
     let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32;
     let file = match File::options().read(true).custom_flags(flags).open(path) {
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read_and_nothing_else_is_left() {
+    fn a_written_file_is_read_back_and_no_other_file_stays() {
         let directory = tempfile::tempdir().unwrap();
         let channel = Channel::new(directory.path());
         channel.write(ORDER, &order()).unwrap();
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_on_the_wire_has_the_documented_words() {
+    fn the_files_have_the_documented_fields() {
         let directory = tempfile::tempdir().unwrap();
         let channel = Channel::new(directory.path());
         channel.write(ORDER, &order()).unwrap();

@@ -15,7 +15,7 @@ pub async fn connect(kubeconfig: Option<&Path>) -> anyhow::Result<Client> {
     let config = match kubeconfig {
         Some(path) => from_file(path).await?,
         None => Config::incluster().context(
-            "read the pod's service account; outside a cluster say --kubeconfig, inside one mount the token in this container",
+            "read the pod's service account; outside a cluster pass --kubeconfig, in a cluster mount the token in this container",
         )?,
     };
     with_config(config)

@@ -89,8 +89,8 @@ impl Decision {
     }
 }
 
-/// The host has accepted an order of this boot: that is said whether the order stands or not, also to an object that was
-/// made anew, so that nobody takes the node for one that stays up.
+/// The host has accepted an order of this boot. This is reported even if the order was withdrawn or the object was created
+/// again, so that the operator does not expect the node to stay up.
 fn going_down(inputs: &Inputs) -> Option<OrderAnswer> {
     let said = inputs.answer.filter(|said| said.boot_id == inputs.boot_id)?;
     (said.state == AnswerState::Rebooting).then(|| OrderAnswer {

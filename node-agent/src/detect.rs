@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_run_directory_asks_for_nothing() {
+    fn an_empty_run_directory_requires_no_reboot() {
         check(&[], &expect![[r#"false since=None source="" []"#]]);
     }
 
@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn packages_without_the_sentinel_ask_for_nothing() {
+    fn packages_without_the_sentinel_require_no_reboot() {
         check(
             &[("reboot-required.pkgs", "libc6\n")],
             &expect![[r#"false since=None source="" []"#]],
@@ -276,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn suse_says_how_much_of_a_reboot_in_its_first_word() {
+    fn the_first_word_of_the_suse_file_is_the_kind_of_reboot() {
         check(
             &[("reboot-needed", "soft-reboot and more\n")],
             &expect![[r#"true since=Some(0) source="SUSE sentinel" ["reboot-needed: soft-reboot"]"#]],
@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn anybody_may_drop_a_file_empty_or_with_lines_or_json() {
+    fn a_dropped_file_may_be_empty_or_hold_lines_or_json() {
         check(
             &[
                 (
@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_of_several_is_since_when() {
+    fn the_oldest_of_several_files_sets_the_time() {
         check(
             &[("reboot-needed", "reboot"), ("reboot-required", "")],
             &expect![[
@@ -312,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_detector_is_named_and_not_silence() {
+    fn a_failing_detector_is_reported_by_name() {
         let run = tempfile::tempdir().unwrap();
         fs::create_dir(run.path().join("reboot-needed")).unwrap();
         let found = detect(run.path());
@@ -324,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_detector_changes_nothing_about_the_causes_that_the_others_name() {
+    fn a_failing_detector_does_not_change_the_reasons_of_the_others() {
         let run = tempfile::tempdir().unwrap();
         fs::write(run.path().join(DEBIAN), "").unwrap();
         let healthy = detect(run.path());
@@ -335,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_run_directory_is_named_with_the_remedy() {
+    fn the_error_of_a_missing_run_directory_names_the_remedy() {
         let found = detect(Path::new("/nowhere/run"));
         assert!(!found.required);
         assert!(found.failing[0].0.contains("mount the host's /run there"), "{found:?}");

@@ -15,7 +15,7 @@ use crate::watch::{DirectoryWatch, Watched};
 
 /// A package manager writes its files in a burst; one report for it is enough, and it names the packages. The two files of
 /// Debian's hook were seen more than 250 ms apart on a busy machine.
-const SETTLE: Duration = Duration::from_secs(1);
+const QUIET_TIME: Duration = Duration::from_secs(1);
 
 /// The shared directory's place among those watched; what comes through it does not wait.
 const SHARED: usize = 0;
@@ -88,7 +88,7 @@ impl Host for DirectoryHost {
 
     async fn changed(&mut self) -> anyhow::Result<()> {
         if self.watch.changed().await? != Some(SHARED) {
-            tokio::time::sleep(SETTLE).await;
+            tokio::time::sleep(QUIET_TIME).await;
         }
         Ok(())
     }

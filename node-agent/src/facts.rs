@@ -87,14 +87,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_boot_time_is_the_kernels() {
+    fn the_boot_time_comes_from_the_kernel() {
         let time = parse_boot_time("cpu  1 2 3\nintr 4\nbtime 1795000000\nprocesses 5\n").unwrap();
         assert_eq!(time.timestamp(), 1_795_000_000);
         assert_eq!(parse_boot_time("cpu  1 2 3\n"), None);
     }
 
     #[test]
-    fn a_clock_that_drifts_moves_no_boot_and_one_that_is_set_does() {
+    fn clock_drift_keeps_the_boot_time_and_a_clock_change_moves_it() {
         let at = |second| DateTime::from_timestamp(second, 0);
         assert_eq!(same_or_new(at(1000), at(1001)), at(1000));
         assert_eq!(same_or_new(at(1000), at(8200)), at(8200));
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn the_systems_name_is_without_quotes() {
+    fn the_name_of_the_system_has_no_quotes() {
         let text = "NAME=\"Debian GNU/Linux\"\nPRETTY_NAME=\"Debian GNU/Linux 13 (trixie)\"\n";
         assert_eq!(pretty_name(text).unwrap(), "Debian GNU/Linux 13 (trixie)");
     }
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn this_kernel_says_all_of_it() {
+    fn this_kernel_provides_all_facts() {
         let facts = kernel_facts(&FactPaths {
             boot_id: "/proc/sys/kernel/random/boot_id".into(),
             os_release: "/etc/os-release".into(),

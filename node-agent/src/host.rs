@@ -15,7 +15,7 @@ pub trait Host: Send {
     /// Returns once something may have changed; may be dropped and called again at any time.
     fn changed(&mut self) -> impl Future<Output = anyhow::Result<()>> + Send;
 
-    /// Asks for facts that carry this order's id, so that the answer proves that somebody is there.
+    /// Asks for facts that carry this order's id, so that the answer proves that the actuator runs.
     fn ask_facts(&mut self, order_id: &str) -> impl Future<Output = anyhow::Result<()>> + Send;
 
     /// Makes this the order the host holds; the same one again, or none when there is none, changes nothing.
@@ -33,7 +33,7 @@ pub struct HostView {
     pub os: String,
     /// The running kernel's release.
     pub kernel: String,
-    /// Whether the host asks for a reboot.
+    /// Whether the host requires a reboot.
     pub reboot_required: RebootRequired,
     /// What the actuator published; it may be of an earlier boot.
     pub facts: Option<HostFacts>,

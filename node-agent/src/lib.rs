@@ -1,8 +1,8 @@
 //! The node agent: two small programs that share a directory.
 //!
-//! `agent` talks to the API server and to nobody else: it watches its own `NodeReboot`, sees what the host asks for,
-//! decides ([`decide`], pure) and reports. `actuator` holds no credential: it publishes what logind says and obeys one
-//! word, reboot, for exactly one boot. What lies between them is [`channel`].
+//! `agent` talks to the API server only: it watches its own `NodeReboot`, detects whether the host requires a reboot,
+//! decides ([`decide`], pure) and reports. `actuator` holds no credential: it publishes logind's answers and executes
+//! one order, reboot, for exactly one boot. They communicate through [`channel`].
 
 pub mod actuator;
 pub mod agent;

@@ -200,7 +200,7 @@ fn advice(error: &zbus::Error, socket: &str) -> String {
             "{socket} refuses the actuator: run it as uid 0, and if SELinux is on give it seLinuxOptions {{type: spc_t}}"
         ),
         (Some(std::io::ErrorKind::ConnectionRefused), _) => format!(
-            "nobody listens at {socket}: the host's bus was started anew or is down; delete this pod so that the socket is mounted again"
+            "no process listens at {socket}: the host's bus was restarted or is down; delete this pod so that the socket is mounted again"
         ),
         (_, zbus::Error::FDO(fdo)) => match &**fdo {
             fdo::Error::ServiceUnknown(_) | fdo::Error::NameHasNoOwner(_) => {

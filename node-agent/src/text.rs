@@ -40,7 +40,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cause_is_told_once() {
+    fn each_cause_of_an_error_is_printed_once() {
         let error = anyhow::anyhow!("no route")
             .context("connect: no route")
             .context("report");

@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_file_that_did_not_exist_is_noticed_and_so_is_its_end() {
+    async fn a_new_file_and_its_removal_are_noticed() {
         let directory = tempfile::tempdir().unwrap();
         let mut watch = DirectoryWatch::new(vec![Watched {
             directory: directory.path().into(),
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_directory_that_comes_later_is_watched_once_armed() {
+    async fn a_directory_created_later_is_watched_after_arming() {
         let directory = tempfile::tempdir().unwrap();
         let child = directory.path().join("child");
         let mut watch = DirectoryWatch::new(vec![

@@ -26,8 +26,8 @@ use tokio::time::{Instant, sleep, timeout};
 
 use world::{Api, Fault, MemoryHost, capable, start};
 
-/// Virtual: nothing waits for it. All that was to happen has happened by then.
-const SETTLED: Duration = Duration::from_mins(10);
+/// Virtual time, so no test waits for it. Everything that the agent does by itself is done by then.
+const IDLE: Duration = Duration::from_mins(10);
 
 fn reports(api: &Api) -> usize {
     api.held().reports.len()
@@ -43,34 +43,34 @@ fn rebooting(id: &str) -> HostAnswer {
 }
 
 #[tokio::test(start_paused = true)]
-async fn waits_for_its_object_and_then_reports_once() {
+async fn the_agent_waits_for_its_object_and_then_reports_once() {
     let (api, host) = (Api::default(), MemoryHost::new("a"));
     let _agent = start(&api, host.clone());
-    sleep(SETTLED).await;
+    sleep(IDLE).await;
     assert_eq!(reports(&api), 0);
     api.make();
     assert!(api.wait(|_| true).await.reboot_capable);
-    sleep(SETTLED).await;
+    sleep(IDLE).await;
     assert_eq!(reports(&api), 1);
 }
 
 #[tokio::test(start_paused = true)]
-async fn reports_again_only_when_something_changed() {
+async fn the_agent_reports_again_only_after_a_change() {
     let (api, host) = (Api::default(), MemoryHost::new("a"));
     api.make();
     let _agent = start(&api, host.clone());
     api.wait(|_| true).await;
     host.change(|_| {});
-    sleep(SETTLED).await;
+    sleep(IDLE).await;
     assert_eq!(reports(&api), 1);
     host.change(|memory| memory.view.reboot_required.required = true);
     api.wait(|report| report.reboot_required.required).await;
-    sleep(SETTLED).await;
+    sleep(IDLE).await;
     assert_eq!(reports(&api), 2);
 }
 
 #[tokio::test(start_paused = true)]
-async fn repairs_a_report_that_somebody_else_wrote() {
+async fn a_report_that_another_client_changed_is_restored() {
     let (api, host) = (Api::default(), MemoryHost::new("a"));
     api.make();
     let _agent = start(&api, host);
@@ -81,7 +81,7 @@ async fn repairs_a_report_that_somebody_else_wrote() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_first_report_waits_for_the_actuator_but_not_for_ever() {
+async fn the_first_report_waits_a_limited_time_for_the_actuator() {
     let (api, host) = (Api::default(), MemoryHost::new("a"));
     host.change(|memory| memory.view.facts = None);
     api.make();
@@ -94,7 +94,7 @@ async fn the_first_report_waits_for_the_actuator_but_not_for_ever() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn tries_again_after_errors_with_a_growing_wait() {
+async fn the_agent_retries_after_errors_with_backoff() {
     let (api, host) = (Api::default(), MemoryHost::new("a"));
     api.make();
     api.held().faults = [Fault::Status(500), Fault::Status(429), Fault::Status(403), Fault::Hang].into();
@@ -111,7 +111,7 @@ async fn tries_again_after_errors_with_a_growing_wait() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_api_server_that_is_back_is_noticed_within_ten_seconds_and_was_not_stormed() {
+async fn a_returning_api_server_is_noticed_within_ten_seconds() {
     let (api, host) = (Api::default(), MemoryHost::new("a"));
     api.make();
     let _agent = start(&api, host);
@@ -132,7 +132,7 @@ async fn an_api_server_that_is_back_is_noticed_within_ten_seconds_and_was_not_st
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_api_server_that_was_never_there_is_not_stormed() {
+async fn an_absent_api_server_gets_few_requests() {
     let (api, host) = (Api::default(), MemoryHost::new("a"));
     api.go_away();
     let _agent = start(&api, host);
@@ -142,13 +142,13 @@ async fn an_api_server_that_was_never_there_is_not_stormed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lost_reply_is_not_a_lost_report() {
+async fn a_report_whose_reply_is_lost_is_not_lost() {
     let (api, host) = (Api::default(), MemoryHost::new("a"));
     api.make();
     api.held().faults = [Fault::LostReply].into();
     let _agent = start(&api, host);
     api.wait(|_| true).await;
-    sleep(SETTLED).await;
+    sleep(IDLE).await;
     assert_eq!(reports(&api), 1);
 }
 
@@ -184,68 +184,68 @@ async fn a_prepare_is_refused_when_the_actuator_is_silent() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_order_is_taken_from_the_actuator_when_it_is_withdrawn_or_its_object_goes() {
+async fn a_withdrawn_order_or_a_deleted_object_removes_the_order_file() {
     let (api, host) = (Api::default(), MemoryHost::new("a"));
     api.make();
     let _agent = start(&api, host.clone());
     api.wait(|_| true).await;
     for withdraw in [Api::withdraw, Api::delete] {
         api.order("1", "Reboot", "a");
-        sleep(SETTLED).await;
+        sleep(IDLE).await;
         assert!(host.inner.lock().unwrap().orders.last().unwrap().is_some());
         withdraw(&api);
-        sleep(SETTLED).await;
+        sleep(IDLE).await;
         assert!(host.inner.lock().unwrap().orders.last().unwrap().is_none());
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_order_that_was_answered_is_not_given_again_by_a_new_agent_without_the_old_directory() {
+async fn a_restarted_agent_with_an_empty_directory_repeats_no_answered_order() {
     let (api, host) = (Api::default(), MemoryHost::new("a"));
     api.make();
     let agent = start(&api, host.clone());
     api.order("1", "Reboot", "a");
-    sleep(SETTLED).await;
+    sleep(IDLE).await;
     host.answer(rebooting("1"));
     api.answer("1", "Rebooting").await;
     agent.abort();
     let other = MemoryHost::new("a");
     let _agent = start(&api, other.clone());
-    sleep(SETTLED).await;
+    sleep(IDLE).await;
     assert_eq!(host.orders(), ["1"]);
     assert!(other.orders().is_empty());
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_the_host_has_accepted_is_said_to_an_object_that_was_made_anew() {
+async fn an_accepted_reboot_is_reported_to_a_recreated_object() {
     let (api, host) = (Api::default(), MemoryHost::new("a"));
     api.make();
     let _agent = start(&api, host.clone());
     api.order("1", "Reboot", "a");
-    sleep(SETTLED).await;
+    sleep(IDLE).await;
     host.answer(rebooting("1"));
     api.answer("1", "Rebooting").await;
     api.delete();
-    sleep(SETTLED).await;
+    sleep(IDLE).await;
     api.make();
     api.answer("1", "Rebooting").await;
     assert_eq!(host.orders(), ["1"]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_boot_after_does_not_obey_the_order_of_the_boot_before() {
+async fn an_order_of_the_previous_boot_is_not_executed() {
     let (api, host) = (Api::default(), MemoryHost::new("b"));
     api.make();
     api.order("1", "Reboot", "a");
     let _agent = start(&api, host.clone());
     assert_eq!(api.wait(|_| true).await.boot_id, "b");
-    sleep(SETTLED).await;
+    sleep(IDLE).await;
     assert!(host.orders().is_empty());
     assert_eq!(reports(&api), 1);
 }
 
 #[tokio::test(start_paused = true)]
-async fn ends_when_told() {
+async fn the_agent_stops_when_cancelled() {
     let (api, host) = (Api::default(), MemoryHost::new("a"));
     let config = lockkeeper_node_agent::AgentConfig::new("n1");
     let shutdown = sleep(Duration::from_secs(5));

@@ -166,7 +166,7 @@ fn lock(what: &str, mode: &str) -> (String, String, String, String, u32, u32) {
 }
 
 #[tokio::test]
-async fn facts_are_published_at_the_start_and_anew_for_each_question() {
+async fn facts_are_published_at_the_start_and_on_each_request() {
     let bench = Bench::new().await;
     let _actuator = bench.actuator();
     let first = bench.wait(FACTS, |facts: &HostFacts| facts.order_id.is_empty()).await;
@@ -179,7 +179,7 @@ async fn facts_are_published_at_the_start_and_anew_for_each_question() {
 }
 
 #[tokio::test]
-async fn a_reboot_is_asked_of_logind_once_for_each_order() {
+async fn logind_gets_one_reboot_request_for_each_order() {
     let bench = Bench::new().await;
     let actuator = bench.actuator();
     assert_eq!(bench.answer("1").await.state, AnswerState::Rebooting);
@@ -224,7 +224,7 @@ async fn a_blocking_lock_refuses_the_reboot_and_a_delaying_one_does_not() {
 }
 
 #[tokio::test]
-async fn an_order_withdrawn_before_the_point_of_no_return_is_not_obeyed() {
+async fn an_order_withdrawn_in_time_is_not_executed() {
     let bench = Bench::new().await;
     let channel = bench.channel();
     let _actuator = bench.actuator();
@@ -236,7 +236,7 @@ async fn an_order_withdrawn_before_the_point_of_no_return_is_not_obeyed() {
 }
 
 #[tokio::test]
-async fn a_boot_that_ended_before_the_point_of_no_return_is_not_ended_again() {
+async fn an_order_of_a_boot_that_has_ended_is_not_executed() {
     let bench = Bench::new().await;
     let boot_id = bench.directory.path().join("boot_id");
     let _actuator = bench.actuator();
@@ -247,7 +247,7 @@ async fn a_boot_that_ended_before_the_point_of_no_return_is_not_ended_again() {
 }
 
 #[tokio::test]
-async fn logind_that_says_no_is_a_failure_with_its_words() {
+async fn a_refusal_of_logind_is_a_failure_with_its_message() {
     let bench = Bench::new().await;
     bench.script(|script| script.refusal = Some("org.freedesktop.DBus.Error.AccessDenied"));
     let _actuator = bench.actuator();
@@ -258,7 +258,7 @@ async fn logind_that_says_no_is_a_failure_with_its_words() {
 }
 
 #[tokio::test]
-async fn a_lock_that_came_in_between_is_a_refusal() {
+async fn a_lock_taken_after_the_check_is_a_refusal() {
     let bench = Bench::new().await;
     bench.script(|script| script.refusal = Some("org.freedesktop.login1.BlockedByInhibitorLock"));
     let _actuator = bench.actuator();
@@ -268,7 +268,7 @@ async fn a_lock_that_came_in_between_is_a_refusal() {
 }
 
 #[tokio::test]
-async fn a_shutdown_under_way_is_as_good_as_accepted() {
+async fn a_shutdown_in_progress_counts_as_accepted() {
     let bench = Bench::new().await;
     bench.script(|script| script.refusal = Some("org.freedesktop.login1.OperationInProgress"));
     let words = "a shutdown was already under way".to_owned();
@@ -276,7 +276,7 @@ async fn a_shutdown_under_way_is_as_good_as_accepted() {
 }
 
 #[tokio::test]
-async fn an_old_logind_without_flags_is_asked_the_old_way() {
+async fn an_old_logind_gets_the_call_without_flags() {
     let bench = Bench::new().await;
     bench.script(|script| script.without_flags = true);
     assert_eq!(Logind::new(bench.bus()).reboot().await, Reply::Accepted(String::new()));
@@ -284,7 +284,7 @@ async fn an_old_logind_without_flags_is_asked_the_old_way() {
 }
 
 #[tokio::test]
-async fn a_missing_socket_and_a_missing_logind_name_the_remedy() {
+async fn the_errors_of_a_missing_socket_or_logind_name_the_remedy() {
     let mut bench = Bench::new().await;
     let none = Logind::new(bench.directory.path().join("no-bus")).probe().await;
     assert!(

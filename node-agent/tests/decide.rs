@@ -118,7 +118,7 @@ fn check(text: &str, expected: &Expect) {
 }
 
 #[test]
-fn without_an_order_nothing_is_done_and_nothing_said() {
+fn without_an_order_the_agent_does_and_answers_nothing() {
     check("capable", &expect![""]);
 }
 
@@ -131,7 +131,7 @@ fn a_prepare_asks_the_actuator_first() {
 }
 
 #[test]
-fn a_prepare_is_answered_ready_by_facts_of_its_own() {
+fn a_prepare_is_answered_ready_from_facts_with_its_order_id() {
     check("prepare capable", &expect!["say 1 Ready"]);
 }
 
@@ -166,7 +166,7 @@ fn a_prepare_is_answered_once() {
 }
 
 #[test]
-fn an_answer_of_the_boot_before_is_no_answer_in_this_one() {
+fn an_answer_of_the_previous_boot_does_not_count() {
     check("prepare said:Ready@a", &expect!["say 1 Ready; ask facts for 1"]);
     check(
         "reboot said:Rebooting@a",
@@ -175,7 +175,7 @@ fn an_answer_of_the_boot_before_is_no_answer_in_this_one() {
 }
 
 #[test]
-fn a_new_order_is_a_new_question() {
+fn a_new_order_requests_facts_again() {
     check(
         "prepare#2 said:Failed capable",
         &expect!["say 1 Failed; ask facts for 2"],
@@ -201,7 +201,7 @@ fn a_reboot_order_for_another_boot_does_nothing() {
 }
 
 #[test]
-fn the_actuators_answer_is_passed_on_and_the_order_taken_away() {
+fn the_answer_of_the_actuator_is_reported_and_the_order_removed() {
     check(
         "reboot actuator:Rebooting",
         &expect!["say 1 Rebooting the actuator's words"],
@@ -217,27 +217,27 @@ fn the_actuators_answer_is_passed_on_and_the_order_taken_away() {
 }
 
 #[test]
-fn an_actuators_answer_to_another_order_or_boot_does_not_count() {
+fn an_answer_to_another_order_or_boot_does_not_count() {
     check("reboot actuator:Rebooting#0", &expect!["order Reboot 1 of boot b"]);
     check("reboot actuator:Rebooting@a", &expect!["order Reboot 1 of boot b"]);
 }
 
 #[test]
-fn an_order_is_given_to_the_host_at_most_once_even_if_the_directory_is_lost() {
+fn a_lost_directory_does_not_repeat_an_order() {
     check("reboot said:Rebooting", &expect!["say 1 Rebooting"]);
     check("reboot said:Failed", &expect!["say 1 Failed"]);
     check("reboot said:Refused", &expect!["say 1 Refused"]);
 }
 
 #[test]
-fn an_order_that_is_gone_is_withdrawn() {
+fn a_removed_order_is_withdrawn() {
     check("said:Ready", &expect!["say 1 Withdrawn"]);
     check("said:Rebooting", &expect!["say 1 Withdrawn"]);
     check("said:Withdrawn", &expect!["say 1 Withdrawn"]);
 }
 
 #[test]
-fn what_the_host_has_accepted_is_said_also_if_the_order_or_the_whole_object_is_gone() {
+fn an_accepted_reboot_is_reported_even_if_the_order_or_the_object_is_gone() {
     check(
         "said:Rebooting actuator:Rebooting",
         &expect!["say 1 Rebooting the actuator's words"],
@@ -248,18 +248,18 @@ fn what_the_host_has_accepted_is_said_also_if_the_order_or_the_whole_object_is_g
 }
 
 #[test]
-fn the_words_of_a_refusal_or_failure_outlive_the_order() {
+fn the_message_of_a_refusal_or_failure_outlives_the_order() {
     check("said:Refused", &expect!["say 1 Refused"]);
     check("said:Failed", &expect!["say 1 Failed"]);
 }
 
 #[test]
-fn an_order_that_comes_back_is_asked_again() {
+fn an_order_that_is_set_again_is_checked_again() {
     check("prepare said:Withdrawn capable", &expect!["say 1 Ready"]);
 }
 
 #[test]
-fn a_word_of_a_newer_operator_is_refused() {
+fn an_unknown_order_of_a_newer_operator_is_refused() {
     check(
         "strange-action",
         &expect!["say 1 Refused this agent is older than the order's action; update the agent"],
