@@ -1,22 +1,22 @@
-//! How a command ends that did not do what it was asked.
+//! How a command ends that could not do its work.
 
 use std::error::Error;
 use std::process::ExitCode;
 
 use kube::config::KubeconfigError;
 
-/// Why, in one line, and the exit code.
+/// The reason in one line, and the exit code.
 #[derive(Debug)]
 pub(crate) struct Failure {
     pub(crate) exit: Exit,
     pub(crate) message: String,
 }
 
-/// The exit codes that every command shares; 0 is done, 2 is clap's for a wrong command line.
+/// The exit codes that every command shares; 0 is success.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {
     Error,
-    /// As clap's for a wrong command line.
+    /// The same code as clap's for an invalid command line.
     Usage,
     TimedOut,
     Blocked,
@@ -56,39 +56,39 @@ impl Failure {
         Self::new(Exit::Refused, message)
     }
 
-    /// Says what a request to the API server came to, and what to do about it.
+    /// Explains the error of a request to the API server, with its remedy.
     pub(crate) fn of_request(step: &str, server: &str, error: &kube::Error) -> Self {
         Self::error(match error {
             kube::Error::Api(status) => match status.code {
-                // A list never answers 404 for want of objects: the kind is not there.
+                // A list is empty rather than 404 if there are no objects, so the kind does not exist.
                 404 if status.details.as_ref().is_none_or(|details| details.name.is_empty()) => format!(
-                    "{step}: Lockkeeper is not installed in this cluster (its kinds are unknown to {server}); \
+                    "{step}: Lockkeeper is not installed in this cluster ({server} does not know its kinds); \
                      install it: kubectl apply --server-side -f deploy/lockkeeper.yaml"
                 ),
                 401 => format!(
-                    "{step}: {server} does not know who you are: {}; renew the credentials of this kubeconfig context",
+                    "{step}: {server} rejected your credentials: {}; renew the credentials of this kubeconfig context",
                     status.message
                 ),
                 403 => format!(
-                    "{step}: no permission: {}; ClusterRole lockkeeper-view lets you read, lockkeeper-admin also command",
+                    "{step}: not permitted: {}; ClusterRole lockkeeper-view allows reading, lockkeeper-admin also commands",
                     status.message
                 ),
                 code => format!("{step}: {server} answered {code} {}: {}", status.reason, status.message),
             },
             kube::Error::Auth(_) => format!("{step}: no credentials for {server}: {}", chain(error)),
             kube::Error::SerdeError(_) => format!(
-                "{step}: cannot read what {server} sent: {}; this plugin may be older than the cluster's Lockkeeper",
+                "{step}: cannot decode the answer of {server}: {}; this plugin may be older than the Lockkeeper of the cluster",
                 chain(error)
             ),
             _ => format!(
-                "{step}: cannot reach {server}: {}; check --kubeconfig, --context and that the API server runs",
+                "{step}: cannot reach {server}: {}; check --kubeconfig, --context and whether the API server is running",
                 chain(error)
             ),
         })
     }
 
-    pub(crate) fn of_kubeconfig(what: &str, error: &KubeconfigError) -> Self {
-        Self::error(format!("{what}: {}; see: kubectl config get-contexts", chain(error)))
+    pub(crate) fn of_kubeconfig(file: &str, error: &KubeconfigError) -> Self {
+        Self::error(format!("{file}: {}; see: kubectl config get-contexts", chain(error)))
     }
 
     pub(crate) fn new(exit: Exit, message: impl Into<String>) -> Self {
@@ -99,17 +99,17 @@ impl Failure {
     }
 }
 
-/// The error and its sources in one line, leaving out a source that its parent already says.
+/// The error and its sources in one line, without a source that its parent already contains.
 pub(crate) fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(error) = source {
-        let words = error.to_string();
-        if !text.contains(&words) {
-            text = format!("{text}: {words}");
+        let message = error.to_string();
+        if !text.contains(&message) {
+            text = format!("{text}: {message}");
         }
         source = error.source();
     }
-    // The wrapper's own name tells a reader nothing.
+    // The name of the wrapper does not help a reader.
     text.trim_start_matches("ServiceError: ").to_owned()
 }

@@ -1,23 +1,23 @@
 //! Objects for tests.
 
-// `json!` values are written in place, so they are taken whole.
+// Callers write `json!` values in place, so they are passed by value.
 #![allow(clippy::needless_pass_by_value)]
 
 use chrono::{DateTime, FixedOffset, Utc};
 use lockkeeper_crds::{NodeReboot, RebootPolicy};
 use serde_json::{Value, json};
 
-use crate::moment::Moment;
-use crate::objects::Objects;
+use crate::clock::DisplayClock;
+use crate::cluster::objects::Objects;
 
 /// An instant.
 pub(crate) fn time(text: &str) -> DateTime<Utc> {
     text.parse().unwrap()
 }
 
-/// Now for a reader in UTC.
-pub(crate) fn moment(now: &str) -> Moment {
-    Moment {
+/// The clock of a reader in UTC.
+pub(crate) fn clock(now: &str) -> DisplayClock {
+    DisplayClock {
         now: time(now),
         offset: |_| FixedOffset::east_opt(0).unwrap(),
     }
@@ -32,7 +32,7 @@ pub(crate) fn reboot(name: &str, status: Value) -> NodeReboot {
     .unwrap()
 }
 
-/// A policy that the operator has seen and found well.
+/// A policy that the operator has observed and found to be Ready.
 pub(crate) fn policy(name: &str, spec: Value, mut status: Value) -> RebootPolicy {
     if status.get("conditions").is_none() {
         status["conditions"] = json!([{"type": "Ready", "status": "True", "reason": "Observed", "message": "",

@@ -163,7 +163,7 @@ async fn a_cancel_during_the_drain_defers_the_node(stack: &Stack) {
 
 async fn words_that_make_no_sense_are_refused(stack: &Stack) {
     let said = word(stack, &["cancel", name(stack, 0)], 5).await;
-    assert!(said.contains("no operation holds this node"), "{said}");
+    assert!(said.contains("no operation is in progress on this node"), "{said}");
     let said = word(stack, &["release", "hollow-9999"], 1).await;
     assert!(said.contains("hollow-9999"), "{said}");
     word(stack, &["retry"], 2).await;

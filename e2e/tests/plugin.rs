@@ -140,7 +140,7 @@ async fn says_a_word_and_waits_for_the_answer(plane: &ControlPlane) {
 
     let said = fails(plane, 3, &["release", "node-1", "--timeout=1"]).await;
     assert!(
-        said.contains("did not answer") && said.contains("the word stays"),
+        said.contains("did not answer") && said.contains("the command stays queued"),
         "{said}"
     );
     let reboot = reboots(plane).get("node-1").await.unwrap();
@@ -153,7 +153,7 @@ async fn refuses_where_nothing_is_to_be_done(plane: &ControlPlane) {
     status(plane, "node-2", json!({"state": "Pending", "waiting": waiting})).await;
     let said = fails(plane, 5, &["retry", "node-2"]).await;
     assert!(
-        said.contains("no operation holds this node") && said.contains("no free slot: node-1"),
+        said.contains("no operation is in progress on this node") && said.contains("no free slot: node-1"),
         "{said}"
     );
     let said = fails(plane, 1, &["release", "node-3"]).await;
@@ -164,7 +164,7 @@ async fn refuses_where_nothing_is_to_be_done(plane: &ControlPlane) {
 
 async fn follows_a_rollout_through_an_outage_until_it_is_done(plane: &mut ControlPlane) {
     let said = fails(plane, 3, &["status", "--watch", "--until-done", "--timeout=5"]).await;
-    assert!(said.contains("5 s are over; node-1 Draining"), "{said}");
+    assert!(said.contains("timed out after 5 s; node-1 Draining"), "{said}");
     let log = plane.dir().join("watch.log");
     let mut watch = plugin(
         &plane.kubeconfig(),

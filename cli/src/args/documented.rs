@@ -1,4 +1,4 @@
-//! Every `kubectl lockkeeper` command on a page of the documentation is one that the plugin takes.
+//! Every `kubectl lockkeeper` command on a page of the documentation is one that the plugin parses.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use clap::{CommandFactory, Parser};
 use super::Args;
 
 #[test]
-fn every_command_in_the_documentation_is_taken() {
+fn every_command_in_the_documentation_parses() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let mut tried = 0;
     for page in pages(&root) {
@@ -20,8 +20,8 @@ fn every_command_in_the_documentation_is_taken() {
             if Args::command().find_subcommand(&command).is_some() {
                 continue;
             }
-            let words = std::iter::once("kubectl-lockkeeper").chain(command.split_whitespace());
-            if let Err(error) = Args::try_parse_from(words) {
+            let arguments = std::iter::once("kubectl-lockkeeper").chain(command.split_whitespace());
+            if let Err(error) = Args::try_parse_from(arguments) {
                 panic!("{name}: kubectl lockkeeper {command}: {error}");
             }
         }

@@ -30,7 +30,7 @@ pub(super) async fn drains_without_lockkeeper_in_the_cluster(plane: &ControlPlan
         ensure!(said.contains(words), "no \"{words}\" in {said}");
     }
     // Granted, or already seen on the watch.
-    let leaving = said.contains("is leaving") || said.contains("is shutting down");
+    let leaving = said.contains("is terminating") || said.contains("is shutting down");
     ensure!(leaving, "no word of a pod on its way: {said}");
     let node = node(plane, from).await?;
     ensure!(is_cordoned(&node), "a drained node stays cordoned");
@@ -47,10 +47,10 @@ pub(super) async fn drains_without_lockkeeper_in_the_cluster(plane: &ControlPlan
     scene.wait_ready("web", 5).await?;
 
     let said = expect(plane, 0, &["drain", "--cancel", from]).await?;
-    ensure!(said.contains("it takes pods again"), "{said}");
+    ensure!(said.contains(": uncordoned"), "{said}");
     ensure_bare(plane, from).await?;
     let said = expect(plane, 0, &["drain", "--cancel", from]).await?;
-    ensure!(said.contains("no marks of this command"), "{said}");
+    ensure!(said.contains("not cordoned by this command"), "{said}");
     let said = expect(plane, 1, &["drain", "hollow-000"]).await?;
     ensure!(
         said.contains("there is no node hollow-000; did you mean hollow-0000"),
@@ -68,20 +68,20 @@ pub(super) async fn a_dry_run_writes_nothing_and_what_blocks_leaves_the_node_alo
     let since = Utc::now();
     let said = expect(plane, 0, &["drain", "--dry-run", name]).await?;
     ensure!(
-        said.contains("can be emptied, by the defaults: 2 pods to move"),
+        said.contains("can be drained, under the default settings: 2 pods to evict"),
         "{said}"
     );
     scene.pod("pet", json!({})).await?;
     let said = expect(plane, 4, &["drain", "--dry-run", name]).await?;
     ensure!(
-        said.contains("cannot be emptied") && said.contains("pets/pet"),
+        said.contains("cannot be drained") && said.contains("pets/pet"),
         "{said}"
     );
     let json = json_of(plane, 4, &["drain", "--dry-run", name, "-o", "json"]).await?;
     ensure!(json["nodes"][0]["blockers"][0]["pods"][0] == "pets/pet", "{json}");
     let said = expect(plane, 4, &["drain", name]).await?;
     ensure!(
-        said.contains("pod pets/pet: no controller") && said.contains("was not touched"),
+        said.contains("pod pets/pet: no controller") && said.contains("nothing was changed"),
         "{said}"
     );
     let asked = asked(plane, since).await?;
@@ -108,7 +108,7 @@ pub(super) async fn a_refused_cordon_evicts_nothing(plane: &ControlPlane, name: 
     let since = Utc::now();
     // The other one is cordoned first or second, and emptied in neither case.
     let said = expect(plane, 5, &["drain", name, other]).await?;
-    ensure!(said.contains("gitops holds .spec.unschedulable"), "{said}");
+    ensure!(said.contains("field .spec.unschedulable is owned by gitops"), "{said}");
     let asked = asked(plane, since).await?;
     let evicted = asked
         .iter()

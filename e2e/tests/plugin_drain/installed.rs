@@ -28,7 +28,7 @@ pub(super) async fn refuses_a_node_that_the_operator_holds(plane: &ControlPlane,
     for words in [vec!["drain", name], vec!["drain", "--dry-run", name]] {
         let said = expect(plane, 5, &words).await?;
         ensure!(
-            said.contains("is the operator's") && said.contains("operation 7f3c"),
+            said.contains("the operator is rebooting node") && said.contains("operation 7f3c"),
             "{said}"
         );
     }
@@ -67,12 +67,12 @@ pub(super) async fn drains_as_the_nodes_own_policy_says(plane: &ControlPlane, na
         "kind: RebootPolicy\napiVersion: lockkeeper.dev/v1alpha1\nmetadata: {name: strict}\nspec: {}\n",
     )?;
     let said = expect(plane, 4, &["drain", name, "-f", &file.to_string_lossy()]).await?;
-    ensure!(said.contains("by policy strict"), "{said}");
+    ensure!(said.contains("under policy strict"), "{said}");
     let said = expect(plane, 1, &["drain", name, "--policy=gentel"]).await?;
     ensure!(said.contains("did you mean gentle?"), "{said}");
     let said = expect(plane, 0, &["drain", name]).await?;
     ensure!(
-        said.contains("by policy gentle: 1 pod to move") && said.contains("1 pod left it"),
+        said.contains("under policy gentle: 1 pod to evict") && said.contains("1 pod evicted"),
         "{said}"
     );
     expect(plane, 0, &["drain", "--cancel", name]).await?;
@@ -86,14 +86,14 @@ pub(super) async fn reports_what_blocks_and_on_which_nodes(
 ) -> Result<()> {
     let since = Utc::now();
     let said = expect(plane, 4, &["report"]).await?;
-    ensure!(said.contains("1 of 10 nodes cannot be emptied today"), "{said}");
-    ensure!(said.contains(&format!("on {blocked} (the defaults)")), "{said}");
+    ensure!(said.contains("1 of 10 nodes cannot be drained today"), "{said}");
+    ensure!(said.contains(&format!("on {blocked} (the default settings)")), "{said}");
     ensure!(
-        said.contains("budget stubborn/db, which has no room just now"),
+        said.contains("budget stubborn/db, which allows no disruption now"),
         "{said}"
     );
     let said = expect(plane, 0, &["report", free]).await?;
-    ensure!(said.contains("all 1 nodes can be emptied today"), "{said}");
+    ensure!(said.contains("the node can be drained today"), "{said}");
     let label = format!("kubernetes.io/hostname={blocked}");
     let json = json_of(plane, 4, &["report", "-l", &label, "-o", "json"]).await?;
     ensure!(

@@ -1,0 +1,8 @@
+//! The cluster: the connection, the objects as they were read, and the objects kept up to date by watches.
+
+mod connect;
+pub(crate) mod find;
+pub(crate) mod live;
+pub(crate) mod objects;
+
+pub(crate) use self::connect::{Cluster, ParsedPolicy, connect, connect_to_drain};

@@ -1,0 +1,132 @@
+//! Drains one cordoned node, prints its progress and returns how it ended.
+
+use std::time::Duration;
+
+use lockkeeper_drain::{Blocker, Cause, Progress, Settings};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::follow::Follower;
+use super::json::{CauseJson, PodProgress};
+use super::messages;
+use super::result::{NodeResult, Outcome};
+use super::stop::Stop;
+use crate::clock::DisplayClock;
+use crate::cluster::Cluster;
+use crate::failure::chain;
+
+/// What ended the drain.
+enum End {
+    Engine(Result<(), lockkeeper_drain::Error>),
+    Uncordoned,
+    Timeout,
+    Stop,
+}
+
+/// Drains the node and prints each change; dropping the engine stops its requests.
+pub(crate) async fn drain(
+    cluster: &Cluster,
+    settings: Settings,
+    limit: Duration,
+    stop: &mut Stop,
+    print: &mut dyn FnMut(&str),
+) -> NodeResult {
+    let node = settings.node.clone();
+    let begin = Instant::now();
+    let (to, mut progress) = watch::channel(Progress::Starting);
+    let mut follower = Follower::default();
+    let end = {
+        let mut engine = std::pin::pin!(lockkeeper_drain::drain(cluster.client.clone(), settings, to));
+        let mut timeout = std::pin::pin!(tokio::time::sleep(limit));
+        loop {
+            tokio::select! {
+                ended = &mut engine => break End::Engine(ended),
+                () = &mut timeout => break End::Timeout,
+                () = stop.requested() => break End::Stop,
+                Ok(()) = progress.changed() => {
+                    let now = progress.borrow_and_update().clone();
+                    follower.lines(&now, &DisplayClock::now()).iter().for_each(|line| print(line));
+                    if is_uncordoned(&now) {
+                        break End::Uncordoned;
+                    }
+                }
+            }
+        }
+    };
+    let last = progress.borrow().clone();
+    follower
+        .lines(&last, &DisplayClock::now())
+        .iter()
+        .for_each(|line| print(line));
+    let mut result = NodeResult::unchanged(&node, None, Outcome::Failed, String::new());
+    result.seconds = (begin.elapsed().as_secs_f64() * 10.0).round() / 10.0;
+    result.pods = follower.pods.iter().map(PodProgress::from).collect();
+    fill(&mut result, &last);
+    (result.result, result.message) = match end {
+        End::Engine(Ok(())) => (Outcome::Drained, messages::drained(&result)),
+        End::Engine(Err(error)) => (Outcome::Failed, format!("{node} is not drained: {}", chain(&error))),
+        End::Uncordoned => (Outcome::Failed, messages::uncordoned_by_other(&node)),
+        End::Timeout => (
+            Outcome::TimedOut,
+            messages::timed_out(&node, limit.as_secs(), &last, &DisplayClock::now()),
+        ),
+        End::Stop => (Outcome::Stopped, messages::stopped(&node, &last, &DisplayClock::now())),
+    };
+    result
+}
+
+fn is_uncordoned(progress: &Progress) -> bool {
+    let Progress::Running { waiting_on, .. } = progress else {
+        return false;
+    };
+    let uncordoned = |cause: &Cause| matches!(cause.blocker, Blocker::Uncordoned { .. });
+    waiting_on.iter().any(uncordoned)
+}
+
+/// The numbers of the last progress.
+fn fill(result: &mut NodeResult, last: &Progress) {
+    match last {
+        Progress::Starting => {}
+        Progress::Running {
+            moved,
+            with_empty_dir,
+            waiting_on,
+            ..
+        } => {
+            (result.moved, result.with_empty_dir) = (*moved, *with_empty_dir);
+            result.blockers = waiting_on.iter().map(CauseJson::from).collect();
+        }
+        Progress::Done {
+            moved,
+            stayed,
+            with_empty_dir,
+            still_attached,
+        } => {
+            (result.moved, result.stayed, result.with_empty_dir) = (*moved, *stayed, *with_empty_dir);
+            result.still_attached.clone_from(still_attached);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lockkeeper_drain::group;
+
+    use super::*;
+
+    #[test]
+    fn a_drain_ends_if_another_client_uncordons_the_node() {
+        let node = "w-02".to_owned();
+        let progress = Progress::Running {
+            to_move: 2,
+            moved: 1,
+            left: 1,
+            with_empty_dir: 0,
+            later: vec![],
+            waiting_on: group(vec![Blocker::Uncordoned { node }]),
+            pods: vec![],
+        };
+        assert!(is_uncordoned(&progress));
+        assert!(!is_uncordoned(&Progress::Starting));
+    }
+}

@@ -1,0 +1,113 @@
+//! What the operator does next, and what a person can do about a node.
+
+use chrono::{DateTime, Utc};
+use lockkeeper_crds::reasons::ReasonName;
+use lockkeeper_crds::{NodeRebootStatus, NodeState};
+
+use crate::clock::DisplayClock;
+use crate::view::NodeView;
+
+/// The next step of the operator, with the deadline that it has published.
+pub(crate) fn next_step(view: &NodeView, status: &NodeRebootStatus, clock: &DisplayClock) -> Option<String> {
+    match view.state {
+        NodeState::UpToDate | NodeState::Unknown => None,
+        NodeState::Pending => view
+            .until_time
+            .map(|time| format!("checked again at {}", clock.time_and_remaining(time))),
+        NodeState::Failed => Some("no automatic action; it keeps its slot until you run retry or release".to_owned()),
+        NodeState::Preparing | NodeState::Draining | NodeState::Rebooting | NodeState::Verifying => {
+            let deadline = deadline(status).map(|(time, on_deadline)| {
+                at_deadline(view.state, on_deadline, &clock.time_and_remaining(time))
+            });
+            match (goal(view.state), deadline) {
+                (Some(goal), Some(deadline)) => Some(format!("{goal}; {deadline}")),
+                (goal, deadline) => goal.map(str::to_owned).or(deadline),
+            }
+        }
+    }
+}
+
+/// What the operator does at the deadline of a phase.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum OnDeadline {
+    Defer,
+    Delete,
+    Reboot,
+    Fail,
+}
+
+/// The deadline that the operator has published; the status has no field for it yet.
+fn deadline(_status: &NodeRebootStatus) -> Option<(DateTime<Utc>, OnDeadline)> {
+    None
+}
+
+/// What follows the present phase if nothing goes wrong.
+pub(crate) fn goal(state: NodeState) -> Option<&'static str> {
+    match state {
+        NodeState::Preparing => Some("it is cordoned and drained once the node agent responds"),
+        NodeState::Draining => Some("it reboots once it is drained"),
+        NodeState::Rebooting => Some("it is verified once it has rebooted"),
+        NodeState::Verifying => Some("it is uncordoned once it is healthy"),
+        NodeState::UpToDate | NodeState::Pending | NodeState::Failed | NodeState::Unknown => None,
+    }
+}
+
+/// What the operator does if the present phase is not over at `time`.
+pub(crate) fn at_deadline(state: NodeState, on_deadline: OnDeadline, time: &str) -> String {
+    let unfinished = match state {
+        NodeState::Preparing => "if the agent has not responded by",
+        NodeState::Draining => "if the drain has not finished by",
+        NodeState::Rebooting | NodeState::Verifying => "if it is not back and healthy by",
+        NodeState::UpToDate | NodeState::Pending | NodeState::Failed | NodeState::Unknown => "otherwise, at",
+    };
+    let consequence = match on_deadline {
+        OnDeadline::Defer if state == NodeState::Preparing => "the operation is deferred and retried later",
+        OnDeadline::Defer => "the node is uncordoned and retried later",
+        OnDeadline::Delete => "the remaining pods are deleted regardless of disruption budgets",
+        OnDeadline::Reboot => "it reboots with the remaining pods",
+        OnDeadline::Fail => "the operation fails and the node keeps its slot",
+    };
+    format!("{unfinished} {time}, {consequence}")
+}
+
+/// What a person can do in this state, whatever the wait reason is.
+pub(crate) fn manual_step(state: NodeState, node: &str) -> Option<String> {
+    match state {
+        NodeState::UpToDate => Some(format!(
+            "request a reboot: kubectl annotate node {node} lockkeeper.dev/reboot-requested='<reason>'"
+        )),
+        NodeState::Preparing | NodeState::Draining => {
+            Some(format!("cancel the operation: kubectl lockkeeper cancel {node}"))
+        }
+        NodeState::Failed => ReasonName::Failed.advice(node, ""),
+        NodeState::Unknown => Some(format!(
+            "check its agent: kubectl -n lockkeeper-system get pods -o wide --field-selector spec.nodeName={node}"
+        )),
+        NodeState::Pending | NodeState::Rebooting | NodeState::Verifying => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_deadline_shows_what_the_operator_does_then() {
+        let texts = [
+            (NodeState::Preparing, OnDeadline::Defer),
+            (NodeState::Draining, OnDeadline::Defer),
+            (NodeState::Draining, OnDeadline::Delete),
+            (NodeState::Draining, OnDeadline::Reboot),
+            (NodeState::Verifying, OnDeadline::Fail),
+        ]
+        .map(|(state, on_deadline)| at_deadline(state, on_deadline, "22:19 (in 11 min)") + "\n");
+        expect_test::expect![[r#"
+            if the agent has not responded by 22:19 (in 11 min), the operation is deferred and retried later
+            if the drain has not finished by 22:19 (in 11 min), the node is uncordoned and retried later
+            if the drain has not finished by 22:19 (in 11 min), the remaining pods are deleted regardless of disruption budgets
+            if the drain has not finished by 22:19 (in 11 min), it reboots with the remaining pods
+            if it is not back and healthy by 22:19 (in 11 min), the operation fails and the node keeps its slot
+        "#]]
+        .assert_eq(&texts.concat());
+    }
+}

@@ -1,0 +1,115 @@
+use expect_test::{Expect, expect};
+use serde_json::{Value, json};
+
+use super::*;
+use crate::fixture::{clock, reboot};
+
+const NOW: &str = "2026-11-24T22:08:00Z";
+
+fn check(name: &str, status: Value, expected: &Expect) {
+    let lines = render(name, &reboot(name, status), None, &clock(NOW));
+    let text: Vec<String> = lines.into_iter().map(|line| line.text).collect();
+    expected.assert_eq(&text.join("\n"));
+}
+
+fn host() -> Value {
+    json!({"rebootCapable": true, "rebootRequired": {"required": true, "since": "2026-11-24T19:12:00Z",
+        "reasons": ["libc6", "linux-image-6.1.0-28"], "source": "Debian sentinel"}})
+}
+
+fn operation(phase: &str) -> Value {
+    json!({"id": "7f3c", "phase": phase, "policy": "workers", "bootIDBefore": "826de3c9-aaaa",
+        "startedTime": "2026-11-24T22:04:00Z", "askedTime": "2026-11-24T22:04:00Z",
+        "cordonedTime": "2026-11-24T22:04:00Z",
+        "settings": {"drain": {"timeoutSeconds": 900}, "reboot": {"timeoutSeconds": 900}, "requireAgentSeconds": 60}})
+}
+
+#[test]
+fn a_blocked_drain_names_the_pod_the_budget_the_deadline_and_the_advice() {
+    let message = "pod shop/db-0: budget shop/db allows 0 disruptions (2 of 3 ready, 3 needed)";
+    let status = json!({"state": "Draining", "host": host(), "operation": operation("Draining"),
+        "waiting": {"reason": "EvictionBlocked", "message": message, "sinceTime": "2026-11-24T22:05:00Z"}});
+    check(
+        "w-02",
+        status,
+        &expect![[r#"
+        w-02 is being drained for a reboot under policy workers (operation 7f3c, started 22:04, 4 min ago).
+          why          reboot required since 19:12 by libc6, linux-image-6.1.0-28 (source: Debian sentinel)
+          blocked by   pod shop/db-0: budget shop/db allows 0 disruptions (2 of 3 ready, 3 needed)
+          next         it reboots once it is drained
+          you can      repair the workload or raise its budget, or defer the node: kubectl lockkeeper cancel w-02"#]],
+    );
+}
+
+#[test]
+fn a_failed_node_shows_the_failure_and_the_two_commands() {
+    let mut operation = operation("Failed");
+    operation["failure"] =
+        json!({"time": "2026-11-24T22:06:00Z", "message": "no new boot within 900 s; check its console"});
+    check(
+        "w-02",
+        json!({"state": "Failed", "host": host(), "operation": operation}),
+        &expect![[r#"
+        w-02 has failed and keeps its slot under policy workers (operation 7f3c, started 22:04, 4 min ago).
+          why          reboot required since 19:12 by libc6, linux-image-6.1.0-28 (source: Debian sentinel)
+          blocked by   no new boot within 900 s; check its console
+          next         no automatic action; it keeps its slot until you run retry or release
+          you can      check the node, then: kubectl lockkeeper retry w-02, or: kubectl lockkeeper release w-02"#]],
+    );
+}
+
+#[test]
+fn a_waiting_node_shows_since_when_and_for_what() {
+    let status = json!({"state": "Pending", "host": host(),
+        "waiting": {"reason": "OutsideWindow", "message": "the next window opens at 2026-11-25T21:00:00Z",
+            "sinceTime": "2026-11-24T20:00:00Z", "untilTime": "2026-11-25T21:00:00Z"}});
+    check(
+        "w-03",
+        status,
+        &expect![[r#"
+        w-03 waits for a reboot under policy workers, required since 19:12, 2 h 56 min ago.
+          why          reboot required since 19:12 by libc6, linux-image-6.1.0-28 (source: Debian sentinel)
+          now          the next window opens at Wed 21:00 (in 22 h 52 min)
+          next         checked again at Wed 21:00 (in 22 h 52 min)"#]],
+    );
+}
+
+#[test]
+fn an_up_to_date_node_shows_its_last_reboot() {
+    let record = json!({"operationID": "7f3c", "outcome": "Succeeded", "startedTime": "2026-11-24T20:00:00Z",
+        "endedTime": "2026-11-24T20:02:00Z", "waitedSeconds": 57, "drainedSeconds": 11, "downSeconds": 43, "verifiedSeconds": 5,
+        "bootIDBefore": "826de3c9-aaaa", "bootIDAfter": "29156efd-bbbb"});
+    check(
+        "w-01",
+        json!({"state": "UpToDate", "history": [record]}),
+        &expect![[r#"
+            w-01 requires no reboot under policy workers.
+              last time    rebooted 20:02, 2 h 6 min ago: waited 57 s, drained 11 s, down 43 s, verified 5 s, boot 826de3c9 -> 29156efd
+              you can      request a reboot: kubectl annotate node w-01 lockkeeper.dev/reboot-requested='<reason>'"#]],
+    );
+}
+
+#[test]
+fn an_agent_that_cannot_reboot_is_shown_before_a_reboot_is_required() {
+    let status = json!({"state": "UpToDate", "host": {"rebootCapable": false,
+        "rebootCapableMessage": "logind asks for a password; allow login1.reboot for uid 0"}});
+    check(
+        "w-01",
+        status,
+        &expect![[r#"
+        w-01 requires no reboot under policy workers.
+          agent        cannot reboot this host: logind asks for a password; allow login1.reboot for uid 0
+          you can      request a reboot: kubectl annotate node w-01 lockkeeper.dev/reboot-requested='<reason>'"#]],
+    );
+}
+
+#[test]
+fn a_node_whose_detectors_fail_is_unknown() {
+    let status = json!({"state": "Unknown", "host": {"rebootCapable": true,
+        "rebootRequired": {"required": false, "failing": ["apt: exit 3"]}}});
+    check("w-01", status, &expect![[r#"
+        It is not known whether w-01 requires a reboot under policy workers.
+          why          failing checks of the agent: apt: exit 3
+          blocked by   it is not known whether a reboot is required: apt: exit 3
+          you can      check its agent: kubectl -n lockkeeper-system get pods -o wide --field-selector spec.nodeName=w-01"#]]);
+}
