@@ -16,8 +16,8 @@ use lockkeeper_e2e::workdir::Workdir;
 use lockkeeper_operator::cache::Kind;
 use lockkeeper_operator::cache::{Cache, SharedCache, feed};
 use lockkeeper_operator::client::{Clients, clients};
-use lockkeeper_operator::events::{About, Events, Severity};
-use lockkeeper_operator::execute::{Api3, MadeFor, Pass};
+use lockkeeper_operator::report::event_recorder::{EventTarget, EventRecorder, Severity};
+use lockkeeper_operator::execute::{Apis, CreatedRecords, Pass};
 use lockkeeper_operator::metrics::Metrics;
 use lockkeeper_planner::{Action, Snapshot};
 use lockkeeper_snapshot::{ObservedObjects, slim};
@@ -84,9 +84,9 @@ async fn waits_for_kinds_that_are_not_installed(plane: &ControlPlane, metrics: &
     // A server that has just started may complain of something else first.
     let remedy = "kubectl apply --server-side -f deploy/lockkeeper.yaml";
     until(&cache, "Nodes and three troubles", |cache| {
-        cache.unlisted() == [Kind::Reboots, Kind::Policies, Kind::Lock]
-            && cache.troubles().count() == 3
-            && cache.troubles().all(|(_, trouble)| trouble.message.contains(remedy))
+        cache.unlisted() == [WatchedKind::Reboots, WatchedKind::Policies, WatchedKind::Lock]
+            && cache.watch_failures().count() == 3
+            && cache.watch_failures().all(|(_, failure)| failure.message.contains(remedy))
     })
     .await?;
     ensure!(
@@ -102,7 +102,7 @@ async fn waits_for_kinds_that_are_not_installed(plane: &ControlPlane, metrics: &
     // A server that has just got the kinds may ask to wait for a moment; what was wrong before is forgotten.
     let missing = |message: &str| message.contains("kubectl apply");
     ensure!(
-        !cache.read().troubles().any(|(_, trouble)| missing(&trouble.message)),
+        !cache.read().watch_failures().any(|(_, failure)| missing(&failure.message)),
         "the troubles are over"
     );
     feeding.abort();
@@ -152,14 +152,14 @@ async fn makes_no_second_record_for_a_node_that_is_gone(
 ) -> Result<()> {
     let snapshot = Snapshot::default();
     let mut pass = Pass {
-        api: &Api3::new(&clients.api),
+        api: &Apis::new(&clients.api),
         cache: &SharedCache::counting(metrics.clone()),
         seen: ObservedObjects::default(),
         snapshot: &snapshot,
         now: chrono::Utc::now(),
         namespace: names::NAMESPACE,
-        policies_looked_at: false,
-        made: MadeFor::default(),
+        policies_verified: false,
+        created: CreatedRecords::default(),
     };
     let creation = [Action::CreateRecord {
         node: node.name_any(),
@@ -186,25 +186,25 @@ async fn says_what_kubectl_describe_shows(
     metrics: &Arc<Metrics>,
     node: &Node,
 ) -> Result<()> {
-    let (events, writer) = Events::new(&clients.api, "views", metrics.clone());
+    let (events, writer) = EventRecorder::new(&clients.api, "views", metrics.clone());
     let writer = tokio::spawn(writer);
-    let about = || About::Node {
+    let about = || EventTarget::Node {
         name: node.name_any(),
         uid: node.uid().unwrap_or_default(),
     };
-    events.say(
+    events.record(
         about(),
         Severity::Normal,
         "LockAcquired",
         "slot 1 of 1 taken under policy workers",
     );
-    events.say(
+    events.record(
         about(),
         Severity::Normal,
         "LockAcquired",
         "slot 1 of 1 taken under policy workers",
     );
-    events.say(
+    events.record(
         about(),
         Severity::Warning,
         "EvictionBlocked",

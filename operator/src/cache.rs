@@ -1,7 +1,8 @@
 //! What the operator has seen: four watches, and the answers to its own writes.
 
 mod feed;
-mod guarded;
+mod parsed_policy;
+mod snapshot;
 mod table;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,13 +15,15 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 pub use feed::feed;
-pub use guarded::{Guarded, Unreadable};
+pub use parsed_policy::{InvalidPolicy, ParsedPolicy};
+pub use snapshot::observe;
 pub use table::{Key, Table};
 
 use crate::metrics::Metrics;
+use crate::watched_kind::WatchedKind;
 
 /// A watch that fails for this long no longer shows the cluster as it is.
-const PATIENCE: Duration = Duration::from_mins(1);
+const STALE_AFTER: Duration = Duration::from_mins(1);
 
 /// Four kinds of objects as they were last seen.
 #[derive(Debug, Default)]
@@ -30,28 +33,15 @@ pub struct Cache {
     /// `NodeReboot`s by name.
     pub reboots: Table<Arc<NodeReboot>>,
     /// Policies by name, with those that cannot be decoded.
-    pub policies: Table<Result<Arc<RebootPolicy>, Arc<Unreadable>>>,
+    pub policies: Table<Result<Arc<RebootPolicy>, Arc<InvalidPolicy>>>,
     /// Locks; only [`Cache::lock`] means anything.
     pub locks: Table<Arc<RebootLock>>,
-    troubles: [Option<Trouble>; 4],
-}
-
-/// One of the four kinds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Kind {
-    /// `nodes`
-    Nodes,
-    /// `nodereboots`
-    Reboots,
-    /// `rebootpolicies`
-    Policies,
-    /// `rebootlocks`
-    Lock,
+    watch_failures: [Option<WatchFailure>; 4],
 }
 
 /// A watch that fails.
 #[derive(Clone, Debug)]
-pub struct Trouble {
+pub struct WatchFailure {
     /// The first failure since the last sign of life.
     pub since: Instant,
     /// The last one.
@@ -62,21 +52,6 @@ pub struct Trouble {
     pub message: String,
 }
 
-impl Kind {
-    /// All four.
-    pub const ALL: [Self; 4] = [Self::Nodes, Self::Reboots, Self::Policies, Self::Lock];
-
-    /// What people call it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Nodes => "Nodes",
-            Self::Reboots => "NodeReboots",
-            Self::Policies => "RebootPolicies",
-            Self::Lock => "RebootLocks",
-        }
-    }
-}
-
 impl Cache {
     /// The lock, if there is one.
     pub fn lock(&self) -> Option<&Arc<RebootLock>> {
@@ -84,14 +59,14 @@ impl Cache {
     }
 
     /// The kinds that have not been listed completely yet, or can no longer be; nothing may be done while there is one.
-    pub fn unlisted(&self) -> Vec<Kind> {
+    pub fn unlisted(&self) -> Vec<WatchedKind> {
         let listed = [
             self.nodes.is_listed(),
             self.reboots.is_listed(),
             self.policies.is_listed(),
             self.locks.is_listed(),
         ];
-        Kind::ALL
+        WatchedKind::ALL
             .into_iter()
             .zip(listed)
             .filter(|(_, listed)| !listed)
@@ -100,43 +75,43 @@ impl Cache {
     }
 
     /// The watches that have been failing for a minute, with the reason: what they showed may be long past.
-    pub fn stale(&self, now: Instant) -> Vec<(Kind, &Trouble)> {
-        self.troubles()
-            .filter(|(_, trouble)| {
+    pub fn stale(&self, now: Instant) -> Vec<(WatchedKind, &WatchFailure)> {
+        self.watch_failures()
+            .filter(|(_, failure)| {
                 // A watch that works again is silent until something changes; only fresh failures count.
-                trouble.last - trouble.since >= PATIENCE && now.saturating_duration_since(trouble.last) < PATIENCE
+                failure.last - failure.since >= STALE_AFTER && now.saturating_duration_since(failure.last) < STALE_AFTER
             })
             .collect()
     }
 
     /// The watches that have failed since they last showed something.
-    pub fn troubles(&self) -> impl Iterator<Item = (Kind, &Trouble)> {
-        Kind::ALL
+    pub fn watch_failures(&self) -> impl Iterator<Item = (WatchedKind, &WatchFailure)> {
+        WatchedKind::ALL
             .into_iter()
-            .zip(&self.troubles)
-            .filter_map(|(kind, trouble)| Some((kind, trouble.as_ref()?)))
+            .zip(&self.watch_failures)
+            .filter_map(|(kind, failure)| Some((kind, failure.as_ref()?)))
     }
 
-    fn works(&mut self, kind: Kind) {
-        self.troubles[kind as usize] = None;
+    fn clear_failure(&mut self, kind: WatchedKind) {
+        self.watch_failures[kind as usize] = None;
     }
 
     /// Records a failure and answers whether it is another one than before.
-    fn fails(&mut self, kind: Kind, message: &str, now: Instant) -> bool {
-        let trouble = self.troubles[kind as usize].get_or_insert_with(|| Trouble {
+    fn record_failure(&mut self, kind: WatchedKind, message: &str, now: Instant) -> bool {
+        let failure = self.watch_failures[kind as usize].get_or_insert_with(|| WatchFailure {
             since: now,
             last: now,
             count: 0,
             message: String::new(),
         });
         // A failure after a long silence is a new one: the watch worked in between.
-        if now.saturating_duration_since(trouble.last) >= PATIENCE {
-            trouble.since = now;
+        if now.saturating_duration_since(failure.last) >= STALE_AFTER {
+            failure.since = now;
         }
-        trouble.last = now;
-        trouble.count += 1;
-        let news = trouble.message != message;
-        message.clone_into(&mut trouble.message);
+        failure.last = now;
+        failure.count += 1;
+        let news = failure.message != message;
+        message.clone_into(&mut failure.message);
         news
     }
 }
@@ -201,7 +176,7 @@ impl SharedCache {
     }
 
     /// Puts in a policy that cannot be decoded, as the API server answered it to a write of its status.
-    pub fn absorb_guarded(&self, mut policy: Guarded) {
+    pub fn upsert_policy(&self, mut policy: ParsedPolicy) {
         policy.meta_mut().managed_fields = None;
         self.read().policies.absorb(Key::of(&policy), decoded(policy));
     }
@@ -217,7 +192,7 @@ impl SharedCache {
     }
 }
 
-fn decoded(policy: Guarded) -> Result<Arc<RebootPolicy>, Arc<Unreadable>> {
+fn decoded(policy: ParsedPolicy) -> Result<Arc<RebootPolicy>, Arc<InvalidPolicy>> {
     policy.0.map(Arc::new).map_err(Arc::new)
 }
 

@@ -3,10 +3,10 @@
 //! Every write names the version that was seen. A pass's own answers become the versions of its next writes, so that a
 //! change by anybody else in between is noticed and ends the pass.
 
+mod cordon;
 mod creation;
 mod lock;
-mod look;
-mod marks;
+mod preconditions;
 mod record;
 mod taints;
 
@@ -20,18 +20,18 @@ use lockkeeper_planner::{Action, Snapshot};
 use lockkeeper_snapshot::{ObservedObjects, slim};
 use thiserror::Error;
 
-pub use creation::MadeFor;
+pub use creation::CreatedRecords;
 
-use crate::cache::{Guarded, SharedCache};
+use crate::cache::{ParsedPolicy, SharedCache};
 
 /// Writes that do not depend on each other are sent this many at a time.
-pub const SIDE_BY_SIDE: usize = 16;
+pub const MAX_CONCURRENT_WRITES: usize = 16;
 
 /// What one pass writes with: clients, the versions it saw, and the time.
 #[derive(Debug)]
 pub struct Pass<'a> {
     /// How to write.
-    pub api: &'a Api3,
+    pub api: &'a Apis,
     /// Where answers go, so that the next pass sees its own writes.
     pub cache: &'a SharedCache,
     /// The versions that guard the writes.
@@ -43,14 +43,14 @@ pub struct Pass<'a> {
     /// The namespace of our own pods.
     pub namespace: &'a str,
     /// Whether the policies were found to be those that the plan was made on, before something that this is enough for.
-    pub policies_looked_at: bool,
+    pub policies_verified: bool,
     /// For which Nodes this process has made records.
-    pub made: MadeFor,
+    pub created: CreatedRecords,
 }
 
 /// The kinds of objects that actions write to.
 #[derive(Clone)]
-pub struct Api3 {
+pub struct Apis {
     /// For lists of pods.
     pub client: Client,
     /// Nodes.
@@ -58,18 +58,18 @@ pub struct Api3 {
     /// `NodeReboot`s.
     pub reboots: Api<NodeReboot>,
     /// Policies, for a last look.
-    pub policies: Api<Guarded>,
+    pub policies: Api<ParsedPolicy>,
     /// The lock.
     pub locks: Api<RebootLock>,
 }
 
-impl std::fmt::Debug for Api3 {
+impl std::fmt::Debug for Apis {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Api3")
     }
 }
 
-impl Api3 {
+impl Apis {
     /// All through one client, which must not retry by itself.
     pub fn new(client: &Client) -> Self {
         Self {
@@ -150,23 +150,23 @@ pub enum Error {
 
 /// What becomes of a pass whose write was not made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Next {
+pub enum Retry {
     /// Somebody else was faster: look again, as soon as the watches show it.
-    Reobserve,
+    OnChange,
     /// The API server is in trouble or says no: look again after a while.
     Later,
 }
 
 impl Error {
     /// The one place that decides how a failed write goes on.
-    pub fn next(&self) -> Next {
+    pub fn retry(&self) -> Retry {
         match self {
             Self::Api {
                 source: kube::Error::Api(status),
                 ..
-            } if matches!(status.code, 404 | 409 | 422) => Next::Reobserve,
-            Self::Stale { .. } | Self::NotEmpty { .. } | Self::CordonConflict { .. } => Next::Reobserve,
-            Self::Api { .. } | Self::Pods { .. } | Self::Settings { .. } => Next::Later,
+            } if matches!(status.code, 404 | 409 | 422) => Retry::OnChange,
+            Self::Stale { .. } | Self::NotEmpty { .. } | Self::CordonConflict { .. } => Retry::OnChange,
+            Self::Api { .. } | Self::Pods { .. } | Self::Settings { .. } => Retry::Later,
         }
     }
 }
@@ -190,12 +190,12 @@ impl Pass<'_> {
         for action in actions.iter().filter(new) {
             creations.push(self.create_record(action));
         }
-        let made: Vec<_> = stream::iter(creations).buffered(SIDE_BY_SIDE).collect().await;
+        let created: Vec<_> = stream::iter(creations).buffered(MAX_CONCURRENT_WRITES).collect().await;
         let mut first = Ok(());
-        for (action, result) in actions.iter().filter(new).zip(made) {
+        for (action, result) in actions.iter().filter(new).zip(created) {
             ended(action, result.as_ref().err());
             match result {
-                Ok(reboot) => self.keep_new(action, reboot),
+                Ok(reboot) => self.store_created(action, reboot),
                 Err(error) => first = first.and(Err(error)),
             }
         }
@@ -207,21 +207,21 @@ impl Pass<'_> {
         match action {
             Action::CreateLock => self.create_lock().await,
             Action::CreateRecord { .. } => {
-                let made = self.create_record(action).await?;
-                self.keep_new(action, made);
+                let created = self.create_record(action).await?;
+                self.store_created(action, created);
                 Ok(())
             }
             Action::SetHolders { holders, .. } => self.set_holders(holders).await,
             Action::WriteRecord { node, change } => self.write_record(node, change).await,
             Action::SetSpec { node, policy, order } => self.set_spec(node, policy.as_deref(), order.as_ref()).await,
             Action::OrderReboot { node, order } => self.order_reboot(node, order).await,
-            Action::Cordon { node, operation_id } => self.apply_marks(node, operation_id).await,
-            Action::Uncordon { node, keep_cordon } => self.lift_marks(node, *keep_cordon).await,
+            Action::Cordon { node, operation_id } => self.cordon(node, operation_id).await,
+            Action::Uncordon { node, keep_cordon } => self.uncordon(node, *keep_cordon).await,
             Action::AddTaint { node, taint } => self.set_taint(node, *taint, true).await,
             Action::RemoveTaint { node, taint } => self.set_taint(node, *taint, false).await,
             Action::RemoveCommand { node, .. } => self.remove_command(node).await,
-            Action::RemoveRequest { node, .. } => self.remove_word(node, names::REBOOT_REQUESTED).await,
-            Action::RemoveApproval { node, .. } => self.remove_word(node, names::APPROVED).await,
+            Action::RemoveRequest { node, .. } => self.remove_annotation(node, names::REBOOT_REQUESTED).await,
+            Action::RemoveApproval { node, .. } => self.remove_annotation(node, names::APPROVED).await,
         }
     }
 
@@ -230,7 +230,7 @@ impl Pass<'_> {
             .reboots
             .get(node)
             .cloned()
-            .ok_or_else(|| gone(step, format!("NodeReboot {node}")))
+            .ok_or_else(|| object_gone(step, format!("NodeReboot {node}")))
     }
 
     fn node(&self, step: &'static str, node: &str) -> Result<Arc<slim::Node>, Error> {
@@ -238,26 +238,26 @@ impl Pass<'_> {
             .nodes
             .get(node)
             .cloned()
-            .ok_or_else(|| gone(step, format!("Node {node}")))
+            .ok_or_else(|| object_gone(step, format!("Node {node}")))
     }
 
-    fn keep_new(&mut self, action: &Action, reboot: Option<NodeReboot>) {
+    fn store_created(&mut self, action: &Action, reboot: Option<NodeReboot>) {
         if let Action::CreateRecord { uid, .. } = action {
-            self.made.add(uid, &self.seen);
+            self.created.add(uid, &self.seen);
         }
         if let Some(reboot) = reboot {
-            self.keep_reboot(reboot);
+            self.store_reboot(reboot);
         }
     }
 
-    fn keep_reboot(&mut self, reboot: NodeReboot) {
+    fn store_reboot(&mut self, reboot: NodeReboot) {
         self.cache.absorb_reboot(reboot.clone());
         self.seen
             .reboots
             .insert(reboot.metadata.name.clone().unwrap_or_default(), Arc::new(reboot));
     }
 
-    fn keep_node(&mut self, node: slim::Node) {
+    fn store_node(&mut self, node: slim::Node) {
         self.cache.absorb_node(node.clone());
         self.seen
             .nodes
@@ -265,7 +265,7 @@ impl Pass<'_> {
     }
 }
 
-fn gone(step: &'static str, object: String) -> Error {
+fn object_gone(step: &'static str, object: String) -> Error {
     Error::Stale {
         step,
         object,
@@ -273,7 +273,7 @@ fn gone(step: &'static str, object: String) -> Error {
     }
 }
 
-fn failed(step: &'static str, object: impl Into<String>) -> impl FnOnce(kube::Error) -> Error {
+fn api_error(step: &'static str, object: impl Into<String>) -> impl FnOnce(kube::Error) -> Error {
     let object = object.into();
     move |source| Error::Api { step, object, source }
 }

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 /// get to its end.
 #[derive(Clone, Debug, Default)]
 pub struct Health {
-    parts: Arc<Mutex<BTreeMap<&'static str, State>>>,
+    components: Arc<Mutex<BTreeMap<&'static str, State>>>,
 }
 
 #[derive(Debug)]
@@ -24,27 +24,27 @@ struct State {
 
 /// One part that reports its health.
 #[derive(Clone, Debug)]
-pub struct Part {
+pub struct Component {
     health: Health,
     name: &'static str,
 }
 
 /// The part is at work until this is dropped.
 #[derive(Debug)]
-pub struct Busy<'a> {
-    part: &'a Part,
+pub struct BusyGuard<'a> {
+    component: &'a Component,
 }
 
 impl Health {
     /// A part whose work must never take longer than `limit`; it is not ready until it says so.
-    pub fn part(&self, name: &'static str, limit: Duration) -> Part {
+    pub fn component(&self, name: &'static str, limit: Duration) -> Component {
         let state = State {
             limit,
             busy_since: None,
             not_ready: Some("starting".into()),
         };
         self.lock().insert(name, state);
-        Part {
+        Component {
             health: self.clone(),
             name,
         }
@@ -78,15 +78,15 @@ impl Health {
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<&'static str, State>> {
-        self.parts.lock().unwrap_or_else(PoisonError::into_inner)
+        self.components.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Part {
+impl Component {
     /// The work begins; it ends when the guard is dropped.
-    pub fn busy(&self) -> Busy<'_> {
+    pub fn busy(&self) -> BusyGuard<'_> {
         self.update(|state| state.busy_since = Some(Instant::now()));
-        Busy { part: self }
+        BusyGuard { component: self }
     }
 
     /// The part can do its work.
@@ -106,9 +106,9 @@ impl Part {
     }
 }
 
-impl Drop for Busy<'_> {
+impl Drop for BusyGuard<'_> {
     fn drop(&mut self) {
-        self.part.update(|state| state.busy_since = None);
+        self.component.update(|state| state.busy_since = None);
     }
 }
 
@@ -120,9 +120,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn idling_for_ever_is_healthy() {
         let health = Health::default();
-        let part = health.part("pass", Duration::from_mins(1));
-        part.is_ready();
-        drop(part.busy());
+        let component = health.component("pass", Duration::from_mins(1));
+        component.is_ready();
+        drop(component.busy());
         advance(Duration::from_hours(24)).await;
         assert_eq!(health.ready(), Ok(()));
     }
@@ -130,8 +130,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn work_that_does_not_end_is_ill() {
         let health = Health::default();
-        let part = health.part("pass", Duration::from_mins(1));
-        let busy = part.busy();
+        let component = health.component("pass", Duration::from_mins(1));
+        let busy = component.busy();
         advance(Duration::from_secs(61)).await;
         assert_eq!(
             health.alive(),
@@ -144,11 +144,11 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_part_is_ready_when_it_says_so() {
         let health = Health::default();
-        let part = health.part("views", Duration::from_mins(1));
+        let component = health.component("views", Duration::from_mins(1));
         assert_eq!(health.ready(), Err("views: starting".into()));
-        part.is_not_ready("has not seen Nodes yet");
+        component.is_not_ready("has not seen Nodes yet");
         assert_eq!(health.ready(), Err("views: has not seen Nodes yet".into()));
-        part.is_ready();
+        component.is_ready();
         assert_eq!(health.ready(), Ok(()));
     }
 }

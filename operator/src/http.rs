@@ -19,9 +19,9 @@ use crate::health::Health;
 use crate::metrics::{self, Metrics};
 
 /// Connections at a time; the next ones wait, so that nobody can fill our memory.
-const CONNECTIONS: usize = 32;
+const MAX_CONNECTIONS: usize = 32;
 /// A peer that has not sent its request by then is cut off.
-const PATIENCE: Duration = Duration::from_secs(10);
+const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Listens on an address such as `0.0.0.0:8080`.
 pub async fn listen(address: &str) -> Result<TcpListener, ListenError> {
@@ -41,14 +41,14 @@ pub struct ListenError {
 
 /// Answers until `stop`; requests that are on their way then are answered still.
 pub async fn serve(listener: TcpListener, metrics: Arc<Metrics>, health: Health, stop: CancellationToken) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     while let Some(Ok(place)) = stop.run_until_cancelled(places.clone().acquire_owned()).await {
         let Some(accepted) = stop.run_until_cancelled(listener.accept()).await else {
             break;
         };
         match accepted {
             Ok((stream, _)) => {
-                let connection = converse(stream, metrics.clone(), health.clone(), stop.clone());
+                let connection = serve_connection(stream, metrics.clone(), health.clone(), stop.clone());
                 tokio::spawn(async move {
                     connection.await;
                     drop(place);
@@ -62,16 +62,16 @@ pub async fn serve(listener: TcpListener, metrics: Arc<Metrics>, health: Health,
         }
     }
     // All places are free when the last connection has ended.
-    let _ = places.acquire_many(CONNECTIONS as u32).await;
+    let _ = places.acquire_many(MAX_CONNECTIONS as u32).await;
 }
 
-async fn converse(stream: TcpStream, metrics: Arc<Metrics>, health: Health, stop: CancellationToken) {
+async fn serve_connection(stream: TcpStream, metrics: Arc<Metrics>, health: Health, stop: CancellationToken) {
     let service = service_fn(|request: Request<Incoming>| {
         let response = answer(request.method(), request.uri().path(), &metrics, &health);
         async move { Ok::<_, Infallible>(response) }
     });
     let mut server = http1::Builder::new();
-    server.timer(TokioTimer::new()).header_read_timeout(PATIENCE);
+    server.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
     let mut connection = std::pin::pin!(server.serve_connection(TokioIo::new(stream), service));
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
@@ -169,13 +169,13 @@ mod tests {
     #[tokio::test]
     async fn a_part_that_is_not_ready_fails_readiness_and_not_liveness() {
         let server = start().await;
-        let part = server.health.part("views", Duration::from_mins(1));
-        part.is_not_ready("has not seen Nodes yet");
+        let component = server.health.component("views", Duration::from_mins(1));
+        component.is_not_ready("has not seen Nodes yet");
         let answer = get(&server, "/readyz").await;
         assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
         assert!(answer.ends_with("views: has not seen Nodes yet\n"), "{answer}");
         assert!(get(&server, "/healthz").await.starts_with("HTTP/1.1 200"));
-        part.is_ready();
+        component.is_ready();
         assert!(get(&server, "/readyz").await.starts_with("HTTP/1.1 200"));
     }
 

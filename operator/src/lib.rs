@@ -1,23 +1,19 @@
-//! The operator: observe, plan, check, execute.
+//! The operator: observe, plan, check, execute, report.
 
-pub mod ahead;
 pub mod cache;
 pub mod client;
-pub mod daemons;
-pub mod difference;
-pub mod drains;
-pub mod events;
+pub mod drain_settings;
+pub mod election;
 pub mod execute;
 pub mod health;
 pub mod http;
-pub mod lease;
 pub mod logging;
+pub mod merge_patch;
 pub mod metrics;
-pub mod observe;
-pub mod preflights;
 pub mod process;
-pub mod publish;
-pub mod run;
+pub mod reconcile;
+pub mod report;
 pub mod shutdown;
-pub mod tell;
-pub mod told;
+pub mod status;
+pub mod tasks;
+pub mod watched_kind;

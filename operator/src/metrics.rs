@@ -8,10 +8,10 @@ use std::sync::{Mutex, PoisonError};
 
 use prometheus::{HistogramVec, IntCounter, IntCounterVec, IntGauge, Registry, TextEncoder};
 
-pub use cluster::{Canvas, Gauge};
+pub use cluster::{Gauge, GaugeSet};
 pub use make::Described;
 
-use crate::cache::Kind;
+use crate::watched_kind::WatchedKind;
 use cluster::Cluster;
 use make::Maker;
 
@@ -147,7 +147,7 @@ impl Metrics {
         for result in EVICTIONS {
             self.evictions.with_label_values(&[result]);
         }
-        for kind in Kind::ALL {
+        for kind in WatchedKind::ALL {
             self.watch_errors.with_label_values(&[kind.as_str()]);
         }
         for (action, result) in ACTIONS
@@ -188,13 +188,13 @@ impl Metrics {
     }
 
     /// What a look shows of nodes and policies; what it does not show loses its series.
-    pub fn show(&self, canvas: Canvas) {
-        self.cluster.show(canvas, false);
+    pub fn show(&self, gauges: GaugeSet) {
+        self.cluster.show(gauges, false);
     }
 
     /// What the policies' statuses say.
-    pub fn show_statuses(&self, canvas: Canvas) {
-        self.cluster.show(canvas, true);
+    pub fn show_statuses(&self, gauges: GaugeSet) {
+        self.cluster.show(gauges, true);
     }
 
     /// The policies that there are: their counters begin with 0, and those of a policy that is gone are dropped.

@@ -12,20 +12,20 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cache::{SharedCache, feed};
 use crate::client::{self, clients};
-use crate::events::Events;
+use crate::election::{self, LeaseConfig};
 use crate::health::Health;
 use crate::http;
-use crate::lease::{self, Lease};
 use crate::logging::{self, Format};
 use crate::metrics::Metrics;
-use crate::run::{Loop, Planner, Settings};
+use crate::reconcile::{Options, PlanFn, Reconciler};
+use crate::report::Reporter;
+use crate::report::event_recorder::EventRecorder;
 use crate::shutdown::{Ended, Tasks, on_signal};
-use crate::tell::Teller;
 
 /// A pass makes at most one write for each node that is inside, and each write gives up after 15 s.
-const LONGEST_PASS: Duration = Duration::from_mins(5);
+const MAX_PASS_DURATION: Duration = Duration::from_mins(5);
 /// On SIGTERM: short writes end and the Lease is handed over within this.
-const FAREWELL: Duration = Duration::from_secs(4);
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(4);
 
 /// Lets the nodes of a cluster through the reboot lock, one at a time.
 #[derive(Debug, Parser)]
@@ -53,7 +53,7 @@ struct Arguments {
 
 /// Runs until a signal, with the arguments of this process and what decides: [`lockkeeper_planner::plan`]. Another one is
 /// for a test of what stands behind it.
-pub async fn main(plan: Planner) -> ExitCode {
+pub async fn main(plan: PlanFn) -> ExitCode {
     let arguments = Arguments::parse();
     if let Err(error) = logging::start(arguments.log_format) {
         eprintln!("{error}");
@@ -68,65 +68,68 @@ pub async fn main(plan: Planner) -> ExitCode {
     }
 }
 
-async fn run(arguments: Arguments, plan: Planner) -> anyhow::Result<()> {
+async fn run(arguments: Arguments, plan: PlanFn) -> anyhow::Result<()> {
     let metrics = Arc::new(Metrics::new()?);
     let clients = clients(arguments.kubeconfig.as_deref(), &metrics).await?;
     let stop = on_signal()?;
     let health = Health::default();
     let cache = SharedCache::counting(metrics.clone());
     let (leading, leads) = watch::channel(false);
-    let (events, writing) = Events::new(&clients.api, &arguments.pod_name, metrics.clone());
-    let lease = Lease {
+    let (events, event_writer) = EventRecorder::new(&clients.api, &arguments.pod_name, metrics.clone());
+    let election = LeaseConfig {
         client: clients.lease.clone(),
         watch: clients.watch.clone(),
         namespace: arguments.lease_namespace.clone(),
         name: names::LEASE.to_owned(),
-        identity: lease::identity(&arguments.pod_name),
+        identity: election::identity(&arguments.pod_name),
     };
-    let settings = Settings {
+    let options = Options {
         own_node: arguments.node_name.filter(|name| !name.is_empty()),
         namespace: arguments.lease_namespace,
         plan,
     };
-    let teller = Teller::new(&clients.api, cache.clone(), events, metrics.clone());
-    let part = health.part("pass", LONGEST_PASS);
+    let reporter = Reporter::new(&clients.api, cache.clone(), events, metrics.clone());
+    let component = health.component("pass", MAX_PASS_DURATION);
     let listener = http::listen(&arguments.http_address).await?;
 
     // In this order at the end: grant no more, hand the Lease over, stop answering probes.
-    let (granting, release) = (
-        Loop::new(&clients, cache.clone(), settings, teller, part),
+    let (reconciling, release) = (
+        Reconciler::new(&clients, cache.clone(), options, reporter, component),
         CancellationToken::new(),
     );
     let mut tasks = Tasks::default();
-    tasks.spawn("loop", finish_first(granting.run(leads, stop.clone()), release.clone()));
-    tasks.spawn("election", lease::run(lease, leading, release));
+    tasks.spawn(
+        "loop",
+        run_then_release(reconciling.run(leads, stop.clone()), release.clone()),
+    );
+    tasks.spawn("election", election::run(election, leading, release));
     tasks.spawn("http", http::serve(listener, metrics, health, stop.clone()));
     let mut helpers = Tasks::default();
     helpers.spawn("watches", feed(cache, clients.watch.clone()));
-    helpers.spawn("events", writing);
+    helpers.spawn("events", event_writer);
 
     tokio::select! {
         // First: tasks end because of it, and the Lease is handed over below.
         biased;
         () = stop.cancelled() => {}
-        ended = tasks.ended() => return gone(ended, stop.is_cancelled()),
-        ended = helpers.ended() => return gone(ended, stop.is_cancelled()),
+        ended = tasks.ended() => return exit_status(ended, stop.is_cancelled()),
+        ended = helpers.ended() => return exit_status(ended, stop.is_cancelled()),
     }
-    let late = tasks.finish(FAREWELL).await;
-    if !late.is_empty() {
-        tracing::warn!("not done in time: {}", late.join(", "));
+    let unfinished = tasks.finish(SHUTDOWN_GRACE).await;
+    if !unfinished.is_empty() {
+        tracing::warn!("not done in time: {}", unfinished.join(", "));
     }
     Ok(())
 }
 
 /// The loop, and then the Lease: nobody else leads while a write of ours is on its way.
-async fn finish_first(granting: impl Future<Output = ()>, release: CancellationToken) {
-    granting.await;
+async fn run_then_release(reconciling: impl Future<Output = ()>, release: CancellationToken) {
+    reconciling.await;
     release.cancel();
 }
 
 /// A task that ended by itself takes the process with it; the kubelet starts it again.
-fn gone(ended: Option<Ended>, stopping: bool) -> anyhow::Result<()> {
+fn exit_status(ended: Option<Ended>, stopping: bool) -> anyhow::Result<()> {
     match ended {
         Some(ended) if !stopping || ended.panicked => Err(anyhow::anyhow!("{ended}")),
         Some(_) | None => Ok(()),

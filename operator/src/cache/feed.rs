@@ -15,8 +15,9 @@ use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 
 use super::table::{Applied, Key, Table};
-use super::{Cache, Guarded, Kind, SharedCache, Unreadable, decoded};
+use super::{Cache, InvalidPolicy, ParsedPolicy, SharedCache, decoded};
 use crate::client::{chain, describe_error};
+use crate::watched_kind::WatchedKind;
 
 /// Pages of this size keep a list of thousands of nodes small in memory.
 const PAGE: u32 = 200;
@@ -25,30 +26,34 @@ const PAGE: u32 = 200;
 pub async fn feed(cache: SharedCache, client: Client) {
     let config = watcher::Config::default().page_size(PAGE);
     let lock_only = config.clone().fields(&format!("metadata.name={}", names::LOCK));
-    let nodes = follow(&cache, events::<Node>(&client, &config), View::nodes());
-    let reboots = follow(&cache, events::<NodeReboot>(&client, &config), View::reboots());
-    let policies = follow(&cache, events::<Guarded>(&client, &config), View::policies());
-    let lock = follow(&cache, events::<RebootLock>(&client, &lock_only), View::lock());
+    let nodes = follow(&cache, events::<Node>(&client, &config), WatchedTable::nodes());
+    let reboots = follow(&cache, events::<NodeReboot>(&client, &config), WatchedTable::reboots());
+    let policies = follow(
+        &cache,
+        events::<ParsedPolicy>(&client, &config),
+        WatchedTable::policies(),
+    );
+    let lock = follow(&cache, events::<RebootLock>(&client, &lock_only), WatchedTable::lock());
     futures::join!(nodes, reboots, policies, lock);
 }
 
 /// How objects of one kind get into their table.
-pub(super) struct View<K, T> {
-    pub(super) kind: Kind,
+pub(super) struct WatchedTable<K, T> {
+    pub(super) kind: WatchedKind,
     table: fn(&mut Cache) -> &mut Table<T>,
     store: fn(K) -> T,
     /// Whether going from the first to the second is no reason to look again.
     quiet: fn(&T, &T) -> bool,
 }
 
-impl View<Node, Arc<Node>> {
+impl WatchedTable<Node, Arc<Node>> {
     pub(super) fn nodes() -> Self {
         let store = |mut node: Node| {
             node.prune();
             Arc::new(node)
         };
         Self {
-            kind: Kind::Nodes,
+            kind: WatchedKind::Nodes,
             table: |cache| &mut cache.nodes,
             store,
             quiet: |old, new| old.is_only_alive(new),
@@ -56,10 +61,10 @@ impl View<Node, Arc<Node>> {
     }
 }
 
-impl View<NodeReboot, Arc<NodeReboot>> {
+impl WatchedTable<NodeReboot, Arc<NodeReboot>> {
     pub(super) fn reboots() -> Self {
         Self {
-            kind: Kind::Reboots,
+            kind: WatchedKind::Reboots,
             table: |cache| &mut cache.reboots,
             store: pruned,
             quiet: |_, _| false,
@@ -67,14 +72,14 @@ impl View<NodeReboot, Arc<NodeReboot>> {
     }
 }
 
-impl View<Guarded, Result<Arc<RebootPolicy>, Arc<Unreadable>>> {
+impl WatchedTable<ParsedPolicy, Result<Arc<RebootPolicy>, Arc<InvalidPolicy>>> {
     pub(super) fn policies() -> Self {
-        let store = |mut policy: Guarded| {
+        let store = |mut policy: ParsedPolicy| {
             policy.managed_fields_mut().clear();
             decoded(policy)
         };
         Self {
-            kind: Kind::Policies,
+            kind: WatchedKind::Policies,
             table: |cache| &mut cache.policies,
             store,
             quiet: |_, _| false,
@@ -82,10 +87,10 @@ impl View<Guarded, Result<Arc<RebootPolicy>, Arc<Unreadable>>> {
     }
 }
 
-impl View<RebootLock, Arc<RebootLock>> {
+impl WatchedTable<RebootLock, Arc<RebootLock>> {
     pub(super) fn lock() -> Self {
         Self {
-            kind: Kind::Lock,
+            kind: WatchedKind::Lock,
             table: |cache| &mut cache.locks,
             store: pruned,
             quiet: |_, _| false,
@@ -105,26 +110,29 @@ where
     watcher(Api::<K>::all(client.clone()), config.clone()).backoff(WatchBackoff::for_operator())
 }
 
-async fn follow<K, T>(cache: &SharedCache, events: impl Stream<Item = watcher::Result<Event<K>>>, view: View<K, T>)
-where
+async fn follow<K, T>(
+    cache: &SharedCache,
+    events: impl Stream<Item = watcher::Result<Event<K>>>,
+    view: WatchedTable<K, T>,
+) where
     K: Resource,
 {
     let mut events = pin!(events);
     while let Some(event) = events.next().await {
         match event {
-            Ok(event) => see(cache, &view, event),
-            Err(error) => fail(cache, &view, &error),
+            Ok(event) => handle_event(cache, &view, event),
+            Err(error) => handle_error(cache, &view, &error),
         }
     }
 }
 
 /// Puts one event of a watch into the cache.
-pub(super) fn see<K: Resource, T>(cache: &SharedCache, view: &View<K, T>, event: Event<K>) {
+pub(super) fn handle_event<K: Resource, T>(cache: &SharedCache, view: &WatchedTable<K, T>, event: Event<K>) {
     let changed = {
         let mut guard = cache.read();
         let changed = apply((view.table)(&mut guard), view, event);
         if changed.is_some() {
-            guard.works(view.kind);
+            guard.clear_failure(view.kind);
         }
         changed
     };
@@ -134,7 +142,7 @@ pub(super) fn see<K: Resource, T>(cache: &SharedCache, view: &View<K, T>, event:
 }
 
 /// Answers whether there is a reason to look again; nothing if the event shows nothing of the server.
-fn apply<K: Resource, T>(table: &mut Table<T>, view: &View<K, T>, event: Event<K>) -> Option<bool> {
+fn apply<K: Resource, T>(table: &mut Table<T>, view: &WatchedTable<K, T>, event: Event<K>) -> Option<bool> {
     match event {
         Event::Init => {
             table.start_list();
@@ -165,7 +173,7 @@ fn apply<K: Resource, T>(table: &mut Table<T>, view: &View<K, T>, event: Event<K
 }
 
 /// Records a failure, says it once, and forgets a kind that the server denies us.
-fn fail<K, T>(cache: &SharedCache, view: &View<K, T>, error: &watcher::Error) {
+fn handle_error<K, T>(cache: &SharedCache, view: &WatchedTable<K, T>, error: &watcher::Error) {
     let (message, denied) = describe(error);
     if let Some(metrics) = &cache.metrics {
         metrics.count_watch_error(view.kind.as_str());
@@ -175,7 +183,7 @@ fn fail<K, T>(cache: &SharedCache, view: &View<K, T>, error: &watcher::Error) {
         (view.table)(&mut guard).forget();
         cache.changed();
     }
-    let news = guard.fails(view.kind, &message, Instant::now());
+    let news = guard.record_failure(view.kind, &message, Instant::now());
     drop(guard);
     if news {
         tracing::warn!(

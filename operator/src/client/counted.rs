@@ -59,7 +59,7 @@ impl Drop for Count {
     fn drop(&mut self) {
         self.metrics.count_request(self.verb, self.code);
         if self.is_eviction {
-            self.metrics.count_eviction(came_of_it(self.code));
+            self.metrics.count_eviction(eviction_result(self.code));
         }
     }
 }
@@ -86,7 +86,7 @@ fn parameters(uri: &Uri) -> impl Iterator<Item = &str> {
 }
 
 /// One of [`crate::metrics::EVICTIONS`].
-fn came_of_it(code: Option<u16>) -> &'static str {
+fn eviction_result(code: Option<u16>) -> &'static str {
     match code {
         Some(200..=299) => "granted",
         Some(429) => "refused",

@@ -10,8 +10,8 @@ use lockkeeper_planner::Action;
 use lockkeeper_snapshot::ObservedObjects;
 use serde_json::json;
 
-use super::look::stale;
-use super::{Error, Pass, failed};
+use super::preconditions::stale;
+use super::{Error, Pass, api_error};
 
 const STEP: &str = "create NodeReboot";
 
@@ -21,8 +21,8 @@ impl Pass<'_> {
         let Action::CreateRecord { node, uid, policy } = action else {
             return Ok(None);
         };
-        if self.made.knows(uid) {
-            self.still_that_node(node, uid).await?;
+        if self.created.contains(uid) {
+            self.ensure_node_exists(node, uid).await?;
         }
         let reboots = &self.api.reboots;
         let orphan = self.seen.reboots.get(node);
@@ -33,7 +33,7 @@ impl Pass<'_> {
             let adopted = reboots
                 .patch(node, &PatchParams::default(), &Patch::Merge(&patch))
                 .await;
-            return adopted.map(Some).map_err(failed("adopt NodeReboot", node));
+            return adopted.map(Some).map_err(api_error("adopt NodeReboot", node));
         }
         let spec = NodeRebootSpec {
             policy: policy.as_deref().map(str::to_owned),
@@ -45,14 +45,14 @@ impl Pass<'_> {
             field_manager: Some(names::OPERATOR_MANAGER.to_owned()),
             ..PostParams::default()
         };
-        let made = reboots.create(&params, &reboot).await;
-        made.map(Some).map_err(failed(STEP, node))
+        let created = reboots.create(&params, &reboot).await;
+        created.map(Some).map_err(api_error(STEP, node))
     }
 
     /// The Node is the one that is seen. Asked before a record is made once more for it: the garbage collector removes the
     /// record of a Node that is gone, and a view of the Nodes that lags would have it made again and again.
-    async fn still_that_node(&self, node: &str, uid: &str) -> Result<(), Error> {
-        let fresh = self.api.nodes.get_opt(node).await.map_err(failed(STEP, node))?;
+    async fn ensure_node_exists(&self, node: &str, uid: &str) -> Result<(), Error> {
+        let fresh = self.api.nodes.get_opt(node).await.map_err(api_error(STEP, node))?;
         let found = fresh.as_ref().and_then(ResourceExt::uid);
         if let Some(fresh) = fresh {
             self.cache.absorb_node(fresh);
@@ -68,10 +68,10 @@ impl Pass<'_> {
 ///
 /// It saves a question for each new Node and is no more than that: who has forgotten it makes one record too many.
 #[derive(Debug, Default)]
-pub struct MadeFor(BTreeSet<String>);
+pub struct CreatedRecords(BTreeSet<String>);
 
-impl MadeFor {
-    fn knows(&self, uid: &str) -> bool {
+impl CreatedRecords {
+    fn contains(&self, uid: &str) -> bool {
         self.0.contains(uid)
     }
 

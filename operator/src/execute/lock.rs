@@ -7,8 +7,8 @@ use lockkeeper_crds::{RebootLock, RebootLockSpec, RebootLockStatus, names};
 use lockkeeper_planner::Holder;
 use lockkeeper_snapshot::convert;
 
-use super::look::stale;
-use super::{Error, Pass, failed, gone};
+use super::preconditions::stale;
+use super::{Error, Pass, api_error, object_gone};
 
 impl Pass<'_> {
     pub(super) async fn create_lock(&mut self) -> Result<(), Error> {
@@ -17,13 +17,13 @@ impl Pass<'_> {
             field_manager: Some(names::OPERATOR_MANAGER.to_owned()),
             ..PostParams::default()
         };
-        let made = self
+        let created = self
             .api
             .locks
             .create(&params, &lock)
             .await
-            .map_err(failed("create RebootLock", names::LOCK))?;
-        self.keep_lock(made);
+            .map_err(api_error("create RebootLock", names::LOCK))?;
+        self.store_lock(created);
         Ok(())
     }
 
@@ -35,11 +35,11 @@ impl Pass<'_> {
             self.seen
                 .lock
                 .as_ref()
-                .ok_or_else(|| gone(STEP, names::LOCK.to_owned()))?,
+                .ok_or_else(|| object_gone(STEP, names::LOCK.to_owned()))?,
         );
         let before = lock.status.iter().flat_map(|status| &status.holders);
         let before: Vec<Holder> = before.map(convert::holder).collect();
-        self.entries(STEP, &before, holders).await?;
+        self.ensure_holder_changes(STEP, &before, holders).await?;
         lock.status = Some(RebootLockStatus {
             holders: holders.iter().map(convert::holder_to_api).collect(),
         });
@@ -52,19 +52,19 @@ impl Pass<'_> {
             .locks
             .replace_status(names::LOCK, &params, &lock)
             .await
-            .map_err(failed(STEP, names::LOCK))?;
-        self.keep_lock(written);
+            .map_err(api_error(STEP, names::LOCK))?;
+        self.store_lock(written);
         Ok(())
     }
 
     /// Reads the lock from etcd: a node is touched only while its entry is in there.
-    pub(super) async fn still_holds(
+    pub(super) async fn ensure_holds_slot(
         &self,
         step: &'static str,
         node: &str,
         operation: &str,
     ) -> Result<RebootLock, Error> {
-        let lock = self.api.locks.get(names::LOCK).await.map_err(failed(step, node))?;
+        let lock = self.api.locks.get(names::LOCK).await.map_err(api_error(step, node))?;
         let uid = self.node(step, node)?.metadata.uid.clone();
         let holds = lock.status.iter().flat_map(|status| &status.holders).any(|holder| {
             holder.node == node && Some(&holder.node_uid) == uid.as_ref() && holder.operation_id == operation
@@ -79,7 +79,7 @@ impl Pass<'_> {
     }
 
     /// Nobody is in the lock whom the plan did not see there: it might be cordoned before this node. Nor is its cap another.
-    pub(super) fn nobody_new(&self, step: &'static str, node: &str, fresh: &RebootLock) -> Result<(), Error> {
+    pub(super) fn ensure_no_new_holder(&self, step: &'static str, node: &str, fresh: &RebootLock) -> Result<(), Error> {
         let planned = self.seen.lock.as_ref();
         if planned.is_some_and(|planned| planned.spec != fresh.spec) {
             let found = format!("the cap of RebootLock {} is another one by now", names::LOCK);
@@ -95,7 +95,7 @@ impl Pass<'_> {
         Err(stale(step, node, found))
     }
 
-    fn keep_lock(&mut self, lock: RebootLock) {
+    fn store_lock(&mut self, lock: RebootLock) {
         self.cache.absorb_lock(lock.clone());
         self.seen.lock = Some(Arc::new(lock));
     }

@@ -17,23 +17,23 @@ use lockkeeper_snapshot::convert::{self, bounded, causes};
 use lockkeeper_snapshot::slim;
 use serde_json::json;
 
-use super::look::stale;
-use super::{Api3, Error, Pass, SIDE_BY_SIDE, failed};
-use crate::difference::difference;
-use crate::drains::settings::of_operation;
-use crate::publish::node::dress;
+use super::preconditions::stale;
+use super::{Apis, Error, MAX_CONCURRENT_WRITES, Pass, api_error};
+use crate::drain_settings::of_operation;
+use crate::merge_patch::difference;
+use crate::status::node::apply_derived_status;
 
 /// Pods were seen to land on a node up to 2.0 s after its cordon was answered. The drain waited for this already.
-const SETTLED: TimeDelta = TimeDelta::seconds(3);
+const MIN_CORDON_AGE: TimeDelta = TimeDelta::seconds(3);
 /// People are told of a stage before it acts: the Event needs a moment to be written.
-const ANNOUNCED: TimeDelta = TimeDelta::seconds(2);
+const EVENT_LEAD_TIME: TimeDelta = TimeDelta::seconds(2);
 /// What the history keeps.
-const HISTORY: usize = 10;
+const MAX_HISTORY: usize = 10;
 
 impl Pass<'_> {
     pub(super) async fn write_record(&mut self, node: &str, change: &RecordChange) -> Result<(), Error> {
         if let Some(finished) = &change.finished {
-            self.without_marks(node, &finished.operation.id).await?;
+            self.ensure_uncordoned(node, &finished.operation.id).await?;
         }
         let seen = self.reboot("write the status of NodeReboot", node)?;
         let before = seen.status.clone().unwrap_or_default();
@@ -44,18 +44,19 @@ impl Pass<'_> {
         match &change.operation {
             // One that begins, or is made up for one that was lost: a view of the lock that lags shows entries of old.
             Change::Set(Some(operation)) if before.operation.is_none() => {
-                self.still_holds("begin the operation of", node, &operation.id).await?;
+                self.ensure_holds_slot("begin the operation of", node, &operation.id)
+                    .await?;
                 if operation.phase == Phase::Failed {
-                    self.with_marks(node, &operation.id).await?;
+                    self.ensure_cordoned(node, &operation.id).await?;
                 }
             }
             Change::Set(Some(operation)) if operation.phase == Phase::Verifying && !verifying => {
-                self.another_boot(node, &operation.boot_id_before).await?;
+                self.ensure_boot_changed(node, &operation.boot_id_before).await?;
             }
             Change::Set(_) | Change::Keep => {}
         }
-        let mut after = self.changed(&before, change);
-        self.count_daemons(node, &before, &mut after).await?;
+        let mut after = self.apply_change(&before, change);
+        self.record_ready_daemon_sets(node, &before, &mut after).await?;
         if let Some(view) = self.snapshot.nodes.get(node) {
             let operation = after.operation.as_ref().map(convert::operation);
             // Why it failed is said in the same write; what else a node waits for is published when it is quiet.
@@ -66,7 +67,7 @@ impl Pass<'_> {
             let waiting = failure.map(|failure| WaitReason::Failed {
                 message: failure.message.clone(),
             });
-            dress(&mut after, &seen, view, operation.as_ref(), waiting.as_ref(), self.now);
+            apply_derived_status(&mut after, &seen, view, operation.as_ref(), waiting.as_ref(), self.now);
         }
         self.patch_status(&seen, &before, &after).await
     }
@@ -75,7 +76,7 @@ impl Pass<'_> {
     ///
     /// Not right before the reboot order: those that `daemonSetsLast` evicts would be gone by then. What an earlier try
     /// of the same operation has counted stays.
-    async fn count_daemons(
+    async fn record_ready_daemon_sets(
         &self,
         node: &str,
         before: &NodeRebootStatus,
@@ -107,7 +108,7 @@ impl Pass<'_> {
         after: &NodeRebootStatus,
     ) -> Result<(), Error> {
         if let Some(written) = write_status(self.api, seen, before, after).await? {
-            self.keep_reboot(written);
+            self.store_reboot(written);
         }
         Ok(())
     }
@@ -121,18 +122,18 @@ impl Pass<'_> {
         for (seen, before, after) in &changes {
             writes.push(write_status(self.api, seen, before, after));
         }
-        let written: Vec<_> = stream::iter(writes).buffered(SIDE_BY_SIDE).collect().await;
+        let written: Vec<_> = stream::iter(writes).buffered(MAX_CONCURRENT_WRITES).collect().await;
         let mut first = Ok(());
         for result in written {
             match result {
-                Ok(reboot) => reboot.into_iter().for_each(|reboot| self.keep_reboot(reboot)),
+                Ok(reboot) => reboot.into_iter().for_each(|reboot| self.store_reboot(reboot)),
                 Err(error) => first = first.and(Err(error)),
             }
         }
         first
     }
 
-    fn changed(&self, before: &NodeRebootStatus, change: &RecordChange) -> NodeRebootStatus {
+    fn apply_change(&self, before: &NodeRebootStatus, change: &RecordChange) -> NodeRebootStatus {
         let mut after = before.clone();
         let now = whole_seconds(self.now);
         if let Change::Set(operation) = &change.operation {
@@ -157,12 +158,12 @@ impl Pass<'_> {
             });
         }
         if let Some(finished) = &change.finished {
-            let record = history(finished);
+            let record = history_entry(finished);
             if finished.last_reboot.is_some() {
                 after.last_reboot = Some(record.clone());
             }
             after.history.insert(0, record);
-            after.history.truncate(HISTORY);
+            after.history.truncate(MAX_HISTORY);
         }
         if let Some((command, said)) = &change.answered_command {
             let (result, message) = match said {
@@ -200,7 +201,7 @@ impl Pass<'_> {
         let seen = self.reboot(STEP, node)?;
         // Nothing holds up the removal of an order.
         if seen.spec.policy.as_deref() != policy && seen.spec.order.is_none() {
-            self.policies_stand(STEP, node).await?;
+            self.ensure_policies_unchanged_once(STEP, node).await?;
         }
         let spec = json!({"policy": policy, "order": order.map(convert::order_to_api)});
         let patch = json!({"metadata": {"resourceVersion": seen.resource_version()}, "spec": spec});
@@ -209,7 +210,7 @@ impl Pass<'_> {
             ..PatchParams::default()
         };
         let written = self.api.reboots.patch(node, &params, &Patch::Merge(&patch)).await;
-        self.keep_reboot(written.map_err(failed(STEP, node))?);
+        self.store_reboot(written.map_err(api_error(STEP, node))?);
         Ok(())
     }
 
@@ -220,12 +221,12 @@ impl Pass<'_> {
         let operation = seen.status.as_ref().and_then(|status| status.operation.as_ref());
         let stale = |found: &str| stale(STEP, node, found.to_owned());
         let operation = operation.ok_or_else(|| stale("it has no operation"))?;
-        self.still_holds(STEP, node, &operation.id).await?;
-        let fresh = self.api.nodes.get(node).await.map_err(failed(STEP, node))?;
+        self.ensure_holds_slot(STEP, node, &operation.id).await?;
+        let fresh = self.api.nodes.get(node).await.map_err(api_error(STEP, node))?;
         let cordoned = fresh.spec.unschedulable;
         let marked = slim::annotation(&fresh, names::OPERATION) == Some(operation.id.as_str());
         let same_boot = order.boot_id == *fresh.status.node_info.boot_id;
-        self.keep_node(fresh);
+        self.store_node(fresh);
         if !(cordoned && marked && same_boot) {
             return Err(stale(&format!(
                 "cordoned {cordoned}, marked {marked}, same boot {same_boot}"
@@ -234,25 +235,25 @@ impl Pass<'_> {
         let since = operation
             .cordoned_time
             .ok_or_else(|| stale("it does not say when it was cordoned"))?;
-        if self.now - since < SETTLED {
+        if self.now - since < MIN_CORDON_AGE {
             return Err(stale("the cordon is younger than 3 s"));
         }
         let with_pods = operation.stage.as_ref().filter(|reached| {
             reached.kind == StageKind::Reboot && operation.settings.drain.on_timeout == OnTimeout::Reboot
         });
         match with_pods {
-            Some(reached) if self.now - reached.started_time < ANNOUNCED => {
+            Some(reached) if self.now - reached.started_time < EVENT_LEAD_TIME => {
                 return Err(stale("the stage that reboots with pods left was said a moment ago"));
             }
             Some(_) => {}
-            None => self.still_empty(node, operation).await?,
+            None => self.ensure_drained(node, operation).await?,
         }
         let policy = seen.spec.policy.clone();
         self.set_spec(node, policy.as_deref(), Some(order)).await
     }
 
     /// A last fresh list: the drain's own may be seconds old.
-    async fn still_empty(&self, node: &str, operation: &api::Operation) -> Result<(), Error> {
+    async fn ensure_drained(&self, node: &str, operation: &api::Operation) -> Result<(), Error> {
         let settings = of_operation(node, operation, self.namespace).map_err(|source| Error::Settings {
             node: node.to_owned(),
             source,
@@ -284,13 +285,13 @@ impl Pass<'_> {
             ..PatchParams::default()
         };
         let written = self.api.reboots.patch(node, &params, &Patch::Merge(&patch)).await;
-        self.keep_reboot(written.map_err(failed(STEP, node))?);
+        self.store_reboot(written.map_err(api_error(STEP, node))?);
         Ok(())
     }
 }
 
 async fn write_status(
-    api: &Api3,
+    api: &Apis,
     seen: &NodeReboot,
     before: &NodeRebootStatus,
     after: &NodeRebootStatus,
@@ -307,10 +308,10 @@ async fn write_status(
     let written = api.reboots.patch_status(&name, &params, &Patch::Merge(&patch)).await;
     written
         .map(Some)
-        .map_err(failed("write the status of NodeReboot", &name))
+        .map_err(api_error("write the status of NodeReboot", &name))
 }
 
-fn history(finished: &Finished) -> HistoryEntry {
+fn history_entry(finished: &Finished) -> HistoryEntry {
     let operation = &finished.operation;
     let between = |from: Option<DateTime<Utc>>, to: Option<DateTime<Utc>>| Some((to? - from?).num_seconds());
     HistoryEntry {

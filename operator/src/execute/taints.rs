@@ -6,7 +6,7 @@ use lockkeeper_planner::Taint;
 use lockkeeper_snapshot::taints::with;
 use serde_json::json;
 
-use super::{Error, Pass, failed};
+use super::{Error, Pass, api_error};
 
 impl Pass<'_> {
     /// Writes all taints of the Node with one more or one less; the version sees to it that nobody else's is lost.
@@ -24,7 +24,7 @@ impl Pass<'_> {
             ..PatchParams::default()
         };
         let written = self.api.nodes.patch(node, &params, &Patch::Merge(&patch)).await;
-        self.keep_node(written.map_err(failed(STEP, node))?);
+        self.store_node(written.map_err(api_error(STEP, node))?);
         Ok(())
     }
 }

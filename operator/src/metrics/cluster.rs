@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::make::{Maker, Picture, Series};
+use super::make::{GaugeFamily, Maker, Series};
 
 /// A family of gauges about the cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -195,9 +195,9 @@ impl Gauge {
 
 /// What one look at the cluster shows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Canvas(BTreeMap<Gauge, Series>);
+pub struct GaugeSet(BTreeMap<Gauge, Series>);
 
-impl Canvas {
+impl GaugeSet {
     /// Puts a series on; the labels in the order of the gauge.
     pub fn put(&mut self, gauge: Gauge, labels: &[&str], value: i64) {
         let labels = labels.iter().map(|label| (*label).to_owned()).collect();
@@ -213,27 +213,27 @@ impl Canvas {
 
 /// All of them.
 #[derive(Debug)]
-pub(super) struct Cluster(Vec<(Gauge, Picture)>);
+pub(super) struct Cluster(Vec<(Gauge, GaugeFamily)>);
 
 impl Cluster {
     pub(super) fn new(make: &mut Maker) -> prometheus::Result<Self> {
         let mut all = Vec::new();
         for (gauge, name, help, labels) in ALL {
-            all.push((gauge, make.picture(name, help, labels)?));
+            all.push((gauge, make.family(name, help, labels)?));
         }
         Ok(Self(all))
     }
 
     /// What a look shows, of nodes and policies, or of the policies' statuses.
-    pub(super) fn show(&self, mut canvas: Canvas, status: bool) {
-        for (gauge, picture) in self.0.iter().filter(|(gauge, _)| gauge.is_status() == status) {
-            picture.set(canvas.0.remove(gauge).unwrap_or_default());
+    pub(super) fn show(&self, mut gauges: GaugeSet, status: bool) {
+        for (gauge, family) in self.0.iter().filter(|(gauge, _)| gauge.is_status() == status) {
+            family.set(gauges.0.remove(gauge).unwrap_or_default());
         }
     }
 
     pub(super) fn clear(&self) {
-        for (_, picture) in &self.0 {
-            picture.set(Series::new());
+        for (_, family) in &self.0 {
+            family.set(Series::new());
         }
     }
 }

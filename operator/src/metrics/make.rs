@@ -23,12 +23,12 @@ pub(super) type Series = BTreeMap<Vec<String>, i64>;
 
 /// A family of gauges that is always set as a whole.
 #[derive(Debug)]
-pub(super) struct Picture {
+pub(super) struct GaugeFamily {
     gauges: IntGaugeVec,
     shown: Mutex<Series>,
 }
 
-impl Picture {
+impl GaugeFamily {
     /// Sets what is in the picture and drops what no longer is; a series that stays is never absent in between.
     pub(super) fn set(&self, series: Series) {
         let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
@@ -71,13 +71,13 @@ impl Maker {
         Ok(gauges)
     }
 
-    pub(super) fn picture(
+    pub(super) fn family(
         &mut self,
         name: &'static str,
         help: &'static str,
         labels: &'static [&'static str],
-    ) -> prometheus::Result<Picture> {
-        Ok(Picture {
+    ) -> prometheus::Result<GaugeFamily> {
+        Ok(GaugeFamily {
             gauges: self.gauges(name, help, labels)?,
             shown: Mutex::default(),
         })

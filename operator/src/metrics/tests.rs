@@ -8,12 +8,12 @@ fn lines(metrics: &Metrics, name: &str) -> Vec<String> {
         .collect()
 }
 
-fn nodes(counts: &[(&str, &str, i64)]) -> Canvas {
-    let mut canvas = Canvas::default();
+fn nodes(counts: &[(&str, &str, i64)]) -> GaugeSet {
+    let mut gauges = GaugeSet::default();
     for (policy, state, nodes) in counts {
-        canvas.put(Gauge::Nodes, &[policy, state], *nodes);
+        gauges.put(Gauge::Nodes, &[policy, state], *nodes);
     }
-    canvas
+    gauges
 }
 
 /// One of each, as a scrape of a leader shows them.
@@ -22,12 +22,12 @@ fn all() -> Metrics {
     metrics.set_leader(true);
     metrics.set_lock(1, 2);
     metrics.set_policies(["workers"].into_iter());
-    let mut canvas = Canvas::default();
+    let mut gauges = GaugeSet::default();
     for (gauge, _, _, labels) in cluster::ALL {
-        canvas.put(gauge, labels, 1);
+        gauges.put(gauge, labels, 1);
     }
-    metrics.show(canvas.clone());
-    metrics.show_statuses(canvas);
+    metrics.show(gauges.clone());
+    metrics.show_statuses(gauges);
     metrics.count_pass();
     metrics.count_action("SetHolders", "ok");
     metrics.count_watch_error("Nodes");
@@ -103,7 +103,7 @@ fn a_counter_with_a_closed_list_of_labels_begins_with_0() {
     let metrics = Metrics::new().unwrap();
     for (name, series) in [
         ("actions_total", ACTIONS.len() * RESULTS.len()),
-        ("watch_errors_total", Kind::ALL.len()),
+        ("watch_errors_total", WatchedKind::ALL.len()),
         ("events_total", EVENTS.len()),
         ("evictions_total", EVICTIONS.len()),
     ] {

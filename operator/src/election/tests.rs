@@ -1,0 +1,212 @@
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+use tokio::time::sleep;
+
+use super::fake::{Line, Server};
+use super::*;
+
+/// A running elector and the line that it has to the server.
+struct Candidate {
+    line: watch::Sender<Line>,
+    leading: watch::Receiver<bool>,
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl Candidate {
+    fn start(server: &Server, name: &str) -> Self {
+        let line = watch::Sender::new(Line::Up);
+        let (sender, leading) = watch::channel(false);
+        let stop = CancellationToken::new();
+        let client = server.client(&line);
+        let lease = LeaseConfig {
+            client: client.clone(),
+            watch: client,
+            namespace: "default".into(),
+            name: "lock".into(),
+            identity: name.into(),
+        };
+        let task = tokio::spawn(run(lease, sender, stop.clone()));
+        Self {
+            line,
+            leading,
+            stop,
+            task,
+        }
+    }
+
+    fn leads(&self) -> bool {
+        *self.leading.borrow()
+    }
+
+    /// Seconds until it leads, or until it leads no more.
+    async fn until(&mut self, leads: bool) -> f64 {
+        let start = Instant::now();
+        timeout(Duration::from_mins(1), self.leading.wait_for(|now| *now == leads))
+            .await
+            .unwrap()
+            .unwrap();
+        start.elapsed().as_secs_f64()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lone_elector_leads_at_once() {
+    let server = Server::new();
+    let mut a = Candidate::start(&server, "a");
+    assert!(a.until(true).await < 0.1);
+    let spec = server.spec();
+    assert_eq!(
+        (&spec["holderIdentity"], &spec["leaseDurationSeconds"]),
+        (&"a".into(), &8.into())
+    );
+    assert_eq!(spec["leaseTransitions"], 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_minute_costs_twenty_writes_and_nothing_else() {
+    let server = Server::new();
+    let mut a = Candidate::start(&server, "a");
+    a.until(true).await;
+    let b = Candidate::start(&server, "b");
+    sleep(Duration::from_secs(5)).await;
+    server.take_requests();
+    sleep(Duration::from_mins(1)).await;
+    assert_eq!(server.take_requests(), ["PUT"; 20]);
+    assert!(a.leads() && !b.leads());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_leader_that_dies_is_replaced_when_its_lease_ends() {
+    let server = Server::new();
+    let mut a = Candidate::start(&server, "a");
+    a.until(true).await;
+    let mut b = Candidate::start(&server, "b");
+    sleep(Duration::from_secs(10)).await;
+    a.task.abort();
+    let seconds = b.until(true).await;
+    assert!((5.0..=8.2).contains(&seconds), "{seconds}");
+    assert_eq!(server.spec()["leaseTransitions"], 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_leader_that_is_asked_to_stop_hands_over_at_once() {
+    let server = Server::new();
+    let mut a = Candidate::start(&server, "a");
+    a.until(true).await;
+    let mut b = Candidate::start(&server, "b");
+    sleep(Duration::from_secs(10)).await;
+    a.stop.cancel();
+    assert!(b.until(true).await < 0.5);
+    a.task.await.unwrap();
+    assert_eq!(server.holder().as_deref(), Some("b"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_leader_that_is_cut_off_stops_before_the_next_one_begins() {
+    let server = Server::new();
+    let mut a = Candidate::start(&server, "a");
+    a.until(true).await;
+    let mut b = Candidate::start(&server, "b");
+    sleep(Duration::from_secs(10)).await;
+    a.line.send_replace(Line::Cut);
+    let (gave_up, took_over) = tokio::join!(a.until(false), b.until(true));
+    assert!(gave_up <= 6.0, "{gave_up}");
+    assert!(took_over - gave_up >= 1.9, "{took_over} - {gave_up}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_renewal_whose_answer_is_lost_does_not_end_the_leadership() {
+    let server = Server::new();
+    let mut a = Candidate::start(&server, "a");
+    a.until(true).await;
+    sleep(Duration::from_millis(2500)).await;
+    a.line.send_replace(Line::Deaf);
+    sleep(Duration::from_secs(1)).await;
+    a.line.send_replace(Line::Up);
+    sleep(Duration::from_secs(20)).await;
+    assert!(a.leads() && !a.leading.has_changed().unwrap());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_elector_that_cannot_watch_takes_over_all_the_same() {
+    let server = Server::new();
+    let mut a = Candidate::start(&server, "a");
+    a.until(true).await;
+    let mut b = Candidate::start(&server, "b");
+    sleep(Duration::from_secs(5)).await;
+    // Its watch has seen the Lease and then hangs for ever; only its reads come through.
+    b.line.send_replace(Line::Cut);
+    sleep(Duration::from_secs(30)).await;
+    b.line.send_replace(Line::Up);
+    a.task.abort();
+    let seconds = b.until(true).await;
+    assert!(seconds <= 9.5, "{seconds}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deleted_lease_is_made_again() {
+    let server = Server::new();
+    let mut a = Candidate::start(&server, "a");
+    a.until(true).await;
+    server.delete();
+    sleep(Duration::from_secs(4)).await;
+    assert!(a.leads());
+    assert_eq!(server.holder().as_deref(), Some("a"));
+    assert!(
+        a.leading.has_changed().unwrap(),
+        "it must not lead while there is no Lease"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn there_are_never_two_leaders_and_in_the_end_there_is_one() {
+    for seed in 1..=20 {
+        let server = Server::new();
+        let candidates = ["a", "b", "c"].map(|name| Candidate::start(&server, name));
+        let mut dice = Dice(seed);
+        for _ in 0..200 {
+            let candidate = &candidates[dice.roll(3)];
+            let line = [Line::Up, Line::Up, Line::Cut, Line::Deaf, Line::Refusing][dice.roll(5)];
+            candidate.line.send_replace(line);
+            for _ in 0..dice.roll(40) {
+                sleep(Duration::from_millis(97)).await;
+                let leaders = candidates.iter().filter(|candidate| candidate.leads()).count();
+                assert!(leaders <= 1, "seed {seed}: {leaders} leaders");
+            }
+        }
+        for candidate in &candidates {
+            candidate.line.send_replace(Line::Up);
+        }
+        sleep(Duration::from_secs(30)).await;
+        assert_eq!(
+            candidates.iter().filter(|candidate| candidate.leads()).count(),
+            1,
+            "seed {seed}"
+        );
+        for candidate in candidates {
+            candidate.task.abort();
+        }
+    }
+}
+
+#[test]
+fn a_process_started_again_is_somebody_else() {
+    let (first, second) = (identity("pod-0"), identity("pod-0"));
+    assert!(first.starts_with("pod-0_"));
+    assert_ne!(first, second);
+}
+
+/// A small random number generator, so that a seed replays.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: usize) -> usize {
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) as usize % sides
+    }
+}

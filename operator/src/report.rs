@@ -1,0 +1,371 @@
+//! Telling people: logs, status, Events and metrics of each pass; never what to do.
+
+mod action_events;
+pub mod event_recorder;
+mod gauges;
+mod invalid_policies;
+mod log_fields;
+pub mod notified_pods;
+mod policy_events;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use futures::stream::{self, StreamExt};
+use kube::api::{Patch, PatchParams};
+use kube::{Api, Client, ResourceExt};
+use lockkeeper_crds::time::whole_seconds;
+use lockkeeper_crds::{NodeReboot, NodeRebootStatus, RebootPolicy, RebootPolicyStatus, condition, names};
+use lockkeeper_planner::{Action, Node, Plan, Snapshot, Violation, WaitReason};
+use lockkeeper_snapshot::ObservedObjects;
+use serde_json::json;
+
+use crate::cache::{ParsedPolicy, SharedCache};
+use crate::client::chain;
+use crate::execute::{Error, MAX_CONCURRENT_WRITES, Pass, Retry};
+use crate::merge_patch::difference;
+use crate::metrics::Metrics;
+use crate::report::event_recorder::{EventRecorder, EventTarget, Severity};
+use crate::status::node::{apply_derived_status, failing_detectors, reboot_required, wait_message};
+use crate::status::{policy, policy_name};
+use crate::tasks::drains::DrainEvent;
+use crate::tasks::forecasts::Ends;
+use gauges::GaugeExporter;
+use log_fields::LogFields;
+
+/// More nodes than this that begin to wait for the same reason at once are one Event about their policy.
+const EVENT_AGGREGATION_THRESHOLD: usize = 20;
+
+/// Nodes that begin to wait, by policy and reason.
+type NewWaits<'a> = BTreeMap<(String, &'static str), Vec<(&'a str, &'a Node, &'a WaitReason)>>;
+
+/// Where all that people see goes.
+pub struct Reporter {
+    policies: Api<RebootPolicy>,
+    cache: SharedCache,
+    events: EventRecorder,
+    metrics: Arc<Metrics>,
+    exporter: GaugeExporter,
+    parsed_policies: Api<ParsedPolicy>,
+    /// Policies that cannot be decoded and whose status the API server did not take: name and generation.
+    refused: BTreeMap<String, Option<i64>>,
+}
+
+/// The records that a plan writes, as they were before it.
+#[derive(Debug)]
+pub struct RecordsBefore(BTreeMap<String, Arc<NodeReboot>>);
+
+impl RecordsBefore {
+    /// What was seen of them.
+    pub fn of(actions: &[Action], seen: &ObservedObjects) -> Self {
+        let writes = |action: &&Action| matches!(action, Action::WriteRecord { .. });
+        let names = actions.iter().filter(writes).filter_map(Action::node);
+        let records = names.filter_map(|name| Some((name.to_owned(), seen.reboots.get(name)?.clone())));
+        Self(records.collect())
+    }
+}
+
+impl std::fmt::Debug for Reporter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Teller")
+    }
+}
+
+impl Reporter {
+    /// Tells through this client and puts answers into this cache.
+    pub fn new(client: &Client, cache: SharedCache, events: EventRecorder, metrics: Arc<Metrics>) -> Self {
+        Self {
+            policies: Api::all(client.clone()),
+            cache,
+            events,
+            metrics,
+            exporter: GaugeExporter::default(),
+            parsed_policies: Api::all(client.clone()),
+            refused: BTreeMap::new(),
+        }
+    }
+
+    /// Somebody else leads and paints the pictures.
+    pub fn stop_leading(&mut self) {
+        self.metrics.clear();
+        self.exporter.stop();
+    }
+
+    /// A pass was planned.
+    pub fn pass(
+        &mut self,
+        snapshot: &Snapshot,
+        seen: &ObservedObjects,
+        plan: &Plan,
+        violations: &[Violation],
+        now: DateTime<Utc>,
+    ) {
+        self.metrics.count_pass();
+        if self.exporter.is_due() {
+            self.exporter.export(&self.metrics, snapshot, seen, plan, now);
+        }
+        for violation in violations {
+            self.metrics.count_violation();
+            tracing::error!(rule = violation.rule, "the plan is not carried out: {}", violation.what);
+        }
+        let policies: Vec<EventTarget> = self
+            .cache
+            .read()
+            .policies
+            .iter()
+            .filter_map(|(_, policy)| policy_target(policy.as_ref().ok()?))
+            .collect();
+        for violation in violations {
+            for target in &policies {
+                self.events
+                    .record(target.clone(), Severity::Warning, "PlanRefused", &violation.to_string());
+            }
+        }
+    }
+
+    /// An action was carried out, or not.
+    pub fn action_done(&mut self, snapshot: &Snapshot, before: &RecordsBefore, action: &Action, error: Option<&Error>) {
+        let name = action.node().unwrap_or_default();
+        let result = match error.map(Error::retry) {
+            None => "ok",
+            Some(Retry::OnChange) => "conflict",
+            Some(Retry::Later) => "error",
+        };
+        self.metrics.count_action(action.name(), result);
+        match error {
+            None => {
+                let LogFields {
+                    node,
+                    policy,
+                    operation,
+                    reason,
+                } = LogFields::of(action, snapshot);
+                let action_name = action.name();
+                tracing::info!(
+                    node,
+                    policy,
+                    operation,
+                    reason,
+                    action = action_name,
+                    "{}",
+                    action_events::describe(action)
+                );
+            }
+            Some(error) => {
+                tracing::debug!(node = name, action = action.name(), "{}", chain(error));
+                return;
+            }
+        }
+        if let Some(node) = snapshot.nodes.get(name) {
+            // A node that is let in at once has its conditions from this write: nothing is left to publish later.
+            if let (Action::WriteRecord { .. }, Some(record)) = (action, before.0.get(name)) {
+                self.report_required(name, node, record);
+            }
+            for (severity, reason, note) in action_events::events(action) {
+                self.events.record(node_target(name, node), severity, reason, &note);
+            }
+        }
+        action_events::count(&self.metrics, action);
+    }
+
+    /// Something about a drain, or about what a drain would meet, that is said once.
+    pub fn drain(&self, snapshot: &Snapshot, name: &str, news: &DrainEvent) {
+        let Some(node) = snapshot.nodes.get(name) else { return };
+        let (severity, reason, words) = match news {
+            DrainEvent::Started(words) => (Severity::Normal, "DrainStarted", words),
+            DrainEvent::Blocked(reason, words) => (Severity::Warning, *reason, words),
+            DrainEvent::StillAttached(words) => (Severity::Warning, "VolumesAttached", words),
+        };
+        let LogFields { policy, operation, .. } = LogFields::of_node(node);
+        tracing::info!(node = name, policy, operation, reason, "{words}");
+        self.events.record(node_target(name, node), severity, reason, words);
+    }
+
+    /// Writes the status of the nodes and policies that changed; called when there is nothing else to do.
+    pub async fn publish(&mut self, pass: &mut Pass<'_>, plan: &Plan, ends: &Ends) -> Result<(), Error> {
+        self.exporter
+            .export(&self.metrics, pass.snapshot, &pass.seen, plan, pass.now);
+        let mut policy_events = Vec::new();
+        let mut new_waits = NewWaits::new();
+        for (name, view) in &pass.snapshot.nodes {
+            let (Some(seen), Some(record)) = (pass.seen.reboots.get(name).cloned(), &view.record) else {
+                continue;
+            };
+            let before = seen.status.clone().unwrap_or_default();
+            let mut after = before.clone();
+            let waiting = plan.wait_reasons.get(name);
+            apply_derived_status(&mut after, &seen, view, record.operation.as_deref(), waiting, pass.now);
+            if let Some(waiting) = waiting.filter(|waiting| is_reported_anew(waiting, &before)) {
+                new_waits
+                    .entry((policy_name(view), waiting.name().as_str()))
+                    .or_default()
+                    .push((name, view, waiting));
+            }
+            self.report_required(name, view, &seen);
+            if before != after {
+                policy_events.push((seen, before, after));
+            }
+        }
+        self.report_waits(&new_waits);
+        pass.write_statuses(policy_events).await?;
+        self.publish_policies(pass, plan, ends).await?;
+        self.publish_invalid_policies(pass.now).await
+    }
+
+    /// Said once: the write that follows from the same pass puts the condition on.
+    fn report_required(&self, name: &str, node: &Node, seen: &NodeReboot) {
+        // Asked of every node when all is published: most ask for nothing.
+        if !node.requires_reboot() {
+            return;
+        }
+        let conditions = seen.status.as_ref().map(|status| status.conditions.as_slice());
+        let now = reboot_required(node, failing_detectors(seen));
+        if !condition::is_true(conditions.unwrap_or_default(), now.type_) {
+            let words = format!("a reboot is required: {}", now.message);
+            self.events
+                .record(node_target(name, node), Severity::Normal, now.type_, &words);
+        }
+    }
+
+    /// The reasons that began now: of each node, or of a crowd in one Event about its policy.
+    fn report_waits(&self, new_waits: &NewWaits<'_>) {
+        for ((policy, reason), nodes) in new_waits {
+            let crowd = self
+                .cache
+                .read()
+                .policies
+                .get(policy)
+                .and_then(|policy| policy_target(policy.as_ref().ok()?));
+            match (crowd, nodes.as_slice()) {
+                (Some(target), [(_, _, first), ..]) if nodes.len() > EVENT_AGGREGATION_THRESHOLD => {
+                    let note = format!("{} nodes wait: {first}", nodes.len());
+                    tracing::info!(policy, reason, "{note}");
+                    self.events
+                        .record(target, action_events::severity(first), reason, &note);
+                }
+                (_, nodes) => {
+                    for (name, node, waiting) in nodes {
+                        let severity = action_events::severity(waiting);
+                        let LogFields { policy, operation, .. } = LogFields::of_node(node);
+                        tracing::info!(node = name, policy, operation, reason, "waits: {waiting}");
+                        self.events
+                            .record(node_target(name, node), severity, reason, &waiting.to_string());
+                    }
+                }
+            }
+        }
+    }
+
+    fn report_policy(&self, policy: &Arc<RebootPolicy>, before: &RebootPolicyStatus, after: &RebootPolicyStatus) {
+        let Some(target) = policy_target(policy) else { return };
+        for (severity, reason, note) in policy_events::events(&policy.name_any(), before, after) {
+            tracing::info!(policy = policy.name_any(), reason, "{note}");
+            self.events.record(target.clone(), severity, &reason, &note);
+        }
+    }
+
+    async fn publish_policies(&self, pass: &Pass<'_>, plan: &Plan, ends: &Ends) -> Result<(), Error> {
+        let statuses = pass.seen.policies.iter().filter_map(|(name, object)| {
+            let parsed = pass.snapshot.policies.get(name.as_str())?;
+            let after = RebootPolicyStatus {
+                estimated_completion_time: ends.get(name).copied().map(whole_seconds),
+                ..policy::status(name, object, parsed, pass.snapshot, plan, pass.now)
+            };
+            Some((name, object, after))
+        });
+        let statuses: Vec<_> = statuses.collect();
+        let shown = statuses.iter().map(|(name, _, after)| (name.as_str(), after));
+        gauges::export_statuses(&self.metrics, shown);
+        let writes = statuses.into_iter().filter_map(|(name, object, after)| {
+            let before = object.status.clone().unwrap_or_default();
+            self.report_policy(object, &before, &after);
+            let status = difference(&before, &after)?;
+            let patch = json!({"metadata": {"resourceVersion": object.resource_version()}, "status": status});
+            let missed = before.last_missed_window_time != after.last_missed_window_time;
+            Some((name.clone(), patch, missed))
+        });
+        let writes: Vec<_> = writes.collect();
+        let mut written = stream::iter(writes.into_iter().map(|(name, patch, missed)| async move {
+            let manager = Some(names::OPERATOR_MANAGER.to_owned());
+            let params = PatchParams {
+                field_manager: manager,
+                ..PatchParams::default()
+            };
+            let answer = self.policies.patch_status(&name, &params, &Patch::Merge(&patch)).await;
+            let answer = answer.map_err(|source| Error::Api {
+                step: "write the status of RebootPolicy",
+                object: name,
+                source,
+            })?;
+            Ok::<_, Error>((answer, missed))
+        }))
+        .buffered(MAX_CONCURRENT_WRITES);
+        while let Some(answer) = written.next().await {
+            let (policy, missed) = answer?;
+            // Of two operators that noticed, the API server takes the word of one.
+            if missed {
+                self.metrics.count_missed(&policy.name_any());
+            }
+            self.cache.absorb_policy(policy);
+        }
+        Ok(())
+    }
+}
+
+/// Whether this reason was not said before, or what is not seen is another thing, or has a cause now.
+fn is_reported_anew(waiting: &WaitReason, before: &NodeRebootStatus) -> bool {
+    let words = match waiting {
+        WaitReason::ViewIncomplete { .. } => Some(wait_message(waiting)),
+        _ => None,
+    };
+    before.waiting.as_ref().is_none_or(|before| {
+        before.reason != waiting.name().as_str() || words.is_some_and(|words| before.message != words)
+    })
+}
+
+fn node_target(name: &str, node: &Node) -> EventTarget {
+    EventTarget::Node {
+        name: name.to_owned(),
+        uid: node.uid.clone(),
+    }
+}
+
+fn policy_target(policy: &Arc<RebootPolicy>) -> Option<EventTarget> {
+    Some(EventTarget::Policy {
+        name: policy.name_any(),
+        uid: policy.uid()?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use lockkeeper_reasons::ViewGap;
+
+    use super::*;
+
+    fn published(waiting: &WaitReason) -> NodeRebootStatus {
+        let status = json!({"waiting": {
+            "reason": waiting.name().as_str(), "message": wait_message(waiting), "sinceTime": "2026-11-24T22:10:00Z",
+        }});
+        serde_json::from_value(status).unwrap()
+    }
+
+    #[test]
+    fn a_reason_is_said_when_it_begins_and_what_is_not_seen_when_that_is_another_thing() {
+        let unseen = |what: &str| WaitReason::ViewIncomplete(ViewGap::PreflightFailed { error: what.to_owned() });
+        let blocked = |what: &str| WaitReason::EvictionBlocked {
+            message: what.to_owned(),
+        };
+        assert!(is_reported_anew(&unseen("a"), &NodeRebootStatus::default()));
+        assert!(!is_reported_anew(&unseen("a"), &published(&unseen("a"))));
+        assert!(is_reported_anew(&unseen("a (refused)"), &published(&unseen("a"))));
+        let long = "a".repeat(5000);
+        assert!(!is_reported_anew(&unseen(&long), &published(&unseen(&long))));
+        assert!(is_reported_anew(&blocked("x"), &published(&unseen("x"))));
+        assert!(!is_reported_anew(
+            &blocked("2 of 3 ready"),
+            &published(&blocked("1 of 3 ready"))
+        ));
+    }
+}

@@ -1,0 +1,211 @@
+use std::convert::Infallible;
+use std::sync::Mutex;
+
+use http::{Request, Response, StatusCode};
+use kube::client::Body;
+use serde_json::{Value, json};
+
+use super::*;
+
+/// A pretended API server that takes events and answers with the codes given, then with success.
+#[derive(Clone, Default)]
+struct Server {
+    taken: Arc<Mutex<Vec<Value>>>,
+    codes: Arc<Mutex<Vec<u16>>>,
+}
+
+impl Server {
+    fn answering(codes: &[u16]) -> Self {
+        let server = Self::default();
+        *server.codes.lock().unwrap() = codes.iter().rev().copied().collect();
+        server
+    }
+
+    fn client(&self) -> Client {
+        let server = self.clone();
+        let service = tower::service_fn(move |request: Request<Body>| {
+            let server = server.clone();
+            async move {
+                let body = request.into_body().collect_bytes().await.unwrap();
+                let event: Value = serde_json::from_slice(&body).unwrap();
+                server.taken.lock().unwrap().push(event.clone());
+                let code = server.codes.lock().unwrap().pop().unwrap_or(201);
+                let answer = if code < 300 {
+                    event
+                } else {
+                    json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "message": "no", "reason": "No"})
+                };
+                let mut response = Response::new(Body::from(answer.to_string().into_bytes()));
+                *response.status_mut() = StatusCode::from_u16(code).unwrap();
+                Ok::<_, Infallible>(response)
+            }
+        });
+        Client::new(service, NAMESPACE)
+    }
+}
+
+fn node(name: &str) -> EventTarget {
+    EventTarget::Node {
+        name: name.into(),
+        uid: format!("uid of {name}"),
+    }
+}
+
+/// Says all that, waits until it is written, and answers what the server took and the metrics.
+async fn say(server: &Server, all: &[(&str, &str, &str)]) -> (Vec<Value>, String) {
+    let metrics = Arc::new(Metrics::new().unwrap());
+    let (events, writer) = EventRecorder::new(&server.client(), "pod-0", metrics.clone());
+    for (name, reason, note) in all {
+        events.record(node(name), Severity::Normal, reason, note);
+    }
+    drop(events);
+    writer.await;
+    let taken = server.taken.lock().unwrap().clone();
+    (taken, metrics.text().unwrap())
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_is_about_the_node_that_it_names() {
+    let (taken, _) = say(&Server::default(), &[("w-01", "LockAcquired", "slot 1 of 1")]).await;
+    let event = &taken[0];
+    assert_eq!(event["metadata"]["namespace"], "default");
+    assert_eq!(
+        event["involvedObject"],
+        json!({"apiVersion": "v1", "kind": "Node", "name": "w-01", "uid": "uid of w-01"})
+    );
+    assert_eq!(
+        (&event["reason"], &event["message"], &event["type"]),
+        (&json!("LockAcquired"), &json!("slot 1 of 1"), &json!("Normal"))
+    );
+    assert_eq!(
+        (&event["reportingComponent"], &event["reportingInstance"]),
+        (&json!("lockkeeper"), &json!("pod-0"))
+    );
+    let second = |time: &Value| time.as_str().unwrap()[..19].to_owned();
+    assert_eq!(
+        second(&event["lastTimestamp"]),
+        second(&event["eventTime"]),
+        "what kubectl sorts by"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_same_words_are_said_once() {
+    let all = [
+        ("w-01", "A", "x"),
+        ("w-01", "A", "x"),
+        ("w-01", "A", "y"),
+        ("w-01", "A", "x"),
+        ("w-02", "A", "x"),
+    ];
+    let (taken, metrics) = say(&Server::default(), &all).await;
+    let said: Vec<_> = taken
+        .iter()
+        .map(|event| (&event["involvedObject"]["name"], &event["message"]))
+        .collect();
+    assert_eq!(
+        said,
+        [
+            (&json!("w-01"), &json!("x")),
+            (&json!("w-01"), &json!("y")),
+            (&json!("w-02"), &json!("x"))
+        ]
+    );
+    assert!(
+        metrics.contains(r#"lockkeeper_events_total{result="repeated"} 2"#),
+        "{metrics}"
+    );
+}
+
+#[test]
+fn the_same_words_are_said_again_after_ten_minutes() {
+    let said = PendingEvent {
+        target: node("w-01"),
+        severity: Severity::Warning,
+        reason: "A".into(),
+        note: "x".into(),
+    };
+    let mut deduplicator = EventDeduplicator::default();
+    let start = Instant::now();
+    assert!(!deduplicator.is_repeated(&said, start));
+    assert!(deduplicator.is_repeated(&said, start + REPEAT_INTERVAL / 2));
+    assert!(!deduplicator.is_repeated(&said, start + REPEAT_INTERVAL));
+}
+
+#[test]
+fn what_is_remembered_is_bounded() {
+    let mut deduplicator = EventDeduplicator::default();
+    let start = Instant::now();
+    for number in 0..2 * MAX_REMEMBERED {
+        let note = number.to_string();
+        let said = PendingEvent {
+            target: node("w-01"),
+            severity: Severity::Normal,
+            reason: "A".into(),
+            note,
+        };
+        deduplicator.is_repeated(&said, start);
+    }
+    assert_eq!(deduplicator.recorded.len(), MAX_REMEMBERED);
+}
+
+#[tokio::test(start_paused = true)]
+async fn sorted_by_name_they_are_in_the_order_in_which_they_were_said() {
+    let notes: Vec<String> = (0..20).map(|number| number.to_string()).collect();
+    let all: Vec<_> = notes.iter().map(|note| ("w-01", "A", note.as_str())).collect();
+    let (mut taken, _) = say(&Server::default(), &all).await;
+    taken.sort_by_key(|event| event["metadata"]["name"].as_str().unwrap().to_owned());
+    let sorted: Vec<&str> = taken.iter().map(|event| event["message"].as_str().unwrap()).collect();
+    assert_eq!(sorted, notes);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_passing_failure_is_tried_again_under_the_same_name() {
+    let (taken, metrics) = say(&Server::answering(&[500, 429]), &[("w-01", "A", "x")]).await;
+    assert_eq!(taken.len(), 3);
+    assert!(
+        taken
+            .iter()
+            .all(|event| event["metadata"]["name"] == taken[0]["metadata"]["name"])
+    );
+    assert!(
+        metrics.contains(r#"lockkeeper_events_total{result="posted"} 1"#),
+        "{metrics}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lasting_failure_is_given_up_and_the_next_event_goes_on() {
+    let (taken, metrics) = say(&Server::answering(&[403]), &[("w-01", "A", "x"), ("w-02", "A", "x")]).await;
+    assert_eq!(taken.len(), 2);
+    assert!(
+        metrics.contains(r#"lockkeeper_events_total{result="failed"} 1"#),
+        "{metrics}"
+    );
+    assert!(
+        metrics.contains(r#"lockkeeper_events_total{result="posted"} 1"#),
+        "{metrics}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_queue_drops_and_counts_and_never_blocks() {
+    let metrics = Arc::new(Metrics::new().unwrap());
+    let (events, _writer) = EventRecorder::new(&Server::default().client(), "pod-0", metrics.clone());
+    for number in 0..QUEUE_CAPACITY + 3 {
+        events.record(node("w-01"), Severity::Normal, "A", &number.to_string());
+    }
+    assert!(
+        metrics
+            .text()
+            .unwrap()
+            .contains(r#"lockkeeper_events_total{result="dropped"} 3"#)
+    );
+}
+
+#[test]
+fn a_note_is_cut_between_characters() {
+    assert_eq!(truncate("grün", 3), "gr");
+    assert_eq!(truncate("grün", 4), "grü");
+    assert_eq!(truncate("short", MAX_NOTE_BYTES), "short");
+}

@@ -1,0 +1,192 @@
+//! The pictures behind the metrics: what a look saw, counted.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use lockkeeper_crds::{NodeState, RebootPolicyStatus, WindowState};
+use lockkeeper_planner::{BreakerState, Node, Operation, Phase, Plan, Policy, PolicyName, Snapshot};
+use lockkeeper_snapshot::ObservedObjects;
+use tokio::time::Instant;
+
+use crate::metrics::{Gauge, GaugeSet, Metrics};
+use crate::status::node::failing_detectors;
+use crate::status::policy::window;
+use crate::status::{node_state, phase_of, policy_name};
+
+/// A loop that has much to do paints no more often than this; one that comes to rest always does.
+const MIN_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Every state that a node may have; a policy shows each, with 0 too.
+const STATES: [NodeState; 7] = [
+    NodeState::UpToDate,
+    NodeState::Pending,
+    NodeState::Preparing,
+    NodeState::Draining,
+    NodeState::Rebooting,
+    NodeState::Verifying,
+    NodeState::Failed,
+];
+
+/// Paints what the leader sees.
+#[derive(Debug, Default)]
+pub(super) struct GaugeExporter {
+    exported: Option<Instant>,
+}
+
+impl GaugeExporter {
+    /// Somebody else paints from now on.
+    pub(super) fn stop(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Whether a pass in the middle of much work should paint.
+    pub(super) fn is_due(&self) -> bool {
+        self.exported.is_none_or(|exported| exported.elapsed() >= MIN_INTERVAL)
+    }
+
+    /// Sets every gauge about the cluster but those that follow from the policies' statuses.
+    pub(super) fn export(
+        &mut self,
+        metrics: &Metrics,
+        snapshot: &Snapshot,
+        seen: &ObservedObjects,
+        plan: &Plan,
+        now: DateTime<Utc>,
+    ) {
+        self.exported = Some(Instant::now());
+        metrics.set_leader(true);
+        metrics.set_policies(snapshot.policies.keys().map(PolicyName::as_str));
+        let holders = snapshot.lock.as_ref().map_or(0, |lock| lock.holders.len());
+        metrics.set_lock(holders, plan.cluster_limit);
+        let mut gauges = GaugeSet::default();
+        for (name, policy) in &snapshot.policies {
+            add_policy(&mut gauges, name, policy, plan, now);
+        }
+        for (name, node) in &snapshot.nodes {
+            let policy = policy_name(node);
+            add_node(&mut gauges, name, &policy, node, plan, now);
+            let failing = seen
+                .reboots
+                .get(name)
+                .map_or(0, |reboot| failing_detectors(reboot).len());
+            if failing > 0 {
+                let failing = i64::try_from(failing).unwrap_or(i64::MAX);
+                gauges.put(Gauge::NodeDetectorsFailing, &[name, &policy], failing);
+            }
+        }
+        metrics.show(gauges);
+    }
+}
+
+/// The gauges that follow from the statuses of the policies.
+pub(super) fn export_statuses<'a>(
+    metrics: &Metrics,
+    statuses: impl Iterator<Item = (&'a str, &'a RebootPolicyStatus)>,
+) {
+    let mut gauges = GaugeSet::default();
+    for (name, status) in statuses {
+        for condition in &status.conditions {
+            gauges.put(Gauge::Condition, &[name, &condition.type_, &condition.status], 1);
+        }
+        for (gauge, at) in [
+            (Gauge::Completion, status.estimated_completion_time),
+            (Gauge::LastMissedWindow, status.last_missed_window_time),
+        ] {
+            if let Some(at) = at {
+                gauges.put(gauge, &[name], at.timestamp());
+            }
+        }
+    }
+    metrics.show_statuses(gauges);
+}
+
+fn add_policy(gauges: &mut GaugeSet, name: &str, policy: &Policy, plan: &Plan, now: DateTime<Utc>) {
+    for state in STATES {
+        gauges.put(Gauge::Nodes, &[name, state.as_str()], 0);
+    }
+    let breaker = plan.policies.get(name).map(|state| state.breaker.state);
+    let window = window(policy, now);
+    let settings = &policy.settings;
+    for (gauge, value) in [
+        (Gauge::FailedNodes, 0),
+        (Gauge::AgentsMissing, 0),
+        (Gauge::Suspended, policy.suspend.into()),
+        (Gauge::WindowOpen, (window.state == WindowState::Open).into()),
+        (Gauge::DrainTimeout, settings.drain_timeout.num_seconds()),
+        (Gauge::RebootTimeout, settings.reboot_timeout.num_seconds()),
+        (
+            Gauge::BreakerOpen,
+            breaker.is_some_and(|breaker| breaker != BreakerState::Closed).into(),
+        ),
+    ] {
+        gauges.put(gauge, &[name], value);
+    }
+    for (gauge, at) in [(Gauge::WindowEnd, window.closes), (Gauge::NextWindow, window.next)] {
+        if let Some(at) = at {
+            gauges.put(gauge, &[name], at.timestamp());
+        }
+    }
+}
+
+fn add_node(gauges: &mut GaugeSet, name: &str, policy: &str, node: &Node, plan: &Plan, now: DateTime<Utc>) {
+    let (phase, why) = (phase_of(node), plan.wait_reasons.get(name));
+    let state = node_state(node, phase, why.is_some());
+    gauges.add(Gauge::Nodes, &[policy, state.as_str()], 1);
+    if let Some(why) = why {
+        gauges.add(Gauge::WaitingNodes, &[policy, why.name().as_str()], 1);
+    }
+    if phase == Some(Phase::Failed) {
+        gauges.add(Gauge::FailedNodes, &[policy], 1);
+    }
+    if phase.is_none() && node.agent_missing_since().is_some_and(|phase_since| phase_since <= now) {
+        gauges.add(Gauge::AgentsMissing, &[policy], 1);
+    }
+    if state != NodeState::UpToDate {
+        gauges.put(Gauge::NodeState, &[name, policy, state.as_str()], 1);
+    }
+    if node.cordoned_for.is_some() && node.unschedulable {
+        gauges.put(Gauge::NodeCordoned, &[name, policy], 1);
+    }
+    let record = node.record.as_ref();
+    let operation = record.and_then(|record| record.operation.as_deref());
+    let required = node.trusted_host().filter(|host| host.required);
+    for (gauge, at) in [
+        (Gauge::NodeStateSince, operation.and_then(phase_since)),
+        (
+            Gauge::NodeAwaySince,
+            operation.and_then(|operation| outstanding_since(operation, node)),
+        ),
+        (Gauge::NodeRequiredSince, required.and_then(|host| host.required_since)),
+        (
+            Gauge::NodeLastReboot,
+            record.and_then(|record| Some(record.last_reboot.as_ref()?.time)),
+        ),
+    ] {
+        if let Some(at) = at {
+            gauges.put(gauge, &[name, policy], at.timestamp());
+        }
+    }
+}
+
+/// Since when the node is in its phase; of a drain, since pods may be evicted.
+fn phase_since(operation: &Operation) -> Option<DateTime<Utc>> {
+    match operation.phase {
+        Phase::Preparing => Some(operation.asked),
+        Phase::Draining => Some(operation.evict_from()),
+        Phase::Rebooting => operation.reboot_ordered,
+        Phase::Verifying => operation.rebooted,
+        Phase::Failed => operation.failure.as_ref().map(|failure| failure.time),
+    }
+}
+
+/// When the reboot was ordered of a node that is not back yet; none once it is, or if its host did not reboot.
+fn outstanding_since(operation: &Operation, node: &Node) -> Option<DateTime<Utc>> {
+    let back = match (operation.rebooted, operation.phase) {
+        (Some(_), _) | (None, Phase::Failed) => node.ready.ready,
+        (None, Phase::Preparing | Phase::Draining | Phase::Rebooting | Phase::Verifying) => false,
+    };
+    operation.reboot_ordered.filter(|_| !back)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,152 @@
+//! A policy that cannot be decoded says so in its status, where the API server lets us write it, and in an Event.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use kube::api::{Patch, PatchParams};
+use lockkeeper_crds::condition::Condition;
+use lockkeeper_crds::names;
+use serde_json::json;
+
+use super::{Reporter, policy_events};
+use crate::cache::InvalidPolicy;
+use crate::client::chain;
+use crate::execute::Error;
+use crate::report::event_recorder::EventTarget;
+use crate::status::undecodable;
+
+impl Reporter {
+    /// Writes the conditions of the policies that cannot be decoded, if they say something else.
+    pub(super) async fn publish_invalid_policies(&mut self, now: DateTime<Utc>) -> Result<(), Error> {
+        let unreadable: Vec<(String, Arc<InvalidPolicy>)> = self
+            .cache
+            .read()
+            .policies
+            .iter()
+            .filter_map(|(name, policy)| Some((name.to_owned(), policy.as_ref().err()?.clone())))
+            .collect();
+        self.refused
+            .retain(|name, _| unreadable.iter().any(|(other, _)| other == name));
+        for (name, policy) in unreadable {
+            self.publish_invalid_policy(&name, &policy, now).await?;
+        }
+        Ok(())
+    }
+
+    async fn publish_invalid_policy(
+        &mut self,
+        name: &str,
+        policy: &InvalidPolicy,
+        now: DateTime<Utc>,
+    ) -> Result<(), Error> {
+        let generation = policy.metadata.generation;
+        let after = conditions(name, policy, now);
+        let said = after == policy.conditions && policy.observed_generation == generation;
+        if said || self.refused.get(name) == Some(&generation) {
+            return Ok(());
+        }
+        if let Some(uid) = policy.metadata.uid.clone() {
+            let target = EventTarget::Policy {
+                name: name.to_owned(),
+                uid,
+            };
+            for (severity, reason, note) in policy_events::condition_events(&policy.conditions, &after) {
+                self.events.record(target.clone(), severity, &reason, &note);
+            }
+        }
+        let patch = json!({
+            "metadata": {"resourceVersion": policy.metadata.resource_version},
+            "status": {"observedGeneration": generation, "conditions": after},
+        });
+        let params = PatchParams {
+            field_manager: Some(names::OPERATOR_MANAGER.to_owned()),
+            ..PatchParams::default()
+        };
+        match self
+            .parsed_policies
+            .patch_status(name, &params, &Patch::Merge(&patch))
+            .await
+        {
+            Ok(policy) => self.cache.upsert_policy(policy),
+            // What the definition does not take is not tried again before the policy changes.
+            Err(source) if matches!(&source, kube::Error::Api(status) if matches!(status.code, 400 | 422)) => {
+                tracing::warn!(
+                    policy = name,
+                    "the policy cannot be read, nor its status written: {}",
+                    chain(&source)
+                );
+                self.refused.insert(name.to_owned(), generation);
+            }
+            Err(source) => {
+                return Err(Error::Api {
+                    step: "write the status of RebootPolicy",
+                    object: name.to_owned(),
+                    source,
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Those that were there, with what is known now in their place.
+fn conditions(name: &str, policy: &InvalidPolicy, now: DateTime<Utc>) -> Vec<Condition> {
+    let facts = undecodable(name, &policy.cause).into_iter();
+    let facts = facts.map(|fact| fact.into_condition(&policy.conditions, policy.metadata.generation, now));
+    let mut after = policy.conditions.clone();
+    for fact in facts {
+        match after.iter_mut().find(|known| known.type_ == fact.type_) {
+            Some(known) => *known = fact,
+            None => after.push(fact),
+        }
+    }
+    after
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_condition_names_field_and_remedy_and_what_else_was_said_stays() {
+        let now = "2026-11-21T12:00:00Z".parse().unwrap();
+        let was = |type_: &str, status: &str| Condition {
+            type_: type_.to_owned(),
+            status: status.to_owned(),
+            observed_generation: Some(1),
+            last_transition_time: now,
+            reason: "UpToDate".to_owned(),
+            message: String::new(),
+        };
+        let mut policy = InvalidPolicy {
+            metadata: kube::api::ObjectMeta {
+                generation: Some(2),
+                ..kube::api::ObjectMeta::default()
+            },
+            cause: "spec.windows[0].durationSeconds: invalid type: string \"two hours\", expected i32".to_owned(),
+            conditions: vec![was("Ready", "True"), was("Degraded", "False")],
+            observed_generation: Some(1),
+        };
+        let after = conditions("general", &policy, now);
+        let notified: Vec<String> = after
+            .iter()
+            .map(|it| format!("{} {} {}", it.type_, it.status, it.reason))
+            .collect();
+        assert_eq!(
+            notified,
+            [
+                "Ready False InvalidSpec",
+                "Degraded False UpToDate",
+                "UpToDate Unknown InvalidSpec",
+                "Stalled True InvalidSpec"
+            ]
+        );
+        assert_eq!(
+            after[0].message,
+            "spec.windows[0].durationSeconds: invalid type: string \"two hours\", expected i32; no node of any policy \
+             starts until it is corrected: kubectl edit rbp general, or apply the definitions of this version"
+        );
+        policy.conditions.clone_from(&after);
+        assert_eq!(conditions("general", &policy, now), after, "nothing is written again");
+    }
+}

@@ -1,0 +1,181 @@
+//! The status of one policy, from what was seen and decided.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use kube::ResourceExt;
+use lockkeeper_crds::time::whole_seconds;
+use lockkeeper_crds::{NodeState, PolicyWaiting, RebootPolicy, RebootPolicyStatus, WindowState, names};
+use lockkeeper_planner::{Opening, Phase, Plan, Policy, Snapshot};
+use lockkeeper_snapshot::convert::policy_state_to_api;
+
+use super::{node_state, phase_of, policy_conditions};
+
+/// How many nodes a list in a status names.
+pub(super) const MAX_LISTED_NODES: usize = 10;
+
+/// Nodes of a policy by state.
+#[derive(Debug, Default)]
+pub(super) struct NodeCounts {
+    /// All of them.
+    pub(super) nodes: i32,
+    /// Those whose agent has not reported.
+    pub(super) unknown: i32,
+    pub(super) by_state: BTreeMap<NodeState, i32>,
+    pub(super) failed: Vec<String>,
+    pub(super) inside: Vec<String>,
+    /// Those that wait, by reason.
+    pub(super) waiting: BTreeMap<&'static str, Vec<String>>,
+}
+
+/// The status of a policy as it should be.
+pub fn status(
+    name: &str,
+    object: &RebootPolicy,
+    policy: &Policy,
+    snapshot: &Snapshot,
+    plan: &Plan,
+    now: DateTime<Utc>,
+) -> RebootPolicyStatus {
+    let count = count(name, snapshot, plan);
+    let of = |state| count.by_state.get(&state).copied().unwrap_or(0);
+    let inside = [
+        NodeState::Preparing,
+        NodeState::Draining,
+        NodeState::Rebooting,
+        NodeState::Verifying,
+    ];
+    let window = window(policy, now);
+    let waiting = count.waiting.iter().map(|(reason, nodes)| PolicyWaiting {
+        reason: (*reason).to_owned(),
+        count: i32::try_from(nodes.len()).unwrap_or(i32::MAX),
+        nodes: nodes.iter().take(MAX_LISTED_NODES).cloned().collect(),
+    });
+    let before = object.status.clone().unwrap_or_default();
+    let generation = object.metadata.generation;
+    // While not everything was listed, nothing is known about the rollout and the breaker.
+    let (rollout, breaker) = match plan.policies.get(name) {
+        Some(state) => policy_state_to_api(state),
+        None => (before.rollout.clone(), before.breaker.clone()),
+    };
+    let facts = policy_conditions::drafts(
+        &count,
+        policy.schedule.as_ref().err().map(String::as_str),
+        policy,
+        breaker.as_ref(),
+        plan.insufficient_window_time.get(name),
+        policy_conditions::acknowledgement(
+            object.annotations().get(names::BREAKER_ACKNOWLEDGED),
+            breaker.as_ref(),
+            now,
+        ),
+    );
+    let conditions = facts
+        .into_iter()
+        .map(|fact| fact.into_condition(&before.conditions, generation, now));
+    RebootPolicyStatus {
+        observed_generation: generation,
+        nodes: count.nodes,
+        up_to_date: of(NodeState::UpToDate),
+        pending: of(NodeState::Pending),
+        in_progress: inside.into_iter().map(of).sum(),
+        failed: of(NodeState::Failed),
+        waiting: waiting.collect(),
+        window: Some(window.state),
+        window_closes_time: window.closes.map(whole_seconds),
+        next_window_time: window.next.map(whole_seconds),
+        last_missed_window_time: missed_window(&before, policy, of(NodeState::Pending), now)
+            .map(whole_seconds)
+            .or(before.last_missed_window_time),
+        // Who looks ahead puts it on.
+        estimated_completion_time: None,
+        rollout,
+        breaker,
+        conditions: conditions.collect(),
+    }
+}
+
+/// When a window closed while nodes waited, if one did since the status was written, by whichever operator: what was
+/// true then is in the status, so it is noticed although the leader has changed and even if the next one is open.
+fn missed_window(
+    before: &RebootPolicyStatus,
+    policy: &Policy,
+    pending: i32,
+    now: DateTime<Utc>,
+) -> Option<DateTime<Utc>> {
+    let waited = before.window == Some(WindowState::Open) && before.pending > 0 && pending > 0;
+    // A schedule that cannot be read has a condition of its own.
+    if !waited || policy.schedule.is_err() {
+        return None;
+    }
+    // The schedule may have changed since: what was to close need not have.
+    let closed = |at: &DateTime<Utc>| window(policy, *at).state == WindowState::Closed;
+    let due = before.window_closes_time.filter(|due| *due <= now);
+    due.filter(closed).or_else(|| Some(now).filter(closed))
+}
+
+/// The windows of a policy, as people see them.
+#[derive(Clone, Copy, Debug)]
+pub struct Window {
+    /// Whether nodes may start.
+    pub state: WindowState,
+    /// When the open one closes, if it does.
+    pub closes: Option<DateTime<Utc>>,
+    /// When the next one opens, if one does.
+    pub next: Option<DateTime<Utc>>,
+}
+
+/// Whether nodes of the policy may start now, and when that changes.
+pub fn window(policy: &Policy, now: DateTime<Utc>) -> Window {
+    let (state, closes, next) = match policy.schedule.as_ref().map(|schedule| schedule.opening(now)) {
+        Ok(Opening::Open { closes }) => (WindowState::Open, closes, closes.and_then(|at| opens_after(policy, at))),
+        Ok(Opening::Closed { opens } | Opening::Excluded { opens, .. }) => (WindowState::Closed, None, opens),
+        Err(_) => (WindowState::Closed, None, None),
+    };
+    Window { state, closes, next }
+}
+
+fn opens_after(policy: &Policy, close: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    match policy.schedule.as_ref().ok()?.opening(close) {
+        Opening::Closed { opens } | Opening::Excluded { opens, .. } => opens,
+        Opening::Open { .. } => None,
+    }
+}
+
+fn count(policy: &str, snapshot: &Snapshot, plan: &Plan) -> NodeCounts {
+    let mut count = NodeCounts::default();
+    for (name, node) in snapshot
+        .nodes
+        .iter()
+        .filter(|(_, node)| node.policies.iter().any(|other| other == policy))
+    {
+        count.nodes += 1;
+        let waiting = plan.wait_reasons.get(name);
+        let phase = phase_of(node);
+        *count
+            .by_state
+            .entry(node_state(node, phase, waiting.is_some()))
+            .or_default() += 1;
+        if node.trusted_host().is_none() && phase.is_none() {
+            count.unknown += 1;
+        }
+        match phase {
+            Some(Phase::Failed) => count.failed.push(name.clone()),
+            Some(Phase::Preparing | Phase::Draining | Phase::Rebooting | Phase::Verifying) => {
+                count.inside.push(name.clone());
+            }
+            None => {}
+        }
+        if let Some(waiting) = waiting {
+            count
+                .waiting
+                .entry(waiting.name().as_str())
+                .or_default()
+                .push(name.clone());
+        }
+    }
+    count
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,157 @@
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex};
+
+use http::{Request, Response, StatusCode};
+use kube::client::Body;
+use lockkeeper_snapshot::{Local, ObservedObjects, snapshot};
+use serde_json::{Value, json};
+
+use super::*;
+
+const BEFORE: &str = "2026-11-13T12:00:00Z";
+const AFTER: &str = "2026-11-21T12:03:00Z";
+
+/// A pretended API server with one pod of `DaemonSet` `kube-system/cni`.
+#[derive(Clone)]
+struct Server {
+    /// Since when the pod is ready, if it is; none = the server is in trouble.
+    pod: Arc<Mutex<Option<(bool, &'static str)>>>,
+    asked: Arc<Mutex<Vec<Instant>>>,
+}
+
+impl Server {
+    fn new(pod: Option<(bool, &'static str)>) -> Self {
+        Self {
+            pod: Arc::new(Mutex::new(pod)),
+            asked: Arc::default(),
+        }
+    }
+
+    fn says(&self, pod: Option<(bool, &'static str)>) {
+        *self.pod.lock().unwrap() = pod;
+    }
+
+    fn asked(&self) -> usize {
+        self.asked.lock().unwrap().len()
+    }
+
+    fn client(&self) -> Client {
+        let server = self.clone();
+        let service = tower::service_fn(move |_: Request<Body>| {
+            server.asked.lock().unwrap().push(Instant::now());
+            let answer = server.pod.lock().unwrap().map(|(ready, since)| pods(ready, since));
+            let code = answer.as_ref().map_or(503, |_| 200);
+            let failure =
+                json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 503, "message": "no"});
+            let body = answer.unwrap_or(failure).to_string().into_bytes();
+            let mut response = Response::new(Body::from(body));
+            *response.status_mut() = StatusCode::from_u16(code).unwrap();
+            async move { Ok::<_, Infallible>(response) }
+        });
+        Client::new(service, "default")
+    }
+}
+
+fn pods(ready: bool, since: &str) -> Value {
+    let owner = json!({"apiVersion": "apps/v1", "kind": "DaemonSet", "name": "cni", "uid": "set", "controller": true});
+    let status = if ready { "True" } else { "False" };
+    let pod = json!({
+        "metadata": {"name": "cni-x", "namespace": "kube-system", "ownerReferences": [owner]},
+        "status": {"conditions": [{"type": "Ready", "status": status, "lastTransitionTime": since}]},
+    });
+    json!({"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": [pod]})
+}
+
+/// Node `w-01` in this boot, in the middle of an operation that counts one `DaemonSet`.
+fn seen(boot: &str) -> Snapshot {
+    let node = json!({"metadata": {"name": "w-01", "uid": "u"}, "status": {"nodeInfo": {"bootID": boot}}});
+    let operation = json!({
+        "id": "op", "phase": "Verifying", "policy": "general", "bootIDBefore": "old", "settings": {},
+        "startedTime": "2026-11-21T12:00:00Z", "daemonSets": [{"name": "kube-system/cni", "readyTime": BEFORE}],
+    });
+    let owner = json!({"apiVersion": "v1", "kind": "Node", "name": "w-01", "uid": "u"});
+    let reboot = json!({
+        "apiVersion": "lockkeeper.dev/v1alpha1", "kind": "NodeReboot", "spec": {},
+        "metadata": {"name": "w-01", "ownerReferences": [owner]}, "status": {"operation": operation},
+    });
+    let seen = ObservedObjects {
+        nodes: [("w-01".to_owned(), Arc::new(serde_json::from_value(node).unwrap()))].into(),
+        reboots: [("w-01".to_owned(), Arc::new(serde_json::from_value(reboot).unwrap()))].into(),
+        ..ObservedObjects::default()
+    };
+    snapshot(&seen, &Local::default())
+}
+
+/// What the looks have to say of that node in this boot.
+fn says(looks: &DaemonSetProbes, boot: &str) -> DaemonSetReadiness {
+    let mut snapshot = seen(boot);
+    looks.fill(&mut snapshot);
+    snapshot.nodes["w-01"].daemon_sets.clone()
+}
+
+fn looks(server: &Server) -> (DaemonSetProbes, mpsc::UnboundedReceiver<()>) {
+    let (news, notified) = mpsc::unbounded_channel();
+    let mut looks = DaemonSetProbes::new(server.client(), news);
+    looks.tend(&["w-01".to_owned()], &seen("new"));
+    (looks, notified)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_is_looked_at_until_it_is_ready_again_and_each_answer_is_told_once() {
+    let server = Server::new(Some((true, BEFORE)));
+    let (looks, mut notified) = looks(&server);
+    assert_eq!(says(&looks, "new"), DaemonSetReadiness::Unknown);
+    assert!(looks.soon(Instant::now()).is_some(), "no news yet");
+    notified.recv().await.unwrap();
+    let DaemonSetReadiness::NotReady { what } = says(&looks, "new") else {
+        panic!("an old word counts")
+    };
+    assert_eq!(
+        what,
+        "DaemonSet kube-system/cni: pod cni-x has not been heard of since the reboot"
+    );
+    assert!(looks.soon(Instant::now()).is_none());
+    // 0.2 s, 0.4 s and so on, up to 5 s.
+    tokio::time::sleep(Duration::from_mins(1)).await;
+    assert!((12..20).contains(&server.asked()), "{}", server.asked());
+    assert!(notified.try_recv().is_err(), "nothing new");
+    server.says(Some((true, AFTER)));
+    notified.recv().await.unwrap();
+    assert_eq!(says(&looks, "new"), DaemonSetReadiness::Ready);
+    assert_eq!(
+        says(&looks, "newer"),
+        DaemonSetReadiness::Unknown,
+        "an answer is for one boot"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_yes_that_is_not_used_grows_old() {
+    let server = Server::new(Some((true, AFTER)));
+    let (looks, mut notified) = looks(&server);
+    notified.recv().await.unwrap();
+    assert_eq!(says(&looks, "new"), DaemonSetReadiness::Ready);
+    server.says(None);
+    tokio::time::sleep(FRESH + Duration::from_secs(1)).await;
+    let DaemonSetReadiness::NotReady { what } = says(&looks, "new") else {
+        panic!("no answer is no yes")
+    };
+    assert!(
+        what.contains("could not be looked at: reading the pods of node w-01"),
+        "{what}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_asks_for_a_node_that_is_no_longer_wanted() {
+    let server = Server::new(Some((false, AFTER)));
+    let (mut looks, mut notified) = looks(&server);
+    notified.recv().await.unwrap();
+    looks.tend(&[], &seen("new"));
+    let asked = server.asked();
+    tokio::time::sleep(Duration::from_mins(1)).await;
+    assert_eq!(
+        (server.asked(), says(&looks, "new")),
+        (asked, DaemonSetReadiness::Unknown)
+    );
+}
