@@ -15,15 +15,15 @@ pub struct Condition {
     /// `True`, `False` or `Unknown`.
     #[schemars(length(max = 16))]
     pub status: String,
-    /// The object's generation that this was said of.
+    /// The generation of the object that the condition was set for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
     /// When `status` last changed.
     pub last_transition_time: DateTime<Utc>,
-    /// CamelCase cause, never empty.
+    /// The reason in CamelCase, never empty.
     #[schemars(length(min = 1, max = 64))]
     pub reason: String,
-    /// The cause in words, with numbers and names.
+    /// The reason as a sentence, with numbers and names.
     #[schemars(length(max = 4096))]
     pub message: String,
 }
@@ -33,7 +33,7 @@ pub fn find<'a>(conditions: &'a [Condition], type_: &str) -> Option<&'a Conditio
     conditions.iter().find(|condition| condition.type_ == type_)
 }
 
-/// Tells whether a condition is there and `True`.
+/// Whether the condition is present and `True`.
 pub fn is_true(conditions: &[Condition], type_: &str) -> bool {
     find(conditions, type_).is_some_and(|condition| condition.status == "True")
 }

@@ -1,89 +1,89 @@
-//! What the agent says of its host: `NodeReboot.status.host`.
+//! The host report of an agent: `NodeReboot.status.host`.
 
 use chrono::{DateTime, Utc};
 use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// The agent's report; written by nobody else.
+/// The host report; only the agent writes it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct HostReport {
-    /// The kernel's id of the present boot, `/proc/sys/kernel/random/boot_id`.
+    /// The kernel's ID of the present boot, from `/proc/sys/kernel/random/boot_id`.
     #[serde(rename = "bootID", default)]
     #[schemars(length(max = 64))]
     pub boot_id: String,
     /// When the host booted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub boot_time: Option<DateTime<Utc>>,
-    /// The operating system's own name for itself.
+    /// The name of the operating system.
     #[serde(default)]
     #[schemars(length(max = 256))]
     pub os: String,
-    /// The running kernel's release.
+    /// The release of the running kernel.
     #[serde(default)]
     #[schemars(length(max = 256))]
     pub kernel: String,
-    /// Whether the host asks for a reboot, since when and why.
+    /// Whether the host requires a reboot, since when and why.
     #[serde(default)]
     pub reboot_required: RebootRequired,
     /// Whether the agent could reboot the host now.
     #[serde(default)]
     pub reboot_capable: bool,
-    /// Why it could not, and what to do about it; empty if it could.
+    /// Why it could not, and what to do; empty if it could.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     #[schemars(length(max = 1024))]
     pub reboot_capable_message: String,
-    /// Programs that ask not to shut down and may not be overruled (delay locks are not among them).
+    /// Programs that inhibit a shutdown with a block lock. Delay locks are not listed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     pub inhibitors: Vec<Inhibitor>,
-    /// The answer to the last order that this agent saw.
+    /// The answer to the last order that the agent read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub order: Option<OrderAnswer>,
-    /// The agent's version.
+    /// The version of the agent.
     #[serde(default)]
     #[schemars(length(max = 64))]
     pub agent_version: String,
 }
 
-/// Whether the host asks for a reboot; detectors say so, they never decide.
+/// Whether the host requires a reboot, as its detectors report.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RebootRequired {
     /// Whether a reboot is required.
     #[serde(default)]
     pub required: bool,
-    /// Since when; absent if it is not.
+    /// Since when; absent if none is required.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<DateTime<Utc>>,
-    /// Why, such as the names of the packages; bounded, in a stable order.
+    /// Why, such as the names of packages, in a stable order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
     pub reasons: Vec<Cause>,
-    /// Which detector says so, such as `Debian sentinel`.
+    /// The detector that reports it, such as `Debian sentinel`.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     #[schemars(length(max = 128))]
     pub source: String,
-    /// Detectors that cannot be read, and why: what they would say is not known.
+    /// Detectors that fail, and why. Whether they require a reboot is not known.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     pub failing: Vec<Cause>,
 }
 
-/// One cause, such as the name of a package that needs a reboot.
+/// One cause, such as the name of a package that requires a reboot.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct Cause(#[schemars(length(max = 256))] pub String);
 
-/// A program that asks not to shut down.
+/// A program that inhibits a shutdown.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Inhibitor {
-    /// The program's name for itself.
+    /// The name that the program gave.
     #[schemars(length(max = 256))]
     pub who: String,
-    /// Its reason.
+    /// The reason that it gave.
     #[schemars(length(max = 256))]
     pub why: String,
 }
@@ -92,31 +92,31 @@ pub struct Inhibitor {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct OrderAnswer {
-    /// The order's id.
+    /// The ID of the order.
     #[schemars(length(max = 64))]
     pub id: String,
-    /// What became of it.
+    /// The result.
     pub state: OrderState,
-    /// The cause and the remedy in words; empty if all is well.
+    /// The cause and the remedy as a sentence; empty if there is no problem.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     #[schemars(length(max = 1024))]
     pub message: String,
 }
 
-/// What became of an order.
+/// The result of an order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum OrderState {
-    /// The agent lives, can reboot, and waits for the word.
+    /// The agent can reboot the host and waits for the order.
     Ready,
-    /// The agent will not do it; nothing was asked of the host.
+    /// The agent refuses; it requested nothing from the host.
     Refused,
     /// The host accepted the reboot.
     Rebooting,
-    /// The host was asked and said no, or did not do it.
+    /// The host refused the reboot or did not carry it out.
     Failed,
-    /// The order is gone; nothing will be done for it.
+    /// The order was removed before it was executed.
     Withdrawn,
-    /// A word of a newer version.
+    /// A value of a newer version.
     #[serde(other)]
     #[schemars(skip)]
     Unknown,

@@ -1,13 +1,13 @@
-//! Lockkeeper's API, group `lockkeeper.dev`, version `v1alpha1`: types, names and nothing that talks.
+//! Lockkeeper's API, group `lockkeeper.dev`, version `v1alpha1`: types and names, without I/O.
 //!
-//! Three kinds, all cluster-scoped: [`RebootPolicy`] is what an admin wants for a set of nodes, [`NodeReboot`] is one
-//! per Node and says where it is on its way through the lock, [`RebootLock`] is one object that lists who is inside.
-//! Each field has one writer; the table is in `ARCHITECTURE.md`.
+//! Three kinds, all cluster-scoped: a [`RebootPolicy`] configures the reboots of a set of nodes, a [`NodeReboot`] holds
+//! the state of one Node, and the only [`RebootLock`] lists the nodes in progress. Each field has one writer; the table
+//! is in `ARCHITECTURE.md`.
 
 #![warn(missing_docs)]
-// The schema derive makes private twins of each type, with our visibility on them.
+// The schema derive generates private copies of each type with the visibility of the original.
 #![allow(unreachable_pub)]
-// Printer columns repeat attribute names; clippy takes that for a slip.
+// Printer columns repeat attribute names, which clippy reports as a mistake.
 #![allow(clippy::duplicated_attributes)]
 
 pub mod condition;

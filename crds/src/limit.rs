@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 pub enum IntOrPercent {
     /// That many nodes.
     Int(i32),
-    /// A percentage of the nodes selected; kept as written, read by [`IntOrPercent::resolve`].
+    /// A percentage of the selected nodes; kept as written, read by [`IntOrPercent::resolve`].
     Percent(String),
 }
 

@@ -1,4 +1,4 @@
-//! `RebootLock`: the one object that says who is inside.
+//! `RebootLock`: the only object of this kind lists the nodes in progress.
 
 use chrono::{DateTime, Utc};
 use kube::{CustomResource, KubeSchema};
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::limit::IntOrPercent;
 
-/// The lock all nodes pass through; there is one, named `cluster`, and the operator makes it.
+/// The cluster-wide limit. There is one lock, named `cluster`, and the operator creates it.
 ///
 /// The operator writes `status` by compare-and-swap only: a PUT with uid and resourceVersion.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
@@ -17,7 +17,7 @@ use crate::limit::IntOrPercent;
     plural = "rebootlocks",
     shortname = "rlock",
     category = "lockkeeper",
-    doc = "Who is inside the reboot lock. One object, `cluster`; the operator makes and fills it, an admin may cap it.",
+    doc = "Lists the nodes in progress over all policies. The operator creates and updates the only object, `cluster`; an administrator may limit it.",
     status = "RebootLockStatus",
     derive = "PartialEq",
     validation = Rule::new("self.metadata.name == 'cluster'").message("there is one lock, named cluster"),
@@ -27,41 +27,42 @@ use crate::limit::IntOrPercent;
 )]
 #[serde(rename_all = "camelCase")]
 pub struct RebootLockSpec {
-    /// How many nodes may be inside over all policies: a count, or a percentage of all Linux nodes.
+    /// Nodes that may be in progress at the same time over all policies: a count, or a percentage of all Linux nodes.
     ///
-    /// Absent: the largest limit of any policy, so that two policies at 1 are still one at a time. 0 starts nothing.
+    /// Defaults to the largest limit of any policy, so two policies with a limit of 1 still reboot one node at a time.
+    /// With 0 no node starts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_in_progress: Option<IntOrPercent>,
 }
 
-/// Who is inside.
+/// The nodes in progress.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RebootLockStatus {
-    /// One entry for each node that may be touched.
+    /// One entry for each node that has a slot.
     #[serde(default)]
     #[schemars(length(max = 5000))]
     pub holders: Vec<Holder>,
 }
 
-/// A node that is inside.
+/// A node that has a slot.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Holder {
     /// The Node's name.
     #[schemars(length(max = 253))]
     pub node: String,
-    /// The Node's uid: a node made again under the same name is another one.
+    /// The Node's UID: a Node created again under the same name is another Node.
     #[serde(rename = "nodeUID")]
     #[schemars(length(max = 64))]
     pub node_uid: String,
-    /// The policy under which it went in.
+    /// The policy under which it was admitted.
     #[schemars(length(max = 253))]
     pub policy: String,
-    /// The operation, also in the status of the node's record and in our mark on the Node.
+    /// The operation ID, as in the status of the NodeReboot and in the annotation on the Node.
     #[serde(rename = "operationID")]
     #[schemars(length(max = 64))]
     pub operation_id: String,
-    /// When it went in.
+    /// When it was admitted.
     pub acquired_time: DateTime<Utc>,
 }

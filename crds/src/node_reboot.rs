@@ -1,4 +1,4 @@
-//! `NodeReboot`: one per Node, same name, owned by it.
+//! `NodeReboot`: one for each Node, with the same name and owned by it.
 
 use chrono::{DateTime, Utc};
 use kube::{CustomResource, KubeSchema};
@@ -9,7 +9,7 @@ use crate::condition::Condition;
 use crate::host::{Cause, HostReport};
 use crate::operation::{Operation, Outcome};
 
-/// What the operator wants of one node's agent.
+/// The policy of a node and the order to its agent.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[kube(
     group = "lockkeeper.dev",
@@ -18,7 +18,7 @@ use crate::operation::{Operation, Outcome};
     plural = "nodereboots",
     shortname = "nrb",
     category = "lockkeeper",
-    doc = "Where one node is on its way through the reboot lock. The operator makes one for each Linux Node.",
+    doc = "The reboot state of one Node. The operator creates one for each Linux Node.",
     status = "NodeRebootStatus",
     derive = "PartialEq",
     printcolumn(name = "State", type_ = "string", json_path = ".status.state"),
@@ -45,7 +45,7 @@ pub struct NodeRebootSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
     pub policy: Option<String>,
-    /// What the agent shall do; removing it withdraws it.
+    /// The order to the agent. Removing it withdraws it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub order: Option<Order>,
 }
@@ -54,12 +54,12 @@ pub struct NodeRebootSpec {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Order {
-    /// The operation's id.
+    /// The ID of the order.
     #[schemars(length(max = 64))]
     pub id: String,
-    /// What to do.
+    /// What the agent is to do.
     pub action: OrderAction,
-    /// The boot to leave; an agent in another boot does nothing.
+    /// The boot ID that the order is for; an agent in another boot ignores it.
     #[serde(rename = "bootID")]
     #[schemars(length(max = 64))]
     pub boot_id: String,
@@ -68,14 +68,14 @@ pub struct Order {
     pub method: RebootMethod,
 }
 
-/// What an agent shall do.
+/// What an agent is to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum OrderAction {
-    /// Say whether you could reboot now; change nothing.
+    /// Report whether the host could reboot now, without changing anything.
     Prepare,
-    /// Reboot.
+    /// Reboot the host.
     Reboot,
-    /// A word of a newer version; an agent refuses it.
+    /// A value of a newer version; an agent refuses it.
     #[serde(other)]
     #[schemars(skip)]
     Unknown,
@@ -84,45 +84,45 @@ pub enum OrderAction {
 /// How to reboot.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum RebootMethod {
-    /// What the host offers: logind.
+    /// The way that the host offers: logind.
     #[default]
     Auto,
-    /// A word of a newer version; an agent refuses it.
+    /// A value of a newer version; an agent refuses it.
     #[serde(other)]
     #[schemars(skip)]
     Unknown,
 }
 
-/// Where a node is; all but `host` is the operator's.
+/// The state of a node. The operator writes all fields except `host`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct NodeRebootStatus {
-    /// The agent's report, written by that node's agent alone.
+    /// The host report, written only by the agent of this node.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<HostReport>,
-    /// One word for `kubectl get`; informative, derived from the rest.
+    /// Summary for `kubectl get`, derived from the other fields.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<NodeState>,
-    /// Why it waits, and until when.
+    /// Why the node waits, and until when.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waiting: Option<WaitingStatus>,
-    /// What must survive a crash while the node is inside.
+    /// The operation in progress, as far as it must survive a crash of the operator.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub operation: Option<Operation>,
-    /// How often it was put back since the last success, and until when it is left alone.
+    /// How often the node was deferred since its last success, and when the next attempt may start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deferred: Option<Deferred>,
-    /// A person released it: not again for this cause.
+    /// Set when a person released the node: it does not reboot again for the same reasons.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub released: Option<Released>,
-    /// The last reboot that we made.
+    /// The last reboot by Lockkeeper.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_reboot: Option<HistoryEntry>,
-    /// The last operations that ended, newest first, at most ten.
+    /// The last ten operations that ended, newest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 10))]
     pub history: Vec<HistoryEntry>,
-    /// The last command of a person and what became of it.
+    /// The last command of a person and its result.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_command: Option<LastCommand>,
     /// `RebootRequired`, `Cordoned`, `Drained`, `Rebooted`, `Healthy`, `RebootCapable`.
@@ -131,31 +131,31 @@ pub struct NodeRebootStatus {
     pub conditions: Vec<Condition>,
 }
 
-/// One word for where a node is.
+/// Summary of the state of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub enum NodeState {
     /// No reboot is required.
     UpToDate,
     /// A reboot is required, or it is not known whether one is.
     Pending,
-    /// It has a slot; its agent is being asked.
+    /// The node has a slot; its agent is asked whether it is ready.
     Preparing,
-    /// Cordoned; its pods are being moved.
+    /// The node is cordoned; its pods are evicted.
     Draining,
     /// The reboot is ordered.
     Rebooting,
-    /// Back with a new boot; being looked at.
+    /// The node has rebooted; its health is verified.
     Verifying,
-    /// A person must look at it.
+    /// The operation failed; a person must run `retry` or `release`.
     Failed,
-    /// A word of a newer version.
+    /// A value of a newer version.
     #[serde(other)]
     #[schemars(skip)]
     Unknown,
 }
 
 impl NodeState {
-    /// The word as it is written everywhere.
+    /// The name of the state, as in the API.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::UpToDate => "UpToDate",
@@ -174,33 +174,33 @@ impl NodeState {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct WaitingStatus {
-    /// One of the closed list of waiting reasons.
+    /// The wait reason, one of a closed list.
     #[schemars(length(min = 1, max = 64))]
     pub reason: String,
-    /// The reason in words, with names and numbers.
+    /// The reason as a sentence, with names and numbers.
     #[schemars(length(max = 2048))]
     pub message: String,
-    /// Since when this reason holds.
+    /// Since when this reason applies.
     pub since_time: DateTime<Utc>,
-    /// Until when, if that is known.
+    /// Until when it applies, if that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until_time: Option<DateTime<Utc>>,
 }
 
-/// How often a node was put back since the last success.
+/// How often a node was deferred since its last success.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Deferred {
-    /// How often.
+    /// Number of times.
     pub count: i32,
-    /// The waiting reason that it was put back for, last.
+    /// The wait reason of the last deferral.
     #[schemars(length(max = 64))]
     pub cause: String,
-    /// That reason in words.
+    /// That reason as a sentence.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     #[schemars(length(max = 1024))]
     pub message: String,
-    /// Not before.
+    /// When the next attempt may start.
     pub until_time: DateTime<Utc>,
 }
 
@@ -208,43 +208,43 @@ pub struct Deferred {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Released {
-    /// When.
+    /// When it was released.
     pub time: DateTime<Utc>,
-    /// What had failed.
+    /// What had failed before.
     #[schemars(length(max = 1024))]
     pub failure: String,
-    /// The cause that it is not rebooted for again.
+    /// The reasons for which it does not reboot again.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 33))]
     pub reasons: Vec<Cause>,
 }
 
-/// The evidence of one operation.
+/// One operation that ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct HistoryEntry {
-    /// The operation.
+    /// The operation ID.
     #[serde(rename = "operationID")]
     #[schemars(length(max = 64))]
     pub operation_id: String,
-    /// Which way it ended.
+    /// The outcome.
     pub outcome: Outcome,
-    /// Why it ended so; empty for a success.
+    /// Why it had this outcome; empty if it succeeded.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     #[schemars(length(max = 1024))]
     pub message: String,
-    /// Why the node was to be rebooted.
+    /// Why the reboot was required.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 33))]
     pub reasons: Vec<Cause>,
-    /// When it went in.
+    /// When it was admitted.
     pub started_time: DateTime<Utc>,
     /// When it ended.
     pub ended_time: DateTime<Utc>,
-    /// Seconds from the required reboot to the slot.
+    /// Seconds from when the reboot became required until the node got a slot.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waited_seconds: Option<i64>,
-    /// Seconds from our marks to the reboot order.
+    /// Seconds from the cordon to the reboot order.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drained_seconds: Option<i64>,
     /// Seconds from the reboot order to the new boot.
@@ -253,44 +253,44 @@ pub struct HistoryEntry {
     /// Seconds from the new boot to the uncordon.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verified_seconds: Option<i64>,
-    /// Pods evicted.
+    /// Number of pods that were evicted.
     #[serde(default)]
     pub pods_moved: i32,
-    /// The boot before.
+    /// The boot ID before the reboot.
     #[serde(rename = "bootIDBefore", default, skip_serializing_if = "String::is_empty")]
     #[schemars(length(max = 64))]
     pub boot_id_before: String,
-    /// The boot after.
+    /// The boot ID after the reboot.
     #[serde(rename = "bootIDAfter", default, skip_serializing_if = "String::is_empty")]
     #[schemars(length(max = 64))]
     pub boot_id_after: String,
-    /// The kernel before.
+    /// The kernel before the reboot.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     #[schemars(length(max = 256))]
     pub kernel_before: String,
-    /// The kernel after.
+    /// The kernel after the reboot.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     #[schemars(length(max = 256))]
     pub kernel_after: String,
 }
 
-/// A person's last command and what became of it.
+/// The last command of a person and its result.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct LastCommand {
     /// `retry`, `release` or `cancel`.
     #[schemars(length(max = 32))]
     pub verb: String,
-    /// The operation that it was meant for.
+    /// The operation ID that it was given for.
     #[serde(rename = "operationID")]
     #[schemars(length(max = 64))]
     pub operation_id: String,
-    /// When it was read.
+    /// When the operator read it.
     pub time: DateTime<Utc>,
     /// `Accepted` or `Refused`.
     #[schemars(length(max = 32))]
     pub result: String,
-    /// What was done, or why not.
+    /// What the operator did, or why it refused.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     #[schemars(length(max = 1024))]
     pub message: String,

@@ -1,6 +1,7 @@
-//! The operation record: what must survive a crash while a node is inside the lock.
+//! The operation: the state of a node in progress that must survive a crash of the operator.
 //!
-//! What can be seen again (cordoned, drained, booted, ready) is read from Node and Pods in each pass and is not here.
+//! What the Node and its Pods show (cordoned, drained, booted, Ready) is read from them in each pass and not stored
+//! here.
 
 use chrono::{DateTime, Utc};
 use kube::KubeSchema;
@@ -10,144 +11,147 @@ use serde::{Deserialize, Serialize};
 use crate::host::Cause;
 use crate::policy::{Defaults, Drain, Reboot};
 
-/// One node's way through the lock.
+/// One attempt to reboot one node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Operation {
-    /// The same id as in the lock, in the order and in our mark on the Node.
+    /// The ID, as in the lock, in the order and in the annotation on the Node.
     #[schemars(length(max = 64))]
     pub id: String,
-    /// How often a person's `retry` gave the order anew; the order's id is `<id>-<attempt>`.
+    /// Number of times that `retry` repeated the order; the ID of the order is `<id>-<attempt>`.
     #[serde(default)]
     #[schemars(range(min = 0))]
     pub attempt: i32,
-    /// How far it is.
+    /// The present phase.
     pub phase: Phase,
-    /// The policy under which it went in.
+    /// The policy under which the node was admitted.
     #[schemars(length(max = 253))]
     pub policy: String,
-    /// The boot to leave; another one proves the reboot.
+    /// The boot ID before the reboot; a different one shows that the node has rebooted.
     #[serde(rename = "bootIDBefore")]
     #[schemars(length(max = 64))]
     pub boot_id_before: String,
-    /// The kernel before the reboot, for the record.
+    /// The kernel before the reboot, for the history.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     #[schemars(length(max = 256))]
     pub kernel_before: String,
-    /// Why the node is rebooted.
+    /// Why the reboot is required.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 33))]
     pub reasons: Vec<Cause>,
-    /// The value of the reboot-requested annotation that this operation answers; that value alone is removed.
+    /// The value of the annotation `reboot-requested` when the operation started; the annotation is removed only if it
+    /// still has this value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
     pub requested: Option<String>,
-    /// The value of the approved annotation that it went in with; that value alone is removed.
+    /// The value of the annotation `approved` when the operation started; the annotation is removed only if it still
+    /// has this value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
     pub approved: Option<String>,
     /// When the reboot became required.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub required_time: Option<DateTime<Utc>>,
-    /// When it went in.
+    /// When the node was admitted.
     pub started_time: DateTime<Utc>,
-    /// When the agent was asked, last; the answer's time limit runs from here.
+    /// When the agent was last asked; `requireAgentSeconds` counts from here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub asked_time: Option<DateTime<Utc>>,
-    /// When our marks were seen on the Node; the drain's time limit runs from here.
+    /// When the cordon was observed on the Node.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cordoned_time: Option<DateTime<Utc>>,
-    /// What followed the drain's time-out, written before it acts.
+    /// What follows the time-out of the drain, written before it takes effect.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stage: Option<DrainStage>,
-    /// When the reboot was ordered; the reboot's time limit runs from here.
+    /// When the reboot was ordered; `reboot.timeoutSeconds` counts from here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reboot_ordered_time: Option<DateTime<Utc>>,
-    /// When the new boot id was seen.
+    /// When the new boot ID was observed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rebooted_time: Option<DateTime<Utc>>,
-    /// Pods evicted for it.
+    /// Number of pods that were evicted.
     #[serde(default)]
     pub pods_moved: i32,
-    /// The DaemonSets that were ready on the node at the cordon: they must be again before it is given back.
+    /// The DaemonSets that were ready on the node when it was cordoned. They must be ready again before it is
+    /// uncordoned.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 100))]
     pub daemon_sets: Vec<CountedDaemonSet>,
-    /// The policy's settings as they were; the operation finishes with those.
+    /// The policy's settings when the operation started; it finishes with them.
     pub settings: OperationSettings,
-    /// What went wrong, once it is Failed.
+    /// The failure, in phase Failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,
-    /// How it ends, written before the first step of the release.
+    /// The outcome, written before the slot is released.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pending_outcome: Option<PendingOutcome>,
 }
 
-/// How far an operation is.
+/// The phase of an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Phase {
-    /// The agent is asked whether it is alive and able.
+    /// The agent is asked whether it can reboot the host.
     Preparing,
-    /// Our marks are on the Node; its pods are being moved.
+    /// The Node is cordoned; its pods are evicted.
     Draining,
-    /// The reboot is ordered: the point of no return.
+    /// The reboot is ordered and can no longer be cancelled.
     Rebooting,
-    /// A new boot was seen.
+    /// The node has a new boot ID; its health is verified.
     Verifying,
-    /// Something that a person must look at; the slot is kept.
+    /// A person must run `retry` or `release`; the node keeps its slot.
     Failed,
-    /// A word of a newer version; nothing is done with it.
+    /// A value of a newer version; the operator does nothing with it.
     #[serde(other)]
     #[schemars(skip)]
     Unknown,
 }
 
-/// One of the DaemonSets that had a ready pod on the node.
+/// A DaemonSet that had a ready pod on the node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CountedDaemonSet {
     /// `namespace/name`.
     #[schemars(length(max = 317))]
     pub name: String,
-    /// Since when its pod was ready: the same time after the reboot is a word from before it.
+    /// Since when its pod was Ready. The same time after the reboot means that the pod has not reported Ready since.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ready_time: Option<DateTime<Utc>>,
 }
 
-/// What followed a drain's time-out.
+/// What follows the time-out of a drain.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DrainStage {
-    /// What.
+    /// The kind.
     pub kind: StageKind,
-    /// Since when.
+    /// When it started.
     pub started_time: DateTime<Utc>,
 }
 
-/// What may follow a drain's time-out, if `drain.onTimeout` says so.
+/// What may follow the time-out of a drain, according to `drain.onTimeout`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum StageKind {
-    /// What is left is deleted past its budgets.
+    /// The remaining pods are deleted regardless of disruption budgets.
     Delete,
-    /// The node is rebooted with the pods that are left.
+    /// The node reboots with the remaining pods.
     Reboot,
-    /// A word of a newer version; it is none.
+    /// A value of a newer version; it is ignored.
     #[serde(other)]
     #[schemars(skip)]
     Unknown,
 }
 
-/// The policy's settings that an operation finishes with.
+/// The policy's settings when an operation started.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct OperationSettings {
-    /// How its node is emptied.
+    /// How the node is drained.
     #[serde(default)]
     pub drain: Drain,
-    /// How its node is rebooted.
+    /// How the node is rebooted.
     #[serde(default)]
     pub reboot: Reboot,
-    /// Seconds the agent may take to answer.
+    /// Seconds that the agent may take to answer.
     #[serde(default = "Defaults::require_agent_seconds")]
     pub require_agent_seconds: i32,
 }
@@ -162,49 +166,49 @@ impl Default for OperationSettings {
     }
 }
 
-/// What went wrong.
+/// Why an operation failed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Failure {
-    /// When.
+    /// When it failed.
     pub time: DateTime<Utc>,
-    /// What did not happen, within what time, and where to look.
+    /// What did not happen within which time, and where to look.
     #[schemars(length(max = 1024))]
     pub message: String,
 }
 
-/// How an operation ends.
+/// The outcome of an operation that is being ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PendingOutcome {
-    /// Which way it ends.
+    /// The outcome.
     pub outcome: Outcome,
-    /// When that was decided.
+    /// When it was decided.
     pub time: DateTime<Utc>,
-    /// A waiting reason's name, or empty.
+    /// The name of a wait reason, or empty.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     #[schemars(length(max = 64))]
     pub cause: String,
-    /// The cause in words.
+    /// The cause as a sentence.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     #[schemars(length(max = 1024))]
     pub message: String,
 }
 
-/// Which way an operation ends.
+/// The outcome of an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Outcome {
-    /// Rebooted, proven and verified.
+    /// The node has rebooted and is healthy.
     Succeeded,
-    /// It could not go on; tried again after a back-off.
+    /// It ended before the reboot was ordered; the next attempt follows after a backoff.
     Deferred,
-    /// It may not go on now (window, hold, suspension); no back-off.
+    /// It may not continue now (window, limit, suspension); there is no backoff.
     Withdrawn,
-    /// A person held the node; it stays cordoned.
+    /// A person put the node on hold; it stays cordoned.
     Held,
-    /// A person released it; not again for the same cause.
+    /// A person released the node; it does not reboot again for the same reasons.
     Released,
-    /// A word of a newer version; treated as `Deferred`.
+    /// A value of a newer version; treated as `Deferred`.
     #[serde(other)]
     #[schemars(skip)]
     Unknown,

@@ -1,4 +1,4 @@
-//! `RebootPolicy`: what an admin wants for a set of nodes.
+//! `RebootPolicy`: how a set of nodes reboots.
 
 mod disruption;
 mod drain;
@@ -16,7 +16,7 @@ pub use status::{BreakerState, BreakerStatus, PolicyWaiting, RebootPolicyStatus,
 use crate::limit::IntOrPercent;
 use crate::selector::LabelSelector;
 
-/// When, how many at once and how gently a set of nodes is rebooted.
+/// When a set of nodes reboots, how many at a time, and how they are drained.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[kube(
     group = "lockkeeper.dev",
@@ -25,7 +25,7 @@ use crate::selector::LabelSelector;
     plural = "rebootpolicies",
     shortname = "rbp",
     category = "lockkeeper",
-    doc = "When, how many at once and how gently a set of nodes is rebooted after OS updates.",
+    doc = "When a set of nodes reboots after OS updates, how many at a time, and how they are drained.",
     status = "RebootPolicyStatus",
     derive = "PartialEq",
     printcolumn(
@@ -51,48 +51,48 @@ use crate::selector::LabelSelector;
 )]
 #[serde(rename_all = "camelCase")]
 pub struct RebootPolicySpec {
-    /// The nodes; absent = all Linux nodes. A node matched by two policies is rebooted under none.
+    /// Selects the nodes; defaults to all Linux nodes. A node that two policies select does not reboot.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub node_selector: Option<LabelSelector>,
-    /// Start nothing; what is running finishes.
+    /// If true, no node starts; nodes in progress finish.
     #[serde(default)]
     pub suspend: bool,
-    /// When nodes may start; the union of all; none = always.
+    /// When nodes may start: in any of these windows, or at any time if there are none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
     pub windows: Vec<Window>,
-    /// When nothing starts, whatever the windows say.
+    /// When no node starts, even in a window.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
     pub exclusions: Vec<Exclusion>,
-    /// How many at once.
+    /// How many nodes at a time.
     #[serde(default)]
     pub disruption: Disruption,
-    /// Which of the waiting nodes goes next.
+    /// Which of the eligible nodes starts next.
     #[serde(default)]
     pub order: QueueOrder,
     /// The first nodes of a rollout, which must stay healthy before others follow.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub canary: Option<Canary>,
-    /// Whether a person approves each node.
+    /// Whether a person must approve each node.
     #[serde(default)]
     pub approval: Approval,
-    /// When failed nodes stop the policy.
+    /// How many failed nodes stop the rollout.
     #[serde(default)]
     pub breaker: Breaker,
-    /// How a node is emptied.
+    /// How a node is drained.
     #[serde(default)]
     pub drain: Drain,
     /// How a node is rebooted.
     #[serde(default)]
     pub reboot: Reboot,
-    /// Seconds an agent may take to answer before the node is put back.
+    /// Seconds that an agent may take to answer before the node is deferred.
     #[serde(default = "Defaults::require_agent_seconds")]
     #[schemars(range(min = 5, max = 3600))]
     pub require_agent_seconds: i32,
 }
 
-/// The defaults of the policy's fields, in one place.
+/// The default values of the policy's fields.
 #[derive(Debug)]
 pub struct Defaults;
 
@@ -121,7 +121,8 @@ impl Defaults {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Reboot {
-    /// Seconds from the order until the node must be back with a new boot id and Ready, its DaemonSets too; then it is Failed.
+    /// Seconds from the reboot order until the node must have a new boot ID and be Ready, with its DaemonSets;
+    /// otherwise it is Failed.
     #[serde(default = "Defaults::timeout_seconds")]
     #[schemars(range(min = 10, max = 86_400))]
     pub timeout_seconds: i32,

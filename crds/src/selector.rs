@@ -16,7 +16,7 @@ pub struct LabelSelector {
     #[x_kube(validation = Rule::new("self.all(key, size(key) > 0)").message("a label key must not be empty"))]
     #[schemars(extend("maxProperties" = 32))]
     pub match_labels: BTreeMap<String, LabelValue>,
-    /// Conditions on single labels.
+    /// Requirements on single labels.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
     pub match_expressions: Vec<SelectorRequirement>,
@@ -27,7 +27,7 @@ pub struct LabelSelector {
 #[serde(transparent)]
 pub struct LabelValue(#[schemars(length(max = 63))] pub String);
 
-/// One condition on one label.
+/// A requirement on one label.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("self.operator in ['In', 'NotIn'] ? has(self.values) && size(self.values) > 0 : !has(self.values) || size(self.values) == 0").message("In and NotIn need values, Exists and DoesNotExist take none"))]
@@ -35,26 +35,26 @@ pub struct SelectorRequirement {
     /// The label's key.
     #[schemars(length(min = 1, max = 317))]
     pub key: String,
-    /// How the label and `values` relate.
+    /// The operator that compares the label with `values`.
     pub operator: SelectorOperator,
-    /// The values that `In` and `NotIn` speak of.
+    /// The values for `In` and `NotIn`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub values: Vec<LabelValue>,
 }
 
-/// How a label and the values of a requirement relate.
+/// The operator of a requirement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum SelectorOperator {
     /// The label has one of the values.
     In,
     /// The label is absent or has none of the values.
     NotIn,
-    /// The label is there.
+    /// The label is present.
     Exists,
     /// The label is absent.
     DoesNotExist,
-    /// A word of a newer version; matches nothing.
+    /// A value of a newer version; matches nothing.
     #[serde(other)]
     #[schemars(skip)]
     Unknown,

@@ -1,4 +1,4 @@
-//! How many nodes at once, which ones first, and what stops all of them.
+//! How many nodes reboot at a time, which ones start first, and how many failures stop the rollout.
 
 use kube::KubeSchema;
 use schemars::JsonSchema;
@@ -7,19 +7,21 @@ use serde::{Deserialize, Serialize};
 use super::Defaults;
 use crate::limit::IntOrPercent;
 
-/// How many nodes at once.
+/// How many nodes at a time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Disruption {
-    /// Nodes that we hold under this policy: a count, or a percentage of the nodes selected (rounded down, at least 1).
+    /// Nodes of this policy that may be in progress at the same time: a count, or a percentage of the selected nodes
+    /// (rounded down, at least 1).
     ///
-    /// 0 or 0% starts nothing.
+    /// With 0 or 0% no node starts.
     #[serde(default = "Defaults::max_in_progress")]
     pub max_in_progress: IntOrPercent,
-    /// Nodes of this policy that may be down for any reason while one more starts; absent = `maxInProgress`.
+    /// Nodes of this policy that may be unavailable for any reason, including the one that starts; defaults to
+    /// `maxInProgress`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_unavailable: Option<IntOrPercent>,
-    /// Limits by where nodes are, such as one zone at a time; all must have room.
+    /// Limits for each topology domain, such as one zone at a time; all of them apply.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8))]
     pub topology: Vec<Topology>,
@@ -40,7 +42,7 @@ impl Default for Disruption {
     }
 }
 
-/// A limit by the value of a node label; nodes without the label are one domain together.
+/// A limit by the value of a node label. All nodes without the label form one domain.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("has(self.maxDomains) || has(self.maxInProgressPerDomain)").message("set maxDomains, maxInProgressPerDomain, or both"))]
@@ -48,25 +50,26 @@ pub struct Topology {
     /// The label's key, such as `topology.kubernetes.io/zone`.
     #[schemars(length(min = 1, max = 317))]
     pub key: String,
-    /// Domains in which nodes may be inside at the same time.
+    /// Domains in which nodes may be in progress at the same time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1000))]
     pub max_domains: Option<i32>,
-    /// Nodes inside at the same time in each domain.
+    /// Nodes that may be in progress at the same time in each domain.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1000))]
     pub max_in_progress_per_domain: Option<i32>,
 }
 
-/// Which of the waiting nodes goes next; control plane, failed ones and the operator's own node are last in any case.
+/// Which of the eligible nodes starts next. Control-plane nodes, nodes that failed and the operator's own node come
+/// last in any case.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum QueueOrder {
-    /// The one that has waited longest.
+    /// The node that has waited longest.
     #[default]
     Oldest,
-    /// By name.
+    /// The first node by name.
     Name,
-    /// A word of a newer version; as `Oldest`.
+    /// A value of a newer version; treated as `Oldest`.
     #[serde(other)]
     #[schemars(skip)]
     Unknown,
@@ -76,38 +79,38 @@ pub enum QueueOrder {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Canary {
-    /// How many nodes.
+    /// Number of nodes.
     #[schemars(range(min = 1, max = 1000))]
     pub nodes: i32,
-    /// Seconds that they must stay healthy once all of them are back.
+    /// Seconds that they must stay healthy after all of them have rebooted.
     #[serde(default)]
     #[schemars(range(min = 0, max = 2_592_000))]
     pub soak_seconds: i32,
 }
 
-/// Whether a person approves each node.
+/// Whether a person must approve each node.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Approval {
-    /// No.
+    /// No approval is needed.
     #[default]
     Automatic,
     /// A node starts only with the annotation `lockkeeper.dev/approved`.
     Manual,
-    /// A word of a newer version; as `Manual`.
+    /// A value of a newer version; treated as `Manual`.
     #[serde(other)]
     #[schemars(skip)]
     Unknown,
 }
 
-/// When failed nodes stop the policy.
+/// How many failed nodes stop the rollout.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Breaker {
-    /// Failed nodes that open it.
+    /// Number of failed nodes that opens the breaker.
     #[serde(default = "Defaults::max_failed_nodes")]
     #[schemars(range(min = 1, max = 1000))]
     pub max_failed_nodes: i32,
-    /// Seconds after which one node may probe whether all is well again; absent = only a person goes on.
+    /// Seconds after which one node may start as a probe; by default only a person can close the breaker.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 60, max = 2_592_000))]
     pub cooldown_seconds: Option<i32>,

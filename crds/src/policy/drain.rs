@@ -1,4 +1,4 @@
-//! How a node is emptied.
+//! How a node is drained.
 
 use kube::KubeSchema;
 use schemars::JsonSchema;
@@ -7,50 +7,52 @@ use serde::{Deserialize, Serialize};
 use super::Defaults;
 use crate::selector::LabelSelector;
 
-/// How a node is emptied.
+/// How a node is drained.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Drain {
-    /// Seconds a drain may take; then `onTimeout` says what follows.
+    /// Seconds that a drain may take before it times out; `onTimeout` sets what follows.
     #[serde(default = "Defaults::timeout_seconds")]
     #[schemars(range(min = 10, max = 86_400))]
     pub timeout_seconds: i32,
-    /// Grace period of evicted pods, if it is not to be their own; never less than 1.
+    /// Grace period of evicted pods in seconds, at least 1; defaults to the grace period of each pod.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 86_400))]
     pub grace_period_seconds: Option<i32>,
-    /// What happens to pods that no controller would make again.
+    /// What happens to pods that no controller would create again.
     #[serde(default)]
     pub unmanaged_pods: UnmanagedPods,
-    /// What happens to pods with emptyDir volumes, whose data is lost with them.
+    /// What happens to pods with emptyDir volumes, whose data is lost when they leave.
     #[serde(default)]
     pub empty_dir_data: EmptyDirData,
-    /// Whether pods may opt out of being moved (`cluster-autoscaler.kubernetes.io/safe-to-evict: "false"`,
+    /// Whether pods may opt out of eviction (`cluster-autoscaler.kubernetes.io/safe-to-evict: "false"`,
     /// `karpenter.sh/do-not-disrupt: "true"`).
     #[serde(default)]
     pub pod_opt_outs: PodOptOuts,
-    /// Exceptions and order; the first rule that matches a pod counts.
+    /// Exceptions and their order. The first rule that matches a pod applies.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
     pub rules: Vec<DrainRule>,
-    /// What follows when `timeoutSeconds` are over.
+    /// What follows when the drain times out.
     #[serde(default)]
     pub on_timeout: OnTimeout,
-    /// Pods that `onTimeout: Delete` does not delete past their budget; they go on being evicted.
+    /// Pods that `onTimeout: Delete` does not delete; they are still evicted within their disruption budgets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delete_exempt: Option<DeleteExempt>,
-    /// Seconds to wait, once the pods are gone, until their volumes are detached.
+    /// Seconds to wait for the volumes of the evicted pods to be detached.
     #[serde(default = "Defaults::wait_for_volume_detach_seconds")]
     #[schemars(range(min = 0, max = 86_400))]
     pub wait_for_volume_detach_seconds: i32,
-    /// Seconds from taking the node out of load balancers to the first eviction.
+    /// Seconds between excluding the node from load balancers and the first eviction.
     #[serde(default)]
     #[schemars(range(min = 0, max = 3600))]
     pub exclude_from_load_balancers_seconds: i32,
-    /// Evict the pods of DaemonSets too, after all others; a taint keeps them away until the node is back.
+    /// If true, the pods of DaemonSets are evicted too, after all others. A taint keeps them off the node until it has
+    /// rebooted.
     #[serde(default)]
     pub daemon_sets_last: bool,
-    /// Keep moved pods off the nodes that are still to come, where others have room (a `PreferNoSchedule` taint).
+    /// If true, evicted pods prefer nodes that have rebooted: a `PreferNoSchedule` taint is set on the nodes that still
+    /// have to.
     #[serde(default)]
     pub prefer_updated_nodes: bool,
 }
@@ -74,15 +76,15 @@ impl Default for Drain {
     }
 }
 
-/// What happens to pods that no controller would make again.
+/// What happens to pods that no controller would create again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum UnmanagedPods {
-    /// They keep the node from being drained; the default, as they would be lost.
+    /// They block the drain, because they would be lost.
     #[default]
     Block,
-    /// They are evicted and are lost.
+    /// They are evicted and lost.
     Evict,
-    /// A word of a newer version; blocks.
+    /// A value of a newer version; treated as `Block`.
     #[serde(other)]
     #[schemars(skip)]
     Unknown,
@@ -91,90 +93,91 @@ pub enum UnmanagedPods {
 /// What happens to pods with emptyDir volumes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum EmptyDirData {
-    /// They are evicted, counted in the Event; the data is lost, as with any other end of the pod.
+    /// They are evicted and their data is lost. The Event of the drain counts them.
     #[default]
     Evict,
-    /// They keep the node from being drained.
+    /// They block the drain.
     Block,
-    /// A word of a newer version; blocks.
+    /// A value of a newer version; treated as `Block`.
     #[serde(other)]
     #[schemars(skip)]
     Unknown,
 }
 
-/// Whether pods may opt out of being moved.
+/// Whether pods may opt out of eviction.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum PodOptOuts {
-    /// A pod that opted out keeps the node from being drained, with its name.
+    /// A pod that opted out blocks the drain.
     #[default]
     Respect,
-    /// It is evicted like any other.
+    /// It is evicted like any other pod.
     Ignore,
-    /// A word of a newer version; as `Respect`.
+    /// A value of a newer version; treated as `Respect`.
     #[serde(other)]
     #[schemars(skip)]
     Unknown,
 }
 
-/// What follows when a drain has taken too long.
+/// What follows when a drain times out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum OnTimeout {
-    /// The node is put back and the next one goes on.
+    /// The node is deferred and the next one starts.
     #[default]
     Defer,
-    /// Inside a window, what is left is deleted past its budgets, with the grace that it has left and at least 1 s;
-    /// what still stands `timeoutSeconds` later is put back.
+    /// Within a window, the remaining pods are deleted regardless of disruption budgets, with the rest of their grace
+    /// period and at least 1 s. If pods remain after another `timeoutSeconds`, the node is deferred.
     Delete,
-    /// Inside a window, the node is rebooted with the pods that are left.
+    /// Within a window, the node reboots with the remaining pods.
     Reboot,
-    /// A word of a newer version; as `Defer`.
+    /// A value of a newer version; treated as `Defer`.
     #[serde(other)]
     #[schemars(skip)]
     Unknown,
 }
 
-/// What is done with the pods that a rule matches, and when.
+/// How the pods that the rule matches are drained, and when.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DrainRule {
-    /// The pods; absent = all.
+    /// Selects the pods; defaults to all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod_selector: Option<LabelSelector>,
-    /// The namespaces of the pods; absent = all.
+    /// Selects their namespaces; defaults to all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespace_selector: Option<LabelSelector>,
     /// What is done with them.
     #[serde(default)]
     pub behavior: DrainBehavior,
-    /// Pods of a lower order leave first; the next order waits until they are gone. Pods that no rule matches have 0.
+    /// Pods with a lower order leave first; those with the next order wait until they are gone. Pods that no rule
+    /// matches have order 0.
     #[serde(default)]
     #[schemars(range(min = -1000, max = 1000))]
     pub order: i32,
 }
 
-/// What is done with a pod.
+/// How a pod is drained.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum DrainBehavior {
-    /// It is evicted, whether managed or not.
+    /// It is evicted, with or without a controller.
     #[default]
     Evict,
-    /// It stays and is not waited for.
+    /// It stays, and the drain does not wait for it.
     Skip,
     /// It is not evicted; the drain waits until it has completed.
     WaitCompleted,
-    /// It keeps the node from being drained.
+    /// It blocks the drain.
     Block,
-    /// A word of a newer version; blocks.
+    /// A value of a newer version; treated as `Block`.
     #[serde(other)]
     #[schemars(skip)]
     Unknown,
 }
 
-/// Pods that are never deleted past their budget.
+/// Pods that are never deleted regardless of their disruption budgets.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DeleteExempt {
-    /// The pods; absent or empty = all.
+    /// Selects the pods; defaults to all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod_selector: Option<LabelSelector>,
 }

@@ -6,11 +6,11 @@ use serde::{Deserialize, Serialize};
 
 use super::Defaults;
 
-/// A recurring span of time in which nodes may start.
+/// A recurring period in which nodes may start.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Window {
-    /// When it opens: minute, hour, day of month, month, day of week, as in cron; names, ranges, lists and steps.
+    /// When it opens, as in cron: minute, hour, day of month, month, day of week, with names, ranges, lists and steps.
     #[schemars(length(max = 256), regex(pattern = include_str!("../cron-pattern.txt").trim_ascii_end()))]
     pub schedule: String,
     /// How long it stays open, in elapsed seconds.
@@ -26,7 +26,7 @@ pub struct Window {
     pub time_zone: String,
 }
 
-/// A span of time in which nothing starts, whatever the windows say: dated (`from`, `until`) or recurring (`schedule`).
+/// A period in which no node starts, even in a window: with dates (`from`, `until`) or recurring (`schedule`).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("has(self.schedule) != (has(self.from) || has(self.until))").message("an exclusion is either dated (from, until) or recurring (schedule, durationSeconds), not both"))]
@@ -34,7 +34,7 @@ pub struct Window {
 #[x_kube(validation = Rule::new("!has(self.from) || !has(self.until) || self.from < self.until").message("from must be before until"))]
 #[x_kube(validation = Rule::new("has(self.schedule) == has(self.durationSeconds)").message("a recurring exclusion needs both schedule and durationSeconds"))]
 pub struct Exclusion {
-    /// When a dated exclusion begins.
+    /// When an exclusion with dates begins.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<DateTime<Utc>>,
     /// When it ends; nodes may start from this instant on.
@@ -44,11 +44,11 @@ pub struct Exclusion {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256), regex(pattern = include_str!("../cron-pattern.txt").trim_ascii_end()))]
     pub schedule: Option<String>,
-    /// How long a recurring one lasts, in elapsed seconds.
+    /// How long a recurring exclusion lasts, in elapsed seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 60, max = 604_800))]
     pub duration_seconds: Option<i32>,
-    /// The IANA time zone of `schedule`; absent = UTC.
+    /// The IANA time zone of `schedule`; defaults to UTC.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(
         length(max = 64),
@@ -56,7 +56,7 @@ pub struct Exclusion {
     )]
     #[x_kube(validation = Rule::new("self != 'Local' && timestamp('2026-01-01T00:00:00Z').getHours(self) >= 0").message("not an IANA time zone such as Europe/Berlin"))]
     pub time_zone: Option<String>,
-    /// Why; shown wherever a node waits for it.
+    /// The reason, shown wherever a node waits for the exclusion.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     #[schemars(length(max = 256))]
     pub reason: String,

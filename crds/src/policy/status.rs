@@ -1,4 +1,4 @@
-//! Where the nodes of a policy are.
+//! The state of the nodes of a policy.
 
 use chrono::{DateTime, Utc};
 use kube::KubeSchema;
@@ -7,26 +7,26 @@ use serde::{Deserialize, Serialize};
 
 use crate::condition::Condition;
 
-/// Where the nodes of a policy are.
+/// The state of the nodes of a policy.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RebootPolicyStatus {
-    /// The generation that the rest speaks of.
+    /// The most recent generation observed by the operator.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// Nodes selected.
+    /// Number of selected nodes.
     #[serde(default)]
     pub nodes: i32,
-    /// Nodes that need no reboot.
+    /// Nodes that require no reboot.
     #[serde(default)]
     pub up_to_date: i32,
-    /// Nodes that need one and wait.
+    /// Nodes that require a reboot and wait.
     #[serde(default)]
     pub pending: i32,
-    /// Nodes inside the lock that are not Failed.
+    /// Nodes in progress that are not Failed.
     #[serde(default)]
     pub in_progress: i32,
-    /// Nodes that a person must look at.
+    /// Nodes whose operation failed.
     #[serde(default)]
     pub failed: i32,
     /// Why nodes wait, by reason.
@@ -45,13 +45,13 @@ pub struct RebootPolicyStatus {
     /// When a window last closed while nodes waited.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_missed_window_time: Option<DateTime<Utc>>,
-    /// When the last node will be done if nothing blocks.
+    /// When the last node is expected to finish if nothing blocks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub estimated_completion_time: Option<DateTime<Utc>>,
-    /// The rollout under way: from the first node that waits until none does.
+    /// The present rollout: from the first node that waits until none does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollout: Option<RolloutStatus>,
-    /// The breaker; absent while it is closed and nothing failed.
+    /// The breaker; absent while it is closed and no node failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub breaker: Option<BreakerStatus>,
     /// `Ready`, `UpToDate`, `Progressing`, `Degraded`, `Stalled`, `ScheduleTooTight`,
@@ -65,12 +65,12 @@ pub struct RebootPolicyStatus {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PolicyWaiting {
-    /// One of the closed list of waiting reasons.
+    /// The wait reason, one of a closed list.
     #[schemars(length(min = 1, max = 64))]
     pub reason: String,
-    /// How many nodes.
+    /// Number of nodes.
     pub count: i32,
-    /// The first ten of them.
+    /// The names of the first ten.
     #[serde(default)]
     #[schemars(length(max = 10), inner(length(max = 253)))]
     pub nodes: Vec<String>,
@@ -79,25 +79,25 @@ pub struct PolicyWaiting {
 /// Whether nodes may start now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum WindowState {
-    /// They may.
+    /// Nodes may start.
     Open,
-    /// They may not.
+    /// No node starts.
     Closed,
-    /// A word of a newer version.
+    /// A value of a newer version.
     #[serde(other)]
     #[schemars(skip)]
     Unknown,
 }
-/// A rollout under way.
+/// The present rollout.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RolloutStatus {
-    /// Its id.
+    /// Its ID.
     #[schemars(length(max = 64))]
     pub id: String,
     /// When the first node began to wait.
     pub started_time: DateTime<Utc>,
-    /// When the canary had stayed healthy for as long as asked.
+    /// When the canary nodes had stayed healthy for `soakSeconds`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub canary_passed_time: Option<DateTime<Utc>>,
 }
@@ -108,7 +108,7 @@ pub struct RolloutStatus {
 pub struct BreakerStatus {
     /// Whether nodes may start.
     pub state: BreakerState,
-    /// When it opened; the value that `lockkeeper.dev/breaker-acknowledged` names.
+    /// When it opened; the annotation `lockkeeper.dev/breaker-acknowledged` takes this value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub opened_time: Option<DateTime<Utc>>,
     /// The nodes that failed, at most ten.
@@ -117,16 +117,16 @@ pub struct BreakerStatus {
     pub failed_nodes: Vec<String>,
 }
 
-/// Whether nodes may start, by the breaker.
+/// Whether the breaker lets nodes start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum BreakerState {
-    /// They may.
+    /// Nodes may start.
     Closed,
-    /// They may not.
+    /// No node starts.
     Open,
-    /// One may, to probe.
+    /// One node may start, as a probe.
     Probing,
-    /// A word of a newer version; as `Open`.
+    /// A value of a newer version; treated as `Open`.
     #[serde(other)]
     #[schemars(skip)]
     Unknown,
