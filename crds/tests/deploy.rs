@@ -38,7 +38,7 @@ fn samples_use_only_fields_that_exist() {
     }
 }
 
-/// Everything that was written came out again: a field that is not in the type would be lost.
+/// Each field of the sample is present after parsing: a field that is not in the type would be lost.
 fn assert_contains(understood: &Value, written: &Value, path: &str) {
     match written {
         Value::Object(fields) => {
