@@ -86,7 +86,7 @@ pub(crate) struct PauseArgs {
     /// Seconds to wait; operations whose reboot is not ordered yet are cancelled at once.
     #[arg(long, value_name = "SECONDS", default_value_t = 900, value_parser = value_parser!(u64).range(1..))]
     pub(crate) timeout: u64,
-    /// Once no node is in progress, scale this Deployment to 0 and restore the limit of the RebootLock.
+    /// Once no node is in progress, scale this Deployment to 0 and restore the limit of the lock.
     #[arg(long, value_name = "NAMESPACE/DEPLOYMENT", value_parser = deployment)]
     pub(crate) stop: Option<(String, String)>,
 }

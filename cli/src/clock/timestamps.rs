@@ -11,15 +11,12 @@ pub(super) fn replace(text: &str, show: impl Fn(DateTime<Utc>) -> String) -> Str
     let mut rest = text;
     while let Some(letter) = rest.chars().next() {
         let is_literal = shown.ends_with(|before: char| before.is_ascii_alphanumeric() || "'\"`=".contains(before));
-        match (!is_literal).then(|| leading_time(rest)).flatten() {
-            Some((time, length)) => {
-                shown += &show(time);
-                rest = &rest[length..];
-            }
-            None => {
-                shown.push(letter);
-                rest = &rest[letter.len_utf8()..];
-            }
+        if let Some((time, length)) = leading_time(rest).filter(|_| !is_literal) {
+            shown += &show(time);
+            rest = &rest[length..];
+        } else {
+            shown.push(letter);
+            rest = &rest[letter.len_utf8()..];
         }
     }
     shown

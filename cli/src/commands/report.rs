@@ -7,9 +7,9 @@ use lockkeeper_drain::{Blocker, Cause, Decision, Numbers, PodName, Preflight, gr
 use serde::Serialize;
 
 use super::drain::cordon;
+use super::drain::decision::counts;
 use super::drain::json::NodePreflight;
 use super::drain::policy::{DrainPolicies, DrainPolicy};
-use super::drain::decision::counts;
 use crate::args::ReportArgs;
 use crate::clock::DisplayClock;
 use crate::cluster::Cluster;

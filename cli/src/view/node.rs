@@ -54,30 +54,26 @@ pub(crate) fn node_view(name: &str, reboot: &NodeReboot) -> NodeView {
         since_time: entered.or(waiting.map(|waiting| waiting.since_time)),
         until_time: waiting.and_then(|waiting| waiting.until_time),
         operation_id: operation.map(|operation| operation.id.clone()),
-        action_required: match (state, &reason) {
-            (NodeState::UpToDate, _) => ActionRequired::None,
-            (NodeState::Failed, _) => ActionRequired::Repair,
-            (NodeState::Unknown, None) if reported.is_none() => ActionRequired::Wait,
-            (NodeState::Unknown, None) => ActionRequired::Manual,
-            (
-                NodeState::Pending
-                | NodeState::Preparing
-                | NodeState::Draining
-                | NodeState::Rebooting
-                | NodeState::Verifying,
-                None,
-            ) => ActionRequired::None,
-            (
-                NodeState::Pending
-                | NodeState::Preparing
-                | NodeState::Draining
-                | NodeState::Rebooting
-                | NodeState::Verifying
-                | NodeState::Unknown,
-                Some(reason),
-            ) => reason.into(),
-        },
+        action_required: action_required(state, reason.as_ref(), reported.is_some()),
         reason,
+    }
+}
+
+fn action_required(state: NodeState, reason: Option<&Reason>, is_reported: bool) -> ActionRequired {
+    match (state, reason) {
+        (NodeState::UpToDate, _) => ActionRequired::None,
+        (NodeState::Failed, _) => ActionRequired::Repair,
+        (NodeState::Unknown, None) if is_reported => ActionRequired::Manual,
+        (NodeState::Unknown, None) => ActionRequired::Wait,
+        (
+            NodeState::Pending
+            | NodeState::Preparing
+            | NodeState::Draining
+            | NodeState::Rebooting
+            | NodeState::Verifying
+            | NodeState::Unknown,
+            reason,
+        ) => reason.map_or(ActionRequired::None, ActionRequired::from),
     }
 }
 

@@ -201,6 +201,7 @@ mod tests {
             1 pod remains: pod shop/pet: no controller would create it again (the policy's drain.unmanagedPods is Block)
             1 pod remains
             its pods were not listed yet
-        "#]].assert_eq(&(lines.join("\n") + "\n"));
+        "#]]
+        .assert_eq(&(lines.join("\n") + "\n"));
     }
 }

@@ -16,9 +16,8 @@ pub(crate) fn next_step(view: &NodeView, status: &NodeRebootStatus, clock: &Disp
             .map(|time| format!("checked again at {}", clock.time_and_remaining(time))),
         NodeState::Failed => Some("no automatic action; it keeps its slot until you run retry or release".to_owned()),
         NodeState::Preparing | NodeState::Draining | NodeState::Rebooting | NodeState::Verifying => {
-            let deadline = deadline(status).map(|(time, on_deadline)| {
-                at_deadline(view.state, on_deadline, &clock.time_and_remaining(time))
-            });
+            let deadline = deadline(status)
+                .map(|(time, on_deadline)| at_deadline(view.state, on_deadline, &clock.time_and_remaining(time)));
             match (goal(view.state), deadline) {
                 (Some(goal), Some(deadline)) => Some(format!("{goal}; {deadline}")),
                 (goal, deadline) => goal.map(str::to_owned).or(deadline),

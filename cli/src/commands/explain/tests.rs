@@ -107,9 +107,13 @@ fn an_agent_that_cannot_reboot_is_shown_before_a_reboot_is_required() {
 fn a_node_whose_detectors_fail_is_unknown() {
     let status = json!({"state": "Unknown", "host": {"rebootCapable": true,
         "rebootRequired": {"required": false, "failing": ["apt: exit 3"]}}});
-    check("w-01", status, &expect![[r#"
+    check(
+        "w-01",
+        status,
+        &expect![[r#"
         It is not known whether w-01 requires a reboot under policy workers.
           why          failing checks of the agent: apt: exit 3
           blocked by   it is not known whether a reboot is required: apt: exit 3
-          you can      check its agent: kubectl -n lockkeeper-system get pods -o wide --field-selector spec.nodeName=w-01"#]]);
+          you can      check its agent: kubectl -n lockkeeper-system get pods -o wide --field-selector spec.nodeName=w-01"#]],
+    );
 }

@@ -94,7 +94,10 @@ fn a_policy_without_work_is_one_line() {
         &cluster(0, 0, json!({})),
         &expect!["workers   nothing to do: no node requires a reboot"],
     );
-    shows(&ObservedObjects::default(), &expect!["no RebootPolicy, so no node is rebooted"]);
+    shows(
+        &ObservedObjects::default(),
+        &expect!["no RebootPolicy, so no node is rebooted"],
+    );
 }
 
 #[test]
