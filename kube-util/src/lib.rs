@@ -36,8 +36,8 @@ impl WatchBackoff {
 
     /// For one of thousands: 0.8 s to 10 s, each between half of it and all of it, anew after 30 s without a failure.
     ///
-    /// An order may stay unanswered for a minute (`requireAgentSeconds`): with pauses as long as that a node would be put
-    /// back for an outage that is over. At 10 s, five thousand agents ask a server in trouble 700 times a second at most.
+    /// An order may stay unanswered for a minute (`requireAgentSeconds`): with pauses as long as that a node would be
+    /// deferred for an outage that is over. At 10 s, five thousand agents ask a server in trouble 700 times a second at most.
     pub const fn for_agent() -> Self {
         Self::new(
             Duration::from_millis(800),
