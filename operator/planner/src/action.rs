@@ -2,15 +2,14 @@
 
 use crate::Instant;
 use crate::names::{BootId, PolicyName};
-use crate::operation::{Operation, Outcome};
-use crate::snapshot::{Command, Deferred, Holder, LastReboot, Order, Released, Taint};
+use crate::snapshot::{Command, Deferred, Holder, LastReboot, Operation, Order, Outcome, Released, Taint};
 
 /// One API write. Every action may be repeated, and after each one the process may die.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Make the lock.
+    /// Create the lock.
     CreateLock,
-    /// Make the `NodeReboot` of a Node, owned by it.
+    /// Create the `NodeReboot` of a Node, owned by it.
     CreateRecord {
         /// The Node.
         node: String,
@@ -21,9 +20,9 @@ pub enum Action {
     },
     /// Replace the lock's holders by compare-and-swap.
     SetHolders {
-        /// All that are inside afterwards.
+        /// All holders afterwards.
         holders: Vec<Holder>,
-        /// Who came and who went, in words, for the log.
+        /// Which holders were added and removed, and why, for the log.
         because: String,
     },
     /// Change what the `NodeReboot`'s status remembers.
@@ -42,35 +41,35 @@ pub enum Action {
         /// `spec.order` afterwards.
         order: Option<Order>,
     },
-    /// Give the order to reboot: the point of no return. The executor looks at lock, cordon and pods afresh first.
+    /// Give the order to reboot: the point of no return. The executor reads lock, cordon and pods afresh first.
     OrderReboot {
         /// The node.
         node: String,
         /// The order.
         order: Order,
     },
-    /// Put our marks on the Node: cordon and annotations in one apply. The executor looks at the lock afresh first.
+    /// Cordon the Node: `spec.unschedulable`, annotations and label in one apply. The executor reads the lock afresh first.
     Cordon {
         /// The node.
         node: String,
-        /// The operation that the mark names.
+        /// The operation for which it is cordoned.
         operation_id: String,
     },
-    /// Take our marks off the Node.
+    /// Uncordon the Node.
     Uncordon {
         /// The node.
         node: String,
-        /// Leave it cordoned for the person who holds it.
+        /// Leave `spec.unschedulable` for the person who holds the node.
         keep_cordon: bool,
     },
-    /// Put a taint of ours on the Node.
+    /// Add a taint to the Node.
     AddTaint {
         /// The node.
         node: String,
         /// The taint.
         taint: Taint,
     },
-    /// Take a taint of ours off the Node.
+    /// Remove a taint from the Node.
     RemoveTaint {
         /// The node.
         node: String,
@@ -91,7 +90,7 @@ pub enum Action {
         /// The annotation's value.
         value: String,
     },
-    /// Remove an approval that was made use of, if it still has this value.
+    /// Remove an approval that was used, if it still has this value.
     RemoveApproval {
         /// The node.
         node: String,
@@ -139,13 +138,13 @@ impl Action {
     }
 }
 
-/// Whether a field of the record stays or gets a new value.
+/// Whether a field of the record keeps its value.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Change<T> {
     /// It stays.
     #[default]
     Keep,
-    /// It becomes this, or goes away.
+    /// It gets this value, or is removed.
     Set(Option<T>),
 }
 
@@ -169,7 +168,7 @@ pub struct RecordChange {
     pub operation: Change<Box<Operation>>,
     /// The back-off.
     pub deferred: Change<Deferred>,
-    /// The release.
+    /// The release by a person.
     pub released: Change<Released>,
     /// An operation that ended: an entry for the history.
     pub finished: Option<Finished>,
@@ -192,9 +191,9 @@ impl RecordChange {
 pub struct Finished {
     /// The operation as it was.
     pub operation: Operation,
-    /// Which way it ended.
+    /// How it ended.
     pub outcome: Outcome,
-    /// Why, in words; empty for a success.
+    /// Why; empty for a success.
     pub message: String,
     /// When.
     pub time: Instant,

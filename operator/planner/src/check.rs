@@ -1,42 +1,26 @@
-//! The safety and liveness rules of design section 10, stated once; tests, simulation and production call the same.
+//! The safety and liveness rules of ARCHITECTURE.md, stated once; tests, simulation and production call the same code.
 //!
-//! It is written apart from the planner on purpose: it judges the plan by what was seen, not by how it came about.
-//! [`check`] has S1 to S6 and is the last gate before anything is written. S8 is `check` on what any prefix of a plan
-//! leaves behind. The others need more than one plan or look at the end of a story; they are functions of their own:
-//! S7 [`order_matters`], S9 [`repeats`], L1 to L3 [`unspoken`], L4 [`left_behind`].
+//! It is written independently of the planner on purpose: it judges a plan by what was observed, not by how the plan came
+//! about. [`check`] covers S1 to S6 and is the last gate before anything is written. S8 is `check` on the state that any
+//! prefix of a plan leaves behind. The other rules need more than one plan, or the end of a story; they are functions of
+//! their own: S7 [`order_dependence`], S9 [`repeats`], L1 to L3 [`unexplained_waits`], L4 [`leftovers`].
 
 mod count;
 mod live;
 mod own;
 mod starts;
+mod violation;
 
 use crate::Instant;
 use crate::action::Action;
-use crate::operation::{Phase, StageKind};
 use crate::plan::Plan;
-use crate::snapshot::{Drain, Lock, Node, OnTimeout, Order, OrderAction, Snapshot, Taint};
+use crate::snapshot::{Drain, Lock, Node, OnTimeout, Order, OrderAction, Phase, Snapshot, StageKind, Taint};
 use starts::Starts;
+use violation::violation;
 
-pub use live::{left_behind, order_matters, repeats, unspoken};
+pub use violation::Violation;
 
-/// A rule that a plan would break; production writes nothing of such a plan.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Violation {
-    /// The rule's name in the design: `S1` to `S9`, `L1` to `L4`.
-    pub rule: &'static str,
-    /// What would break it.
-    pub what: String,
-}
-
-impl std::fmt::Display for Violation {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}: {}", self.rule, self.what)
-    }
-}
-
-fn violation(rule: &'static str, what: String) -> Violation {
-    Violation { rule, what }
-}
+pub use live::{leftovers, order_dependence, repeats, unexplained_waits};
 
 /// Judges a plan; an empty list means that it is safe.
 pub fn check(snapshot: &Snapshot, plan: &Plan, now: Instant) -> Vec<Violation> {
@@ -110,7 +94,7 @@ fn marks(lock: &Lock, name: &str, node: &Node, operation: &str, found: &mut Vec<
 
 /// S5: a taint is put only where our marks are, or where a policy asks for it.
 fn taints(snapshot: &Snapshot, name: &str, node: &Node, taint: Taint, found: &mut Vec<Violation>) {
-    let operation = node.record.as_ref().and_then(|record| record.operation.as_ref());
+    let operation = node.operation();
     let asked = match taint {
         Taint::Rebooting => operation.is_some_and(|operation| {
             operation.phase == Phase::Draining
@@ -130,7 +114,7 @@ fn taints(snapshot: &Snapshot, name: &str, node: &Node, taint: Taint, found: &mu
 
 /// S3 and S4 right before the reboot order.
 fn reboot(lock: &Lock, name: &str, node: &Node, order: &Order, found: &mut Vec<Violation>) {
-    let operation = node.record.as_ref().and_then(|record| record.operation.as_ref());
+    let operation = node.operation();
     let Some(operation) = operation.filter(|operation| operation.order_id() == order.id) else {
         let what = format!("order {} for {name} is of no operation", order.id);
         found.push(violation("S4", what));

@@ -1,124 +1,115 @@
-//! Who goes first among those that could start. Safety never depends on it.
+//! In which order eligible nodes get slots. Safety never depends on it.
 
-use std::cmp::Reverse;
-use std::collections::binary_heap::PeekMut;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::BTreeMap;
 
 use crate::Instant;
-use crate::capacity::{Facts, PolicyFacts, Wanting};
+use crate::assessment::{Assessment, PolicyAssessment};
+use crate::eligibility::Candidate;
+use crate::names::PolicyName;
 use crate::snapshot::QueueOrder;
 
-/// A node that could start if there were room.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Candidate<'a> {
-    /// Its place in `Facts::wanting`, where all are by name.
+/// An eligible node in the queue.
+#[derive(Clone, Debug)]
+pub(crate) struct Queued<'a> {
+    /// Its place among all candidates, which are sorted by name.
     pub(crate) index: usize,
-    /// Its policy's place in `Facts::policies`, by name as well.
-    pub(crate) policy: usize,
-    /// Last our own node, before it the control plane, before that what was put back or released.
-    class: u8,
-    /// Its domain, if that has not begun yet; one domain is finished before the next one begins.
-    fresh_domain: Option<&'a str>,
-    /// Which of the fresh domains of its policy that is, counted from 1: the one with the oldest need comes first.
-    turn: u32,
-    /// Since when it needs a reboot. All times are in nanoseconds.
-    since: i64,
-    /// What it is sorted by before its name: its need's age, or nothing.
-    age: i64,
+    pub(crate) candidate: Candidate<'a>,
+    pub(crate) policy: &'a PolicyAssessment<'a>,
+    priority: Priority,
+    /// The rank of its domain among those that this rollout has not begun; one domain is finished before the next begins.
+    domain_rank: usize,
+    /// Since when it requires a reboot; a person's request without one comes first.
+    required_since: Option<Instant>,
+    /// The earliest such time from here to the end of its policy's queue, within its priority.
+    earliest_behind: Option<Instant>,
 }
 
-impl<'a> Candidate<'a> {
-    pub(crate) fn new(index: usize, wanting: &Wanting<'a>, policy: &PolicyFacts<'a>, facts: &Facts<'a>) -> Self {
-        let seen = wanting.seen;
-        let own = facts.own_node.is_some_and(|own| std::ptr::eq(own, seen.node));
-        let domain = policy
-            .policy
-            .topology
-            .first()
-            .map(|topology| topology.domain_of(seen.node));
-        // What a person asks for without the host's asking has no age: it goes first.
-        let since = wanting.since.map_or(i64::MIN, nanoseconds);
+/// Lower comes first: the operator's own node last, the control plane before it, and deferred nodes before that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Priority {
+    is_own_node: bool,
+    control_plane: bool,
+    was_deferred: bool,
+}
+
+impl<'a> Queued<'a> {
+    pub(crate) fn new(
+        index: usize,
+        candidate: Candidate<'a>,
+        policy: &'a PolicyAssessment<'a>,
+        assessment: &Assessment,
+    ) -> Self {
+        let (node_ref, own_node) = (candidate.node_ref, assessment.context.snapshot.own_node.as_deref());
+        let required_since = candidate.host.and_then(|host| host.required_since);
         Self {
             index,
-            policy: policy.place,
-            class: u8::from(own) << 2 | u8::from(wanting.control_plane) << 1 | u8::from(wanting.again),
-            fresh_domain: domain.filter(|domain| !policy.begun.contains(domain)),
-            turn: 0,
-            since,
-            age: match policy.policy.order {
-                QueueOrder::Oldest => since,
-                QueueOrder::Name => i64::MIN,
+            candidate,
+            policy,
+            priority: Priority {
+                is_own_node: own_node == Some(node_ref.name),
+                control_plane: node_ref.node.control_plane,
+                was_deferred: node_ref.record.deferred.is_some() || node_ref.record.released.is_some(),
             },
+            domain_rank: 0,
+            required_since,
+            earliest_behind: required_since,
         }
     }
 
-    /// What it is sorted by within one policy; policies stay together.
-    fn key(&self) -> (usize, u8, u32, i64, usize) {
-        (self.policy, self.class, self.turn, self.age, self.index)
+    fn policy_name(&self) -> &'a PolicyName {
+        self.policy.context.name
     }
-}
 
-/// As a number, which is compared in one step; what is centuries away is as good as for ever.
-fn nanoseconds(time: Instant) -> i64 {
-    let seconds = time.timestamp().saturating_mul(1_000_000_000);
-    seconds.saturating_add(time.timestamp_subsec_nanos().into())
-}
-
-/// All candidates, first come first.
-pub(crate) fn line_up(mut all: Vec<Candidate<'_>>) -> Vec<Candidate<'_>> {
-    take_turns(&mut all);
-    all.sort_unstable_by_key(Candidate::key);
-    let of = |one: Option<&Candidate>| one.map(|one| one.policy);
-    let several = of(all.first()) != of(all.last());
-    if several { merge(&all) } else { all }
-}
-
-/// Fresh domains come one after the other, the one with the oldest need first.
-fn take_turns(all: &mut [Candidate]) {
-    let mut ages: BTreeMap<(usize, &str), i64> = BTreeMap::new();
-    for one in all.iter() {
-        let Some(domain) = one.fresh_domain else { continue };
-        let age = ages.entry((one.policy, domain)).or_insert(one.since);
-        *age = one.since.min(*age);
+    /// Its domain, if this rollout has not begun it yet.
+    fn new_domain(&self) -> Option<(&'a PolicyName, &'a str)> {
+        let topology = self.policy.context.policy.topology.first()?;
+        let domain = self.candidate.node_ref.node.domain(&topology.key);
+        let begun = self.policy.context.begun_domains.contains(domain);
+        (!begun).then_some((self.policy_name(), domain))
     }
-    if ages.is_empty() {
-        return;
-    }
-    let mut turns: Vec<(i64, (usize, &str))> = ages.into_iter().map(|(domain, age)| (age, domain)).collect();
-    turns.sort_unstable();
-    let turns: BTreeMap<(usize, &str), u32> = (1..).zip(turns).map(|(turn, (_, domain))| (domain, turn)).collect();
-    for one in all {
-        let domain = one.fresh_domain.map(|domain| (one.policy, domain));
-        one.turn = domain.and_then(|domain| turns.get(&domain).copied()).unwrap_or(0);
-    }
-}
 
-/// Policies take turns by who has waited longest in them, whatever order each has for itself.
-fn merge<'a>(sorted: &[Candidate<'a>]) -> Vec<Candidate<'a>> {
-    let runs: Vec<&[Candidate<'a>]> = sorted.chunk_by(|one, other| one.policy == other.policy).collect();
-    // The age of a run from each place on: a young node at its head must not hold up older ones behind it.
-    let ages: Vec<Vec<i64>> = runs.iter().map(|run| oldest_from_each_place_on(run)).collect();
-    let mut heads = BinaryHeap::new();
-    let head = |run: usize, place: usize| Some(Reverse((runs[run].get(place)?.class, ages[run][place], run, place)));
-    heads.extend((0..runs.len()).filter_map(|run| head(run, 0)));
-    let mut merged = Vec::with_capacity(sorted.len());
-    while let Some(mut first) = heads.peek_mut() {
-        let Reverse((_, _, run, place)) = *first;
-        merged.push(runs[run][place]);
-        match head(run, place + 1) {
-            Some(next) => *first = next,
-            None => drop(PeekMut::pop(first)),
+    fn age(&self) -> Option<Instant> {
+        match self.policy.context.policy.order {
+            QueueOrder::Oldest => self.required_since,
+            QueueOrder::Name => None,
         }
     }
-    merged
 }
 
-fn oldest_from_each_place_on(run: &[Candidate]) -> Vec<i64> {
-    let mut ages: Vec<i64> = run.iter().map(|one| one.since).collect();
-    for place in (1..run.len()).rev() {
-        if run[place - 1].class == run[place].class {
-            ages[place - 1] = ages[place - 1].min(ages[place]);
+/// Sorts the queue: each policy by its own order, and the policies by their longest waiting node.
+pub(crate) fn sort(queue: &mut [Queued]) {
+    rank_domains(queue);
+    queue.sort_by_key(|one| (one.policy_name(), one.priority, one.domain_rank, one.age(), one.index));
+    // A node that waits for a short time must not hold up older ones behind it in its policy.
+    for place in (1..queue.len()).rev() {
+        let (one, next) = (&queue[place - 1], &queue[place]);
+        if one.policy_name() == next.policy_name() && one.priority == next.priority {
+            queue[place - 1].earliest_behind = one.earliest_behind.min(next.earliest_behind);
         }
     }
-    ages
+    queue.sort_by_key(|one| (one.priority, one.earliest_behind, one.policy_name()));
+}
+
+/// New domains come one after the other, the one with the longest waiting node first.
+fn rank_domains(queue: &mut [Queued]) {
+    let mut oldest: BTreeMap<(&PolicyName, &str), Option<Instant>> = BTreeMap::new();
+    for one in queue.iter() {
+        if let Some(domain) = one.new_domain() {
+            let since = oldest.entry(domain).or_insert(one.required_since);
+            *since = one.required_since.min(*since);
+        }
+    }
+    let mut domains: Vec<_> = oldest.into_iter().map(|(domain, since)| (since, domain)).collect();
+    domains.sort_unstable();
+    let ranks: BTreeMap<_, usize> = domains
+        .into_iter()
+        .zip(1..)
+        .map(|((_, domain), rank)| (domain, rank))
+        .collect();
+    for one in queue {
+        one.domain_rank = one
+            .new_domain()
+            .and_then(|domain| ranks.get(&domain).copied())
+            .unwrap_or(0);
+    }
 }

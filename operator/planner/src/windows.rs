@@ -1,12 +1,13 @@
 //! Maintenance windows: a five-field cron schedule, a length and a time zone.
 //!
-//! The occurrence belongs to its start instant and is half-open, `[start, start + duration)`. The schedule is read in
-//! local time; a local start that spring-forward skips opens at the first valid instant after the gap, a repeated hour
-//! opens once when the hour field names it and twice when the hour field is exactly `*`.
+//! An occurrence belongs to its start instant and is half-open, `[start, start + duration)`. The schedule is read in
+//! local time. A local start that spring-forward skips opens at the first valid instant after the gap. A repeated hour
+//! opens once when the hour field names it, and twice when the hour field is exactly `*`.
 
 mod cron;
-mod known;
 mod schedule;
+pub(crate) mod schedule_capacity;
+pub(crate) mod window_fit;
 mod zone;
 
 use std::str::FromStr;
@@ -16,9 +17,10 @@ use chrono_tz::Tz;
 
 use crate::Instant;
 use cron::Cron;
-use zone::{Around, LONGEST_SHIFT};
+use zone::LONGEST_SHIFT;
 
 pub use schedule::{Exclusion, OpenSpan, Opening, Schedule};
+pub use schedule_capacity::InsufficientWindowTime;
 
 /// One recurring window.
 #[derive(Clone, Debug)]
@@ -27,11 +29,9 @@ pub struct Window {
     cron: Cron,
     duration: TimeDelta,
     zone: Tz,
-    /// Each occurrence lasts until the next one, as long as the local clock is not shifted.
-    runs_on: bool,
 }
 
-/// Why a window cannot be read; a policy with one is closed.
+/// Why a window is invalid; a policy with an invalid one is closed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WindowError {
     /// The schedule is not five fields of cron.
@@ -77,7 +77,7 @@ impl PartialEq for Window {
 impl Eq for Window {}
 
 impl Window {
-    /// Reads a window.
+    /// Parses a window.
     pub fn parse(schedule: &str, duration_seconds: i64, zone: &str) -> Result<Self, WindowError> {
         if !(60..=604_800).contains(&duration_seconds) {
             return Err(WindowError::Duration(duration_seconds));
@@ -86,10 +86,8 @@ impl Window {
             schedule: schedule.to_owned(),
             cause,
         })?;
-        let longest_gap = cron.longest_gap_of_a_day();
         Ok(Self {
             schedule: schedule.to_owned(),
-            runs_on: longest_gap.is_some_and(|minutes| i64::from(minutes) * 60 <= duration_seconds),
             cron,
             duration: TimeDelta::seconds(duration_seconds),
             zone: Tz::from_str(zone).map_err(|_| WindowError::Zone(zone.to_owned()))?,
@@ -101,30 +99,19 @@ impl Window {
         self.cron.is_every_minute()
     }
 
-    /// The end of the latest occurrence that is open at `now`, or of a later one that it is joined to.
+    /// The end of the latest occurrence that is open at `now`.
     fn open_until(&self, now: Instant) -> Option<Instant> {
-        if let Some((start, around)) = self.even_start(now, |local| self.cron.latest(local)) {
-            let end = start + self.duration;
-            // Where the clock is shifted, occurrences are looked at one by one.
-            let end = if self.runs_on { end.max(around.last()) } else { end };
-            return (end > now).then_some(end);
-        }
-        let slack = self.shift_near(now);
-        let mut local = self.local(now) + slack;
+        let shift = self.shift_near(now);
+        let mut local = zone::local(self.zone, now) + shift;
         loop {
             let named = self.cron.latest(local)?;
-            if let Some(start) = self
-                .instants(named)
-                .into_iter()
-                .flatten()
-                .rev()
-                .find(|start| *start <= now)
-            {
+            let mut starts = self.instants(named).into_iter().flatten().rev();
+            if let Some(start) = starts.find(|start| *start <= now) {
                 if start + self.duration > now {
                     return Some(start + self.duration);
                 }
-                // Local order and true order differ by at most a shift of the clock.
-                if now - start > self.duration + slack {
+                // The order of local times differs from the true order by at most a shift of the clock.
+                if now - start > self.duration + shift {
                     return None;
                 }
             }
@@ -134,31 +121,19 @@ impl Window {
 
     /// The first start after `now`.
     fn next_start(&self, now: Instant) -> Option<Instant> {
-        if let Some((start, _)) = self.even_start(now, |local| self.cron.next(local)) {
-            return Some(start);
-        }
-        let mut local = self.local(now) - self.shift_near(now);
+        let mut local = zone::local(self.zone, now) - self.shift_near(now);
         let mut first: Option<Instant> = None;
         loop {
             local = self.cron.next(local)?;
             for start in self.instants(local).into_iter().flatten().filter(|start| *start > now) {
-                first = Some(first.map_or(start, |known| known.min(start)));
+                first = Some(first.map_or(start, |earlier| earlier.min(start)));
             }
             // A later local time may be an earlier instant, but not by more than a shift of the clock.
-            if let Some(known) = first.filter(|known| local >= self.local(*known) + self.shift_near(*known)) {
-                return Some(known);
+            let is_first = |start: &Instant| local >= zone::local(self.zone, *start) + self.shift_near(*start);
+            if let Some(start) = first.filter(is_first) {
+                return Some(start);
             }
         }
-    }
-
-    /// The start that is named beside `now`, if the clock is not shifted anywhere near: then there is nothing to it.
-    fn even_start(
-        &self,
-        now: Instant,
-        named: impl Fn(NaiveDateTime) -> Option<NaiveDateTime>,
-    ) -> Option<(Instant, Around)> {
-        let around = Around::new(self.zone, now)?;
-        Some((around.instant(named(around.local(now))?)?, around))
     }
 
     /// By how much the local clock is put forward or back around this time.
@@ -166,29 +141,24 @@ impl Window {
         zone::shift_near(self.zone, time)
     }
 
-    /// The local time at `now`: what the schedule is read in.
-    fn local(&self, now: Instant) -> NaiveDateTime {
-        zone::local(self.zone, now)
-    }
-
     /// The instants at which this local start opens, in order.
     fn instants(&self, local: NaiveDateTime) -> [Option<Instant>; 2] {
         match zone::instants(self.zone, local) {
             LocalResult::Single(time) => [Some(time), None],
             LocalResult::Ambiguous(one, other) => {
-                let again = self.cron.every_hour.then(|| one.max(other));
-                [Some(one.min(other)), again]
+                let second = self.cron.every_hour.then(|| one.max(other));
+                [Some(one.min(other)), second]
             }
             LocalResult::None => [self.first_after_gap(local), None],
         }
     }
 
-    /// The first valid instant after the gap that `local` falls into.
+    /// The first valid instant after the gap into which `local` falls.
     fn first_after_gap(&self, local: NaiveDateTime) -> Option<Instant> {
-        // Inside the gap, the offset before it is still known: bisect for the instant at which it changes.
+        // The offset before the gap is still valid inside it: bisect for the instant at which the offset changes.
         let outside = local.and_utc();
         let (mut before, mut after) = (outside - LONGEST_SHIFT, outside + LONGEST_SHIFT);
-        let passed = |time: Instant| self.local(time) > local;
+        let passed = |time: Instant| zone::local(self.zone, time) > local;
         if passed(before) || !passed(after) {
             return None;
         }

@@ -140,7 +140,7 @@ proptest! {
                 "{name} was never rebooted: {}\n{}", world.waits(), world.trace);
         }
         // Whose cordon is whose, only the simulator knows.
-        prop_assert_eq!(check::left_behind(&world.snapshot, &world.snapshot), vec![], "{}", world.trace);
+        prop_assert_eq!(check::leftovers(&world.snapshot, &world.snapshot), vec![], "{}", world.trace);
     }
 
     #[test]
@@ -153,7 +153,7 @@ proptest! {
         let mut shuffled = world.snapshot.clone();
         shuffled.lock.iter_mut().for_each(|lock| lock.holders.reverse());
         let other = lockkeeper_planner::plan(&shuffled, world.now);
-        prop_assert_eq!(check::order_matters(&plan, &other), None);
+        prop_assert_eq!(check::order_dependence(&plan, &other), None);
         world.pass(usize::MAX);
         prop_assert_eq!(check::repeats(&plan, &world.plan()), vec![], "{}", world.trace);
         world.settle();
@@ -193,7 +193,7 @@ proptest! {
         for name in ["n1", "n2", "n3", "n4"] {
             prop_assert!(world.record(name).last_reboot.is_some(), "{name}: {}\n{}", world.waits(), world.trace);
         }
-        prop_assert_eq!(check::left_behind(&world.snapshot, &world.snapshot), vec![], "{}", world.trace);
+        prop_assert_eq!(check::leftovers(&world.snapshot, &world.snapshot), vec![], "{}", world.trace);
     }
 
     /// However the windows fall, whoever asked first among those that could start goes first, and nobody starves.

@@ -3,14 +3,13 @@
 use std::collections::BTreeSet;
 
 use crate::Instant;
-use crate::fit;
-use crate::operation::Phase;
-use crate::snapshot::{Node, Policy};
+use crate::snapshot::{Node, Phase, Policy};
 use crate::windows::Opening;
+use crate::windows::window_fit::too_late;
 
 /// One policy's nodes, counted.
 #[derive(Debug, Default)]
-pub(super) struct Count<'a> {
+pub(super) struct PolicyCounts<'a> {
     /// Nodes that it selects.
     pub(super) total: usize,
     /// Those of them that are down by themselves.
@@ -38,7 +37,7 @@ pub(super) enum Failures {
     Stop,
 }
 
-impl<'a> Count<'a> {
+impl<'a> PolicyCounts<'a> {
     /// A node that the policy selects.
     pub(super) fn add(&mut self, name: &'a str, node: &'a Node, down: bool, policy: Option<&Policy>) {
         self.total += 1;
@@ -58,7 +57,7 @@ impl<'a> Count<'a> {
 
     /// A node that has an operation under the policy; says whether it stands cordoned.
     pub(super) fn inside(&mut self, name: &'a str, node: &'a Node) -> bool {
-        let Some(operation) = node.record.as_ref().and_then(|record| record.operation.as_ref()) else {
+        let Some(operation) = node.operation() else {
             return false;
         };
         if operation.phase == Phase::Failed && operation.pending_outcome.is_none() {
@@ -114,7 +113,7 @@ pub(super) fn closed(policy: &Policy, now: Instant) -> Option<&'static str> {
     };
     match schedule.opening(now) {
         Opening::Open { closes: None } => None,
-        Opening::Open { closes: Some(closes) } => fit::too_late(schedule, policy.duration_estimate.cordoned, closes, now)
+        Opening::Open { closes: Some(closes) } => too_late(schedule, policy.duration_estimate.cordoned, closes, now)
             .map(|_| "it does not fit what is left of the window"),
         Opening::Closed { .. } | Opening::Excluded { .. } => Some("it is outside its windows"),
     }

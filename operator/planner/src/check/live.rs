@@ -2,15 +2,14 @@
 
 use std::cmp::Ordering;
 
-use super::{Violation, violation};
+use super::violation::{Violation, violation};
 use crate::Instant;
 use crate::action::Action;
-use crate::gate;
 use crate::plan::Plan;
 use crate::snapshot::Snapshot;
 
 /// S7: plans of the same snapshot, built in whatever order, are the same.
-pub fn order_matters(one: &Plan, other: &Plan) -> Option<Violation> {
+pub fn order_dependence(one: &Plan, other: &Plan) -> Option<Violation> {
     let what = || {
         if one.actions != other.actions {
             return format!("the same snapshot gives {:?} and {:?}", one.actions, other.actions);
@@ -32,7 +31,7 @@ pub fn repeats(done: &Plan, next: &Plan) -> Vec<Violation> {
 
 /// L1 to L3: everybody who needs a reboot gets on or is told why not, everybody whom we cordoned is in hand, and
 /// whoever waits on time is looked at again when it is over.
-pub fn unspoken(snapshot: &Snapshot, plan: &Plan, now: Instant) -> Vec<Violation> {
+pub fn unexplained_waits(snapshot: &Snapshot, plan: &Plan, now: Instant) -> Vec<Violation> {
     let mut found = Vec::new();
     let goes_in = |name: &str| {
         plan.actions.iter().any(|action| match action {
@@ -52,14 +51,14 @@ pub fn unspoken(snapshot: &Snapshot, plan: &Plan, now: Instant) -> Vec<Violation
                 Some(Ordering::Greater) | None => break false,
             };
         };
-        if !inside && gate::wants_reboot(node) && !told() && !goes_in(name) {
+        if !inside && node.requires_reboot() && !told() && !goes_in(name) {
             found.push(violation(
                 "L1",
                 format!("{name} needs a reboot and nobody says why it waits"),
             ));
         }
         // A node that is down, or about to be, keeps its marks until it is back; then they are lifted.
-        if inside || node.cordoned_for.is_none() || gate::is_astray(node) || !snapshot.unlisted.is_empty() {
+        if inside || node.cordoned_for.is_none() || node.keeps_orphaned_cordon() || !snapshot.unlisted.is_empty() {
             continue;
         }
         let mut holders = snapshot.lock.iter().flat_map(|lock| &lock.holders);
@@ -85,7 +84,7 @@ pub fn unspoken(snapshot: &Snapshot, plan: &Plan, now: Instant) -> Vec<Violation
 }
 
 /// L4: what a rollout has left behind, compared with the cluster before it; boot ids aside, nothing.
-pub fn left_behind(before: &Snapshot, after: &Snapshot) -> Vec<Violation> {
+pub fn leftovers(before: &Snapshot, after: &Snapshot) -> Vec<Violation> {
     let mut found = Vec::new();
     let mut differs = |name: &str, what: &str| found.push(violation("L4", format!("{name}: {what}")));
     for holder in after.lock.iter().flat_map(|lock| &lock.holders) {
@@ -95,7 +94,7 @@ pub fn left_behind(before: &Snapshot, after: &Snapshot) -> Vec<Violation> {
         if node.cordoned_for.is_some() {
             differs(name, "still marked");
         }
-        if node.taints.rebooting || node.taints.reboot_pending && !gate::wants_reboot(node) {
+        if node.taints.rebooting || node.taints.reboot_pending && !node.requires_reboot() {
             differs(name, "still has a taint of ours");
         }
         if let Some(record) = &node.record {

@@ -5,16 +5,16 @@
 
 use std::collections::BTreeSet;
 
-use super::starts::{Going, Starts};
-use super::{Violation, violation};
-use crate::gate;
+use super::starts::{PlannedHolder, Starts};
+use super::violation::{Violation, violation};
+use crate::history::check_history;
 use crate::plan::Plan;
-use crate::snapshot::{Holder, Node, Preflight};
+use crate::snapshot::{Holder, Node, PREFLIGHT_FRESH, Preflight};
 
 impl Starts<'_> {
     /// Our own node goes in after all others that go in now, and only if none that is left behind could have gone in
     /// its place.
-    pub(super) fn own_node_last(&self, all: &[Going], plan: &Plan, found: &mut Vec<Violation>) {
+    pub(super) fn own_node_last(&self, all: &[PlannedHolder], plan: &Plan, found: &mut Vec<Violation>) {
         let Some(own) = self.snapshot.own_node.as_deref() else {
             return;
         };
@@ -30,9 +30,9 @@ impl Starts<'_> {
         let asked: Vec<(Holder, &Node)> = asked
             .filter_map(|(name, node)| Some((self.entry_for(name, node)?, node)))
             .collect();
-        let mut instead: Vec<Going> = all.to_vec();
+        let mut instead: Vec<PlannedHolder> = all.to_vec();
         instead.remove(place);
-        instead.extend(asked.iter().map(|(holder, node)| goes_in(holder, node)));
+        instead.extend(asked.iter().map(|(holder, node)| planned(holder, node)));
         let inside: BTreeSet<&str> = instead.iter().map(|one| one.holder.node.as_str()).collect();
         let mut refused = BTreeSet::new();
         for (name, node) in &self.snapshot.nodes {
@@ -54,7 +54,7 @@ impl Starts<'_> {
                 continue;
             };
             let mut with = instead.clone();
-            with.push(goes_in(&holder, node));
+            with.push(planned(&holder, node));
             let mut broken = Vec::new();
             self.beside(&with, &mut broken);
             if broken.is_empty() {
@@ -90,12 +90,14 @@ impl Starts<'_> {
             return false;
         };
         // Inside already, as far as its marks tell.
-        let astray = node.cordoned_for.is_some() && gate::is_astray(node);
+        let astray = node.cordoned_for.is_some() && node.keeps_orphaned_cordon();
         let asks = !astray
-            && gate::wants_reboot(node)
-            && gate::trusted_host(node).is_some_and(|host| host.incapable.is_none() && host.inhibitors.is_empty())
-            && gate::past(node, record, self.now).is_ok()
-            && matches!(&node.preflight, Preflight::Clear { at } if self.now.signed_duration_since(*at) < gate::PREFLIGHT_FRESH);
+            && node.requires_reboot()
+            && node
+                .trusted_host()
+                .is_some_and(|host| host.incapable.is_none() && host.inhibitors.is_empty())
+            && check_history(node, record, self.now).is_ok()
+            && matches!(&node.preflight, Preflight::Clear { at } if self.now.signed_duration_since(*at) < PREFLIGHT_FRESH);
         let mut found = Vec::new();
         if asks {
             self.node(name, node, &mut found);
@@ -104,8 +106,8 @@ impl Starts<'_> {
     }
 }
 
-fn goes_in<'a>(holder: &'a Holder, node: &'a Node) -> Going<'a> {
-    Going {
+fn planned<'a>(holder: &'a Holder, node: &'a Node) -> PlannedHolder<'a> {
+    PlannedHolder {
         holder,
         node: Some(node),
         added: true,

@@ -2,10 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::count::{Count, Failures, closed};
-use super::{Violation, violation};
+use super::count::{Failures, PolicyCounts, closed};
+use super::violation::{Violation, violation};
 use crate::Instant;
-use crate::down::why_down;
 use crate::plan::Plan;
 use crate::snapshot::{Approval, Holder, Node, Policy, Snapshot, Topology};
 
@@ -14,7 +13,7 @@ use crate::snapshot::{Approval, Holder, Node, Policy, Snapshot, Topology};
 pub(super) struct Starts<'a> {
     pub(super) snapshot: &'a Snapshot,
     pub(super) now: Instant,
-    pub(super) policies: BTreeMap<&'a str, Count<'a>>,
+    pub(super) policies: BTreeMap<&'a str, PolicyCounts<'a>>,
     /// Why a policy starts nothing, if so.
     closed: BTreeMap<&'a str, &'static str>,
     /// Control-plane nodes that are not Ready, or about to go.
@@ -23,25 +22,25 @@ pub(super) struct Starts<'a> {
 
 /// An entry of the lock as it will be, and the Node that has its name.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Going<'a> {
+pub(super) struct PlannedHolder<'a> {
     pub(super) holder: &'a Holder,
     pub(super) node: Option<&'a Node>,
     /// It goes in: nobody had it in hand before.
     pub(super) added: bool,
 }
 
-impl<'a> Going<'a> {
+impl<'a> PlannedHolder<'a> {
     fn domain(&self, topology: &Topology) -> &'a str {
-        self.node.map_or("", |node| topology.domain_of(node))
+        self.node.map_or("", |node| node.domain(&topology.key))
     }
 }
 
 impl<'a> Starts<'a> {
     pub(super) fn new(snapshot: &'a Snapshot, now: Instant) -> Self {
-        let mut policies: BTreeMap<&str, Count> = BTreeMap::new();
+        let mut policies: BTreeMap<&str, PolicyCounts> = BTreeMap::new();
         let mut control_plane_down = BTreeSet::new();
         for (name, node) in &snapshot.nodes {
-            let down = why_down(node, now).is_some();
+            let down = node.unavailable_cause(now).is_some();
             if node.control_plane && (!node.ready.ready || node.deletion_taint.is_some()) {
                 control_plane_down.insert(name.as_str());
             }
@@ -53,7 +52,7 @@ impl<'a> Starts<'a> {
             if let Some(operation) = record.and_then(|record| record.operation.as_ref()) {
                 let cordoned = policies.entry(&operation.policy).or_default().inside(name, node);
                 if cordoned && !down {
-                    stands_cordoned(&mut policies, node);
+                    count_cordoned(&mut policies, node);
                 }
             }
         }
@@ -76,14 +75,14 @@ impl<'a> Starts<'a> {
             let node = self.snapshot.nodes.get(&holder.node);
             let record = node.and_then(|node| node.record.as_ref());
             let in_hand = known.contains(&entry(holder)) || record.is_some_and(|record| record.operation.is_some());
-            Going {
+            PlannedHolder {
                 holder,
                 node,
                 added: !in_hand,
             }
         });
-        let all: Vec<Going> = all.collect();
-        let mut added: Vec<Going> = all.iter().copied().filter(|one| one.added).collect();
+        let all: Vec<PlannedHolder> = all.collect();
+        let mut added: Vec<PlannedHolder> = all.iter().copied().filter(|one| one.added).collect();
         if added.is_empty() {
             return;
         }
@@ -101,7 +100,7 @@ impl<'a> Starts<'a> {
     }
 
     /// S1 and the rest of what those who are inside say to those who are added.
-    pub(super) fn beside(&self, all: &[Going], found: &mut Vec<Violation>) {
+    pub(super) fn beside(&self, all: &[PlannedHolder], found: &mut Vec<Violation>) {
         for one in all.iter().filter(|one| one.added) {
             self.control_plane(*one, all, found);
         }
@@ -112,7 +111,7 @@ impl<'a> Starts<'a> {
         }
         for (name, policy) in &self.snapshot.policies {
             let of_policy = all.iter().copied().filter(|one| one.holder.policy == *name);
-            let of_policy: Vec<Going> = of_policy.collect();
+            let of_policy: Vec<PlannedHolder> = of_policy.collect();
             if of_policy.iter().any(|one| one.added) {
                 let inside = of_policy.iter().map(|one| one.holder.node.as_str());
                 self.first_ones(name, policy, inside, found);
@@ -126,15 +125,15 @@ impl<'a> Starts<'a> {
     /// afterwards, for the next one.
     pub(super) fn cordon(&mut self, name: &'a str, node: &'a Node, found: &mut Vec<Violation>) {
         self.node(name, node, found);
-        let operation = node.record.as_ref().and_then(|record| record.operation.as_ref());
+        let operation = node.operation();
         let Some((operation, policy)) = operation.and_then(|one| Some((one, self.snapshot.policies.get(&one.policy)?)))
         else {
             let what = format!("{name} would be cordoned without an operation under a policy");
             return found.push(violation("S1", what));
         };
         let cordoned = &mut self.policies.entry(&operation.policy).or_default().cordoned;
-        if cordoned.insert(name) && why_down(node, self.now).is_none() {
-            stands_cordoned(&mut self.policies, node);
+        if cordoned.insert(name) && node.unavailable_cause(self.now).is_none() {
+            count_cordoned(&mut self.policies, node);
         }
         let count = &self.policies[operation.policy.as_str()];
         self.first_ones(&operation.policy, policy, count.cordoned.iter().copied(), found);
@@ -182,7 +181,7 @@ impl<'a> Starts<'a> {
         if policy.approval == Approval::Manual && node.approved.is_none() {
             no(format!("{name} would start without approval"));
         }
-        let operation = node.record.as_ref().and_then(|record| record.operation.as_ref());
+        let operation = node.operation();
         let retried = operation.is_some_and(|operation| operation.attempt > 0);
         let count = self.policies.get(policy_name.as_str());
         if !retried && count.is_some_and(|count| count.failures(policy, self.now) == Failures::Stop) {
@@ -199,7 +198,7 @@ impl<'a> Starts<'a> {
         inside: impl Iterator<Item = &'n str> + Clone,
         found: &mut Vec<Violation>,
     ) {
-        let nobody = Count::default();
+        let nobody = PolicyCounts::default();
         let count = self.policies.get(name).unwrap_or(&nobody);
         if let Some(most) = count.canaries(policy, self.now) {
             let inside = inside.clone().count();
@@ -219,17 +218,24 @@ impl<'a> Starts<'a> {
     }
 
     /// S1: `maxInProgress`, and no node that is up is added while `maxUnavailable` is reached.
-    fn limits(&self, name: &str, policy: &Policy, all: &[Going], of_policy: &[Going], found: &mut Vec<Violation>) {
-        let nobody = Count::default();
+    fn limits(
+        &self,
+        name: &str,
+        policy: &Policy,
+        all: &[PlannedHolder],
+        of_policy: &[PlannedHolder],
+        found: &mut Vec<Violation>,
+    ) {
+        let nobody = PolicyCounts::default();
         let count = self.policies.get(name).unwrap_or(&nobody);
         let allowed = policy.max_in_progress.of(count.total);
         if of_policy.len() > allowed {
             let what = format!("{} inside under {name}, {allowed} allowed", of_policy.len());
             found.push(violation("S1", what));
         }
-        let is_up = |one: &Going| !count.down.contains(one.holder.node.as_str());
+        let is_up = |one: &PlannedHolder| !count.down.contains(one.holder.node.as_str());
         let up = of_policy.iter().any(|one| one.added && is_up(one));
-        let selected = |one: &&Going| {
+        let selected = |one: &&PlannedHolder| {
             one.node
                 .is_some_and(|node| node.policies.iter().any(|other| other == name))
         };
@@ -243,7 +249,7 @@ impl<'a> Starts<'a> {
     }
 
     /// S1: the policy's topology, and its pace.
-    fn topology(&self, name: &str, policy: &Policy, all: &[Going], found: &mut Vec<Violation>) {
+    fn topology(&self, name: &str, policy: &Policy, all: &[PlannedHolder], found: &mut Vec<Violation>) {
         for topology in &policy.topology {
             let mut domains: BTreeMap<&str, usize> = BTreeMap::new();
             for one in all {
@@ -271,11 +277,12 @@ impl<'a> Starts<'a> {
         if policy.pace <= chrono::TimeDelta::zero() {
             return;
         }
-        let recent = |one: &&Going| one.holder.acquired + policy.pace > self.now;
+        let recent = |one: &&PlannedHolder| one.holder.acquired + policy.pace > self.now;
         let recent: BTreeSet<&str> = all.iter().filter(recent).map(|one| one.holder.node.as_str()).collect();
         let last = self.policies.get(name).and_then(|count| count.last_success);
         let rebooted = last.is_some_and(|last| last + policy.pace > self.now);
-        let too_soon = |one: &Going| rebooted || recent.len() > usize::from(recent.contains(one.holder.node.as_str()));
+        let too_soon =
+            |one: &PlannedHolder| rebooted || recent.len() > usize::from(recent.contains(one.holder.node.as_str()));
         if all.iter().any(|one| one.added && too_soon(one)) {
             found.push(violation(
                 "S2",
@@ -285,8 +292,8 @@ impl<'a> Starts<'a> {
     }
 
     /// S1: never two of the control plane, and only while all others of them are Ready.
-    fn control_plane(&self, one: Going, all: &[Going], found: &mut Vec<Violation>) {
-        let is = |one: &&Going| one.node.is_some_and(|node| node.control_plane);
+    fn control_plane(&self, one: PlannedHolder, all: &[PlannedHolder], found: &mut Vec<Violation>) {
+        let is = |one: &&PlannedHolder| one.node.is_some_and(|node| node.control_plane);
         if !is(&&one) {
             return;
         }
@@ -327,7 +334,7 @@ fn entry(holder: &Holder) -> (&str, &str) {
 }
 
 /// An unavailable node more for the policies that select it now, whatever policy it went in under.
-fn stands_cordoned<'a>(policies: &mut BTreeMap<&'a str, Count<'a>>, node: &'a Node) {
+fn count_cordoned<'a>(policies: &mut BTreeMap<&'a str, PolicyCounts<'a>>, node: &'a Node) {
     for policy in node.policies.iter() {
         policies.entry(policy).or_default().cordoned_up += 1;
     }

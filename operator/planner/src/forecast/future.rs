@@ -8,9 +8,10 @@ use super::Span;
 use crate::Instant;
 use crate::action::{Action, RecordChange};
 use crate::names::PolicyName;
-use crate::operation::{Operation, Phase};
 use crate::plan::Plan;
-use crate::snapshot::{Drain, Hold, Host, LastReboot, Lock, Node, Order, OrderAction, Preflight, Record, Snapshot};
+use crate::snapshot::{
+    Drain, Hold, Host, LastReboot, Lock, Node, Operation, Order, OrderAction, Phase, Preflight, Record, Snapshot,
+};
 use lockkeeper_reasons::WaitReason;
 
 /// An operation of the future waits for its end longer than any horizon.

@@ -1,39 +1,38 @@
-//! A policy as the planner reads it: what an admin asks for, what is remembered for it, what was learned.
+//! A policy: what an administrator asks for, what its status remembers, and how long its operations take.
 
 use chrono::TimeDelta;
 
-use super::Node;
 use crate::Instant;
 use crate::windows::Schedule;
 
 /// A policy, parsed. `Policy::default()` is `spec: {}`: any time, one at a time, stop at the first failure.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
-    /// Start nothing.
+    /// No node starts.
     pub suspend: bool,
-    /// When nodes may start; an error closes the policy.
+    /// When nodes may start; while it is invalid, none starts.
     pub schedule: Result<Schedule, String>,
-    /// Nodes that we may hold under this policy.
+    /// How many nodes may be in progress under this policy.
     pub max_in_progress: Limit,
-    /// Nodes that may be down for any reason while one more starts.
+    /// How many nodes may be unavailable for any reason, including the one that starts.
     pub max_unavailable: Limit,
-    /// Limits by label; all hold.
+    /// Limits by label; all of them apply.
     pub topology: Vec<Topology>,
-    /// The least time between two starts; zero = none.
+    /// The least time between two starts; zero for none.
     pub pace: TimeDelta,
-    /// Who goes first.
+    /// Which eligible node starts first.
     pub order: QueueOrder,
-    /// The first nodes of a rollout, which must stay healthy for a while.
+    /// The first nodes of a rollout, which must stay healthy before others start.
     pub canary: Option<Canary>,
     /// Whether a person must approve each node.
     pub approval: Approval,
-    /// When failures stop the policy.
+    /// When failures open the breaker.
     pub breaker: BreakerRule,
-    /// The time that the policy's `breaker-acknowledged` annotation names: failures up to it are known to a person.
+    /// The time in the annotation `breaker-acknowledged`: a person knows the failures up to it.
     pub acknowledged: Option<Instant>,
-    /// What an operation takes along.
+    /// The settings that an operation copies when it begins.
     pub settings: Settings,
-    /// How long operations took under this policy.
+    /// How long operations take under this policy.
     pub duration_estimate: DurationEstimate,
     /// What its status remembers; [`crate::Plan::policies`] has what it must become.
     pub state: PolicyState,
@@ -60,14 +59,14 @@ impl Default for Policy {
     }
 }
 
-/// A limit, parsed; one that cannot be read allows nothing.
+/// A limit, parsed; an invalid one allows nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Limit {
     /// That many nodes.
     Count(usize),
-    /// A percentage, rounded down, at least 1 unless it is 0.
+    /// A percentage of the nodes, rounded down, but at least 1 unless it is 0%.
     Percent(usize),
-    /// It could not be read.
+    /// It cannot be parsed.
     Unreadable,
 }
 
@@ -82,32 +81,25 @@ impl Limit {
     }
 }
 
-/// Limits over the nodes that we hold under one policy, by the value of a label. Nodes without the label form a
-/// domain of their own, named "".
+/// Limits over the nodes in progress under one policy, by the value of a label. Nodes without the label form a domain
+/// of their own, named "".
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Topology {
     /// The label, such as `topology.kubernetes.io/zone`.
     pub key: String,
-    /// In how many domains at once.
+    /// In how many domains nodes may be in progress at once.
     pub max_domains: Option<usize>,
-    /// How many nodes of one domain at once.
+    /// How many nodes of one domain may be in progress at once.
     pub max_in_progress_per_domain: Option<usize>,
 }
 
-impl Topology {
-    /// The domain of a node.
-    pub fn domain_of<'a>(&self, node: &'a Node) -> &'a str {
-        node.domains.get(&self.key).map_or("", String::as_str)
-    }
-}
-
-/// Who goes first among those that could start.
+/// Which eligible node starts first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum QueueOrder {
-    /// The longest waiting.
+    /// The one that has required a reboot longest.
     #[default]
     Oldest,
-    /// By name.
+    /// The first by name.
     Name,
 }
 
@@ -116,14 +108,14 @@ pub enum QueueOrder {
 pub struct Canary {
     /// How many.
     pub nodes: usize,
-    /// How long all of them must have been back and Ready before the others start.
+    /// How long all of them must have been Ready after their reboots before others start.
     pub soak: TimeDelta,
 }
 
 /// Whether a person must approve each node.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Approval {
-    /// Nobody needs to.
+    /// No approval is needed.
     #[default]
     Automatic,
     /// A node starts only with an approval of its own.
@@ -133,9 +125,9 @@ pub enum Approval {
 /// When failures stop a policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BreakerRule {
-    /// So many failed nodes open it; 0 is taken for 1.
+    /// How many failed nodes open the breaker; 0 counts as 1.
     pub max_failed: usize,
-    /// After this long a probe goes; absent = only a person re-arms it.
+    /// After this time a probe may start; `None` if only a person closes the breaker.
     pub cooldown: Option<TimeDelta>,
 }
 
@@ -148,12 +140,12 @@ impl Default for BreakerRule {
     }
 }
 
-/// How long operations took, from the policy's last successes; the defaults until enough is known.
+/// How long operations take, by the policy's last successes; the defaults until there are enough of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DurationEstimate {
-    /// From cordon to uncordon, longer than nine in ten: what must fit into a window.
+    /// From cordon to uncordon, the 90th percentile: what must fit into a window.
     pub cordoned: TimeDelta,
-    /// A whole operation, from its slot to the free slot, the median: what a forecast counts with.
+    /// A whole operation, as long as it has its slot, the median: what a forecast counts with.
     pub total: TimeDelta,
 }
 
@@ -169,20 +161,20 @@ impl Default for DurationEstimate {
 /// What a policy's status remembers from pass to pass.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PolicyState {
-    /// The rollout under way: from the first node that needs a reboot until none does.
+    /// The present rollout: from the first node that requires a reboot until none does.
     pub rollout: Option<Rollout>,
-    /// The breaker, for those who watch: it is computed anew in each pass.
+    /// The breaker, for people: each pass evaluates it anew.
     pub breaker: Breaker,
 }
 
-/// A rollout under way.
+/// A rollout.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rollout {
     /// Its id.
     pub id: String,
     /// When it began.
     pub started: Instant,
-    /// When its canary had stayed healthy for long enough.
+    /// When its canary had stayed healthy long enough.
     pub canary_passed: Option<Instant>,
 }
 
@@ -191,7 +183,7 @@ pub struct Rollout {
 pub struct Breaker {
     /// Whether nodes may start.
     pub state: BreakerState,
-    /// When the last node failed that keeps it open, or did until a probe succeeded; what an acknowledgement names.
+    /// When the last of the failures happened that opened it; an acknowledgement must name this time or a later one.
     pub opened: Option<Instant>,
     /// The nodes that are Failed.
     pub failed: Vec<String>,
@@ -200,36 +192,36 @@ pub struct Breaker {
 /// Whether a breaker lets nodes start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum BreakerState {
-    /// They may.
+    /// Nodes may start.
     #[default]
     Closed,
-    /// None may.
+    /// No node may start.
     Open,
-    /// One may, to see whether it succeeds.
+    /// One node may start as a probe.
     Probing,
 }
 
-/// The settings an operation finishes with, as they were when it began.
+/// The settings with which an operation finishes, as they were when it began.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// How long a drain may take, from the first eviction that is allowed.
+    /// How long a drain may take, from the time at which evictions may start.
     pub drain_timeout: TimeDelta,
-    /// What follows when it has taken that long.
+    /// What follows when the drain times out.
     pub on_timeout: OnTimeout,
-    /// From our marks to the first eviction, for load balancers to look elsewhere.
+    /// The time from the cordon to the first eviction, for load balancers to stop sending traffic.
     pub load_balancer_delay: TimeDelta,
-    /// The pods of `DaemonSets` are evicted too, last, under a taint of ours that keeps them away.
+    /// The pods of `DaemonSets` are evicted too, last, under a taint that keeps them away.
     pub daemon_sets_last: bool,
-    /// Nodes whose reboot is still to come get a taint of ours that pods avoid.
+    /// Nodes whose reboot is still to come get a taint that pods avoid.
     pub prefer_updated_nodes: bool,
-    /// From the reboot order until the node must be back and Ready.
+    /// The time from the reboot order until the node must be Ready again.
     pub reboot_timeout: TimeDelta,
-    /// How long an agent may take to answer.
+    /// How long the agent may take to answer.
     pub agent_timeout: TimeDelta,
 }
 
 impl Default for Settings {
-    /// The policy's defaults, for an operation whose policy nobody knows any more.
+    /// The defaults of a policy, for an operation whose policy does not exist any more.
     fn default() -> Self {
         Self {
             drain_timeout: TimeDelta::seconds(900),
@@ -243,14 +235,14 @@ impl Default for Settings {
     }
 }
 
-/// What follows when a drain has taken too long.
+/// What follows when a drain times out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnTimeout {
-    /// The node is put back.
+    /// The operation is deferred.
     #[default]
     Defer,
-    /// Inside a window, what is left is deleted past its budgets.
+    /// If a window is open, the remaining pods are deleted regardless of their disruption budgets.
     Delete,
-    /// Inside a window, the node is rebooted with the pods that are left.
+    /// If a window is open, the node is rebooted with the remaining pods.
     Reboot,
 }

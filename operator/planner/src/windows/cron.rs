@@ -1,7 +1,7 @@
-//! Five fields of cron as bits, and the local times that they name, before and after any other.
+//! Five fields of cron as bits, and the local times that they name before and after any other.
 //!
-//! By hand, because a pass asks for hundreds of occurrences (docs/decisions/0007): nothing is allocated, and the next
-//! one is found in some ten nanoseconds. `tests/rules/calendar.rs` compares it with a walk over every minute.
+//! Written here and not taken from a library, because a pass asks for hundreds of occurrences (docs/decisions/0007):
+//! nothing is allocated. `tests/rules/calendar.rs` compares it with a walk over every minute.
 
 use chrono::{Datelike, Days, NaiveDate, NaiveDateTime, NaiveTime, Timelike};
 
@@ -27,7 +27,7 @@ pub(super) struct Cron {
 }
 
 impl Cron {
-    /// Reads five fields with names, ranges, lists and steps; nothing else that some programs take for cron.
+    /// Parses five fields with names, ranges, lists and steps; no other extension of cron is accepted.
     pub(super) fn parse(schedule: &str) -> Result<Self, String> {
         let fields: Vec<&str> = schedule.split_whitespace().collect();
         let [minute, hour, day, month, weekday] = fields.as_slice() else {
@@ -47,23 +47,6 @@ impl Cron {
             any_weekday: any(weekday),
             every_hour: *hour == "*",
         })
-    }
-
-    /// The most minutes from one time that it names to the next, if it names the same ones on every day.
-    pub(super) fn longest_gap_of_a_day(&self) -> Option<u32> {
-        const DAY: u32 = 24 * 60;
-        if !(self.every_day() && self.months == up_to(12) - 1) {
-            return None;
-        }
-        let named = |minute: &u32| has(self.hours, minute / 60) && has(self.minutes, minute % 60);
-        let first = (0..DAY).find(named)?;
-        let mut known = first;
-        let mut longest = 0;
-        for minute in (first + 1..DAY).filter(named).chain([first + DAY]) {
-            longest = longest.max(minute - known);
-            known = minute;
-        }
-        Some(longest)
     }
 
     /// Whether it names every minute.

@@ -2,26 +2,26 @@
 
 use chrono::TimeDelta;
 
-use super::{Window, known};
+use super::Window;
 use crate::Instant;
 
-/// The end of an open or excluded span is followed over so many occurrences in a row (eight days of minutes) ...
+/// How many adjoining occurrences are followed to find the end of a span: eight days of minutes.
 const LONGEST_CHAIN: usize = 12_000;
-/// ... and for so long; one that lasts longer has no known end.
+/// How far the end of a span is followed; a longer one has no known end.
 const LONGEST_SPAN: TimeDelta = TimeDelta::days(40);
-/// So many closed spans in a row are looked past for the next open instant; after that there is none.
+/// How many closed spans in a row are skipped to find the next open instant; after that there is none.
 const LONGEST_SEARCH: usize = 800;
 
-/// When nodes may start: inside a window (none = always) and outside every exclusion.
+/// When nodes may start: in a window (always if there is none) and outside every exclusion.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Schedule {
-    /// The union of them is open; none at all is always open.
+    /// Nodes may start in each of them; without any, always.
     pub windows: Vec<Window>,
-    /// They win over windows.
+    /// They take precedence over windows.
     pub exclusions: Vec<Exclusion>,
 }
 
-/// A span of time in which nothing starts, and why.
+/// A span of time in which no node starts, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Exclusion {
     /// Once, `[from, until)`.
@@ -33,7 +33,7 @@ pub enum Exclusion {
         /// Why.
         reason: String,
     },
-    /// Again and again.
+    /// Repeatedly.
     Recurring {
         /// When.
         when: Box<Window>,
@@ -47,33 +47,33 @@ pub enum Exclusion {
 pub enum Opening {
     /// Nodes may start.
     Open {
-        /// When they may no longer; absent = not for long.
+        /// When they may no longer; `None` if that is far away.
         closes: Option<Instant>,
     },
     /// No window is open.
     Closed {
-        /// When nodes may start; absent = never.
+        /// When nodes may start; `None` if never.
         opens: Option<Instant>,
     },
     /// An exclusion is in force.
     Excluded {
-        /// When none is any more; absent = never.
+        /// When no exclusion is in force any more; `None` if never.
         until: Option<Instant>,
-        /// Why, as its author wrote it.
+        /// Why, as the administrator wrote it.
         reason: String,
-        /// When nodes may start; absent = never.
+        /// When nodes may start; `None` if never.
         opens: Option<Instant>,
     },
 }
 
-/// A span in which nodes may start, as long as it is: `[opens, closes)`.
+/// A span in which nodes may start, as long as possible: `[opens, closes)`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OpenSpan {
     /// Its first instant.
     pub opens: Instant,
     /// The first instant after it.
     pub closes: Instant,
-    /// What opens it.
+    /// What opens it, for people.
     pub cause: String,
 }
 
@@ -83,66 +83,54 @@ impl Schedule {
         if self.windows.is_empty() && self.exclusions.is_empty() {
             return Opening::Open { closes: None };
         }
-        known::opening(self, now)
-    }
-
-    /// The same, looked for, and until when it stays the same, if that is sure.
-    pub(super) fn look(&self, now: Instant) -> (Opening, Option<Instant>) {
         if let Some((end, reason)) = self.exclusion_at(now) {
-            let until = carried_on(end, |at| self.exclusion_at(at).map(|(end, _)| end));
-            let excluded = Opening::Excluded {
+            let until = follow(end, |at| self.exclusion_at(at).map(|(end, _)| end));
+            return Opening::Excluded {
                 until,
                 reason: reason.to_owned(),
                 opens: until.and_then(|until| self.first_open(until)),
             };
-            // The reason is another one as soon as another exclusion lasts longest.
-            return (excluded, None);
         }
         let excluded = self.next_exclusion(now);
         if self.windows.is_empty() {
-            return (Opening::Open { closes: excluded }, excluded);
+            return Opening::Open { closes: excluded };
         }
         match self.window_at(now) {
-            None => {
-                let opens = self.first_open(now);
-                (Opening::Closed { opens }, opens.and(earlier(opens, excluded)))
-            }
-            Some((end, _)) => {
-                let (end, sure) = self.runs_until(end, now);
-                let until = sure.and_then(|sure| earlier(Some(sure), excluded));
-                let closes = earlier(end, excluded);
-                (Opening::Open { closes }, until)
-            }
+            None => Opening::Closed {
+                opens: self.first_open(now),
+            },
+            Some((end, _)) => Opening::Open {
+                closes: earlier(self.open_until(end, now), excluded),
+            },
         }
     }
 
-    /// The end of what is open at `now`, whose first occurrence ends at `first`, if that is not too far away; and until
-    /// when the answer stays the same, if that is sure.
-    fn runs_until(&self, first: Instant, now: Instant) -> (Option<Instant>, Option<Instant>) {
+    /// The end of the open span at `now`, whose first occurrence ends at `first`; `None` if it is too far away.
+    fn open_until(&self, first: Instant, now: Instant) -> Option<Instant> {
         if self.windows.iter().any(Window::never_closes) {
-            return (None, Some(Instant::MAX_UTC));
+            return None;
         }
-        // Twice as far as needs be, so that the next passes need not look.
-        let (near, far) = (now + LONGEST_SPAN, now + LONGEST_SPAN * 2);
         let mut end = first;
         for _ in 0..LONGEST_CHAIN {
-            match self.window_at(end).filter(|_| end <= far) {
+            if end > now + LONGEST_SPAN {
+                return None;
+            }
+            match self.window_at(end) {
                 Some((later, _)) => end = later,
-                None if end <= near => return (Some(end), Some(end)),
-                None => break,
+                None => return Some(end),
             }
         }
-        (None, (end > near).then(|| end - LONGEST_SPAN))
+        None
     }
 
-    /// Whether nodes may start at `now`; cheaper than [`Self::opening`].
+    /// Whether nodes may start at `now`, without the time at which that changes.
     pub fn is_open(&self, now: Instant) -> bool {
         self.exclusion_at(now).is_none() && (self.windows.is_empty() || self.window_at(now).is_some())
     }
 
-    /// The longest spans of `[from, until)` in which nodes may start, in order; at most `most`.
-    pub fn openings(&self, from: Instant, until: Instant, most: usize) -> Vec<OpenSpan> {
-        let spans = self.spans(from, until).take(most);
+    /// The first `count` spans of `[from, until)` in which nodes may start.
+    pub fn openings(&self, from: Instant, until: Instant, count: usize) -> Vec<OpenSpan> {
+        let spans = self.spans(from, until).take(count);
         let caused = spans.map(|(opens, closes)| OpenSpan {
             opens,
             closes,
@@ -151,6 +139,7 @@ impl Schedule {
         caused.collect()
     }
 
+    /// The spans of `[from, until)` in which nodes may start, in order.
     pub(super) fn spans(&self, from: Instant, until: Instant) -> impl Iterator<Item = (Instant, Instant)> {
         let mut at = from;
         std::iter::from_fn(move || {
@@ -160,18 +149,8 @@ impl Schedule {
         })
     }
 
-    /// Shows the same spans, without their causes, as long as `wanted` wants more; whether it did until the last.
-    pub(crate) fn each_span(
-        &self,
-        from: Instant,
-        until: Instant,
-        wanted: impl FnMut(Instant, Instant) -> bool,
-    ) -> bool {
-        known::spans(self, from, until, wanted)
-    }
-
-    /// The end of what is open at `opens`, or `until` if that comes first, however many occurrences it is made of.
-    pub(super) fn closes(&self, opens: Instant, until: Instant) -> Instant {
+    /// The end of the span that opens at `opens`, or `until` if that comes first.
+    fn closes(&self, opens: Instant, until: Instant) -> Instant {
         let until = self.next_exclusion(opens).map_or(until, |begins| begins.min(until));
         let mut end = if self.windows.is_empty() { until } else { opens };
         while let Some((later, _)) = self.window_at(end).filter(|_| end < until) {
@@ -180,12 +159,12 @@ impl Schedule {
         end.min(until)
     }
 
-    /// The first instant at or after `from` at which nodes may start; absent = never.
-    pub(super) fn first_open(&self, from: Instant) -> Option<Instant> {
+    /// The first instant at or after `from` at which nodes may start; `None` if never.
+    fn first_open(&self, from: Instant) -> Option<Instant> {
         let mut at = from;
         for _ in 0..LONGEST_SEARCH {
             if let Some((end, _)) = self.exclusion_at(at) {
-                at = carried_on(end, |at| self.exclusion_at(at).map(|(end, _)| end))?;
+                at = follow(end, |at| self.exclusion_at(at).map(|(end, _)| end))?;
             } else if self.windows.is_empty() || self.window_at(at).is_some() {
                 return Some(at);
             } else {
@@ -195,13 +174,13 @@ impl Schedule {
         None
     }
 
-    /// The window that is open longest from `at` on, by its own occurrence alone.
+    /// The window whose present occurrence ends last, and that end.
     fn window_at(&self, at: Instant) -> Option<(Instant, &Window)> {
         let ends = self.windows.iter().filter_map(|w| Some((w.open_until(at)?, w)));
         ends.max_by_key(|(end, _)| *end)
     }
 
-    /// The exclusion that lasts longest from `at` on, by its own occurrence alone, and its reason.
+    /// The end and the reason of the exclusion whose present occurrence ends last.
     fn exclusion_at(&self, at: Instant) -> Option<(Instant, &str)> {
         let ends = self.exclusions.iter().filter_map(|exclusion| match exclusion {
             Exclusion::Dated { from, until, reason } => {
@@ -231,8 +210,8 @@ impl Schedule {
     }
 }
 
-/// The end of a span whose first occurrence ends at `end`: half-open spans that touch leave no gap.
-fn carried_on(first: Instant, until: impl Fn(Instant) -> Option<Instant>) -> Option<Instant> {
+/// The end of a span whose first occurrence ends at `first`: half-open spans that adjoin leave no gap.
+fn follow(first: Instant, until: impl Fn(Instant) -> Option<Instant>) -> Option<Instant> {
     let mut end = first;
     for _ in 0..LONGEST_CHAIN {
         match until(end) {

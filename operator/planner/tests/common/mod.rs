@@ -167,7 +167,7 @@ impl World {
             self.trace
         );
         assert_eq!(
-            check::unspoken(&self.snapshot, &plan, self.now),
+            check::unexplained_waits(&self.snapshot, &plan, self.now),
             vec![],
             "at {}\n{}",
             self.now,

@@ -140,7 +140,8 @@ fn a_start_that_does_not_fit_the_window() {
     let mut world = World::new(1);
     world.policy().schedule = Ok(windows(&[("0 12 * * *", 1200)]));
     world.now += TimeDelta::minutes(10);
-    let unaware = |seen: &mut Snapshot| seen.policies.get_mut("general").unwrap().duration_estimate.cordoned = TimeDelta::zero();
+    let unaware =
+        |seen: &mut Snapshot| seen.policies.get_mut("general").unwrap().duration_estimate.cordoned = TimeDelta::zero();
     assert_eq!(
         found(&world, unaware),
         ["S2: n1 would start under general although it does not fit what is left of the window"]

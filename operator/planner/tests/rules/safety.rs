@@ -132,10 +132,10 @@ fn s6_reports_the_operators_node_starting_before_another() {
 fn s7_reports_two_plans_that_differ_for_one_snapshot() {
     let world = World::new(2);
     let one = world.plan();
-    assert_eq!(check::order_matters(&one, &one), None);
+    assert_eq!(check::order_dependence(&one, &one), None);
     let mut other = one.clone();
     other.actions.pop();
-    assert_eq!(check::order_matters(&one, &other).unwrap().rule, "S7");
+    assert_eq!(check::order_dependence(&one, &other).unwrap().rule, "S7");
 }
 
 #[test]
@@ -152,8 +152,14 @@ fn l1_reports_a_node_that_requires_a_reboot_and_has_no_wait_reason() {
     let mut world = World::new(1);
     world.policy().suspend = true;
     let silent = Plan::default();
-    assert_eq!(names(&check::unspoken(&world.snapshot, &silent, world.now)), ["L1"]);
-    assert_eq!(check::unspoken(&world.snapshot, &world.plan(), world.now), vec![]);
+    assert_eq!(
+        names(&check::unexplained_waits(&world.snapshot, &silent, world.now)),
+        ["L1"]
+    );
+    assert_eq!(
+        check::unexplained_waits(&world.snapshot, &world.plan(), world.now),
+        vec![]
+    );
 }
 
 #[test]
@@ -163,7 +169,10 @@ fn l2_reports_a_cordoned_node_that_nothing_will_uncordon() {
     world.record("n1").host.as_mut().unwrap().required = false;
     world.snapshot.lock.as_mut().unwrap().holders.clear();
     let idle = Plan::default();
-    assert_eq!(names(&check::unspoken(&world.snapshot, &idle, world.now)), ["L2"]);
+    assert_eq!(
+        names(&check::unexplained_waits(&world.snapshot, &idle, world.now)),
+        ["L2"]
+    );
 }
 
 #[test]
@@ -174,14 +183,17 @@ fn l3_reports_a_wait_that_is_not_evaluated_when_its_time_has_come() {
     let mut plan = world.plan();
     assert_eq!(plan.recheck_at, Some(at("2026-11-22T03:00:00Z")));
     plan.recheck_at = None;
-    assert_eq!(names(&check::unspoken(&world.snapshot, &plan, world.now)), ["L3"]);
+    assert_eq!(
+        names(&check::unexplained_waits(&world.snapshot, &plan, world.now)),
+        ["L3"]
+    );
 }
 
 #[test]
 fn l4_reports_everything_that_a_rollout_leaves_behind() {
     let before = World::new(1);
     let mut after = draining();
-    let found = check::left_behind(&before.snapshot, &after.snapshot);
+    let found = check::leftovers(&before.snapshot, &after.snapshot);
     let found: Vec<String> = found.iter().map(Violation::to_string).collect();
     assert_eq!(
         found,
@@ -195,5 +207,5 @@ fn l4_reports_everything_that_a_rollout_leaves_behind() {
     );
     after.blocked.clear();
     after.run(100);
-    assert_eq!(check::left_behind(&before.snapshot, &after.snapshot), vec![]);
+    assert_eq!(check::leftovers(&before.snapshot, &after.snapshot), vec![]);
 }

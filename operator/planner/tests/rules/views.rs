@@ -147,7 +147,7 @@ fn a_node_that_went_astray_counts_under_each_of_its_policies() {
         world.node("n1").policies = both.map(PolicyName::from).into();
         world.plan()
     });
-    assert_eq!(check::order_matters(&plans[0], &plans[1]), None);
+    assert_eq!(check::order_dependence(&plans[0], &plans[1]), None);
     let words = world.waits();
     assert!(
         words.contains("n3 NoFreeSlot: no free slot: n1 in progress (1 of 1, policy limit)"),

@@ -125,8 +125,8 @@ impl Judge {
         for violation in check(snapshot, plan, now) {
             self.violations.push(format!("check {violation}"));
         }
-        for violation in check::unspoken(snapshot, plan, now) {
-            self.violations.push(format!("unspoken {violation}"));
+        for violation in check::unexplained_waits(snapshot, plan, now) {
+            self.violations.push(format!("unexplained_waits {violation}"));
         }
     }
 

@@ -182,7 +182,7 @@ impl World {
         if self.mutant.is_none_or(mutants::Mutant::is_for_the_last_gate) {
             self.judge.plan(snapshot, &plan, now);
         }
-        self.order_matters(operator, &plan, now);
+        self.order_dependence(operator, &plan, now);
         self.repeats(operator, &plan);
         self.comes_too_late(operator, &plan, now);
         self.coverage.plan(&plan);

@@ -18,7 +18,7 @@ const ONE_IN_OTHERS: usize = 64;
 
 impl World {
     /// S7: what has no order is put in another one, and the plan must be the same.
-    pub fn order_matters(&mut self, operator: usize, plan: &Plan, now: Instant) {
+    pub fn order_dependence(&mut self, operator: usize, plan: &Plan, now: Instant) {
         let snapshot = &mut self.operators[operator].view.snapshot;
         let several = snapshot.lock.as_ref().is_some_and(|lock| lock.holders.len() > 1);
         let one_in = if several { ONE_IN_SEVERAL } else { ONE_IN_OTHERS };
@@ -29,7 +29,7 @@ impl World {
         turn_round(snapshot);
         let other = mutants::plan(self.mutant, snapshot, now);
         turn_round(snapshot);
-        if let Some(violation) = check::order_matters(plan, &other) {
+        if let Some(violation) = check::order_dependence(plan, &other) {
             self.judge.violations.push(violation.to_string());
         }
     }
@@ -71,7 +71,7 @@ impl World {
                 node.unschedulable = object.cordon.human || object.cordon.hold;
             }
         }
-        let left = check::left_behind(&before, &after);
+        let left = check::leftovers(&before, &after);
         self.judge.violations.extend(left.iter().map(Violation::to_string));
     }
 }

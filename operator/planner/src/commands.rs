@@ -1,21 +1,19 @@
-//! A person's `retry`, `release` or `cancel`: obeyed only for the current operation, and answered.
-
-use chrono::TimeDelta;
+//! A person's `retry`, `release` or `cancel`: carried out only for the current operation, and answered.
 
 use crate::Instant;
 use crate::action::{Action, Change, RecordChange};
-use crate::gate;
-use crate::operation::{Operation, Outcome, PendingOutcome, Phase};
-use crate::snapshot::{AnswerState, Command, Node, OrderAction, Record};
+use crate::snapshot::{AnswerState, Command, Node, Operation, OrderAction, Outcome, PendingOutcome, Phase, Record};
 use lockkeeper_reasons::format_time;
 
-/// What a pending command makes of this node, if there is one.
-pub(crate) fn obey(name: &str, node: &Node, record: &Record, now: Instant) -> Option<Action> {
+/// The next action for the command on this node, if there is one.
+pub(crate) fn handle_command(name: &str, node: &Node, record: &Record, now: Instant) -> Option<Action> {
     let command = record.command.as_ref()?;
-    let verdict = judge(command, node, record, now);
-    match verdict {
-        Ok((operation, said)) => Some(write(name, command, Change::Set(Some(Box::new(operation))), Ok(said))),
-        // Answered already (this very command made it inapplicable, or it was refused): only take it away.
+    match decide(command, node, record, now) {
+        Ok((operation, answer)) => {
+            let operation = Change::Set(Some(Box::new(operation)));
+            Some(write(name, command, operation, Ok(answer)))
+        }
+        // Answered already: this very command made it inapplicable, or it was refused. Only remove it.
         Err(_) if record.answered_command.as_ref() == Some(command) => Some(Action::RemoveCommand {
             node: name.to_owned(),
             command: command.clone(),
@@ -24,10 +22,10 @@ pub(crate) fn obey(name: &str, node: &Node, record: &Record, now: Instant) -> Op
     }
 }
 
-fn write(name: &str, command: &Command, operation: Change<Box<Operation>>, said: Result<String, String>) -> Action {
+fn write(name: &str, command: &Command, operation: Change<Box<Operation>>, answer: Result<String, String>) -> Action {
     let change = RecordChange {
         operation,
-        answered_command: Some((command.clone(), said)),
+        answered_command: Some((command.clone(), answer)),
         ..RecordChange::default()
     };
     Action::WriteRecord {
@@ -36,7 +34,7 @@ fn write(name: &str, command: &Command, operation: Change<Box<Operation>>, said:
     }
 }
 
-fn judge(command: &Command, node: &Node, record: &Record, now: Instant) -> Result<(Operation, String), String> {
+fn decide(command: &Command, node: &Node, record: &Record, now: Instant) -> Result<(Operation, String), String> {
     let Some(operation) = &record.operation else {
         return Err("no operation holds this node; there is nothing to do".to_owned());
     };
@@ -51,7 +49,7 @@ fn judge(command: &Command, node: &Node, record: &Record, now: Instant) -> Resul
     }
     let failed = operation.phase == Phase::Failed;
     match command.verb.as_str() {
-        "retry" if failed => match may_go_down(operation, node, now) {
+        "retry" if failed => match reboot_in_progress(operation, node, now) {
             Some(why) => Err(why),
             None => Ok(retry(operation, node, now)),
         },
@@ -91,17 +89,17 @@ fn failure_of(operation: &Operation) -> String {
         .map_or_else(|| "it failed".to_owned(), |failure| failure.message.clone())
 }
 
-/// Why an operation that was made up for a lost record cannot be retried yet: the order that was lost with it may be under
-/// way at the host still, and a node that is prepared once more may be put back, and uncordoned, at any time.
+/// Why a reconstructed operation cannot be retried yet: the host may still carry out the order that was lost with its
+/// record, and a node that is prepared once more may be deferred and uncordoned at any time.
 ///
-/// The agent's report to the new record tells; without one, the time that a reboot may take.
-fn may_go_down(operation: &Operation, node: &Node, now: Instant) -> Option<String> {
+/// The agent's report to the new record shows it; without one, the time that a reboot may take must pass.
+fn reboot_in_progress(operation: &Operation, node: &Node, now: Instant) -> Option<String> {
     let until = operation.asked + operation.settings.reboot_timeout;
     if !operation.is_reconstructed() || node.boot_id != operation.boot_id_before || now >= until {
         return None;
     }
     let until = format_time(until);
-    let Some(host) = gate::trusted_host(node) else {
+    let Some(host) = node.trusted_host() else {
         return Some(format!(
             "the agent has not said since the record was lost whether the host goes down; \
              retry once it has, or after {until}, or release"
@@ -133,15 +131,15 @@ fn retry(operation: &Operation, node: &Node, now: Instant) -> (Operation, String
         failure: None,
         ..operation.clone()
     };
-    let said = if rebooted {
+    let answer = if rebooted {
         "the node has a new boot: verified again"
     } else {
         "the node is prepared again"
     };
-    (next, said.to_owned())
+    (next, answer.to_owned())
 }
 
-/// The operation with its end decided; the release follows from there, whoever carries it out.
+/// The operation with its outcome decided; its end follows from there, whichever operator carries it out.
 pub(crate) fn end(operation: &Operation, outcome: Outcome, cause: &str, message: &str, now: Instant) -> Operation {
     let pending_outcome = PendingOutcome {
         outcome,
@@ -153,12 +151,4 @@ pub(crate) fn end(operation: &Operation, outcome: Outcome, cause: &str, message:
         pending_outcome: Some(pending_outcome),
         ..operation.clone()
     }
-}
-
-/// How long a node is left alone after it was put back for the `count`th time: 10 min, doubling, at most 6 h.
-pub(crate) fn back_off(count: i32) -> TimeDelta {
-    const FIRST_MINUTES: i64 = 10;
-    const LONGEST: TimeDelta = TimeDelta::hours(6);
-    let doublings = u32::try_from(count - 1).unwrap_or(0).min(16);
-    TimeDelta::minutes(FIRST_MINUTES << doublings).min(LONGEST)
 }

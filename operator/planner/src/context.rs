@@ -1,0 +1,199 @@
+//! What one pass has observed, and counts over it. No rule is applied here: that is for the steps that follow.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::Instant;
+use crate::names::PolicyName;
+use crate::snapshot::{Node, Operation, Phase, Policy, Record, Snapshot};
+use crate::windows::Opening;
+
+/// A node that has a record.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NodeRef<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) node: &'a Node,
+    pub(crate) record: &'a Record,
+}
+
+/// What one pass has observed.
+#[derive(Debug)]
+pub(crate) struct Context<'a> {
+    pub(crate) snapshot: &'a Snapshot,
+    pub(crate) now: Instant,
+    pub(crate) policies: BTreeMap<&'a PolicyName, PolicyContext<'a>>,
+    /// How many nodes may be in progress over all policies.
+    pub(crate) cluster_limit: usize,
+    /// Control-plane nodes that are not Ready or about to be deleted, whether or not they ever were Ready.
+    pub(crate) control_plane_down: Vec<&'a str>,
+    /// Nodes with an operation, by name.
+    pub(crate) in_progress: Vec<NodeRef<'a>>,
+    /// Nodes without an operation that require a reboot, by name.
+    pub(crate) requiring: Vec<NodeRef<'a>>,
+    /// Nodes without an operation whose agent is missing, since when, by name. It is not known what they require.
+    pub(crate) without_agent: Vec<(NodeRef<'a>, Instant)>,
+    /// Nodes that Lockkeeper cordoned, by name.
+    pub(crate) cordoned: Vec<(&'a str, &'a Node)>,
+    /// When a node's own times change something next.
+    pub(crate) next_change: Option<Instant>,
+}
+
+/// What one pass has observed of a policy and its nodes.
+#[derive(Debug)]
+pub(crate) struct PolicyContext<'a> {
+    pub(crate) name: &'a PolicyName,
+    pub(crate) policy: &'a Policy,
+    /// How many nodes it selects.
+    pub(crate) selected: usize,
+    /// `maxInProgress` as a number.
+    pub(crate) limit: usize,
+    /// `maxUnavailable` as a number.
+    pub(crate) max_unavailable: usize,
+    /// Its nodes that are unavailable for a cause other than Lockkeeper, and that cause.
+    pub(crate) unavailable: BTreeMap<&'a str, &'static str>,
+    /// Whether its schedule is open; an invalid schedule is an error.
+    pub(crate) opening: Result<Opening, &'a str>,
+    /// Its Failed nodes, and since when.
+    pub(crate) failures: Vec<(&'a str, Instant)>,
+    /// When the first operation in progress began.
+    pub(crate) first_operation: Option<Instant>,
+    /// When the last of its proven reboots began.
+    pub(crate) last_reboot: Option<Instant>,
+    /// The nodes rebooted in this rollout, and when they finished; only until the canary has passed.
+    pub(crate) rebooted: Vec<(&'a str, &'a Node, Instant)>,
+    /// The domains in which this rollout has rebooted a node, by the first topology key.
+    pub(crate) begun_domains: BTreeSet<&'a str>,
+}
+
+impl<'a> Context<'a> {
+    /// Walks over all nodes once; nothing is allocated for a node that is up to date.
+    pub(crate) fn observe(snapshot: &'a Snapshot, now: Instant) -> Self {
+        let policies = snapshot.policies.iter();
+        let mut context = Self {
+            snapshot,
+            now,
+            policies: policies
+                .map(|(name, policy)| (name, PolicyContext::new(name, policy, now)))
+                .collect(),
+            cluster_limit: 0,
+            control_plane_down: Vec::new(),
+            in_progress: Vec::new(),
+            requiring: Vec::new(),
+            without_agent: Vec::new(),
+            cordoned: Vec::new(),
+            next_change: None,
+        };
+        for (name, node) in &snapshot.nodes {
+            context.observe_node(name, node);
+        }
+        for policy in context.policies.values_mut() {
+            policy.limit = policy.policy.max_in_progress.of(policy.selected);
+            policy.max_unavailable = policy.policy.max_unavailable.of(policy.selected);
+        }
+        let largest = context.policies.values().map(|policy| policy.limit).max();
+        let cap = snapshot.lock.as_ref().and_then(|lock| lock.max_in_progress);
+        context.cluster_limit = cap.map_or_else(|| largest.unwrap_or(0), |cap| cap.of(snapshot.nodes.len()));
+        context
+    }
+
+    fn observe_node(&mut self, name: &'a str, node: &'a Node) {
+        if node.control_plane && (!node.ready.ready || node.deletion_taint.is_some()) {
+            self.control_plane_down.push(name);
+        }
+        if !node.ready.ready {
+            self.changes_at(Some(node.set_up_by()));
+        }
+        self.changes_at(node.hold.as_ref().and_then(|hold| hold.until));
+        if node.cordoned_for.is_some() {
+            self.cordoned.push((name, node));
+        }
+        let unavailable = node.unavailable_cause(self.now);
+        for policy in &node.policies {
+            if let Some(policy) = self.policies.get_mut(policy) {
+                policy.observe_node(name, node, unavailable);
+            }
+        }
+        if let Some(record) = &node.record {
+            self.observe_record(NodeRef { name, node, record });
+        }
+    }
+
+    fn observe_record(&mut self, node_ref: NodeRef<'a>) {
+        let NodeRef { name, node, record } = node_ref;
+        let missing = node.agent_missing_since();
+        if record.host.is_some() {
+            self.changes_at(missing);
+        }
+        if let Some(operation) = &record.operation {
+            self.in_progress.push(node_ref);
+            if let Some(policy) = self.policies.get_mut(&operation.policy) {
+                policy.observe_operation(name, operation);
+            }
+        } else if node.requires_reboot() {
+            self.requiring.push(node_ref);
+        } else if let Some(since) = missing.filter(|since| record.host.is_none() || *since <= self.now) {
+            self.without_agent.push((node_ref, since));
+        }
+    }
+
+    fn changes_at(&mut self, time: Option<Instant>) {
+        if let Some(time) = time.filter(|time| *time > self.now) {
+            self.next_change = Some(self.next_change.map_or(time, |earlier| earlier.min(time)));
+        }
+    }
+}
+
+impl<'a> PolicyContext<'a> {
+    fn new(name: &'a PolicyName, policy: &'a Policy, now: Instant) -> Self {
+        let schedule = policy.schedule.as_ref().map_err(String::as_str);
+        Self {
+            name,
+            policy,
+            selected: 0,
+            limit: 0,
+            max_unavailable: 0,
+            unavailable: BTreeMap::new(),
+            opening: schedule.map(|schedule| schedule.opening(now)),
+            failures: Vec::new(),
+            first_operation: None,
+            last_reboot: None,
+            rebooted: Vec::new(),
+            begun_domains: BTreeSet::new(),
+        }
+    }
+
+    /// Whether its windows and exclusions let nodes start.
+    pub(crate) fn is_open(&self) -> bool {
+        matches!(self.opening, Ok(Opening::Open { .. }))
+    }
+
+    fn observe_node(&mut self, name: &'a str, node: &'a Node, unavailable: Option<&'static str>) {
+        self.selected += 1;
+        if let Some(cause) = unavailable {
+            self.unavailable.insert(name, cause);
+        }
+        let Some(last) = node.record.as_ref().and_then(|record| record.last_reboot.as_ref()) else {
+            return;
+        };
+        self.last_reboot = self.last_reboot.max(Some(last.started));
+        let rollout = self.policy.state.rollout.as_ref();
+        let Some(rollout) = rollout.filter(|rollout| last.started >= rollout.started) else {
+            return;
+        };
+        if let Some(topology) = self.policy.topology.first() {
+            self.begun_domains.insert(node.domain(&topology.key));
+        }
+        if self.policy.canary.is_some() && rollout.canary_passed.is_none() {
+            self.rebooted.push((name, node, last.time));
+        }
+    }
+
+    fn observe_operation(&mut self, name: &'a str, operation: &'a Operation) {
+        let started = operation.started;
+        self.first_operation = Some(self.first_operation.map_or(started, |first| first.min(started)));
+        if operation.phase == Phase::Failed && operation.pending_outcome.is_none() {
+            let failure = operation.failure.as_ref();
+            let since = failure.map_or(operation.asked, |failure| failure.time);
+            self.failures.push((name, since));
+        }
+    }
+}

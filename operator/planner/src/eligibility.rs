@@ -1,0 +1,249 @@
+//! May this node start, if it had a slot? One ordered list of checks; the first one that refuses is the wait reason.
+//!
+//! To add a wait reason of this kind, add it to the reason table (crds/reasons) and one entry to [`CHECKS`]. The order is
+//! that of [`ReasonName`]. A node passes the list when it is admitted, and once more right before its cordon.
+
+use lockkeeper_reasons::{BreakerRecovery, ReasonName, WaitReason};
+
+use crate::assessment::breaker::cooled_at;
+use crate::assessment::{Assessment, PolicyAssessment};
+use crate::context::NodeRef;
+use crate::history::{check_back_off, check_released, check_still_required};
+use crate::snapshot::{Approval, BreakerState, Host, Operation};
+use crate::windows::Opening;
+
+/// A node that may start: one that requires a reboot, or one that is in progress and not cordoned yet.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Candidate<'a> {
+    pub(crate) node_ref: NodeRef<'a>,
+    /// The report of its agent, if it comes from the present boot.
+    pub(crate) host: Option<&'a Host>,
+    /// Its policy, if exactly one selects it.
+    pub(crate) policy: Option<&'a PolicyAssessment<'a>>,
+}
+
+impl<'a> Candidate<'a> {
+    pub(crate) fn new(node_ref: NodeRef<'a>, assessment: &'a Assessment<'a>) -> Self {
+        Self {
+            node_ref,
+            host: node_ref.node.trusted_host(),
+            policy: assessment.single_policy(node_ref.node),
+        }
+    }
+}
+
+/// When a check is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Asked {
+    /// At admission and before the cordon.
+    Always,
+    /// At admission only: the operation that has begun since is no part of the node's past.
+    AtAdmission,
+}
+
+/// One question about a candidate.
+struct Check {
+    /// The reasons with which it refuses.
+    reasons: &'static [ReasonName],
+    asked: Asked,
+    run: fn(&Assessment, &Candidate) -> Result<(), WaitReason>,
+}
+
+/// Every check, in the order of the reasons with which they refuse. A check of the policy passes for a node without one:
+/// `check_policy` has refused it before.
+const CHECKS: &[Check] = &[
+    always(&[ReasonName::ViewIncomplete], check_view),
+    always(&[ReasonName::PolicyConflict, ReasonName::NoPolicy], check_policy),
+    always(&[ReasonName::Suspended], check_suspended),
+    always(&[ReasonName::Held], check_hold),
+    always(&[ReasonName::AwaitingApproval], check_approval),
+    always(&[ReasonName::AgentMissing], check_agent_reports),
+    always(&[ReasonName::AgentIncapable], check_agent_capable),
+    always(&[ReasonName::Inhibited], check_inhibitors),
+    always(&[ReasonName::BreakerOpen], check_breaker),
+    always(&[ReasonName::Excluded, ReasonName::OutsideWindow], check_schedule),
+    always(&[ReasonName::DoesNotFitWindow], check_window_fit),
+    at_admission(&[ReasonName::Released], |_, candidate| {
+        check_released(candidate.node_ref.node, candidate.node_ref.record)
+    }),
+    at_admission(&[ReasonName::StillRequired], |assessment, candidate| {
+        let NodeRef { node, record, .. } = candidate.node_ref;
+        check_still_required(node, record, assessment.context.now)
+    }),
+    at_admission(&[ReasonName::BackingOff], |assessment, candidate| {
+        check_back_off(candidate.node_ref.record, assessment.context.now)
+    }),
+];
+
+type Run = fn(&Assessment, &Candidate) -> Result<(), WaitReason>;
+
+const fn always(reasons: &'static [ReasonName], run: Run) -> Check {
+    let asked = Asked::Always;
+    Check { reasons, asked, run }
+}
+
+const fn at_admission(reasons: &'static [ReasonName], run: Run) -> Check {
+    let asked = Asked::AtAdmission;
+    Check { reasons, asked, run }
+}
+
+/// Whether the node is eligible: nothing but a free slot is missing.
+pub(crate) fn check_admission(assessment: &Assessment, candidate: &Candidate) -> Result<(), WaitReason> {
+    CHECKS.iter().try_for_each(|check| check.ask(assessment, candidate))
+}
+
+/// Whether a node that has a slot may still be cordoned.
+pub(crate) fn check_cordon(assessment: &Assessment, candidate: &Candidate) -> Result<(), WaitReason> {
+    let mut checks = CHECKS.iter().filter(|check| check.asked == Asked::Always);
+    checks.try_for_each(|check| check.ask(assessment, candidate))
+}
+
+impl Check {
+    fn ask(&self, assessment: &Assessment, candidate: &Candidate) -> Result<(), WaitReason> {
+        let answer = (self.run)(assessment, candidate);
+        debug_assert!(
+            answer
+                .as_ref()
+                .err()
+                .is_none_or(|why| self.reasons.contains(&why.name()))
+        );
+        answer
+    }
+}
+
+fn check_view(assessment: &Assessment, _: &Candidate) -> Result<(), WaitReason> {
+    let snapshot = assessment.context.snapshot;
+    match snapshot.view_gaps.iter().min() {
+        Some(gap) => Err(WaitReason::ViewIncomplete(gap.clone())),
+        None => Ok(()),
+    }
+}
+
+fn check_policy(assessment: &Assessment, candidate: &Candidate) -> Result<(), WaitReason> {
+    match candidate.policy {
+        Some(_) => Ok(()),
+        None => assessment.policy_of(candidate.node_ref.node).map(drop),
+    }
+}
+
+fn check_suspended(_: &Assessment, candidate: &Candidate) -> Result<(), WaitReason> {
+    match candidate.policy {
+        Some(policy) if policy.context.policy.suspend => Err(WaitReason::Suspended {
+            policy: policy.context.name.to_string(),
+        }),
+        Some(_) | None => Ok(()),
+    }
+}
+
+fn check_hold(assessment: &Assessment, candidate: &Candidate) -> Result<(), WaitReason> {
+    match candidate.node_ref.node.hold_at(assessment.context.now) {
+        Some(hold) => Err(WaitReason::Held {
+            reason: hold.reason.clone(),
+            until: hold.until,
+        }),
+        None => Ok(()),
+    }
+}
+
+fn check_approval(_: &Assessment, candidate: &Candidate) -> Result<(), WaitReason> {
+    let Some(policy) = candidate.policy else {
+        return Ok(());
+    };
+    match policy.context.policy.approval {
+        Approval::Manual if candidate.node_ref.node.approved.is_none() => Err(WaitReason::AwaitingApproval {
+            policy: policy.context.name.to_string(),
+        }),
+        Approval::Manual | Approval::Automatic => Ok(()),
+    }
+}
+
+fn check_agent_reports(_: &Assessment, candidate: &Candidate) -> Result<(), WaitReason> {
+    let node = candidate.node_ref.node;
+    match candidate.host {
+        Some(_) => Ok(()),
+        None => Err(WaitReason::AgentMissing {
+            since: node.agent_missing_since().unwrap_or(node.created),
+        }),
+    }
+}
+
+fn check_agent_capable(_: &Assessment, candidate: &Candidate) -> Result<(), WaitReason> {
+    match candidate.host.and_then(|host| host.incapable.as_ref()) {
+        Some(cause) => Err(WaitReason::AgentIncapable { cause: cause.clone() }),
+        None => Ok(()),
+    }
+}
+
+fn check_inhibitors(_: &Assessment, candidate: &Candidate) -> Result<(), WaitReason> {
+    match candidate.host.and_then(|host| host.inhibitors.first()) {
+        Some((who, why)) => Err(WaitReason::Inhibited {
+            who: who.clone(),
+            why: why.clone(),
+        }),
+        None => Ok(()),
+    }
+}
+
+fn check_breaker(_: &Assessment, candidate: &Candidate) -> Result<(), WaitReason> {
+    match candidate.policy {
+        Some(policy) => breaker_admits(policy, candidate.node_ref.record.operation.as_deref()),
+        None => Ok(()),
+    }
+}
+
+/// Whether the breaker lets a node start or continue; `operation` is its own, if it has one.
+pub(crate) fn breaker_admits(policy: &PolicyAssessment, operation: Option<&Operation>) -> Result<(), WaitReason> {
+    // A person who gave the command `retry` has checked this node.
+    if operation.is_some_and(|operation| operation.attempt > 0) {
+        return Ok(());
+    }
+    let breaker = &policy.breaker;
+    let refuses = match breaker.state {
+        BreakerState::Closed => false,
+        BreakerState::Open => true,
+        // Only an operation that began after the failure is the probe.
+        BreakerState::Probing => operation.is_some_and(|operation| Some(operation.started) <= breaker.opened),
+    };
+    if !refuses {
+        return Ok(());
+    }
+    let probe_at = cooled_at(breaker, policy.context.policy);
+    Err(WaitReason::BreakerOpen {
+        nodes: breaker.failed.iter().cloned().collect(),
+        recovery: probe_at.map_or(BreakerRecovery::Manual, BreakerRecovery::ProbeAt),
+    })
+}
+
+fn check_schedule(_: &Assessment, candidate: &Candidate) -> Result<(), WaitReason> {
+    match candidate.policy.map(|policy| &policy.context.opening) {
+        None | Some(Ok(Opening::Open { .. })) => Ok(()),
+        Some(Ok(Opening::Closed { opens })) => Err(WaitReason::OutsideWindow {
+            opens: *opens,
+            invalid: None,
+        }),
+        Some(Ok(Opening::Excluded { until, reason, .. })) => Err(WaitReason::Excluded {
+            until: *until,
+            reason: reason.clone(),
+        }),
+        Some(Err(why)) => Err(WaitReason::OutsideWindow {
+            opens: None,
+            invalid: Some((*why).to_owned()),
+        }),
+    }
+}
+
+fn check_window_fit(_: &Assessment, candidate: &Candidate) -> Result<(), WaitReason> {
+    let too_late = candidate.policy.and_then(|policy| policy.too_late.clone());
+    too_late.map_or(Ok(()), Err)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_checks_refuse_in_the_order_of_the_reason_table() {
+        let reasons: Vec<ReasonName> = CHECKS.iter().flat_map(|check| check.reasons).copied().collect();
+        assert!(reasons.is_sorted(), "{reasons:?}");
+    }
+}

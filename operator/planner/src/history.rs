@@ -1,0 +1,76 @@
+//! What a node's own past says against a reboot: released, rebooted in vain, deferred.
+
+use chrono::TimeDelta;
+use lockkeeper_reasons::WaitReason;
+
+use crate::Instant;
+use crate::snapshot::{LastReboot, Node, Record, Released};
+
+/// How long a node that was rebooted and still requires it for the same cause is left alone.
+const STILL_REQUIRED: TimeDelta = TimeDelta::hours(24);
+
+/// Checks a node's own past, in the order of the wait reasons.
+pub fn check_history(node: &Node, record: &Record, now: Instant) -> Result<(), WaitReason> {
+    check_released(node, record)?;
+    check_still_required(node, record, now)?;
+    check_back_off(record, now)
+}
+
+/// Checks that no person released the node after a failure for the same cause.
+pub(crate) fn check_released(node: &Node, record: &Record) -> Result<(), WaitReason> {
+    match released(node, record) {
+        Some(released) => Err(WaitReason::Released {
+            failure: released.failure.clone(),
+        }),
+        None => Ok(()),
+    }
+}
+
+/// Checks that the node was not rebooted for the same cause a short time ago.
+pub(crate) fn check_still_required(node: &Node, record: &Record, now: Instant) -> Result<(), WaitReason> {
+    match rebooted_in_vain(node, record, now) {
+        Some(last) => Err(WaitReason::StillRequired {
+            rebooted: last.time,
+            until: last.time + STILL_REQUIRED,
+        }),
+        None => Ok(()),
+    }
+}
+
+/// Checks that the back-off of a deferred operation is over.
+pub(crate) fn check_back_off(record: &Record, now: Instant) -> Result<(), WaitReason> {
+    match &record.deferred {
+        Some(deferred) if now < deferred.until => Err(WaitReason::BackingOff {
+            count: deferred.count,
+            cause: deferred.cause.clone(),
+            message: deferred.message.clone(),
+            until: deferred.until,
+        }),
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// Whether the node is left alone until a person acts or a day has passed: it does not count as pending.
+pub(crate) fn is_set_aside(node: &Node, record: &Record, now: Instant) -> bool {
+    released(node, record).is_some() || rebooted_in_vain(node, record, now).is_some()
+}
+
+fn released<'a>(node: &Node, record: &'a Record) -> Option<&'a Released> {
+    let released = record.released.as_ref()?;
+    is_same_cause(node, &released.reasons).then_some(released)
+}
+
+fn rebooted_in_vain<'a>(node: &Node, record: &'a Record, now: Instant) -> Option<&'a LastReboot> {
+    let last = record.last_reboot.as_ref()?;
+    let recent = now < last.time + STILL_REQUIRED;
+    (recent && is_same_cause(node, &last.reasons)).then_some(last)
+}
+
+/// Whether the host requires a reboot for these reasons and no others, in whatever order; a person's request is always
+/// another cause.
+fn is_same_cause(node: &Node, reasons: &[String]) -> bool {
+    let host = node.trusted_host();
+    let current = host.map(|host| host.reasons.as_slice()).unwrap_or_default();
+    let same = current.len() == reasons.len() && reasons.iter().all(|reason| current.contains(reason));
+    node.requested.is_none() && same
+}

@@ -1,0 +1,97 @@
+//! The nodes in progress: each takes its next step, by the phase of its operation.
+
+mod active;
+pub(crate) mod deadline;
+mod drain;
+mod finish;
+mod prepare;
+mod reboot;
+mod verify;
+
+use lockkeeper_reasons::WaitReason;
+
+use crate::Instant;
+use crate::action::Action;
+use crate::assessment::Assessment;
+use crate::commands::handle_command;
+use crate::recovery::{Entry, Recovery};
+use crate::slots::SlotLedger;
+use crate::snapshot::Phase;
+use active::{ActiveOperation, Step};
+
+/// What the nodes in progress do next.
+#[derive(Debug, Default)]
+pub(crate) struct Progress {
+    pub(crate) actions: Vec<Action>,
+    /// Why each of them waits.
+    pub(crate) wait_reasons: Vec<(String, WaitReason)>,
+    /// The nodes whose `DaemonSet`s are to be checked.
+    pub(crate) daemon_set_probes: Vec<String>,
+    /// The next time-out.
+    pub(crate) recheck_at: Option<Instant>,
+}
+
+/// Advances every node in progress by one step, in the order of admission.
+///
+/// A node whose entry is only restored in this pass takes no step yet, but it holds its slot already: no other node is
+/// cordoned in it.
+pub(crate) fn advance<'a>(assessment: &'a Assessment<'a>, recovery: &'a Recovery<'a>) -> Progress {
+    let mut progress = Progress::default();
+    let mut admitted_before = SlotLedger::new(assessment);
+    for entry in recovery.restored_entries() {
+        admitted_before.add_holder(entry.holder, entry.node);
+    }
+    for (name, node) in &recovery.orphaned {
+        admitted_before.add_orphaned(name, node);
+    }
+    let mut all = SlotLedger::new(assessment);
+    for entry in recovery.known.iter().copied().chain(recovery.restored_entries()) {
+        all.add_holder(entry.holder, entry.node);
+    }
+    for (name, node) in &recovery.orphaned {
+        all.add_orphaned(name, node);
+    }
+    // Cordoned nodes count before those that are not cordoned yet, whichever was admitted first: a restored entry, or a
+    // limit that was lowered, must not let one more be cordoned.
+    let is_cordoned = |entry: &&Entry| entry.node.is_some_and(|node| node.cordoned_for.is_some());
+    let others = recovery.known.iter().filter(|entry| !is_cordoned(entry));
+    for entry in recovery.known.iter().filter(is_cordoned).chain(others) {
+        if let Some(active) = ActiveOperation::of(entry, assessment) {
+            progress.add(active.name, next_step(&active, &admitted_before, &all));
+        }
+        admitted_before.add_holder(entry.holder, entry.node);
+    }
+    progress
+}
+
+/// The next step of one operation: its end first, then a person's command, then its phase.
+fn next_step(active: &ActiveOperation, admitted_before: &SlotLedger, all: &SlotLedger) -> Step {
+    if let Some(pending) = &active.operation.pending_outcome {
+        return Step::act(finish::next_action(active, pending));
+    }
+    if let Some(action) = handle_command(active.name, active.node, active.record, active.now()) {
+        return Step::act(action);
+    }
+    match active.operation.phase {
+        Phase::Preparing => prepare::next_step(active, admitted_before, all),
+        Phase::Draining => drain::next_step(active),
+        Phase::Rebooting => reboot::next_step(active),
+        Phase::Verifying => verify::next_step(active),
+        Phase::Failed => reboot::next_step_of_failed(active),
+    }
+}
+
+impl Progress {
+    fn add(&mut self, name: &str, step: Step) {
+        self.actions.extend(step.action);
+        self.wait_reasons
+            .extend(step.wait_reason.map(|why| (name.to_owned(), why)));
+        if step.probe_daemon_sets {
+            self.daemon_set_probes.push(name.to_owned());
+        }
+        self.recheck_at = match (self.recheck_at, step.recheck_at) {
+            (Some(one), Some(other)) => Some(one.min(other)),
+            (one, other) => one.or(other),
+        };
+    }
+}

@@ -1,0 +1,217 @@
+//! One node in progress, and the steps that are common to its phases.
+
+use lockkeeper_reasons::WaitReason;
+
+use crate::Instant;
+use crate::action::{Action, RecordChange};
+use crate::assessment::Assessment;
+use crate::commands::end;
+use crate::eligibility::breaker_admits;
+use crate::recovery::Entry;
+use crate::snapshot::{Drain, Failure, HostAnswer, Node, Operation, Order, OrderAction, Outcome, Phase, Record, Taint};
+
+/// What to do with a node in progress, why it waits, and when time alone changes that.
+#[derive(Debug, Default)]
+pub(super) struct Step {
+    pub(super) action: Option<Action>,
+    pub(super) wait_reason: Option<WaitReason>,
+    pub(super) recheck_at: Option<Instant>,
+    /// Its `DaemonSet`s are to be checked.
+    pub(super) probe_daemon_sets: bool,
+}
+
+impl Step {
+    pub(super) fn act(action: Action) -> Self {
+        Self {
+            action: Some(action),
+            ..Self::default()
+        }
+    }
+
+    pub(super) fn wait(wait_reason: WaitReason, until: Option<Instant>) -> Self {
+        Self {
+            wait_reason: Some(wait_reason),
+            recheck_at: until,
+            ..Self::default()
+        }
+    }
+}
+
+/// A node whose operation has its entry in the lock.
+#[derive(Debug)]
+pub(super) struct ActiveOperation<'a> {
+    pub(super) name: &'a str,
+    pub(super) node: &'a Node,
+    pub(super) record: &'a Record,
+    pub(super) operation: &'a Operation,
+    pub(super) assessment: &'a Assessment<'a>,
+}
+
+impl<'a> ActiveOperation<'a> {
+    /// The operation that this entry names, if the node has it. Without its entry an operation takes no step: recovery
+    /// restores the entry first.
+    pub(super) fn of(entry: &Entry<'a>, assessment: &'a Assessment<'a>) -> Option<Self> {
+        let node = entry.node?;
+        let record = node.record.as_ref()?;
+        let operation = record.operation.as_deref()?;
+        (operation.id == entry.holder.operation_id).then_some(Self {
+            name: &entry.holder.node,
+            node,
+            record,
+            operation,
+            assessment,
+        })
+    }
+
+    pub(super) fn now(&self) -> Instant {
+        self.assessment.context.now
+    }
+
+    /// Whether the node is cordoned for this operation.
+    pub(super) fn is_cordoned(&self) -> bool {
+        self.node.cordoned_for.as_ref() == Some(&self.operation.id)
+    }
+
+    /// The wait reason of a hold that is in force.
+    pub(super) fn held(&self) -> Option<WaitReason> {
+        let hold = self.node.hold_at(self.now())?;
+        Some(WaitReason::Held {
+            reason: hold.reason.clone(),
+            until: hold.until,
+        })
+    }
+
+    /// The pods evicted so far.
+    pub(super) fn pods_moved(&self) -> i32 {
+        let observed = match self.node.drain {
+            Drain::Done { moved } | Drain::Running { moved, .. } => i32::try_from(moved).unwrap_or(i32::MAX),
+            Drain::NotStarted => 0,
+        };
+        self.operation.pods_moved.max(observed)
+    }
+
+    /// The order of the present attempt.
+    pub(super) fn order(&self, action: OrderAction) -> Order {
+        Order {
+            id: self.operation.order_id(),
+            action,
+            boot_id: self.operation.boot_id_before.clone(),
+        }
+    }
+
+    /// The agent's answer to the order of the present attempt, from the boot for which it is valid.
+    pub(super) fn answer(&self) -> Option<&HostAnswer> {
+        let host = self.record.host.as_ref()?;
+        let answer = host.answer.as_ref()?;
+        let current = host.boot_id == self.operation.boot_id_before && answer.id == self.operation.order_id();
+        current.then_some(answer)
+    }
+
+    /// Why the agent refused an order.
+    pub(super) fn refusal(&self, message: &str) -> WaitReason {
+        let inhibitor = self.record.host.as_ref().and_then(|host| host.inhibitors.first());
+        match inhibitor {
+            Some((who, why)) => WaitReason::Inhibited {
+                who: who.clone(),
+                why: why.clone(),
+            },
+            None => WaitReason::AgentIncapable {
+                cause: message.to_owned(),
+            },
+        }
+    }
+
+    /// A new boot is what the operation wants. One without an order, of a node that went down by itself, is verified like
+    /// any other.
+    pub(super) fn verify_new_boot(&self) -> Option<Step> {
+        let rebooted = self.node.boot_id != self.operation.boot_id_before;
+        rebooted.then(|| {
+            self.advance(Operation {
+                phase: Phase::Verifying,
+                rebooted: Some(self.now()),
+                ..self.operation.clone()
+            })
+        })
+    }
+
+    /// What ends an operation before its reboot order, whatever its phase: a hold, a policy that is gone, the breaker.
+    pub(super) fn abort(&self) -> Option<Step> {
+        if let Some(why) = self.held() {
+            let outcome = if self.is_cordoned() {
+                Outcome::Held
+            } else {
+                Outcome::Withdrawn
+            };
+            return Some(self.end(outcome, &why));
+        }
+        match self.assessment.policy_of(self.node) {
+            Ok(policy) if *policy.context.name == self.operation.policy => breaker_admits(policy, Some(self.operation))
+                .err()
+                .map(|why| self.end(Outcome::Withdrawn, &why)),
+            Ok(_) => Some(self.defer(&WaitReason::NoPolicy)),
+            // A policy that cannot be decoded is not gone.
+            Err(_) if !self.assessment.context.snapshot.view_gaps.is_empty() => None,
+            Err(why) => Some(self.defer(&why)),
+        }
+    }
+
+    /// Removes the taint under which the pods of `DaemonSets` were evicted, if it is there.
+    pub(super) fn remove_drain_taint(&self) -> Option<Action> {
+        self.node.taints.rebooting.then(|| Action::RemoveTaint {
+            node: self.name.to_owned(),
+            taint: Taint::Rebooting,
+        })
+    }
+
+    pub(super) fn uncordon(&self) -> Action {
+        Action::Uncordon {
+            node: self.name.to_owned(),
+            keep_cordon: self.held().is_some(),
+        }
+    }
+
+    pub(super) fn order_reboot(&self) -> Action {
+        Action::OrderReboot {
+            node: self.name.to_owned(),
+            order: self.order(OrderAction::Reboot),
+        }
+    }
+
+    pub(super) fn set_order(&self, order: Option<Order>) -> Action {
+        Action::SetSpec {
+            node: self.name.to_owned(),
+            policy: self.record.policy.clone(),
+            order,
+        }
+    }
+
+    /// Records the operation as it is from now on.
+    pub(super) fn advance(&self, operation: Operation) -> Step {
+        Step::act(Action::WriteRecord {
+            node: self.name.to_owned(),
+            change: Box::new(RecordChange::operation(operation)),
+        })
+    }
+
+    pub(super) fn defer(&self, why: &WaitReason) -> Step {
+        self.end(Outcome::Deferred, why)
+    }
+
+    pub(super) fn end(&self, outcome: Outcome, why: &WaitReason) -> Step {
+        let cause = why.name();
+        let mut operation = end(self.operation, outcome, cause.as_str(), &why.to_string(), self.now());
+        operation.pods_moved = self.pods_moved();
+        self.advance(operation)
+    }
+
+    pub(super) fn fail(&self, message: String) -> Step {
+        self.advance(Operation {
+            phase: Phase::Failed,
+            failure: Some(Failure {
+                time: self.now(),
+                message,
+            }),
+            ..self.operation.clone()
+        })
+    }
+}

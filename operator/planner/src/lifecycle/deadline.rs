@@ -1,0 +1,82 @@
+//! When the present phase of an operation times out, and what the operator does then: the only place that computes it.
+
+use crate::Instant;
+use crate::snapshot::{OnTimeout, Operation, Phase, StageKind};
+
+/// The time-out of the present phase.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Deadline {
+    /// When it is.
+    pub at: Instant,
+    /// What follows.
+    pub then: OnDeadline,
+}
+
+/// What the operator does when a phase times out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnDeadline {
+    /// It defers the operation.
+    Defer,
+    /// It deletes the remaining pods regardless of their disruption budgets, if a window is open then; else it defers.
+    Delete,
+    /// It reboots the node with the remaining pods, if a window is open then; else it defers.
+    Reboot,
+    /// It marks the operation Failed.
+    Fail,
+}
+
+/// The deadline of an operation; `None` if nothing follows from time alone.
+pub fn deadline(operation: &Operation) -> Option<Deadline> {
+    if operation.pending_outcome.is_some() {
+        return None;
+    }
+    let (at, then) = match operation.phase {
+        Phase::Preparing => (agent_deadline(operation), OnDeadline::Defer),
+        Phase::Draining => (drain_deadline(operation)?, after_drain(operation)),
+        Phase::Rebooting => (reboot_deadline(operation), OnDeadline::Fail),
+        Phase::Verifying => (ready_deadline(operation), OnDeadline::Fail),
+        Phase::Failed => return None,
+    };
+    Some(Deadline { at, then })
+}
+
+/// When the agent must have answered the order `Prepare`.
+pub(super) fn agent_deadline(operation: &Operation) -> Instant {
+    operation.asked + operation.settings.agent_timeout
+}
+
+/// When the drain, or the deletion that followed it, must be complete; `None` once the node reboots with its pods.
+pub(super) fn drain_deadline(operation: &Operation) -> Option<Instant> {
+    let since = match operation.stage {
+        None => operation.evict_from(),
+        Some(stage) => match stage.kind {
+            StageKind::Delete => stage.since,
+            StageKind::Reboot => return None,
+        },
+    };
+    Some(since + operation.settings.drain_timeout)
+}
+
+/// What follows the time-out of a drain: a stage begins only once.
+pub(super) fn after_drain(operation: &Operation) -> OnDeadline {
+    match operation.settings.on_timeout {
+        OnTimeout::Delete if operation.stage.is_none() => OnDeadline::Delete,
+        OnTimeout::Reboot if operation.stage.is_none() => OnDeadline::Reboot,
+        OnTimeout::Defer | OnTimeout::Delete | OnTimeout::Reboot => OnDeadline::Defer,
+    }
+}
+
+/// Since when the node reboots.
+pub(super) fn rebooting_since(operation: &Operation) -> Instant {
+    operation.reboot_ordered.unwrap_or(operation.asked)
+}
+
+/// When the node must have a new boot.
+pub(super) fn reboot_deadline(operation: &Operation) -> Instant {
+    rebooting_since(operation) + operation.settings.reboot_timeout
+}
+
+/// When the node must be healthy in its new boot: counted from the order, or from the `retry` after it.
+pub(super) fn ready_deadline(operation: &Operation) -> Instant {
+    rebooting_since(operation).max(operation.asked) + operation.settings.reboot_timeout
+}

@@ -1,0 +1,90 @@
+//! From admission to the cordon: the agent is asked, and every check is made once more.
+
+use lockkeeper_reasons::WaitReason;
+
+use super::active::{ActiveOperation, Step};
+use super::deadline::agent_deadline;
+use crate::action::Action;
+use crate::context::NodeRef;
+use crate::eligibility::{Candidate, check_cordon};
+use crate::slots::{SlotLedger, check_all_fit, check_slot};
+use crate::snapshot::{AnswerState, Operation, OrderAction, Outcome, Phase};
+
+/// The next step. `admitted_before` are the nodes whose turn is before this one's, `all` are all holders.
+pub(super) fn next_step(active: &ActiveOperation, admitted_before: &SlotLedger, all: &SlotLedger) -> Step {
+    if let Some(step) = active.verify_new_boot().or_else(|| active.abort()) {
+        return step;
+    }
+    let order = active.order(OrderAction::Prepare);
+    if active.record.order.as_ref() != Some(&order) {
+        return Step::act(active.set_order(Some(order)));
+    }
+    let Some(answer) = active.answer() else {
+        return await_answer(active, order.id);
+    };
+    match answer.state {
+        AnswerState::Ready => {}
+        AnswerState::Refused | AnswerState::Failed | AnswerState::Rebooting | AnswerState::Withdrawn => {
+            return active.defer(&active.refusal(&answer.message));
+        }
+    }
+    if active.is_cordoned() {
+        return after_cordon(active);
+    }
+    cordon(active, admitted_before, all)
+}
+
+fn await_answer(active: &ActiveOperation, order: String) -> Step {
+    let (operation, deadline) = (active.operation, agent_deadline(active.operation));
+    if active.now() >= deadline {
+        let seconds = operation.settings.agent_timeout.num_seconds();
+        return active.defer(&WaitReason::AgentNotAnswering { order, seconds });
+    }
+    let why = WaitReason::Preparing {
+        asked: operation.asked,
+        until: deadline,
+    };
+    Step::wait(why, Some(deadline))
+}
+
+/// The operator cordons once for each operation: if the cordon is gone, another client has removed it.
+fn after_cordon(active: &ActiveOperation) -> Step {
+    if !active.node.unschedulable {
+        return active.defer(&WaitReason::Uncordoned);
+    }
+    active.advance(Operation {
+        phase: Phase::Draining,
+        cordoned: Some(active.now()),
+        ..active.operation.clone()
+    })
+}
+
+fn cordon(active: &ActiveOperation, admitted_before: &SlotLedger, all: &SlotLedger) -> Step {
+    let ActiveOperation { name, node, record, .. } = *active;
+    let candidate = Candidate::new(NodeRef { name, node, record }, active.assessment);
+    let eligible = check_cordon(active.assessment, &candidate);
+    let may_start = eligible.and_then(|()| match candidate.policy {
+        Some(policy) => check_slot(admitted_before, &candidate, policy, 0),
+        None => Ok(()),
+    });
+    if let Err(why) = may_start {
+        return active.end(Outcome::Withdrawn, &why);
+    }
+    if let Err(why) = check_all_fit(all, name, node, &active.operation.policy) {
+        // The nodes that were admitted later give up their slots first.
+        return Step::wait(why, None);
+    }
+    let node_name = name.to_owned();
+    Step::act(if node.cordoned_for.is_some() {
+        // The cordon of an operation whose record was lost would be taken for a second one.
+        Action::Uncordon {
+            node: node_name,
+            keep_cordon: false,
+        }
+    } else {
+        Action::Cordon {
+            node: node_name,
+            operation_id: active.operation.id.clone(),
+        }
+    })
+}

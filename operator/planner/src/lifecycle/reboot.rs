@@ -1,0 +1,55 @@
+//! From the reboot order to the new boot, and what is left to do when it fails.
+
+use lockkeeper_reasons::{WaitReason, format_duration, format_time};
+
+use super::active::{ActiveOperation, Step};
+use super::deadline::{reboot_deadline, rebooting_since};
+use crate::snapshot::{AnswerState, OrderAction};
+
+/// The next step.
+pub(super) fn next_step(active: &ActiveOperation) -> Step {
+    if let Some(step) = active.verify_new_boot() {
+        return step;
+    }
+    if active.record.order.as_ref() != Some(&active.order(OrderAction::Reboot)) {
+        return Step::act(active.order_reboot());
+    }
+    if let Some(answer) = active.answer() {
+        match answer.state {
+            // The host was not told anything.
+            AnswerState::Refused => return active.defer(&active.refusal(&answer.message)),
+            AnswerState::Failed => {
+                return active.fail(format!(
+                    "the host did not reboot: {}; look at systemd-logind on {}, then retry or release",
+                    answer.message, active.name
+                ));
+            }
+            AnswerState::Ready | AnswerState::Rebooting | AnswerState::Withdrawn => {}
+        }
+    }
+    let (since, until) = (rebooting_since(active.operation), reboot_deadline(active.operation));
+    if active.now() >= until {
+        return active.fail(format!(
+            "no new boot of {} within {} of the order at {}; look at its console or power, then retry or release",
+            active.name,
+            format_duration(active.operation.settings.reboot_timeout),
+            format_time(since)
+        ));
+    }
+    Step::wait(WaitReason::Rebooting { since, until }, Some(until))
+}
+
+/// The next step of a Failed operation: it keeps its slot until a person acts.
+pub(super) fn next_step_of_failed(active: &ActiveOperation) -> Step {
+    // An agent that is late must not reboot a node that no operation waits for.
+    if active.record.order.is_some() {
+        return Step::act(active.set_order(None));
+    }
+    // A person who checks the node needs the DaemonSets that run on every node, and so does a host that comes back late.
+    if let Some(action) = active.remove_drain_taint() {
+        return Step::act(action);
+    }
+    let failure = active.operation.failure.as_ref();
+    let message = failure.map(|failure| failure.message.clone()).unwrap_or_default();
+    Step::wait(WaitReason::Failed { message }, None)
+}

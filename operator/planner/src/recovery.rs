@@ -1,0 +1,231 @@
+//! What a crash, a lost reply or a manual edit left behind is repaired before any node is admitted.
+
+use std::collections::BTreeSet;
+
+use crate::Instant;
+use crate::action::{Action, RecordChange};
+use crate::context::Context;
+use crate::snapshot::{Failure, Holder, Lock, Node, Operation, Phase, Record};
+
+/// An entry of the lock, and the Node that has its name now, whichever that is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Entry<'a> {
+    pub(crate) holder: &'a Holder,
+    pub(crate) node: Option<&'a Node>,
+}
+
+/// The holders as they must be, and what else must be written.
+#[derive(Debug, Default)]
+pub(crate) struct Recovery<'a> {
+    /// Every entry of the lock, in the order of admission.
+    pub(crate) known: Vec<Entry<'a>>,
+    /// The entries that stay.
+    pub(crate) kept: Vec<Entry<'a>>,
+    /// The entries that are restored, each with its node.
+    pub(crate) restored: Vec<(Holder, &'a Node)>,
+    /// Nodes with an orphaned cordon: record and entry are lost. They count as in progress until they are Ready, their
+    /// agents have confirmed that no reboot is in progress, and they are uncordoned.
+    pub(crate) orphaned: Vec<(&'a str, &'a Node)>,
+    /// Nodes that keep their entry although their operation has ended: they are still cordoned and not Ready.
+    pub(crate) awaiting_ready: BTreeSet<&'a str>,
+    /// Entries of nodes whose operation was never written. A node that is admitted again keeps its entry, so that an
+    /// operator that dies after each single write makes progress; the others are freed.
+    pub(crate) unstarted: Vec<&'a Holder>,
+    /// What was repaired, for the log.
+    pub(crate) because: Vec<String>,
+    /// Operations to write, and nodes to uncordon.
+    pub(crate) actions: Vec<Action>,
+}
+
+/// Compares lock, operations and cordons: a lost or edited lock does not mean that no node is in progress.
+pub(crate) fn recover<'a>(context: &Context<'a>, lock: &'a Lock) -> Recovery<'a> {
+    let mut recovery = Recovery {
+        known: in_order(context, lock),
+        ..Recovery::default()
+    };
+    for entry in recovery.known.clone() {
+        match entry.node.filter(|node| node.uid == entry.holder.node_uid) {
+            Some(node) => recovery.keep_or_free(entry, node, context),
+            None => recovery.because.push(format!("{} is gone", entry.holder.node)),
+        }
+    }
+    let has_entry = recovery.drop_duplicates();
+    recovery.restore_entries(context, &has_entry);
+    recovery.handle_orphaned_cordons(context, &has_entry);
+    recovery
+}
+
+/// The entries in the order of admission. The order of the lock's list means nothing: people edit it.
+fn in_order<'a>(context: &Context<'a>, lock: &'a Lock) -> Vec<Entry<'a>> {
+    let mut holders: Vec<&Holder> = lock.holders.iter().collect();
+    holders.sort_by_key(|holder| (holder.acquired, *holder));
+    let entry = |holder: &'a Holder| Entry {
+        holder,
+        node: context.snapshot.nodes.get(&holder.node),
+    };
+    holders.into_iter().map(entry).collect()
+}
+
+impl<'a> Recovery<'a> {
+    /// All entries afterwards, first those that were there before.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = Entry<'_>> {
+        self.kept.iter().copied().chain(self.restored_entries())
+    }
+
+    pub(crate) fn restored_entries(&self) -> impl Iterator<Item = Entry<'_>> {
+        self.restored.iter().map(|(holder, node)| Entry {
+            holder,
+            node: Some(node),
+        })
+    }
+
+    /// Whether this node has an orphaned cordon and is Ready: its agent has not confirmed that no reboot is in progress.
+    pub(crate) fn awaits_agent_report(&self, name: &str) -> bool {
+        let mut orphaned = self.orphaned.iter();
+        orphaned.any(|(other, node)| *other == name && node.ready.ready)
+    }
+
+    fn keep_or_free(&mut self, entry: Entry<'a>, node: &'a Node, context: &Context) {
+        let (holder, record) = (entry.holder, node.record.as_ref());
+        match (node.operation(), record) {
+            (Some(operation), _) if operation.id == holder.operation_id => self.kept.push(entry),
+            (Some(_), _) => {
+                let because = format!("{} was inside under another operation", holder.node);
+                self.because.push(because);
+            }
+            (None, _) if node.cordoned_for.as_ref() == Some(&holder.operation_id) => {
+                self.kept.push(entry);
+                self.keep_cordoned(holder, node, context);
+            }
+            (None, Some(record)) if !was_used(&holder.operation_id, record) => self.unstarted.push(holder),
+            (None, _) => self.because.push(format!("{} is free", holder.node)),
+        }
+    }
+
+    /// The node is cordoned for the entry's operation and has no operation: it has ended, or its record is lost.
+    fn keep_cordoned(&mut self, holder: &'a Holder, node: &Node, context: &Context) {
+        let Some(record) = &node.record else { return };
+        if record.finished.as_ref() == Some(&holder.operation_id) {
+            // An operation ends after its uncordon: this cordon is observed late, or a person restored it. The entry
+            // stays as long as it is there.
+            self.uncordon(&holder.node, node, context.now);
+            if !node.ready.ready {
+                self.awaiting_ready.insert(&holder.node);
+            }
+            return;
+        }
+        let operation = reconstruct_operation(holder, node, context);
+        self.actions.push(Action::WriteRecord {
+            node: holder.node.clone(),
+            change: Box::new(RecordChange::operation(operation)),
+        });
+    }
+
+    /// Drops entries of nodes that have one already; the names of the nodes that have one.
+    fn drop_duplicates(&mut self) -> BTreeSet<&'a str> {
+        let mut seen = BTreeSet::new();
+        let because = &mut self.because;
+        let mut duplicate = |holder: &Holder| because.push(format!("{} was inside twice", holder.node));
+        self.kept.retain(|entry| {
+            let first = seen.insert(entry.holder.node.as_str());
+            if !first {
+                duplicate(entry.holder);
+            }
+            first
+        });
+        self.unstarted.retain(|holder| {
+            let first = !seen.contains(holder.node.as_str());
+            if !first {
+                duplicate(holder);
+            }
+            first
+        });
+        seen
+    }
+
+    /// A node with an operation always has an entry.
+    fn restore_entries(&mut self, context: &Context<'a>, has_entry: &BTreeSet<&str>) {
+        for one in &context.in_progress {
+            let Some(operation) = one.record.operation.as_ref().filter(|_| !has_entry.contains(one.name)) else {
+                continue;
+            };
+            self.because.push(format!("{} got its entry back", one.name));
+            let holder = Holder {
+                node: one.name.to_owned(),
+                node_uid: one.node.uid.clone(),
+                policy: operation.policy.clone(),
+                operation_id: operation.id.clone(),
+                acquired: operation.started,
+            };
+            self.restored.push((holder, one.node));
+        }
+    }
+
+    /// Cordons without an entry and without an operation.
+    fn handle_orphaned_cordons(&mut self, context: &Context<'a>, has_entry: &BTreeSet<&str>) {
+        for (name, node) in &context.cordoned {
+            if node.operation().is_some() || has_entry.contains(name) {
+                continue;
+            }
+            if node.keeps_orphaned_cordon() {
+                self.orphaned.push((name, node));
+            } else {
+                self.uncordon(name, node, context.now);
+            }
+        }
+    }
+
+    /// A cordon of an operation that has ended, or whose host stays up, is removed once the node is Ready.
+    fn uncordon(&mut self, name: &str, node: &Node, now: Instant) {
+        if node.ready.ready {
+            self.actions.push(Action::Uncordon {
+                node: name.to_owned(),
+                keep_cordon: node.hold_at(now).is_some(),
+            });
+        }
+    }
+}
+
+/// Whether anything was done under this id already. Such an id must not be used again: an answer to its first order would
+/// be taken for one to the second.
+fn was_used(id: &str, record: &Record) -> bool {
+    let of_it = |order: &str| order.rsplit_once('-').is_some_and(|(operation, _)| operation == id);
+    let answer = record.host.as_ref().and_then(|host| host.answer.as_ref());
+    let answered = answer.is_some_and(|answer| of_it(&answer.id));
+    let ordered = record.order.as_ref().is_some_and(|order| of_it(&order.id));
+    record.finished.as_deref() == Some(id) || ordered || answered
+}
+
+/// The operation of a node that is cordoned, has an entry, and lost its record: a person must check it. It finishes with
+/// the settings of the policy that its entry names.
+fn reconstruct_operation(holder: &Holder, node: &Node, context: &Context) -> Operation {
+    let policy = context.snapshot.policies.get(&holder.policy);
+    Operation {
+        id: holder.operation_id.clone(),
+        attempt: 0,
+        phase: Phase::Failed,
+        policy: holder.policy.clone(),
+        boot_id_before: node.boot_id.clone(),
+        kernel_before: String::new(),
+        reasons: Vec::new(),
+        requested: None,
+        approved: None,
+        required: None,
+        started: holder.acquired,
+        asked: context.now,
+        cordoned: None,
+        stage: None,
+        reboot_ordered: None,
+        rebooted: None,
+        pods_moved: 0,
+        daemon_sets: Vec::new(),
+        settings: policy.map(|policy| policy.settings.clone()).unwrap_or_default(),
+        failure: Some(Failure {
+            time: context.now,
+            message: "the record of this operation was lost while the node was cordoned; \
+                      look at the node, then retry or release it"
+                .to_owned(),
+        }),
+        pending_outcome: None,
+    }
+}

@@ -1,0 +1,265 @@
+//! A Node as it was observed, with what the operator's own tasks know about it.
+
+use std::collections::BTreeMap;
+
+use chrono::TimeDelta;
+use lockkeeper_reasons::WaitReason;
+
+use super::operation::Operation;
+use super::record::{AnswerState, Host, Record};
+use crate::Instant;
+use crate::names::{BootId, PolicyName};
+
+/// How long an agent may take to report from a new boot before it counts as missing.
+const AGENT_GRACE: TimeDelta = TimeDelta::seconds(120);
+/// A node that was never Ready does not count as unavailable while it is younger than this: it is still being set up.
+const SETUP_TIME: TimeDelta = TimeDelta::minutes(10);
+/// The Ready condition is created with the Node; a change later than this after the creation was a real one.
+const FIRST_CONDITION: TimeDelta = TimeDelta::seconds(60);
+/// How long a preflight result is valid.
+pub(crate) const PREFLIGHT_FRESH: TimeDelta = TimeDelta::seconds(60);
+
+/// A Node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Node {
+    /// Its uid.
+    pub uid: String,
+    /// When it was created.
+    pub created: Instant,
+    /// The policies that select it.
+    pub policies: Vec<PolicyName>,
+    /// The boot that the kubelet reports.
+    pub boot_id: BootId,
+    /// Whether it is Ready.
+    pub ready: Ready,
+    /// `spec.unschedulable`.
+    pub unschedulable: bool,
+    /// The operation for which Lockkeeper cordoned it, by its annotation.
+    pub cordoned_for: Option<String>,
+    /// The taint of a program that is about to delete it.
+    pub deletion_taint: Option<String>,
+    /// Which of Lockkeeper's taints it has.
+    pub taints: Taints,
+    /// Whether it is part of the control plane.
+    pub control_plane: bool,
+    /// A person's hold.
+    pub hold: Option<Hold>,
+    /// A person's request for a reboot: the annotation's value.
+    pub requested: Option<String>,
+    /// A person's approval of a reboot: the annotation's value.
+    pub approved: Option<String>,
+    /// The values of the labels that the policies' `topology` names; a label that it does not have is absent.
+    pub domains: BTreeMap<String, String>,
+    /// Its `NodeReboot`, if this very Node owns one.
+    pub record: Option<Record>,
+    /// Whether its pods can be evicted, checked before it gets a slot.
+    pub preflight: Preflight,
+    /// How far its drain is.
+    pub drain: Drain,
+    /// Whether the `DaemonSet`s that its operation counts are ready, by the last probe.
+    pub daemon_sets: DaemonSetReadiness,
+}
+
+impl Node {
+    /// The operation in progress, if there is one.
+    pub fn operation(&self) -> Option<&Operation> {
+        self.record.as_ref()?.operation.as_deref()
+    }
+
+    /// The report of the agent, if it comes from the boot that the kubelet reports; another one is out of date.
+    pub fn trusted_host(&self) -> Option<&Host> {
+        let host = self.record.as_ref()?.host.as_ref()?;
+        (host.boot_id == self.boot_id).then_some(host)
+    }
+
+    /// Whether the host requires a reboot, or a person requested one.
+    pub fn requires_reboot(&self) -> bool {
+        self.requested.is_some() || self.trusted_host().is_some_and(|host| host.required)
+    }
+
+    /// Since when the agent is missing, or from when on it will be if it does not report; `None` if it has reported from
+    /// the present boot.
+    pub fn agent_missing_since(&self) -> Option<Instant> {
+        match self.record.as_ref().and_then(|record| record.host.as_ref()) {
+            None => Some(self.created),
+            Some(host) if host.boot_id != self.boot_id => Some(self.ready.since + AGENT_GRACE),
+            Some(_) => None,
+        }
+    }
+
+    /// The hold that is in force at this time.
+    pub fn hold_at(&self, now: Instant) -> Option<&Hold> {
+        self.hold.as_ref().filter(|hold| hold.holds(now))
+    }
+
+    /// The node's domain by this label; nodes without the label form a domain of their own.
+    pub(crate) fn domain(&self, label: &str) -> &str {
+        self.domains.get(label).map_or("", String::as_str)
+    }
+
+    /// Why the node is unavailable for a cause other than Lockkeeper, if it is.
+    pub(crate) fn unavailable_cause(&self, now: Instant) -> Option<&'static str> {
+        if let Some(taint) = &self.deletion_taint {
+            return Some(if taint.starts_with("karpenter") {
+                "Karpenter disrupts it"
+            } else {
+                "the autoscaler deletes it"
+            });
+        }
+        if self.ready.ready {
+            return None;
+        }
+        let never_ready = self.ready.since - self.created < FIRST_CONDITION;
+        (!(never_ready && now < self.set_up_by())).then_some("NotReady")
+    }
+
+    /// When a node that was never Ready starts to count as unavailable.
+    pub(crate) fn set_up_by(&self) -> Instant {
+        self.created + SETUP_TIME
+    }
+
+    /// Whether the cordon of an operation whose record and entry are lost must stay: the node is not Ready, or its agent
+    /// has not confirmed that the host stays up, so that the lost reboot order may still be carried out there. A cordon
+    /// that a person has removed, or one of an operation that has ended, protects nothing.
+    pub(crate) fn keeps_orphaned_cordon(&self) -> bool {
+        let ended = || {
+            let record = self.record.as_ref();
+            record.is_some_and(|record| record.finished == self.cordoned_for)
+        };
+        let reboots = |host: &Host| {
+            let answer = host.answer.as_ref();
+            answer.is_some_and(|answer| answer.state == AnswerState::Rebooting)
+        };
+        let stays_up = || self.trusted_host().is_some_and(|host| !reboots(host));
+        !self.ready.ready || self.unschedulable && !ended() && !stays_up()
+    }
+}
+
+/// Which of Lockkeeper's taints a node has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Taints {
+    /// [`Taint::Rebooting`].
+    pub rebooting: bool,
+    /// [`Taint::RebootPending`].
+    pub reboot_pending: bool,
+}
+
+impl Taints {
+    /// Whether it has this one.
+    pub fn has(self, taint: Taint) -> bool {
+        match taint {
+            Taint::Rebooting => self.rebooting,
+            Taint::RebootPending => self.reboot_pending,
+        }
+    }
+
+    /// Adds or removes this one.
+    pub fn set(&mut self, taint: Taint, present: bool) {
+        match taint {
+            Taint::Rebooting => self.rebooting = present,
+            Taint::RebootPending => self.reboot_pending = present,
+        }
+    }
+}
+
+/// A taint that Lockkeeper sets, only where a policy asks for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taint {
+    /// `NoSchedule` during the drain under `daemonSetsLast`: the pods of `DaemonSets` do not come back.
+    Rebooting,
+    /// `PreferNoSchedule` on a node that is still to be rebooted under `preferUpdatedNodes`: pods do not move twice.
+    RebootPending,
+}
+
+/// Whether a node is Ready.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ready {
+    /// Ready is `True`; `Unknown` is not.
+    pub ready: bool,
+    /// When it last changed.
+    pub since: Instant,
+    /// When the kubelet last reported it.
+    pub heartbeat: Instant,
+    /// The condition's reason and message, such as `KubeletNotReady: container runtime is down`.
+    pub message: String,
+}
+
+/// A person's hold on a node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hold {
+    /// The person's reason.
+    pub reason: String,
+    /// When it ends by itself.
+    pub until: Option<Instant>,
+    /// The value of `lockkeeper.dev/hold-until`, if that is not a time; the node then stays held.
+    pub invalid_until: Option<String>,
+}
+
+impl Hold {
+    /// Whether it is still in force.
+    pub fn holds(&self, now: Instant) -> bool {
+        self.until.is_none_or(|until| now < until)
+    }
+}
+
+/// Whether the pods of a node can be evicted, by the last preflight.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Preflight {
+    /// Not checked, or no result yet.
+    #[default]
+    Unknown,
+    /// The check could not be carried out; it is repeated, and the node keeps no place in the queue meanwhile.
+    Failed {
+        /// The error, and the remedy if there is one.
+        why: String,
+    },
+    /// All its pods can be evicted, at once or by waiting. `Instant::MAX_UTC` never expires: nothing is checked.
+    Clear {
+        /// When that was found.
+        at: Instant,
+    },
+    /// A pod can never be evicted by waiting.
+    Blocked {
+        /// The pod, as `namespace/name`.
+        pod: String,
+        /// Why it cannot be evicted.
+        why: String,
+        /// When that was found.
+        at: Instant,
+    },
+}
+
+/// How far a drain is, as its task last reported.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Drain {
+    /// No task runs.
+    #[default]
+    NotStarted,
+    /// Pods are being evicted.
+    Running {
+        /// Pods evicted so far.
+        moved: usize,
+        /// What the first of the remaining pods waits for, if anything.
+        waiting: Option<WaitReason>,
+    },
+    /// No pod remains that would have to be evicted.
+    Done {
+        /// Pods evicted.
+        moved: usize,
+    },
+}
+
+/// Whether the counted `DaemonSet`s of a node are ready again after its reboot.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum DaemonSetReadiness {
+    /// Not checked in this boot yet, or too long ago.
+    #[default]
+    Unknown,
+    /// All that count are ready.
+    Ready,
+    /// One is not ready, or the check failed.
+    NotReady {
+        /// Which one, and its pod's state; or the error.
+        what: String,
+    },
+}

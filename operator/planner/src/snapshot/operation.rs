@@ -1,0 +1,164 @@
+//! An operation: one attempt to reboot one node, and what of it must survive a crash.
+
+use chrono::TimeDelta;
+
+use super::policy::Settings;
+use crate::Instant;
+use crate::names::{BootId, PolicyName};
+
+/// One attempt to reboot one node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Operation {
+    /// Its id.
+    pub id: String,
+    /// How often a person's `retry` gave its order again; part of the order's id.
+    pub attempt: i32,
+    /// How far it is.
+    pub phase: Phase,
+    /// Its policy.
+    pub policy: PolicyName,
+    /// The boot before the reboot.
+    pub boot_id_before: BootId,
+    /// The kernel before the reboot.
+    pub kernel_before: String,
+    /// Why the reboot is required.
+    pub reasons: Vec<String>,
+    /// The value of the annotation `reboot-requested` that it fulfils.
+    pub requested: Option<String>,
+    /// The value of the annotation `approved` when it was admitted.
+    pub approved: Option<String>,
+    /// When the reboot became required.
+    pub required: Option<Instant>,
+    /// When it was admitted.
+    pub started: Instant,
+    /// When the agent was asked to prepare, the last time.
+    pub asked: Instant,
+    /// When the cordon was observed.
+    pub cordoned: Option<Instant>,
+    /// What followed the time-out of the drain.
+    pub stage: Option<Stage>,
+    /// When the reboot order was observed.
+    pub reboot_ordered: Option<Instant>,
+    /// When the new boot was observed.
+    pub rebooted: Option<Instant>,
+    /// Pods evicted.
+    pub pods_moved: i32,
+    /// The `DaemonSet`s that were ready on the node at the cordon: they must be ready again before the uncordon.
+    pub daemon_sets: Vec<CountedDaemonSet>,
+    /// The settings with which it finishes.
+    pub settings: Settings,
+    /// What failed.
+    pub failure: Option<Failure>,
+    /// How it is about to end.
+    pub pending_outcome: Option<PendingOutcome>,
+}
+
+impl Operation {
+    /// The id of the order of the present attempt.
+    pub fn order_id(&self) -> String {
+        format!("{}-{}", self.id, self.attempt)
+    }
+
+    /// Whether it was reconstructed from a cordon whose record is lost: it failed, and neither its cordon nor a new boot
+    /// was ever observed.
+    pub fn is_reconstructed(&self) -> bool {
+        self.phase == Phase::Failed && self.cordoned.is_none() && self.rebooted.is_none()
+    }
+
+    /// When evictions may start: load balancers have had their time since the cordon.
+    pub fn evict_from(&self) -> Instant {
+        /// Times are recorded in whole seconds: the cordon may be that much younger.
+        const ROUNDING: TimeDelta = TimeDelta::seconds(1);
+        let cordoned = self.cordoned.unwrap_or(self.asked);
+        let delay = self.settings.load_balancer_delay;
+        if delay > TimeDelta::zero() {
+            cordoned + delay + ROUNDING
+        } else {
+            cordoned
+        }
+    }
+
+    /// Whether the drain has reached this stage.
+    pub fn is_in(&self, kind: StageKind) -> bool {
+        self.stage.is_some_and(|stage| stage.kind == kind)
+    }
+}
+
+/// A `DaemonSet` whose pod was ready on the node before the cordon.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CountedDaemonSet {
+    /// Its `namespace/name`.
+    pub name: String,
+    /// Since when its pod was ready: an unchanged time after the reboot means a status from before it.
+    pub since: Option<Instant>,
+}
+
+/// What followed the time-out of a drain; recorded before it takes effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stage {
+    /// Which stage.
+    pub kind: StageKind,
+    /// Since when.
+    pub since: Instant,
+}
+
+/// What may follow the time-out of a drain, if the policy says so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StageKind {
+    /// The remaining pods are deleted regardless of their disruption budgets.
+    Delete,
+    /// The node is rebooted with the remaining pods.
+    Reboot,
+}
+
+/// How far an operation is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// The agent is asked whether it could reboot the host.
+    Preparing,
+    /// The node is cordoned, and its pods are evicted.
+    Draining,
+    /// The reboot is ordered.
+    Rebooting,
+    /// A new boot was observed.
+    Verifying,
+    /// A person must act.
+    Failed,
+}
+
+/// What failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// When.
+    pub time: Instant,
+    /// What did not happen, and what to check.
+    pub message: String,
+}
+
+/// How an operation is about to end; recorded before the first step of its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PendingOutcome {
+    /// The outcome.
+    pub outcome: Outcome,
+    /// When that was decided.
+    pub time: Instant,
+    /// The name of a wait reason, `Cancelled`, or empty.
+    pub cause: String,
+    /// The cause, for people.
+    pub message: String,
+}
+
+/// How an operation ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The reboot was proven and the node verified.
+    Succeeded,
+    /// It could not continue; the operator tries again after a back-off.
+    Deferred,
+    /// It may not continue now; no back-off.
+    Withdrawn,
+    /// A person holds the node since it was cordoned; it stays cordoned.
+    Held,
+    /// A person released it.
+    Released,
+}

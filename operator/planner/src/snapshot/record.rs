@@ -1,0 +1,143 @@
+//! The `NodeReboot` of a node: the order to its agent, the agent's report, and what the operator remembers.
+
+use super::operation::Operation;
+use crate::Instant;
+use crate::names::{BootId, PolicyName};
+
+/// A `NodeReboot`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Record {
+    /// `spec.policy`.
+    pub policy: Option<PolicyName>,
+    /// `spec.order`.
+    pub order: Option<Order>,
+    /// The agent's report.
+    pub host: Option<Host>,
+    /// The operation in progress.
+    pub operation: Option<Box<Operation>>,
+    /// The back-off after a deferred operation.
+    pub deferred: Option<Deferred>,
+    /// The release by a person.
+    pub released: Option<Released>,
+    /// The last reboot that was proven.
+    pub last_reboot: Option<LastReboot>,
+    /// The id of the operation that ended last.
+    pub finished: Option<String>,
+    /// A person's command.
+    pub command: Option<Command>,
+    /// The last command that was answered.
+    pub answered_command: Option<Command>,
+}
+
+/// An order to the agent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Order {
+    /// Operation and attempt.
+    pub id: String,
+    /// What to do.
+    pub action: OrderAction,
+    /// The boot for which it is valid.
+    pub boot_id: BootId,
+}
+
+/// What an agent is ordered to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OrderAction {
+    /// Answer whether it could reboot the host.
+    Prepare,
+    /// Reboot the host.
+    Reboot,
+}
+
+/// The agent's report.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Host {
+    /// The boot in which the agent runs.
+    pub boot_id: BootId,
+    /// When that boot began, by the host's clock.
+    pub boot_time: Option<Instant>,
+    /// The running kernel.
+    pub kernel: String,
+    /// Whether a reboot is required.
+    pub required: bool,
+    /// Since when.
+    pub required_since: Option<Instant>,
+    /// Why.
+    pub reasons: Vec<String>,
+    /// Why the agent could not reboot the host; `None` if it could.
+    pub incapable: Option<String>,
+    /// Programs that inhibit the shutdown: name and reason.
+    pub inhibitors: Vec<(String, String)>,
+    /// The answer to the last order.
+    pub answer: Option<HostAnswer>,
+}
+
+/// The agent's answer to an order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostAnswer {
+    /// The order.
+    pub id: String,
+    /// The result.
+    pub state: AnswerState,
+    /// The cause, for people.
+    pub message: String,
+}
+
+/// The result of an order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AnswerState {
+    /// The agent could reboot the host now.
+    Ready,
+    /// The agent refuses.
+    Refused,
+    /// The host accepted the reboot.
+    Rebooting,
+    /// The host was told to reboot and did not.
+    Failed,
+    /// The order is gone, or the answer is of a newer version.
+    Withdrawn,
+}
+
+/// The back-off after a deferred operation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Deferred {
+    /// How often the node was deferred since its last success.
+    pub count: i32,
+    /// Why, the last time: the name of a wait reason, or `Cancelled`.
+    pub cause: String,
+    /// The message of the last time.
+    pub message: String,
+    /// When it may be tried again.
+    pub until: Instant,
+}
+
+/// A person released the node after a failure.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Released {
+    /// When.
+    pub time: Instant,
+    /// The failure.
+    pub failure: String,
+    /// The causes for which it is not rebooted again.
+    pub reasons: Vec<String>,
+}
+
+/// The last reboot that was proven.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LastReboot {
+    /// When its operation began.
+    pub started: Instant,
+    /// When it ended.
+    pub time: Instant,
+    /// Its causes.
+    pub reasons: Vec<String>,
+}
+
+/// A person's command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Command {
+    /// The verb as the annotation has it.
+    pub verb: String,
+    /// The operation for which it is meant.
+    pub operation_id: String,
+}
