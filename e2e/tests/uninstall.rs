@@ -43,7 +43,10 @@ async fn pause_and_delete_during_a_rollout_leave_no_cordon() {
     let said = stack.plugin(&["pause"]).await.unwrap();
     let words = String::from_utf8_lossy(&said.stdout).into_owned() + &String::from_utf8_lossy(&said.stderr);
     assert!(said.status.success(), "{words}");
-    assert!(words.contains(&format!("{draining}: cancelled before its reboot was ordered")), "{words}");
+    assert!(
+        words.contains(&format!("{draining}: cancelled before its reboot was ordered")),
+        "{words}"
+    );
     let reboot = stack.reboot(rebooting).await.unwrap();
     assert!(
         reboot.status.unwrap().last_reboot.is_some(),

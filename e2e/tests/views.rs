@@ -16,9 +16,9 @@ use lockkeeper_e2e::workdir::Workdir;
 use lockkeeper_operator::cache::Kind;
 use lockkeeper_operator::cache::{Cache, SharedCache, feed};
 use lockkeeper_operator::client::{Clients, clients};
-use lockkeeper_operator::report::event_recorder::{EventTarget, EventRecorder, Severity};
 use lockkeeper_operator::execute::{Apis, CreatedRecords, Pass};
 use lockkeeper_operator::metrics::Metrics;
+use lockkeeper_operator::report::event_recorder::{EventRecorder, EventTarget, Severity};
 use lockkeeper_planner::{Action, Snapshot};
 use lockkeeper_snapshot::{ObservedObjects, slim};
 use serde_json::json;
@@ -86,7 +86,9 @@ async fn waits_for_kinds_that_are_not_installed(plane: &ControlPlane, metrics: &
     until(&cache, "Nodes and three troubles", |cache| {
         cache.unlisted() == [WatchedKind::Reboots, WatchedKind::Policies, WatchedKind::Lock]
             && cache.watch_failures().count() == 3
-            && cache.watch_failures().all(|(_, failure)| failure.message.contains(remedy))
+            && cache
+                .watch_failures()
+                .all(|(_, failure)| failure.message.contains(remedy))
     })
     .await?;
     ensure!(
@@ -102,7 +104,10 @@ async fn waits_for_kinds_that_are_not_installed(plane: &ControlPlane, metrics: &
     // A server that has just got the kinds may ask to wait for a moment; what was wrong before is forgotten.
     let missing = |message: &str| message.contains("kubectl apply");
     ensure!(
-        !cache.read().watch_failures().any(|(_, failure)| missing(&failure.message)),
+        !cache
+            .read()
+            .watch_failures()
+            .any(|(_, failure)| missing(&failure.message)),
         "the troubles are over"
     );
     feeding.abort();

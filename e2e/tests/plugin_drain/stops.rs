@@ -169,10 +169,7 @@ pub(super) async fn nothing_is_asked_a_second_after_the_word(plane: &ControlPlan
     let word = Utc::now();
     interrupt(&run)?;
     let (code, said) = end(run).await?;
-    ensure!(
-        code == Some(1) && said.contains("uncordoned again"),
-        "{code:?} {said}"
-    );
+    ensure!(code == Some(1) && said.contains("uncordoned again"), "{code:?} {said}");
     ensure_silent(plane, &scene, since, word).await.context("Ctrl-C")?;
 
     let (run, since) = train_leaves(plane, &scene).await?;

@@ -2,7 +2,7 @@
 //!
 //! Time and allocations. A node that is up to date must cost no allocation: `up_to_date` has the same count for all sizes
 //! (12). Of the plan alone for 15,000 nodes, the median of 100 on two idle cores: 1.0 ms up to date, 3.3 ms all waiting,
-//! 4.2 ms with 1,500 inside, 4.2 ms when 1,500 go in at once; the check of that 0.6 ms on top. On cores that others kept
+//! 4.2 ms with 1,500 in progress, 4.2 ms when 1,500 start at once; the check of that 0.6 ms on top. On cores that others kept
 //! busy (load 9) it was 1.4, 3.7, 4.9, 5.4 and 0.9 ms. What does not fit the processor's caches costs more: memory is
 //! waited for.
 #![allow(missing_docs, clippy::unwrap_used)]
@@ -99,7 +99,7 @@ fn cluster(size: usize, pending: usize, limit: Limit) -> Snapshot {
     }
 }
 
-/// The cluster once the plan's holders and operations are written: as many are inside as may be.
+/// The cluster once the plan's holders and operations are written: as many are in progress as allowed.
 fn under_way(mut snapshot: Snapshot) -> Snapshot {
     for action in plan(&snapshot, now()).actions {
         match action {
@@ -124,30 +124,30 @@ fn up_to_date(bencher: Bencher, size: usize) {
     bencher.bench_local(|| plan(&snapshot, now()));
 }
 
-/// All wait for one that is inside.
+/// All wait for one that is in progress.
 #[divan::bench(args = SIZES)]
 fn all_wait(bencher: Bencher, size: usize) {
     let snapshot = under_way(cluster(size, size, Limit::Count(1)));
     bencher.bench_local(|| plan(&snapshot, now()));
 }
 
-/// One in ten is inside, all others wait.
+/// One in ten is in progress, all others wait.
 #[divan::bench(args = SIZES)]
-fn tenth_inside(bencher: Bencher, size: usize) {
+fn tenth_in_progress(bencher: Bencher, size: usize) {
     let snapshot = under_way(cluster(size, size, Limit::Percent(10)));
     bencher.bench_local(|| plan(&snapshot, now()));
 }
 
-/// One in ten goes in at once.
+/// One in ten starts at once.
 #[divan::bench(args = SIZES)]
-fn tenth_goes_in(bencher: Bencher, size: usize) {
+fn tenth_starts(bencher: Bencher, size: usize) {
     let snapshot = cluster(size, size, Limit::Percent(10));
     bencher.bench_local(|| plan(&snapshot, now()));
 }
 
 /// The last gate, for that plan.
 #[divan::bench(args = SIZES)]
-fn check_of_tenth_goes_in(bencher: Bencher, size: usize) {
+fn check_of_tenth_starts(bencher: Bencher, size: usize) {
     let snapshot = cluster(size, size, Limit::Percent(10));
     let plan = plan(&snapshot, now());
     bencher.bench_local(|| check(&snapshot, &plan, now()));

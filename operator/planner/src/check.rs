@@ -27,7 +27,7 @@ pub fn check(snapshot: &Snapshot, plan: &Plan, now: Instant) -> Vec<Violation> {
     let mut found = Vec::new();
     let nothing = Lock::default();
     let lock = snapshot.lock.as_ref().unwrap_or(&nothing);
-    // A pass that starts nobody walks over no node.
+    // A pass that starts no node reads no node here.
     let mut starts: Option<Starts> = None;
     let there = |name: &str| snapshot.nodes.get_key_value(name);
     for action in &plan.actions {
@@ -92,7 +92,7 @@ fn marks(lock: &Lock, name: &str, node: &Node, operation: &str, found: &mut Vec<
     }
 }
 
-/// S5: a taint is put only where our marks are, or where a policy asks for it.
+/// S5: a taint is set only on a node that we have cordoned, or where a policy requires it.
 fn taints(snapshot: &Snapshot, name: &str, node: &Node, taint: Taint, found: &mut Vec<Violation>) {
     let operation = node.operation();
     let asked = match taint {

@@ -41,22 +41,22 @@ impl Default for Horizon {
 /// A forecast.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Forecast {
-    /// When each node that is inside, or will be, starts and ends.
+    /// When each node that is in progress, or will be, starts and ends.
     pub nodes: BTreeMap<String, Span>,
-    /// When the last node of each policy ends; absent if none is inside or to come.
+    /// When the last node of each policy ends; absent if none is in progress or to come.
     pub policies: BTreeMap<String, Instant>,
     /// When the last node of all ends.
     pub end: Option<Instant>,
-    /// Nodes that need a reboot and do not get one in this future, and why: somebody must act, or it is too far away.
+    /// Nodes that need a reboot and do not get one in this future, and why: a person must act, or it is too far away.
     pub never: BTreeMap<String, WaitReason>,
     /// The future was cut: `nodes` has only the first of them, and the ends are extrapolated from their pace.
     pub cut: bool,
 }
 
-/// A node's time inside.
+/// The time of a node's operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Span {
-    /// When it goes in, or went in.
+    /// When it starts, or started.
     pub start: Instant,
     /// When it is free again.
     pub end: Instant,

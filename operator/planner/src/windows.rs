@@ -155,7 +155,7 @@ impl Window {
 
     /// The first valid instant after the gap into which `local` falls.
     fn first_after_gap(&self, local: NaiveDateTime) -> Option<Instant> {
-        // The offset before the gap is still valid inside it: bisect for the instant at which the offset changes.
+        // The offset before the gap is still valid in it: bisect for the instant at which the offset changes.
         let outside = local.and_utc();
         let (mut before, mut after) = (outside - LONGEST_SHIFT, outside + LONGEST_SHIFT);
         let passed = |time: Instant| zone::local(self.zone, time) > local;

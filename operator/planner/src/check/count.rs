@@ -56,7 +56,7 @@ impl<'a> PolicyCounts<'a> {
     }
 
     /// A node that has an operation under the policy; says whether it stands cordoned.
-    pub(super) fn inside(&mut self, name: &'a str, node: &'a Node) -> bool {
+    pub(super) fn add_in_progress(&mut self, name: &'a str, node: &'a Node) -> bool {
         let Some(operation) = node.operation() else {
             return false;
         };
@@ -86,7 +86,7 @@ impl<'a> PolicyCounts<'a> {
         }
     }
 
-    /// How many nodes may be inside while the canary is awaited; absent = it has passed, or there is none.
+    /// How many nodes may be in progress until the canary has passed; absent if it has passed, or if there is none.
     pub(super) fn canaries(&self, policy: &Policy, now: Instant) -> Option<usize> {
         let canary = policy.canary.filter(|canary| canary.nodes > 0)?;
         let rollout = policy.state.rollout.as_ref();

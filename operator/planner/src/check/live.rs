@@ -33,7 +33,7 @@ pub fn repeats(done: &Plan, next: &Plan) -> Vec<Violation> {
 /// whoever waits on time is looked at again when it is over.
 pub fn unexplained_waits(snapshot: &Snapshot, plan: &Plan, now: Instant) -> Vec<Violation> {
     let mut found = Vec::new();
-    let goes_in = |name: &str| {
+    let starts = |name: &str| {
         plan.actions.iter().any(|action| match action {
             Action::SetHolders { holders, .. } => holders.iter().any(|holder| holder.node == name),
             Action::CreateLock => true,
@@ -43,7 +43,7 @@ pub fn unexplained_waits(snapshot: &Snapshot, plan: &Plan, now: Instant) -> Vec<
     // Both are by name.
     let mut waiting = plan.wait_reasons.iter().peekable();
     for (name, node) in &snapshot.nodes {
-        let inside = node.record.as_ref().is_some_and(|record| record.operation.is_some());
+        let in_progress = node.record.as_ref().is_some_and(|record| record.operation.is_some());
         let mut told = || loop {
             match waiting.peek().map(|(other, _)| (*other).cmp(name)) {
                 Some(Ordering::Less) => waiting.next(),
@@ -51,21 +51,21 @@ pub fn unexplained_waits(snapshot: &Snapshot, plan: &Plan, now: Instant) -> Vec<
                 Some(Ordering::Greater) | None => break false,
             };
         };
-        if !inside && node.requires_reboot() && !told() && !goes_in(name) {
+        if !in_progress && node.requires_reboot() && !told() && !starts(name) {
             found.push(violation(
                 "L1",
-                format!("{name} needs a reboot and nobody says why it waits"),
+                format!("{name} requires a reboot, but no reason is given why it waits"),
             ));
         }
-        // A node that is down, or about to be, keeps its marks until it is back; then they are lifted.
-        if inside || node.cordoned_for.is_none() || node.keeps_orphaned_cordon() || !snapshot.unlisted.is_empty() {
+        // A node that is down, or about to be, stays cordoned until it is back; then it is uncordoned.
+        if in_progress || node.cordoned_for.is_none() || node.keeps_orphaned_cordon() || !snapshot.unlisted.is_empty() {
             continue;
         }
         let mut holders = snapshot.lock.iter().flat_map(|lock| &lock.holders);
-        if !holders.any(|holder| holder.node == *name) && !goes_in(name) {
+        if !holders.any(|holder| holder.node == *name) && !starts(name) {
             found.push(violation(
                 "L2",
-                format!("{name} is cordoned by us and nobody has it in hand"),
+                format!("{name} is cordoned by us, but no operation or cleanup is planned for it"),
             ));
         }
     }

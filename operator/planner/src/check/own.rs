@@ -1,7 +1,7 @@
 //! S6: the operator's own node is last.
 //!
-//! Last among those that could start now, over the whole cluster: a node that is held, put back or shut out by its
-//! windows starves nobody (`docs/decisions/0008-the-operators-own-node-starts-last.md`).
+//! Last among those that could start now, over the whole cluster: a node that is held, deferred or outside of its
+//! windows delays no other node (`docs/decisions/0008-the-operators-own-node-starts-last.md`).
 
 use std::collections::BTreeSet;
 
@@ -12,7 +12,7 @@ use crate::plan::Plan;
 use crate::snapshot::{Holder, Node, PREFLIGHT_FRESH, Preflight};
 
 impl Starts<'_> {
-    /// Our own node goes in after all others that go in now, and only if none that is left behind could have gone in
+    /// Our own node starts after all others that start now, and only if none of the remaining nodes could have started
     /// its place.
     pub(super) fn own_node_last(&self, all: &[PlannedHolder], plan: &Plan, found: &mut Vec<Violation>) {
         let Some(own) = self.snapshot.own_node.as_deref() else {
@@ -33,7 +33,7 @@ impl Starts<'_> {
         let mut instead: Vec<PlannedHolder> = all.to_vec();
         instead.remove(place);
         instead.extend(asked.iter().map(|(holder, node)| planned(holder, node)));
-        let inside: BTreeSet<&str> = instead.iter().map(|one| one.holder.node.as_str()).collect();
+        let in_progress: BTreeSet<&str> = instead.iter().map(|one| one.holder.node.as_str()).collect();
         let mut refused = BTreeSet::new();
         for (name, node) in &self.snapshot.nodes {
             // Of those that are alike to every rule, one is asked for all.
@@ -43,7 +43,7 @@ impl Starts<'_> {
                 self.is_down(name, node),
                 node.control_plane.then_some(name),
             );
-            if inside.contains(name.as_str())
+            if in_progress.contains(name.as_str())
                 || name == own
                 || refused.contains(&alike)
                 || !self.could_start(name, node)
@@ -58,7 +58,7 @@ impl Starts<'_> {
             let mut broken = Vec::new();
             self.beside(&with, &mut broken);
             if broken.is_empty() {
-                let what = format!("{own} runs the operator and goes in while {name} could");
+                let what = format!("{own} runs the operator and starts while {name} could");
                 found.push(violation("S6", what));
                 return;
             }
@@ -89,9 +89,9 @@ impl Starts<'_> {
         let Some(record) = node.record.as_ref().filter(|record| record.operation.is_none()) else {
             return false;
         };
-        // Inside already, as far as its marks tell.
-        let astray = node.cordoned_for.is_some() && node.keeps_orphaned_cordon();
-        let asks = !astray
+        // In progress already, as far as its cordon shows.
+        let orphaned = node.cordoned_for.is_some() && node.keeps_orphaned_cordon();
+        let asks = !orphaned
             && node.requires_reboot()
             && node
                 .trusted_host()

@@ -1,4 +1,4 @@
-//! S1, S2 and S6: who goes in or is cordoned, when and beside whom.
+//! S1, S2 and S6: which nodes start or are cordoned, when, and beside which others.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -25,7 +25,7 @@ pub(super) struct Starts<'a> {
 pub(super) struct PlannedHolder<'a> {
     pub(super) holder: &'a Holder,
     pub(super) node: Option<&'a Node>,
-    /// It goes in: nobody had it in hand before.
+    /// It starts: it had no operation before.
     pub(super) added: bool,
 }
 
@@ -50,7 +50,10 @@ impl<'a> Starts<'a> {
             }
             let record = node.record.as_ref();
             if let Some(operation) = record.and_then(|record| record.operation.as_ref()) {
-                let cordoned = policies.entry(&operation.policy).or_default().inside(name, node);
+                let cordoned = policies
+                    .entry(&operation.policy)
+                    .or_default()
+                    .add_in_progress(name, node);
                 if cordoned && !down {
                     count_cordoned(&mut policies, node);
                 }
@@ -68,7 +71,7 @@ impl<'a> Starts<'a> {
         }
     }
 
-    /// The nodes that go in, and what the whole list then is.
+    /// The nodes that start, and the whole list of holders with them.
     pub(super) fn holders(&self, known: &[Holder], holders: &[Holder], plan: &Plan, found: &mut Vec<Violation>) {
         let known: BTreeSet<(&str, &str)> = known.iter().map(entry).collect();
         let all = holders.iter().map(|holder| {
@@ -99,29 +102,29 @@ impl<'a> Starts<'a> {
         self.own_node_last(&all, plan, found);
     }
 
-    /// S1 and the rest of what those who are inside say to those who are added.
+    /// S1 and the other limits by the nodes in progress for those that are added.
     pub(super) fn beside(&self, all: &[PlannedHolder], found: &mut Vec<Violation>) {
         for one in all.iter().filter(|one| one.added) {
             self.control_plane(*one, all, found);
         }
         let cluster = self.cluster_limit();
         if all.len() > cluster {
-            let what = format!("{} inside over all policies, {cluster} allowed", all.len());
+            let what = format!("{} in progress over all policies, {cluster} allowed", all.len());
             found.push(violation("S1", what));
         }
         for (name, policy) in &self.snapshot.policies {
             let of_policy = all.iter().copied().filter(|one| one.holder.policy == *name);
             let of_policy: Vec<PlannedHolder> = of_policy.collect();
             if of_policy.iter().any(|one| one.added) {
-                let inside = of_policy.iter().map(|one| one.holder.node.as_str());
-                self.first_ones(name, policy, inside, found);
+                let in_progress = of_policy.iter().map(|one| one.holder.node.as_str());
+                self.first_ones(name, policy, in_progress, found);
                 self.limits(name, policy, all, &of_policy, found);
                 self.topology(name, policy, &of_policy, found);
             }
         }
     }
 
-    /// S1 and S2 right before a cordon: what stood when the node went in may stand no more. It stands cordoned
+    /// S1 and S2 right before a cordon: what held when the node started may hold no more. It is cordoned
     /// afterwards, for the next one.
     pub(super) fn cordon(&mut self, name: &'a str, node: &'a Node, found: &mut Vec<Violation>) {
         self.node(name, node, found);
@@ -195,23 +198,23 @@ impl<'a> Starts<'a> {
         &self,
         name: &str,
         policy: &Policy,
-        inside: impl Iterator<Item = &'n str> + Clone,
+        in_progress: impl Iterator<Item = &'n str> + Clone,
         found: &mut Vec<Violation>,
     ) {
-        let nobody = PolicyCounts::default();
-        let count = self.policies.get(name).unwrap_or(&nobody);
+        let empty = PolicyCounts::default();
+        let count = self.policies.get(name).unwrap_or(&empty);
         if let Some(most) = count.canaries(policy, self.now) {
-            let inside = inside.clone().count();
-            if inside > most {
-                let what = format!("{inside} of {name} would be inside, {most} until the canary has passed");
+            let in_progress = in_progress.clone().count();
+            if in_progress > most {
+                let what = format!("{in_progress} of {name} would be in progress, {most} until the canary has passed");
                 found.push(violation("S2", what));
             }
         }
         if count.failures(policy, self.now) == Failures::OneProbe {
             let failed = |name: &&str| count.failed.iter().any(|(failed, _)| failed == name);
-            let probes = inside.filter(|name| !failed(name)).count();
+            let probes = in_progress.filter(|name| !failed(name)).count();
             if probes > 1 {
-                let what = format!("{probes} of {name} would be inside while its breaker waits for one probe");
+                let what = format!("{probes} of {name} would be in progress while its breaker waits for one probe");
                 found.push(violation("S2", what));
             }
         }
@@ -226,11 +229,11 @@ impl<'a> Starts<'a> {
         of_policy: &[PlannedHolder],
         found: &mut Vec<Violation>,
     ) {
-        let nobody = PolicyCounts::default();
-        let count = self.policies.get(name).unwrap_or(&nobody);
+        let empty = PolicyCounts::default();
+        let count = self.policies.get(name).unwrap_or(&empty);
         let allowed = policy.max_in_progress.of(count.total);
         if of_policy.len() > allowed {
-            let what = format!("{} inside under {name}, {allowed} allowed", of_policy.len());
+            let what = format!("{} in progress under {name}, {allowed} allowed", of_policy.len());
             found.push(violation("S1", what));
         }
         let is_up = |one: &PlannedHolder| !count.down.contains(one.holder.node.as_str());
@@ -262,12 +265,12 @@ impl<'a> Starts<'a> {
                 .collect();
             for one in all.iter().filter(|one| one.added) {
                 let own = one.domain(topology);
-                let inside = domains.get(own).copied().unwrap_or(0);
-                let crowded = topology.max_in_progress_per_domain.is_some_and(|max| inside > max);
+                let in_progress = domains.get(own).copied().unwrap_or(0);
+                let crowded = topology.max_in_progress_per_domain.is_some_and(|max| in_progress > max);
                 let spread = topology.max_domains.is_some_and(|max| domains.len() > max) && !before.contains(own);
                 if crowded || spread {
                     let what = format!(
-                        "{} of {name} goes in, and {} {own:?} is full",
+                        "{} of {name} starts, although {} {own:?} is full",
                         one.holder.node, topology.key
                     );
                     found.push(violation("S1", what));
@@ -286,7 +289,7 @@ impl<'a> Starts<'a> {
         if all.iter().any(|one| one.added && too_soon(one)) {
             found.push(violation(
                 "S2",
-                format!("a node of {name} goes in too soon after another"),
+                format!("a node of {name} starts too soon after another"),
             ));
         }
     }
@@ -299,14 +302,14 @@ impl<'a> Starts<'a> {
         }
         let name = one.holder.node.as_str();
         let down = self.control_plane_down.iter().find(|other| **other != name);
-        let inside = all.iter().filter(is).map(|one| one.holder.node.as_str());
+        let in_progress = all.iter().filter(is).map(|one| one.holder.node.as_str());
         if let Some(other) = down
             .copied()
-            .or_else(|| inside.into_iter().find(|other| *other != name))
+            .or_else(|| in_progress.into_iter().find(|other| *other != name))
         {
             found.push(violation(
                 "S1",
-                format!("{name} goes in while {other} of the control plane is down"),
+                format!("{name} starts while {other} of the control plane is down"),
             ));
         }
     }
@@ -333,7 +336,7 @@ fn entry(holder: &Holder) -> (&str, &str) {
     (&holder.node, &holder.operation_id)
 }
 
-/// An unavailable node more for the policies that select it now, whatever policy it went in under.
+/// One more unavailable node for the policies that select it now, whichever policy it started under.
 fn count_cordoned<'a>(policies: &mut BTreeMap<&'a str, PolicyCounts<'a>>, node: &'a Node) {
     for policy in node.policies.iter() {
         policies.entry(policy).or_default().cordoned_up += 1;

@@ -20,12 +20,12 @@ const NEVER: TimeDelta = TimeDelta::days(36_500);
 #[derive(Debug)]
 pub(super) struct Future {
     pub(super) snapshot: Snapshot,
-    /// Nodes that were inside, or are.
+    /// Nodes that were in progress, or are.
     pub(super) spans: BTreeMap<String, Span>,
     /// Nodes that cannot be drained, and would ask again and again.
     pub(super) blocked: BTreeMap<String, WaitReason>,
-    /// Those that are inside, by their end.
-    inside: BTreeMap<(Instant, String), Box<Operation>>,
+    /// Those that are in progress, by their end.
+    in_progress: BTreeMap<(Instant, String), Box<Operation>>,
     ends: Vec<(PolicyName, Instant)>,
 }
 
@@ -35,7 +35,7 @@ impl Future {
             snapshot: snapshot.clone(),
             spans: BTreeMap::new(),
             blocked: BTreeMap::new(),
-            inside: BTreeMap::new(),
+            in_progress: BTreeMap::new(),
             ends: Vec::new(),
         };
         let mut known = Vec::new();
@@ -79,7 +79,7 @@ impl Future {
 
     /// When the next operation ends.
     pub(super) fn next_end(&self) -> Option<Instant> {
-        self.inside.keys().next().map(|(end, _)| *end)
+        self.in_progress.keys().next().map(|(end, _)| *end)
     }
 
     /// The policy and the end of each operation.
@@ -89,7 +89,7 @@ impl Future {
 
     /// Operations that end until `now` are done.
     pub(super) fn complete(&mut self, now: Instant) {
-        while let Some(entry) = self.inside.first_entry().filter(|entry| entry.key().0 <= now) {
+        while let Some(entry) = self.in_progress.first_entry().filter(|entry| entry.key().0 <= now) {
             let ((end, name), operation) = entry.remove_entry();
             if let Some(lock) = &mut self.snapshot.lock {
                 lock.holders.retain(|holder| holder.node != name);
@@ -100,7 +100,7 @@ impl Future {
         }
     }
 
-    /// The node is inside from now on and needs no thought until it is done.
+    /// The node is in progress from now on and is skipped until it is done.
     fn run(&mut self, name: &str, operation: Box<Operation>, now: Instant) {
         let whole = self
             .snapshot
@@ -138,7 +138,7 @@ impl Future {
         }
         self.spans.insert(name.to_owned(), Span { start, end });
         self.ends.push((operation.policy.clone(), end));
-        self.inside.insert((end, name.to_owned()), operation);
+        self.in_progress.insert((end, name.to_owned()), operation);
     }
 
     /// Whether another pass is needed after this.
@@ -160,7 +160,7 @@ impl Future {
             (Action::WriteRecord { node, change }, _) => return self.write(node, change, now),
             (Action::SetSpec { policy, order, .. }, node) => {
                 record(node, &|record| {
-                    // The order of one that just went in is given already.
+                    // The order of one that just started is given already.
                     if record.operation.is_none() || order.is_none() {
                         record.policy.clone_from(policy);
                         record.order.clone_from(order);
@@ -181,7 +181,7 @@ impl Future {
             (Action::RemoveCommand { .. }, node) => record(node, &|record| record.command = None),
             (Action::RemoveRequest { .. }, Some(node)) => node.requested = None,
             (Action::RemoveApproval { .. }, Some(node)) => node.approved = None,
-            // Nobody's turn depends on a taint of ours.
+            // No node's start depends on our taints.
             (Action::AddTaint { taint, .. }, Some(node)) => {
                 node.taints.set(*taint, true);
                 return false;
@@ -230,7 +230,7 @@ impl Future {
     }
 }
 
-/// The node is back with a new boot that nobody asks anything of.
+/// The node is back with a new boot that requires nothing.
 fn back(node: &mut Node, operation: &Operation, now: Instant) {
     node.boot_id = format!("after {}", operation.id).into();
     node.cordoned_for = None;

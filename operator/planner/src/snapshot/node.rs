@@ -191,7 +191,7 @@ pub struct Hold {
     pub reason: String,
     /// When it ends by itself.
     pub until: Option<Instant>,
-    /// The value of `lockkeeper.dev/hold-until`, if that is not a time; the node then stays held.
+    /// The value of `lockkeeper.dev/hold-until`, if it is not a valid time; the node then stays held.
     pub invalid_until: Option<String>,
 }
 

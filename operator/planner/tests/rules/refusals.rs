@@ -30,7 +30,7 @@ fn the_operators_own_node_before_one_of_another_policy() {
     let unaware = |seen: &mut Snapshot| seen.own_node = None;
     assert_eq!(
         found(&world, unaware),
-        ["S6: n1 runs the operator and goes in while n2 could"]
+        ["S6: n1 runs the operator and starts while n2 could"]
     );
     world.node("n2").hold = Some(Hold {
         reason: "debugging".to_owned(),
@@ -39,7 +39,7 @@ fn the_operators_own_node_before_one_of_another_policy() {
     });
     assert_eq!(
         found(&world, unaware),
-        ["S6: n1 runs the operator and goes in while n3 could"]
+        ["S6: n1 runs the operator and starts while n3 could"]
     );
     // Who could not start now starves nobody.
     world.policy().schedule = Ok(windows(&[("0 3 * * *", 600)]));
@@ -75,14 +75,14 @@ fn a_node_that_starts_before_the_canary_has_passed() {
     let unaware = |seen: &mut Snapshot| seen.policies.get_mut("general").unwrap().canary = None;
     assert_eq!(
         found(&world, unaware),
-        ["S2: 3 of general would be inside, 1 until the canary has passed"]
+        ["S2: 3 of general would be in progress, 1 until the canary has passed"]
     );
     world.settle();
     world.run(60);
     assert!(world.record("n1").last_reboot.is_some());
     assert_eq!(
         found(&world, unaware),
-        ["S2: 2 of general would be inside, 0 until the canary has passed"]
+        ["S2: 2 of general would be in progress, 0 until the canary has passed"]
     );
     world.now += soak;
     assert_eq!(found(&world, unaware), Vec::<String>::new());
@@ -131,7 +131,7 @@ fn a_second_probe_while_the_breaker_waits_for_the_first() {
     world.policy().acknowledged = Some(failed.time);
     assert_eq!(
         first(found(&world, unaware)),
-        "S2: 3 of general would be inside while its breaker waits for one probe"
+        "S2: 3 of general would be in progress while its breaker waits for one probe"
     );
 }
 
