@@ -229,3 +229,77 @@ fn reconstruct_operation(holder: &Holder, node: &Node, context: &Context) -> Ope
         pending_outcome: None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeDelta;
+
+    use super::*;
+    use crate::snapshot::{DaemonSetReadiness, Drain, Policy, Preflight, Ready, Settings, Snapshot, Taints};
+
+    fn policy(seconds: i64) -> Policy {
+        Policy {
+            settings: Settings {
+                drain_timeout: TimeDelta::seconds(seconds),
+                ..Settings::default()
+            },
+            ..Policy::default()
+        }
+    }
+
+    fn cordoned(operation: &str, now: Instant) -> Node {
+        Node {
+            uid: "uid".to_owned(),
+            created: now,
+            policies: vec!["workers".into()],
+            boot_id: "boot".into(),
+            ready: Ready {
+                ready: true,
+                since: now,
+                heartbeat: now,
+                message: String::new(),
+            },
+            unschedulable: true,
+            cordoned_for: Some(operation.to_owned()),
+            deletion_taint: None,
+            taints: Taints::default(),
+            control_plane: false,
+            hold: None,
+            requested: None,
+            approved: None,
+            domains: std::collections::BTreeMap::new(),
+            record: Some(Record::default()),
+            preflight: Preflight::default(),
+            drain: Drain::default(),
+            daemon_sets: DaemonSetReadiness::default(),
+        }
+    }
+
+    #[test]
+    fn a_reconstructed_operation_has_the_settings_of_its_own_policy() {
+        let now = Instant::default();
+        let holder = Holder {
+            node: "n1".to_owned(),
+            node_uid: "uid".to_owned(),
+            policy: "workers".into(),
+            operation_id: "op".to_owned(),
+            acquired: now,
+        };
+        let lock = Lock {
+            max_in_progress: None,
+            holders: vec![holder],
+        };
+        let snapshot = Snapshot {
+            policies: [("first".into(), policy(1)), ("workers".into(), policy(77))].into(),
+            nodes: [("n1".to_owned(), cordoned("op", now))].into(),
+            ..Snapshot::default()
+        };
+        let context = Context::observe(&snapshot, now);
+        let recovery = recover(&context, &lock);
+        let [Action::WriteRecord { change, .. }] = recovery.actions.as_slice() else {
+            unreachable!("{:?}", recovery.actions);
+        };
+        let operation = change.operation.apply(&None).unwrap();
+        assert_eq!(operation.settings.drain_timeout, TimeDelta::seconds(77));
+    }
+}
