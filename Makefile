@@ -31,8 +31,8 @@ unit: ## run the tests that need no cluster
 	@cargo test --workspace --exclude lockkeeper-e2e
 
 soak: ## run the planner's simulator (SEEDS=1000000; SEED=7 prints one run; MUTANT=NAME disables a guard)
-	@cargo test --quiet --profile soak --package lockkeeper-planner --test soak -- --seeds $(SEEDS) \
-		$(if $(SEED),--seed $(SEED)) $(if $(MUTANT),--mutant $(MUTANT) --from 0) $(if $(DUEL),--duel)
+	@cargo test --quiet --release --package lockkeeper-planner --test soak -- --seeds $(SEEDS) \
+		$(if $(SEED),--seed $(SEED)) $(if $(MUTANT),--mutant $(MUTANT) --from 0) $(if $(TWO_LEADERS),--two-leaders)
 
 e2e: tools ## run all tests except those on virtual machines
 	@cargo build --quiet --workspace --bins

@@ -25,7 +25,7 @@ fn line(world: &World, what: &str) -> String {
 }
 
 #[test]
-fn deletes_what_is_left_only_after_the_time_out_and_says_so_first() {
+fn remaining_pods_are_deleted_only_after_the_drain_has_timed_out() {
     let mut world = blocked(OnTimeout::Delete);
     world.settle();
     world.run(900);
@@ -39,7 +39,7 @@ fn deletes_what_is_left_only_after_the_time_out_and_says_so_first() {
 }
 
 #[test]
-fn what_stands_after_the_delete_stage_is_put_back() {
+fn a_node_with_pods_left_after_the_delete_stage_is_deferred() {
     let mut world = blocked(OnTimeout::Delete);
     world.settle();
     world.run(1801);
@@ -47,11 +47,11 @@ fn what_stands_after_the_delete_stage_is_put_back() {
     expect![[r#"
         n1 BackingOff: deferred once (EvictionBlocked: pod shop/db-0: budget shop/db allows 0); next attempt at 2026-11-21T12:40:01Z
     "#]]
-    .assert_eq(&world.waits());
+    .assert_eq(&world.wait_reasons());
 }
 
 #[test]
-fn a_stage_begins_only_inside_a_window() {
+fn pods_are_deleted_only_inside_a_window() {
     for on_timeout in [OnTimeout::Delete, OnTimeout::Reboot] {
         let mut world = blocked(on_timeout);
         world.policy().schedule = Ok(windows(&[("0 12 * * *", 600)]));
@@ -64,7 +64,7 @@ fn a_stage_begins_only_inside_a_window() {
 }
 
 #[test]
-fn a_stage_that_has_begun_goes_on_after_the_window_closed() {
+fn a_delete_stage_continues_after_the_window_has_closed() {
     let mut world = blocked(OnTimeout::Delete);
     world.policy().schedule = Ok(windows(&[("0 12 * * *", 960)]));
     world.settle();
@@ -76,7 +76,7 @@ fn a_stage_that_has_begun_goes_on_after_the_window_closed() {
 }
 
 #[test]
-fn reboots_with_pods_left_only_where_the_policy_says_so() {
+fn a_node_reboots_with_pods_left_only_if_the_policy_says_so() {
     let mut world = blocked(OnTimeout::Reboot);
     world.settle();
     world.run(1000);
@@ -93,7 +93,7 @@ fn reboots_with_pods_left_only_where_the_policy_says_so() {
 }
 
 #[test]
-fn an_order_with_pods_left_breaks_a_rule_unless_the_stage_is_recorded_and_asked_for() {
+fn a_reboot_order_with_pods_left_requires_the_recorded_reboot_stage() {
     let mut world = blocked(OnTimeout::Defer);
     world.settle();
     world.run(5);
@@ -125,17 +125,17 @@ fn an_order_with_pods_left_breaks_a_rule_unless_the_stage_is_recorded_and_asked_
 }
 
 #[test]
-fn a_person_may_still_cancel_in_the_delete_stage() {
+fn an_operation_can_be_cancelled_in_the_delete_stage() {
     let mut world = blocked(OnTimeout::Delete);
     world.settle();
     world.run(950);
     world.command("cancel", "n1");
     world.settle();
-    assert!(world.waits().contains("Cancelled"), "{}", world.waits());
+    assert!(world.wait_reasons().contains("Cancelled"), "{}", world.wait_reasons());
 }
 
 #[test]
-fn a_retry_drains_anew_without_the_stage() {
+fn a_retry_starts_the_drain_again_without_the_delete_stage() {
     let mut world = blocked(OnTimeout::Reboot);
     world.never_back = vec!["n1".to_owned()];
     world.settle();
@@ -155,7 +155,7 @@ fn a_retry_drains_anew_without_the_stage() {
 }
 
 #[test]
-fn load_balancers_have_their_time_before_the_first_eviction_and_it_is_not_the_drains_time() {
+fn the_load_balancer_delay_precedes_the_drain_and_its_timeout() {
     let mut world = blocked(OnTimeout::Defer);
     world.policy().settings.load_balancer_delay = chrono::TimeDelta::seconds(60);
     world.settle();
@@ -163,18 +163,30 @@ fn load_balancers_have_their_time_before_the_first_eviction_and_it_is_not_the_dr
     expect![[r#"
         n1 LoadBalancerDelay: waiting for load balancers; evictions start at 2026-11-21T12:01:02Z
     "#]]
-    .assert_eq(&world.waits());
+    .assert_eq(&world.wait_reasons());
     assert_eq!(world.plan().recheck_at, Some(common::at("2026-11-21T12:01:02Z")));
     world.run(60);
-    assert!(world.waits().starts_with("n1 EvictionBlocked"), "{}", world.waits());
+    assert!(
+        world.wait_reasons().starts_with("n1 EvictionBlocked"),
+        "{}",
+        world.wait_reasons()
+    );
     world.run(896);
-    assert!(world.waits().starts_with("n1 EvictionBlocked"), "{}", world.waits());
+    assert!(
+        world.wait_reasons().starts_with("n1 EvictionBlocked"),
+        "{}",
+        world.wait_reasons()
+    );
     world.run(1);
-    assert!(world.waits().starts_with("n1 BackingOff"), "{}", world.waits());
+    assert!(
+        world.wait_reasons().starts_with("n1 BackingOff"),
+        "{}",
+        world.wait_reasons()
+    );
 }
 
 #[test]
-fn an_empty_node_waits_for_load_balancers_too() {
+fn a_node_without_pods_waits_for_load_balancers_too() {
     let mut world = World::new(1);
     world.policy().settings.load_balancer_delay = chrono::TimeDelta::seconds(60);
     world.settle();
@@ -185,7 +197,7 @@ fn an_empty_node_waits_for_load_balancers_too() {
 }
 
 #[test]
-fn daemon_sets_are_kept_away_from_the_marks_to_the_new_boot() {
+fn the_rebooting_taint_stays_from_the_cordon_to_the_new_boot() {
     let mut world = World::new(1);
     world.policy().settings.daemon_sets_last = true;
     world.settle();
@@ -213,13 +225,13 @@ fn daemon_sets_are_kept_away_from_the_marks_to_the_new_boot() {
 type End = fn(&mut World);
 
 #[test]
-fn the_taint_goes_with_the_marks_whatever_ends_the_operation() {
+fn the_rebooting_taint_is_removed_however_the_operation_ends() {
     let mut world = blocked(OnTimeout::Defer);
     world.policy().settings.daemon_sets_last = true;
     world.settle();
     world.run(5);
     assert!(world.node("n1").taints.rebooting);
-    let inside = world.snapshot.clone();
+    let draining = world.snapshot.clone();
     let ends: [(&str, End); 5] = [
         ("cancel", |world| world.command("cancel", "n1")),
         ("uncordon", |world| world.node("n1").unschedulable = false),
@@ -234,7 +246,7 @@ fn the_taint_goes_with_the_marks_whatever_ends_the_operation() {
         }),
     ];
     for (what, end) in ends {
-        world.snapshot = inside.clone();
+        world.snapshot = draining.clone();
         end(&mut world);
         world.settle();
         assert!(!world.node("n1").taints.rebooting, "{what}: {}", world.trace);
@@ -242,7 +254,7 @@ fn the_taint_goes_with_the_marks_whatever_ends_the_operation() {
 }
 
 #[test]
-fn a_failed_node_gets_its_daemon_sets_back_and_stays_cordoned() {
+fn a_failed_node_loses_the_rebooting_taint_and_stays_cordoned() {
     let mut world = World::new(1);
     world.policy().settings.daemon_sets_last = true;
     world.never_back = vec!["n1".to_owned()];
@@ -254,7 +266,7 @@ fn a_failed_node_gets_its_daemon_sets_back_and_stays_cordoned() {
 }
 
 #[test]
-fn a_taint_of_ours_that_was_left_behind_is_taken_off() {
+fn taints_left_by_an_earlier_operation_are_removed() {
     let mut world = World::new(1);
     world.node("n1").taints = Taints {
         rebooting: true,
@@ -266,7 +278,7 @@ fn a_taint_of_ours_that_was_left_behind_is_taken_off() {
 }
 
 #[test]
-fn nodes_still_to_come_are_avoided_and_updated_ones_are_not() {
+fn nodes_that_require_a_reboot_have_the_reboot_pending_taint() {
     let mut world = World::new(3);
     world.policy().settings.prefer_updated_nodes = true;
     let pending = |world: &mut World| ["n1", "n2", "n3"].map(|name| world.node(name).taints.reboot_pending);
@@ -279,7 +291,7 @@ fn nodes_still_to_come_are_avoided_and_updated_ones_are_not() {
 }
 
 #[test]
-fn a_suspended_policy_and_a_feature_that_is_off_leave_no_taint() {
+fn a_suspended_policy_removes_its_reboot_pending_taints() {
     let mut world = blocked(OnTimeout::Defer);
     world.policy().settings.prefer_updated_nodes = true;
     world.settle();
@@ -306,7 +318,7 @@ fn a_suspended_policy_and_a_feature_that_is_off_leave_no_taint() {
 }
 
 #[test]
-fn taints_of_a_large_fleet_do_not_hold_up_those_inside() {
+fn a_pass_writes_few_taints_and_writes_them_last() {
     let mut world = World::new(100);
     world.policy().settings.prefer_updated_nodes = true;
     let plan = world.plan();

@@ -102,7 +102,7 @@ proptest! {
 
     /// `World::plan` asks `check` in every pass: a violation fails the test with the trace.
     #[test]
-    fn every_prefix_of_every_plan_is_safe_and_every_rollout_ends(
+    fn every_prefix_of_every_plan_is_safe_and_every_rollout_finishes(
         events in prop::collection::vec(event(), 1..120),
         never_back in any::<bool>(),
         blocked in any::<bool>(),
@@ -137,14 +137,14 @@ proptest! {
         for (name, node) in &world.snapshot.nodes {
             let record = node.record.as_ref().unwrap();
             prop_assert!(!node.requires_reboot() || record.released.is_some() || record.last_reboot.is_some(),
-                "{name} was never rebooted: {}\n{}", world.waits(), world.trace);
+                "{name} was never rebooted: {}\n{}", world.wait_reasons(), world.trace);
         }
         // Whose cordon is whose, only the simulator knows.
         prop_assert_eq!(check::leftovers(&world.snapshot, &world.snapshot), vec![], "{}", world.trace);
     }
 
     #[test]
-    fn the_same_snapshot_in_any_order_gives_the_same_plan_and_what_is_applied_is_not_repeated(
+    fn the_order_of_a_snapshot_does_not_matter_and_no_action_is_repeated(
         events in prop::collection::vec(event(), 1..60),
     ) {
         let mut world = World::new(4);
@@ -167,7 +167,7 @@ proptest! {
 
     /// Each process makes one write and dies: nothing may hang on a second one.
     #[test]
-    fn an_operator_that_dies_after_every_single_write_gets_everybody_done(
+    fn an_operator_that_restarts_after_each_write_reboots_every_node(
         limit in 1usize..4,
         canary in any::<bool>(),
         taints in any::<bool>(),
@@ -191,14 +191,14 @@ proptest! {
             if second == 2000 { world.blocked.clear(); }
         }
         for name in ["n1", "n2", "n3", "n4"] {
-            prop_assert!(world.record(name).last_reboot.is_some(), "{name}: {}\n{}", world.waits(), world.trace);
+            prop_assert!(world.record(name).last_reboot.is_some(), "{name}: {}\n{}", world.wait_reasons(), world.trace);
         }
         prop_assert_eq!(check::leftovers(&world.snapshot, &world.snapshot), vec![], "{}", world.trace);
     }
 
     /// However the windows fall, whoever asked first among those that could start goes first, and nobody starves.
     #[test]
-    fn nobody_starves_however_the_windows_fall(
+    fn every_node_gets_its_turn_however_the_windows_fall(
         windows in prop::collection::vec((0u32..24, 0u32..60, 60i64..400), 1..4),
         since in prop::collection::vec(1i64..10_000, 4),
         needs in 30i64..300,
@@ -219,7 +219,7 @@ proptest! {
         while world.now < end && first.len() < 4 {
             world.settle();
             let soon = world.now + TimeDelta::seconds(1);
-            let busy = !world.inside().is_empty();
+            let busy = !world.in_progress().is_empty();
             let next = if busy { soon } else { world.plan().recheck_at.unwrap_or(end).max(soon) };
             world.now = next;
             world.surroundings();
@@ -237,6 +237,6 @@ proptest! {
         let mut by_age: Vec<(i64, &str)> = since.iter().zip(["n1", "n2", "n3", "n4"]).map(|(age, name)| (-age, name)).collect();
         by_age.sort_unstable();
         let by_age: Vec<&str> = by_age.into_iter().map(|(_, name)| name).collect();
-        prop_assert_eq!(first, by_age, "{}\n{}", world.waits(), world.trace);
+        prop_assert_eq!(first, by_age, "{}\n{}", world.wait_reasons(), world.trace);
     }
 }

@@ -227,13 +227,13 @@ impl World {
     }
 
     /// Who is inside, in the order in which they went in.
-    pub fn inside(&self) -> Vec<String> {
+    pub fn in_progress(&self) -> Vec<String> {
         let holders = &self.snapshot.lock.as_ref().unwrap().holders;
         holders.iter().map(|holder| holder.node.clone()).collect()
     }
 
     /// Why each node waits, one line each.
-    pub fn waits(&self) -> String {
+    pub fn wait_reasons(&self) -> String {
         let mut text = String::new();
         for (name, why) in &self.plan().wait_reasons {
             writeln!(text, "{name} {}: {why}", why.name()).unwrap();

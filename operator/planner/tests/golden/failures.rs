@@ -6,7 +6,7 @@ use expect_test::expect;
 use crate::Story;
 
 #[test]
-fn a_drain_that_is_blocked_is_put_back() {
+fn a_node_whose_drain_is_blocked_is_deferred() {
     let mut story = Story::new(2);
     story.world.blocked = vec!["n1".to_owned()];
     story.run(970);
@@ -42,7 +42,7 @@ fn a_drain_that_is_blocked_is_put_back() {
 }
 
 #[test]
-fn an_agent_that_refuses() {
+fn a_node_whose_agent_refuses_is_deferred() {
     let mut story = Story::new(1);
     story.world.refusing = vec!["n1".to_owned()];
     story.run(5);
@@ -78,7 +78,7 @@ fn an_agent_that_refuses() {
 }
 
 #[test]
-fn a_node_that_never_comes_back_and_is_retried() {
+fn a_node_that_does_not_come_back_fails_and_can_be_retried() {
     let mut story = Story::new(2);
     story.world.never_back = vec!["n1".to_owned()];
     story.run(910);
@@ -126,7 +126,7 @@ fn a_node_that_never_comes_back_and_is_retried() {
 }
 
 #[test]
-fn a_failed_node_is_released() {
+fn a_failed_node_can_be_released() {
     let mut story = Story::new(2);
     story.world.never_back = vec!["n1".to_owned()];
     story.run(910);
@@ -158,7 +158,7 @@ fn a_failed_node_is_released() {
 }
 
 #[test]
-fn a_breaker_sends_a_probe_after_its_cooldown() {
+fn an_open_breaker_starts_a_probe_after_its_cooldown() {
     let mut story = Story::new(3);
     story.world.limit(2);
     story.world.policy().pace = TimeDelta::seconds(460);
@@ -215,7 +215,7 @@ fn a_breaker_sends_a_probe_after_its_cooldown() {
 }
 
 #[test]
-fn the_lock_is_lost() {
+fn a_deleted_lock_is_rebuilt_from_the_operations() {
     let mut story = Story::new(2);
     story.run(5);
     story
@@ -253,7 +253,7 @@ fn the_lock_is_lost() {
 }
 
 #[test]
-fn the_operator_dies_after_every_single_write() {
+fn an_operator_that_restarts_after_each_write_finishes_the_rollout() {
     let mut story = Story::new(1);
     for _ in 0..60 {
         // One write, and a new process that knows nothing but what the API server holds.

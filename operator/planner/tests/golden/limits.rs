@@ -47,7 +47,7 @@ fn two_policies_share_one_slot() {
 }
 
 #[test]
-fn the_control_plane_goes_one_at_a_time_and_last() {
+fn control_plane_nodes_reboot_last_and_one_at_a_time() {
     let mut story = Story::new(3);
     story.world.limit(3);
     story.world.node("n1").control_plane = true;
@@ -99,7 +99,7 @@ fn the_control_plane_goes_one_at_a_time_and_last() {
 }
 
 #[test]
-fn one_zone_after_the_other() {
+fn zones_reboot_one_after_the_other() {
     let mut story = Story::new(4);
     let key = "topology.kubernetes.io/zone".to_owned();
     for (name, zone) in [("n1", "a"), ("n2", "b"), ("n3", "a"), ("n4", "b")] {
@@ -171,7 +171,7 @@ fn one_zone_after_the_other() {
 }
 
 #[test]
-fn a_node_that_is_down_takes_the_room() {
+fn an_unavailable_node_counts_against_max_unavailable() {
     let mut story = Story::new(2);
     story.world.node("n2").ready.ready = false;
     story.world.record("n2").host.as_mut().unwrap().required = false;

@@ -6,7 +6,7 @@ use lockkeeper_planner::*;
 use crate::Story;
 
 #[test]
-fn a_hold_in_mid_drain() {
+fn a_hold_during_the_drain_ends_the_operation() {
     let mut story = Story::new(2);
     story.world.blocked = vec!["n1".to_owned()];
     story.run(3);
@@ -74,7 +74,7 @@ fn a_hold_in_mid_drain() {
 }
 
 #[test]
-fn a_cancel() {
+fn a_cancel_during_the_drain_defers_the_node() {
     let mut story = Story::new(1);
     story.world.blocked = vec!["n1".to_owned()];
     story.run(3);
@@ -100,7 +100,7 @@ fn a_cancel() {
 }
 
 #[test]
-fn an_uncordon_in_mid_drain() {
+fn an_uncordon_during_the_drain_defers_the_node() {
     let mut story = Story::new(1);
     story.world.blocked = vec!["n1".to_owned()];
     story.run(3);
@@ -126,7 +126,7 @@ fn an_uncordon_in_mid_drain() {
 }
 
 #[test]
-fn a_request_and_an_approval() {
+fn a_requested_reboot_waits_for_its_approval() {
     let mut story = Story::new(1);
     story.world.policy().approval = Approval::Manual;
     story.world.record("n1").host.as_mut().unwrap().required = false;
@@ -165,7 +165,7 @@ fn a_request_and_an_approval() {
 }
 
 #[test]
-fn a_policy_is_suspended() {
+fn a_suspended_policy_starts_no_node() {
     let mut story = Story::new(2);
     story.run(3);
     story.then("suspend", |world| world.policy().suspend = true).run(60);

@@ -8,7 +8,7 @@ use crate::Story;
 use crate::common::{at, windows};
 
 #[test]
-fn a_first_rollout() {
+fn a_first_rollout_reboots_every_node_once() {
     let mut story = Story::new(2);
     story.run(120);
     expect![[r#"
@@ -45,7 +45,7 @@ fn a_first_rollout() {
 }
 
 #[test]
-fn the_next_node_does_not_fit_what_is_left_of_the_window() {
+fn a_node_that_no_longer_fits_the_window_waits_for_the_next_one() {
     let mut story = Story::new(2);
     story.world.policy().schedule = Ok(windows(&[("0 12 * * *", 930)]));
     story.run(70);
@@ -71,7 +71,7 @@ fn the_next_node_does_not_fit_what_is_left_of_the_window() {
 }
 
 #[test]
-fn a_window_opens() {
+fn nodes_start_when_the_window_opens() {
     let mut story = Story::new(1);
     story.world.policy().schedule = Ok(windows(&[("1 12 * * *", 3600)]));
     story.run(110);
@@ -129,7 +129,7 @@ fn an_exclusion_wins_over_the_window() {
 }
 
 #[test]
-fn a_canary_soaks() {
+fn the_other_nodes_start_after_the_canary_has_soaked() {
     let mut story = Story::new(3);
     story.world.limit(2);
     let soak = TimeDelta::seconds(60);
@@ -183,7 +183,7 @@ fn a_canary_soaks() {
 }
 
 #[test]
-fn a_pace_is_kept() {
+fn nodes_start_at_the_pace_of_the_policy() {
     let mut story = Story::new(2);
     story.world.policy().pace = TimeDelta::seconds(90);
     story.run(150);
@@ -223,7 +223,7 @@ fn a_pace_is_kept() {
 }
 
 #[test]
-fn the_operators_own_node_is_last() {
+fn the_operators_own_node_reboots_last() {
     let mut story = Story::new(2);
     story.world.snapshot.own_node = Some("n1".to_owned());
     story.run(100);
@@ -261,7 +261,7 @@ fn the_operators_own_node_is_last() {
 }
 
 #[test]
-fn a_window_closes_between_the_slot_and_the_cordon() {
+fn a_window_that_closes_before_the_cordon_withdraws_the_node() {
     let mut story = Story::new(1);
     story.world.policy().schedule = Ok(windows(&[("0 12 * * *", 60)]));
     story.world.silent = vec!["n1".to_owned()];
@@ -287,7 +287,7 @@ fn a_window_closes_between_the_slot_and_the_cordon() {
 }
 
 #[test]
-fn a_node_is_not_given_back_before_its_daemonsets_are_ready() {
+fn a_node_stays_cordoned_until_its_daemon_sets_are_ready() {
     let mut story = Story::new(2);
     story.world.daemons = vec![CountedDaemonSet {
         name: "kube-system/cni".to_owned(),
@@ -303,7 +303,7 @@ fn a_node_is_not_given_back_before_its_daemonsets_are_ready() {
     );
     story.run(20);
     story.then("it is ready", |world| {
-        world.node("n1").daemon_sets = DaemonSetReadiness::Ready
+        world.node("n1").daemon_sets = DaemonSetReadiness::Ready;
     });
     story.run(1);
     expect![[r#"

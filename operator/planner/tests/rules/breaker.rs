@@ -31,7 +31,7 @@ fn until_failed(world: &mut World) {
 }
 
 #[test]
-fn after_the_first_failure_nothing_is_cordoned_and_what_reboots_finishes() {
+fn after_the_first_failure_no_further_node_is_cordoned() {
     let mut world = one_fails();
     until_failed(&mut world);
     let cordoned = world.started().len();
@@ -42,47 +42,47 @@ fn after_the_first_failure_nothing_is_cordoned_and_what_reboots_finishes() {
     assert!(world.record("n2").last_reboot.is_some());
     assert!(
         world
-            .waits()
+            .wait_reasons()
             .contains("n6 BreakerOpen: breaker open: 1 failed node (n1); retry or release it to continue"),
         "{}",
-        world.waits()
+        world.wait_reasons()
     );
 }
 
 #[test]
-fn an_acknowledgement_lets_one_probe_go_and_its_success_closes_it() {
+fn an_acknowledgement_starts_one_probe_whose_success_closes_the_breaker() {
     let mut world = one_fails();
     until_failed(&mut world);
     world.run(100);
     world.policy().acknowledged = state(&world).opened;
     world.settle();
     assert_eq!(state(&world).state, BreakerState::Probing);
-    let probe = world.inside().last().unwrap().clone();
+    let probe = world.in_progress().last().unwrap().clone();
     let names = world
-        .waits()
+        .wait_reasons()
         .lines()
         .filter(|l| l.contains(&format!("probing with {probe}")))
         .count();
-    assert!(names > 0, "{}", world.waits());
-    assert_eq!(world.inside().len(), 2, "the failed one and the probe");
+    assert!(names > 0, "{}", world.wait_reasons());
+    assert_eq!(world.in_progress().len(), 2, "the failed one and the probe");
     world.run(50);
     assert_eq!(state(&world).state, BreakerState::Closed);
     world.run(300);
     for name in ["n2", "n3", "n4", "n5", "n6"] {
         assert!(world.record(name).last_reboot.is_some(), "{name}\n{}", world.trace);
     }
-    assert_eq!(world.inside(), ["n1"]);
+    assert_eq!(world.in_progress(), ["n1"]);
 }
 
 #[test]
-fn a_probe_that_fails_opens_it_again_and_an_old_acknowledgement_does_not_count() {
+fn a_failed_probe_needs_a_new_acknowledgement() {
     let mut world = one_fails();
     until_failed(&mut world);
     world.run(100);
     world.never_back.push("n4".to_owned());
     world.policy().acknowledged = state(&world).opened;
     world.settle();
-    let probe = world.inside().last().unwrap().clone();
+    let probe = world.in_progress().last().unwrap().clone();
     world.never_back.push(probe.clone());
     world.run(200);
     let breaker = state(&world);
@@ -92,7 +92,7 @@ fn a_probe_that_fails_opens_it_again_and_an_old_acknowledgement_does_not_count()
 }
 
 #[test]
-fn an_acknowledgement_of_the_future_or_of_an_older_failure_is_none() {
+fn an_acknowledgement_of_another_time_does_not_count() {
     let mut world = one_fails();
     until_failed(&mut world);
     for wrong in [TimeDelta::hours(-1), TimeDelta::hours(1)] {
@@ -103,14 +103,14 @@ fn an_acknowledgement_of_the_future_or_of_an_older_failure_is_none() {
 }
 
 #[test]
-fn after_the_cooldown_a_probe_goes_by_itself() {
+fn after_the_cooldown_a_probe_starts() {
     let mut world = one_fails();
     world.policy().breaker.cooldown = Some(TimeDelta::seconds(600));
     until_failed(&mut world);
     world.run(60);
     let opened = state(&world).opened.unwrap();
     let words = format!("probe at {}", format_time(opened + TimeDelta::seconds(600)));
-    assert!(world.waits().contains(&words), "{}", world.waits());
+    assert!(world.wait_reasons().contains(&words), "{}", world.wait_reasons());
     assert_eq!(world.plan().recheck_at, Some(opened + TimeDelta::seconds(600)));
     world.run(700);
     for name in ["n2", "n3", "n4", "n5", "n6"] {
@@ -119,7 +119,7 @@ fn after_the_cooldown_a_probe_goes_by_itself() {
 }
 
 #[test]
-fn an_open_breaker_is_looked_at_when_it_lets_a_probe_in_though_nobody_waits_for_it() {
+fn a_pass_is_due_when_an_open_breaker_allows_a_probe() {
     let mut world = one_fails();
     until_failed(&mut world);
     world.run(60);
@@ -136,7 +136,7 @@ fn an_open_breaker_is_looked_at_when_it_lets_a_probe_in_though_nobody_waits_for_
 }
 
 #[test]
-fn at_one_at_a_time_the_failed_node_keeps_the_slot_and_only_a_person_goes_on() {
+fn a_failed_node_keeps_the_only_slot_until_retry_or_release() {
     let mut world = World::new(2);
     world.policy().breaker.cooldown = Some(TimeDelta::seconds(60));
     world.never_back = vec!["n1".to_owned()];
@@ -146,15 +146,15 @@ fn at_one_at_a_time_the_failed_node_keeps_the_slot_and_only_a_person_goes_on() {
     assert_eq!(world.record("n2").last_reboot, None);
     assert!(
         world
-            .waits()
+            .wait_reasons()
             .contains("n2 NoFreeSlot: no free slot: n1 in progress (1 of 1, policy limit)"),
         "{}",
-        world.waits()
+        world.wait_reasons()
     );
 }
 
 #[test]
-fn it_opens_only_when_as_many_nodes_failed_as_the_policy_says() {
+fn the_breaker_opens_at_max_failed_nodes() {
     let mut world = one_fails();
     world.policy().breaker.max_failed = 2;
     world.settle();
@@ -166,7 +166,7 @@ fn it_opens_only_when_as_many_nodes_failed_as_the_policy_says() {
 }
 
 #[test]
-fn a_release_closes_it_and_a_retry_goes_on_although_another_node_is_failed() {
+fn a_release_closes_the_breaker_and_a_retry_starts_while_it_is_open() {
     let mut world = one_fails();
     world.never_back.push("n2".to_owned());
     until_failed(&mut world);
@@ -193,7 +193,7 @@ fn a_release_closes_it_and_a_retry_goes_on_although_another_node_is_failed() {
 }
 
 #[test]
-fn a_blocked_drain_and_a_reboot_in_vain_never_open_it() {
+fn deferrals_and_reboots_without_effect_do_not_open_the_breaker() {
     let mut world = World::new(3);
     world.blocked = vec!["n1".to_owned()];
     world.settle();
@@ -203,7 +203,7 @@ fn a_blocked_drain_and_a_reboot_in_vain_never_open_it() {
 }
 
 #[test]
-fn a_failed_node_takes_a_place_of_the_whole_cluster() {
+fn a_failed_node_counts_against_the_cluster_limit() {
     let mut world = World::new(2);
     world.snapshot.policies.insert("other".into(), crate::common::policy());
     world.node("n2").policies = ["other".into()].into();
@@ -214,7 +214,7 @@ fn a_failed_node_takes_a_place_of_the_whole_cluster() {
         n1 Failed: no new boot of n1 within 15 min of the order at 2026-11-21T12:00:02Z; look at its console or power, then retry or release
         n2 NoFreeSlot: no free slot: n1 in progress (1 of 1, cluster limit)
     "#]]
-    .assert_eq(&world.waits());
+    .assert_eq(&world.wait_reasons());
 }
 
 #[test]

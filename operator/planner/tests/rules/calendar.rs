@@ -181,7 +181,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 50, failure_persistence: None, max_shrink_iters: 500, ..ProptestConfig::default() })]
 
     #[test]
-    fn membership_and_the_next_open_and_close_are_those_of_a_walk_over_every_minute((name, text, seconds, around) in case()) {
+    fn windows_open_and_close_as_a_check_of_each_minute_shows((name, text, seconds, around) in case()) {
         let zone = Tz::from_str(name).unwrap();
         let duration = TimeDelta::seconds(seconds);
         let schedule = Schedule { windows: vec![Window::parse(&text, seconds, name).unwrap()], exclusions: vec![] };
@@ -222,7 +222,7 @@ proptest! {
     }
 
     #[test]
-    fn open_spans_cover_what_is_open_outside_exclusions_and_nothing_else(
+    fn open_spans_cover_exactly_the_open_time_outside_exclusions(
         (name, text, seconds, around) in case(),
         second in schedule(),
         frozen in (0i64..2000, 1i64..2000),

@@ -16,39 +16,39 @@ fn canary(nodes: usize, soak_minutes: i64) -> World {
 }
 
 #[test]
-fn the_canary_goes_alone_and_the_others_follow_once_it_was_healthy_for_long_enough() {
+fn the_other_nodes_start_once_the_canary_was_healthy_for_the_soak() {
     let mut world = canary(1, 30);
     world.settle();
-    assert_eq!(world.inside(), ["n1"]);
+    assert_eq!(world.in_progress(), ["n1"]);
     expect![[r#"
         n1 Preparing: waiting for the node agent to respond (asked at 2026-11-21T12:00:00Z)
         n2 CanarySoaking: waiting for canary n1 to finish and stay healthy
         n3 CanarySoaking: waiting for canary n1 to finish and stay healthy
         n4 CanarySoaking: waiting for canary n1 to finish and stay healthy
     "#]]
-    .assert_eq(&world.waits());
+    .assert_eq(&world.wait_reasons());
     world.run(60);
     expect![[r#"
         n2 CanarySoaking: canary n1 must stay healthy until 2026-11-21T12:30:43Z
         n3 CanarySoaking: canary n1 must stay healthy until 2026-11-21T12:30:43Z
         n4 CanarySoaking: canary n1 must stay healthy until 2026-11-21T12:30:43Z
     "#]]
-    .assert_eq(&world.waits());
+    .assert_eq(&world.wait_reasons());
     assert_eq!(world.plan().recheck_at, Some(at("2026-11-21T12:30:43Z")));
     world.now = at("2026-11-21T12:30:42Z");
     world.settle();
-    assert_eq!(world.inside(), Vec::<String>::new());
+    assert_eq!(world.in_progress(), Vec::<String>::new());
     world.run(1);
-    assert_eq!(world.inside(), ["n2", "n3", "n4"]);
+    assert_eq!(world.in_progress(), ["n2", "n3", "n4"]);
     let rollout = world.plan().policies["general"].rollout.clone().unwrap();
     assert_eq!(rollout.canary_passed, Some(at("2026-11-21T12:30:43Z")));
     world.run(60);
-    assert_eq!(world.waits(), "");
+    assert_eq!(world.wait_reasons(), "");
     assert_eq!(world.plan().policies["general"].rollout, None, "the rollout is over");
 }
 
 #[test]
-fn a_canary_passes_when_its_soak_is_over_though_everybody_waits_for_something_else() {
+fn a_canary_passes_after_its_soak_although_the_policy_is_suspended() {
     let mut world = canary(1, 30);
     world.settle();
     world.run(60);
@@ -62,7 +62,7 @@ fn a_canary_passes_when_its_soak_is_over_though_everybody_waits_for_something_el
 }
 
 #[test]
-fn the_soak_begins_anew_when_a_canary_was_not_ready_for_a_while() {
+fn the_soak_starts_again_after_a_canary_was_not_ready() {
     let mut world = canary(1, 30);
     world.settle();
     world.run(60);
@@ -78,64 +78,64 @@ fn the_soak_begins_anew_when_a_canary_was_not_ready_for_a_while() {
         n3 CanarySoaking: waiting for canary n1 to finish and stay healthy
         n4 CanarySoaking: waiting for canary n1 to finish and stay healthy
     "#]]
-    .assert_eq(&world.waits());
+    .assert_eq(&world.wait_reasons());
     ready.ready = true;
     ready.since = world.now;
     world.node("n1").ready = ready;
     assert!(
-        world.waits().contains("until 2026-11-21T13:11:00Z"),
+        world.wait_reasons().contains("until 2026-11-21T13:11:00Z"),
         "{}",
-        world.waits()
+        world.wait_reasons()
     );
 }
 
 #[test]
-fn two_canaries_must_both_be_done() {
+fn two_canaries_must_both_finish() {
     let mut world = canary(2, 1);
     world.settle();
-    assert_eq!(world.inside(), ["n1", "n2"]);
+    assert_eq!(world.in_progress(), ["n1", "n2"]);
     world.run(50);
     assert!(
         world
-            .waits()
+            .wait_reasons()
             .contains("n3 CanarySoaking: canary n1, n2 must stay healthy until"),
         "{}",
-        world.waits()
+        world.wait_reasons()
     );
 }
 
 #[test]
-fn a_canary_that_cannot_be_drained_is_put_back_and_another_one_takes_its_place() {
+fn another_node_replaces_a_canary_that_cannot_be_drained() {
     let mut world = canary(1, 1);
     world.blocked = vec!["n1".to_owned()];
     world.settle();
     world.run(910);
-    assert_eq!(world.inside(), ["n2"]);
+    assert_eq!(world.in_progress(), ["n2"]);
 }
 
 #[test]
-fn a_failed_canary_keeps_the_others_out_even_if_the_breaker_allows_more_failures() {
+fn a_failed_canary_stops_the_rollout_before_the_breaker_does() {
     let mut world = canary(1, 1);
     world.policy().breaker.max_failed = 3;
     world.never_back = vec!["n1".to_owned()];
     world.settle();
     world.run(2000);
-    assert_eq!(world.inside(), ["n1"]);
+    assert_eq!(world.in_progress(), ["n1"]);
     assert!(
         world
-            .waits()
+            .wait_reasons()
             .contains("n2 CanarySoaking: waiting for canary n1 to finish"),
         "{}",
-        world.waits()
+        world.wait_reasons()
     );
 }
 
 #[test]
-fn a_new_rollout_has_a_canary_of_its_own() {
+fn a_new_rollout_has_its_own_canary() {
     let mut world = canary(1, 1);
     world.settle();
     world.run(300);
-    assert_eq!(world.waits(), "");
+    assert_eq!(world.wait_reasons(), "");
     let now = world.now;
     for name in ["n1", "n2", "n3", "n4"] {
         let host = world.record(name).host.as_mut().unwrap();
@@ -144,11 +144,11 @@ fn a_new_rollout_has_a_canary_of_its_own() {
         host.reasons = vec!["openssl".to_owned()];
     }
     world.settle();
-    assert_eq!(world.inside(), ["n1"]);
+    assert_eq!(world.in_progress(), ["n1"]);
 }
 
 #[test]
-fn a_held_node_does_not_keep_a_rollout_from_ending() {
+fn a_held_node_does_not_keep_a_rollout_from_finishing() {
     let mut world = World::new(2);
     world.node("n2").hold = Some(Hold {
         reason: "debugging".to_owned(),
@@ -162,7 +162,7 @@ fn a_held_node_does_not_keep_a_rollout_from_ending() {
 }
 
 #[test]
-fn under_manual_approval_each_node_waits_for_its_own_and_it_is_used_up() {
+fn each_node_needs_its_own_approval_which_is_used_once() {
     let mut world = World::new(2);
     world.policy().approval = Approval::Manual;
     world.settle();
@@ -170,7 +170,7 @@ fn under_manual_approval_each_node_waits_for_its_own_and_it_is_used_up() {
         n1 AwaitingApproval: waiting for manual approval (required by policy general)
         n2 AwaitingApproval: waiting for manual approval (required by policy general)
     "#]]
-    .assert_eq(&world.waits());
+    .assert_eq(&world.wait_reasons());
     world.node("n2").approved = Some("change 4711".to_owned());
     world.settle();
     world.run(60);
@@ -180,7 +180,7 @@ fn under_manual_approval_each_node_waits_for_its_own_and_it_is_used_up() {
 }
 
 #[test]
-fn an_approval_outlives_a_put_back_and_one_that_is_taken_away_before_the_cordon_frees_the_slot() {
+fn an_approval_outlives_a_deferral() {
     let mut world = World::new(1);
     world.policy().approval = Approval::Manual;
     world.node("n1").approved = Some("change 4711".to_owned());
@@ -196,12 +196,12 @@ fn an_approval_outlives_a_put_back_and_one_that_is_taken_away_before_the_cordon_
     world.settle();
     world.node("n1").approved = None;
     world.run(5);
-    assert_eq!(world.inside(), Vec::<String>::new());
+    assert_eq!(world.in_progress(), Vec::<String>::new());
     assert_eq!(world.started(), Vec::<String>::new());
 }
 
 #[test]
-fn a_hold_that_expires_lets_the_node_go() {
+fn a_node_starts_when_its_hold_expires() {
     let mut world = World::new(1);
     world.node("n1").hold = Some(Hold {
         reason: "debugging".to_owned(),
@@ -211,21 +211,21 @@ fn a_hold_that_expires_lets_the_node_go() {
     world.settle();
     assert_eq!(world.plan().recheck_at, Some(at("2026-11-21T13:00:00Z")));
     assert_eq!(
-        world.waits(),
+        world.wait_reasons(),
         "n1 Held: held by annotation: \"debugging\", until 2026-11-21T13:00:00Z\n"
     );
     world.now = at("2026-11-21T13:00:00Z");
     world.settle();
-    assert_eq!(world.inside(), ["n1"]);
+    assert_eq!(world.in_progress(), ["n1"]);
 }
 
 #[test]
-fn a_suspended_policy_starts_nothing_and_finishes_what_runs() {
+fn a_suspended_policy_finishes_its_nodes_in_progress() {
     let mut world = World::new(2);
     world.settle();
     world.run(5);
     world.policy().suspend = true;
     world.run(100);
     assert!(world.record("n1").last_reboot.is_some());
-    assert_eq!(world.waits(), "n2 Suspended: policy general is suspended\n");
+    assert_eq!(world.wait_reasons(), "n2 Suspended: policy general is suspended\n");
 }

@@ -34,26 +34,32 @@ fn not_ready() -> DaemonSetReadiness {
 }
 
 #[test]
-fn what_nobody_has_looked_at_is_not_ready() {
+fn a_daemon_set_not_checked_since_the_reboot_counts_as_not_ready() {
     let mut world = back();
     assert_eq!(world.plan().daemon_set_probes, ["n1"]);
     assert!(world.node("n1").unschedulable);
-    assert!(world.waits().contains("n1 NodeNotReady"), "{}", world.waits());
     assert!(
-        world.waits().contains("its DaemonSets have not been looked at yet"),
+        world.wait_reasons().contains("n1 NodeNotReady"),
         "{}",
-        world.waits()
+        world.wait_reasons()
+    );
+    assert!(
+        world
+            .wait_reasons()
+            .contains("its DaemonSets have not been looked at yet"),
+        "{}",
+        world.wait_reasons()
     );
 }
 
 #[test]
-fn it_waits_with_the_words_of_the_daemon_set_and_goes_on_once_all_are_ready() {
+fn a_node_waits_until_its_daemon_sets_are_ready_again() {
     let mut world = back();
     says(&mut world, not_ready());
     assert!(
-        world.node("n1").unschedulable && world.waits().contains(WHAT),
+        world.node("n1").unschedulable && world.wait_reasons().contains(WHAT),
         "{}",
-        world.waits()
+        world.wait_reasons()
     );
     assert_eq!(world.plan().daemon_set_probes, ["n1"], "looked at until they are ready");
     says(&mut world, DaemonSetReadiness::Ready);
@@ -63,7 +69,7 @@ fn it_waits_with_the_words_of_the_daemon_set_and_goes_on_once_all_are_ready() {
 }
 
 #[test]
-fn an_operation_that_counts_none_waits_for_none() {
+fn a_node_without_ready_daemon_sets_before_the_reboot_waits_for_none() {
     let mut world = back();
     world.node("n1").daemon_sets = not_ready();
     // One of an older version, or of a node without DaemonSets.
@@ -74,7 +80,7 @@ fn an_operation_that_counts_none_waits_for_none() {
 }
 
 #[test]
-fn nobody_is_looked_at_who_is_not_back_and_ready() {
+fn daemon_sets_are_checked_only_once_the_node_is_ready() {
     let mut world = World::new(1);
     world.daemons = vec![CountedDaemonSet {
         name: "kube-system/cni".to_owned(),
@@ -94,11 +100,11 @@ fn nobody_is_looked_at_who_is_not_back_and_ready() {
 }
 
 #[test]
-fn one_that_never_gets_ready_fails_the_node_with_its_words_and_the_remedy() {
+fn a_daemon_set_that_never_becomes_ready_fails_the_node() {
     let mut world = back();
     says(&mut world, not_ready());
     world.run(1000);
-    let waits = world.waits();
+    let waits = world.wait_reasons();
     assert!(
         waits.contains(
             "n1 Failed: n1 came back with a new boot but was not well within 15 min: DaemonSet kube-system/cni"
@@ -110,7 +116,7 @@ fn one_that_never_gets_ready_fails_the_node_with_its_words_and_the_remedy() {
 }
 
 #[test]
-fn retry_looks_again_and_release_ends_it() {
+fn a_retry_checks_the_daemon_sets_again_and_a_release_finishes() {
     let mut world = back();
     says(&mut world, not_ready());
     world.run(1000);
@@ -132,7 +138,7 @@ fn retry_looks_again_and_release_ends_it() {
 }
 
 #[test]
-fn whoever_is_given_back_already_is_not_looked_at_again() {
+fn daemon_sets_are_not_checked_after_the_node_is_uncordoned() {
     let mut world = back();
     world.node("n1").daemon_sets = DaemonSetReadiness::Ready;
     // The marks are lifted, and the operator dies; the next one has looked at nothing.

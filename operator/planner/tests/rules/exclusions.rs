@@ -34,7 +34,7 @@ fn openings(schedule: &Schedule, from: &str, until: &str) -> String {
 }
 
 #[test]
-fn nothing_starts_inside_an_exclusion_although_a_window_is_open() {
+fn nothing_starts_during_an_exclusion_although_a_window_is_open() {
     let mut world = World::new(1);
     let mut schedule = windows(&[("0 12 * * *", 3600)]);
     schedule.exclusions = vec![dated("2026-11-20T00:00:00Z", "2026-11-23T00:00:00Z", "year-end freeze")];
@@ -42,22 +42,22 @@ fn nothing_starts_inside_an_exclusion_although_a_window_is_open() {
     world.settle();
     assert_eq!(world.trace, "");
     assert_eq!(
-        world.waits(),
+        world.wait_reasons(),
         "n1 Excluded: excluded until 2026-11-23T00:00:00Z: year-end freeze\n"
     );
     assert_eq!(world.plan().recheck_at, Some(at("2026-11-23T00:00:00Z")));
     // Its last instant is still excluded, the one after it is not: the windows say what then.
     world.now = at("2026-11-22T23:59:59Z");
-    assert!(world.waits().contains("Excluded"));
+    assert!(world.wait_reasons().contains("Excluded"));
     world.now = at("2026-11-23T00:00:00Z");
     assert_eq!(
-        world.waits(),
+        world.wait_reasons(),
         "n1 OutsideWindow: the next window opens at 2026-11-23T12:00:00Z\n"
     );
 }
 
 #[test]
-fn without_windows_an_exclusion_alone_closes() {
+fn an_exclusion_applies_without_windows_too() {
     let mut world = World::new(1);
     let schedule = Schedule {
         windows: vec![],
@@ -67,16 +67,16 @@ fn without_windows_an_exclusion_alone_closes() {
     world.now = at("2026-11-23T08:00:00Z");
     world.settle();
     assert_eq!(
-        world.waits(),
+        world.wait_reasons(),
         "n1 Excluded: excluded until 2026-11-23T18:00:00Z: office hours\n"
     );
     world.now = at("2026-11-23T18:00:00Z");
     world.settle();
-    assert_eq!(world.inside(), ["n1"]);
+    assert_eq!(world.in_progress(), ["n1"]);
 }
 
 #[test]
-fn what_is_cordoned_when_an_exclusion_begins_finishes() {
+fn a_cordoned_node_finishes_although_an_exclusion_begins() {
     let mut world = World::new(1);
     let schedule = Schedule {
         windows: vec![],
@@ -90,7 +90,7 @@ fn what_is_cordoned_when_an_exclusion_begins_finishes() {
 }
 
 #[test]
-fn open_spans_are_as_long_as_they_can_be_and_exclusions_cut_them() {
+fn adjacent_windows_form_one_open_span_and_exclusions_cut_it() {
     let schedule = Schedule {
         exclusions: vec![
             dated("2026-11-22T23:30:00Z", "2026-11-23T00:30:00Z", "failover test"),
@@ -128,7 +128,7 @@ fn open_spans_are_clipped_to_the_range() {
 }
 
 #[test]
-fn exclusions_that_touch_are_one_and_one_that_covers_all_never_ends() {
+fn adjacent_exclusions_are_merged() {
     let schedule = Schedule {
         windows: vec![],
         exclusions: vec![
@@ -151,7 +151,7 @@ fn exclusions_that_touch_are_one_and_one_that_covers_all_never_ends() {
 }
 
 #[test]
-fn an_exclusion_over_every_window_means_never_and_is_found_out_in_bounded_time() {
+fn an_exclusion_over_every_window_is_recognized_as_never_open() {
     let schedule = Schedule {
         exclusions: vec![recurring("0 21 * * *", 14_400, "backups")],
         ..windows(&[("0 22 * * *", 3600)])

@@ -7,17 +7,17 @@ use lockkeeper_planner::*;
 use crate::common::World;
 
 #[allow(clippy::needless_pass_by_value)] // it is written in place
-fn waits(world: &World, expected: Expect) {
-    expected.assert_eq(&world.waits());
+fn assert_wait_reasons(world: &World, expected: Expect) {
+    expected.assert_eq(&world.wait_reasons());
 }
 
 #[test]
-fn a_drain_that_is_blocked_past_its_time_out_is_put_back_and_the_next_one_goes_on() {
+fn a_blocked_drain_is_deferred_when_it_times_out_and_the_next_starts() {
     let mut world = World::new(2);
     world.blocked = vec!["n1".to_owned()];
     world.settle();
     world.run(1000);
-    waits(
+    assert_wait_reasons(
         &world,
         expect![[r#"
             n1 BackingOff: deferred once (EvictionBlocked: pod shop/db-0: budget shop/db allows 0); next attempt at 2026-11-21T12:25:01Z
@@ -32,7 +32,7 @@ fn a_drain_that_is_blocked_past_its_time_out_is_put_back_and_the_next_one_goes_o
 }
 
 #[test]
-fn a_node_that_never_comes_back_is_failed_and_keeps_its_slot_and_its_cordon() {
+fn a_node_that_does_not_come_back_keeps_its_slot_and_its_cordon() {
     let mut world = World::new(2);
     world.never_back = vec!["n1".to_owned()];
     world.settle();
@@ -40,7 +40,7 @@ fn a_node_that_never_comes_back_is_failed_and_keeps_its_slot_and_its_cordon() {
     assert!(world.node("n1").unschedulable);
     assert_eq!(world.record("n1").order, None, "a late agent must find no order");
     assert_eq!(world.record("n2").last_reboot, None);
-    waits(
+    assert_wait_reasons(
         &world,
         expect![[r#"
             n1 Failed: no new boot of n1 within 15 min of the order at 2026-11-21T12:00:02Z; look at its console or power, then retry or release
@@ -50,7 +50,7 @@ fn a_node_that_never_comes_back_is_failed_and_keeps_its_slot_and_its_cordon() {
 }
 
 #[test]
-fn a_released_node_frees_the_slot_and_is_not_rebooted_for_the_same_cause() {
+fn a_released_node_is_not_rebooted_again_for_the_same_cause() {
     let mut world = World::new(2);
     world.never_back = vec!["n1".to_owned()];
     world.settle();
@@ -61,9 +61,9 @@ fn a_released_node_frees_the_slot_and_is_not_rebooted_for_the_same_cause() {
     assert!(
         world.record("n2").last_reboot.is_none(),
         "n1 is still down: {}",
-        world.waits()
+        world.wait_reasons()
     );
-    waits(
+    assert_wait_reasons(
         &world,
         expect![[r#"
             n1 Released: released manually after a failure (no new boot of n1 within 15 min of the order at 2026-11-21T12:00:02Z; look at its console or power, then retry or release); not rebooted again for the same cause
@@ -80,7 +80,7 @@ fn a_released_node_frees_the_slot_and_is_not_rebooted_for_the_same_cause() {
     };
     world.run(100);
     assert!(world.record("n2").last_reboot.is_some());
-    waits(
+    assert_wait_reasons(
         &world,
         expect![[r#"
             n1 Released: released manually after a failure (no new boot of n1 within 15 min of the order at 2026-11-21T12:00:02Z; look at its console or power, then retry or release); not rebooted again for the same cause
@@ -93,7 +93,7 @@ fn a_released_node_frees_the_slot_and_is_not_rebooted_for_the_same_cause() {
 }
 
 #[test]
-fn retry_keeps_the_slot_and_verifies_a_node_that_came_back_late() {
+fn a_retry_verifies_a_node_that_came_back_late() {
     let mut world = World::new(1);
     world.never_back = vec!["n1".to_owned()];
     world.settle();
@@ -112,7 +112,7 @@ fn retry_keeps_the_slot_and_verifies_a_node_that_came_back_late() {
 }
 
 #[test]
-fn retry_of_a_node_that_is_about_to_come_back_verifies_it_once_it_is_there() {
+fn a_retry_verifies_a_node_that_comes_back_afterwards() {
     let mut world = World::new(1);
     world.never_back = vec!["n1".to_owned()];
     world.settle();
@@ -130,7 +130,7 @@ fn retry_of_a_node_that_is_about_to_come_back_verifies_it_once_it_is_there() {
 }
 
 #[test]
-fn retry_of_a_node_with_the_old_boot_gives_a_new_order() {
+fn a_retry_of_a_node_that_did_not_reboot_gives_a_new_order() {
     let mut world = World::new(1);
     world.never_back = vec!["n1".to_owned()];
     world.settle();
@@ -152,14 +152,14 @@ fn retry_of_a_node_with_the_old_boot_gives_a_new_order() {
 }
 
 #[test]
-fn cancel_puts_back_before_the_reboot_order_and_is_refused_after_it() {
+fn a_cancel_is_refused_after_the_reboot_order() {
     let mut world = World::new(1);
     world.blocked = vec!["n1".to_owned()];
     world.settle();
     world.run(5);
     world.command("cancel", "n1");
     world.settle();
-    waits(
+    assert_wait_reasons(
         &world,
         expect![[r#"
             n1 BackingOff: deferred once (Cancelled: cancelled by a person); next attempt at 2026-11-21T12:10:05Z
@@ -181,14 +181,14 @@ fn cancel_puts_back_before_the_reboot_order_and_is_refused_after_it() {
 }
 
 #[test]
-fn an_uncordon_by_a_person_puts_the_node_back() {
+fn an_uncordon_by_a_person_defers_the_node() {
     let mut world = World::new(1);
     world.blocked = vec!["n1".to_owned()];
     world.settle();
     world.run(5);
     world.node("n1").unschedulable = false;
     world.settle();
-    waits(
+    assert_wait_reasons(
         &world,
         expect![[r#"
             n1 BackingOff: deferred once (Uncordoned: uncordoned by another client during the drain; deferred); next attempt at 2026-11-21T12:10:05Z
@@ -198,14 +198,14 @@ fn an_uncordon_by_a_person_puts_the_node_back() {
 }
 
 #[test]
-fn an_agent_that_does_not_answer_or_refuses_is_put_back_without_a_cordon() {
+fn a_node_whose_agent_is_silent_or_refuses_is_never_cordoned() {
     let mut world = World::new(2);
     world.silent = vec!["n1".to_owned()];
     world.refusing = vec!["n2".to_owned()];
     world.settle();
     world.run(70);
     assert!(!world.trace.contains("Cordon"), "{}", world.trace);
-    waits(
+    assert_wait_reasons(
         &world,
         expect![[r#"
             n1 BackingOff: deferred once (AgentNotAnswering: the node agent did not answer order ed0269c7-0 within 60 s); next attempt at 2026-11-21T12:11:00Z
@@ -215,13 +215,13 @@ fn an_agent_that_does_not_answer_or_refuses_is_put_back_without_a_cordon() {
 }
 
 #[test]
-fn a_cordon_without_a_record_is_a_failure_for_a_person() {
+fn a_lost_record_of_a_cordoned_node_is_reported_as_failed() {
     let mut world = World::new(2);
     world.settle();
     world.run(3);
     world.record("n1").operation = None;
     world.run(10);
-    waits(
+    assert_wait_reasons(
         &world,
         expect![[r#"
             n1 Failed: the record of this operation was lost while the node was cordoned; look at the node, then retry or release it
@@ -231,7 +231,7 @@ fn a_cordon_without_a_record_is_a_failure_for_a_person() {
 }
 
 #[test]
-fn retry_of_what_was_made_up_waits_until_the_agent_has_said_that_its_host_does_not_go_down() {
+fn a_retry_after_a_lost_record_waits_for_the_agents_report() {
     let mut world = World::new(1);
     world.settle();
     world.run(3);
@@ -274,7 +274,7 @@ fn retry_of_what_was_made_up_waits_until_the_agent_has_said_that_its_host_does_n
 }
 
 #[test]
-fn a_node_that_still_asks_for_the_same_cause_is_left_alone_for_a_day() {
+fn a_node_that_still_requires_a_reboot_is_left_alone_for_a_day() {
     let mut world = World::new(1);
     world.settle();
     world.run(60);
@@ -282,7 +282,7 @@ fn a_node_that_still_asks_for_the_same_cause_is_left_alone_for_a_day() {
     host.required = true;
     host.reasons = vec!["linux-image-6.1.0-28".to_owned()];
     world.settle();
-    waits(
+    assert_wait_reasons(
         &world,
         expect![[r#"
             n1 StillRequired: still requires a reboot for the same cause after rebooting at 2026-11-21T12:00:43Z; next attempt not before 2026-11-22T12:00:43Z
@@ -294,7 +294,7 @@ fn a_node_that_still_asks_for_the_same_cause_is_left_alone_for_a_day() {
 }
 
 #[test]
-fn marks_of_an_operation_whose_record_is_lost_are_lifted_before_the_node_is_cordoned_again() {
+fn an_orphaned_cordon_is_removed_before_the_next_cordon() {
     let mut world = World::new(1);
     let now = world.now;
     world.node("n1").cordoned_for = Some("lost".to_owned());

@@ -7,7 +7,7 @@ use lockkeeper_planner::*;
 use lockkeeper_planner::{Success, estimate_durations};
 
 #[test]
-fn a_node_that_does_not_fit_what_is_left_waits_for_the_next_window() {
+fn a_node_that_does_not_fit_the_window_waits_for_the_next_one() {
     let mut world = World::new(1);
     world.policy().schedule = Ok(windows(&[("0 12 * * *", 3600)]));
     world.now = at("2026-11-21T12:45:01Z");
@@ -15,7 +15,7 @@ fn a_node_that_does_not_fit_what_is_left_waits_for_the_next_window() {
     expect![[r#"
         n1 DoesNotFitWindow: a reboot takes about 15 min but the window closes at 2026-11-21T13:00:00Z; the next one opens at 2026-11-22T12:00:00Z
     "#]]
-    .assert_eq(&world.waits());
+    .assert_eq(&world.wait_reasons());
     assert_eq!(world.plan().recheck_at, Some(at("2026-11-21T13:00:00Z")));
     world.now = at("2026-11-21T12:45:00Z");
     assert_eq!(
@@ -26,13 +26,13 @@ fn a_node_that_does_not_fit_what_is_left_waits_for_the_next_window() {
 }
 
 #[test]
-fn it_is_looked_again_when_nobody_fits_any_more_whatever_they_wait_for_until_then() {
+fn a_pass_is_due_when_no_node_fits_the_window_any_more() {
     let mut world = World::new(1);
     world.policy().schedule = Ok(windows(&[("0 12 * * *", 3600)]));
     world.policy().approval = Approval::Manual;
     world.settle();
     assert_eq!(
-        world.waits(),
+        world.wait_reasons(),
         "n1 AwaitingApproval: waiting for manual approval (required by policy general)\n"
     );
     let last = at("2026-11-21T12:45:00Z");
@@ -40,16 +40,20 @@ fn it_is_looked_again_when_nobody_fits_any_more_whatever_they_wait_for_until_the
     assert_eq!(again, last + TimeDelta::nanoseconds(1), "to the second it fits");
     world.node("n1").approved = Some("ok".to_owned());
     world.now = again;
-    assert!(world.waits().starts_with("n1 DoesNotFitWindow"), "{}", world.waits());
+    assert!(
+        world.wait_reasons().starts_with("n1 DoesNotFitWindow"),
+        "{}",
+        world.wait_reasons()
+    );
 }
 
 #[test]
-fn a_node_that_fits_no_window_at_all_may_start_at_any_time_inside_one() {
+fn a_node_that_fits_no_window_may_start_in_any_window() {
     let mut world = World::new(1);
     world.policy().schedule = Ok(windows(&[("0 12 * * *", 600)]));
     world.now = at("2026-11-21T12:09:00Z");
     world.settle();
-    assert_eq!(world.inside(), ["n1"]);
+    assert_eq!(world.in_progress(), ["n1"]);
 }
 
 #[test]
@@ -67,20 +71,20 @@ fn an_exclusion_shortens_a_window() {
     expect![[r#"
         n1 DoesNotFitWindow: a reboot takes about 15 min but the window closes at 2026-11-21T12:20:00Z; the next one opens at 2026-11-21T12:30:00Z
     "#]]
-    .assert_eq(&world.waits());
+    .assert_eq(&world.wait_reasons());
 }
 
 #[test]
-fn windows_that_touch_are_one_when_it_comes_to_fit() {
+fn adjacent_windows_count_as_one_for_the_fit() {
     let mut world = World::new(1);
     world.policy().schedule = Ok(windows(&[("0 12 * * *", 3600), ("0 13 * * *", 3600)]));
     world.now = at("2026-11-21T12:59:00Z");
     world.settle();
-    assert_eq!(world.inside(), ["n1"]);
+    assert_eq!(world.in_progress(), ["n1"]);
 }
 
 #[test]
-fn until_five_successes_are_known_the_default_holds_and_then_nine_in_ten_must_fit() {
+fn the_duration_estimate_covers_nine_of_ten_after_five_reboots() {
     let success = |number: i64, seconds: i64| Success {
         ended: at("2026-11-21T12:00:00Z") + TimeDelta::hours(number),
         cordoned: TimeDelta::seconds(seconds),

@@ -29,7 +29,7 @@ fn told(world: &World) -> String {
 }
 
 #[test]
-fn it_tells_what_then_happens() {
+fn a_forecast_shows_when_each_node_starts_and_finishes() {
     let mut world = world(4);
     world.limit(2);
     world.settle();
@@ -49,7 +49,7 @@ fn it_tells_what_then_happens() {
 }
 
 #[test]
-fn windows_canary_pace_and_approval_are_obeyed_in_the_future_too() {
+fn a_forecast_respects_windows_canary_pace_and_approval() {
     let mut world = world(5);
     world.policy().schedule = Ok(windows(&[("0 13 * * *", 600)]));
     world.policy().duration_estimate.cordoned = TimeDelta::seconds(40);
@@ -81,7 +81,7 @@ fn windows_canary_pace_and_approval_are_obeyed_in_the_future_too() {
 }
 
 #[test]
-fn who_must_act_is_told_instead_of_a_time() {
+fn a_forecast_names_what_a_person_must_do_instead_of_a_time() {
     let mut world = world(3);
     world.never_back = vec!["n1".to_owned()];
     world.node("n3").preflight = Preflight::Blocked {
@@ -101,7 +101,7 @@ fn who_must_act_is_told_instead_of_a_time() {
 }
 
 #[test]
-fn a_node_that_was_put_back_is_tried_again_after_its_back_off() {
+fn a_forecast_starts_a_deferred_node_after_its_backoff() {
     let mut world = world(1);
     world.blocked = vec!["n1".to_owned()];
     world.settle();
@@ -114,7 +114,7 @@ fn a_node_that_was_put_back_is_tried_again_after_its_back_off() {
 }
 
 #[test]
-fn one_that_takes_longer_than_usual_is_taken_to_be_nearly_there() {
+fn a_forecast_expects_a_late_node_to_finish_soon() {
     let mut world = world(2);
     world.blocked = vec!["n1".to_owned()];
     world.settle();
@@ -127,7 +127,7 @@ fn one_that_takes_longer_than_usual_is_taken_to_be_nearly_there() {
 }
 
 #[test]
-fn the_same_snapshot_gives_the_same_forecast_and_a_view_that_is_incomplete_gives_none() {
+fn an_incomplete_snapshot_gives_no_forecast() {
     let mut world = world(30);
     world.policy().max_in_progress = Limit::Percent(10);
     world.policy().max_unavailable = Limit::Percent(10);
@@ -144,7 +144,7 @@ fn the_same_snapshot_gives_the_same_forecast_and_a_view_that_is_incomplete_gives
 }
 
 #[test]
-fn a_forecast_that_would_cost_too_much_is_cut_and_goes_on_at_its_pace() {
+fn a_long_forecast_is_extrapolated() {
     let world = world(400);
     let whole = forecast(&world.snapshot, world.now, Horizon::default());
     assert!(!whole.cut);

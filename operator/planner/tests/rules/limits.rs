@@ -28,10 +28,10 @@ fn zone(max_domains: Option<usize>, max_in_progress_per_domain: Option<usize>) -
 }
 
 #[test]
-fn one_domain_at_a_time_and_the_next_one_only_when_it_is_done() {
+fn one_domain_reboots_at_a_time() {
     let mut world = zones(zone(Some(1), None));
     world.settle();
-    assert_eq!(world.inside(), ["n1", "n3", "n5"]);
+    assert_eq!(world.in_progress(), ["n1", "n3", "n5"]);
     expect![[r#"
         n1 Preparing: waiting for the node agent to respond (asked at 2026-11-21T12:00:00Z)
         n2 TopologyFull: limit for zone a reached (in progress: n1, n3, n5)
@@ -40,13 +40,13 @@ fn one_domain_at_a_time_and_the_next_one_only_when_it_is_done() {
         n5 Preparing: waiting for the node agent to respond (asked at 2026-11-21T12:00:00Z)
         n6 TopologyFull: limit for zone a reached (in progress: n1, n3, n5)
     "#]]
-    .assert_eq(&world.waits());
+    .assert_eq(&world.wait_reasons());
     world.run(200);
-    assert_eq!(world.waits(), "");
+    assert_eq!(world.wait_reasons(), "");
 }
 
 #[test]
-fn a_domain_is_finished_before_the_next_one_begins_even_if_older_nodes_wait_there() {
+fn a_domain_finishes_before_nodes_that_wait_longer_elsewhere() {
     let mut world = zones(zone(Some(1), None));
     world.policy().max_in_progress = Limit::Count(1);
     world.settle();
@@ -55,10 +55,10 @@ fn a_domain_is_finished_before_the_next_one_begins_even_if_older_nodes_wait_ther
 }
 
 #[test]
-fn so_many_nodes_of_each_domain() {
+fn the_limit_per_domain_applies_to_each_domain() {
     let mut world = zones(zone(None, Some(1)));
     world.settle();
-    assert_eq!(world.inside(), ["n1", "n2"]);
+    assert_eq!(world.in_progress(), ["n1", "n2"]);
     expect![[r#"
         n1 Preparing: waiting for the node agent to respond (asked at 2026-11-21T12:00:00Z)
         n2 Preparing: waiting for the node agent to respond (asked at 2026-11-21T12:00:00Z)
@@ -67,28 +67,28 @@ fn so_many_nodes_of_each_domain() {
         n5 TopologyFull: limit for zone a reached (in progress: n1)
         n6 TopologyFull: limit for zone b reached (in progress: n2)
     "#]]
-    .assert_eq(&world.waits());
+    .assert_eq(&world.wait_reasons());
 }
 
 #[test]
-fn nodes_without_the_label_are_a_domain_of_their_own() {
+fn nodes_without_the_label_form_one_domain() {
     let mut world = zones(zone(Some(1), None));
     for name in ["n1", "n2"] {
         world.node(name).domains.clear();
     }
     world.settle();
-    assert_eq!(world.inside(), ["n1", "n2"]);
+    assert_eq!(world.in_progress(), ["n1", "n2"]);
     assert!(
         world
-            .waits()
+            .wait_reasons()
             .contains("n3 TopologyFull: limit for zone \"\" reached (in progress: n1, n2)"),
         "{}",
-        world.waits()
+        world.wait_reasons()
     );
 }
 
 #[test]
-fn two_topologies_hold_at_once() {
+fn two_topology_limits_apply_together() {
     let mut world = zones(zone(None, Some(2)));
     world.policy().topology.push(Topology {
         key: "rack".to_owned(),
@@ -107,7 +107,7 @@ fn two_topologies_hold_at_once() {
     }
     world.settle();
     // n3 shares a rack with n1; zone b is full with n2 and n4.
-    assert_eq!(world.inside(), ["n1", "n5", "n2", "n4"]);
+    assert_eq!(world.in_progress(), ["n1", "n5", "n2", "n4"]);
 }
 
 #[test]
@@ -121,22 +121,26 @@ fn the_next_node_starts_no_sooner_than_the_pace_allows() {
         n2 Pacing: the next node may start at 2026-11-21T12:10:00Z
         n3 Pacing: the next node may start at 2026-11-21T12:10:00Z
     "#]]
-    .assert_eq(&world.waits());
+    .assert_eq(&world.wait_reasons());
     assert_eq!(world.plan().recheck_at, Some(at("2026-11-21T12:10:00Z")));
     world.run(500);
-    assert_eq!(world.inside(), ["n2"]);
-    assert!(world.waits().contains("n3 NoFreeSlot"), "{}", world.waits());
+    assert_eq!(world.in_progress(), ["n2"]);
+    assert!(
+        world.wait_reasons().contains("n3 NoFreeSlot"),
+        "{}",
+        world.wait_reasons()
+    );
 }
 
 #[test]
-fn without_a_pace_a_clock_that_was_set_back_holds_nobody_up() {
+fn a_clock_that_was_set_back_delays_nothing_without_a_pace() {
     let mut world = World::new(2);
     world.settle();
-    assert_eq!(world.inside(), ["n1"]);
+    assert_eq!(world.in_progress(), ["n1"]);
     world.now -= TimeDelta::seconds(30);
     world.limit(2);
     world.settle();
-    assert_eq!(world.inside(), ["n1", "n2"]);
+    assert_eq!(world.in_progress(), ["n1", "n2"]);
 }
 
 #[test]
@@ -146,13 +150,13 @@ fn two_at_once_under_a_pace_start_one_after_the_other() {
     world.policy().pace = TimeDelta::seconds(10);
     world.away = TimeDelta::seconds(300);
     world.settle();
-    assert_eq!(world.inside(), ["n1"]);
+    assert_eq!(world.in_progress(), ["n1"]);
     world.run(10);
-    assert_eq!(world.inside(), ["n1", "n2"]);
+    assert_eq!(world.in_progress(), ["n1", "n2"]);
 }
 
 #[test]
-fn a_control_plane_node_waits_until_all_others_of_them_are_ready() {
+fn a_control_plane_node_waits_until_the_others_are_ready() {
     let mut world = World::new(3);
     world.limit(3);
     for name in ["n1", "n2"] {
@@ -174,22 +178,22 @@ fn a_control_plane_node_waits_until_all_others_of_them_are_ready() {
         n1 ControlPlaneBusy: another control-plane node is down: n2
         n3 Preparing: waiting for the node agent to respond (asked at 2026-11-21T12:00:00Z)
     "#]]
-    .assert_eq(&world.waits());
+    .assert_eq(&world.wait_reasons());
 }
 
 #[test]
-fn percents_are_rounded_down_at_least_one_and_zero_starts_nothing() {
+fn percentages_round_down_to_at_least_one_and_zero_starts_nothing() {
     for (percent, nodes, expected) in [(10, 5, 1), (40, 5, 2), (50, 5, 2), (100, 3, 3), (0, 5, 0), (1, 1, 1)] {
         let mut world = World::new(nodes);
         world.policy().max_in_progress = Limit::Percent(percent);
         world.policy().max_unavailable = Limit::Count(9);
         world.settle();
-        assert_eq!(world.inside().len(), expected, "{percent} % of {nodes}");
+        assert_eq!(world.in_progress().len(), expected, "{percent} % of {nodes}");
     }
 }
 
 #[test]
-fn a_percent_of_the_lock_is_of_all_linux_nodes() {
+fn a_percentage_in_the_lock_counts_all_linux_nodes() {
     let mut world = World::new(8);
     world.limit(8);
     world.snapshot.lock = Some(Lock {
@@ -197,18 +201,18 @@ fn a_percent_of_the_lock_is_of_all_linux_nodes() {
         holders: vec![],
     });
     world.settle();
-    assert_eq!(world.inside(), ["n1", "n2"]);
+    assert_eq!(world.in_progress(), ["n1", "n2"]);
     assert!(
         world
-            .waits()
+            .wait_reasons()
             .contains("n3 NoFreeSlot: no free slot: n1, n2 in progress (2 of 2, cluster limit)"),
         "{}",
-        world.waits()
+        world.wait_reasons()
     );
 }
 
 #[test]
-fn a_budget_that_shrinks_gives_up_nobody_who_is_cordoned_and_adds_nobody() {
+fn a_lowered_limit_lets_cordoned_nodes_finish_and_admits_none() {
     let mut world = World::new(5);
     world.limit(3);
     world.away = TimeDelta::seconds(100);
@@ -217,31 +221,31 @@ fn a_budget_that_shrinks_gives_up_nobody_who_is_cordoned_and_adds_nobody() {
     assert_eq!(world.down(), 3);
     world.limit(1);
     world.run(60);
-    assert_eq!(world.inside(), ["n1", "n2", "n3"], "what is cordoned finishes");
+    assert_eq!(world.in_progress(), ["n1", "n2", "n3"], "what is cordoned finishes");
     let mut most = 3;
     for _ in 0..400 {
         world.run(1);
-        most = most.min(world.inside().len().max(1));
-        assert!(world.inside().len() <= most.max(1), "{}", world.trace);
+        most = most.min(world.in_progress().len().max(1));
+        assert!(world.in_progress().len() <= most.max(1), "{}", world.trace);
     }
-    assert_eq!(world.waits(), "");
+    assert_eq!(world.wait_reasons(), "");
     assert!(!world.trace.contains("Withdrawn"), "{}", world.trace);
 }
 
 #[test]
-fn a_budget_that_shrinks_before_the_cordon_takes_the_slots_back_without_back_off() {
+fn a_lowered_limit_withdraws_nodes_that_are_not_cordoned_yet() {
     let mut world = World::new(3);
     world.limit(3);
     world.settle();
     world.policy().max_in_progress = Limit::Count(1);
     world.run(3);
-    assert_eq!(world.inside(), ["n1"]);
+    assert_eq!(world.in_progress(), ["n1"]);
     assert_eq!(world.record("n2").deferred, None);
     assert_eq!(world.record("n3").deferred, None);
 }
 
 #[test]
-fn a_limit_that_shrinks_counts_who_is_cordoned_before_who_is_not_yet() {
+fn a_lowered_limit_counts_cordoned_nodes_first() {
     let mut world = World::new(2);
     world.limit(2);
     world.silent = vec!["n1".to_owned()];
@@ -256,7 +260,7 @@ fn a_limit_that_shrinks_counts_who_is_cordoned_before_who_is_not_yet() {
 }
 
 #[test]
-fn who_gets_its_entry_back_has_its_place_before_anybody_else_is_cordoned() {
+fn a_restored_slot_counts_before_another_node_is_cordoned() {
     let mut world = World::new(2);
     world.limit(2);
     world.silent = vec!["n1".to_owned()];

@@ -10,7 +10,7 @@ fn since(world: &mut World, name: &str, minutes_ago: i64) {
 }
 
 #[test]
-fn the_longest_waiting_goes_first_whatever_its_name() {
+fn the_node_that_waits_longest_goes_first() {
     let mut world = World::new(3);
     since(&mut world, "n1", 10);
     since(&mut world, "n2", 30);
@@ -21,7 +21,7 @@ fn the_longest_waiting_goes_first_whatever_its_name() {
 }
 
 #[test]
-fn by_name_if_the_policy_says_so() {
+fn nodes_go_by_name_if_the_policy_says_so() {
     let mut world = World::new(3);
     since(&mut world, "n3", 999);
     world.policy().order = QueueOrder::Name;
@@ -31,7 +31,7 @@ fn by_name_if_the_policy_says_so() {
 }
 
 #[test]
-fn who_did_not_get_a_turn_in_one_window_is_first_in_the_next() {
+fn a_node_left_over_in_one_window_goes_first_in_the_next() {
     let mut world = World::new(3);
     // Room for one node in each window, and every node asks again as soon as it was rebooted.
     world.policy().schedule = Ok(windows(&[("0 12 * * *", 60)]));
@@ -54,7 +54,7 @@ fn who_did_not_get_a_turn_in_one_window_is_first_in_the_next() {
 }
 
 #[test]
-fn what_was_put_back_or_released_goes_after_what_never_failed() {
+fn deferred_and_released_nodes_go_after_nodes_that_never_failed() {
     let mut world = World::new(3);
     world.record("n1").deferred = Some(Deferred {
         count: 1,
@@ -73,7 +73,7 @@ fn what_was_put_back_or_released_goes_after_what_never_failed() {
 }
 
 #[test]
-fn workers_before_the_control_plane_before_the_operators_own_node() {
+fn workers_go_first_then_the_control_plane_then_the_operators_node() {
     let mut world = World::new(4);
     world.node("n1").control_plane = true;
     world.snapshot.own_node = Some("n2".to_owned());
@@ -83,7 +83,7 @@ fn workers_before_the_control_plane_before_the_operators_own_node() {
 }
 
 #[test]
-fn a_held_node_starves_nobody_not_even_the_operators_own() {
+fn a_held_node_does_not_hold_back_the_operators_own_node() {
     let mut world = World::new(2);
     world.snapshot.own_node = Some("n2".to_owned());
     world.node("n1").hold = Some(Hold {
@@ -97,7 +97,7 @@ fn a_held_node_starves_nobody_not_even_the_operators_own() {
 }
 
 #[test]
-fn what_a_person_asks_for_goes_before_what_the_hosts_ask_for() {
+fn a_requested_reboot_goes_before_those_that_hosts_require() {
     let mut world = World::new(3);
     world.record("n3").host.as_mut().unwrap().required = false;
     world.record("n3").host.as_mut().unwrap().required_since = None;
@@ -108,7 +108,7 @@ fn what_a_person_asks_for_goes_before_what_the_hosts_ask_for() {
 }
 
 #[test]
-fn under_one_cap_policies_take_turns_by_age_and_a_young_head_holds_up_no_older_node() {
+fn policies_that_share_a_cluster_limit_take_turns_by_waiting_time() {
     let mut world = World::new(4);
     world.snapshot.policies.insert("other".into(), crate::common::policy());
     for name in ["n3", "n4"] {

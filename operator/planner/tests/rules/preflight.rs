@@ -27,7 +27,7 @@ fn answer(world: &mut World, name: &str, blocked: bool) {
 }
 
 #[test]
-fn a_node_is_asked_before_it_takes_a_slot_and_one_more_in_case_that_it_cannot_be_drained() {
+fn pods_are_checked_before_a_node_gets_a_slot_and_one_node_ahead() {
     let mut world = unknown(4);
     let plan = world.plan();
     assert_eq!(plan.preflight, ["n1", "n2"]);
@@ -38,7 +38,7 @@ fn a_node_is_asked_before_it_takes_a_slot_and_one_more_in_case_that_it_cannot_be
         n3 NoFreeSlot: no free slot: n1 in progress (1 of 1, policy limit); 2 nodes ahead in the queue
         n4 NoFreeSlot: no free slot (1, policy limit); 3 or more nodes ahead in the queue
     "#]]
-    .assert_eq(&world.waits());
+    .assert_eq(&world.wait_reasons());
     // The second answers first: it waits for the first all the same.
     answer(&mut world, "n2", false);
     let plan = world.plan();
@@ -58,7 +58,7 @@ fn a_node_is_asked_before_it_takes_a_slot_and_one_more_in_case_that_it_cannot_be
 }
 
 #[test]
-fn a_node_that_cannot_be_drained_blocks_nobody_and_is_asked_again_each_minute() {
+fn a_node_that_cannot_be_drained_is_skipped_and_checked_each_minute() {
     let mut world = unknown(3);
     answer(&mut world, "n1", true);
     answer(&mut world, "n2", false);
@@ -77,7 +77,7 @@ fn a_node_that_cannot_be_drained_blocks_nobody_and_is_asked_again_each_minute() 
     expect![[r#"
         n1 PreflightBlocked: cannot be drained: pod shop/db-0: budget shop/db never allows a disruption
     "#]]
-    .assert_eq(&world.waits());
+    .assert_eq(&world.wait_reasons());
     assert_eq!(world.plan().preflight, ["n1"]);
     answer(&mut world, "n1", false);
     world.run(60);
@@ -85,7 +85,7 @@ fn a_node_that_cannot_be_drained_blocks_nobody_and_is_asked_again_each_minute() 
 }
 
 #[test]
-fn an_answer_older_than_a_minute_is_no_answer() {
+fn a_preflight_older_than_a_minute_does_not_count() {
     let mut world = unknown(1);
     answer(&mut world, "n1", false);
     world.now += TimeDelta::seconds(60);
@@ -94,7 +94,7 @@ fn an_answer_older_than_a_minute_is_no_answer() {
 }
 
 #[test]
-fn as_many_are_asked_as_there_is_room_and_one_more() {
+fn one_more_node_is_checked_than_there_are_free_slots() {
     let mut world = unknown(9);
     world.limit(3);
     assert_eq!(world.plan().preflight, ["n1", "n2", "n3", "n4"]);
@@ -106,13 +106,13 @@ fn as_many_are_asked_as_there_is_room_and_one_more() {
 }
 
 #[test]
-fn a_node_of_which_nobody_can_say_it_keeps_no_place_and_tells_the_cause() {
+fn a_node_whose_preflight_failed_is_skipped_and_shows_the_error() {
     let mut world = unknown(3);
     let why = "reading the pods of node n1: pods is forbidden; grant it".to_owned();
     world.node("n1").preflight = Preflight::Failed { why };
     assert_eq!(world.plan().preflight, ["n1", "n2"]);
     answer(&mut world, "n2", false);
-    let waits = world.waits();
+    let waits = world.wait_reasons();
     let first = waits.lines().next().unwrap_or_default();
     let words = "the check whether its pods can be evicted failed: reading the pods of node n1: pods is forbidden; \
                  grant it; it is repeated";

@@ -25,7 +25,7 @@ fn own_node_under_another_policy() -> World {
 }
 
 #[test]
-fn the_operators_own_node_before_one_of_another_policy() {
+fn check_refuses_the_operators_node_before_a_node_of_another_policy() {
     let mut world = own_node_under_another_policy();
     let unaware = |seen: &mut Snapshot| seen.own_node = None;
     assert_eq!(
@@ -47,7 +47,7 @@ fn the_operators_own_node_before_one_of_another_policy() {
 }
 
 #[test]
-fn the_operators_own_node_before_another_that_goes_in_with_it() {
+fn check_refuses_the_operators_node_ahead_in_the_same_pass() {
     let mut world = World::new(2);
     world.limit(2);
     world.snapshot.own_node = Some("n1".to_owned());
@@ -58,16 +58,16 @@ fn the_operators_own_node_before_another_that_goes_in_with_it() {
 }
 
 #[test]
-fn the_operators_own_node_goes_in_if_the_others_have_no_room() {
+fn check_allows_the_operators_node_if_the_others_have_no_slot() {
     let mut world = own_node_under_another_policy();
     world.snapshot.lock.as_mut().unwrap().max_in_progress = Some(Limit::Count(2));
     world.settle();
     // `n2` has the one slot of its policy, `n3` waits for it; `World::plan` asks `check`.
-    assert_eq!(world.inside(), ["n2", "n1"]);
+    assert_eq!(world.in_progress(), ["n2", "n1"]);
 }
 
 #[test]
-fn a_node_that_starts_before_the_canary_has_passed() {
+fn check_refuses_a_start_before_the_canary_has_passed() {
     let mut world = World::new(3);
     world.limit(3);
     let soak = TimeDelta::minutes(30);
@@ -89,7 +89,7 @@ fn a_node_that_starts_before_the_canary_has_passed() {
 }
 
 #[test]
-fn a_cordon_that_the_limits_allow_no_more() {
+fn check_refuses_a_cordon_after_the_limit_was_lowered() {
     let mut world = World::new(2);
     world.limit(2);
     world.settle();
@@ -112,14 +112,14 @@ fn a_cordon_that_the_limits_allow_no_more() {
 }
 
 #[test]
-fn a_second_probe_while_the_breaker_waits_for_the_first() {
+fn check_refuses_a_second_probe_of_the_breaker() {
     let mut world = World::new(4);
     world.limit(4);
     world.policy().pace = TimeDelta::seconds(905);
     world.never_back = vec!["n1".to_owned()];
     world.settle();
     world.run(904);
-    assert!(world.waits().contains("n1 Failed"), "{}", world.waits());
+    assert!(world.wait_reasons().contains("n1 Failed"), "{}", world.wait_reasons());
     let failed = world.record("n1").operation.clone().unwrap().failure.unwrap();
     world.policy().pace = TimeDelta::zero();
     let unaware = |seen: &mut Snapshot| seen.policies.get_mut("general").unwrap().breaker.max_failed = 9;
@@ -136,7 +136,7 @@ fn a_second_probe_while_the_breaker_waits_for_the_first() {
 }
 
 #[test]
-fn a_start_that_does_not_fit_the_window() {
+fn check_refuses_a_start_that_does_not_fit_the_window() {
     let mut world = World::new(1);
     world.policy().schedule = Ok(windows(&[("0 12 * * *", 1200)]));
     world.now += TimeDelta::minutes(10);

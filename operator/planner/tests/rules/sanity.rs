@@ -21,7 +21,7 @@ fn closed(count: usize, all: &[(&str, i64)]) -> World {
 }
 
 #[test]
-fn too_little_open_time_in_a_month_is_said_however_few_nodes_there_are() {
+fn too_little_window_time_in_a_month_is_reported() {
     assert_eq!(
         told(&closed(1, &[("0 22 * * SUN", 1800)])),
         "nodes may start for 2 h 30 min in the next 32 days, less than 4 h; widen spec.windows or spec.exclusions"
@@ -34,7 +34,7 @@ fn too_little_open_time_in_a_month_is_said_however_few_nodes_there_are() {
 }
 
 #[test]
-fn more_nodes_than_fit_into_a_month_are_said_with_numbers() {
+fn more_nodes_than_fit_into_a_month_are_reported_with_numbers() {
     // 32 nights of one hour, four nodes an hour one after the other.
     let mut world = closed(200, &[("0 22 * * *", 3600)]);
     assert_eq!(
@@ -53,7 +53,7 @@ fn more_nodes_than_fit_into_a_month_are_said_with_numbers() {
 }
 
 #[test]
-fn many_short_windows_are_added_up_without_looking_at_each() {
+fn many_short_windows_are_added_up_quickly() {
     // 15 minutes of every hour: 192 h a month.
     let mut world = closed(1000, &[("30 * * * *", 900)]);
     assert!(
@@ -66,7 +66,7 @@ fn many_short_windows_are_added_up_without_looking_at_each() {
 }
 
 #[test]
-fn what_is_closed_on_purpose_is_not_judged() {
+fn a_policy_that_is_closed_on_purpose_is_not_reported() {
     let mut world = closed(1, &[("0 22 * * SUN", 1800)]);
     world.policy().suspend = true;
     assert_eq!(told(&world), "");

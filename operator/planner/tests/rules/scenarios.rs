@@ -7,12 +7,12 @@ use lockkeeper_planner::*;
 use crate::common::{World, at, windows};
 
 #[allow(clippy::needless_pass_by_value)] // it is written in place
-fn waits(world: &World, expected: Expect) {
-    expected.assert_eq(&world.waits());
+fn assert_wait_reasons(world: &World, expected: Expect) {
+    expected.assert_eq(&world.wait_reasons());
 }
 
 #[test]
-fn one_node_goes_all_the_way_through_the_lock() {
+fn one_node_goes_through_all_phases_and_is_uncordoned() {
     let mut world = World::new(1);
     world.settle();
     world.run(60);
@@ -48,17 +48,17 @@ fn nodes_go_one_at_a_time_and_the_longest_waiting_goes_first() {
         .map(|l| &l[5..7])
         .collect();
     assert_eq!(order, ["n1", "n2", "n3"]);
-    assert_eq!(world.waits(), "");
+    assert_eq!(world.wait_reasons(), "");
     assert_eq!(world.snapshot.lock.as_ref().unwrap().holders, vec![]);
 }
 
 #[test]
-fn those_who_wait_say_for_whom() {
+fn waiting_nodes_name_the_nodes_in_progress() {
     let mut world = World::new(3);
     world.blocked = vec!["n1".to_owned()];
     world.settle();
     world.run(5);
-    waits(
+    assert_wait_reasons(
         &world,
         expect![[r#"
             n1 EvictionBlocked: pod shop/db-0: budget shop/db allows 0
@@ -69,13 +69,13 @@ fn those_who_wait_say_for_whom() {
 }
 
 #[test]
-fn starts_nothing_outside_the_window_and_says_when_it_opens() {
+fn nothing_starts_outside_the_window_and_the_message_says_when_it_opens() {
     let mut world = World::new(1);
     world.policy().schedule = Ok(windows(&[("0 22 * * *", 3600)]));
     world.settle();
     world.run(30);
     assert_eq!(world.trace, "");
-    waits(
+    assert_wait_reasons(
         &world,
         expect![[r#"
             n1 OutsideWindow: the next window opens at 2026-11-21T22:00:00Z
@@ -85,11 +85,11 @@ fn starts_nothing_outside_the_window_and_says_when_it_opens() {
     world.now = at("2026-11-21T22:00:00Z");
     world.settle();
     world.run(60);
-    assert_eq!(world.waits(), "");
+    assert_eq!(world.wait_reasons(), "");
 }
 
 #[test]
-fn a_window_that_closes_before_the_cordon_frees_the_slot_without_back_off() {
+fn a_window_that_closes_before_the_cordon_releases_the_slot() {
     let mut world = World::new(1);
     world.policy().schedule = Ok(windows(&[("0 12 * * *", 60)]));
     world.silent = vec!["n1".to_owned()];
@@ -111,7 +111,7 @@ fn a_window_that_closes_before_the_cordon_frees_the_slot_without_back_off() {
 }
 
 #[test]
-fn what_is_cordoned_finishes_after_the_windows_close() {
+fn a_cordoned_node_finishes_after_the_window_has_closed() {
     let mut world = World::new(1);
     world.policy().schedule = Ok(windows(&[("0 12 * * *", 60)]));
     world.now = at("2026-11-21T12:00:30Z");
@@ -121,11 +121,11 @@ fn what_is_cordoned_finishes_after_the_windows_close() {
 }
 
 #[test]
-fn a_window_that_cannot_be_read_is_closed_and_says_why() {
+fn an_invalid_window_never_opens_and_the_message_says_why() {
     let mut world = World::new(1);
     world.policy().schedule = Err("window 1: timeZone \"Mars/Base\" is not an IANA time zone".to_owned());
     world.settle();
-    waits(
+    assert_wait_reasons(
         &world,
         expect![[r#"
             n1 OutsideWindow: no window can open because the schedule is invalid: window 1: timeZone "Mars/Base" is not an IANA time zone
@@ -134,7 +134,7 @@ fn a_window_that_cannot_be_read_is_closed_and_says_why() {
 }
 
 #[test]
-fn a_hold_before_the_reboot_order_frees_the_slot_and_leaves_the_node_cordoned() {
+fn a_hold_during_the_drain_releases_the_slot_and_keeps_the_cordon() {
     let mut world = World::new(2);
     world.blocked = vec!["n1".to_owned()];
     world.settle();
@@ -147,7 +147,7 @@ fn a_hold_before_the_reboot_order_frees_the_slot_and_leaves_the_node_cordoned() 
     world.settle();
     assert!(world.node("n1").unschedulable);
     assert_eq!(world.node("n1").cordoned_for, None);
-    waits(
+    assert_wait_reasons(
         &world,
         expect![[r#"
             n1 Held: held by annotation: "debugging the NIC"
@@ -159,7 +159,7 @@ fn a_hold_before_the_reboot_order_frees_the_slot_and_leaves_the_node_cordoned() 
 }
 
 #[test]
-fn a_node_that_is_down_by_itself_takes_the_room_of_one_that_is_up_but_may_itself_be_rebooted() {
+fn an_unavailable_node_blocks_others_but_may_itself_be_rebooted() {
     let mut world = World::new(2);
     let now = world.now;
     let down = Ready {
@@ -171,7 +171,7 @@ fn a_node_that_is_down_by_itself_takes_the_room_of_one_that_is_up_but_may_itself
     world.node("n2").ready = down;
     world.record("n2").host.as_mut().unwrap().required = false;
     world.settle();
-    waits(
+    assert_wait_reasons(
         &world,
         expect![[r#"
             n1 TooManyUnavailable: 1 node unavailable, at most 1 allowed: n2 (NotReady)
@@ -180,14 +180,14 @@ fn a_node_that_is_down_by_itself_takes_the_room_of_one_that_is_up_but_may_itself
 }
 
 #[test]
-fn control_plane_nodes_are_never_two_at_once_whatever_the_limits_say() {
+fn two_control_plane_nodes_never_reboot_at_once() {
     let mut world = World::new(3);
     world.limit(3);
     for name in ["n1", "n2"] {
         world.node(name).control_plane = true;
     }
     world.settle();
-    waits(
+    assert_wait_reasons(
         &world,
         expect![[r#"
             n1 Preparing: waiting for the node agent to respond (asked at 2026-11-21T12:00:00Z)
@@ -198,7 +198,7 @@ fn control_plane_nodes_are_never_two_at_once_whatever_the_limits_say() {
 }
 
 #[test]
-fn the_operators_own_node_goes_last() {
+fn the_operators_own_node_starts_last() {
     let mut world = World::new(3);
     world.snapshot.own_node = Some("n1".to_owned());
     world.settle();
@@ -213,7 +213,7 @@ fn the_operators_own_node_goes_last() {
 }
 
 #[test]
-fn a_requested_reboot_is_done_once_and_the_request_goes_away() {
+fn a_requested_reboot_happens_once_and_the_request_is_removed() {
     let mut world = World::new(1);
     world.record("n1").host.as_mut().unwrap().required = false;
     world.node("n1").requested = Some("firmware".to_owned());
@@ -224,7 +224,7 @@ fn a_requested_reboot_is_done_once_and_the_request_goes_away() {
 }
 
 #[test]
-fn a_time_that_has_passed_is_not_looked_at_again_and_again() {
+fn a_time_that_has_passed_does_not_cause_another_pass() {
     let mut world = World::new(1);
     world.blocked = vec!["n1".to_owned()];
     world.settle();

@@ -6,18 +6,18 @@ use lockkeeper_planner::*;
 use crate::common::World;
 
 #[allow(clippy::needless_pass_by_value)] // it is written in place
-fn waits(world: &World, expected: Expect) {
-    expected.assert_eq(&world.waits());
+fn assert_wait_reasons(world: &World, expected: Expect) {
+    expected.assert_eq(&world.wait_reasons());
 }
 
 #[test]
-fn a_report_from_another_boot_is_no_report() {
+fn a_host_report_of_an_earlier_boot_does_not_count() {
     let mut world = World::new(1);
     world.record("n1").host.as_mut().unwrap().boot_id = "somewhere-else".into();
     world.settle();
     world.run(10);
     assert_eq!(world.trace, "");
-    waits(
+    assert_wait_reasons(
         &world,
         expect![[r#"
         n1 AgentMissing: no agent has reported from this node since 2026-11-13T12:02:00Z
@@ -34,7 +34,7 @@ fn a_node_of_two_policies_or_of_none_is_never_rebooted() {
     world.settle();
     world.run(10);
     assert!(!world.trace.contains("goes in"), "{}", world.trace);
-    waits(
+    assert_wait_reasons(
         &world,
         expect![[r#"
             n1 PolicyConflict: selected by more than one policy (general, other); a node must match exactly one
@@ -44,14 +44,14 @@ fn a_node_of_two_policies_or_of_none_is_never_rebooted() {
 }
 
 #[test]
-fn nothing_starts_while_a_policy_cannot_be_decoded_and_nothing_at_all_is_done_before_everything_was_listed() {
+fn nothing_starts_while_a_policy_cannot_be_decoded() {
     let mut world = World::new(1);
     world.snapshot.view_gaps = vec![ViewGap::PolicyInvalid {
         policy: "broken".to_owned(),
         cause: "windows[0].durationSeconds: expected i32".to_owned(),
     }];
     world.settle();
-    waits(
+    assert_wait_reasons(
         &world,
         expect![[r#"
             n1 ViewIncomplete: policy broken cannot be decoded (windows[0].durationSeconds: expected i32); no node starts until it is fixed
@@ -64,7 +64,7 @@ fn nothing_starts_while_a_policy_cannot_be_decoded_and_nothing_at_all_is_done_be
 }
 
 #[test]
-fn two_policies_at_one_are_still_one_at_a_time() {
+fn two_policies_with_limit_one_still_reboot_one_node_at_a_time() {
     let mut world = World::new(2);
     world.snapshot.policies.insert("other".into(), crate::common::policy());
     world.node("n2").policies = ["other".into()].into();
@@ -77,7 +77,7 @@ fn two_policies_at_one_are_still_one_at_a_time() {
 }
 
 #[test]
-fn a_lost_lock_is_not_nobody_inside() {
+fn a_deleted_lock_does_not_free_the_slots_of_nodes_in_progress() {
     let mut world = World::new(3);
     world.settle();
     world.run(5);
@@ -90,7 +90,7 @@ fn a_lost_lock_is_not_nobody_inside() {
 }
 
 #[test]
-fn a_hand_edited_lock_is_put_right_before_anybody_is_let_in() {
+fn a_lock_that_was_edited_by_hand_is_repaired_before_a_node_starts() {
     let mut world = World::new(3);
     world.settle();
     world.run(5);
@@ -104,21 +104,21 @@ fn a_hand_edited_lock_is_put_right_before_anybody_is_let_in() {
         world.run(1);
         assert!(world.down() <= 1, "{}", world.trace);
     }
-    assert_eq!(world.waits(), "");
+    assert_eq!(world.wait_reasons(), "");
 }
 
 #[test]
-fn nobody_is_cordoned_while_more_are_in_the_lock_than_fit_whoever_came_first() {
+fn no_node_is_cordoned_while_the_lock_has_more_holders_than_allowed() {
     let mut world = World::new(2);
     world.limit(2);
     world.silent = vec!["n1".to_owned(), "n2".to_owned()];
     world.settle();
-    assert_eq!(world.inside(), ["n1", "n2"]);
+    assert_eq!(world.in_progress(), ["n1", "n2"]);
     // n2 may be cordoned already: a view that lags would not show it.
     world.limit(1);
     world.silent = vec!["n2".to_owned()];
     world.run(2);
-    waits(
+    assert_wait_reasons(
         &world,
         expect![[r#"
             n1 NoFreeSlot: no free slot: n2 in progress (1 of 1, policy limit)
@@ -129,13 +129,13 @@ fn nobody_is_cordoned_while_more_are_in_the_lock_than_fit_whoever_came_first() {
     world.silent.clear();
     world.run(1);
     assert_eq!(
-        (world.inside(), world.started()),
+        (world.in_progress(), world.started()),
         (vec!["n1".to_owned()], vec!["n1".to_owned()])
     );
 }
 
 #[test]
-fn a_node_that_went_astray_counts_under_each_of_its_policies() {
+fn an_orphaned_cordon_counts_under_each_policy_of_its_node() {
     let mut world = World::new(3);
     let other = crate::common::policy();
     world.snapshot.policies.insert("other".into(), other);
@@ -148,15 +148,15 @@ fn a_node_that_went_astray_counts_under_each_of_its_policies() {
         world.plan()
     });
     assert_eq!(check::order_dependence(&plans[0], &plans[1]), None);
-    let words = world.waits();
+    let reasons = world.wait_reasons();
     assert!(
-        words.contains("n3 NoFreeSlot: no free slot: n1 in progress (1 of 1, policy limit)"),
-        "{words}"
+        reasons.contains("n3 NoFreeSlot: no free slot: n1 in progress (1 of 1, policy limit)"),
+        "{reasons}"
     );
 }
 
 #[test]
-fn a_node_that_is_deleted_and_made_again_leaves_no_entry_behind() {
+fn a_node_that_is_deleted_and_recreated_leaves_no_holder() {
     let mut world = World::new(2);
     world.settle();
     world.run(5);
@@ -179,7 +179,7 @@ fn a_node_that_is_deleted_and_made_again_leaves_no_entry_behind() {
 }
 
 #[test]
-fn an_operation_that_has_ended_is_not_taken_for_lost_because_its_entry_and_its_marks_are_seen_late() {
+fn a_finished_operation_whose_cordon_is_observed_late_is_not_lost() {
     let mut world = World::new(1);
     world.settle();
     world.run(3);
@@ -197,10 +197,10 @@ fn an_operation_that_has_ended_is_not_taken_for_lost_because_its_entry_and_its_m
         world.settle();
         assert!(!world.trace.contains("Failed"), "{}", world.trace);
         assert_eq!(world.node("n1").cordoned_for.is_none(), ready);
-        assert_eq!(world.inside().is_empty(), ready, "{}", world.trace);
+        assert_eq!(world.in_progress().is_empty(), ready, "{}", world.trace);
     }
     // As long as the marks are seen, the entry stays: nobody else goes in.
-    waits(
+    assert_wait_reasons(
         &world,
         expect![[r#"
             n1 ViewIncomplete: waiting for the node to become Ready before the cordon of its last reboot is removed
@@ -208,11 +208,11 @@ fn an_operation_that_has_ended_is_not_taken_for_lost_because_its_entry_and_its_m
     );
     world.node("n1").cordoned_for = None;
     world.settle();
-    assert_eq!(world.inside(), Vec::<String>::new());
+    assert_eq!(world.in_progress(), Vec::<String>::new());
 }
 
 #[test]
-fn a_node_that_is_cordoned_by_us_and_not_back_is_inside_although_nothing_tells_of_its_operation() {
+fn an_orphaned_cordon_on_a_node_that_is_down_takes_a_slot() {
     let mut world = World::new(2);
     world.blocked.push("n1".to_owned());
     world.run(20);
@@ -223,7 +223,7 @@ fn a_node_that_is_cordoned_by_us_and_not_back_is_inside_although_nothing_tells_o
     (record.operation, record.order) = (None, None);
     world.node("n1").ready.ready = false;
     world.node("n2").ready.ready = false;
-    waits(
+    assert_wait_reasons(
         &world,
         expect![[r#"
             n1 NoFreeSlot: no free slot: n1 in progress (1 of 1, policy limit)
@@ -236,7 +236,7 @@ fn a_node_that_is_cordoned_by_us_and_not_back_is_inside_although_nothing_tells_o
 }
 
 #[test]
-fn marks_of_an_operation_that_nothing_tells_of_stay_until_the_agent_has_said_that_its_host_stays_up() {
+fn an_orphaned_cordon_stays_until_the_agent_reports_no_reboot() {
     let mut world = World::new(2);
     world.blocked.push("n1".to_owned());
     world.run(20);
@@ -263,7 +263,7 @@ fn marks_of_an_operation_that_nothing_tells_of_stay_until_the_agent_has_said_tha
         ..Host::default()
     });
     assert!(!lifts(&world), "its host goes down");
-    waits(
+    assert_wait_reasons(
         &world,
         expect![[r#"
             n1 ViewIncomplete: the record of a reboot was lost; waiting for the node agent to confirm that no reboot is in progress

@@ -13,11 +13,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use sim::coverage::Coverage;
+use sim::faults::Fault;
 use sim::mutants::Mutant;
 use sim::{Setup, World, run};
-
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const THREADS: u64 = 2;
 const EVERY: Duration = Duration::from_secs(10);
@@ -34,7 +32,9 @@ struct Arguments {
 
 fn main() -> ExitCode {
     let Some(arguments) = arguments(std::env::args().skip(1)) else {
-        eprintln!("soak [--seeds COUNT] [--from SEED] [--seed SEED] [--nodes COUNT] [--calm] [--duel] [--mutant NAME]");
+        eprintln!(
+            "soak [--seeds COUNT] [--from SEED] [--seed SEED] [--nodes COUNT] [--no-faults] [--two_leaders] [--[no-]daemons] [--mutant NAME] [--faults NAME,NAME]"
+        );
         return ExitCode::from(2);
     };
     match arguments.one {
@@ -62,8 +62,16 @@ fn arguments(mut words: impl Iterator<Item = String>) -> Option<Arguments> {
                 let mutant = Mutant::ALL.iter().find(|mutant| format!("{mutant:?}") == name)?;
                 arguments.setup.mutant = Some(*mutant);
             }
-            "--duel" => arguments.setup.duel = true,
-            "--calm" => arguments.setup.calm = true,
+            "--faults" => {
+                let names = words.next()?;
+                let known = |name: &str| Fault::ALL.iter().copied().find(|fault| format!("{fault:?}") == name);
+                let chosen: Option<Vec<Fault>> = names.split(',').map(known).collect();
+                arguments.setup.faults = chosen?.leak();
+            }
+            "--daemons" => arguments.setup.daemons = Some(true),
+            "--no-daemons" => arguments.setup.daemons = Some(false),
+            "--two-leaders" => arguments.setup.two_leaders = true,
+            "--no-faults" => arguments.setup.no_faults = true,
             _ => return None,
         }
     }
@@ -126,7 +134,7 @@ fn soak(arguments: &Arguments) -> ExitCode {
         broken.len()
     );
     if !broken.is_empty() {
-        println!("regressions: {broken:?}; tell one with --seed N, then add it to tests/simulation/regressions.rs");
+        println!("seeds: {broken:?}; print one with --seed N, then add its rule as a scenario to tests/rules");
     }
     ExitCode::from(u8::from(!broken.is_empty()))
 }

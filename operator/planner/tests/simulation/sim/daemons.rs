@@ -8,7 +8,7 @@ use lockkeeper_planner::*;
 use super::cluster::{Cluster, NodeObject};
 use super::faults::Fault;
 use super::judge::Judge;
-use super::world::{Happening, World};
+use super::world::{Event, World};
 
 /// What sets its generator apart from the seed's own.
 pub const GENERATOR: u64 = 0x6461_656d_6f6e_7365;
@@ -23,7 +23,7 @@ pub struct Daemon {
     /// Since when the API server shows it as ready, if it does.
     shown: Option<Instant>,
     /// When it got ready.
-    words: Vec<Instant>,
+    reports: Vec<Instant>,
     /// The boot in which it got ready last.
     ready_in: Option<u32>,
     /// The boot in which its start was seen to.
@@ -51,7 +51,7 @@ impl World {
             daemon.started = Some(0);
             if self.daemon_rng.chance(900) {
                 daemon.shown = Some(since);
-                daemon.words.push(since);
+                daemon.reports.push(since);
                 daemon.ready_in = Some(0);
             }
         }
@@ -69,7 +69,7 @@ impl World {
         }
         if self.faults.on(Fault::DaemonGone) {
             let delay = self.daemon_rng.between(60_000, 3_600_000);
-            self.after(delay, Happening::DaemonGone);
+            self.after(delay, Event::DaemonGone);
         }
     }
 
@@ -105,7 +105,7 @@ impl World {
             3_000
         };
         let delay = rng.between(50, longest);
-        self.after(delay, Happening::Daemon(node, boot));
+        self.after(delay, Event::Daemon(node, boot));
     }
 
     pub fn daemon_ready(&mut self, node: usize, boot: u32) {
@@ -115,7 +115,7 @@ impl World {
         let ready = daemon.shown.is_some() && daemon.ready_in == Some(boot);
         if there && daemon.there && !ready {
             daemon.shown = Some(since);
-            daemon.words.push(since);
+            daemon.reports.push(since);
             daemon.ready_in = Some(boot);
             self.tell(|world| format!("{}: its DaemonSet's pod is ready", world.cluster.names[node]));
         }
@@ -132,12 +132,12 @@ impl World {
     pub fn repair_daemon(&mut self, node: usize) {
         let (boot, delay) = (self.hosts[node].boot, self.daemon_rng.between(2_000, 600_000));
         if self.cluster.daemons[node].there {
-            self.after(delay, Happening::Daemon(node, boot));
+            self.after(delay, Event::Daemon(node, boot));
         }
     }
 
     /// Looks at those that the plan names, as `operator/src/daemons.rs` does.
-    pub fn tend_looks(&mut self, operator: usize, wanted: &[String]) {
+    pub fn update_probes(&mut self, operator: usize, wanted: &[String]) {
         let known = &mut self.operators[operator];
         let question = |name: &String| {
             let node = known.view.snapshot.nodes.get(name)?;
@@ -146,29 +146,29 @@ impl World {
             Some((self.cluster.index(name)?, question))
         };
         let wanted: Vec<_> = wanted.iter().filter_map(question).collect();
-        let ended = known.looks.iter().filter(|(index, question)| {
+        let ended = known.probes.iter().filter(|(index, question)| {
             let mut wanted = wanted.iter();
             !wanted.any(|(other, asked)| (other, asked) == (*index, &question.0))
         });
         let ended: Vec<usize> = ended.map(|(index, _)| *index).collect();
         for index in ended {
-            known.looks.remove(&index);
+            known.probes.remove(&index);
             known.view.set_daemons(index, &DaemonSetReadiness::Unknown);
         }
         for (index, question) in wanted {
-            if !self.operators[operator].looks.contains_key(&index) {
-                self.looks += 1;
-                let (number, delay) = (self.looks, self.daemon_rng.between(5, 400));
-                self.operators[operator].looks.insert(index, (question, number));
-                self.after(delay, Happening::Look(operator, number, index));
+            if !self.operators[operator].probes.contains_key(&index) {
+                self.probes += 1;
+                let (number, delay) = (self.probes, self.daemon_rng.between(5, 400));
+                self.operators[operator].probes.insert(index, (question, number));
+                self.after(delay, Event::Probe(operator, number, index));
             }
         }
     }
 
     /// One list of the node's pods is answered.
-    pub fn look_at_daemon(&mut self, operator: usize, number: u64, index: usize) {
+    pub fn probe_daemon_set(&mut self, operator: usize, number: u64, index: usize) {
         let known = &mut self.operators[operator];
-        if known.looks.get(&index).map(|(_, number)| *number) != Some(number) {
+        if known.probes.get(&index).map(|(_, number)| *number) != Some(number) {
             return;
         }
         known.view.refresh(&known.progress);
@@ -179,7 +179,7 @@ impl World {
         let counted = counted.and_then(|daemon| daemon.since);
         let daemon = &self.cluster.daemons[index];
         let trouble = self.faults.on(Fault::ServerTrouble) && self.daemon_rng.chance(self.faults.rate);
-        let again = daemon.shown.is_some() && (daemon.shown != counted || self.takes_the_old_word());
+        let again = daemon.shown.is_some() && (daemon.shown != counted || self.counts_an_old_report());
         let found = if !trouble && (again || !daemon.there) {
             DaemonSetReadiness::Ready
         } else {
@@ -190,7 +190,7 @@ impl World {
             DaemonSetReadiness::Ready => FRESH,
             DaemonSetReadiness::NotReady { .. } | DaemonSetReadiness::Unknown => self.daemon_rng.between(200, 5_000),
         };
-        self.after(pause, Happening::Look(operator, number, index));
+        self.after(pause, Event::Probe(operator, number, index));
         let known = &mut self.operators[operator];
         if known
             .view
@@ -216,7 +216,7 @@ impl Judge {
             return;
         };
         // One that was heard of anew between cordon and reboot has said two things before; only the first was counted.
-        let good = daemon.words.iter().any(|since| Some(*since) > counted.since);
+        let good = daemon.reports.iter().any(|since| Some(*since) > counted.since);
         let name = &cluster.names[node];
         if !good {
             self.broken("S5", &format!("{name} is given back before its DaemonSet is ready"));

@@ -5,7 +5,7 @@ use lockkeeper_planner::*;
 
 use super::faults::Fault;
 use super::operator::Task;
-use super::world::{Happening, World};
+use super::world::{Event, World};
 
 impl World {
     /// Starts the drains that should run and ends the others, as `operator/src/drains.rs` does.
@@ -34,7 +34,7 @@ impl World {
         let epoch = known.epoch;
         let begins = known
             .view
-            .inside()
+            .in_progress()
             .filter(|(index, node, operation)| runs(node, operation) && !known.drains.contains_key(index));
         let task = |(index, _, operation): (usize, &Node, &Operation)| {
             let cordoned = operation.cordoned.unwrap_or(operation.started) + TimeDelta::seconds(1);
@@ -54,7 +54,7 @@ impl World {
                 self.hosts[index].blocked_until = self.at + self.rng.between(from, to);
             }
             let delay = self.rng.between(20, 300);
-            self.after(delay, Happening::Drain(operator, epoch, index));
+            self.after(delay, Event::Drain(operator, epoch, index));
         }
     }
 
@@ -66,7 +66,7 @@ impl World {
             };
             if self.operators[operator].asked.insert(index) {
                 let (epoch, delay) = (self.operators[operator].epoch, self.rng.between(30, 800));
-                self.after(delay, Happening::Preflight(operator, epoch, index));
+                self.after(delay, Event::Preflight(operator, epoch, index));
             }
         }
     }
@@ -155,7 +155,7 @@ impl World {
             (Drain::Done { moved: task.moved }, None)
         };
         if let Some(delay) = again {
-            self.after(delay, Happening::Drain(operator, epoch, index));
+            self.after(delay, Event::Drain(operator, epoch, index));
         }
         let known = &mut self.operators[operator];
         if known.progress.get(&index) != Some(&drain) {

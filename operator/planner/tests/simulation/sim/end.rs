@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use lockkeeper_planner::*;
 
 use super::cluster::Kind;
-use super::world::{Happening, Told, World};
+use super::world::{Event, OrderSource, World};
 
 impl World {
     /// Nothing goes wrong any more: one operator leads, people let go, and broken hosts are put right.
@@ -16,13 +16,13 @@ impl World {
         for operator in 0..self.operators.len() {
             self.operators[operator].lags = [0; 4];
             self.operators[operator].skew = chrono::TimeDelta::zero();
-            self.after(0, Happening::Lead(operator, false));
+            self.after(0, Event::Lead(operator, false));
             // What the watches held back is told.
             for kind in Kind::ALL {
-                self.after(400_000, Happening::Deliver(operator, kind));
+                self.after(400_000, Event::Deliver(operator, kind));
             }
         }
-        self.after(1000, Happening::Lead(0, true));
+        self.after(1000, Event::Lead(0, true));
         for index in 0..self.cluster.policies.len() {
             self.cluster.edit_policy(index, |object| {
                 object.value.suspend = false;
@@ -41,16 +41,16 @@ impl World {
                 object.value.hold = None;
                 object.group = if second && object.group == 2 { 2 } else { 1 };
             });
-            self.after(1, Happening::Make(node));
-            self.after(5_000, Happening::Collect(node));
+            self.after(1, Event::Make(node));
+            self.after(5_000, Event::Collect(node));
             // A kubelet that was said to be gone speaks again.
             let boot = self.hosts[node].boot;
-            self.after(1000, Happening::Ready(node, boot));
+            self.after(1000, Event::Ready(node, boot));
             self.repair_daemon(node);
-            self.after(60_000, Happening::Agent(node, Told::Now));
+            self.after(60_000, Event::Agent(node, OrderSource::Current));
         }
         // The late ones of before have come by then.
-        self.after(2_400_000, Happening::Round);
+        self.after(2_400_000, Event::Round);
     }
 
     /// Somebody presses the button.
@@ -59,7 +59,7 @@ impl World {
             let boot = self.hosts[node].boot;
             let new = self.rng.chance(700);
             let delay = self.rng.between(1000, 600_000);
-            self.after(delay, Happening::Up(node, boot, new));
+            self.after(delay, Event::Up(node, boot, new));
         }
     }
 
@@ -92,7 +92,7 @@ impl World {
                 self.command(node, verb, false);
             }
         }
-        self.after(600_000, Happening::Round);
+        self.after(600_000, Event::Round);
     }
 
     /// Our marks are left on a node of which nothing tells but its agent: the host accepted a reboot. It came back in the

@@ -31,11 +31,11 @@ pub enum Guard {
     FreshOperation,
     /// The Node is looked at afresh before an operation is forgotten or made up and before its entry goes: its marks must
     /// be gone, or there.
-    FreshMarks,
+    FreshCordon,
     /// The policies are looked at afresh before a node is cordoned, and before the name of its policy is written.
     FreshPolicies,
     /// The cordoned Nodes are listed afresh before a node is cordoned.
-    FreshCordons,
+    UnknownCordons,
     /// Marks are lifted by an apply of nothing, which leaves a person's cordon.
     OwnCordonOnly,
 }
@@ -64,8 +64,8 @@ impl Write<'_> {
             Action::WriteRecord { node, change } => self.write_record(node, change),
             Action::SetSpec { node, policy, order } => self.set_spec(node, policy.as_ref(), order.as_ref()),
             Action::OrderReboot { node, order } => self.order_reboot(node, order),
-            Action::Cordon { node, operation_id } => self.apply_marks(node, operation_id),
-            Action::Uncordon { node, keep_cordon } => self.lift_marks(node, *keep_cordon),
+            Action::Cordon { node, operation_id } => self.cordon(node, operation_id),
+            Action::Uncordon { node, keep_cordon } => self.uncordon(node, *keep_cordon),
             Action::AddTaint { node, taint } => self.annotation(node, |node| node.taints.set(*taint, true)),
             Action::RemoveTaint { node, taint } => self.annotation(node, |node| node.taints.set(*taint, false)),
             Action::RemoveCommand { node, .. } => self.record(node, |record| record.command = None),
@@ -92,7 +92,7 @@ impl Write<'_> {
     fn create_record(&mut self, node: &str, uid: &str, policy: Option<&PolicyName>) -> Result<(), Refusal> {
         let index = self.cluster.index(node).ok_or(Refusal::Conflict)?;
         let same = |fresh: Rc<NodeObject>| fresh.value.uid == uid;
-        if self.made.contains(uid) && !self.look_at_node(index).is_some_and(same) {
+        if self.made.contains(uid) && !self.read_node(index).is_some_and(same) {
             return Err(Refusal::Stale);
         }
         if self.cluster.reboots[index].is_some() {
@@ -134,14 +134,14 @@ impl Write<'_> {
     /// Before an operation is forgotten, its marks must be gone; before a reboot counts as proven, the boot must be
     /// another one: the view of the Node may be older than the record's.
     fn write_record(&mut self, node: &str, change: &RecordChange) -> Result<(), Refusal> {
-        let finished = change.finished.as_ref().filter(|_| self.has(Guard::FreshMarks));
+        let finished = change.finished.as_ref().filter(|_| self.has(Guard::FreshCordon));
         let proven = match &change.operation {
             Change::Set(Some(operation)) if operation.phase == Phase::Verifying => Some(operation),
             Change::Set(_) | Change::Keep => None,
         };
         if finished.is_some() || proven.is_some() {
             let index = self.cluster.index(node).ok_or(Refusal::Conflict)?;
-            let fresh = self.look_at_node(index).ok_or(Refusal::Conflict)?;
+            let fresh = self.read_node(index).ok_or(Refusal::Conflict)?;
             let marked =
                 finished.is_some_and(|finished| fresh.value.cordoned_for.as_ref() == Some(&finished.operation.id));
             let same_boot = proven.is_some_and(|operation| fresh.value.boot_id == operation.boot_id_before);
@@ -157,7 +157,7 @@ impl Write<'_> {
                 self.still_holds(index, &operation.id)?;
                 let marks = |node: Rc<NodeObject>| node.value.cordoned_for.as_ref() == Some(&operation.id);
                 let lost = operation.phase == Phase::Failed;
-                if lost && self.has(Guard::FreshMarks) && !self.look_at_node(index).is_some_and(marks) {
+                if lost && self.has(Guard::FreshCordon) && !self.read_node(index).is_some_and(marks) {
                     return Err(Refusal::Stale);
                 }
             }
@@ -218,13 +218,13 @@ impl Write<'_> {
     }
 
     /// One server-side apply with uid and resourceVersion.
-    fn apply_marks(&mut self, node: &str, operation: &str) -> Result<(), Refusal> {
+    fn cordon(&mut self, node: &str, operation: &str) -> Result<(), Refusal> {
         let index = self.cluster.index(node).ok_or(Refusal::Conflict)?;
         self.still_holds(index, operation)?;
-        self.nobody_new()?;
+        self.no_new_holder()?;
         self.same_operation(index)?;
         self.same_policies()?;
-        self.nobody_hidden(index)?;
+        self.no_unknown_cordon(index)?;
         let truth = self.cluster.nodes[index].as_ref().ok_or(Refusal::Conflict)?;
         let seen = self.seen.nodes[index].as_ref().ok_or(Refusal::Stale)?;
         if self.has(Guard::NodeVersion) && (seen.version, &seen.value.uid) != (truth.version, &truth.value.uid) {
@@ -239,7 +239,7 @@ impl Write<'_> {
     }
 
     /// The uid alone guards it.
-    fn lift_marks(&mut self, node: &str, keep_cordon: bool) -> Result<(), Refusal> {
+    fn uncordon(&mut self, node: &str, keep_cordon: bool) -> Result<(), Refusal> {
         let index = self.cluster.index(node).ok_or(Refusal::Conflict)?;
         let truth = self.cluster.nodes[index].as_ref().ok_or(Refusal::Conflict)?;
         let seen = self.seen.nodes[index].as_ref().ok_or(Refusal::Stale)?;

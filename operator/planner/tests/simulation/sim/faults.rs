@@ -122,9 +122,22 @@ impl Faults {
         }
     }
 
+    /// These and no others, often.
+    pub fn only(chosen: &[Fault]) -> Self {
+        let mut faults = Self {
+            rate: 100,
+            off: false,
+            ..Self::none()
+        };
+        for fault in chosen {
+            faults.enable(*fault);
+        }
+        faults
+    }
+
     /// Those that make two operators who lead at the same time misunderstand each other.
-    pub fn duel(rng: &mut Rng) -> Self {
-        const DUEL: &[Fault] = &[
+    pub fn two_leaders(rng: &mut Rng) -> Self {
+        const TWO_LEADERS: &[Fault] = &[
             Fault::Blind,
             Fault::LagNodes,
             Fault::LagReboots,
@@ -138,7 +151,7 @@ impl Faults {
         Self {
             enabled: Fault::ALL
                 .iter()
-                .map(|fault| DUEL.contains(fault) && rng.chance(800))
+                .map(|fault| TWO_LEADERS.contains(fault) && rng.chance(800))
                 .collect(),
             rate: rng.pick(&[10, 40, 100]),
             off: false,

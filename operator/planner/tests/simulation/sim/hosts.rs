@@ -5,7 +5,7 @@ use lockkeeper_planner::*;
 
 use super::cluster::{Cordon, NodeObject};
 use super::faults::Fault;
-use super::world::{Happening, Told, World};
+use super::world::{Event, OrderSource, World};
 
 #[derive(Clone, Debug, Default)]
 pub struct Host {
@@ -21,7 +21,7 @@ pub struct Host {
     /// It was handed this order in this boot.
     pub obeyed: Option<String>,
     /// The order that its agent was told of last.
-    pub told: Option<Order>,
+    pub notified_order: Option<Order>,
     pub takes_pods: bool,
     pub blocked_until: i64,
     /// Pods that landed after the cordon.
@@ -45,7 +45,7 @@ impl World {
     pub fn tell_agent(&mut self, node: usize, order: Option<Order>) {
         if self.faults.often(Fault::AgentStale, 150, &mut self.rng) {
             let delay = self.rng.between(500, 5000);
-            return self.after(delay, Happening::Agent(node, Told::Then(order)));
+            return self.after(delay, Event::Agent(node, OrderSource::Watched(order)));
         }
         let late = self.faults.often(Fault::AgentLate, 100, &mut self.rng);
         let delay = if late {
@@ -53,20 +53,20 @@ impl World {
         } else {
             self.rng.between(5, 300)
         };
-        self.after(delay, Happening::Agent(node, Told::Now));
+        self.after(delay, Event::Agent(node, OrderSource::Current));
     }
 
     /// The agent: answers each order once for each boot, and hands a reboot to the host once.
-    pub fn agent(&mut self, node: usize, told: Told) {
+    pub fn agent(&mut self, node: usize, source: OrderSource) {
         let Some(record) = self.cluster.reboots[node].as_ref().map(|reboot| &reboot.record) else {
             return;
         };
         if !self.hosts[node].up {
             return;
         }
-        let order = match told {
-            Told::Now => record.order.clone(),
-            Told::Then(order) => order,
+        let order = match source {
+            OrderSource::Current => record.order.clone(),
+            OrderSource::Watched(order) => order,
         };
         let Some(order) = order else {
             return;
@@ -76,7 +76,7 @@ impl World {
         if record.host.as_ref().is_none_or(|host| host.boot_id != boot_id) {
             return self.report(node, self.hosts[node].boot);
         }
-        if order.boot_id != boot_id && !self.obeys_any_boot() {
+        if order.boot_id != boot_id && !self.accepts_any_boot() {
             if order.action == OrderAction::Prepare {
                 self.answer(node, &order, AnswerState::Refused);
             }
@@ -116,7 +116,7 @@ impl World {
         let boot = host.boot;
         self.answer(node, order, AnswerState::Rebooting);
         let delay = self.rng.between(300, 3000);
-        self.after(delay, Happening::Down(node, boot));
+        self.after(delay, Event::Down(node, boot));
     }
 
     fn answer(&mut self, node: usize, order: &Order, state: AnswerState) {
@@ -176,7 +176,7 @@ impl World {
                 };
             }
         });
-        self.after(10, Happening::Agent(node, Told::Now));
+        self.after(10, Event::Agent(node, OrderSource::Current));
     }
 
     pub fn requires(&mut self, node: usize) {
@@ -186,7 +186,7 @@ impl World {
             .is_none_or(|reboot| reboot.record.host.is_none())
             && self.cluster.nodes[node].is_some()
         {
-            return self.after(60_000, Happening::Requires(node));
+            return self.after(60_000, Event::Requires(node));
         }
         self.cluster.edit_record(node, |record| {
             if let Some(host) = &mut record.host {
@@ -212,12 +212,12 @@ impl World {
         self.hosts[node].late_pods = 0;
         self.tell(|world| format!("{} is down", world.cluster.names[node]));
         let delay = self.rng.between(0, 40_000);
-        self.after(delay, Happening::NotReady(node, boot));
+        self.after(delay, Event::NotReady(node, boot));
         if self.faults.often(Fault::NeverBack, 100, &mut self.rng) {
             self.hosts[node].lost = true;
         } else if self.faults.often(Fault::OldBoot, 100, &mut self.rng) {
             let delay = self.rng.between(15_000, 1_500_000);
-            self.after(delay, Happening::Up(node, boot, false));
+            self.after(delay, Event::Up(node, boot, false));
         } else {
             let slow = self.faults.often(Fault::SlowBoot, 100, &mut self.rng);
             let delay = match self.boots_in {
@@ -226,7 +226,7 @@ impl World {
                 None if slow => self.rng.between(15_000, 2_000_000),
                 None => self.rng.between(15_000, 60_000),
             };
-            self.after(delay, Happening::Up(node, boot, true));
+            self.after(delay, Event::Up(node, boot, true));
         }
     }
 
@@ -255,15 +255,15 @@ impl World {
         self.tell(|world| format!("{} is up in boot {boot}", world.cluster.names[node]));
         self.set_ready(node, false);
         let (kubelet, agent) = (self.rng.between(500, 10_000), self.rng.between(500, 15_000));
-        self.after(kubelet, Happening::Ready(node, boot));
-        self.after(agent, Happening::Report(node, boot));
+        self.after(kubelet, Event::Ready(node, boot));
+        self.after(agent, Event::Report(node, boot));
     }
 
     pub fn ready(&mut self, node: usize, boot: u32) {
         if self.hosts[node].up && self.hosts[node].boot == boot {
             self.set_ready(node, true);
             self.daemon_starts(node);
-            self.after(2_000, Happening::Pods(node));
+            self.after(2_000, Event::Pods(node));
         }
     }
 
@@ -333,8 +333,8 @@ impl World {
         let (made, boot, up) = (host.made, host.boot, host.up);
         let object = self.new_node(node, made, up);
         self.cluster.put_node(node, Some(object));
-        self.after(1000, Happening::Report(node, boot));
-        self.after(3000, Happening::Pods(node));
+        self.after(1000, Event::Report(node, boot));
+        self.after(3000, Event::Pods(node));
     }
 
     fn new_node(&mut self, node: usize, made: u32, up: bool) -> NodeObject {
@@ -366,13 +366,13 @@ impl World {
                 Fault::Flaps => {
                     self.set_ready(node, false);
                     let delay = self.rng.between(1000, 900_000);
-                    self.after(delay, Happening::Ready(node, boot));
+                    self.after(delay, Event::Ready(node, boot));
                 }
-                _ => self.after(100, Happening::Agent(node, Told::Now)),
+                _ => self.after(100, Event::Agent(node, OrderSource::Current)),
             }
         }
         let delay = self.rng.between(10_000, 900_000);
-        self.after(delay, Happening::Trouble);
+        self.after(delay, Event::Trouble);
     }
 }
 

@@ -14,22 +14,22 @@ pub struct Judge {
     /// When the faults ended.
     pub quiet_since: Option<i64>,
     /// The most that each policy, and all together, ever allowed.
-    ceilings: Vec<usize>,
-    ceiling: usize,
+    highest_limits: Vec<usize>,
+    highest_limit: usize,
     /// The most nodes that each policy's groups ever had, and that there ever were: a limit in percent is one of the
     /// nodes that were seen, and the view of the Nodes may be older than that of the policies.
     most: (Vec<usize>, usize),
-    /// What is excused: a person took the cordon, the record, or the Node itself away.
-    excused: Vec<Excuse>,
+    /// What people did to each node since its last operation began; some rules then do not apply to it.
+    manual_changes: Vec<ManualChanges>,
     /// The operations of each node that have ended, as far as its record can tell.
     ended: Vec<Vec<String>>,
     /// The operations of each node whose record was lost and that a person released: their hosts may go down still.
-    let_go: Vec<Vec<String>>,
+    released_without_record: Vec<Vec<String>>,
 }
 
 /// What people did to a node since its last operation began.
 #[derive(Clone, Copy, Debug, Default)]
-struct Excuse {
+struct ManualChanges {
     uncordoned: bool,
     record_lost: bool,
     gone: bool,
@@ -42,7 +42,7 @@ pub struct Allowed {
     policies: Vec<(PolicyName, usize, bool)>,
     all: usize,
     /// Operations that it knew of: their entries it may give back.
-    inside: Vec<String>,
+    in_progress: Vec<String>,
 }
 
 /// What stood before a write.
@@ -84,7 +84,7 @@ impl Allowed {
         let cap = snapshot.lock.as_ref().and_then(|lock| lock.max_in_progress);
         let largest = policies.iter().map(|(_, limit, _)| *limit).max().unwrap_or(0);
         Self {
-            inside: view.inside().map(|(.., operation)| operation.id.clone()).collect(),
+            in_progress: view.in_progress().map(|(.., operation)| operation.id.clone()).collect(),
             policies,
             all: cap.map_or(largest, |cap| cap.of(snapshot.nodes.len())),
         }
@@ -99,11 +99,11 @@ impl Allowed {
 impl Judge {
     pub fn new(cluster: &Cluster) -> Self {
         let mut judge = Self {
-            ceilings: vec![0; cluster.policies.len()],
+            highest_limits: vec![0; cluster.policies.len()],
             most: (vec![0; cluster.policies.len()], 0),
-            excused: vec![Excuse::default(); cluster.nodes.len()],
+            manual_changes: vec![ManualChanges::default(); cluster.nodes.len()],
             ended: vec![vec![]; cluster.nodes.len()],
-            let_go: vec![vec![]; cluster.nodes.len()],
+            released_without_record: vec![vec![]; cluster.nodes.len()],
             ..Self::default()
         };
         judge.look(cluster);
@@ -131,16 +131,16 @@ impl Judge {
     }
 
     pub fn uncordoned(&mut self, node: usize) {
-        self.excused[node].uncordoned = true;
+        self.manual_changes[node].uncordoned = true;
     }
 
     pub fn record_lost(&mut self, node: usize) {
-        self.excused[node].record_lost = true;
+        self.manual_changes[node].record_lost = true;
         self.ended[node].clear();
     }
 
     pub fn node_gone(&mut self, node: usize) {
-        self.excused[node].gone = true;
+        self.manual_changes[node].gone = true;
         self.ended[node].clear();
     }
 
@@ -153,7 +153,7 @@ impl Judge {
                 self.let_out(cluster, &before.holders, holders);
             }
             (Action::Cordon { operation_id, .. }, Some(node)) => {
-                self.excused[node] = Excuse::default();
+                self.manual_changes[node] = ManualChanges::default();
                 self.starts(cluster, before, node, operation_id, allowed);
             }
             (Action::OrderReboot { order, .. }, Some(node)) => self.orders(cluster, node, order),
@@ -167,13 +167,13 @@ impl Judge {
     fn let_in(&mut self, before: &[Holder], after: &[Holder], allowed: &Allowed) {
         let gone = |holder: &&Holder| !after.iter().any(|other| other.operation_id == holder.operation_id);
         for holder in before.iter().filter(gone) {
-            let known = allowed.inside.contains(&holder.operation_id);
+            let known = allowed.in_progress.contains(&holder.operation_id);
             self.demand(!known, "S1", || {
                 format!("{} loses its slot in the middle of its operation", holder.node)
             });
         }
         for holder in after.iter().filter(|holder| !before.contains(holder)) {
-            if allowed.inside.contains(&holder.operation_id) {
+            if allowed.in_progress.contains(&holder.operation_id) {
                 continue;
             }
             let of_policy = after.iter().filter(|other| other.policy == holder.policy).count();
@@ -240,10 +240,10 @@ impl Judge {
             // its cordon away before it goes down, through us, as an uncordon by hand does.
             let pending_outcome = operation.pending_outcome.as_ref();
             let released = pending_outcome.is_some_and(|pending_outcome| pending_outcome.outcome == Outcome::Released);
-            let excuse = &mut self.excused[node];
-            if excuse.record_lost && released {
-                excuse.uncordoned = true;
-                self.let_go[node].push(operation.id.clone());
+            let manual = &mut self.manual_changes[node];
+            if manual.record_lost && released {
+                manual.uncordoned = true;
+                self.released_without_record[node].push(operation.id.clone());
             }
         }
         if let Some(finished) = &change.finished {
@@ -312,9 +312,9 @@ impl Judge {
         let Some(operation) = &host.ordered else {
             return;
         };
-        let (name, excuse) = (&cluster.names[node], self.excused[node]);
+        let (name, manual) = (&cluster.names[node], self.manual_changes[node]);
         let pods = cluster.pods[node].saturating_sub(late);
-        let Some(object) = cluster.nodes[node].as_ref().filter(|_| !excuse.gone) else {
+        let Some(object) = cluster.nodes[node].as_ref().filter(|_| !manual.gone) else {
             return;
         };
         let holds = cluster
@@ -322,8 +322,8 @@ impl Judge {
             .iter()
             .any(|holder| &holder.node == name && &holder.operation_id == operation);
         let known = cluster.operation(node).is_some_and(|known| &known.id == operation);
-        let ours = known || excuse.record_lost || self.let_go[node].contains(operation);
-        let cordoned = excuse.uncordoned || object.value.unschedulable && pods == 0;
+        let ours = known || manual.record_lost || self.released_without_record[node].contains(operation);
+        let cordoned = manual.uncordoned || object.value.unschedulable && pods == 0;
         self.demand(cordoned && ours, "S3", || {
             format!("{name} goes down: cordoned {cordoned}, pods {pods}, entry {holds}, operation {ours}")
         });
@@ -333,30 +333,30 @@ impl Judge {
     pub fn look(&mut self, cluster: &Cluster) {
         let mut largest = 0;
         for (index, policy) in cluster.policies.iter().enumerate() {
-            let (most, ceiling) = (&mut self.most.0[index], &mut self.ceilings[index]);
+            let (most, highest_limit) = (&mut self.most.0[index], &mut self.highest_limits[index]);
             *most = cluster.total(index).max(*most);
             let limit = policy
                 .as_ref()
                 .map_or(0, |policy| policy.value.max_in_progress.of(*most));
-            *ceiling = limit.max(*ceiling);
+            *highest_limit = limit.max(*highest_limit);
             largest = limit.max(largest);
         }
         self.most.1 = self.most.1.max(cluster.there());
         let cap = cluster.lock.as_ref().and_then(|lock| lock.value.max_in_progress);
-        self.ceiling = self.ceiling.max(cap.map_or(largest, |cap| cap.of(self.most.1)));
+        self.highest_limit = self.highest_limit.max(cap.map_or(largest, |cap| cap.of(self.most.1)));
         self.marked(cluster);
     }
 
     fn marked(&mut self, cluster: &Cluster) {
         let marked = &cluster.marked;
-        if marked.len() > self.ceiling {
+        if marked.len() > self.highest_limit {
             let names: Vec<&String> = marked.iter().map(|index| &cluster.names[*index]).collect();
-            let what = format!("{names:?} are marked, {} were allowed at most", self.ceiling);
+            let what = format!("{names:?} are marked, {} were allowed at most", self.highest_limit);
             self.broken("S1", &what);
         }
         for (index, name) in cluster.policy_names.iter().enumerate() {
-            let ceiling = self.ceilings[index];
-            if marked.len() <= ceiling {
+            let highest_limit = self.highest_limits[index];
+            if marked.len() <= highest_limit {
                 continue;
             }
             let under = |node: &&usize| {
@@ -365,8 +365,8 @@ impl Judge {
                     .is_some_and(|operation| &operation.policy == name)
             };
             let count = marked.iter().filter(under).count();
-            self.demand(count <= ceiling, "S1", || {
-                format!("{count} are marked under {name}, {ceiling} were allowed")
+            self.demand(count <= highest_limit, "S1", || {
+                format!("{count} are marked under {name}, {highest_limit} were allowed")
             });
         }
         let control = |node: &&usize| {

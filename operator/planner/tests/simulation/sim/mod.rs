@@ -11,14 +11,13 @@ pub mod execute;
 pub mod faults;
 pub mod hosts;
 pub mod judge;
-pub mod look;
 pub mod mutants;
 pub mod operator;
 pub mod people;
+pub mod preconditions;
 pub mod rng;
 pub mod rules;
 pub mod setup;
-pub mod update;
 pub mod view;
 pub mod world;
 

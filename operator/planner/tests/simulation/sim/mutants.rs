@@ -32,13 +32,13 @@ mutants! {
     /// The record is not looked at afresh before a cordon, an uncordon, or a change of the lock's list.
     NoFreshOperation,
     /// The Node is not looked at afresh before an operation is forgotten or made up, or its entry goes.
-    NoFreshMarks,
+    NoFreshCordon,
     /// The policies are not looked at afresh before a cordon, nor before another name of a node's policy.
     NoFreshPolicies,
     /// The cordoned Nodes are not listed afresh before a cordon.
-    NoFreshCordons,
+    NoUnknownCordons,
     /// An uncordon takes away everybody's cordon.
-    LiftsAnyCordon,
+    RemovesAnyCordon,
     /// The reboot is ordered before the node is drained, and pods are not listed afresh before it.
     OrdersUndrained,
     /// One more than the limits is let in.
@@ -46,13 +46,13 @@ mutants! {
     /// A lost lock is taken for "nobody inside".
     LostLockIsEmpty,
     /// A failed node gives its slot away, and nobody looks at it first.
-    FailedGoesFree,
+    FailedNodeReleasesSlot,
     /// What waits on time is not looked at again.
-    NeverLooksAgain,
+    NeverWakes,
     /// What waits on time is looked at an hour later.
-    LooksTooLate,
+    WakesTooLate,
     /// Marks are not lifted.
-    KeepsMarks,
+    KeepsCordon,
     /// The order stays after the end.
     KeepsOrder,
     /// Nodes start outside the windows.
@@ -62,11 +62,11 @@ mutants! {
     /// A person's command is left standing.
     KeepsCommand,
     /// An agent obeys orders that are meant for another boot.
-    ObeysAnyBoot,
+    AcceptsAnyBoot,
     /// An operation takes the id of the one before it.
     ReusesIds,
     /// Only the first of the lock's list is cordoned, whoever that is.
-    TakesTheListsOrder,
+    CordonsInListOrder,
     /// What was written is written again.
     WritesAgain,
     /// Our taints are not taken away.
@@ -82,16 +82,16 @@ mutants! {
     /// A node starts whoever holds it.
     IgnoresHold,
     /// A node of whose operation nothing tells is taken for one that stays up, whatever its agent says, or has not said yet.
-    BelievesItStaysUp,
+    AssumesNoReboot,
     /// A node is given back whether its `DaemonSet` is ready again or not.
     IgnoresDaemons,
     /// What the pod of a `DaemonSet` said before the reboot counts.
-    TakesTheOldWord,
+    CountsAnOldReport,
 }
 
 impl Mutant {
     /// Whether it breaks a rule that `check` alone holds; the others are judged by the truth, without it.
-    pub fn is_for_the_last_gate(self) -> bool {
+    pub fn is_judged_by_check(self) -> bool {
         matches!(
             self,
             Self::IgnoresCanary | Self::IgnoresOwnNode | Self::IgnoresBreaker | Self::IgnoresFit | Self::IgnoresHold
@@ -109,11 +109,11 @@ pub fn without(mutant: Option<Mutant>) -> &'static [Guard] {
         Some(Mutant::NoFreshNode) => &[Guard::FreshNode],
         Some(Mutant::OrdersUndrained) => &[Guard::FreshPods],
         Some(Mutant::NoFreshOperation) => &[Guard::FreshOperation],
-        Some(Mutant::NoFreshMarks) => &[Guard::FreshMarks],
-        Some(Mutant::FailedGoesFree) => &[Guard::FreshOperation, Guard::FreshMarks],
+        Some(Mutant::NoFreshCordon) => &[Guard::FreshCordon],
+        Some(Mutant::FailedNodeReleasesSlot) => &[Guard::FreshOperation, Guard::FreshCordon],
         Some(Mutant::NoFreshPolicies) => &[Guard::FreshPolicies],
-        Some(Mutant::NoFreshCordons) => &[Guard::FreshCordons],
-        Some(Mutant::LiftsAnyCordon) => &[Guard::OwnCordonOnly],
+        Some(Mutant::NoUnknownCordons) => &[Guard::UnknownCordons],
+        Some(Mutant::RemovesAnyCordon) => &[Guard::OwnCordonOnly],
         _ => &[],
     }
 }
@@ -177,7 +177,7 @@ fn doctor(mutant: Mutant, seen: &mut Snapshot) -> bool {
             let policies = seen.policies.values_mut();
             policies.for_each(|policy| policy.duration_estimate.cordoned = nothing);
         }
-        Mutant::BelievesItStaysUp => seen.nodes.values_mut().for_each(stays_up),
+        Mutant::AssumesNoReboot => seen.nodes.values_mut().for_each(stays_up),
         Mutant::IgnoresDaemons => seen
             .nodes
             .values_mut()
@@ -193,8 +193,8 @@ fn stays_up(node: &mut Node) {
     let Some(record) = node.record.as_mut().filter(|_| node.cordoned_for.is_some()) else {
         return;
     };
-    let told = |operation: &Operation| !operation.is_reconstructed();
-    if !record.operation.as_deref().is_some_and(told) {
+    let recorded = |operation: &Operation| !operation.is_reconstructed();
+    if !record.operation.as_deref().is_some_and(recorded) {
         record.host = Some(lockkeeper_planner::Host {
             boot_id,
             ..lockkeeper_planner::Host::default()
@@ -210,7 +210,7 @@ fn answer(mutant: Mutant, seen: &Snapshot, plan: &mut Plan) {
         operation.is_some_and(|operation| operation.phase == Phase::Failed)
     };
     match mutant {
-        Mutant::FailedGoesFree => {
+        Mutant::FailedNodeReleasesSlot => {
             let lock = seen.lock.as_ref();
             let holders: Vec<Holder> = lock.map(|lock| lock.holders.clone()).unwrap_or_default();
             if holders.iter().any(|holder| failed(&holder.node)) {
@@ -219,17 +219,17 @@ fn answer(mutant: Mutant, seen: &Snapshot, plan: &mut Plan) {
                 plan.actions.insert(0, Action::SetHolders { holders, because });
             }
         }
-        Mutant::NeverLooksAgain => plan.recheck_at = None,
-        Mutant::LooksTooLate => {
+        Mutant::NeverWakes => plan.recheck_at = None,
+        Mutant::WakesTooLate => {
             let later = |at: Instant| at + chrono::TimeDelta::hours(1);
             plan.recheck_at = plan.recheck_at.map(later);
         }
-        Mutant::KeepsMarks => plan.actions.retain(|action| !matches!(action, Action::Uncordon { .. })),
+        Mutant::KeepsCordon => plan.actions.retain(|action| !matches!(action, Action::Uncordon { .. })),
         Mutant::KeepsOrder => {
             plan.actions
                 .retain(|action| !matches!(action, Action::SetSpec { order: None, .. }));
         }
-        Mutant::TakesTheListsOrder => {
+        Mutant::CordonsInListOrder => {
             let first = seen.lock.as_ref().and_then(|lock| lock.holders.first());
             let first = first.map(|holder| holder.node.clone());
             plan.actions.retain(|action| match action {
@@ -259,11 +259,11 @@ fn answer(mutant: Mutant, seen: &Snapshot, plan: &mut Plan) {
 }
 
 impl World {
-    pub fn takes_the_old_word(&self) -> bool {
-        self.mutant == Some(Mutant::TakesTheOldWord)
+    pub fn counts_an_old_report(&self) -> bool {
+        self.mutant == Some(Mutant::CountsAnOldReport)
     }
 
-    pub fn obeys_any_boot(&self) -> bool {
-        self.mutant == Some(Mutant::ObeysAnyBoot)
+    pub fn accepts_any_boot(&self) -> bool {
+        self.mutant == Some(Mutant::AcceptsAnyBoot)
     }
 }

@@ -12,7 +12,7 @@ use super::faults::Fault;
 use super::judge::{Allowed, Before};
 use super::mutants;
 use super::view::{Seen, View};
-use super::world::{Happening, World};
+use super::world::{Event, World};
 
 #[derive(Debug)]
 pub struct Operator {
@@ -29,7 +29,7 @@ pub struct Operator {
     /// Nodes whose preflight is under way.
     pub asked: BTreeSet<usize>,
     /// Nodes whose `DaemonSet` is looked at, each for an order and a boot, and the look's number.
-    pub looks: BTreeMap<usize, ((String, BootId), u64)>,
+    pub probes: BTreeMap<usize, ((String, BootId), u64)>,
     seen: Seen,
     /// How much of what was planned is written.
     written: usize,
@@ -68,7 +68,7 @@ impl Operator {
             drains: BTreeMap::new(),
             progress: BTreeMap::new(),
             asked: BTreeSet::new(),
-            looks: BTreeMap::new(),
+            probes: BTreeMap::new(),
             seen: Seen::default(),
             written: 0,
             busy: false,
@@ -89,7 +89,7 @@ impl World {
         let known = &mut self.operators[operator].wake;
         if at < *known {
             *known = at;
-            self.on(at, Happening::Wake(operator));
+            self.on(at, Event::Wake(operator));
         }
     }
 
@@ -140,7 +140,7 @@ impl World {
             known.view.refresh(&known.progress);
             known.drains.clear();
             known.progress.clear();
-            self.tend_looks(operator, &[]);
+            self.update_probes(operator, &[]);
         }
     }
 
@@ -157,7 +157,7 @@ impl World {
         };
         for kind in Kind::ALL {
             let delay = self.rng.between(100, 3000);
-            self.after(delay, Happening::List(operator, epoch, kind));
+            self.after(delay, Event::List(operator, epoch, kind));
         }
         if !self.operators.iter().any(|operator| operator.leading) {
             let next = if self.quiet {
@@ -166,7 +166,7 @@ impl World {
                 self.rng.below(self.operators.len())
             };
             let delay = self.rng.between(1000, 9000);
-            self.after(delay, Happening::Lead(next, true));
+            self.after(delay, Event::Lead(next, true));
         }
     }
 
@@ -179,7 +179,7 @@ impl World {
         let now = self.start + TimeDelta::milliseconds(self.at) + known.skew;
         let snapshot = &known.view.snapshot;
         let plan = mutants::plan(self.mutant, snapshot, now);
-        if self.mutant.is_none_or(mutants::Mutant::is_for_the_last_gate) {
+        if self.mutant.is_none_or(mutants::Mutant::is_judged_by_check) {
             self.judge.plan(snapshot, &plan, now);
         }
         self.order_dependence(operator, &plan, now);
@@ -187,7 +187,7 @@ impl World {
         self.comes_too_late(operator, &plan, now);
         self.coverage.plan(&plan);
         self.ask(operator, &plan);
-        self.tend_looks(operator, &plan.daemon_set_probes);
+        self.update_probes(operator, &plan.daemon_set_probes);
         if plan.actions.is_empty() {
             self.rest(operator, plan, now);
         } else {
@@ -219,7 +219,7 @@ impl World {
         let stalls = self.faults.strikes(Fault::Stall, &mut self.rng);
         let longest = if stalls { 90_000 } else { 25 };
         let delay = self.rng.between(3, longest);
-        self.after(delay, Happening::Call(operator, epoch));
+        self.after(delay, Event::Call(operator, epoch));
     }
 
     /// There is nothing to write: what was decided is published, and time is waited for.
@@ -244,12 +244,9 @@ impl World {
         }
         let index = self.rng.below(self.cluster.names.len());
         let earlier = TimeDelta::minutes(self.rng.between(0, 600));
-        let view = &mut self.operators[operator].view;
-        let node = view.snapshot.nodes.get_mut(&self.cluster.names[index]);
-        if let Some(host) = node.and_then(|node| node.record.as_mut()?.host.as_mut()) {
-            host.required_since = host.required_since.map(|since| since - earlier);
-            view.changed = true;
-        }
+        let known = &mut self.operators[operator];
+        known.view.age_requirement(index, earlier);
+        known.view.refresh(&known.progress);
     }
 
     /// The next write of the plan.

@@ -5,7 +5,7 @@ use lockkeeper_planner::*;
 
 use super::cluster::Cordon;
 use super::faults::Fault;
-use super::world::{Happening, World};
+use super::world::{Event, World};
 
 const PEOPLE: &[Fault] = &[
     Fault::Cordons,
@@ -50,7 +50,7 @@ impl World {
         }
         let longest = self.rng.pick(&[2_000, 60_000, 600_000]);
         let delay = self.rng.between(100, longest);
-        self.after(delay, Happening::Meddle);
+        self.after(delay, Event::Meddle);
     }
 
     /// A node; more often than not one where something is going on.
@@ -99,7 +99,7 @@ impl World {
             Fault::LockLost => self.cluster.lock.is_some() && self.cluster.put_lock(None).version > 0,
             Fault::RecordLost => {
                 let boot = self.hosts[node].boot;
-                self.after(2000, Happening::Report(node, boot));
+                self.after(2000, Event::Report(node, boot));
                 self.judge.record_lost(node);
                 self.cluster.reboots[node].is_some() && self.cluster.put_reboot(node, None).version > 0
             }
@@ -111,10 +111,10 @@ impl World {
             Fault::LimitEdited | Fault::Suspends | Fault::WindowEdited | Fault::PolicyLost => self.edits_policy(fault),
             Fault::TwoLeaders => {
                 let other = usize::from(self.operators[0].leading);
-                self.after(0, Happening::Lead(other, true));
+                self.after(0, Event::Lead(other, true));
                 let (delay, leaves) = (self.rng.between(1000, 400_000), self.rng.below(2));
-                self.after(delay, Happening::Lead(leaves, false));
-                self.after(delay, Happening::Lead(1 - leaves, true));
+                self.after(delay, Event::Lead(leaves, false));
+                self.after(delay, Event::Lead(1 - leaves, true));
                 if self.faults.on(Fault::Blind) && self.rng.chance(500) {
                     self.goes_blind();
                 }
@@ -123,9 +123,9 @@ impl World {
             Fault::Blind => self.goes_blind(),
             Fault::Takeover => {
                 let next = usize::from(self.operators[0].leading);
-                self.after(0, Happening::Lead(1 - next, false));
+                self.after(0, Event::Lead(1 - next, false));
                 let delay = self.rng.between(0, 9000);
-                self.after(delay, Happening::Lead(next, true));
+                self.after(delay, Event::Lead(next, true));
                 true
             }
             Fault::ClockSkew => {
@@ -271,10 +271,10 @@ impl World {
         self.cluster.put_node(node, None);
         self.judge.node_gone(node);
         let (collected, made) = (self.rng.between(100, 30_000), self.rng.between(50, 60_000));
-        self.after(collected, Happening::Collect(node));
+        self.after(collected, Event::Collect(node));
         if again {
-            self.after(made, Happening::Make(node));
-            self.after(made + 31_000, Happening::Collect(node));
+            self.after(made, Event::Make(node));
+            self.after(made + 31_000, Event::Collect(node));
         }
         true
     }

@@ -12,7 +12,7 @@ use super::hosts;
 use super::operator::Operator;
 use super::rng::Rng;
 use super::view::View;
-use super::world::{Happening, Setup, World};
+use super::world::{Event, Setup, World};
 
 const ZONE: &str = "topology.kubernetes.io/zone";
 
@@ -28,13 +28,14 @@ pub fn world(seed: u64, setup: Setup) -> World {
     ];
     let start = DateTime::parse_from_rfc3339(rng.pick(&days)).map_or_else(|_| DateTime::default(), |t| t.to_utc());
     // In some seeds, both operators lead all the time, over one plain policy.
-    let duel = !setup.calm && (rng.chance(200) || setup.duel);
-    let faults = match (setup.calm, duel) {
-        (true, _) => Faults::none(),
-        (false, true) => Faults::duel(&mut rng),
-        (false, false) => Faults::some(&mut rng),
+    let two_leaders = !setup.no_faults && (rng.chance(200) || setup.two_leaders);
+    let faults = match (setup.no_faults, two_leaders, setup.faults) {
+        (true, ..) => Faults::none(),
+        (false, true, []) => Faults::two_leaders(&mut rng),
+        (false, false, []) => Faults::some(&mut rng),
+        (false, _, chosen) => Faults::only(chosen),
     };
-    let (cluster, hosts) = cluster(count, start, setup.calm || duel, &mut rng);
+    let (cluster, hosts) = cluster(count, start, setup.no_faults || two_leaders, &mut rng);
     let own = |rng: &mut Rng| rng.chance(500).then(|| rng.below(count));
     let own_nodes = [own(&mut rng), own(&mut rng)];
     let mut world = World::new(seed, rng, start, cluster, hosts, faults);
@@ -48,7 +49,7 @@ pub fn world(seed: u64, setup: Setup) -> World {
         let name = own_node.map(|index| world.cluster.names[index].clone());
         world.operators.push(Operator::new(View::new(&world.cluster, name)));
     }
-    begin(&mut world, setup, duel);
+    begin(&mut world, setup, two_leaders);
     // Forecasts know nothing of it, and are judged to the second.
     let seed_says = world.daemon_rng.chance(500);
     if setup.daemons.unwrap_or(seed_says) && setup.boots_in.is_none() {
@@ -100,44 +101,44 @@ fn fleet(world: &mut World, boots_in: i64) {
 }
 
 /// The first events.
-fn begin(world: &mut World, setup: Setup, duel: bool) {
+fn begin(world: &mut World, setup: Setup, two_leaders: bool) {
     for operator in 0..world.operators.len() {
         for kind in Kind::ALL {
             let delay = world.rng.between(10, 1000);
-            world.after(delay, Happening::List(operator, 0, kind));
+            world.after(delay, Event::List(operator, 0, kind));
         }
     }
-    world.after(0, Happening::Lead(0, true));
+    world.after(0, Event::Lead(0, true));
     for node in 0..world.hosts.len() {
         let delay = world.rng.between(10, 5000);
-        world.after(delay, Happening::Report(node, 0));
-        let late = if setup.calm {
+        world.after(delay, Event::Report(node, 0));
+        let late = if setup.no_faults {
             0
         } else {
             world.rng.pick(&[0, 0, 3_600_000])
         };
         let asks = delay + 10 + world.rng.between(0, late.max(2000));
-        world.after(asks, Happening::Requires(node));
+        world.after(asks, Event::Requires(node));
     }
-    if setup.calm {
-        return world.after(2_000, Happening::Quiet);
+    if setup.no_faults {
+        return world.after(2_000, Event::Quiet);
     }
-    if duel {
-        world.after(0, Happening::Lead(1, true));
+    if two_leaders {
+        world.after(0, Event::Lead(1, true));
     }
-    world.after(1000, Happening::Meddle);
-    world.after(1000, Happening::Trouble);
-    let lengths: &[i64] = if duel {
+    world.after(1000, Event::Meddle);
+    world.after(1000, Event::Trouble);
+    let lengths: &[i64] = if two_leaders {
         &[1_200_000]
     } else {
         &[1_200_000, 7_200_000, 43_200_000]
     };
     let longest = world.rng.pick(lengths);
     let quiet = world.rng.between(60_000, longest);
-    world.after(quiet, Happening::Quiet);
+    world.after(quiet, Event::Quiet);
 }
 
-fn cluster(count: usize, start: Instant, calm: bool, rng: &mut Rng) -> (Cluster, Vec<hosts::Host>) {
+fn cluster(count: usize, start: Instant, no_faults: bool, rng: &mut Rng) -> (Cluster, Vec<hosts::Host>) {
     let mut numbers: Vec<usize> = (0..count).collect();
     rng.shuffle(&mut numbers);
     let names = numbers.iter().map(|number| format!("n{number:02}")).collect();
@@ -146,7 +147,7 @@ fn cluster(count: usize, start: Instant, calm: bool, rng: &mut Rng) -> (Cluster,
     let both = rng.chance(400);
     for index in 0..=usize::from(both) {
         let mut object = policy_object(index, rng);
-        if calm {
+        if no_faults {
             let limit = Limit::Count(rng.below(2) + 1);
             let value = Policy {
                 max_in_progress: limit,
@@ -184,7 +185,7 @@ fn cluster(count: usize, start: Instant, calm: bool, rng: &mut Rng) -> (Cluster,
                 .domains
                 .insert(ZONE.to_owned(), rng.pick(&["z1", "z2", "z3"]).to_owned());
         }
-        let human = !calm && rng.chance(50);
+        let human = !no_faults && rng.chance(50);
         let group = if both && rng.chance(400) { 2 } else { 1 };
         let cordon = Cordon {
             human,

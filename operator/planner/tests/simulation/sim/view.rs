@@ -2,13 +2,13 @@
 //!
 //! As in `operator/src/cache/table.rs`, a larger version is the newer state, so that a late event never hides an answer.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
+use chrono::TimeDelta;
 use lockkeeper_planner::*;
 
 use super::cluster::{Cluster, Kind, LockObject, News, NodeObject, Object, PolicyObject, RebootObject};
-use super::update::{set, set_node, set_record};
 
 /// The objects that a pass saw; their versions guard its writes, and its own answers take their place.
 #[derive(Clone, Debug, Default)]
@@ -22,18 +22,12 @@ pub struct Seen {
 impl Seen {
     /// The objects as they are now.
     pub fn see(&mut self, view: &View) {
-        fn take_over<T>(to: &mut Vec<Option<Rc<T>>>, from: &[Entry<T>]) {
-            to.resize_with(from.len(), || None);
-            for (to, from) in to.iter_mut().zip(from) {
-                // Most are the same as before.
-                if to.as_ref().map(Rc::as_ptr) != from.object.as_ref().map(Rc::as_ptr) {
-                    to.clone_from(&from.object);
-                }
-            }
+        fn objects<T>(entries: &[Entry<T>]) -> Vec<Option<Rc<T>>> {
+            entries.iter().map(|entry| entry.object.clone()).collect()
         }
-        take_over(&mut self.nodes, &view.nodes);
-        take_over(&mut self.reboots, &view.reboots);
-        take_over(&mut self.policies, &view.policies);
+        self.nodes = objects(&view.nodes);
+        self.reboots = objects(&view.reboots);
+        self.policies = objects(&view.policies);
         self.lock.clone_from(&view.lock.object);
     }
 
@@ -51,32 +45,24 @@ impl Seen {
 #[derive(Debug, Default)]
 pub struct View {
     pub snapshot: Snapshot,
-    /// Whether the snapshot is another one since somebody who cares set this to false.
+    /// Whether the snapshot has changed since a reader set this to false.
     pub changed: bool,
     nodes: Vec<Entry<NodeObject>>,
     reboots: Vec<Entry<RebootObject>>,
     policies: Vec<Entry<PolicyObject>>,
     lock: Entry<LockObject>,
     policy_names: Vec<PolicyName>,
-    /// The policies that select each group, as far as somebody has asked.
-    selecting: BTreeMap<u8, Vec<PolicyName>>,
     names: Vec<String>,
     /// The newest version that each watch has delivered.
     delivered: [u64; 4],
     listed: [bool; 4],
-    /// Which nodes of the snapshot have an operation.
-    inside: BTreeSet<usize>,
-    /// Of which nodes something was learned that the snapshot does not have yet: their Nodes, their records.
-    due: (Vec<usize>, Vec<usize>),
     queues: [VecDeque<(i64, News)>; 4],
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Entry<T> {
     version: u64,
     object: Option<Rc<T>>,
-    /// It is among those that are due.
-    due: bool,
 }
 
 impl<T> Default for Entry<T> {
@@ -84,13 +70,23 @@ impl<T> Default for Entry<T> {
         Self {
             version: 0,
             object: None,
-            due: false,
         }
     }
 }
 
+impl<T> Entry<T> {
+    /// Takes over a newer state; says whether it is newer.
+    fn replace(&mut self, version: u64, object: Option<&Rc<T>>) -> bool {
+        let newer = version > self.version;
+        if newer {
+            (self.version, self.object) = (version, object.cloned());
+        }
+        newer
+    }
+}
+
 impl View {
-    /// Has seen nothing yet.
+    /// Has observed nothing yet.
     pub fn new(cluster: &Cluster, own_node: Option<String>) -> Self {
         let mut view = Self {
             names: cluster.names.clone(),
@@ -101,7 +97,7 @@ impl View {
         view.reboots.resize_with(cluster.reboots.len(), Entry::default);
         view.policies.resize_with(cluster.policies.len(), Entry::default);
         view.snapshot.own_node = own_node;
-        view.snapshot.unlisted = Kind::ALL.iter().map(|kind| not_listed(*kind)).collect();
+        view.snapshot.unlisted = view.unlisted();
         view
     }
 
@@ -142,8 +138,6 @@ impl View {
         self.queues[kind as usize].clear();
         self.listed[kind as usize] = true;
         self.delivered[kind as usize] = cluster.version;
-        let unseen = Kind::ALL.into_iter().filter(|kind| !self.listed[*kind as usize]);
-        self.changed |= set(&mut self.snapshot.unlisted, &unseen.map(not_listed).collect());
         let news = |index, object| News {
             version: cluster.version,
             index,
@@ -186,12 +180,11 @@ impl View {
         all.filter_map(|(name, entry)| Some((name, entry.object.as_deref()?)))
     }
 
-    /// The nodes of the snapshot that have an operation, and which it is; right after [`Self::refresh`].
-    pub fn inside(&self) -> impl Iterator<Item = (usize, &Node, &Operation)> {
-        let inside = self.inside.iter();
-        inside.filter_map(|index| {
-            let (node, operation) = self.operation(*index)?;
-            Some((*index, node, operation))
+    /// The nodes that have an operation, and the operation.
+    pub fn in_progress(&self) -> impl Iterator<Item = (usize, &Node, &Operation)> {
+        (0..self.nodes.len()).filter_map(|index| {
+            let (node, operation) = self.operation(index)?;
+            Some((index, node, operation))
         })
     }
 
@@ -204,159 +197,87 @@ impl View {
     }
 
     pub fn set_preflight(&mut self, index: usize, preflight: &Preflight) {
-        if let Some(node) = self.snapshot.nodes.get_mut(&self.names[index]) {
-            self.changed |= set(&mut node.preflight, preflight);
-        }
+        self.edit(index, |node| node.preflight = preflight.clone());
     }
 
     pub fn set_daemons(&mut self, index: usize, daemons: &DaemonSetReadiness) {
-        if let Some(node) = self.snapshot.nodes.get_mut(&self.names[index]) {
-            self.changed |= set(&mut node.daemon_sets, daemons);
-        }
+        self.edit(index, |node| node.daemon_sets = daemons.clone());
     }
 
     pub fn set_drain(&mut self, index: usize, drain: &Drain) {
+        self.edit(index, |node| node.drain = drain.clone());
+    }
+
+    fn edit(&mut self, index: usize, edit: impl FnOnce(&mut Node)) {
         if let Some(node) = self.snapshot.nodes.get_mut(&self.names[index]) {
-            self.changed |= set(&mut node.drain, drain);
+            let before = node.clone();
+            edit(node);
+            self.changed |= before != *node;
         }
     }
 
-    /// Brings the snapshot up to date with what was learned: once for many news, and not for an operator that does not look.
+    /// Shows this host's requirement as that much older, until its record changes.
+    pub fn age_requirement(&mut self, index: usize, by: TimeDelta) {
+        let Some(reboot) = &mut self.reboots[index].object else {
+            return;
+        };
+        if let Some(host) = &mut Rc::make_mut(reboot).record.host {
+            host.required_since = host.required_since.map(|since| since - by);
+        }
+    }
+
+    /// Makes the snapshot of what was observed.
     pub fn refresh(&mut self, drains: &BTreeMap<usize, Drain>) {
-        while let Some(index) = self.due.0.pop() {
-            self.nodes[index].due = false;
-            self.rebuild(index, drains);
-        }
-        while let Some(index) = self.due.1.pop() {
-            self.reboots[index].due = false;
-            self.fill_record(index);
-        }
+        let nodes =
+            (0..self.nodes.len()).filter_map(|index| Some((self.names[index].clone(), self.node(index, drains)?)));
+        let policies = self
+            .policies()
+            .map(|(name, policy)| (name.clone(), policy.value.clone()));
+        let snapshot = Snapshot {
+            unlisted: self.unlisted(),
+            view_gaps: vec![],
+            policies: policies.collect(),
+            nodes: nodes.collect(),
+            lock: self.lock.object.as_ref().map(|lock| lock.value.clone()),
+            own_node: self.snapshot.own_node.clone(),
+        };
+        self.changed |= snapshot != self.snapshot;
+        self.snapshot = snapshot;
+    }
+
+    /// A node that is observed, with its policies and its record, and the results of the operator's own tasks.
+    fn node(&self, index: usize, drains: &BTreeMap<usize, Drain>) -> Option<Node> {
+        let object = self.nodes[index].object.as_ref()?;
+        let reboot = self.reboots[index].object.as_ref();
+        let owned = reboot.filter(|reboot| reboot.owner == object.value.uid);
+        let selecting = self.policies().filter(|(_, policy)| policy.groups & object.group != 0);
+        let before = self.snapshot.nodes.get(&self.names[index]);
+        let before = before.filter(|before| before.uid == object.value.uid);
+        Some(Node {
+            policies: selecting.map(|(name, _)| name.clone()).collect(),
+            record: owned.map(|reboot| reboot.record.clone()),
+            drain: drains.get(&index).cloned().unwrap_or_default(),
+            preflight: before.map(|node| node.preflight.clone()).unwrap_or_default(),
+            daemon_sets: before.map(|node| node.daemon_sets.clone()).unwrap_or_default(),
+            ..object.value.clone()
+        })
     }
 
     fn learn(&mut self, news: &News) -> bool {
-        fn replace<T>(entry: &mut Entry<T>, version: u64, object: Option<&Rc<T>>) -> bool {
-            let newer = version > entry.version;
-            if newer {
-                (entry.version, entry.object) = (version, object.cloned());
-            }
-            newer
-        }
         let (version, index) = (news.version, news.index);
         match &news.object {
-            Object::Node(object) => {
-                let newer = replace(&mut self.nodes[index], version, object.as_ref());
-                if newer && !std::mem::replace(&mut self.nodes[index].due, true) {
-                    self.due.0.push(index);
-                }
-                newer
-            }
-            Object::Reboot(object) => {
-                let newer = replace(&mut self.reboots[index], version, object.as_ref());
-                if newer && !std::mem::replace(&mut self.reboots[index].due, true) {
-                    self.due.1.push(index);
-                }
-                newer
-            }
-            Object::Policy(object) => {
-                let groups = |entry: &Entry<PolicyObject>| entry.object.as_ref().map(|policy| policy.groups);
-                let before = groups(&self.policies[index]);
-                let newer = replace(&mut self.policies[index], version, object.as_ref());
-                if newer {
-                    let selects_others = before != groups(&self.policies[index]);
-                    if selects_others {
-                        self.selecting.clear();
-                    }
-                    self.rebuild_policies(index, selects_others);
-                }
-                newer
-            }
-            Object::Lock(object) => {
-                let newer = replace(&mut self.lock, version, object.as_ref());
-                let lock = self.lock.object.as_ref().map(|lock| &lock.value);
-                if self.snapshot.lock.as_ref() != lock {
-                    self.snapshot.lock = lock.cloned();
-                    self.changed = true;
-                }
-                newer
-            }
+            Object::Node(object) => self.nodes[index].replace(version, object.as_ref()),
+            Object::Reboot(object) => self.reboots[index].replace(version, object.as_ref()),
+            Object::Policy(object) => self.policies[index].replace(version, object.as_ref()),
+            Object::Lock(object) => self.lock.replace(version, object.as_ref()),
         }
     }
 
-    fn rebuild(&mut self, index: usize, drains: &BTreeMap<usize, Drain>) {
-        let Some(node) = self.nodes[index].object.clone() else {
-            self.changed |= self.snapshot.nodes.remove(&self.names[index]).is_some();
-            self.inside.remove(&index);
-            return;
+    fn unlisted(&self) -> Vec<ViewGap> {
+        let missing = Kind::ALL.iter().filter(|kind| !self.listed[**kind as usize]);
+        let gap = |kind| ViewGap::NotListed {
+            kind: format!("{kind:?}"),
         };
-        let policies = self.selecting(node.group);
-        let drain = drains.get(&index).unwrap_or(&Drain::NotStarted);
-        let name = &self.names[index];
-        let known = self.snapshot.nodes.get_mut(name);
-        let Some(known) = known.filter(|known| known.uid == node.value.uid) else {
-            let value = Node {
-                policies,
-                drain: drain.clone(),
-                ..node.value.clone()
-            };
-            self.snapshot.nodes.insert(name.clone(), value);
-            self.changed = true;
-            return self.fill_record(index);
-        };
-        self.changed |= set_node(known, &node.value);
-        self.changed |= set(&mut known.policies, &policies) | set(&mut known.drain, drain);
-        if known.record.is_none() {
-            self.fill_record(index);
-        }
-    }
-
-    fn fill_record(&mut self, index: usize) {
-        let Some(node) = self.snapshot.nodes.get_mut(&self.names[index]) else {
-            return;
-        };
-        let reboot = self.reboots[index].object.as_ref();
-        let owned = reboot.filter(|reboot| reboot.owner == node.uid);
-        let record = owned.map(|reboot| &reboot.record);
-        self.changed |= set_record(&mut node.record, record);
-        if record.is_some_and(|record| record.operation.is_some()) {
-            self.inside.insert(index);
-        } else {
-            self.inside.remove(&index);
-        }
-    }
-
-    fn rebuild_policies(&mut self, index: usize, selects_others: bool) {
-        let name = &self.policy_names[index];
-        match (&self.policies[index].object, self.snapshot.policies.get_mut(name)) {
-            (Some(policy), Some(known)) => self.changed |= set(known, &policy.value),
-            (Some(policy), None) => {
-                self.snapshot.policies.insert(name.clone(), policy.value.clone());
-                self.changed = true;
-            }
-            (None, _) => self.changed |= self.snapshot.policies.remove(name).is_some(),
-        }
-        for index in (0..self.nodes.len()).filter(|_| selects_others) {
-            let Some(group) = self.nodes[index].object.as_ref().map(|node| node.group) else {
-                continue;
-            };
-            let policies = self.selecting(group);
-            if let Some(node) = self.snapshot.nodes.get_mut(&self.names[index]) {
-                self.changed |= set(&mut node.policies, &policies);
-            }
-        }
-    }
-
-    fn selecting(&mut self, group: u8) -> Vec<PolicyName> {
-        let find = || {
-            let all = self.policies.iter().zip(&self.policy_names);
-            let selecting = all.filter(|(entry, _)| entry.object.as_ref().is_some_and(|o| o.groups & group != 0));
-            selecting.map(|(_, name)| name.clone()).collect()
-        };
-        self.selecting.entry(group).or_insert_with(find).clone()
-    }
-}
-
-fn not_listed(kind: Kind) -> ViewGap {
-    ViewGap::NotListed {
-        kind: format!("{kind:?}"),
+        missing.map(gap).collect()
     }
 }

@@ -18,7 +18,7 @@ use super::setup;
 
 /// What happens at some instant.
 #[derive(Clone, Debug)]
-pub enum Happening {
+pub enum Event {
     /// A watch of an operator shows what is due.
     Deliver(usize, Kind),
     /// A watch of an operator lists everything.
@@ -32,11 +32,11 @@ pub enum Happening {
     /// An operator is told whether the pods of a node can leave.
     Preflight(usize, u64, usize),
     /// An operator is told whether the `DaemonSet` is ready on a node; of the look with this number.
-    Look(usize, u64, usize),
+    Probe(usize, u64, usize),
     /// An operator leads, or no longer.
     Lead(usize, bool),
     /// An agent looks at its order: at what stands now, or at what it was told.
-    Agent(usize, Told),
+    Agent(usize, OrderSource),
     /// An agent reports from its boot.
     Report(usize, u32),
     Down(usize, u32),
@@ -65,20 +65,20 @@ pub enum Happening {
     Round,
 }
 
-/// What an agent goes by.
+/// Where an agent takes its order from.
 #[derive(Clone, Debug)]
-pub enum Told {
-    /// The order that stands when it looks.
-    Now,
-    /// The order that stood when its watch told it.
-    Then(Option<Order>),
+pub enum OrderSource {
+    /// The order of the record as it is then.
+    Current,
+    /// The order that its watch has delivered.
+    Watched(Option<Order>),
 }
 
 #[derive(Debug)]
 struct Due {
     at: i64,
     number: u64,
-    what: Happening,
+    what: Event,
 }
 
 impl PartialEq for Due {
@@ -124,7 +124,7 @@ pub struct World {
     pub events: u64,
     pub trace: Option<String>,
     /// Looks that were begun.
-    pub looks: u64,
+    pub probes: u64,
     due: BinaryHeap<Reverse<Due>>,
     number: u64,
 }
@@ -135,14 +135,16 @@ pub struct Setup {
     /// That many nodes; absent = the seed says.
     pub nodes: Option<usize>,
     /// Nothing goes wrong.
-    pub calm: bool,
+    pub no_faults: bool,
     /// Both operators lead all the time; otherwise the seed says.
-    pub duel: bool,
+    pub two_leaders: bool,
     /// A fleet to forecast: all goes well, and reboots take about this many milliseconds.
     pub boots_in: Option<i64>,
     /// Whether there is a `DaemonSet`; absent = the seed says.
     pub daemons: Option<bool>,
     pub mutant: Option<Mutant>,
+    /// Only these faults, and often; empty = the seed says.
+    pub faults: &'static [Fault],
     /// Write down what happens.
     pub traced: bool,
 }
@@ -186,7 +188,7 @@ impl World {
             passes: 0,
             events: 0,
             trace: None,
-            looks: 0,
+            probes: 0,
             due: BinaryHeap::new(),
             number: 0,
         }
@@ -197,11 +199,11 @@ impl World {
     }
 
     /// Something will happen in that many milliseconds.
-    pub fn after(&mut self, delay: i64, what: Happening) {
+    pub fn after(&mut self, delay: i64, what: Event) {
         self.on(self.at + delay.max(0), what);
     }
 
-    pub fn on(&mut self, at: i64, what: Happening) {
+    pub fn on(&mut self, at: i64, what: Event) {
         self.number += 1;
         let number = self.number;
         self.due.push(Reverse(Due { at, number, what }));
@@ -241,33 +243,33 @@ impl World {
         }
     }
 
-    fn happen(&mut self, what: Happening) {
+    fn happen(&mut self, what: Event) {
         match what {
-            Happening::Deliver(operator, kind) => self.deliver(operator, kind),
-            Happening::List(operator, epoch, kind) => self.list(operator, epoch, kind),
-            Happening::Wake(operator) => self.woken(operator),
-            Happening::Call(operator, epoch) => self.call(operator, epoch),
-            Happening::Drain(operator, epoch, node) => self.drain(operator, epoch, node),
-            Happening::Preflight(operator, epoch, node) => self.preflight(operator, epoch, node),
-            Happening::Look(operator, epoch, node) => self.look_at_daemon(operator, epoch, node),
-            Happening::Daemon(node, boot) => self.daemon_ready(node, boot),
-            Happening::DaemonGone => self.daemon_gone(),
-            Happening::Lead(operator, leads) => self.lead(operator, leads),
-            Happening::Agent(node, told) => self.agent(node, told),
-            Happening::Report(node, boot) => self.report(node, boot),
-            Happening::Down(node, boot) => self.down(node, boot),
-            Happening::NotReady(node, boot) => self.not_ready(node, boot),
-            Happening::Up(node, boot, new) => self.up(node, boot, new),
-            Happening::Ready(node, boot) => self.ready(node, boot),
-            Happening::Requires(node) => self.requires(node),
-            Happening::Pods(node) => self.pods(node),
-            Happening::LatePod(node) => self.late_pod(node),
-            Happening::Collect(node) => self.collect(node),
-            Happening::Make(node) => self.make(node),
-            Happening::Meddle => self.meddle(),
-            Happening::Trouble => self.trouble(),
-            Happening::Quiet => self.all_quiet(),
-            Happening::Round => self.round(),
+            Event::Deliver(operator, kind) => self.deliver(operator, kind),
+            Event::List(operator, epoch, kind) => self.list(operator, epoch, kind),
+            Event::Wake(operator) => self.woken(operator),
+            Event::Call(operator, epoch) => self.call(operator, epoch),
+            Event::Drain(operator, epoch, node) => self.drain(operator, epoch, node),
+            Event::Preflight(operator, epoch, node) => self.preflight(operator, epoch, node),
+            Event::Probe(operator, epoch, node) => self.probe_daemon_set(operator, epoch, node),
+            Event::Daemon(node, boot) => self.daemon_ready(node, boot),
+            Event::DaemonGone => self.daemon_gone(),
+            Event::Lead(operator, leads) => self.lead(operator, leads),
+            Event::Agent(node, source) => self.agent(node, source),
+            Event::Report(node, boot) => self.report(node, boot),
+            Event::Down(node, boot) => self.down(node, boot),
+            Event::NotReady(node, boot) => self.not_ready(node, boot),
+            Event::Up(node, boot, new) => self.up(node, boot, new),
+            Event::Ready(node, boot) => self.ready(node, boot),
+            Event::Requires(node) => self.requires(node),
+            Event::Pods(node) => self.pods(node),
+            Event::LatePod(node) => self.late_pod(node),
+            Event::Collect(node) => self.collect(node),
+            Event::Make(node) => self.make(node),
+            Event::Meddle => self.meddle(),
+            Event::Trouble => self.trouble(),
+            Event::Quiet => self.all_quiet(),
+            Event::Round => self.round(),
         }
     }
 
@@ -277,7 +279,7 @@ impl World {
             for operator in 0..self.operators.len() {
                 let ready = self.at + self.lag(operator, news.kind());
                 let ready = self.operators[operator].view.enqueue(ready, news.clone());
-                self.on(ready, Happening::Deliver(operator, news.kind()));
+                self.on(ready, Event::Deliver(operator, news.kind()));
             }
             self.tell_host(&news);
         }
@@ -312,14 +314,14 @@ impl World {
                     .is_some_and(|node| node.value.uid == reboot.owner);
                 if !owned {
                     let delay = self.rng.between(100, 30_000);
-                    self.after(delay, Happening::Collect(news.index));
+                    self.after(delay, Event::Collect(news.index));
                 }
                 if reboot.record.host.is_none() {
                     let delay = self.rng.between(10, 3000);
-                    self.after(delay, Happening::Report(news.index, boot));
+                    self.after(delay, Event::Report(news.index, boot));
                 }
-                if self.hosts[news.index].told != *order {
-                    self.hosts[news.index].told.clone_from(order);
+                if self.hosts[news.index].notified_order != *order {
+                    self.hosts[news.index].notified_order.clone_from(order);
                     self.tell_agent(news.index, order.clone());
                 }
             }
@@ -328,11 +330,11 @@ impl World {
                 self.hosts[news.index].takes_pods = takes;
                 if takes && !took {
                     let delay = self.rng.between(200, 20_000);
-                    self.after(delay, Happening::Pods(news.index));
+                    self.after(delay, Event::Pods(news.index));
                 }
                 if took && !takes && self.faults.often(Fault::PodLands, 300, &mut self.rng) {
                     let delay = self.rng.between(0, 2000);
-                    self.after(delay, Happening::LatePod(news.index));
+                    self.after(delay, Event::LatePod(news.index));
                 }
             }
             Object::Node(None) | Object::Reboot(None) | Object::Policy(_) | Object::Lock(_) => {}

@@ -14,7 +14,7 @@ impl Write<'_> {
             self.has_left(holder)?;
         }
         for holder in holders.iter().filter(|holder| !planned.contains(holder)) {
-            self.is_inside(holder)?;
+            self.has_operation(holder)?;
         }
         Ok(())
     }
@@ -24,25 +24,25 @@ impl Write<'_> {
         let Some(index) = self.cluster.index(&holder.node) else {
             return Ok(());
         };
-        let fresh = self.look_at_node(index);
+        let fresh = self.read_node(index);
         let same = fresh.as_ref().filter(|node| node.value.uid == holder.node_uid);
         let marked = same.is_some_and(|node| node.value.cordoned_for.as_ref() == Some(&holder.operation_id));
-        let inside = same.is_some() && self.look_at_operation(index).as_ref() == Some(&holder.operation_id);
-        if marked && self.has(Guard::FreshMarks) || inside && self.has(Guard::FreshOperation) {
+        let in_progress = same.is_some() && self.read_operation(index).as_ref() == Some(&holder.operation_id);
+        if marked && self.has(Guard::FreshCordon) || in_progress && self.has(Guard::FreshOperation) {
             return Err(Refusal::Stale);
         }
         Ok(())
     }
 
     /// An entry comes: if it is given back to an operation, that one must be there still.
-    fn is_inside(&mut self, holder: &Holder) -> Result<(), Refusal> {
+    fn has_operation(&mut self, holder: &Holder) -> Result<(), Refusal> {
         let index = self.cluster.index(&holder.node);
         let seen = index.and_then(|index| self.seen.reboots[index].as_ref()?.record.operation.as_ref());
         let Some(index) = index.filter(|_| seen.is_some_and(|seen| seen.id == holder.operation_id)) else {
             return Ok(());
         };
-        let inside = self.look_at_operation(index).as_ref() == Some(&holder.operation_id);
-        if inside || !self.has(Guard::FreshOperation) {
+        let in_progress = self.read_operation(index).as_ref() == Some(&holder.operation_id);
+        if in_progress || !self.has(Guard::FreshOperation) {
             Ok(())
         } else {
             Err(Refusal::Stale)
@@ -50,7 +50,7 @@ impl Write<'_> {
     }
 
     /// The operation that the record of the Node has now; for the next pass, too.
-    fn look_at_operation(&mut self, index: usize) -> Option<String> {
+    fn read_operation(&mut self, index: usize) -> Option<String> {
         let fresh = self.cluster.reboots[index].clone();
         // That there is none has no version: only the watch can tell it.
         self.answers.extend(fresh.map(|fresh| News {
@@ -66,7 +66,7 @@ impl Write<'_> {
         fn operation(reboot: Option<&Rc<RebootObject>>) -> Option<&Operation> {
             reboot.and_then(|reboot| reboot.record.operation.as_deref())
         }
-        self.look_at_operation(index);
+        self.read_operation(index);
         let (seen, truth) = (&self.seen.reboots[index], &self.cluster.reboots[index]);
         let same = operation(seen.as_ref()) == operation(truth.as_ref());
         if same || !self.has(Guard::FreshOperation) {
@@ -77,7 +77,7 @@ impl Write<'_> {
     }
 
     /// The Node as it is now; for the next pass, too.
-    pub(super) fn look_at_node(&mut self, index: usize) -> Option<Rc<NodeObject>> {
+    pub(super) fn read_node(&mut self, index: usize) -> Option<Rc<NodeObject>> {
         let fresh = self.cluster.nodes[index].clone();
         self.answers.extend(fresh.clone().map(|fresh| News {
             version: fresh.version,
@@ -108,7 +108,7 @@ impl Write<'_> {
     }
 
     /// The plan counted those that it saw inside; somebody whom it did not see may be cordoned before this node.
-    pub(super) fn nobody_new(&self) -> Result<(), Refusal> {
+    pub(super) fn no_new_holder(&self) -> Result<(), Refusal> {
         let known = |holder: &Holder| self.seen.lock.iter().any(|lock| lock.value.holders.contains(holder));
         if self.has(Guard::FreshLock) && !self.cluster.holders().iter().all(known) {
             return Err(Refusal::Stale);
@@ -117,7 +117,7 @@ impl Write<'_> {
     }
 
     /// Nobody is cordoned with our marks whom the plan did not count: by its entry, or because its marks were seen.
-    pub(super) fn nobody_hidden(&mut self, node: usize) -> Result<(), Refusal> {
+    pub(super) fn no_unknown_cordon(&mut self, node: usize) -> Result<(), Refusal> {
         let cordoned = |index: &usize| {
             let truth = self.cluster.nodes[*index].as_ref();
             let truth = truth.filter(|truth| truth.value.unschedulable && truth.value.cordoned_for.is_some())?;
@@ -129,11 +129,11 @@ impl Write<'_> {
         };
         let others = (0..self.cluster.nodes.len()).filter(|index| *index != node);
         let hidden: Vec<usize> = others.filter_map(|index| cordoned(&index)).collect();
-        if hidden.is_empty() || !self.has(Guard::FreshCordons) {
+        if hidden.is_empty() || !self.has(Guard::UnknownCordons) {
             return Ok(());
         }
         for index in hidden {
-            self.look_at_node(index);
+            self.read_node(index);
         }
         Err(Refusal::Stale)
     }
