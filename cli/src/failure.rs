@@ -1,9 +1,18 @@
 //! How a command ends that could not do its work.
 
-use std::error::Error;
 use std::process::ExitCode;
 
 use kube::config::KubeconfigError;
+use lockkeeper_kube_util::{Remedies, error_chain, explain};
+
+/// What a person can do about a failed request of the plugin.
+const REMEDIES: Remedies = Remedies {
+    not_installed: "Lockkeeper is not installed in this cluster; install it: kubectl apply --server-side -f deploy/lockkeeper.yaml",
+    unauthorized: "renew the credentials of this kubeconfig context",
+    forbidden: "ClusterRole lockkeeper-view lets you read, lockkeeper-admin also command",
+    undecodable: "this plugin may be older than the cluster's Lockkeeper",
+    unreachable: "check --kubeconfig, --context and that the API server runs",
+};
 
 /// The reason in one line, and the exit code.
 #[derive(Debug)]
@@ -56,39 +65,16 @@ impl Failure {
         Self::new(Exit::Refused, message)
     }
 
-    /// Explains the error of a request to the API server, with its remedy.
+    /// The step that failed, why, and what helps.
     pub(crate) fn of_request(step: &str, server: &str, error: &kube::Error) -> Self {
-        Self::error(match error {
-            kube::Error::Api(status) => match status.code {
-                // A list is empty rather than 404 if there are no objects, so the kind does not exist.
-                404 if status.details.as_ref().is_none_or(|details| details.name.is_empty()) => format!(
-                    "{step}: Lockkeeper is not installed in this cluster ({server} does not know its kinds); \
-                     install it: kubectl apply --server-side -f deploy/lockkeeper.yaml"
-                ),
-                401 => format!(
-                    "{step}: {server} rejected your credentials: {}; renew the credentials of this kubeconfig context",
-                    status.message
-                ),
-                403 => format!(
-                    "{step}: not permitted: {}; ClusterRole lockkeeper-view allows reading, lockkeeper-admin also commands",
-                    status.message
-                ),
-                code => format!("{step}: {server} answered {code} {}: {}", status.reason, status.message),
-            },
-            kube::Error::Auth(_) => format!("{step}: no credentials for {server}: {}", chain(error)),
-            kube::Error::SerdeError(_) => format!(
-                "{step}: cannot decode the answer of {server}: {}; this plugin may be older than the Lockkeeper of the cluster",
-                chain(error)
-            ),
-            _ => format!(
-                "{step}: cannot reach {server}: {}; check --kubeconfig, --context and whether the API server is running",
-                chain(error)
-            ),
-        })
+        Self::error(format!("{step}: {}", explain(error, server, &REMEDIES)))
     }
 
     pub(crate) fn of_kubeconfig(file: &str, error: &KubeconfigError) -> Self {
-        Self::error(format!("{file}: {}; see: kubectl config get-contexts", chain(error)))
+        Self::error(format!(
+            "{file}: {}; see: kubectl config get-contexts",
+            error_chain(error)
+        ))
     }
 
     pub(crate) fn new(exit: Exit, message: impl Into<String>) -> Self {
@@ -97,19 +83,4 @@ impl Failure {
             message: message.into().replace('\n', " "),
         }
     }
-}
-
-/// The error and its sources in one line, without a source that its parent already contains.
-pub(crate) fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        let message = error.to_string();
-        if !text.contains(&message) {
-            text = format!("{text}: {message}");
-        }
-        source = error.source();
-    }
-    // The name of the wrapper does not help a reader.
-    text.trim_start_matches("ServiceError: ").to_owned()
 }

@@ -11,7 +11,7 @@ use kube::Api;
 use kube::ResourceExt;
 use kube::api::ListParams;
 use lockkeeper_crds::{NodeReboot, NodeState, RebootLock, names};
-use lockkeeper_drain::{ReadyDaemon, not_ready_again, ready_daemons};
+use lockkeeper_drain::{ReadyDaemonSet, find_unready_daemon_set, ready_daemon_sets};
 use lockkeeper_e2e::pages;
 use lockkeeper_e2e::programs::program;
 use lockkeeper_e2e::recorder::Recorder;
@@ -129,18 +129,20 @@ async fn the_agent_has_no_capabilities(stack: &VmStack, node: &str) {
     assert!(!logs.contains("nothing confines this agent"), "{logs}");
 }
 
-async fn daemons_on(stack: &VmStack, node: &str) -> Vec<ReadyDaemon> {
+async fn daemons_on(stack: &VmStack, node: &str) -> Vec<ReadyDaemonSet> {
     let client = stack.plane.client();
-    let daemons = ready_daemons(&client, node).await.unwrap();
+    let daemons = ready_daemon_sets(&client, node).await.unwrap();
     assert!(!daemons.is_empty(), "the agent's pod is one");
-    let missing = not_ready_again(&client, node, &daemons).await.unwrap();
+    let missing = find_unready_daemon_set(&client, node, &daemons).await.unwrap();
     assert!(missing.is_some(), "no kubelet has reported Ready again yet");
     daemons
 }
 
 /// The operator waits for this after a reboot: a kubelet that starts sets a new time of Ready for each pod.
-async fn daemons_reported_ready_since(stack: &VmStack, node: &str, daemons: &[ReadyDaemon]) {
-    let missing = not_ready_again(&stack.plane.client(), node, daemons).await.unwrap();
+async fn daemons_reported_ready_since(stack: &VmStack, node: &str, daemons: &[ReadyDaemonSet]) {
+    let missing = find_unready_daemon_set(&stack.plane.client(), node, daemons)
+        .await
+        .unwrap();
     assert_eq!(missing, None);
 }
 

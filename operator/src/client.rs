@@ -11,6 +11,7 @@ use http::header::USER_AGENT;
 use kube::client::ClientBuilder;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
+use lockkeeper_kube_util::{Remedies, error_chain};
 use thiserror::Error;
 use tower::layer::layer_fn;
 
@@ -86,52 +87,23 @@ pub enum ConnectError {
     },
 }
 
-/// What is wrong with a request and what helps, in one line.
-///
-/// `what` says what was asked for, such as `list RebootPolicies`.
-pub fn explain(what: &str, error: &kube::Error) -> String {
-    format!("{what}: {}", describe_error(error))
+/// What a person can do about a failed request of the operator.
+const REMEDIES: Remedies = Remedies {
+    not_installed: "install Lockkeeper's kinds: kubectl apply --server-side -f deploy/lockkeeper.yaml",
+    unauthorized: "check the token or the certificate",
+    forbidden: "check the ClusterRole lockkeeper-operator and its binding",
+    undecodable: "",
+    unreachable: "",
+};
+
+/// The step that failed, why, and what helps, in one line.
+pub fn explain(step: &str, error: &kube::Error) -> String {
+    format!("{step}: {}", describe_error(error))
 }
 
-/// What is wrong with a request and what helps, in one line without the step.
+/// Why a request failed and what helps, in one line without the step.
 pub fn describe_error(error: &kube::Error) -> String {
-    match error {
-        kube::Error::Api(status) if status.code == 404 => format!(
-            "the API server knows no such object or kind ({}); if Lockkeeper's kinds are not installed: \
-             kubectl apply --server-side -f deploy/lockkeeper.yaml",
-            status.message.trim()
-        ),
-        kube::Error::Api(status) if status.code == 401 => format!(
-            "the API server does not accept our credentials ({}); check the token or the certificate",
-            status.message.trim()
-        ),
-        kube::Error::Api(status) if status.code == 403 => format!(
-            "not permitted ({}); check the ClusterRole lockkeeper-operator and its binding",
-            status.message.trim()
-        ),
-        kube::Error::Api(status) => format!("the API server answered {}: {}", status.code, status.message),
-        other => chain(other),
-    }
-}
-
-/// An error and all its sources, once each; of an API server's answer its own words and the code.
-pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = String::new();
-    let mut next = Some(error);
-    while let Some(cause) = next {
-        let answer = match cause.downcast_ref::<kube::Error>() {
-            Some(kube::Error::Api(status)) => Some(format!("{} ({})", status.message.trim(), status.code)),
-            Some(_) | None => None,
-        };
-        let last = answer.is_some();
-        let words = answer.unwrap_or_else(|| cause.to_string());
-        if !text.contains(&words) {
-            text.push_str(if text.is_empty() { "" } else { ": " });
-            text.push_str(&words);
-        }
-        next = cause.source().filter(|_| !last);
-    }
-    text
+    lockkeeper_kube_util::explain(error, "the API server", &REMEDIES)
 }
 
 async fn config(kubeconfig: Option<&Path>) -> Result<Config, ConnectError> {
@@ -151,7 +123,7 @@ async fn config(kubeconfig: Option<&Path>) -> Result<Config, ConnectError> {
 async fn from_file(path: &Path) -> Result<Config, ConnectError> {
     let wrong = |error: &(dyn std::error::Error + 'static)| ConnectError::Kubeconfig {
         path: path.display().to_string(),
-        cause: chain(error),
+        cause: error_chain(error),
     };
     let file = Kubeconfig::read_from(path).map_err(|error| wrong(&error))?;
     Config::from_custom_kubeconfig(file, &KubeConfigOptions::default())
@@ -163,8 +135,8 @@ async fn from_user(in_cluster: &(dyn std::error::Error + 'static)) -> Result<Con
     Config::from_kubeconfig(&KubeConfigOptions::default())
         .await
         .map_err(|error| ConnectError::NoConfig {
-            in_cluster: chain(in_cluster),
-            kubeconfig: chain(&error),
+            in_cluster: error_chain(in_cluster),
+            kubeconfig: error_chain(&error),
         })
 }
 
@@ -181,7 +153,7 @@ fn client(config: &Config, patience: Option<Duration>, metrics: &Arc<Metrics>) -
     let url = config.cluster_url.to_string();
     let builder = ClientBuilder::try_from(config).map_err(|error| ConnectError::Client {
         url,
-        cause: chain(&error),
+        cause: error_chain(&error),
     })?;
     let count = layer_fn(|inner| Counted {
         inner,

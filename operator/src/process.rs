@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::cache::{SharedCache, feed};
-use crate::client::{self, clients};
+use crate::client::clients;
 use crate::election::{self, LeaseConfig};
 use crate::health::Health;
 use crate::http;
@@ -62,7 +62,7 @@ pub async fn main(plan: PlanFn) -> ExitCode {
     match run(arguments, plan).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tracing::error!("{}", client::chain(error.as_ref()));
+            tracing::error!("{}", lockkeeper_kube_util::error_chain(error.as_ref()));
             ExitCode::FAILURE
         }
     }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use lockkeeper_kube_util::error_chain;
 use lockkeeper_planner::{Action, Plan, Snapshot, check};
 use lockkeeper_snapshot::{Local, ObservedObjects};
 use tokio::sync::{mpsc, watch};
@@ -11,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cache::SharedCache;
 use crate::cache::observe;
-use crate::client::{Clients, chain};
+use crate::client::Clients;
 use crate::execute::{Apis, CreatedRecords, Error, Pass, Retry};
 use crate::health::Component;
 use crate::report::{RecordsBefore, Reporter};
@@ -266,8 +267,8 @@ impl Reconciler {
         }
         let retry = error.retry();
         match retry {
-            Retry::OnChange => tracing::info!("{}", chain(error)),
-            Retry::Later => tracing::warn!("{}; tried again in {} s", chain(error), RETRY_DELAY.as_secs()),
+            Retry::OnChange => tracing::info!("{}", error_chain(error)),
+            Retry::Later => tracing::warn!("{}; tried again in {} s", error_chain(error), RETRY_DELAY.as_secs()),
         }
         let pause = match (retry, error) {
             (Retry::Later, _) => RETRY_DELAY,

@@ -13,16 +13,16 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use futures::stream::{self, StreamExt};
-use kube::api::{Patch, PatchParams};
+use kube::api::Patch;
 use kube::{Api, Client, ResourceExt};
 use lockkeeper_crds::time::whole_seconds;
 use lockkeeper_crds::{NodeReboot, NodeRebootStatus, RebootPolicy, RebootPolicyStatus, condition, names};
+use lockkeeper_kube_util::{error_chain, patch_params};
 use lockkeeper_planner::{Action, Node, Plan, Snapshot, Violation, WaitReason};
 use lockkeeper_snapshot::ObservedObjects;
 use serde_json::json;
 
 use crate::cache::{ParsedPolicy, SharedCache};
-use crate::client::chain;
 use crate::execute::{Error, MAX_CONCURRENT_WRITES, Pass, Retry};
 use crate::merge_patch::difference;
 use crate::metrics::Metrics;
@@ -153,7 +153,7 @@ impl Reporter {
                 );
             }
             Some(error) => {
-                tracing::debug!(node = name, action = action.name(), "{}", chain(error));
+                tracing::debug!(node = name, action = action.name(), "{}", error_chain(error));
                 return;
             }
         }
@@ -287,11 +287,7 @@ impl Reporter {
         });
         let writes: Vec<_> = writes.collect();
         let mut written = stream::iter(writes.into_iter().map(|(name, patch, missed)| async move {
-            let manager = Some(names::OPERATOR_MANAGER.to_owned());
-            let params = PatchParams {
-                field_manager: manager,
-                ..PatchParams::default()
-            };
+            let params = patch_params(names::OPERATOR_MANAGER);
             let answer = self.policies.patch_status(&name, &params, &Patch::Merge(&patch)).await;
             let answer = answer.map_err(|source| Error::Api {
                 step: "write the status of RebootPolicy",

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use futures::TryStreamExt;
-use kube::api::{Patch, PatchParams};
+use kube::api::Patch;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, ResourceExt};
 use lockkeeper_crds::{LastCommand, NodeReboot, names};
+use lockkeeper_kube_util::patch_params;
 use serde_json::json;
 use tokio::time::timeout;
 
@@ -101,10 +102,7 @@ pub(crate) async fn write(cluster: &Cluster, verb: Verb, node: &str) -> Result<S
             "resourceVersion": reboot.resource_version(),
             "annotations": {names::COMMAND: format!("{verb} {}", operation.id)},
         }}));
-        let params = PatchParams {
-            field_manager: Some(names::CLI_MANAGER.to_owned()),
-            ..PatchParams::default()
-        };
+        let params = patch_params(names::CLI_MANAGER);
         match api.patch_metadata(node, &params, &patch).await {
             Ok(_) => {
                 return Ok(SentCommand {

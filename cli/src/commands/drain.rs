@@ -19,7 +19,8 @@ mod stop;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use lockkeeper_drain::{Preflight, glance, preflight};
+use lockkeeper_drain::{Preflight, preflight, quick_preflight};
+use lockkeeper_kube_util::error_chain;
 use serde::Serialize;
 
 use self::cordon::CordonedNode;
@@ -32,7 +33,7 @@ use self::stop::Stop;
 use crate::args::DrainArgs;
 use crate::clock::DisplayClock;
 use crate::cluster::{Cluster, find};
-use crate::failure::{Exit, Failure, chain};
+use crate::failure::{Exit, Failure};
 use crate::render::{Line, terminal};
 
 /// Drains, shows what a drain would do, or uncordons, depending on the options.
@@ -80,7 +81,7 @@ async fn dry_run(
         let policy = policies.of(node)?;
         let settings = policy.settings(node, Utc::now())?;
         let found = preflight(&cluster.client, &settings).await;
-        let found = found.map_err(|error| Failure::error(format!("check node {node}: {}", chain(&error))))?;
+        let found = found.map_err(|error| Failure::error(format!("check node {node}: {}", error_chain(&error))))?;
         lines.extend(table(node, &policy.source(), &found, &DisplayClock::now()));
         if !found.blockers.is_empty() {
             blocked.push(node.as_str());
@@ -115,8 +116,8 @@ async fn plan(cluster: &Cluster, nodes: &[String], policies: &DrainPolicies) -> 
     for node in nodes {
         let policy = policies.of(node)?;
         let settings = policy.settings(node, Utc::now())?;
-        let found = glance(&cluster.client, &settings).await;
-        let found = found.map_err(|error| Failure::error(format!("check node {node}: {}", chain(&error))))?;
+        let found = quick_preflight(&cluster.client, &settings).await;
+        let found = found.map_err(|error| Failure::error(format!("check node {node}: {}", error_chain(&error))))?;
         planned.push(PlannedNode {
             name: node.clone(),
             policy,

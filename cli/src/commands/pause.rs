@@ -11,6 +11,7 @@ use kube::api::{ListParams, Patch, PatchParams};
 use kube::core::Selector;
 use kube::{Api, ResourceExt};
 use lockkeeper_crds::{Holder, NodeReboot, Phase, RebootLock, names};
+use lockkeeper_kube_util::patch_params;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
@@ -84,10 +85,7 @@ async fn write(cluster: &Cluster, lock: &RebootLock, limit: &Value, before: &Val
         "metadata": {"resourceVersion": lock.resource_version(), "annotations": {names::PAUSED_FROM: before}},
         "spec": {"maxInProgress": limit},
     }));
-    let params = PatchParams {
-        field_manager: Some(names::CLI_MANAGER.to_owned()),
-        ..PatchParams::default()
-    };
+    let params = patch_params(names::CLI_MANAGER);
     let written = cluster.locks().patch(names::LOCK, &params, &patch).await;
     written
         .map(drop)

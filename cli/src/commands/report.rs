@@ -3,7 +3,8 @@
 use futures::stream::{self, StreamExt};
 use kube::ResourceExt;
 use kube::api::ListParams;
-use lockkeeper_drain::{Blocker, Cause, Decision, Numbers, PodName, Preflight, group, preflight};
+use lockkeeper_drain::{Blocker, BudgetNumbers, Cause, Decision, PodName, Preflight, group_by_cause, preflight};
+use lockkeeper_kube_util::error_chain;
 use serde::Serialize;
 
 use super::drain::cordon;
@@ -13,7 +14,7 @@ use super::drain::policy::{DrainPolicies, DrainPolicy};
 use crate::args::ReportArgs;
 use crate::clock::DisplayClock;
 use crate::cluster::Cluster;
-use crate::failure::{Failure, chain};
+use crate::failure::Failure;
 use crate::render::{Line, counted, terminal, thousands};
 use crate::view::ActionRequired;
 
@@ -100,7 +101,7 @@ async fn check(cluster: &Cluster, node: &str, policy: Result<DrainPolicy, Failur
     let found = match settings {
         Ok(settings) => preflight(&cluster.client, &settings)
             .await
-            .map_err(|error| chain(&error)),
+            .map_err(|error| error_chain(&error)),
         Err(message) => Err(message),
     };
     NodeReport {
@@ -136,7 +137,7 @@ fn render(reports: &[NodeReport], clock: &DisplayClock) -> Vec<Line> {
             ActionRequired::Repair,
         ),
     }];
-    for cause in group(blockers(reports)) {
+    for cause in group_by_cause(blockers(reports)) {
         lines.push(Line::new(clock.localize(&cause.to_string()), ActionRequired::Manual));
         lines.push(Line::plain(format!("    on {}", on(reports, &cause))));
     }
@@ -188,7 +189,7 @@ fn on(reports: &[NodeReport], cause: &Cause) -> String {
 
 /// Budgets that allow no disruption now: these block only for a time, and are good to know.
 fn exhausted_budgets(reports: &[NodeReport]) -> Vec<Line> {
-    let mut budgets: Vec<(&PodName, Numbers, usize)> = Vec::new();
+    let mut budgets: Vec<(&PodName, BudgetNumbers, usize)> = Vec::new();
     let pods = reports
         .iter()
         .flat_map(|report| report.found.iter().flat_map(|found| &found.pods));
@@ -202,7 +203,7 @@ fn exhausted_budgets(reports: &[NodeReport]) -> Vec<Line> {
         }
     }
     budgets.sort_by_key(|(name, _, _)| *name);
-    let line = |(name, numbers, pods): (&PodName, Numbers, usize)| {
+    let line = |(name, numbers, pods): (&PodName, BudgetNumbers, usize)| {
         let wait = if pods == 1 { "waits" } else { "wait" };
         let text = format!(
             "{} {wait} for budget {name}, which allows no disruption now ({} of {} ready, {} needed)",

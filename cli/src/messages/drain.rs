@@ -1,7 +1,7 @@
 //! The sentences of `drain`.
 
 use chrono::TimeDelta;
-use lockkeeper_drain::{Blocker, PodName, Progress, group};
+use lockkeeper_drain::{Blocker, PodName, Progress, group_by_cause};
 
 use super::{Samples, sample};
 use crate::clock::DisplayClock;
@@ -12,7 +12,7 @@ use crate::commands::drain::{messages, ownership};
 pub(super) fn samples(clock: &DisplayClock) -> Samples {
     let node = "w-02";
     let source = "policy workers";
-    let waiting_on = group(vec![Blocker::Terminating {
+    let waiting_on = group_by_cause(vec![Blocker::Terminating {
         pod: PodName::new("shop", "web-0"),
         until: clock.now + TimeDelta::seconds(30),
         grace: 30,
@@ -20,9 +20,9 @@ pub(super) fn samples(clock: &DisplayClock) -> Samples {
     let running = Progress::Running {
         to_move: 3,
         moved: 2,
-        left: 1,
+        remaining: 1,
         with_empty_dir: 0,
-        later: Vec::new(),
+        waiting_tiers: Vec::new(),
         waiting_on,
         pods: Vec::new(),
     };
@@ -44,7 +44,7 @@ pub(super) fn samples(clock: &DisplayClock) -> Samples {
             messages::blocked(
                 node,
                 source,
-                &["pod shop/pet: no controller would create it again".to_owned()],
+                &["pod shop/pet: no controller would recreate it".to_owned()],
             ),
         ),
         sample("drain, blocked", messages::unchanged("w-03")),

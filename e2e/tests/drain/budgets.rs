@@ -49,7 +49,16 @@ pub(super) async fn two_budgets_over_one_pod_delay_no_other_pod(plane: &ControlP
         .blocked_by("more than one budget selects it (two-budgets/db, two-budgets/extra)")
         .await?;
     running
-        .until(|progress| matches!(progress, Progress::Running { moved: 3, left: 1, .. }))
+        .until(|progress| {
+            matches!(
+                progress,
+                Progress::Running {
+                    moved: 3,
+                    remaining: 1,
+                    ..
+                }
+            )
+        })
         .await?;
     scene
         .budgets()
@@ -97,7 +106,7 @@ pub(super) async fn a_pod_that_came_back_elsewhere_under_its_name_is_left_alone(
     running.blocked_by("budget came-back/db allows 0 disruptions").await?;
     scene.delete_pod("db-0").await?;
     running
-        .until(|progress| matches!(progress, Progress::Done { .. } | Progress::Running { left: 0, .. }))
+        .until(|progress| matches!(progress, Progress::Done { .. } | Progress::Running { remaining: 0, .. }))
         .await?;
     scene.wait_ready("db", 1).await?;
     let uid = scene.pods().get("db-0").await?.uid();
@@ -141,7 +150,16 @@ pub(super) async fn pods_that_are_not_ready_go_as_their_budget_says(plane: &Cont
     }
     let mut running = scene.drain().await?;
     running
-        .until(|progress| matches!(progress, Progress::Running { moved: 1, left: 1, .. }))
+        .until(|progress| {
+            matches!(
+                progress,
+                Progress::Running {
+                    moved: 1,
+                    remaining: 1,
+                    ..
+                }
+            )
+        })
         .await?;
     running
         .blocked_by("budget unready/strict allows 0 disruptions (0 of 1 ready, 1 needed)")

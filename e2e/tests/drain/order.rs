@@ -27,8 +27,9 @@ pub(super) async fn one_tier_leaves_after_the_other(plane: &ControlPlane, node: 
     }
     let rules = vec![rule("first", Behavior::Evict, -1)?, rule("last", Behavior::Evict, 1)?];
     let mut running = scene.drain_with(|settings| Settings { rules, ..settings }).await?;
-    let later = |progress: &Progress| matches!(progress, Progress::Running { later, .. } if later.len() == 2);
-    running.until(later).await.context("two tiers wait")?;
+    let waiting =
+        |progress: &Progress| matches!(progress, Progress::Running { waiting_tiers, .. } if waiting_tiers.len() == 2);
+    running.until(waiting).await.context("two tiers wait")?;
     ensure!(running.done().await? == done(6, 0));
     let asked = scene.asked(plane)?;
     let posts: Vec<_> = asked
@@ -73,10 +74,19 @@ pub(super) async fn a_pod_that_may_complete_is_waited_for(plane: &ControlPlane, 
     let rules = vec![rule("batch", Behavior::WaitCompleted, 0)?];
     let mut running = scene.drain_with(|settings| Settings { rules, ..settings }).await?;
     running
-        .blocked_by("pod completes/batch may complete (the policy's drain.rules[0])")
+        .blocked_by("pod completes/batch may complete first (the policy's drain.rules[0])")
         .await?;
     running
-        .until(|progress| matches!(progress, Progress::Running { moved: 1, left: 1, .. }))
+        .until(|progress| {
+            matches!(
+                progress,
+                Progress::Running {
+                    moved: 1,
+                    remaining: 1,
+                    ..
+                }
+            )
+        })
         .await?;
     let over = Patch::Merge(json!({"status": {"phase": "Succeeded"}}));
     scene

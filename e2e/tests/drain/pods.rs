@@ -8,7 +8,7 @@ use kube::api::{ListParams, Patch, PatchParams, PostParams};
 use kube::runtime::conditions::is_deleted;
 use kube::runtime::wait::await_condition;
 use kube::{Api, ResourceExt};
-use lockkeeper_drain::{Progress, Settings, Unmanaged, preflight, still_there};
+use lockkeeper_drain::{Progress, Settings, Unmanaged, preflight, remaining_pods};
 use lockkeeper_e2e::control_plane::ControlPlane;
 use lockkeeper_e2e::hollow;
 use serde_json::{Value, json};
@@ -54,12 +54,21 @@ pub(super) async fn an_unmanaged_pod_blocks_unless_the_policy_evicts_it(
     scene.wait_ready("pet", 1).await?;
     let mut running = scene.drain().await?;
     running
-        .blocked_by("pod unmanaged/pet: no controller would create it again")
+        .blocked_by("pod unmanaged/pet: no controller would recreate it")
         .await?;
     running
-        .until(|progress| matches!(progress, Progress::Running { moved: 2, left: 1, .. }))
+        .until(|progress| {
+            matches!(
+                progress,
+                Progress::Running {
+                    moved: 2,
+                    remaining: 1,
+                    ..
+                }
+            )
+        })
         .await?;
-    ensure!(still_there(&scene.client, &running.settings).await?.len() == 1);
+    ensure!(remaining_pods(&scene.client, &running.settings).await?.len() == 1);
     drop(running);
     let evict = |settings| Settings {
         unmanaged: Unmanaged::Evict,
@@ -149,7 +158,7 @@ pub(super) async fn a_pod_without_grace_is_given_a_second(plane: &ControlPlane, 
     // A kubelet that ends it within its second, or a part of one, would end its grace, too.
     patch(json!({"annotations": {hollow::NODE_DOWN: "true"}})).await?;
     let mut running = scene.drain().await?;
-    running.blocked_by("its 1 s grace ends").await?;
+    running.blocked_by("its grace period of 1 s ends").await?;
     running.blocked_by("held by finalizer e2e.lockkeeper.dev/hold").await?;
     patch(json!({"annotations": {hollow::NODE_DOWN: null}, "finalizers": null})).await?;
     running.done().await?;

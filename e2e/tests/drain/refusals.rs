@@ -198,11 +198,20 @@ pub(super) async fn an_api_server_that_is_away_fails_nothing(plane: &mut Control
     let mut running = scene.drain().await?;
     running.blocked_by("budget outage/db allows 0 disruptions").await?;
     plane.stop_api_server();
-    running.blocked_by("the API server cannot be asked").await?;
+    running.blocked_by("the API server is unavailable").await?;
     sleep(Duration::from_secs(5)).await;
     plane.start_api_server().await?;
     running
-        .until(|progress| matches!(progress, Progress::Running { moved: 20, left: 1, .. }))
+        .until(|progress| {
+            matches!(
+                progress,
+                Progress::Running {
+                    moved: 20,
+                    remaining: 1,
+                    ..
+                }
+            )
+        })
         .await?;
     scene.change_budget("db", json!({"minAvailable": 0})).await?;
     ensure!(running.done().await? == done(21, 0));
@@ -288,7 +297,7 @@ pub(super) async fn a_node_that_is_deleted_ends_its_drain(plane: &ControlPlane, 
     nodes.delete(node, &kube::api::DeleteParams::default()).await?;
     let error = running.done().await.err().map(|error| error.to_string());
     ensure!(
-        error.as_deref() == Some(&format!("node {node} is gone: there is nothing left to drain")),
+        error.as_deref() == Some(&format!("node {node} was deleted; there is nothing left to drain")),
         "{error:?}"
     );
     Ok(())

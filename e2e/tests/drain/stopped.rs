@@ -49,7 +49,7 @@ pub(super) async fn a_pod_of_a_stateful_set_is_not_deleted_from_a_stopped_node(
     };
     let mut running = scene.drain_with(deleting).await?;
     // Both are past their grace period, and no kubelet reports that they have stopped.
-    running.blocked_by("are past their grace since").await?;
+    running.blocked_by("have been past their grace period since").await?;
     running.blocked_by(&format!("node {node} is not Ready")).await?;
     let asked = scene.asked(plane)?;
     let about = |name: &str| -> Vec<&str> {

@@ -137,7 +137,16 @@ pub(super) async fn what_a_webhook_says_is_shown_and_asked_again_until_it_agrees
     let later = format!("admission webhook \"{NAME}\" denied the request: migrating first");
     running.blocked_by(&later).await?;
     running
-        .until(|progress| matches!(progress, Progress::Running { moved: 1, left: 2, .. }))
+        .until(|progress| {
+            matches!(
+                progress,
+                Progress::Running {
+                    moved: 1,
+                    remaining: 2,
+                    ..
+                }
+            )
+        })
         .await
         .context("the third pod is delayed by the others")?;
     gatekeeper.open.store(true, Ordering::SeqCst);

@@ -57,7 +57,7 @@ pub(super) async fn what_blocks_is_said_with_numbers_and_again_when_there_is_mor
     let waiting = waits(stack, node, "PreflightBlocked").await;
     let first = &waiting.message;
     assert!(
-        first.contains("default/keeps-") && first.ends_with("the policy's drain.rules[0] says Block"),
+        first.contains("default/keeps-") && first.ends_with("the policy's drain.rules[0] blocks the eviction"),
         "{first}"
     );
     until("the blocker is an Event in the words of the status", async || {
@@ -159,7 +159,7 @@ async fn a_right_is_missing(stack: &Stack, free: &str) {
     stack.stage_cause(free, "forbidden").await.unwrap();
     let words = unseen(stack, free, "poddisruptionbudgets").await;
     assert!(
-        words.contains("reading the disruption budgets of namespace default")
+        words.contains("cannot read the disruption budgets of namespace default")
             && words.contains("cannot list resource \"poddisruptionbudgets\"")
             && words.contains("; grant it: apply the chart"),
         "{words}"
@@ -215,7 +215,7 @@ async fn a_webhook_is_down(stack: &Stack, walled: &str, free: &str) {
     let words = unseen(stack, walled, "failed calling webhook").await;
     assert!(
         words
-            .starts_with("the check whether its pods can be evicted failed: asking, as a dry run, whether pod walled/")
+            .starts_with("the check whether its pods can be evicted failed: the dry run of an eviction of pod walled/")
             && words.contains("\"wall.e2e.lockkeeper.dev\"")
             && words.contains("; repair that webhook"),
         "{words}"

@@ -118,7 +118,7 @@ pub(super) async fn a_pods_wish_not_to_be_moved_is_respected_unless_the_policy_i
     stack.stage_cause(node, "wishes").await.unwrap();
     let message = waits(stack, node, "PreflightBlocked").await.message;
     for (app, key, _) in wishes {
-        let words = format!("asks not to be moved (annotation {key}; the policy's drain.podOptOuts is Respect)");
+        let words = format!("opts out of eviction (annotation {key}; the policy's drain.podOptOuts is Respect)");
         assert!(
             message.contains(&format!("default/{app}-")) && message.contains(&words),
             "{message}"

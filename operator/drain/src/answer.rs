@@ -1,67 +1,67 @@
-//! What the API server's answer to an eviction means: the one place where errors are classified.
+//! Classifies the API server's answers to eviction requests.
 
 use std::time::Duration;
 
 use serde::Deserialize;
 
-/// What an answer means for the pod that was asked to leave.
+/// What an answer means for the pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Answer {
-    /// It is shutting down.
+pub(crate) enum EvictionAnswer {
+    /// The eviction was accepted; the pod is shutting down.
     Granted,
-    /// It, or the pod of that uid, is no longer there.
+    /// The pod with that UID does not exist any more.
     Gone,
-    /// Its budget has nothing left, or is being counted again.
+    /// Its budget allows no disruption now, or is being recomputed.
     Budget {
         /// The budget, if the answer names it.
         name: Option<String>,
-        /// The API server's words.
+        /// The API server's message.
         message: String,
-        /// Not before.
+        /// The earliest time for the next request.
         retry_after: Option<Duration>,
     },
     /// More than one budget selects it.
     TwoBudgets,
-    /// A webhook says no.
+    /// An admission webhook refuses.
     Webhook {
-        /// The HTTP status; 429 and 5xx mean that it has begun to do something about the pod, or has trouble.
+        /// The HTTP status. 429 and 5xx mean that the webhook is moving the pod itself, or fails.
         code: u16,
-        /// The webhook's words.
+        /// The webhook's message.
         message: String,
     },
-    /// Its namespace goes, and it with it.
+    /// Its namespace is being deleted.
     NamespaceTerminating,
-    /// We lack a permission.
+    /// Lockkeeper lacks a permission.
     Forbidden {
-        /// The API server's words: who, verb, resource.
+        /// The API server's message: user, verb, resource.
         message: String,
     },
-    /// The API server does not take the request for a reason that we know no remedy for.
+    /// The API server refuses the request for another reason, such as an admission policy.
     Refused {
         /// The HTTP status.
         code: u16,
-        /// The API server's words.
+        /// The API server's message.
         message: String,
     },
-    /// The API server is busy; this says nothing about the pod.
+    /// The API server is busy; this does not concern the pod.
     Busy {
-        /// Not before.
+        /// The earliest time for the next request.
         retry_after: Option<Duration>,
     },
-    /// No answer, or the server failed inside.
+    /// No answer, or an internal error of the server.
     Unavailable {
-        /// What went wrong.
+        /// The error.
         message: String,
-        /// Not before.
+        /// The earliest time for the next request.
         retry_after: Option<Duration>,
     },
 }
 
-/// Reads an HTTP answer.
+/// Classifies an HTTP answer.
 ///
-/// A message is looked at only where the API server tells cases apart by nothing else; tests against a real one hold
-/// the words in place.
-pub(crate) fn classify(code: u16, retry_after: Option<Duration>, body: &[u8]) -> Answer {
+/// The text of a message decides only where nothing else tells two cases apart; tests against a real API server check
+/// these texts.
+pub(crate) fn classify(code: u16, retry_after: Option<Duration>, body: &[u8]) -> EvictionAnswer {
     let status: Status = serde_json::from_slice(body).unwrap_or_default();
     let message = if status.message.is_empty() {
         format!("HTTP status {code}")
@@ -70,31 +70,31 @@ pub(crate) fn classify(code: u16, retry_after: Option<Duration>, body: &[u8]) ->
     };
     let webhook = message.contains("admission webhook") || message.contains("failed calling webhook");
     match code {
-        200..=299 => Answer::Granted,
-        404 => Answer::Gone,
-        409 if !webhook && message.contains("UID") => Answer::Gone,
+        200..=299 => EvictionAnswer::Granted,
+        404 => EvictionAnswer::Gone,
+        409 if !webhook && message.contains("UID") => EvictionAnswer::Gone,
         429 => match status.cause("DisruptionBudget") {
             Some(cause) => budget(cause, message, retry_after),
-            None if webhook => Answer::Webhook { code, message },
-            None => Answer::Busy { retry_after },
+            None if webhook => EvictionAnswer::Webhook { code, message },
+            None => EvictionAnswer::Busy { retry_after },
         },
-        _ if webhook => Answer::Webhook { code, message },
-        403 if status.cause("NamespaceTerminating").is_some() => Answer::NamespaceTerminating,
-        403 if status.details.kind == "poddisruptionbudgets" => Answer::Budget {
+        _ if webhook => EvictionAnswer::Webhook { code, message },
+        403 if status.cause("NamespaceTerminating").is_some() => EvictionAnswer::NamespaceTerminating,
+        403 if status.details.kind == "poddisruptionbudgets" => EvictionAnswer::Budget {
             name: Some(status.details.name),
             message,
             retry_after,
         },
-        403 if message.contains(" cannot ") && message.contains(" resource ") => Answer::Forbidden { message },
-        500 if message.contains("more than one PodDisruptionBudget") => Answer::TwoBudgets,
-        // 401: a rotated token; 408 and 5xx: the server's own trouble; 409: somebody else's write came between.
-        401 | 408 | 409 | 500..=599 => Answer::Unavailable { message, retry_after },
-        _ => Answer::Refused { code, message },
+        403 if message.contains(" cannot ") && message.contains(" resource ") => EvictionAnswer::Forbidden { message },
+        500 if message.contains("more than one PodDisruptionBudget") => EvictionAnswer::TwoBudgets,
+        // 401: a rotated token; 408 and 5xx: an error of the server; 409: a conflict with another write.
+        401 | 408 | 409 | 500..=599 => EvictionAnswer::Unavailable { message, retry_after },
+        _ => EvictionAnswer::Refused { code, message },
     }
 }
 
-/// The cause carries the words that matter; the status' own message only says that eviction is impossible now.
-fn budget(cause: &Cause, message: String, retry_after: Option<Duration>) -> Answer {
+/// The details are in the cause; the message of the status only says that the pod cannot be evicted now.
+fn budget(cause: &Cause, message: String, retry_after: Option<Duration>) -> EvictionAnswer {
     let name = cause
         .message
         .split_once("disruption budget ")
@@ -105,7 +105,7 @@ fn budget(cause: &Cause, message: String, retry_after: Option<Duration>) -> Answ
     } else {
         cause.message.clone()
     };
-    Answer::Budget {
+    EvictionAnswer::Budget {
         name,
         message,
         retry_after,

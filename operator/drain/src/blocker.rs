@@ -1,155 +1,153 @@
-//! Why a pod is still there, with the numbers.
-
-use std::fmt;
+//! Why a pod is still on the node, with the numbers.
 
 use chrono::{DateTime, Utc};
 use lockkeeper_reasons::ReasonName;
 
 use crate::pod::PodName;
-use crate::words::Who;
 
-/// Why a pod is still there.
+/// Why a pod is still on the node. `Display` is the message.
 ///
-/// The order is the order in which they are shown: what needs a person first.
+/// The order of the variants is the order in which they are shown: those that need a person come first.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Blocker {
-    /// Somebody made the node schedulable again: pods would come back as fast as they leave.
+    /// The node is not cordoned, so that evicted pods could be scheduled to it again.
     Uncordoned {
         /// The node.
         node: String,
     },
-    /// Nothing would create the pod again.
+    /// No controller would recreate the pod.
     Unmanaged {
         /// The pod.
         pod: PodName,
     },
-    /// The pod keeps data that would be lost.
+    /// The pod has data in an `emptyDir`, which the eviction would delete.
     EmptyDir {
         /// The pod.
         pod: PodName,
     },
-    /// The pod asks not to be moved.
+    /// The pod opts out of eviction.
     OptedOut {
         /// The pod.
         pod: PodName,
-        /// By which annotation.
+        /// The annotation.
         annotation: String,
     },
-    /// A rule of the policy says that the pod is not to be moved.
+    /// A rule of the policy blocks the eviction.
     Rule {
         /// The pod.
         pod: PodName,
-        /// Which rule, counted from 0.
+        /// The index of the rule.
         rule: usize,
     },
-    /// More than one budget selects the pod, which the API server cannot evict then.
+    /// More than one budget selects the pod; the API server does not evict such pods.
     TwoBudgets {
         /// The pod.
         pod: PodName,
         /// The budgets, as far as they are known.
         budgets: Vec<PodName>,
     },
-    /// We may not evict.
+    /// Lockkeeper lacks a permission.
     Forbidden {
         /// The pod.
         pod: PodName,
-        /// What the API server said: user, verb and resource.
+        /// The API server's message: user, verb and resource.
         message: String,
     },
-    /// The pod is past its grace and does not go.
+    /// The pod still exists after its grace period.
     Stuck {
         /// The pod.
         pod: PodName,
-        /// When its grace was over.
+        /// When its grace period ended.
         since: DateTime<Utc>,
-        /// What holds it.
+        /// What keeps it.
         cause: String,
     },
-    /// The API server does not take the eviction, for a reason of its own.
+    /// The API server refuses the eviction for another reason.
     Refused {
         /// The pod.
         pod: PodName,
         /// The HTTP status.
         code: u16,
-        /// What the API server said.
+        /// The API server's message.
         message: String,
     },
-    /// An admission webhook says no.
+    /// An admission webhook refuses the eviction.
     Webhook {
         /// The pod.
         pod: PodName,
-        /// The webhook's words.
+        /// The webhook's message.
         message: String,
     },
-    /// The budget has nothing left.
+    /// The budget allows no disruption.
     Budget {
         /// The pod.
         pod: PodName,
-        /// The budget, if it could be found.
+        /// The budget, if it is known.
         budget: Option<PodName>,
-        /// Its numbers, if it could be found.
-        numbers: Option<Numbers>,
-        /// What the API server or the budget's own condition says; empty if the numbers say it all.
+        /// Its numbers, if they are known.
+        numbers: Option<BudgetNumbers>,
+        /// The message of the API server or of the budget's condition; empty if the numbers explain it.
         message: String,
     },
-    /// The pod's namespace is being deleted, and the pod with it.
+    /// The pod's namespace is being deleted.
     NamespaceTerminating {
         /// The pod.
         pod: PodName,
     },
-    /// The API server cannot be asked.
+    /// The API server does not answer.
     ApiUnavailable {
-        /// What went wrong.
+        /// The error.
         message: String,
     },
-    /// The pod may complete its work.
-    Running {
+    /// The pod may complete first.
+    MayComplete {
         /// The pod.
         pod: PodName,
-        /// The rule that says so, counted from 0.
+        /// The index of the rule.
         rule: usize,
     },
-    /// Volumes of pods that left are still attached to the node.
-    Volumes {
+    /// Volumes of evicted pods are still attached to the node.
+    VolumesAttached {
         /// The first of their names.
         names: Vec<String>,
         /// How many there are.
         count: usize,
-        /// When they are waited for no longer.
+        /// When the drain stops waiting for them.
         until: DateTime<Utc>,
     },
-    /// The pod is shutting down within its grace.
+    /// The pod is shutting down within its grace period.
     Terminating {
         /// The pod.
         pod: PodName,
-        /// When its grace is over.
+        /// When its grace period ends.
         until: DateTime<Utc>,
-        /// Its grace in seconds.
+        /// Its grace period in seconds.
         grace: i64,
     },
-    /// Load balancers are given their time.
-    Delayed {
-        /// When the first pod is asked.
+    /// Load balancers have time to stop sending traffic.
+    LoadBalancerDelay {
+        /// When evictions start.
         from: DateTime<Utc>,
     },
 }
 
-/// A budget's numbers.
+/// The numbers of a disruption budget.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Numbers {
+pub struct BudgetNumbers {
     /// Disruptions allowed now.
     pub allowed: i32,
-    /// Pods ready now.
+    /// Pods that are healthy now.
     pub healthy: i32,
-    /// Pods that have to be ready.
+    /// Pods that must be healthy.
     pub desired: i32,
-    /// Pods the budget counts.
+    /// Pods that the budget counts.
     pub total: i32,
 }
 
-impl Numbers {
-    /// Whether the budget allows nothing even with every pod ready; one that nobody has counted yet may.
-    pub fn never(self) -> bool {
+impl BudgetNumbers {
+    /// Whether the budget allows no disruption even while every pod is healthy. False for a budget that counts no pods
+    /// yet.
+    pub fn never_allow(self) -> bool {
         self.total > 0 && self.allowed < 1 && self.desired >= self.total && self.healthy >= self.total
     }
 }
@@ -171,19 +169,19 @@ impl Blocker {
             | Self::NamespaceTerminating { .. }
             | Self::ApiUnavailable { .. } => ReasonName::EvictionBlocked,
             Self::Stuck { .. } => ReasonName::PodStuck,
-            Self::Running { .. } => ReasonName::PodRunning,
-            Self::Volumes { .. } => ReasonName::VolumesAttached,
+            Self::MayComplete { .. } => ReasonName::PodRunning,
+            Self::VolumesAttached { .. } => ReasonName::VolumesAttached,
             Self::Terminating { .. } => ReasonName::PodTerminating,
-            Self::Delayed { .. } => ReasonName::LoadBalancerDelay,
+            Self::LoadBalancerDelay { .. } => ReasonName::LoadBalancerDelay,
         }
     }
 
-    /// Until when it holds, if time alone ends it.
+    /// When time alone ends it, if that is known.
     pub fn until(&self) -> Option<DateTime<Utc>> {
         match self {
-            Self::Terminating { until, .. } | Self::Volumes { until, .. } | Self::Delayed { from: until } => {
-                Some(*until)
-            }
+            Self::Terminating { until, .. }
+            | Self::VolumesAttached { until, .. }
+            | Self::LoadBalancerDelay { from: until } => Some(*until),
             Self::Uncordoned { .. }
             | Self::Unmanaged { .. }
             | Self::EmptyDir { .. }
@@ -196,12 +194,12 @@ impl Blocker {
             | Self::Webhook { .. }
             | Self::Budget { .. }
             | Self::NamespaceTerminating { .. }
-            | Self::Running { .. }
+            | Self::MayComplete { .. }
             | Self::ApiUnavailable { .. } => None,
         }
     }
 
-    /// The pod it is about; none where it is about all of them.
+    /// The pod that it concerns; `None` if it concerns the whole drain.
     pub fn pod(&self) -> Option<&PodName> {
         match self {
             Self::Unmanaged { pod }
@@ -215,47 +213,44 @@ impl Blocker {
             | Self::Webhook { pod, .. }
             | Self::Budget { pod, .. }
             | Self::NamespaceTerminating { pod }
-            | Self::Running { pod, .. }
+            | Self::MayComplete { pod, .. }
             | Self::Terminating { pod, .. } => Some(pod),
-            Self::Uncordoned { .. } | Self::ApiUnavailable { .. } | Self::Volumes { .. } | Self::Delayed { .. } => None,
+            Self::Uncordoned { .. }
+            | Self::ApiUnavailable { .. }
+            | Self::VolumesAttached { .. }
+            | Self::LoadBalancerDelay { .. } => None,
         }
     }
 
-    /// Whether two pods are held by the same thing, so that one line is enough for both.
+    /// Whether both have the same cause, so that one line is enough for both pods.
     pub fn same_cause(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Terminating { .. }, Self::Terminating { .. }) => true,
-            (Self::Stuck { cause, .. }, Self::Stuck { cause: theirs, .. }) => cause == theirs,
-            _ => self.about_any() == other.about_any(),
-        }
+        self.cause_key() == other.cause_key()
     }
 
-    /// The same without the pod.
-    fn about_any(&self) -> Self {
-        let mut any = self.clone();
-        match &mut any {
+    /// The same without what differs from pod to pod: the pod itself, and the times of its shutdown.
+    fn cause_key(&self) -> Self {
+        let mut key = self.clone();
+        match &mut key {
+            Self::Terminating { pod, until, grace } => {
+                (*pod, *until, *grace) = (PodName::default(), DateTime::default(), 0);
+            }
+            Self::Stuck { pod, since, .. } => (*pod, *since) = (PodName::default(), DateTime::default()),
             Self::Unmanaged { pod }
             | Self::EmptyDir { pod }
             | Self::OptedOut { pod, .. }
             | Self::Rule { pod, .. }
             | Self::TwoBudgets { pod, .. }
             | Self::Forbidden { pod, .. }
-            | Self::Stuck { pod, .. }
             | Self::Refused { pod, .. }
             | Self::Webhook { pod, .. }
             | Self::Budget { pod, .. }
             | Self::NamespaceTerminating { pod }
-            | Self::Running { pod, .. }
-            | Self::Terminating { pod, .. } => *pod = PodName::new("", ""),
-            Self::Uncordoned { .. } | Self::ApiUnavailable { .. } | Self::Volumes { .. } | Self::Delayed { .. } => {}
+            | Self::MayComplete { pod, .. } => *pod = PodName::default(),
+            Self::Uncordoned { .. }
+            | Self::ApiUnavailable { .. }
+            | Self::VolumesAttached { .. }
+            | Self::LoadBalancerDelay { .. } => {}
         }
-        any
-    }
-}
-
-impl fmt::Display for Blocker {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let who = Who::one(self.pod());
-        crate::words::write(f, self, &who)
+        key
     }
 }

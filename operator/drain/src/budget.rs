@@ -1,4 +1,4 @@
-//! A disruption budget as the drain sees it, and which pods it counts.
+//! The parts of a disruption budget that a drain uses, and the pods that it selects.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,30 +6,30 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use kube::core::{Selector, SelectorExt};
 use serde::Deserialize;
 
-use crate::blocker::{Blocker, Numbers};
+use crate::blocker::{Blocker, BudgetNumbers};
 use crate::pod::{Phase, PodName, PodView};
 
-/// What a drain has to know about one budget.
+/// The parts of a disruption budget that a drain uses.
 #[derive(Clone, Debug)]
 pub struct BudgetView {
     /// Its name.
     pub name: PodName,
-    /// Its version: a changed budget is worth another try.
+    /// Its resource version: a changed budget is worth another request.
     pub version: String,
-    /// Which pods it counts; none if its selector is absent or cannot be read.
+    /// Selects the pods that it counts; `None` if its selector is absent or invalid.
     pub selector: Option<Selector>,
-    /// What it allows.
-    pub numbers: Numbers,
-    /// Whether pods that are not ready may go whatever it allows.
-    pub unready_may_go: bool,
-    /// Pods granted and not yet seen to go.
+    /// Its numbers.
+    pub numbers: BudgetNumbers,
+    /// Whether unready pods may be evicted regardless of the numbers (`AlwaysAllow`).
+    pub always_allow_unready: bool,
+    /// Pods whose eviction was granted and whose shutdown the controller has not seen.
     pub disrupted: BTreeSet<String>,
-    /// Why its numbers cannot be trusted, if the controller says so.
-    pub broken: Option<String>,
+    /// Why the controller cannot compute the numbers, if it reports that.
+    pub sync_error: Option<String>,
 }
 
 impl BudgetView {
-    /// Whether the budget counts the pod.
+    /// Whether the budget selects the pod.
     pub fn selects(&self, pod: &PodView) -> bool {
         self.name.namespace == pod.name.namespace
             && self
@@ -38,25 +38,25 @@ impl BudgetView {
                 .is_some_and(|selector| selector.matches(&pod.labels))
     }
 
-    /// Whether the API server asks this budget before it evicts the pod.
+    /// Whether the API server checks this budget before it evicts the pod.
     pub fn guards(&self, pod: &PodView) -> bool {
-        let unready_goes =
-            self.unready_may_go || (self.numbers.desired > 0 && self.numbers.healthy >= self.numbers.desired);
-        pod.phase == Phase::Running && (pod.ready || !unready_goes)
+        let unready_allowed =
+            self.always_allow_unready || (self.numbers.desired > 0 && self.numbers.healthy >= self.numbers.desired);
+        pod.phase == Phase::Running && (pod.ready || !unready_allowed)
     }
 
-    /// Whether waiting does not help: somebody has to change the budget or the pods under it.
-    pub fn never(&self) -> bool {
-        self.broken.is_some() || self.numbers.never()
+    /// Whether waiting does not help: a person has to change the budget or its pods.
+    pub fn never_allows(&self) -> bool {
+        self.sync_error.is_some() || self.numbers.never_allow()
     }
 
-    /// The blocker that this budget is for a pod, with words of the API server where the numbers do not say it.
-    pub(crate) fn blocks(&self, pod: PodName, words: &str) -> Blocker {
+    /// The blocker of a pod under this budget, with the API server's message if the numbers do not explain it.
+    pub(crate) fn blocker(&self, pod: PodName, message: &str) -> Blocker {
         Blocker::Budget {
             pod,
             budget: Some(self.name.clone()),
             numbers: Some(self.numbers),
-            message: self.broken.clone().unwrap_or_else(|| words.to_owned()),
+            message: self.sync_error.clone().unwrap_or_else(|| message.to_owned()),
         }
     }
 }
@@ -111,21 +111,21 @@ impl From<SlimBudget> for BudgetView {
             name: PodName::new(meta.namespace.unwrap_or_default(), meta.name.unwrap_or_default()),
             version: meta.resource_version.unwrap_or_default(),
             selector: spec.selector.and_then(|selector| Selector::try_from(selector).ok()),
-            numbers: Numbers {
+            numbers: BudgetNumbers {
                 allowed: status.disruptions_allowed,
                 healthy: status.current_healthy,
                 desired: status.desired_healthy,
                 total: status.expected_pods,
             },
-            unready_may_go: spec.unhealthy_pod_eviction_policy.as_deref() == Some("AlwaysAllow"),
+            always_allow_unready: spec.unhealthy_pod_eviction_policy.as_deref() == Some("AlwaysAllow"),
             disrupted: status.disrupted_pods.unwrap_or_default().into_keys().collect(),
-            broken: broken(&status.conditions.unwrap_or_default()),
+            sync_error: sync_error(&status.conditions.unwrap_or_default()),
         }
     }
 }
 
-/// The controller's own complaint, such as a pod whose owner it cannot scale.
-fn broken(conditions: &[SlimCondition]) -> Option<String> {
+/// The controller's error, such as a pod whose owner has no scale subresource.
+fn sync_error(conditions: &[SlimCondition]) -> Option<String> {
     conditions
         .iter()
         .find(|condition| condition.kind == "DisruptionAllowed" && condition.status == "False")

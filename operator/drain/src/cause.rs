@@ -1,4 +1,4 @@
-//! What holds up a drain, one line for all pods with the same cause.
+//! Why a drain is not finished: one line for all pods with the same cause.
 
 use std::fmt;
 
@@ -6,20 +6,20 @@ use chrono::{DateTime, Utc};
 use lockkeeper_reasons::{ReasonName, WaitReason};
 
 use crate::blocker::Blocker;
+use crate::message::{PodList, message, message_without_pods};
 use crate::pod::PodName;
-use crate::words::{self, Who};
 
-/// How many causes are shown: more would be read by nobody and bloat the status.
+/// How many causes are shown; more would bloat the status.
 pub const MAX_CAUSES: usize = 5;
 /// How many pods a cause names.
 pub const MAX_PODS: usize = 3;
 
-/// One cause, and the pods that it holds.
+/// One cause, and its pods. `Display` is the message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cause {
-    /// The blocker of the first pod; times are the ones that count for all pods.
+    /// The blocker of the first pod; its times hold for all pods together.
     pub blocker: Blocker,
-    /// The first pods by name, at most [`MAX_PODS`]; none where the cause is about no pod.
+    /// The first pods by name, at most [`MAX_PODS`]; empty if the cause concerns the whole drain.
     pub pods: Vec<PodName>,
     /// How many pods there are.
     pub count: usize,
@@ -47,8 +47,8 @@ impl Cause {
             | Blocker::NamespaceTerminating { .. }
             | Blocker::ApiUnavailable { .. } => WaitReason::EvictionBlocked { message },
             Blocker::Stuck { .. } => WaitReason::PodStuck { message },
-            Blocker::Running { .. } => WaitReason::PodRunning { message },
-            Blocker::Volumes { until, .. } => WaitReason::VolumesAttached {
+            Blocker::MayComplete { .. } => WaitReason::PodRunning { message },
+            Blocker::VolumesAttached { until, .. } => WaitReason::VolumesAttached {
                 message,
                 until: Some(*until),
             },
@@ -56,13 +56,30 @@ impl Cause {
                 message,
                 until: Some(*until),
             },
-            Blocker::Delayed { from } => WaitReason::LoadBalancerDelay { from: *from },
+            Blocker::LoadBalancerDelay { from } => WaitReason::LoadBalancerDelay { from: *from },
         }
     }
 
-    /// Until when it holds, if time alone ends it.
+    /// When time alone ends it, if that is known.
     pub fn until(&self) -> Option<DateTime<Utc>> {
         self.blocker.until()
+    }
+
+    /// The pod, if the cause concerns exactly one.
+    pub fn only_pod(&self) -> Option<&PodName> {
+        match &self.pods[..] {
+            [pod] if self.count == 1 => Some(pod),
+            _ => None,
+        }
+    }
+
+    /// The message without the names of its pods.
+    pub fn message_without_pods(&self) -> String {
+        message_without_pods(&self.blocker, &self.pod_list())
+    }
+
+    fn pod_list(&self) -> PodList {
+        PodList::first_of(&self.pods, self.count)
     }
 
     fn new(blocker: Blocker) -> Self {
@@ -74,39 +91,38 @@ impl Cause {
         }
     }
 
-    fn add(&mut self, other: Blocker) {
+    fn add(&mut self, other: &Blocker) {
         if let Some(pod) = other.pod() {
             self.count += 1;
             if self.pods.len() < MAX_PODS {
                 self.pods.push(pod.clone());
             }
         }
-        match (&mut self.blocker, other) {
-            // All are gone when the last is; the longest stuck is the one to look at.
-            (Blocker::Terminating { until, grace, .. }, Blocker::Terminating { until: u, grace: g, .. })
-                if u > *until =>
-            {
-                (*until, *grace) = (u, g);
-            }
-            (Blocker::Stuck { since, .. }, Blocker::Stuck { since: s, .. }) if s < *since => *since = s,
-            _ => {}
+        // The last shutdown to end counts, and the pod that has been stuck for longest.
+        if let (Blocker::Terminating { until, grace, .. }, Blocker::Terminating { until: u, grace: g, .. }) =
+            (&mut self.blocker, other)
+            && u > until
+        {
+            (*until, *grace) = (*u, *g);
+        } else if let (Blocker::Stuck { since, .. }, Blocker::Stuck { since: s, .. }) = (&mut self.blocker, other) {
+            *since = (*since).min(*s);
         }
     }
 }
 
 impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        words::write(f, &self.blocker, &Who::first_of(&self.pods, self.count))
+        f.write_str(&message(&self.blocker, &self.pod_list()))
     }
 }
 
-/// Puts what has the same cause together: the worst first, pods by name, the same in every pass.
-pub fn group(mut blockers: Vec<Blocker>) -> Vec<Cause> {
+/// Groups blockers with the same cause. Causes that need a person come first; pods are in the order of their names.
+pub fn group_by_cause(mut blockers: Vec<Blocker>) -> Vec<Cause> {
     blockers.sort();
     let mut causes: Vec<Cause> = Vec::new();
     for blocker in blockers {
         match causes.iter_mut().find(|cause| cause.blocker.same_cause(&blocker)) {
-            Some(cause) => cause.add(blocker),
+            Some(cause) => cause.add(&blocker),
             None => causes.push(Cause::new(blocker)),
         }
     }

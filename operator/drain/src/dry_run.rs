@@ -1,4 +1,4 @@
-//! Dry runs of evictions: what webhooks, admission policies and permissions would say, which no list shows.
+//! Dry runs of evictions: they show what webhooks, admission policies and permissions would answer.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::mem::{Discriminant, discriminant};
@@ -7,79 +7,89 @@ use futures::stream::{self, StreamExt};
 use kube::Client;
 use tokio::time::Instant;
 
-use crate::answer::Answer;
+use crate::answer::EvictionAnswer;
 use crate::blocker::Blocker;
-use crate::evict::{Ask, evict};
-use crate::limits::{ALL_ASKED_AGAIN, AT_ONCE_PER_BUDGET};
+use crate::evict::{EvictionRequest, evict};
+use crate::limits::{DRY_RUN_MAX_AGE, MAX_REQUESTS_PER_BUDGET};
 use crate::pod::{PodName, Uid};
 
-/// What the dry runs of one node's pods were answered, for use by the next preflight of that node.
+/// The answers to the dry runs for one node, for use by its next preflight.
 #[derive(Clone, Debug, Default)]
-pub struct Answers {
-    /// When all were asked; none before the first time.
-    since: Option<Instant>,
-    /// What is in a pod's way; none if nothing is.
+pub struct DryRunCache {
+    /// When dry runs were sent for all pods; `None` before the first time.
+    filled_at: Option<Instant>,
+    /// What blocks each pod; `None` if nothing does.
     pub(crate) by_pod: BTreeMap<Uid, Option<Blocker>>,
 }
 
-/// A pod of which nobody could say whether it may be evicted, and what went wrong.
-pub(crate) type Unanswered = (PodName, String);
+/// A pod whose dry run had no conclusive answer, and the error.
+pub(crate) type UnansweredPod = (PodName, String);
 
-impl Answers {
-    /// Asks for the pods that were not asked yet, and checks by samples that the older answers still hold; all are asked
-    /// again where one does not, and when the answers are too old.
-    pub(crate) async fn renew(&mut self, client: &Client, asks: Vec<Ask>) -> Option<Unanswered> {
+impl DryRunCache {
+    /// Sends dry runs for new pods and for a sample of the others. If a sample has changed, or the answers are too old,
+    /// dry runs are sent for all pods.
+    pub(crate) async fn refresh(&mut self, client: &Client, requests: Vec<EvictionRequest>) -> Option<UnansweredPod> {
         let now = Instant::now();
-        if self.since.is_none_or(|since| now >= since + ALL_ASKED_AGAIN) {
-            self.since = Some(now);
+        if self.filled_at.is_none_or(|at| now >= at + DRY_RUN_MAX_AGE) {
+            self.filled_at = Some(now);
             self.by_pod.clear();
         }
-        let here: BTreeSet<Uid> = asks.iter().map(|ask| ask.uid.clone()).collect();
-        self.by_pod.retain(|uid, _| here.contains(uid));
-        let (now, rest) = self.samples(asks);
-        let (unanswered, same) = self.ask(client, now).await;
-        if unanswered.is_some() || same {
+        let present: BTreeSet<Uid> = requests.iter().map(|request| request.uid.clone()).collect();
+        self.by_pod.retain(|uid, _| present.contains(uid));
+        let (samples, rest) = self.samples(requests);
+        let (unanswered, unchanged) = self.send(client, samples).await;
+        if unanswered.is_some() || unchanged {
             return unanswered;
         }
-        self.ask(client, rest).await.0
+        self.send(client, rest).await.0
     }
 
-    /// One pod for each namespace.
-    pub(crate) async fn glance(&mut self, client: &Client, mut asks: Vec<Ask>) -> Option<Unanswered> {
+    /// Sends a dry run for one pod of each namespace.
+    pub(crate) async fn sample_namespaces(
+        &mut self,
+        client: &Client,
+        mut requests: Vec<EvictionRequest>,
+    ) -> Option<UnansweredPod> {
         let mut namespaces = BTreeSet::new();
-        asks.retain(|ask| namespaces.insert(ask.pod.namespace.clone()));
-        self.ask(client, asks).await.0
+        requests.retain(|request| namespaces.insert(request.pod.namespace.clone()));
+        self.send(client, requests).await.0
     }
 
-    /// Those whose answer is not known, with one of each namespace and kind of answer; and the rest.
-    fn samples(&self, asks: Vec<Ask>) -> (Vec<Ask>, Vec<Ask>) {
+    /// The pods without an answer and one pod of each namespace and kind of answer; and the rest.
+    fn samples(&self, requests: Vec<EvictionRequest>) -> (Vec<EvictionRequest>, Vec<EvictionRequest>) {
         let mut kinds: BTreeSet<String> = BTreeSet::new();
-        asks.into_iter().partition(|ask| match self.by_pod.get(&ask.uid) {
-            None => true,
-            Some(known) => kinds.insert(format!("{} {:?}", ask.pod.namespace, kind(known.as_ref()))),
-        })
+        requests
+            .into_iter()
+            .partition(|request| match self.by_pod.get(&request.uid) {
+                None => true,
+                Some(known) => kinds.insert(format!("{} {:?}", request.pod.namespace, kind(known.as_ref()))),
+            })
     }
 
-    /// Asks a few at a time and keeps the answers; whether those that were known before are still the same.
-    async fn ask(&mut self, client: &Client, asks: Vec<Ask>) -> (Option<Unanswered>, bool) {
-        let answers = stream::iter(asks).map(|ask| async move { (evict(client, &ask).await, ask) });
-        let answers: Vec<_> = answers.buffer_unordered(AT_ONCE_PER_BUDGET).collect().await;
-        let (mut unanswered, mut same) = (None::<Unanswered>, true);
-        for (answer, ask) in answers {
-            match meaning(answer, &ask.pod) {
+    /// Sends a few dry runs at a time and keeps the answers. Returns whether all known answers are unchanged.
+    async fn send(&mut self, client: &Client, requests: Vec<EvictionRequest>) -> (Option<UnansweredPod>, bool) {
+        let answers = stream::iter(requests).map(|request| async move { (evict(client, &request).await, request) });
+        let answers: Vec<_> = answers.buffer_unordered(MAX_REQUESTS_PER_BUDGET).collect().await;
+        let (mut unanswered, mut unchanged) = (None::<UnansweredPod>, true);
+        for (answer, request) in answers {
+            match permanent_blocker(answer, &request.pod) {
                 Ok(found) => {
-                    let before = self.by_pod.get(&ask.uid).map(|before| kind(before.as_ref()));
-                    same &= before.is_none_or(|before| before == kind(found.as_ref()));
-                    self.by_pod.insert(ask.uid, found);
+                    let before = self.by_pod.get(&request.uid).map(|before| kind(before.as_ref()));
+                    unchanged &= before.is_none_or(|before| before == kind(found.as_ref()));
+                    self.by_pod.insert(request.uid, found);
                 }
-                // Always the same one of several, so that status and log do not change from time to time.
-                Err(words) => {
-                    let first = unanswered.as_ref().is_none_or(|(pod, _)| ask.pod < *pod);
-                    unanswered = if first { Some((ask.pod, words)) } else { unanswered };
+                // The first pod by name, so that status and log stay the same from time to time.
+                Err(message) => {
+                    let first = unanswered.as_ref().is_none_or(|(pod, _)| request.pod < *pod);
+                    unanswered = if first {
+                        Some((request.pod, message))
+                    } else {
+                        unanswered
+                    };
                 }
             }
         }
-        (unanswered, same)
+        (unanswered, unchanged)
     }
 }
 
@@ -87,23 +97,28 @@ fn kind(found: Option<&Blocker>) -> Option<Discriminant<Blocker>> {
     found.map(discriminant)
 }
 
-/// What in an answer waiting does not change; an error where there was none.
-fn meaning(answer: Answer, pod: &PodName) -> Result<Option<Blocker>, String> {
+/// What waiting does not solve, if the answer shows it; an error if the answer is not conclusive.
+fn permanent_blocker(answer: EvictionAnswer, pod: &PodName) -> Result<Option<Blocker>, String> {
     let pod = pod.clone();
     Ok(match answer {
-        // Webhooks that do not know dry runs are not asked by the API server, which then says so.
-        Answer::Refused { code: 400, message } if message.contains("dry run") => None,
-        Answer::Webhook { message, .. } if message.contains("failed calling webhook") => return Err(message),
-        // With 429 a webhook says that asking has set something off; with 5xx that it has trouble.
-        Answer::Webhook { code, message } => (code < 500 && code != 429).then_some(Blocker::Webhook { pod, message }),
-        Answer::Forbidden { message } => Some(Blocker::Forbidden { pod, message }),
-        Answer::Refused { code, message } => Some(Blocker::Refused { pod, code, message }),
-        Answer::TwoBudgets => Some(Blocker::TwoBudgets {
+        // The API server does not call webhooks that do not support dry runs, and answers so.
+        EvictionAnswer::Refused { code: 400, message } if message.contains("dry run") => None,
+        EvictionAnswer::Webhook { message, .. } if message.contains("failed calling webhook") => return Err(message),
+        // With 429 a webhook says that it moves the pod itself; with 5xx that it fails.
+        EvictionAnswer::Webhook { code, message } => {
+            (code < 500 && code != 429).then_some(Blocker::Webhook { pod, message })
+        }
+        EvictionAnswer::Forbidden { message } => Some(Blocker::Forbidden { pod, message }),
+        EvictionAnswer::Refused { code, message } => Some(Blocker::Refused { pod, code, message }),
+        EvictionAnswer::TwoBudgets => Some(Blocker::TwoBudgets {
             pod,
             budgets: Vec::new(),
         }),
-        Answer::Granted | Answer::Gone | Answer::Budget { .. } | Answer::NamespaceTerminating => None,
-        Answer::Busy { .. } => return Err("the API server has too many requests".to_owned()),
-        Answer::Unavailable { message, .. } => return Err(message),
+        EvictionAnswer::Granted
+        | EvictionAnswer::Gone
+        | EvictionAnswer::Budget { .. }
+        | EvictionAnswer::NamespaceTerminating => None,
+        EvictionAnswer::Busy { .. } => return Err("the API server has too many requests".to_owned()),
+        EvictionAnswer::Unavailable { message, .. } => return Err(message),
     })
 }

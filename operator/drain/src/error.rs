@@ -1,96 +1,97 @@
-//! What ends a drain or a list, with the step that failed.
+//! Errors that end a drain or a read, with the step that failed.
 
 use kube::core::ParseExpressionError;
+use lockkeeper_kube_util::error_chain;
 
 use crate::pod::PodName;
 
-/// What ends a drain or a list. An API server that is away ends no drain: that is progress, not an error.
+/// What ends a drain or a read. An unavailable API server does not end a drain; the progress shows it.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The eviction client could not be made.
-    #[error("making the client for evictions: check the kubeconfig or the pod's service account")]
+    /// The eviction client cannot be created.
+    #[error("cannot create the client for evictions (check the kubeconfig or the service account of the pod)")]
     Client(#[source] Box<kube::Error>),
-    /// A rule's selector cannot be read.
-    #[error("reading drain.rules[{index}].{field}: correct the policy")]
+    /// A selector of a rule is invalid.
+    #[error("drain.rules[{index}].{field} is invalid and must be corrected in the policy")]
     Rule {
-        /// Which rule, counted from 0.
+        /// The index of the rule.
         index: usize,
-        /// Which of its selectors.
+        /// The field of the selector.
         field: &'static str,
-        /// What is wrong with it.
+        /// Why it is invalid.
         #[source]
         source: ParseExpressionError,
     },
-    /// The selector of the pods that are never deleted past their budget cannot be read.
-    #[error("reading drain.deleteExempt.podSelector: correct the policy")]
+    /// The selector of pods that are exempt from deletion is invalid.
+    #[error("drain.deleteExempt.podSelector is invalid and must be corrected in the policy")]
     Exempt {
-        /// What is wrong with it.
+        /// Why it is invalid.
         #[source]
         source: ParseExpressionError,
     },
-    /// The node is gone, or is another one under its name: there is nothing left to drain.
-    #[error("node {node} is gone: there is nothing left to drain")]
-    NodeGone {
+    /// The node was deleted, or replaced by another one of the same name.
+    #[error("node {node} was deleted; there is nothing left to drain")]
+    NodeDeleted {
         /// The node.
         node: String,
     },
-    /// A list or a look failed.
-    #[error("reading {what}")]
-    List {
-        /// What was to be read.
+    /// A list or get failed.
+    #[error("cannot read {what}")]
+    Read {
+        /// What was requested.
         what: String,
-        /// What went wrong.
+        /// The error.
         #[source]
         source: Box<kube::Error>,
     },
-    /// A list or a look did not come.
-    #[error("reading {what}: no answer within {seconds} s")]
-    ListHangs {
-        /// What was to be read.
+    /// A list or get timed out.
+    #[error("cannot read {what}: no answer within {seconds} s")]
+    ReadTimeout {
+        /// What was requested.
         what: String,
-        /// How long it was waited for.
+        /// The timeout.
         seconds: u64,
     },
-    /// Nobody says whether a pod may be evicted.
-    #[error("asking, as a dry run, whether pod {pod} may be evicted: {message}")]
+    /// A dry run had no conclusive answer.
+    #[error("the dry run of an eviction of pod {pod} failed: {message}")]
     DryRun {
         /// The pod.
         pod: PodName,
-        /// What went wrong, in the API server's words.
+        /// The API server's message.
         message: String,
     },
-    /// A watch that never ends ended.
-    #[error("the watch of the node's pods ended: start the drain again")]
+    /// A watch stream ended, which it never should.
+    #[error("the watch on the node's pods ended; start the drain again")]
     WatchEnded,
 }
 
 impl Error {
-    /// What a person can do about it; none where waiting does.
+    /// What a person can do about it; `None` if only time helps or the message says it.
     pub fn remedy(&self) -> Option<&'static str> {
         match self {
-            Self::List { source, .. } if refused(source) => {
-                Some("grant it: apply the chart, or deploy/lockkeeper.yaml, of this version again")
+            Self::Read { source, .. } if is_forbidden(source) => {
+                Some("grant the permission: apply the chart, or deploy/lockkeeper.yaml, of this version again")
             }
             Self::DryRun { message, .. } if message.contains("failed calling webhook") => {
                 Some("repair that webhook, or remove its ValidatingWebhookConfiguration")
             }
-            Self::DryRun { .. } | Self::List { .. } | Self::ListHangs { .. } => None,
-            Self::Client(_) | Self::Rule { .. } | Self::Exempt { .. } | Self::NodeGone { .. } | Self::WatchEnded => {
-                None
-            }
+            Self::DryRun { .. }
+            | Self::Read { .. }
+            | Self::ReadTimeout { .. }
+            | Self::Client(_)
+            | Self::Rule { .. }
+            | Self::Exempt { .. }
+            | Self::NodeDeleted { .. }
+            | Self::WatchEnded => None,
         }
     }
 
-    /// The message with its causes.
-    pub(crate) fn words(&self) -> String {
-        match self {
-            Self::Client(source) | Self::List { source, .. } => format!("{self}: {}", crate::evict::words(source)),
-            Self::Rule { source, .. } | Self::Exempt { source } => format!("{self}: {source}"),
-            Self::NodeGone { .. } | Self::ListHangs { .. } | Self::DryRun { .. } | Self::WatchEnded => self.to_string(),
-        }
+    /// The message with its sources.
+    pub(crate) fn full_message(&self) -> String {
+        error_chain(self)
     }
 }
 
-fn refused(error: &kube::Error) -> bool {
+fn is_forbidden(error: &kube::Error) -> bool {
     matches!(error, kube::Error::Api(status) if status.is_forbidden())
 }

@@ -1,63 +1,63 @@
-//! The request that asks a pod to leave, built by hand.
+//! The request for an eviction or deletion, built by hand.
 //!
-//! `kube::Api::evict` writes its options under a key that the API server ignores: the uid would not be checked, and a
+//! `kube::Api::evict` writes its options under a key that the API server ignores: the UID would not be checked, and a
 //! dry run would evict.
 
-use std::error::Error as _;
 use std::time::Duration;
 
 use http::Request;
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use kube::Client;
 use kube::client::Body;
+use lockkeeper_kube_util::error_chain;
 use serde_json::{Value, json};
 
-use crate::answer::{Answer, classify};
-use crate::limits::EVICTION_TIME_OUT;
+use crate::answer::{EvictionAnswer, classify};
+use crate::limits::EVICTION_TIMEOUT;
 use crate::pod::{PodName, Uid};
 
-/// One pod to be asked to leave.
+/// A request for the eviction of one pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Ask {
+pub(crate) struct EvictionRequest {
     /// The pod.
     pub(crate) pod: PodName,
-    /// Its uid; another pod of that name is none of ours.
+    /// Its UID, so that another pod of that name is not evicted.
     pub(crate) uid: Uid,
-    /// Overrides the pod's grace.
+    /// Overrides the pod's grace period.
     pub(crate) grace: Option<i64>,
-    /// Whether its budget is asked.
-    pub(crate) how: How,
-    /// Whether it is only asked what the answer would be.
+    /// Whether the pod is evicted or deleted.
+    pub(crate) method: EvictionMethod,
+    /// Whether nothing is changed.
     pub(crate) dry_run: bool,
 }
 
-/// How a pod is asked to leave.
+/// How a pod is removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum How {
-    /// Within its budget.
+pub(crate) enum EvictionMethod {
+    /// Evicted, within its budget.
     Evict,
-    /// Past its budget.
+    /// Deleted, regardless of its budget.
     Delete,
 }
 
-/// Asks once and says what the answer means.
-pub(crate) async fn evict(client: &Client, ask: &Ask) -> Answer {
-    match tokio::time::timeout(EVICTION_TIME_OUT, send(client, ask)).await {
+/// Sends the request once and classifies the answer.
+pub(crate) async fn evict(client: &Client, request: &EvictionRequest) -> EvictionAnswer {
+    match tokio::time::timeout(EVICTION_TIMEOUT, send(client, request)).await {
         Ok(Ok(answer)) => answer,
-        Ok(Err(message)) => Answer::Unavailable {
+        Ok(Err(message)) => EvictionAnswer::Unavailable {
             message,
             retry_after: None,
         },
-        Err(_) => Answer::Unavailable {
-            message: format!("no answer within {} s", EVICTION_TIME_OUT.as_secs()),
+        Err(_) => EvictionAnswer::Unavailable {
+            message: format!("no answer within {} s", EVICTION_TIMEOUT.as_secs()),
             retry_after: None,
         },
     }
 }
 
-async fn send(client: &Client, ask: &Ask) -> Result<Answer, String> {
-    let request = request(ask).map_err(|error| error.to_string())?;
-    let response = client.send(request).await.map_err(|error| words(&error))?;
+async fn send(client: &Client, request: &EvictionRequest) -> Result<EvictionAnswer, String> {
+    let request = http_request(request).map_err(|error| error.to_string())?;
+    let response = client.send(request).await.map_err(|error| error_chain(&error))?;
     let code = response.status().as_u16();
     let retry_after = response
         .headers()
@@ -67,20 +67,20 @@ async fn send(client: &Client, ask: &Ask) -> Result<Answer, String> {
         .into_body()
         .collect_bytes()
         .await
-        .map_err(|error| words(&error))?;
+        .map_err(|error| error_chain(&error))?;
     Ok(classify(code, retry_after.map(Duration::from_secs), &body))
 }
 
-fn request(ask: &Ask) -> http::Result<Request<Body>> {
-    let PodName { namespace, name } = &ask.pod;
-    let mut options = json!({"preconditions": {"uid": ask.uid.0}});
-    if let (Some(grace), Some(map)) = (ask.grace, options.as_object_mut()) {
+fn http_request(request: &EvictionRequest) -> http::Result<Request<Body>> {
+    let PodName { namespace, name } = &request.pod;
+    let mut options = json!({"preconditions": {"uid": request.uid.0}});
+    if let (Some(grace), Some(map)) = (request.grace, options.as_object_mut()) {
         map.insert("gracePeriodSeconds".to_owned(), json!(grace));
     }
     let path = format!("/api/v1/namespaces/{namespace}/pods/{name}");
-    let dry_run = if ask.dry_run { "&dryRun=All" } else { "" };
-    let (request, body) = match ask.how {
-        How::Evict => {
+    let dry_run = if request.dry_run { "&dryRun=All" } else { "" };
+    let (builder, body) = match request.method {
+        EvictionMethod::Evict => {
             let body = json!({
                 "apiVersion": "policy/v1",
                 "kind": "Eviction",
@@ -90,12 +90,12 @@ fn request(ask: &Ask) -> http::Result<Request<Body>> {
             let path = format!("{path}/eviction?fieldValidation=Strict{dry_run}");
             (Request::post(path), body)
         }
-        How::Delete => {
+        EvictionMethod::Delete => {
             let body = with(options, &json!({"apiVersion": "v1", "kind": "DeleteOptions"}));
             (Request::delete(format!("{path}?fieldValidation=Strict{dry_run}")), body)
         }
     };
-    request
+    builder
         .header(CONTENT_TYPE, "application/json")
         .body(Body::from(body.to_string().into_bytes()))
 }
@@ -105,18 +105,4 @@ fn with(mut object: Value, fields: &Value) -> Value {
         object.extend(fields.clone());
     }
     object
-}
-
-/// An error with its causes, which is where hyper and rustls say what happened.
-pub(crate) fn words(error: &kube::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        let next = error.to_string();
-        if !text.ends_with(&next) {
-            text = format!("{text}: {next}");
-        }
-        source = error.source();
-    }
-    text
 }

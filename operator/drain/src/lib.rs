@@ -1,27 +1,33 @@
-//! The drain engine: evicts what may go, names what may not.
+//! The drain engine: it evicts the pods of a node within their disruption budgets and names each pod that blocks.
 //!
 //! ```text
-//! watches (pods, node, budgets, attachments) --> State --> gate: who is asked now --> requests to leave
-//!                                                  ^  \--> report: Progress, Cause        |
-//!                                                  +------- reaction to the Answer <------+
+//! watches (pods, node, budgets, attachments) --> State --> eviction gate --> eviction requests
+//!                                                  ^  \--> report: Progress, Cause     |
+//!                                                  +---- reaction <---- EvictionAnswer <+
 //! ```
 //!
-//! `select`, `rule`, `state`, `gate`, `reaction`, `volumes`, `report` and `answer` are pure: time comes in as a value. `run`
-//! is the only loop. Everything is read from the API, so a fresh call continues where a crashed one stopped.
+//! `select`, `rule`, `state`, `eviction_gate`, `reaction`, `detach`, `report` and `answer` are pure: the time is an
+//! argument. `run` is the only loop. Everything is read from the API server, so a fresh call continues where a crashed
+//! one stopped.
+
+#![warn(missing_docs)]
 
 mod answer;
 mod blocker;
 mod budget;
 mod cause;
-mod daemons;
+mod completion;
+mod daemon_pod;
+mod daemon_sets;
+mod daemonset_selector;
+mod detach;
 mod dry_run;
 mod error;
 mod evict;
-mod fits;
-mod gate;
-mod intake;
-mod left;
+mod eviction_gate;
+mod fresh_reads;
 mod limits;
+mod message;
 mod node;
 mod pod;
 mod policy;
@@ -37,27 +43,27 @@ mod state;
 #[cfg(test)]
 mod tests;
 mod volumes;
+mod watch_intake;
 mod watches;
-mod words;
 
 use kube::{Client, Config};
 
-pub use blocker::{Blocker, Numbers};
+pub use blocker::{Blocker, BudgetNumbers};
 pub use budget::BudgetView;
-pub use cause::{Cause, MAX_CAUSES, MAX_PODS, group};
-pub use daemons::{ReadyDaemon, not_ready_again, ready_daemons};
-pub use dry_run::Answers;
+pub use cause::{Cause, MAX_CAUSES, MAX_PODS, group_by_cause};
+pub use daemon_sets::{ReadyDaemonSet, find_unready_daemon_set, ready_daemon_sets};
+pub use dry_run::DryRunCache;
 pub use error::Error;
-pub use left::still_there;
-pub use pod::{Controller, Critical, Phase, PodName, PodView, Shutdown, Uid};
-pub use preflight::{PodPreflight, Preflight, glance, preflight, preflight_again};
-pub use progress::{Later, PodLine, PodState, Progress};
+pub use fresh_reads::remaining_pods;
+pub use pod::{Controller, Criticality, Phase, PodName, PodView, Shutdown, Uid};
+pub use preflight::{PodPreflight, Preflight, PreflightBlock, preflight, preflight_with_cache, quick_preflight};
+pub use progress::{PodLine, PodState, Progress, WaitingTier};
 pub use rule::{Behavior, Namespaces, Rule};
 pub use run::drain;
-pub use select::{Bar, Decision, Stays, Tier, Verdict, decide};
+pub use select::{Decision, EvictionBar, StayReason, Tier, Verdict, decide};
 pub use settings::{Deletion, EmptyDir, OwnPods, PodOptOuts, Settings, Stage, Unmanaged};
 
-/// The client that a drain needs: kube's own retries would repeat a refused eviction for minutes, unseen.
+/// Creates the client for a drain. It does not retry: kube's own retries would repeat a refused eviction for minutes.
 pub fn eviction_client(mut config: Config) -> Result<Client, Error> {
     config.default_retry = false;
     Client::try_from(config).map_err(|error| Error::Client(Box::new(error)))

@@ -1,60 +1,61 @@
-//! Every limit, time-out and pause of a drain, with its reason.
+//! Every limit, timeout and delay of a drain, with its reason.
 
 use std::time::Duration;
 
 use chrono::TimeDelta;
 
-/// Requests under way at once: beyond this a real API server answered no faster.
-pub(crate) const AT_ONCE: usize = 16;
-/// Requests under way at once under one budget: each has to write it, and each conflict costs the server 500 ms.
-pub(crate) const AT_ONCE_PER_BUDGET: usize = 8;
-/// An eviction without an answer: the API server itself tries for up to 10 s to write a contended budget.
-pub(crate) const EVICTION_TIME_OUT: Duration = Duration::from_secs(15);
-/// A list that hangs is a list that failed.
-pub(crate) const LIST_TIME_OUT: Duration = Duration::from_secs(15);
+/// Concurrent eviction requests: with more of them a real API server did not answer faster.
+pub(crate) const MAX_REQUESTS: usize = 16;
+/// Concurrent requests under one budget: each writes the budget, and each conflict costs the API server 500 ms.
+pub(crate) const MAX_REQUESTS_PER_BUDGET: usize = 8;
+/// Timeout of an eviction request: the API server itself retries a contended budget for up to 10 s.
+pub(crate) const EVICTION_TIMEOUT: Duration = Duration::from_secs(15);
+/// Timeout of a list or get.
+pub(crate) const READ_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// From the beginning of a stage that goes past budgets to its first deletion: whoever began it says so first.
-pub(crate) const ANNOUNCED_FOR: TimeDelta = TimeDelta::seconds(2);
+/// From the start of the stage `Delete` to its first deletion: the Event about it must come first.
+pub(crate) const DELETE_ANNOUNCEMENT: TimeDelta = TimeDelta::seconds(2);
 
-/// A node that cannot be emptied is asked about again and again; what samples do not show is seen by then.
-pub(crate) const ALL_ASKED_AGAIN: Duration = Duration::from_mins(10);
+/// Age at which all dry runs of a blocked node are repeated; until then samples stand for the rest.
+pub(crate) const DRY_RUN_MAX_AGE: Duration = Duration::from_mins(10);
 
-/// Pods were seen to land on a node up to 2.0 s after its cordon.
-pub(crate) const SETTLED_AFTER: TimeDelta = TimeDelta::seconds(3);
-/// Between two fresh lists where the first did not show what the watch shows: the watch is a moment behind.
-pub(crate) const LIST_AGAIN_AFTER: TimeDelta = TimeDelta::seconds(1);
-/// Between two tries to look up labels of namespaces or volumes of claims: the drain stands still without, so soon.
-pub(crate) const READ_AGAIN_AFTER: TimeDelta = TimeDelta::seconds(5);
-/// A drain whose first list is no older than this after the cordon has seen every pod that has to leave; one that goes
-/// on later may have missed some that are gone.
-pub(crate) const FROM_THE_START: TimeDelta = TimeDelta::seconds(10);
-/// A kubelet kills at the end of the grace and reports a moment later; what is there after this is stuck.
-pub(crate) const STUCK_AFTER: TimeDelta = TimeDelta::seconds(10);
-/// A granted pod that is not seen shutting down by then is asked again, which changes nothing if it is.
-pub(crate) const GRANT_SEEN_WITHIN: TimeDelta = TimeDelta::seconds(30);
-/// A watch that failed and then works again says nothing until something changes.
-pub(crate) const TROUBLE_SHOWN_FOR: TimeDelta = TimeDelta::seconds(20);
+/// Minimum age of the cordon at the last list: pods were observed to land on a node up to 2.0 s after its cordon.
+pub(crate) const MIN_CORDON_AGE: TimeDelta = TimeDelta::seconds(3);
+/// Delay before the next fresh list if the last one showed other pods than the watch, which is a moment behind.
+pub(crate) const LIST_RETRY: TimeDelta = TimeDelta::seconds(1);
+/// Delay before failed reads of namespace labels or volume claims are repeated; the drain cannot continue without them.
+pub(crate) const READ_RETRY: TimeDelta = TimeDelta::seconds(5);
+/// A drain whose first list is at most this much younger than the cordon has seen every pod that has to leave. One that
+/// continues later may have missed pods.
+pub(crate) const FRESH_CORDON: TimeDelta = TimeDelta::seconds(10);
+/// A kubelet kills the containers at the end of the grace period and reports a moment later; a pod is stuck after this.
+pub(crate) const STUCK_DELAY: TimeDelta = TimeDelta::seconds(10);
+/// A pod whose eviction was granted is asked again if it does not shut down within this time; that is harmless.
+pub(crate) const GRANT_TIMEOUT: TimeDelta = TimeDelta::seconds(30);
+/// How long a failure of the API server is shown: a watch that works again reports nothing until something changes.
+pub(crate) const FAILURE_SHOWN_FOR: TimeDelta = TimeDelta::seconds(20);
 
-/// The fallback where no event can announce that a refusal is over; half of it is jitter, so that many nodes do not
-/// ask at once.
-pub(crate) const SLOW: TimeDelta = TimeDelta::seconds(15);
-/// A namespace that is being deleted takes its pods with it.
-pub(crate) const NAMESPACE_GOES: TimeDelta = TimeDelta::seconds(60);
-/// A failure that says nothing about the pod: long enough in the end for a struggling API server, short enough to
-/// notice that it is back.
-pub(crate) const FAILURE: Pauses = Pauses {
+/// Delay after a refusal whose end no watch reports; with up to the same again as jitter, so that nodes do not retry at
+/// the same time.
+pub(crate) const REFUSAL_RETRY: TimeDelta = TimeDelta::seconds(15);
+/// Delay for a pod in a namespace that is being deleted: the namespace controller deletes the pod.
+pub(crate) const NAMESPACE_RETRY: TimeDelta = TimeDelta::seconds(60);
+/// Backoff after a failure that does not concern the pod: it spares a struggling API server and notices soon that it is
+/// back.
+pub(crate) const FAILURE_BACKOFF: RetryBackoff = RetryBackoff {
     first: TimeDelta::milliseconds(200),
-    longest: TimeDelta::seconds(10),
+    max: TimeDelta::seconds(10),
 };
-/// A missing permission: an API server that has just started lacks its roles for a moment; else a person repairs it.
-pub(crate) const FORBIDDEN: Pauses = Pauses {
+/// Backoff after a missing permission: an API server that has just started lacks its roles for a moment; otherwise a
+/// person has to grant it.
+pub(crate) const PERMISSION_BACKOFF: RetryBackoff = RetryBackoff {
     first: TimeDelta::seconds(5),
-    longest: TimeDelta::seconds(60),
+    max: TimeDelta::seconds(60),
 };
 
-/// Pauses that double from failure to failure.
+/// A delay that doubles with each failure.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Pauses {
+pub(crate) struct RetryBackoff {
     pub(crate) first: TimeDelta,
-    pub(crate) longest: TimeDelta,
+    pub(crate) max: TimeDelta,
 }

@@ -1,20 +1,20 @@
-//! The node as the drain sees it.
+//! The parts of a node that a drain uses.
 
 use std::collections::BTreeSet;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::Deserialize;
 
-/// What a drain has to know about its node.
+/// The parts of a node that a drain uses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct NodeView {
-    /// Its identity: another node under its name is not the one to drain.
+    /// Its UID: another node of the same name must not be drained.
     pub(crate) uid: String,
-    /// Whether nothing new is scheduled to it.
+    /// Whether it is cordoned.
     pub(crate) cordoned: bool,
-    /// Why it is not Ready; none if it is.
+    /// Why it is not Ready; `None` if it is.
     pub(crate) not_ready: Option<String>,
-    /// Volumes that are attached or in use, by the names that its status has for them.
+    /// Volumes that are attached or in use, by their names in the node's status.
     pub(crate) volumes: BTreeSet<String>,
 }
 
@@ -83,6 +83,6 @@ fn not_ready(conditions: &[SlimCondition]) -> Option<String> {
         Some(ready) if ready.status == "True" => None,
         Some(ready) if ready.message.is_empty() => Some(format!("Ready is {}", ready.status)),
         Some(ready) => Some(ready.message.clone()),
-        None => Some("no kubelet has said that it is".to_owned()),
+        None => Some("its kubelet has not reported a Ready condition".to_owned()),
     }
 }

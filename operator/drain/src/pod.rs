@@ -1,4 +1,4 @@
-//! A pod as the drain sees it, and the slim type it is decoded from.
+//! The parts of a pod that a drain uses, and the slim type that they are decoded from.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,8 +8,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference}
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-/// A namespaced name, written `namespace/name`: of a pod or of a budget.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// A namespaced name, written `namespace/name`: of a pod, a budget, a claim or a `DaemonSet`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PodName {
     /// The namespace.
     pub namespace: String,
@@ -18,7 +18,7 @@ pub struct PodName {
 }
 
 impl PodName {
-    /// Puts the two together.
+    /// Creates a name from its parts.
     pub fn new(namespace: impl Into<String>, name: impl Into<String>) -> Self {
         Self {
             namespace: namespace.into(),
@@ -33,90 +33,90 @@ impl fmt::Display for PodName {
     }
 }
 
-/// A pod's uid: a name can come back, a uid cannot.
+/// A pod's UID. Names are reused, UIDs are not.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Uid(pub String);
 
-/// What a drain has to know about one pod.
+/// The parts of a pod that a drain uses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PodView {
     /// Its name.
     pub name: PodName,
-    /// Its identity.
+    /// Its UID.
     pub uid: Uid,
-    /// Its labels, which budgets select by.
+    /// Its labels, by which budgets and rules select it.
     pub labels: BTreeMap<String, String>,
-    /// Who would create it again.
+    /// What would recreate it.
     pub controller: Controller,
-    /// How far it is.
+    /// Its phase.
     pub phase: Phase,
-    /// Whether it has the Ready condition.
+    /// Whether it is Ready.
     pub ready: bool,
-    /// Its shutdown, once it has begun.
+    /// Its shutdown, if it is shutting down.
     pub shutdown: Option<Shutdown>,
-    /// What else must agree before it goes.
+    /// Finalizers that must be removed before it is gone.
     pub finalizers: Vec<String>,
-    /// Its own grace in seconds; zero would remove it without the kubelet having stopped it.
+    /// Its own grace period in seconds.
     pub grace: i64,
-    /// Whether it keeps data in an `emptyDir`.
+    /// Whether it has data in an `emptyDir`.
     pub empty_dir: bool,
-    /// The annotation by which it asks not to be moved.
+    /// The annotation by which it opts out of eviction.
     pub opted_out: Option<&'static str>,
     /// The volume claims it uses.
     pub claims: Vec<String>,
-    /// How much the cluster depends on it.
-    pub critical: Critical,
-    /// Whether no taint keeps it from being scheduled, so that it would come back at once.
+    /// Whether the node or the cluster depends on it.
+    pub criticality: Criticality,
+    /// Whether it tolerates every taint, so that it would be scheduled to the node again at once.
     pub tolerates_all: bool,
 }
 
-/// Who would create a pod again.
+/// What would recreate a pod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Controller {
-    /// Nobody.
+    /// Nothing.
     None,
-    /// The kubelet, from a file; the API object is only a mirror.
+    /// The kubelet, from a file; the API object is a mirror.
     Kubelet,
     /// A `DaemonSet`, on the same node.
     DaemonSet,
-    /// A `StatefulSet`, under the same name: never while the old one may be alive.
+    /// A `StatefulSet`, under the same name: never while the old pod may be running.
     StatefulSet,
-    /// Something else, on another node.
+    /// Another controller, on any node.
     Other,
 }
 
-/// How much the cluster depends on a pod, by its priority class.
+/// Whether the node or the cluster depends on a pod, by its priority class.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Critical {
-    /// No more than on any other.
+pub enum Criticality {
+    /// Neither does.
     No,
-    /// The cluster: `system-cluster-critical`.
+    /// The cluster does: `system-cluster-critical`.
     Cluster,
-    /// Its node: `system-node-critical`.
+    /// Its node does: `system-node-critical`.
     Node,
 }
 
-/// How far a pod is.
+/// The phase of a pod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
-    /// Bound to the node, not running yet; budgets do not count it.
+    /// Bound to the node and not running yet; budgets do not count it.
     Pending,
-    /// Running, or in a phase that we do not know: it holds the node.
+    /// Running, or in an unknown phase.
     Running,
-    /// Over, well or badly: it holds nothing.
+    /// Succeeded or failed: nothing runs in it.
     Finished,
 }
 
-/// A shutdown that has begun.
+/// The shutdown of a pod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shutdown {
-    /// When the grace is over.
+    /// When the grace period ends.
     pub until: DateTime<Utc>,
-    /// The grace in seconds.
+    /// The grace period in seconds.
     pub grace: i64,
 }
 
-/// The parts of a Pod that are decoded; the rest never reaches memory.
+/// The parts of a pod that are decoded; the rest is not kept in memory.
 #[derive(Clone, Debug, Deserialize, kube::Resource)]
 #[resource(inherit = k8s_openapi::api::core::v1::Pod)]
 pub(crate) struct SlimPod {
@@ -142,7 +142,7 @@ struct SlimVolume {
     name: String,
     empty_dir: Option<IgnoredAny>,
     persistent_volume_claim: Option<SlimClaim>,
-    /// A claim of its own, named after pod and volume.
+    /// An ephemeral claim, named after pod and volume.
     ephemeral: Option<IgnoredAny>,
 }
 
@@ -175,14 +175,14 @@ struct SlimCondition {
     status: String,
 }
 
-/// The kubelet's mark on the mirror of a static pod.
+/// The annotation of the mirror of a static pod.
 const MIRROR: &str = "kubernetes.io/config.mirror";
-/// How pods ask not to be moved, by the words of cluster-autoscaler and Karpenter.
+/// The annotations of cluster-autoscaler and Karpenter by which pods opt out of eviction.
 const OPT_OUTS: [(&str, &str); 2] = [
     ("cluster-autoscaler.kubernetes.io/safe-to-evict", "false"),
     ("karpenter.sh/do-not-disrupt", "true"),
 ];
-/// What Kubernetes gives a pod that does not say how long it needs.
+/// The default grace period of Kubernetes.
 const DEFAULT_GRACE: i64 = 30;
 
 impl From<SlimPod> for PodView {
@@ -206,12 +206,12 @@ impl From<SlimPod> for PodView {
             empty_dir: volumes.iter().any(|volume| volume.empty_dir.is_some()),
             opted_out: opted_out(&meta),
             claims: volumes.iter().filter_map(|volume| claim(&name.name, volume)).collect(),
-            critical: critical(spec.priority_class_name.as_deref()),
+            criticality: criticality(spec.priority_class_name.as_deref()),
             tolerates_all: spec.tolerations.iter().flatten().any(tolerates_all),
             grace: spec.termination_grace_period_seconds.unwrap_or(DEFAULT_GRACE),
             name,
             uid: Uid(meta.uid.clone().unwrap_or_default()),
-            controller: controlled(&meta).0,
+            controller: controller_of(&meta).0,
             phase: phase(status.phase.as_deref()),
             ready: status.conditions.is_some_and(ready),
             shutdown: shutdown(&meta),
@@ -221,8 +221,8 @@ impl From<SlimPod> for PodView {
     }
 }
 
-/// Who would create a pod again, with its owner if it has one.
-pub(crate) fn controlled(meta: &ObjectMeta) -> (Controller, Option<&OwnerReference>) {
+/// What would recreate a pod, with the controlling owner if there is one.
+pub(crate) fn controller_of(meta: &ObjectMeta) -> (Controller, Option<&OwnerReference>) {
     if meta.annotations.as_ref().is_some_and(|all| all.contains_key(MIRROR)) {
         return (Controller::Kubelet, None);
     }
@@ -252,11 +252,11 @@ fn claim(pod: &str, volume: &SlimVolume) -> Option<String> {
     }
 }
 
-fn critical(class: Option<&str>) -> Critical {
+fn criticality(class: Option<&str>) -> Criticality {
     match class {
-        Some("system-node-critical") => Critical::Node,
-        Some("system-cluster-critical") => Critical::Cluster,
-        Some(_) | None => Critical::No,
+        Some("system-node-critical") => Criticality::Node,
+        Some("system-cluster-critical") => Criticality::Cluster,
+        Some(_) | None => Criticality::No,
     }
 }
 
@@ -274,7 +274,7 @@ fn phase(phase: Option<&str>) -> Phase {
     }
 }
 
-/// A timestamp that chrono cannot hold becomes the epoch, which is long over: the pod is shown as stuck, never forgotten.
+/// A timestamp outside chrono's range becomes the epoch: the pod is then shown as stuck, not ignored.
 fn shutdown(meta: &ObjectMeta) -> Option<Shutdown> {
     let at = meta.deletion_timestamp.as_ref()?.0;
     let until = Utc

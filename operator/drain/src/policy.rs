@@ -1,4 +1,4 @@
-//! A policy's choices in the engine's words: the one place where they are read, for operator, plugin and preflight.
+//! Converts a policy's drain settings into those of the engine.
 
 use std::time::Duration;
 
@@ -11,17 +11,21 @@ use crate::rule::{Behavior, Rule};
 use crate::settings::{Deletion, EmptyDir, OwnPods, PodOptOuts, Settings, Unmanaged};
 
 impl Settings {
-    /// A drain of `node`, cordoned at `cordoned_at`, as the policy says; a word of a newer version loses no data.
+    /// The settings for `node`, cordoned at `cordoned_at`, as the policy has them. A value of a newer version counts as
+    /// the safest one.
     ///
-    /// A selector that cannot be read is an error that names it: nothing is drained by guess. What follows a time-out is
-    /// the caller's.
+    /// An invalid selector is an error that names it. The caller handles timeouts.
     pub fn of_policy(
         node: impl Into<String>,
         drain: &crds::Drain,
         own_pods: OwnPods,
         cordoned_at: DateTime<Utc>,
     ) -> Result<Self, Error> {
-        let rules = drain.rules.iter().enumerate().map(|(index, rule)| read(index, rule));
+        let rules = drain
+            .rules
+            .iter()
+            .enumerate()
+            .map(|(index, rule)| parse_rule(index, rule));
         let delay = drain.exclude_from_load_balancers_seconds;
         Ok(Self {
             unmanaged: match drain.unmanaged_pods {
@@ -47,18 +51,18 @@ impl Settings {
 }
 
 impl Deletion {
-    /// The stage `Delete` as the policy says, from `since` on.
+    /// The stage `Delete` as the policy has it, from `since` on.
     pub fn of_policy(drain: &crds::Drain, since: DateTime<Utc>) -> Result<Self, Error> {
         Ok(Self {
             since,
-            // What stands then is put back, so that what has a longer grace would be deleted for nothing.
+            // The node is deferred then; a pod with a longer grace period would be deleted for nothing.
             until: Some(since + TimeDelta::seconds(drain.timeout_seconds.into())),
             exempt: drain.delete_exempt.as_ref().map(exempt).transpose()?,
         })
     }
 }
 
-fn read(index: usize, rule: &crds::DrainRule) -> Result<Rule, Error> {
+fn parse_rule(index: usize, rule: &crds::DrainRule) -> Result<Rule, Error> {
     Rule::parse(
         index,
         rule.pod_selector.as_ref().map(crds::LabelSelector::to_kubernetes),
@@ -73,13 +77,13 @@ fn read(index: usize, rule: &crds::DrainRule) -> Result<Rule, Error> {
     )
 }
 
-/// An exemption without a selector is one of every pod.
+/// An exemption without a selector exempts every pod.
 fn exempt(exempt: &crds::DeleteExempt) -> Result<Selector, Error> {
     let selector = exempt.pod_selector.clone().unwrap_or_default();
     Selector::try_from(selector.to_kubernetes()).map_err(|source| Error::Exempt { source })
 }
 
-/// The schema admits no negative number; what got round it is none.
+/// The schema allows no negative number; one that got past it counts as 0.
 fn seconds(seconds: i32) -> Duration {
     Duration::from_secs(seconds.try_into().unwrap_or_default())
 }
@@ -116,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn every_choice_reaches_the_engine() {
+    fn every_setting_reaches_the_engine() {
         let labels = |key: &str| json!({"matchLabels": {key: "b"}});
         let rule = json!({"podSelector": labels("a"), "namespaceSelector": labels("n"), "behavior": "WaitCompleted", "order": -3});
         let settings = settings(json!({
@@ -154,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn a_word_of_a_newer_version_loses_no_data() {
+    fn an_unknown_value_counts_as_the_safest_one() {
         let settings = settings(json!({
             "unmanagedPods": "Move", "emptyDirData": "Copy", "podOptOuts": "Ask", "rules": [{"behavior": "Ponder"}],
         }))
@@ -166,30 +170,35 @@ mod tests {
     }
 
     #[test]
-    fn the_delete_stage_ends_when_the_node_is_put_back_and_an_empty_exemption_exempts_all() {
+    fn the_delete_stage_lasts_as_long_as_the_drain_timeout() {
         let since = at("2026-11-21T12:15:10Z");
         let plain = Deletion::of_policy(&policy(json!({"timeoutSeconds": 60})), since).unwrap();
         assert_eq!(plain.since, since);
         assert_eq!(plain.until, Some(at("2026-11-21T12:16:10Z")));
         assert_eq!(plain.exempt, None);
+    }
+
+    #[test]
+    fn an_exemption_without_a_selector_exempts_every_pod() {
+        let since = at("2026-11-21T12:15:10Z");
         let all = Deletion::of_policy(&policy(json!({"deleteExempt": {}})), since).unwrap();
         assert!(all.exempt.unwrap().matches(&BTreeMap::new()));
     }
 
     #[test]
-    fn a_selector_that_cannot_be_read_is_named() {
+    fn an_invalid_selector_is_named() {
         let bad = json!({"matchExpressions": [{"key": "a", "operator": "Near"}]});
         let rules = json!({"rules": [{}, {"namespaceSelector": bad}]});
-        let words = "reading drain.rules[1].namespaceSelector: correct the policy";
-        assert_eq!(settings(rules).unwrap_err().to_string(), words);
+        let message = "drain.rules[1].namespaceSelector is invalid and must be corrected in the policy";
+        assert_eq!(settings(rules).unwrap_err().to_string(), message);
         let rules = json!({"rules": [{"podSelector": bad}]});
-        let words = "reading drain.rules[0].podSelector: correct the policy";
-        assert_eq!(settings(rules).unwrap_err().to_string(), words);
+        let message = "drain.rules[0].podSelector is invalid and must be corrected in the policy";
+        assert_eq!(settings(rules).unwrap_err().to_string(), message);
         let drain = policy(json!({"deleteExempt": {"podSelector": bad}}));
         let error = Deletion::of_policy(&drain, DateTime::default()).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "reading drain.deleteExempt.podSelector: correct the policy"
+            "drain.deleteExempt.podSelector is invalid and must be corrected in the policy"
         );
     }
 }

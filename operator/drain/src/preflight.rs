@@ -1,27 +1,26 @@
-//! What would block a drain for good, found before anything is touched.
+//! The preflight: what would block a drain permanently, without a change to the cluster.
 
 use futures::stream::{self, StreamExt, TryStreamExt};
 use kube::Client;
 
-use crate::blocker::{Blocker, Numbers};
-use crate::cause::{Cause, group};
-use crate::dry_run::{Answers, Unanswered};
+use crate::blocker::{Blocker, BudgetNumbers};
+use crate::cause::{Cause, group_by_cause};
+use crate::dry_run::{DryRunCache, UnansweredPod};
 use crate::error::Error;
-use crate::evict::{Ask, How};
-use crate::left;
-use crate::limits::AT_ONCE_PER_BUDGET;
+use crate::evict::{EvictionMethod, EvictionRequest};
+use crate::fresh_reads;
+use crate::limits::MAX_REQUESTS_PER_BUDGET;
 use crate::pod::PodName;
-use crate::report::barred;
 use crate::select::{Decision, Tier};
 use crate::settings::Settings;
-use crate::state::{State, Tracked};
+use crate::state::{State, TrackedPod};
 
-/// What a drain of a node would meet.
+/// What a drain of a node would do.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Preflight {
     /// Each pod of the node, by tier and name.
     pub pods: Vec<PodPreflight>,
-    /// What no waiting helps, one line for all pods with the same cause; empty if the node can be emptied.
+    /// What waiting does not solve, one entry for all pods with the same cause; empty if the node can be drained.
     pub blockers: Vec<Cause>,
 }
 
@@ -30,51 +29,84 @@ pub struct Preflight {
 pub struct PodPreflight {
     /// The pod.
     pub pod: PodName,
-    /// What is to become of it.
+    /// What the drain does with it.
     pub decision: Decision,
-    /// When it leaves.
+    /// When it is evicted.
     pub tier: Tier,
-    /// The budget that guards it, with what it allows now.
-    pub budget: Option<(PodName, Numbers)>,
-    /// What keeps it here for good.
+    /// The budget that guards it, with its numbers.
+    pub budget: Option<(PodName, BudgetNumbers)>,
+    /// What blocks it permanently.
     pub blockers: Vec<Blocker>,
 }
 
-/// Says what a drain of the node would do, and what would block it for good, without changing anything.
+/// Why a node cannot be drained, for a status with the pod in a field of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PreflightBlock {
+    /// The pod that blocks first; `None` if the first cause concerns several pods, or none.
+    pub pod: Option<PodName>,
+    /// All causes; the message about `pod` does not name it again.
+    pub message: String,
+}
+
+impl Preflight {
+    /// Why the node cannot be drained; `None` if nothing blocks permanently.
+    pub fn block(&self) -> Option<PreflightBlock> {
+        let (first, others) = self.blockers.split_first()?;
+        let pod = first.only_pod().cloned();
+        let first = if pod.is_some() {
+            first.message_without_pods()
+        } else {
+            first.to_string()
+        };
+        let mut messages = vec![first];
+        messages.extend(others.iter().map(ToString::to_string));
+        Some(PreflightBlock {
+            pod,
+            message: messages.join("; "),
+        })
+    }
+}
+
+/// Finds what a drain of the node would do, and what would block it permanently, without changing anything.
 ///
-/// What bars a pod, two budgets over one pod and budgets that never open are seen in the lists; webhooks and missing
-/// permissions by asking for the eviction as a dry run, once for each pod whose answer is not known without. A budget
-/// that has nothing left just now is no blocker: it may open by the time. No blocker promises nothing, as the cluster
-/// goes on. Where nobody answers a dry run and nothing else is in the way, that is an error: it is not known.
+/// Lists show protected pods, pods under two budgets, and budgets that never allow a disruption. Dry runs of evictions,
+/// one for each other pod, show webhooks that refuse and missing permissions. A budget that is exhausted now does not
+/// block: it may allow a disruption later. An empty result is no promise, as the cluster changes. If dry runs have no
+/// conclusive answer and nothing else blocks, the result is an error.
 pub async fn preflight(client: &Client, settings: &Settings) -> Result<Preflight, Error> {
-    preflight_again(client, settings, &mut Answers::default()).await
+    preflight_with_cache(client, settings, &mut DryRunCache::default()).await
 }
 
-/// As [`preflight`], with what the dry runs of this node were answered before: pods that are new are asked, and one of
-/// each namespace and kind of answer; the others only if those say something else, and every ten minutes.
-pub async fn preflight_again(client: &Client, settings: &Settings, answers: &mut Answers) -> Result<Preflight, Error> {
-    let (state, asks) = look(client, settings).await?;
-    let unanswered = answers.renew(client, asks).await;
-    sum(&state, answers, unanswered)
+/// Like [`preflight`], but uses earlier answers to dry runs for this node. Dry runs are sent for new pods and for one
+/// pod of each namespace and kind of answer; for all pods only if one of these answers has changed, and every ten
+/// minutes.
+pub async fn preflight_with_cache(
+    client: &Client,
+    settings: &Settings,
+    dry_runs: &mut DryRunCache,
+) -> Result<Preflight, Error> {
+    let (state, requests) = read(client, settings).await?;
+    let unanswered = dry_runs.refresh(client, requests).await;
+    combine(&state, dry_runs, unanswered)
 }
 
-/// As [`preflight`], at the price of one dry run for each namespace: for use right before a drain.
+/// Like [`preflight`], with only one dry run for each namespace: for use right before a drain.
 ///
-/// Permissions and most webhooks are by namespace; what one pod alone meets, the drain shows a moment later.
-pub async fn glance(client: &Client, settings: &Settings) -> Result<Preflight, Error> {
-    let (state, asks) = look(client, settings).await?;
-    let mut answers = Answers::default();
-    let unanswered = answers.glance(client, asks).await;
-    sum(&state, &answers, unanswered)
+/// Permissions and most webhooks are the same for all pods of a namespace. The drain shows the others a moment later.
+pub async fn quick_preflight(client: &Client, settings: &Settings) -> Result<Preflight, Error> {
+    let (state, requests) = read(client, settings).await?;
+    let mut dry_runs = DryRunCache::default();
+    let unanswered = dry_runs.sample_namespaces(client, requests).await;
+    combine(&state, &dry_runs, unanswered)
 }
 
-/// Puts together what lists and answers say; not known is no answer, but for what is in the way at any rate.
-fn sum(state: &State, answers: &Answers, unanswered: Option<Unanswered>) -> Result<Preflight, Error> {
+/// Combines what the lists and the dry runs show.
+fn combine(state: &State, dry_runs: &DryRunCache, unanswered: Option<UnansweredPod>) -> Result<Preflight, Error> {
     let pods = state.pods.iter().flatten().map(|(uid, pod)| {
         let guard = state.budgets_of(&pod.view).find(|budget| budget.guards(&pod.view));
-        let mut blockers = seen_blockers(pod, state);
+        let mut blockers = listed_blockers(pod, state);
         if blockers.is_empty() {
-            blockers.extend(answers.by_pod.get(uid).cloned().flatten());
+            blockers.extend(dry_runs.by_pod.get(uid).cloned().flatten());
         }
         PodPreflight {
             pod: pod.view.name.clone(),
@@ -86,63 +118,66 @@ fn sum(state: &State, answers: &Answers, unanswered: Option<Unanswered>) -> Resu
     });
     let mut pods: Vec<PodPreflight> = pods.collect();
     pods.sort_by(|a, b| (a.tier, &a.pod).cmp(&(b.tier, &b.pod)));
-    let blockers = group(pods.iter().flat_map(|line| line.blockers.clone()).collect());
+    let blockers = group_by_cause(pods.iter().flat_map(|line| line.blockers.clone()).collect());
     match unanswered {
         Some((pod, message)) if blockers.is_empty() => Err(Error::DryRun { pod, message }),
         Some(_) | None => Ok(Preflight { pods, blockers }),
     }
 }
 
-/// Everything that lists show, and the pods whose answer is not known by it.
-async fn look(client: &Client, settings: &Settings) -> Result<(State, Vec<Ask>), Error> {
+/// Lists the pods and budgets, and returns dry runs for the pods that the lists do not decide.
+async fn read(client: &Client, settings: &Settings) -> Result<(State, Vec<EvictionRequest>), Error> {
     let mut state = State::new(settings.clone());
-    let pods = left::pods(client, &settings.node).await?;
-    state.namespaces = left::namespaces(client, settings, &pods).await?;
+    let pods = fresh_reads::pods(client, &settings.node).await?;
+    state.namespaces = fresh_reads::namespaces(client, settings, &pods).await?;
     state.pods_listed(pods);
-    let budgets = stream::iter(state.namespaces_asked()).map(|namespace| async move {
-        let budgets = left::budgets(client, &namespace).await?;
+    let budgets = stream::iter(state.namespaces_with_evictions()).map(|namespace| async move {
+        let budgets = fresh_reads::budgets(client, &namespace).await?;
         Ok::<_, Error>((namespace, budgets))
     });
-    let budgets: Vec<_> = budgets.buffered(AT_ONCE_PER_BUDGET).try_collect().await?;
+    let budgets: Vec<_> = budgets.buffered(MAX_REQUESTS_PER_BUDGET).try_collect().await?;
     for (namespace, budgets) in budgets {
         state.budgets_listed(&namespace, budgets);
     }
-    let asks = asks(&state);
-    Ok((state, asks))
+    let requests = dry_runs(&state);
+    Ok((state, requests))
 }
 
-/// A budget that is closed refuses without being asked; what is barred is not asked at all.
-fn asks(state: &State) -> Vec<Ask> {
-    let open = |pod: &Tracked| {
+/// Dry runs for pods without a blocker. An exhausted budget would refuse; that answer is known.
+fn dry_runs(state: &State) -> Vec<EvictionRequest> {
+    let allowed = |pod: &TrackedPod| {
         let guard = state.budgets_of(&pod.view).find(|budget| budget.guards(&pod.view));
         guard.is_none_or(|budget| budget.numbers.allowed > 0)
     };
     let pods = state.pods.iter().flatten();
-    pods.filter(|(_, pod)| pod.decision == Decision::Evict && open(pod) && seen_blockers(pod, state).is_empty())
-        .map(|(uid, pod)| Ask {
+    pods.filter(|(_, pod)| pod.decision == Decision::Evict && allowed(pod) && listed_blockers(pod, state).is_empty())
+        .map(|(uid, pod)| EvictionRequest {
             pod: pod.view.name.clone(),
             uid: uid.clone(),
             grace: None,
-            how: How::Evict,
+            method: EvictionMethod::Evict,
             dry_run: true,
         })
         .collect()
 }
 
-/// What the lists say is in a pod's way for good.
-fn seen_blockers(pod: &Tracked, state: &State) -> Vec<Blocker> {
+/// What blocks a pod permanently, as far as the lists show.
+fn listed_blockers(pod: &TrackedPod, state: &State) -> Vec<Blocker> {
     let name = pod.view.name.clone();
     match &pod.decision {
-        Decision::Block(bars) => return bars.iter().map(|bar| barred(*bar, name.clone())).collect(),
+        Decision::Block(bars) => return bars.iter().map(|bar| bar.blocker(name.clone())).collect(),
         Decision::Skip(_) | Decision::Wait | Decision::Delete | Decision::Complete(_) | Decision::Unknown => {
             return Vec::new();
         }
         Decision::Evict => {}
     }
-    if let Some(budgets) = state.clash(&pod.view) {
+    if let Some(budgets) = state.conflicting_budgets(&pod.view) {
         return vec![Blocker::TwoBudgets { pod: name, budgets }];
     }
     let guard = state.budgets_of(&pod.view).find(|budget| budget.guards(&pod.view));
-    let never = guard.filter(|budget| budget.never());
-    never.map(|budget| budget.blocks(name, "")).into_iter().collect()
+    let never_allows = guard.filter(|budget| budget.never_allows());
+    never_allows
+        .map(|budget| budget.blocker(name, ""))
+        .into_iter()
+        .collect()
 }

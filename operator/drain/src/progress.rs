@@ -1,80 +1,80 @@
-//! How far a drain is: numbers, what it waits on, and a line for each pod.
+//! The progress of a drain: counts, causes of delay, and a line for each pod.
 
 use crate::blocker::Blocker;
 use crate::cause::Cause;
 use crate::pod::PodName;
-use crate::select::{Stays, Tier};
+use crate::select::{StayReason, Tier};
 
-/// How far a drain is.
+/// The progress of a drain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Progress {
-    /// The node's pods have not been seen yet.
+    /// The node's pods are not listed yet.
     Starting,
-    /// Pods are being moved.
+    /// Pods are being evicted.
     Running {
-        /// Pods that have to leave, those that have left included.
+        /// Pods that have to leave, including those that have left.
         to_move: usize,
         /// Pods that have left.
         moved: usize,
-        /// Pods still there.
-        left: usize,
-        /// Pods of `to_move` that keep data in an `emptyDir`, which goes with them.
+        /// Pods that still have to leave.
+        remaining: usize,
+        /// Pods of `to_move` with data in an `emptyDir`, which their eviction deletes.
         with_empty_dir: usize,
-        /// Pods whose turn has not come, by tier.
-        later: Vec<Later>,
-        /// Why pods are still there: the worst first, at most [`crate::MAX_CAUSES`].
+        /// Pods that wait for an earlier tier, by tier.
+        waiting_tiers: Vec<WaitingTier>,
+        /// Why pods are still there: those that need a person first, at most [`crate::MAX_CAUSES`].
         waiting_on: Vec<Cause>,
-        /// Each pod of the node, those that have left included, by tier and name.
+        /// Each pod of the node, including those that have left, by tier and name.
         pods: Vec<PodLine>,
     },
-    /// The node is empty but for what stays.
+    /// No pod that has to leave is left on the node.
     Done {
         /// Pods that have left.
         moved: usize,
-        /// Running pods that stay: of `DaemonSet`s, of the kubelet, of Lockkeeper, by a rule.
+        /// Running pods that stay: of `DaemonSet`s, static pods, Lockkeeper's own, and those that a rule skips.
         stayed: usize,
-        /// Pods of `moved` that kept data in an `emptyDir`.
+        /// Pods of `moved` that had data in an `emptyDir`.
         with_empty_dir: usize,
-        /// Volumes of pods that left, still attached when the time to wait for them was over.
+        /// Volumes of evicted pods that were still attached when the drain stopped waiting for them.
         still_attached: Vec<String>,
     },
 }
 
-/// Pods whose turn has not come.
+/// The pods of a tier that waits for an earlier one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Later {
-    /// Their tier.
+pub struct WaitingTier {
+    /// The tier.
     pub tier: Tier,
-    /// How many.
+    /// How many pods it has.
     pub pods: usize,
 }
 
-/// Where one pod is.
+/// The progress of one pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PodLine {
     /// The pod.
     pub pod: PodName,
     /// When it leaves.
     pub tier: Tier,
-    /// Where it is.
+    /// Its state.
     pub state: PodState,
-    /// What it waits for, as far as that is known.
-    pub why: Vec<Blocker>,
+    /// What blocks or delays it, as far as that is known.
+    pub blockers: Vec<Blocker>,
 }
 
-/// Where one pod is.
+/// The state of one pod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PodState {
-    /// It stays, and holds up nothing.
-    Stays(Stays),
-    /// Its tier's turn has not come.
+    /// It stays on the node and does not delay the drain.
+    Stays(StayReason),
+    /// It waits for an earlier tier.
     Later,
-    /// It is to be asked, or was refused.
+    /// Its eviction will be requested, or was refused.
     Waiting,
-    /// The API server is being asked.
+    /// Its eviction is being requested.
     Asked,
     /// It is shutting down, or is about to.
     Leaving,
-    /// It is gone from the node.
+    /// It has left the node.
     Gone,
 }

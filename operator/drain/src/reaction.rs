@@ -4,126 +4,136 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::answer::Answer;
+use crate::answer::EvictionAnswer;
 use crate::blocker::Blocker;
-use crate::limits::{FAILURE, FORBIDDEN, NAMESPACE_GOES, Pauses, SLOW};
+use crate::limits::{FAILURE_BACKOFF, NAMESPACE_RETRY, PERMISSION_BACKOFF, REFUSAL_RETRY, RetryBackoff};
 use crate::pod::{PodName, Uid};
-use crate::state::{Asked, Attempt, Gate, State};
+use crate::state::{Attempt, EvictionGate, PendingRequest, State};
 
 impl State {
-    /// The API server answered about a pod.
-    pub(crate) fn answered(&mut self, now: DateTime<Utc>, uid: &Uid, answer: Answer) {
-        let Some(asked) = self.asked.remove(uid) else { return };
-        if let Answer::Unavailable { message, .. } = &answer {
-            self.failed(now, message.clone());
+    /// The API server has answered a request for this pod.
+    pub(crate) fn record_answer(&mut self, now: DateTime<Utc>, uid: &Uid, answer: EvictionAnswer) {
+        let Some(request) = self.requests.remove(uid) else {
+            return;
+        };
+        if let EvictionAnswer::Unavailable { message, .. } = &answer {
+            self.record_failure(now, message.clone());
         } else {
-            self.trouble = None;
+            self.failure = None;
         }
-        if answer == Answer::Gone {
+        if answer == EvictionAnswer::Gone {
             self.pod_deleted(uid);
             return;
         }
-        let wait = slow(uid, now);
-        let next = self.next_attempt(now, uid, &asked, answer, wait);
+        let next = self.next_attempt(now, uid, &request, answer);
         let Some(pod) = self.pods.as_mut().and_then(|pods| pods.get_mut(uid)) else {
             return;
         };
-        pod.failures = match next {
-            Next::Again { .. } => pod.failures.saturating_add(1),
-            Next::Is(_) => 0,
-        };
-        pod.attempt = match next {
-            Next::Is(attempt) => attempt,
-            Next::Again {
-                pauses,
+        (pod.attempt, pod.failures) = match next {
+            NextAttempt::State(attempt) => (attempt, 0),
+            NextAttempt::Backoff {
+                backoff,
                 not_before,
-                why,
-            } => Attempt::Later {
-                at: now + pauses.after(uid, pod.failures).max(not_before),
-                why,
-                budget_wakes: false,
-            },
+                blocker,
+            } => {
+                let failures = pod.failures.saturating_add(1);
+                let attempt = Attempt::Later {
+                    at: now + backoff.delay(uid, failures).max(not_before),
+                    blocker,
+                    retry_on_budget_change: false,
+                };
+                (attempt, failures)
+            }
         };
     }
 
-    fn next_attempt(&mut self, now: DateTime<Utc>, uid: &Uid, asked: &Asked, answer: Answer, slow: TimeDelta) -> Next {
-        let pod = asked.pod.clone();
-        let later = |after, why, budget_wakes| {
-            Next::Is(Attempt::Later {
-                at: now + after,
-                why: Some(why),
-                budget_wakes,
-            })
-        };
+    fn next_attempt(
+        &mut self,
+        now: DateTime<Utc>,
+        uid: &Uid,
+        request: &PendingRequest,
+        answer: EvictionAnswer,
+    ) -> NextAttempt {
+        let pod = request.pod.clone();
+        let retry = refusal_retry(uid, now);
         match answer {
-            Answer::Granted => {
-                let budget = asked.budget.as_ref().map(|(name, _)| name.clone());
-                if let Some(name) = &budget {
-                    // It works: its next opening will be announced, so there is no hurry to ask without.
-                    self.gates.insert(
-                        name.clone(),
-                        Gate {
-                            probe_at: Some(now + slow),
-                            ..Gate::default()
-                        },
-                    );
-                }
-                Next::Is(Attempt::Granted { at: now, budget })
-            }
-            Answer::Gone => Next::Is(Attempt::Open),
-            Answer::Budget {
+            EvictionAnswer::Granted => self.granted(now + retry, now, request),
+            EvictionAnswer::Gone => NextAttempt::State(Attempt::Open),
+            EvictionAnswer::Budget {
                 name,
                 message,
                 retry_after,
             } => {
-                let after = slow.max(delta(retry_after));
-                self.refused(now + after, asked, name.as_deref(), &message);
-                if asked.budget.is_some() {
-                    return Next::Is(Attempt::Open);
+                let at = now + retry.max(delta(retry_after));
+                self.close_gate(at, request, name.as_deref(), &message);
+                if request.budget.is_some() {
+                    return NextAttempt::State(Attempt::Open);
                 }
                 let budget = name.map(|name| PodName::new(pod.namespace.clone(), name));
-                later(
-                    after,
+                NextAttempt::refused_by_budget(
+                    at,
                     Blocker::Budget {
                         pod,
                         budget,
                         numbers: None,
                         message,
                     },
-                    true,
                 )
             }
-            Answer::TwoBudgets => {
-                let budgets = self.selecting(uid);
-                later(slow, Blocker::TwoBudgets { pod, budgets }, true)
+            EvictionAnswer::TwoBudgets => {
+                let budgets = self.selecting_budgets(uid);
+                NextAttempt::refused_by_budget(now + retry, Blocker::TwoBudgets { pod, budgets })
             }
-            Answer::Webhook { message, .. } => later(slow, Blocker::Webhook { pod, message }, false),
-            Answer::NamespaceTerminating => later(NAMESPACE_GOES, Blocker::NamespaceTerminating { pod }, false),
-            Answer::Forbidden { message } => Next::Again {
-                pauses: FORBIDDEN,
+            EvictionAnswer::Webhook { message, .. } => {
+                NextAttempt::refused(now + retry, Blocker::Webhook { pod, message })
+            }
+            EvictionAnswer::NamespaceTerminating => {
+                NextAttempt::refused(now + NAMESPACE_RETRY, Blocker::NamespaceTerminating { pod })
+            }
+            EvictionAnswer::Forbidden { message } => NextAttempt::Backoff {
+                backoff: PERMISSION_BACKOFF,
                 not_before: TimeDelta::zero(),
-                why: Some(Blocker::Forbidden { pod, message }),
+                blocker: Some(Blocker::Forbidden { pod, message }),
             },
-            Answer::Refused { code, message } => later(slow, Blocker::Refused { pod, code, message }, false),
-            Answer::Busy { retry_after } | Answer::Unavailable { retry_after, .. } => Next::Again {
-                pauses: FAILURE,
-                not_before: delta(retry_after),
-                why: None,
-            },
+            EvictionAnswer::Refused { code, message } => {
+                NextAttempt::refused(now + retry, Blocker::Refused { pod, code, message })
+            }
+            EvictionAnswer::Busy { retry_after } | EvictionAnswer::Unavailable { retry_after, .. } => {
+                NextAttempt::Backoff {
+                    backoff: FAILURE_BACKOFF,
+                    not_before: delta(retry_after),
+                    blocker: None,
+                }
+            }
         }
     }
 
+    /// The budget works: the watch will show when it allows the next disruption, so a probe can wait.
+    fn granted(&mut self, probe_at: DateTime<Utc>, now: DateTime<Utc>, request: &PendingRequest) -> NextAttempt {
+        let budget = request.budget.as_ref().map(|(name, _)| name.clone());
+        if let Some(name) = &budget {
+            self.gates.insert(
+                name.clone(),
+                EvictionGate {
+                    probe_at: Some(probe_at),
+                    ..EvictionGate::default()
+                },
+            );
+        }
+        NextAttempt::State(Attempt::Granted { at: now, budget })
+    }
+
     /// Closes the gate of the budget that refused.
-    fn refused(&mut self, probe_at: DateTime<Utc>, asked: &Asked, name: Option<&str>, message: &str) {
-        let (name, version) = match (&asked.budget, name) {
+    fn close_gate(&mut self, probe_at: DateTime<Utc>, request: &PendingRequest, name: Option<&str>, message: &str) {
+        let (name, version) = match (&request.budget, name) {
             (Some((name, version)), _) => (name.clone(), Some(version.clone())),
-            (None, Some(name)) => (PodName::new(asked.pod.namespace.clone(), name), None),
+            (None, Some(name)) => (PodName::new(request.pod.namespace.clone(), name), None),
             (None, None) => return,
         };
         self.gates.insert(
             name,
-            Gate {
-                refused: version,
+            EvictionGate {
+                refused_version: version,
                 probe_at: Some(probe_at),
                 message: message.to_owned(),
             },
@@ -131,7 +141,7 @@ impl State {
     }
 
     /// The budgets that select a pod.
-    fn selecting(&self, uid: &Uid) -> Vec<PodName> {
+    fn selecting_budgets(&self, uid: &Uid) -> Vec<PodName> {
         let Some(pod) = self.pods.as_ref().and_then(|pods| pods.get(uid)) else {
             return Vec::new();
         };
@@ -140,32 +150,50 @@ impl State {
 }
 
 /// What follows from an answer.
-enum Next {
-    /// The pod is now like this.
-    Is(Attempt),
-    /// Again, with growing pauses, but not before this.
-    Again {
-        pauses: Pauses,
+enum NextAttempt {
+    /// The eviction is in this state.
+    State(Attempt),
+    /// The request is repeated with a growing delay, but not before this.
+    Backoff {
+        backoff: RetryBackoff,
         not_before: TimeDelta,
-        why: Option<Blocker>,
+        blocker: Option<Blocker>,
     },
 }
 
-impl Pauses {
-    /// The pause after so many failures in a row, between half of it and all of it.
-    fn after(self, uid: &Uid, failures: u32) -> TimeDelta {
-        let full = (self.first * (1 << failures.saturating_sub(1).min(10))).min(self.longest);
-        full / 2 + full / 2 * spread(uid, i64::from(failures)) / 1000
+impl NextAttempt {
+    fn refused(at: DateTime<Utc>, blocker: Blocker) -> Self {
+        Self::State(Attempt::Later {
+            at,
+            blocker: Some(blocker),
+            retry_on_budget_change: false,
+        })
+    }
+
+    fn refused_by_budget(at: DateTime<Utc>, blocker: Blocker) -> Self {
+        Self::State(Attempt::Later {
+            at,
+            blocker: Some(blocker),
+            retry_on_budget_change: true,
+        })
     }
 }
 
-/// Between [`SLOW`] and twice that.
-fn slow(uid: &Uid, now: DateTime<Utc>) -> TimeDelta {
-    SLOW + SLOW * spread(uid, now.timestamp()) / 1000
+impl RetryBackoff {
+    /// The delay after this many consecutive failures, between half of the full delay and all of it.
+    fn delay(self, uid: &Uid, failures: u32) -> TimeDelta {
+        let full = (self.first * (1 << failures.saturating_sub(1).min(10))).min(self.max);
+        full / 2 + full / 2 * jitter(uid, i64::from(failures)) / 1000
+    }
 }
 
-/// Thousandths that differ from pod to pod and from try to try, and are the same in every run.
-fn spread(uid: &Uid, salt: i64) -> i32 {
+/// Between [`REFUSAL_RETRY`] and twice that.
+fn refusal_retry(uid: &Uid, now: DateTime<Utc>) -> TimeDelta {
+    REFUSAL_RETRY + REFUSAL_RETRY * jitter(uid, now.timestamp()) / 1000
+}
+
+/// Thousandths that differ by pod and attempt, and are the same in every run.
+fn jitter(uid: &Uid, salt: i64) -> i32 {
     let mut hasher = DefaultHasher::new();
     (uid, salt).hash(&mut hasher);
     i32::try_from(hasher.finish() % 1000).unwrap_or_default()

@@ -1,224 +1,205 @@
-//! What the drain says about itself: counts, blockers, and when time alone will change them.
+//! The progress of a drain: counts, blockers, and the next time at which something changes without an event.
 
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 
 use crate::blocker::Blocker;
-use crate::cause::{MAX_CAUSES, MAX_PODS, group};
-use crate::gate::{Load, Turn};
-use crate::limits::{SETTLED_AFTER, STUCK_AFTER};
-use crate::pod::{PodName, Uid};
-use crate::progress::{Later, PodLine, PodState, Progress};
-use crate::select::{Bar, Decision, Tier, matters, runs_on};
-use crate::state::{Attempt, State, Tracked};
-use crate::volumes::Detach;
-
-/// Whether a fresh list may be asked whether the node is empty.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Emptiness {
-    /// Pods are left.
-    No,
-    /// The cordon is too young, or volumes are waited for: not before this.
-    From(DateTime<Utc>),
-    /// Yes.
-    Ask,
-}
+use crate::cause::{MAX_CAUSES, MAX_PODS, group_by_cause};
+use crate::completion::Completion;
+use crate::detach::DetachState;
+use crate::eviction_gate::{GateDecision, InFlight};
+use crate::limits::STUCK_DELAY;
+use crate::pod::Uid;
+use crate::progress::{PodLine, PodState, Progress, WaitingTier};
+use crate::select::{Decision, Tier, keeps_running};
+use crate::state::{Attempt, State, TrackedPod};
 
 impl State {
-    /// How far the drain is.
+    /// The progress of the drain.
     pub(crate) fn progress(&self, now: DateTime<Utc>) -> Progress {
-        if self.pods.is_none() && self.trouble(now).is_none() {
+        if self.pods.is_none() && self.api_failure(now).is_none() {
             return Progress::Starting;
         }
-        let left = self.left().unwrap_or_default();
-        let to_move = self.seen.len();
-        let load = self.load();
-        let pods = self.lines(now, &load);
-        let mut blockers: Vec<Blocker> = pods.iter().flat_map(|line| line.why.clone()).collect();
-        blockers.extend(self.other_blockers(now));
-        let mut waiting_on = group(blockers);
+        let remaining = self.remaining().unwrap_or_default();
+        let to_move = self.pods_to_move.len();
+        let in_flight = self.in_flight();
+        let pods = self.pod_lines(now, &in_flight);
+        let mut blockers: Vec<Blocker> = pods.iter().flat_map(|line| line.blockers.clone()).collect();
+        blockers.extend(self.drain_blockers(now));
+        let mut waiting_on = group_by_cause(blockers);
         waiting_on.truncate(MAX_CAUSES);
         Progress::Running {
             to_move,
-            moved: to_move.saturating_sub(left),
-            left,
+            moved: to_move.saturating_sub(remaining),
+            remaining,
             with_empty_dir: self.with_empty_dir(),
-            later: later(&pods),
+            waiting_tiers: waiting_tiers(&pods),
             waiting_on,
             pods,
         }
     }
 
-    /// The end: what left, what stays and runs, and what is still attached.
+    /// The end: how many pods left, how many stay and run, and what is still attached.
     pub(crate) fn done(&self, now: DateTime<Utc>) -> Progress {
         let pods = self.pods.iter().flatten();
-        let stayed = pods.filter(|(_, pod)| runs_on(&pod.decision)).count();
+        let stayed = pods.filter(|(_, pod)| keeps_running(&pod.decision)).count();
         Progress::Done {
-            moved: self.seen.len(),
+            moved: self.pods_to_move.len(),
             stayed,
             with_empty_dir: self.with_empty_dir(),
-            still_attached: match self.detach(now) {
-                Detach::Over(names) | Detach::Wait(names, _) => names,
-                Detach::Clear | Detach::Look => Vec::new(),
+            still_attached: match self.detach_state(now) {
+                DetachState::TimedOut(names) | DetachState::Attached(names, _) => names,
+                DetachState::Detached | DetachState::Unknown => Vec::new(),
             },
         }
     }
 
     fn with_empty_dir(&self) -> usize {
-        self.seen.values().filter(|mover| mover.empty_dir).count()
+        self.pods_to_move.values().filter(|pod| pod.empty_dir).count()
     }
 
-    /// Whether a fresh list may be asked whether the node is empty.
-    pub(crate) fn emptiness(&self, now: DateTime<Utc>) -> Emptiness {
-        let (Some(0), Some(since)) = (self.left(), self.cordoned_since) else {
-            return Emptiness::No;
-        };
-        let settled = since + SETTLED_AFTER;
-        let from = match self.detach(now) {
-            Detach::Look => return Emptiness::No,
-            Detach::Wait(_, until) => until.max(settled),
-            Detach::Clear | Detach::Over(_) => settled,
-        };
-        if now < from {
-            Emptiness::From(from)
-        } else {
-            Emptiness::Ask
-        }
-    }
-
-    /// The next instant at which something changes without an event.
+    /// The next time at which something changes without an event.
     pub(crate) fn wake_at(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
-        let load = self.load();
+        let in_flight = self.in_flight();
         let pods = self.pods.iter().flatten();
-        let turns = pods
+        let retries = pods
             .clone()
-            .filter_map(|(uid, pod)| match self.turn(now, uid, pod, &load) {
-                Turn::At(at) => Some(at),
-                Turn::Now(_) | Turn::Event | Turn::Later | Turn::TwoBudgets(_) => None,
+            .filter_map(|(uid, pod)| match self.gate_decision(now, uid, pod, &in_flight) {
+                GateDecision::At(at) => Some(at),
+                GateDecision::Now(_)
+                | GateDecision::OnEvent
+                | GateDecision::LaterTier
+                | GateDecision::TwoBudgets(_) => None,
             });
-        let stuck = pods.filter_map(|(_, pod)| Some(pod.view.shutdown?.until + STUCK_AFTER));
-        let settled = match self.emptiness(now) {
-            Emptiness::From(at) => Some(at),
-            Emptiness::No | Emptiness::Ask => None,
+        let stuck = pods.filter_map(|(_, pod)| Some(pod.view.shutdown?.until + STUCK_DELAY));
+        let complete = match self.completion(now) {
+            Completion::NotBefore(at) => Some(at),
+            Completion::Incomplete | Completion::Verify => None,
         };
-        turns
+        retries
             .chain(stuck)
-            .chain(settled)
-            .chain(self.trouble_ends())
+            .chain(complete)
+            .chain(self.failure_shown_until())
             .filter(|at| *at > now)
             .min()
     }
 
-    /// How many pods hold the node; none before the first list.
-    pub(crate) fn left(&self) -> Option<usize> {
-        let pods = self.pods.as_ref()?;
-        Some(pods.values().filter(|pod| matters(&pod.decision)).count())
-    }
-
-    /// A line for each pod that is or was here, by tier and name.
-    fn lines(&self, now: DateTime<Utc>, load: &Load) -> Vec<PodLine> {
-        let here = self.pods.iter().flatten();
-        let mut lines: Vec<PodLine> = here
+    /// A line for each pod that is or was on the node, by tier and name.
+    fn pod_lines(&self, now: DateTime<Utc>, in_flight: &InFlight) -> Vec<PodLine> {
+        let present = self.pods.iter().flatten();
+        let mut lines: Vec<PodLine> = present
             .map(|(uid, pod)| PodLine {
                 pod: pod.view.name.clone(),
                 tier: pod.tier,
-                state: self.state_of(now, uid, pod, load),
-                why: self.blockers(now, uid, pod, load),
+                state: self.pod_state(now, uid, pod, in_flight),
+                blockers: self.pod_blockers(now, uid, pod, in_flight),
             })
             .collect();
         let gone = |uid: &Uid| self.pods.as_ref().is_some_and(|pods| !pods.contains_key(uid));
-        lines.extend(self.seen.iter().filter(|(uid, _)| gone(uid)).map(|(_, mover)| PodLine {
-            pod: mover.name.clone(),
-            tier: mover.tier,
-            state: PodState::Gone,
-            why: Vec::new(),
-        }));
+        lines.extend(
+            self.pods_to_move
+                .iter()
+                .filter(|(uid, _)| gone(uid))
+                .map(|(_, pod)| PodLine {
+                    pod: pod.name.clone(),
+                    tier: pod.tier,
+                    state: PodState::Gone,
+                    blockers: Vec::new(),
+                }),
+        );
         lines.sort_by(|a, b| (a.tier, &a.pod).cmp(&(b.tier, &b.pod)));
         lines
     }
 
-    fn state_of(&self, now: DateTime<Utc>, uid: &Uid, pod: &Tracked, load: &Load) -> PodState {
+    fn pod_state(&self, now: DateTime<Utc>, uid: &Uid, pod: &TrackedPod, in_flight: &InFlight) -> PodState {
         match &pod.decision {
-            Decision::Skip(stays) => PodState::Stays(*stays),
+            Decision::Skip(reason) => PodState::Stays(*reason),
             Decision::Wait => PodState::Leaving,
             Decision::Complete(_) | Decision::Block(_) | Decision::Unknown => PodState::Waiting,
-            Decision::Evict | Decision::Delete => match (&pod.attempt, self.turn(now, uid, pod, load)) {
-                (_, Turn::Later) => PodState::Later,
+            Decision::Evict | Decision::Delete => match (&pod.attempt, self.gate_decision(now, uid, pod, in_flight)) {
+                (_, GateDecision::LaterTier) => PodState::Later,
                 (Attempt::Granted { .. }, _) => PodState::Leaving,
-                _ if self.asked.contains_key(uid) => PodState::Asked,
+                (Attempt::Open | Attempt::Later { .. }, _) if self.requests.contains_key(uid) => PodState::Asked,
                 (Attempt::Open | Attempt::Later { .. }, _) => PodState::Waiting,
             },
         }
     }
 
-    /// What holds up the drain beside single pods.
-    fn other_blockers(&self, now: DateTime<Utc>) -> Vec<Blocker> {
-        let trouble = self.trouble(now).map(|message| Blocker::ApiUnavailable {
+    /// What blocks or delays the whole drain.
+    fn drain_blockers(&self, now: DateTime<Utc>) -> Vec<Blocker> {
+        let failure = self.api_failure(now).map(|message| Blocker::ApiUnavailable {
             message: message.to_owned(),
         });
-        let delayed = self
+        let delay = self
             .settings
             .evict_from
-            .filter(|from| *from > now && self.left() > Some(0));
-        let delayed = delayed.map(|from| Blocker::Delayed { from });
+            .filter(|from| *from > now && self.remaining() > Some(0));
+        let delay = delay.map(|from| Blocker::LoadBalancerDelay { from });
         let uncordoned = self.node.as_ref().filter(|node| !node.cordoned);
         let uncordoned = uncordoned.map(|_| Blocker::Uncordoned {
             node: self.settings.node.clone(),
         });
-        let volumes = match (self.left(), self.detach(now)) {
-            (Some(0), Detach::Wait(names, until)) => Some(Blocker::Volumes {
+        let all = [failure, delay, uncordoned, self.attached_volumes(now)];
+        all.into_iter().flatten().collect()
+    }
+
+    /// The volumes that the drain waits for, once all pods have left.
+    fn attached_volumes(&self, now: DateTime<Utc>) -> Option<Blocker> {
+        if self.remaining() != Some(0) {
+            return None;
+        }
+        match self.detach_state(now) {
+            DetachState::Attached(names, until) => Some(Blocker::VolumesAttached {
                 count: names.len(),
                 names: names.into_iter().take(MAX_PODS).collect(),
                 until,
             }),
-            _ => None,
-        };
-        let all = [trouble, delayed, uncordoned, volumes];
-        all.into_iter().flatten().collect()
+            DetachState::Detached | DetachState::Unknown | DetachState::TimedOut(_) => None,
+        }
     }
 
-    fn blockers(&self, now: DateTime<Utc>, uid: &Uid, pod: &Tracked, load: &Load) -> Vec<Blocker> {
+    fn pod_blockers(&self, now: DateTime<Utc>, uid: &Uid, pod: &TrackedPod, in_flight: &InFlight) -> Vec<Blocker> {
         let name = pod.view.name.clone();
         match &pod.decision {
             Decision::Skip(_) | Decision::Unknown => Vec::new(),
-            Decision::Block(bars) => bars.iter().map(|bar| barred(*bar, name.clone())).collect(),
-            Decision::Complete(rule) => vec![Blocker::Running { pod: name, rule: *rule }],
-            Decision::Wait => self.shutting_down(now, pod).into_iter().collect(),
+            Decision::Block(bars) => bars.iter().map(|bar| bar.blocker(name.clone())).collect(),
+            Decision::Complete(rule) => vec![Blocker::MayComplete { pod: name, rule: *rule }],
+            Decision::Wait => self.shutdown_blocker(now, pod).into_iter().collect(),
             Decision::Evict | Decision::Delete => match &pod.attempt {
                 Attempt::Granted { .. } => Vec::new(),
-                Attempt::Later { why, .. } => why.clone().into_iter().collect(),
-                Attempt::Open => self.held_by_budget(now, uid, pod, load).into_iter().collect(),
+                Attempt::Later { blocker, .. } => blocker.clone().into_iter().collect(),
+                Attempt::Open => self.budget_blocker(now, uid, pod, in_flight).into_iter().collect(),
             },
         }
     }
 
-    /// The budget that a pod waits for, once it has refused.
-    fn held_by_budget(&self, now: DateTime<Utc>, uid: &Uid, pod: &Tracked, load: &Load) -> Option<Blocker> {
+    /// The budget that a pod waits for, once the budget has refused.
+    fn budget_blocker(&self, now: DateTime<Utc>, uid: &Uid, pod: &TrackedPod, in_flight: &InFlight) -> Option<Blocker> {
         let name = pod.view.name.clone();
-        match self.turn(now, uid, pod, load) {
-            Turn::TwoBudgets(budgets) => return Some(Blocker::TwoBudgets { pod: name, budgets }),
-            Turn::Later => return None,
-            Turn::Now(_) | Turn::At(_) | Turn::Event => {}
+        match self.gate_decision(now, uid, pod, in_flight) {
+            GateDecision::TwoBudgets(budgets) => return Some(Blocker::TwoBudgets { pod: name, budgets }),
+            GateDecision::LaterTier => return None,
+            GateDecision::Now(_) | GateDecision::At(_) | GateDecision::OnEvent => {}
         }
         let budget = self.budgets_of(&pod.view).find(|budget| budget.guards(&pod.view))?;
         let gate = self.gates.get(&budget.name)?;
-        if budget.numbers.allowed > 0 && gate.refused.as_ref() != Some(&budget.version) {
+        if budget.numbers.allowed > 0 && gate.refused_version.as_ref() != Some(&budget.version) {
             return None;
         }
-        // The API server's words repeat the numbers, unless these say that there is room.
-        let words = if budget.numbers.allowed > 0 {
+        // The API server's message repeats the numbers, unless these allow a disruption.
+        let message = if budget.numbers.allowed > 0 {
             gate.message.as_str()
         } else {
             ""
         };
-        Some(budget.blocks(name, words))
+        Some(budget.blocker(name, message))
     }
 
-    fn shutting_down(&self, now: DateTime<Utc>, pod: &Tracked) -> Option<Blocker> {
+    fn shutdown_blocker(&self, now: DateTime<Utc>, pod: &TrackedPod) -> Option<Blocker> {
         let shutdown = pod.view.shutdown?;
         let name = pod.view.name.clone();
-        if now < shutdown.until + STUCK_AFTER {
+        if now < shutdown.until + STUCK_DELAY {
             return Some(Blocker::Terminating {
                 pod: name,
                 until: shutdown.until,
@@ -229,7 +210,7 @@ impl State {
         let cause = match not_ready {
             _ if !pod.view.finalizers.is_empty() => format!("held by finalizer {}", pod.view.finalizers.join(", ")),
             Some(why) => format!("node {} is not Ready: {why}", self.settings.node),
-            None => "the node's kubelet has not reported it stopped".to_owned(),
+            None => "the kubelet has not confirmed the shutdown".to_owned(),
         };
         Some(Blocker::Stuck {
             pod: name,
@@ -239,24 +220,14 @@ impl State {
     }
 }
 
-/// What a bar is in words.
-pub(crate) fn barred(bar: Bar, pod: PodName) -> Blocker {
-    match bar {
-        Bar::Unmanaged => Blocker::Unmanaged { pod },
-        Bar::EmptyDir => Blocker::EmptyDir { pod },
-        Bar::OptedOut(annotation) => Blocker::OptedOut {
-            pod,
-            annotation: annotation.to_owned(),
-        },
-        Bar::Rule(rule) => Blocker::Rule { pod, rule },
-    }
-}
-
-/// How many pods of each tier have to wait for their turn.
-fn later(lines: &[PodLine]) -> Vec<Later> {
+/// How many pods of each tier wait for an earlier one.
+fn waiting_tiers(lines: &[PodLine]) -> Vec<WaitingTier> {
     let mut counts: BTreeMap<Tier, usize> = BTreeMap::new();
     for line in lines.iter().filter(|line| line.state == PodState::Later) {
         *counts.entry(line.tier).or_default() += 1;
     }
-    counts.into_iter().map(|(tier, pods)| Later { tier, pods }).collect()
+    counts
+        .into_iter()
+        .map(|(tier, pods)| WaitingTier { tier, pods })
+        .collect()
 }

@@ -1,4 +1,4 @@
-//! The policy's rules about some pods: the first that matches counts.
+//! The policy's drain rules: the first that matches a pod applies.
 
 use std::collections::BTreeMap;
 
@@ -8,48 +8,48 @@ use kube::core::{Selector, SelectorExt};
 use crate::error::Error;
 use crate::pod::PodView;
 
-/// Labels of namespaces, as far as they are known.
+/// Labels of namespaces, as far as they have been read.
 pub type Namespaces = BTreeMap<String, BTreeMap<String, String>>;
 
-/// What the policy says about some pods.
+/// A drain rule of the policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {
-    /// The pods it is about; none = all.
+    /// Selects pods; `None` selects all.
     pub pods: Option<Selector>,
-    /// The namespaces whose pods it is about; none = all.
+    /// Selects namespaces; `None` selects all.
     pub namespaces: Option<Selector>,
-    /// What happens to them.
+    /// What the drain does with the selected pods.
     pub behavior: Behavior,
-    /// When they leave: those with a lower number first; 0 for pods without a rule.
+    /// Pods with a lower order are evicted first; pods without a rule have 0.
     pub order: i32,
 }
 
 /// What a rule does with a pod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Behavior {
-    /// It leaves as any other, in the rule's order.
+    /// It is evicted, in the rule's order.
     Evict,
-    /// It stays and does not hold up the node.
+    /// It stays and does not delay the drain.
     Skip,
-    /// It is not asked to leave, and holds up the node until it has completed.
+    /// It is not evicted, and the drain waits until it has completed.
     WaitCompleted,
-    /// It is not asked to leave, and holds up the node until somebody takes it away.
+    /// It is not evicted, and blocks the drain until it is removed.
     Block,
 }
 
-/// What the rules say about a pod.
+/// Which rule applies to a pod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ruling {
-    /// This rule, by its index, is the first to match.
+    /// The first rule that matches: its index, behavior and order.
     Rule(usize, Behavior, i32),
-    /// None matches.
+    /// No rule matches.
     None,
-    /// The labels of the pod's namespace are not known yet.
+    /// Unknown: the labels of the pod's namespace have not been read.
     Unknown,
 }
 
 impl Rule {
-    /// Reads the selectors of `drain.rules[index]`; one that cannot be read matches nothing and is refused.
+    /// Parses `drain.rules[index]`; an invalid selector is an error.
     pub fn parse(
         index: usize,
         pods: Option<LabelSelector>,
@@ -67,7 +67,7 @@ impl Rule {
         })
     }
 
-    /// Whether it is about the pod; none where that depends on labels that are not known.
+    /// Whether the rule matches the pod; `None` if that depends on labels that have not been read.
     fn matches(&self, pod: &PodView, namespaces: &Namespaces) -> Option<bool> {
         if self.pods.as_ref().is_some_and(|pods| !pods.matches(&pod.labels)) {
             return Some(false);
@@ -75,7 +75,7 @@ impl Rule {
         let Some(selector) = &self.namespaces else {
             return Some(true);
         };
-        // What selects every namespace needs no labels.
+        // A selector of every namespace needs no labels.
         let labels = namespaces.get(&pod.name.namespace);
         labels
             .map(|labels| selector.matches(labels))
@@ -83,7 +83,7 @@ impl Rule {
     }
 }
 
-/// The first rule that matches.
+/// The first rule that matches a pod.
 pub(crate) fn ruling(rules: &[Rule], pod: &PodView, namespaces: &Namespaces) -> Ruling {
     for (index, rule) in rules.iter().enumerate() {
         match rule.matches(pod, namespaces) {

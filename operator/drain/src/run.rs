@@ -1,6 +1,6 @@
-//! The loop: events in, requests out, progress published.
+//! The loop of a drain: it applies events, sends requests and publishes the progress.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::pin::Pin;
 use std::time::{Duration, SystemTime};
@@ -12,33 +12,34 @@ use kube::Client;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::answer::Answer;
+use crate::answer::EvictionAnswer;
+use crate::completion::Completion;
+use crate::detach::DetachState;
 use crate::error::Error;
-use crate::evict::{Ask, evict};
-use crate::intake::Intake;
-use crate::left::{claimed, namespace_labels, still_there};
-use crate::limits::{LIST_AGAIN_AFTER, READ_AGAIN_AFTER};
+use crate::evict::{EvictionRequest, evict};
+use crate::fresh_reads::{claimed_volume, namespace_labels, remaining_pods};
+use crate::limits::{LIST_RETRY, READ_RETRY};
 use crate::pod::{PodName, Uid};
 use crate::progress::Progress;
-use crate::report::Emptiness;
 use crate::settings::Settings;
 use crate::state::State;
-use crate::volumes::{Claimed, Detach};
-use crate::watches::{self, Seen};
+use crate::volumes::ClaimedVolume;
+use crate::watch_intake::WatchIntake;
+use crate::watches::{self, WatchEvent};
 
-/// Empties the node: runs until nothing is left that has to leave, and publishes how far it is.
+/// Drains the node: runs until every pod that has to leave has left, and publishes the progress.
 ///
 /// Pods that are bound late are drained too. A fresh call continues where a crashed one stopped, since everything is
-/// read from the API; dropping the future stops new requests at once. An API server that is away is waited for, a node
-/// that is gone is an error. The client must come from [`crate::eviction_client`].
+/// read from the API server; dropping the future stops new requests at once. The drain outlasts an unavailable API
+/// server; a deleted node is an error. The client must come from [`crate::eviction_client`].
 pub async fn drain(client: Client, settings: Settings, progress: watch::Sender<Progress>) -> Result<(), Error> {
     let mut run = Run::new(client, settings);
     loop {
         let now = run.clock.now();
-        run.state.note_emptiness(now);
-        run.ask(now);
+        run.state.note_last_pod(now);
+        run.send_requests(now);
         publish(&progress, run.state.progress(now));
-        if run.step(now).await? == Step::Empty {
+        if run.step(now).await? == Step::Complete {
             publish(&progress, run.state.done(run.clock.now()));
             return Ok(());
         }
@@ -53,45 +54,46 @@ fn publish(progress: &watch::Sender<Progress>, next: Progress) {
     });
 }
 
-/// What one step came to.
+/// The result of one step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {
-    /// Something happened.
-    Event,
-    /// A fresh list shows that the node is empty.
-    Empty,
+    /// The drain continues.
+    Continue,
+    /// A fresh list shows that the drain is complete.
+    Complete,
 }
 
-/// Something that was looked up once.
+/// The result of a single read.
 enum Read {
-    Labels(String, Result<std::collections::BTreeMap<String, String>, Error>),
-    Claim(PodName, Result<Claimed, Error>),
+    Labels(String, Result<BTreeMap<String, String>, Error>),
+    Claim(PodName, Result<ClaimedVolume, Error>),
 }
 
-type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 struct Run {
     client: Client,
     clock: Clock,
     state: State,
-    intake: Intake,
-    watches: SelectAll<BoxStream<'static, Seen>>,
+    intake: WatchIntake,
+    watches: SelectAll<BoxStream<'static, WatchEvent>>,
     /// Namespaces whose budgets are watched.
-    watched: BTreeSet<String>,
+    watched_namespaces: BTreeSet<String>,
     /// Whether attachments are watched.
-    attachments: bool,
-    evictions: FuturesUnordered<Boxed<(Uid, Answer)>>,
-    /// What is being looked up, and when the next try may begin.
-    reads: FuturesUnordered<Boxed<Read>>,
+    attachments_watched: bool,
+    evictions: FuturesUnordered<BoxFuture<(Uid, EvictionAnswer)>>,
+    /// Reads without an answer, and when failed ones may be repeated.
+    reads: FuturesUnordered<BoxFuture<Read>>,
     reads_from: Option<DateTime<Utc>>,
-    list: Option<Boxed<Result<Vec<PodName>, Error>>>,
+    /// The fresh list that confirms the end, and when the next one may start.
+    list: Option<BoxFuture<Result<Vec<PodName>, Error>>>,
     list_from: Option<DateTime<Utc>>,
 }
 
 impl Run {
     fn new(client: Client, mut settings: Settings) -> Self {
         let clock = Clock::start();
-        // Another machine's clock may be ahead of ours: the cordon is older than the drain at any rate.
+        // The clock of the machine that wrote the time may be ahead; the cordon is older than the drain in any case.
         settings.cordoned_at = settings.cordoned_at.min(clock.now());
         let watches = [
             watches::pods(&client, &settings.node),
@@ -101,10 +103,10 @@ impl Run {
             client,
             clock,
             state: State::new(settings),
-            intake: Intake::default(),
+            intake: WatchIntake::default(),
             watches: SelectAll::from_iter(watches),
-            watched: BTreeSet::new(),
-            attachments: false,
+            watched_namespaces: BTreeSet::new(),
+            attachments_watched: false,
             evictions: FuturesUnordered::new(),
             reads: FuturesUnordered::new(),
             reads_from: None,
@@ -113,34 +115,34 @@ impl Run {
         }
     }
 
-    /// Sends what may be sent now.
-    fn ask(&mut self, now: DateTime<Utc>) {
-        for namespace in self.state.namespaces_asked() {
-            if self.watched.insert(namespace.clone()) {
+    /// Sends the requests that may be sent now.
+    fn send_requests(&mut self, now: DateTime<Utc>) {
+        for namespace in self.state.namespaces_with_evictions() {
+            if self.watched_namespaces.insert(namespace.clone()) {
                 self.watches.push(watches::budgets(&self.client, &namespace));
             }
         }
-        for ask in self.state.pick(now) {
-            self.evictions.push(Box::pin(send(self.client.clone(), ask)));
+        for request in self.state.pick(now) {
+            self.evictions.push(Box::pin(send(self.client.clone(), request)));
         }
-        let looks = self.state.left() == Some(0) && self.state.detach(now) == Detach::Look;
-        if looks && !self.attachments {
-            self.attachments = true;
+        let volumes_unknown = self.state.remaining() == Some(0) && self.state.detach_state(now) == DetachState::Unknown;
+        if volumes_unknown && !self.attachments_watched {
+            self.attachments_watched = true;
             let node = &self.state.settings.node;
             self.watches.push(watches::attachments(&self.client, node));
         }
         if self.reads.is_empty() && self.reads_from.is_none_or(|at| now >= at) {
-            self.read(looks);
+            self.start_reads(volumes_unknown);
         }
-        let early = self.list_from.is_some_and(|at| now < at);
-        if self.list.is_none() && !early && self.state.emptiness(now) == Emptiness::Ask {
+        let too_early = self.list_from.is_some_and(|at| now < at);
+        if self.list.is_none() && !too_early && self.state.completion(now) == Completion::Verify {
             let (client, settings) = (self.client.clone(), self.state.settings.clone());
-            self.list = Some(Box::pin(async move { still_there(&client, &settings).await }));
+            self.list = Some(Box::pin(async move { remaining_pods(&client, &settings).await }));
         }
     }
 
-    /// Looks up what decisions depend on: labels of namespaces, volumes behind claims.
-    fn read(&self, claims: bool) {
+    /// Reads what decisions depend on: labels of namespaces, volumes of claims.
+    fn start_reads(&self, claims: bool) {
         for namespace in self.state.namespaces_unknown() {
             let client = self.client.clone();
             self.reads.push(Box::pin(async move {
@@ -152,51 +154,50 @@ impl Run {
         for claim in claims.into_iter().flatten() {
             let client = self.client.clone();
             self.reads.push(Box::pin(async move {
-                let found = claimed(&client, &claim).await;
+                let found = claimed_volume(&client, &claim).await;
                 Read::Claim(claim, found)
             }));
         }
     }
 
-    /// Waits for the next event and takes it in.
+    /// Waits for the next event and applies it.
     async fn step(&mut self, now: DateTime<Utc>) -> Result<Step, Error> {
-        let later = [self.list_from, self.reads_from];
-        let later = later.into_iter().flatten().filter(|at| *at > now);
-        let wake_at = self.state.wake_at(now).into_iter().chain(later).min();
+        let retries = [self.list_from, self.reads_from];
+        let retries = retries.into_iter().flatten().filter(|at| *at > now);
+        let wake_at = self.state.wake_at(now).into_iter().chain(retries).min();
         let wake = OptionFuture::from(wake_at.map(|at| tokio::time::sleep(self.clock.until(at))));
         tokio::select! {
-            seen = self.watches.next() => {
-                let seen = seen.ok_or(Error::WatchEnded)?;
-                self.intake.take(&mut self.state, self.clock.now(), seen)?;
+            event = self.watches.next() => {
+                let event = event.ok_or(Error::WatchEnded)?;
+                self.intake.apply(&mut self.state, self.clock.now(), event)?;
             }
             Some((uid, answer)) = self.evictions.next(), if !self.evictions.is_empty() => {
-                self.state.answered(self.clock.now(), &uid, answer);
+                self.state.record_answer(self.clock.now(), &uid, answer);
             }
-            Some(read) = self.reads.next(), if !self.reads.is_empty() => self.took(read),
-            Some(left) = OptionFuture::from(self.list.as_mut()) => return Ok(self.listed(left)),
+            Some(read) = self.reads.next(), if !self.reads.is_empty() => self.handle_read(read),
+            Some(pods) = OptionFuture::from(self.list.as_mut()) => return Ok(self.handle_list(pods)),
             Some(()) = wake => {}
         }
-        Ok(Step::Event)
+        Ok(Step::Continue)
     }
 
-    /// A fresh list came back: only an empty one, with nothing new on the watch meanwhile, is the end.
-    fn listed(&mut self, left: Result<Vec<PodName>, Error>) -> Step {
+    /// The drain is complete if the fresh list is empty and the watch has shown nothing new in the meantime.
+    fn handle_list(&mut self, pods: Result<Vec<PodName>, Error>) -> Step {
         self.list = None;
         let now = self.clock.now();
-        match left {
-            Ok(left) if left.is_empty() && self.state.emptiness(now) == Emptiness::Ask => return Step::Empty,
+        match pods {
+            Ok(pods) if pods.is_empty() && self.state.completion(now) == Completion::Verify => return Step::Complete,
             Ok(_) => {}
-            Err(error) => self.state.failed(now, error.words()),
+            Err(error) => self.state.record_failure(now, error.full_message()),
         }
-        self.list_from = Some(now + LIST_AGAIN_AFTER);
-        Step::Event
+        self.list_from = Some(now + LIST_RETRY);
+        Step::Continue
     }
 
-    /// Something that was looked up came, or did not.
-    fn took(&mut self, read: Read) {
+    fn handle_read(&mut self, read: Read) {
         let failed = match read {
             Read::Labels(namespace, Ok(labels)) => {
-                self.state.namespace_seen(namespace, labels);
+                self.state.namespace_read(namespace, labels);
                 None
             }
             Read::Claim(claim, Ok(found)) => {
@@ -207,19 +208,20 @@ impl Run {
         };
         if let Some(error) = failed {
             let now = self.clock.now();
-            self.state.failed(now, error.words());
-            self.reads_from = Some(now + READ_AGAIN_AFTER);
+            self.state.record_failure(now, error.full_message());
+            self.reads_from = Some(now + READ_RETRY);
         }
     }
 }
 
-async fn send(client: Client, ask: Ask) -> (Uid, Answer) {
-    let answer = evict(&client, &ask).await;
-    tracing::debug!(pod = %ask.pod, uid = %ask.uid.0, how = ?ask.how, ?answer, "asked to leave");
-    (ask.uid, answer)
+async fn send(client: Client, request: EvictionRequest) -> (Uid, EvictionAnswer) {
+    let answer = evict(&client, &request).await;
+    let (pod, uid, method) = (&request.pod, &request.uid.0, request.method);
+    tracing::debug!(%pod, uid, ?method, ?answer, "eviction requested");
+    (request.uid, answer)
 }
 
-/// Wall time that never jumps while a drain runs: read once, then counted by the monotonic clock.
+/// Wall time without jumps while a drain runs: read once, then advanced by the monotonic clock.
 struct Clock {
     started: DateTime<Utc>,
     at: Instant,

@@ -1,77 +1,93 @@
-//! Which pods leave, which stay, which block, and in which order: decided from one pod and the settings alone.
+//! Which pods are evicted, stay or block, and in which order: decided from one pod and the settings alone.
 
 use std::fmt;
 
 use kube::core::SelectorExt;
 
-use crate::pod::{Controller, Critical, Phase, PodView};
+use crate::blocker::Blocker;
+use crate::pod::{Controller, Criticality, Phase, PodName, PodView};
 use crate::rule::{Behavior, Namespaces, Ruling, ruling};
 use crate::settings::{EmptyDir, PodOptOuts, Settings, Stage, Unmanaged};
 
-/// What is to become of one pod, and when.
+/// What the drain does with a pod, and in which tier.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verdict {
-    /// What is to become of it.
+    /// What the drain does with it.
     pub decision: Decision,
-    /// When: no pod of a tier is asked while one of an earlier tier is still there.
+    /// Its tier: no pod of a tier is evicted while one of an earlier tier is still there.
     pub tier: Tier,
 }
 
-/// What is to become of one pod.
+/// What the drain does with a pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decision {
-    /// It stays, and does not hold up the node.
-    Skip(Stays),
-    /// It has to leave and can be asked to.
+    /// It stays and does not delay the drain.
+    Skip(StayReason),
+    /// It is evicted.
     Evict,
-    /// It has to leave, and its budget is asked no longer.
+    /// It is deleted, regardless of its budget.
     Delete,
-    /// It has to leave and is on its way.
+    /// It is shutting down; the drain waits for it.
     Wait,
-    /// It holds up the node until it has completed; the rule's index.
+    /// The drain waits until it has completed; with the index of the rule.
     Complete(usize),
-    /// It has to leave and may not be asked to, for all of these reasons.
-    Block(Vec<Bar>),
-    /// A rule depends on its namespace's labels, which are not known yet.
+    /// It blocks the drain, for all of these reasons.
+    Block(Vec<EvictionBar>),
+    /// Unknown: a rule depends on the labels of its namespace, which are not read yet.
     Unknown,
 }
 
 /// Why a pod stays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stays {
-    /// The kubelet runs it from a file; evicting the mirror would stop nothing.
+pub enum StayReason {
+    /// It is the mirror of a static pod; evicting it would stop nothing.
     Mirror,
-    /// Its `DaemonSet` would put it back on the same node.
+    /// Its `DaemonSet` would recreate it on the same node.
     DaemonSet,
-    /// It is Lockkeeper's own.
+    /// It belongs to Lockkeeper.
     Own,
-    /// It is over and runs nothing; its object and logs are left to whoever wants them.
+    /// It has finished; its object and logs are kept.
     Finished,
-    /// The policy's rule of this index says so.
+    /// The policy's rule with this index.
     Rule(usize),
 }
 
-/// Why a pod may not be asked to leave.
+/// Why a pod must not be evicted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Bar {
-    /// Nothing would create it again.
+pub enum EvictionBar {
+    /// No controller would recreate it.
     Unmanaged,
-    /// It keeps data that would be lost.
+    /// It has data in an `emptyDir`, which would be lost.
     EmptyDir,
-    /// It asks not to be moved, by this annotation.
+    /// It opts out of eviction with this annotation.
     OptedOut(&'static str),
-    /// The policy's rule of this index says so.
+    /// The policy's rule with this index.
     Rule(usize),
 }
 
-/// When a pod leaves; the smaller, the earlier.
+impl EvictionBar {
+    /// The blocker of this pod.
+    pub(crate) fn blocker(self, pod: PodName) -> Blocker {
+        match self {
+            Self::Unmanaged => Blocker::Unmanaged { pod },
+            Self::EmptyDir => Blocker::EmptyDir { pod },
+            Self::OptedOut(annotation) => Blocker::OptedOut {
+                pod,
+                annotation: annotation.to_owned(),
+            },
+            Self::Rule(rule) => Blocker::Rule { pod, rule },
+        }
+    }
+}
+
+/// When a pod is evicted; lower tiers come first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Tier {
-    /// Whether it belongs to a `DaemonSet`: these leave last.
+    /// Whether it belongs to a `DaemonSet`: these are evicted last.
     pub daemon_set: bool,
     /// The order of its rule.
     pub order: i32,
-    /// Whether the cluster depends on it: such pods leave after those that do not matter as much.
+    /// Whether the node or the cluster depends on it: such pods are evicted after the others of their order.
     pub critical: bool,
 }
 
@@ -85,16 +101,16 @@ impl fmt::Display for Tier {
     }
 }
 
-/// Decides about one pod, in the order of `kubectl drain`; the first answer counts.
+/// Decides what the drain does with a pod, with the checks of `kubectl drain` in the same order.
 pub fn decide(pod: &PodView, namespaces: &Namespaces, settings: &Settings) -> Verdict {
     let mut tier = Tier {
         daemon_set: pod.controller == Controller::DaemonSet,
         order: 0,
-        critical: pod.critical != Critical::No,
+        critical: pod.criticality != Criticality::No,
     };
-    if let Some(stays) = stays(pod, settings) {
+    if let Some(reason) = stay_reason(pod, settings) {
         return Verdict {
-            decision: Decision::Skip(stays),
+            decision: Decision::Skip(reason),
             tier,
         };
     }
@@ -107,82 +123,87 @@ pub fn decide(pod: &PodView, namespaces: &Namespaces, settings: &Settings) -> Ve
             daemon_set: true,
             ..Tier::default()
         };
-        daemon(pod, ruling, settings)
+        decide_daemon_set_pod(pod, ruling, settings)
     } else {
-        movable(pod, ruling, settings)
+        decide_movable_pod(pod, ruling, settings)
     };
     Verdict { decision, tier }
 }
 
-/// What stays whatever the rules say.
-fn stays(pod: &PodView, settings: &Settings) -> Option<Stays> {
+/// Why a pod stays regardless of the rules.
+fn stay_reason(pod: &PodView, settings: &Settings) -> Option<StayReason> {
     let own = &settings.own_pods;
     if pod.controller == Controller::Kubelet {
-        Some(Stays::Mirror)
+        Some(StayReason::Mirror)
     } else if pod.name.namespace == own.namespace && pod.labels.get(&own.label) == Some(&own.value) {
-        Some(Stays::Own)
+        Some(StayReason::Own)
     } else if pod.phase == Phase::Finished {
-        Some(Stays::Finished)
+        Some(StayReason::Finished)
     } else if pod.controller == Controller::DaemonSet && !settings.daemon_sets_last {
-        Some(Stays::DaemonSet)
+        Some(StayReason::DaemonSet)
     } else {
         None
     }
 }
 
-/// A pod of a `DaemonSet`, where these are to leave too.
+/// Decides about a `DaemonSet` pod if these are evicted too.
 ///
-/// What the node itself depends on, such as its network and its storage, stays, as does what no taint keeps away.
-fn daemon(pod: &PodView, ruling: Ruling, settings: &Settings) -> Decision {
+/// Pods that the node itself depends on, such as network and storage, stay, and so do pods that tolerate every taint.
+fn decide_daemon_set_pod(pod: &PodView, ruling: Ruling, settings: &Settings) -> Decision {
     let opted_out = pod.opted_out.is_some() && settings.pod_opt_outs == PodOptOuts::Respect;
-    if pod.critical == Critical::Node || pod.tolerates_all || opted_out {
-        return Decision::Skip(Stays::DaemonSet);
+    if pod.criticality == Criticality::Node || pod.tolerates_all || opted_out {
+        return Decision::Skip(StayReason::DaemonSet);
     }
     match ruling {
         Ruling::Rule(index, Behavior::Skip | Behavior::WaitCompleted | Behavior::Block, _) => {
-            Decision::Skip(Stays::Rule(index))
+            Decision::Skip(StayReason::Rule(index))
         }
         Ruling::Unknown => Decision::Unknown,
         Ruling::Rule(_, Behavior::Evict, _) | Ruling::None if pod.shutdown.is_some() => Decision::Wait,
-        Ruling::Rule(_, Behavior::Evict, _) | Ruling::None => asked(pod, settings, Decision::Evict),
+        Ruling::Rule(_, Behavior::Evict, _) | Ruling::None => for_stage(pod, settings, Decision::Evict),
     }
 }
 
-fn movable(pod: &PodView, ruling: Ruling, settings: &Settings) -> Decision {
+/// Decides about a pod that can run on another node.
+fn decide_movable_pod(pod: &PodView, ruling: Ruling, settings: &Settings) -> Decision {
     let mut bars = Vec::new();
-    let mut ask = Decision::Evict;
+    let mut decision = Decision::Evict;
     match ruling {
         Ruling::Unknown => return Decision::Unknown,
-        Ruling::Rule(index, Behavior::Skip, _) => return Decision::Skip(Stays::Rule(index)),
+        Ruling::Rule(index, Behavior::Skip, _) => return Decision::Skip(StayReason::Rule(index)),
         Ruling::Rule(_, _, _) | Ruling::None if pod.shutdown.is_some() => return Decision::Wait,
-        Ruling::Rule(index, Behavior::Block, _) => bars.push(Bar::Rule(index)),
-        Ruling::Rule(index, Behavior::WaitCompleted, _) => ask = Decision::Complete(index),
+        Ruling::Rule(index, Behavior::Block, _) => bars.push(EvictionBar::Rule(index)),
+        Ruling::Rule(index, Behavior::WaitCompleted, _) => decision = Decision::Complete(index),
         Ruling::Rule(_, Behavior::Evict, _) | Ruling::None => {}
     }
-    let ask = asked(pod, settings, ask);
-    if let Decision::Complete(_) = ask {
-        return ask;
+    let decision = for_stage(pod, settings, decision);
+    if let Decision::Complete(_) = decision {
+        return decision;
     }
     if let (Some(annotation), PodOptOuts::Respect) = (pod.opted_out, settings.pod_opt_outs) {
-        bars.push(Bar::OptedOut(annotation));
+        bars.push(EvictionBar::OptedOut(annotation));
     }
     if let (Controller::None, Unmanaged::Block) = (pod.controller, settings.unmanaged) {
-        bars.push(Bar::Unmanaged);
+        bars.push(EvictionBar::Unmanaged);
     }
     if let (true, EmptyDir::Block) = (pod.empty_dir, settings.empty_dir) {
-        bars.push(Bar::EmptyDir);
+        bars.push(EvictionBar::EmptyDir);
     }
-    if bars.is_empty() { ask } else { Decision::Block(bars) }
+    if bars.is_empty() {
+        decision
+    } else {
+        Decision::Block(bars)
+    }
 }
 
-/// The later stage deletes what the earlier one asked or waited for.
-fn asked(pod: &PodView, settings: &Settings, ask: Decision) -> Decision {
+/// The stage `Delete` deletes the pods that the stage `Evict` evicts or waits for.
+fn for_stage(pod: &PodView, settings: &Settings, decision: Decision) -> Decision {
     match &settings.stage {
-        Stage::Evict => ask,
+        Stage::Evict => decision,
         Stage::Delete(deletion) => {
             let exempt = deletion.exempt.as_ref();
             if exempt.is_some_and(|exempt| exempt.matches(&pod.labels)) {
-                ask
+                decision
             } else {
                 Decision::Delete
             }
@@ -190,8 +211,8 @@ fn asked(pod: &PodView, settings: &Settings, ask: Decision) -> Decision {
     }
 }
 
-/// Whether the node is held by a pod with this decision.
-pub(crate) fn matters(decision: &Decision) -> bool {
+/// Whether the drain is not complete while a pod with this decision is on the node.
+pub(crate) fn holds_node(decision: &Decision) -> bool {
     match decision {
         Decision::Skip(_) => false,
         Decision::Evict
@@ -203,11 +224,11 @@ pub(crate) fn matters(decision: &Decision) -> bool {
     }
 }
 
-/// Whether a pod with this decision stays and runs on, volumes and all.
-pub(crate) fn runs_on(decision: &Decision) -> bool {
+/// Whether a pod with this decision stays and keeps running, with its volumes.
+pub(crate) fn keeps_running(decision: &Decision) -> bool {
     match decision {
-        Decision::Skip(Stays::Mirror | Stays::DaemonSet | Stays::Own | Stays::Rule(_)) => true,
-        Decision::Skip(Stays::Finished)
+        Decision::Skip(StayReason::Mirror | StayReason::DaemonSet | StayReason::Own | StayReason::Rule(_)) => true,
+        Decision::Skip(StayReason::Finished)
         | Decision::Evict
         | Decision::Delete
         | Decision::Wait

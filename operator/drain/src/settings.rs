@@ -1,4 +1,4 @@
-//! What one drain has to know: the node, and what the policy says about its pods.
+//! The settings of one drain: the node, and the policy's choices.
 
 use std::time::Duration;
 
@@ -7,43 +7,45 @@ use kube::core::Selector;
 
 use crate::rule::Rule;
 
-/// One drain: its node, and the policy's choices as they were when the operation began.
+/// The settings of one drain: its node, and the policy's choices when the operation started.
 ///
-/// Made by [`Settings::new`] with the defaults of a policy; the fields are set from there.
+/// [`Settings::new`] has the defaults of a policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// The node to empty.
+    /// The node to drain.
     pub node: String,
-    /// What happens to pods that nothing would create again.
+    /// What happens to pods that no controller would recreate.
     pub unmanaged: Unmanaged,
-    /// What happens to pods that keep data in an `emptyDir`, which goes with them.
+    /// What happens to pods with data in an `emptyDir`, which their eviction deletes.
     pub empty_dir: EmptyDir,
-    /// Whether a pod's own wish not to be moved counts.
+    /// Whether pods can opt out of eviction.
     pub pod_opt_outs: PodOptOuts,
-    /// What the policy says about some pods; the first rule that matches a pod counts.
+    /// The policy's rules; the first that matches a pod applies.
     pub rules: Vec<Rule>,
-    /// Whether pods of `DaemonSet`s leave too, after all others; the caller keeps them from coming back with a taint.
+    /// Whether `DaemonSet` pods are evicted too, after all others. The caller taints the node so that they do not
+    /// return.
     pub daemon_sets_last: bool,
-    /// Overrides each pod's own grace period; values below 1 count as 1.
+    /// Overrides the grace period of each pod; values below 1 count as 1.
     pub grace_period_seconds: Option<i64>,
-    /// The pods of Lockkeeper itself, which stay.
+    /// Lockkeeper's own pods, which stay.
     pub own_pods: OwnPods,
-    /// When the node was cordoned: a drain that begins soon after has seen every pod that has to leave.
+    /// When the node was cordoned: a drain that starts soon afterwards has seen every pod that has to leave.
     ///
-    /// How long the cordon stands before the end counts from when the drain saw it, as this may be another machine's time.
+    /// The minimum age of the cordon at the end counts from when the drain saw it, as this time may be of another
+    /// clock.
     pub cordoned_at: DateTime<Utc>,
-    /// No pod is asked to leave before this: load balancers need their time. None = at once.
+    /// No pod is evicted before this, so that load balancers stop sending traffic; `None` means at once.
     pub evict_from: Option<DateTime<Utc>>,
-    /// How long the volumes of pods that left are waited for once all have; zero = not at all.
+    /// How long the drain waits for the volumes of evicted pods once all pods have left; zero means not at all.
     ///
-    /// When it is over, the drain is done and says which are still attached.
+    /// After that the drain is complete and names the volumes that are still attached.
     pub wait_for_volume_detach: Duration,
-    /// How hard pods are pressed.
+    /// The stage of the drain.
     pub stage: Stage,
 }
 
 impl Settings {
-    /// A drain of `node`, cordoned at `cordoned_at`, with the defaults of a policy.
+    /// The settings for `node`, cordoned at `cordoned_at`, with the defaults of a policy.
     pub fn new(node: impl Into<String>, own_pods: OwnPods, cordoned_at: DateTime<Utc>) -> Self {
         Self {
             node: node.into(),
@@ -65,63 +67,64 @@ impl Settings {
 /// What happens to pods without a controller.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Unmanaged {
-    /// They block the drain, with their name.
+    /// They block the drain, by name.
     #[default]
     Block,
-    /// They are evicted, and are gone for good.
+    /// They are evicted, and not recreated.
     Evict,
 }
 
-/// What happens to pods that keep data in an `emptyDir`.
+/// What happens to pods with data in an `emptyDir`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum EmptyDir {
-    /// They are evicted, and counted; the data is gone.
+    /// They are evicted and counted; the data is lost.
     #[default]
     Evict,
-    /// They block the drain, with their name.
+    /// They block the drain, by name.
     Block,
 }
 
-/// Whether `cluster-autoscaler.kubernetes.io/safe-to-evict: "false"` and `karpenter.sh/do-not-disrupt: "true"` count.
+/// Whether pods with `cluster-autoscaler.kubernetes.io/safe-to-evict: "false"` or `karpenter.sh/do-not-disrupt: "true"`
+/// are evicted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum PodOptOuts {
-    /// A pod with one of them blocks the drain, with its name.
+    /// A pod with one of these annotations blocks the drain, by name.
     #[default]
     Respect,
-    /// They mean nothing.
+    /// The annotations are ignored.
     Ignore,
 }
 
-/// How hard pods are pressed.
+/// The stage of a drain.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Stage {
-    /// They are evicted, within their budgets.
+    /// Pods are evicted, within their budgets.
     #[default]
     Evict,
-    /// They are deleted, past their budgets.
+    /// Pods are deleted, regardless of their budgets.
     Delete(Deletion),
 }
 
-/// Deleting past budgets and webhooks for evictions, and no longer waiting for pods to complete.
+/// Deletes pods regardless of budgets and of webhooks for evictions, and does not wait for pods to complete.
 ///
-/// What a rule, the policy or the pod itself bars stays barred, and pods of a `StatefulSet` are evicted still while the
-/// node is not Ready: it may be alive, and the set would run the same pod twice.
+/// Pods that a rule, the policy or the pod itself protects are not deleted. Pods of a `StatefulSet` are still evicted
+/// while the node is not Ready: the node may be alive, and the set would run the same pod twice.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Deletion {
-    /// When the stage began.
+    /// When the stage started.
     pub since: DateTime<Utc>,
-    /// When pods have to be gone: a longer grace is cut to what is left until then, at least 1 s. None = their own.
+    /// When the stage ends: a longer grace period is cut to the rest, at least 1 s. `None` keeps the grace periods.
     pub until: Option<DateTime<Utc>>,
-    /// Pods that are evicted still; none = no pod.
+    /// Pods that are still evicted; `None` means no pod.
     pub exempt: Option<Selector>,
 }
 
-/// Which pods are Lockkeeper's own: those with the label in the namespace.
+/// Lockkeeper's own pods: those with this label in this namespace.
 ///
-/// A drain that evicted its own operator or agent would stop half-way.
+/// A drain that evicted the operator or the agent would not finish.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OwnPods {
-    /// The namespace Lockkeeper runs in.
+    /// The namespace of Lockkeeper.
     pub namespace: String,
     /// The label's key.
     pub label: String,
@@ -130,7 +133,7 @@ pub struct OwnPods {
 }
 
 impl OwnPods {
-    /// The pods that our manifests install into `namespace`.
+    /// The pods that Lockkeeper's manifests install into `namespace`.
     pub fn in_namespace(namespace: impl Into<String>) -> Self {
         Self {
             namespace: namespace.into(),

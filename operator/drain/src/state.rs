@@ -1,6 +1,6 @@
-//! What is known about the node's pods and their budgets, and what each event does to it.
+//! What is known about the node's pods and their budgets, and how each event changes it.
 //!
-//! No clock and no I/O: the caller passes the time and carries out what [`crate::gate`] picks.
+//! This has no clock and no I/O: the caller passes the time and sends the requests that the eviction gate picks.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,114 +8,116 @@ use chrono::{DateTime, Utc};
 
 use crate::blocker::Blocker;
 use crate::budget::BudgetView;
-use crate::limits::TROUBLE_SHOWN_FOR;
+use crate::limits::FAILURE_SHOWN_FOR;
 use crate::node::NodeView;
 use crate::pod::{PodName, PodView, Uid};
 use crate::rule::Namespaces;
-use crate::select::{Decision, Tier, Verdict, decide, matters};
+use crate::select::{Decision, Tier, Verdict, decide, holds_node};
 use crate::settings::Settings;
-use crate::volumes::Volumes;
+use crate::volumes::VolumeState;
 
-/// All that a running drain knows.
+/// Everything that a running drain knows.
 #[derive(Debug)]
 pub(crate) struct State {
     pub(crate) settings: Settings,
-    /// Pods on the node, as the watch shows them; none before the first list.
-    pub(crate) pods: Option<BTreeMap<Uid, Tracked>>,
-    /// Every pod that ever had to leave.
-    pub(crate) seen: BTreeMap<Uid, Mover>,
-    /// The node; none before it has been seen.
+    /// Pods on the node, as the watch shows them; `None` before the first list.
+    pub(crate) pods: Option<BTreeMap<Uid, TrackedPod>>,
+    /// Every pod that has had to leave.
+    pub(crate) pods_to_move: BTreeMap<Uid, PodToMove>,
+    /// The node; `None` before the first list.
     pub(crate) node: Option<NodeView>,
-    /// Since when it has been seen cordoned without a break, by our own clock: another machine's may be wrong.
+    /// Since when the node has been observed cordoned without interruption, by the local clock: clocks of other
+    /// machines may be wrong.
     pub(crate) cordoned_since: Option<DateTime<Utc>>,
-    /// What may still be attached to it.
-    pub(crate) volumes: Volumes,
-    /// Whether every pod that had to leave has been seen.
-    pub(crate) from_the_start: bool,
-    /// Labels of namespaces, where a rule asks for them.
+    /// Volumes that may still be attached to it.
+    pub(crate) volumes: VolumeState,
+    /// Whether the drain started soon enough after the cordon to see every pod that had to leave.
+    pub(crate) saw_every_pod: bool,
+    /// Labels of namespaces, if a rule depends on them.
     pub(crate) namespaces: Namespaces,
     /// Budgets by namespace.
     pub(crate) budgets: BTreeMap<String, Budgets>,
-    /// What is known of a budget from its refusals.
-    pub(crate) gates: BTreeMap<PodName, Gate>,
-    /// Requests without an answer so far.
-    pub(crate) asked: BTreeMap<Uid, Asked>,
-    /// What the API server last failed at.
-    pub(crate) trouble: Option<Trouble>,
+    /// What the answers showed about each budget.
+    pub(crate) gates: BTreeMap<PodName, EvictionGate>,
+    /// Requests without an answer.
+    pub(crate) requests: BTreeMap<Uid, PendingRequest>,
+    /// The last failure of the API server.
+    pub(crate) failure: Option<ApiFailure>,
 }
 
-/// One pod and what came of asking it to leave.
+/// One pod, and the state of its eviction.
 #[derive(Debug)]
-pub(crate) struct Tracked {
+pub(crate) struct TrackedPod {
     pub(crate) view: PodView,
     pub(crate) decision: Decision,
     pub(crate) tier: Tier,
     pub(crate) attempt: Attempt,
-    /// Failures in a row that say nothing about the pod.
+    /// Consecutive failures that do not concern the pod.
     pub(crate) failures: u32,
 }
 
 /// What is remembered of a pod that had to leave.
 #[derive(Clone, Debug)]
-pub(crate) struct Mover {
+pub(crate) struct PodToMove {
     pub(crate) name: PodName,
     pub(crate) tier: Tier,
     pub(crate) empty_dir: bool,
-    /// Whether it uses volumes that may be attached.
+    /// Whether it uses volume claims.
     pub(crate) claims: bool,
 }
 
-/// What came of asking.
+/// The state of an eviction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Attempt {
-    /// Not asked yet, or its budget's gate says when.
+    /// Not requested yet, or the budget's gate decides when.
     Open,
-    /// Granted; the watch will show it.
+    /// Granted; the watch will show the shutdown.
     Granted { at: DateTime<Utc>, budget: Option<PodName> },
-    /// Refused; asked again later.
+    /// Refused; requested again later.
     Later {
         at: DateTime<Utc>,
-        why: Option<Blocker>,
-        budget_wakes: bool,
+        blocker: Option<Blocker>,
+        /// Whether a change of a budget in the namespace ends the delay.
+        retry_on_budget_change: bool,
     },
 }
 
 /// The budgets of one namespace.
 #[derive(Debug, Default)]
 pub(crate) struct Budgets {
-    /// Whether they have been listed, or could not be: then the API server's refusals have to do.
+    /// Whether they have been listed, or cannot be; then only the API server's answers show them.
     pub(crate) known: bool,
     pub(crate) all: BTreeMap<String, BudgetView>,
 }
 
-/// What is known of a budget from the answers it caused.
+/// What the answers showed about a budget.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Gate {
-    /// The version it had when it last refused.
-    pub(crate) refused: Option<String>,
-    /// When it is asked again although it looks closed; none before the first answer.
+pub(crate) struct EvictionGate {
+    /// The version of the budget at its last refusal.
+    pub(crate) refused_version: Option<String>,
+    /// When a probe may be sent although the budget looks exhausted; `None` before the first answer.
     pub(crate) probe_at: Option<DateTime<Utc>>,
-    /// The API server's words.
+    /// The API server's message.
     pub(crate) message: String,
 }
 
-/// A request that is under way.
+/// A request without an answer.
 #[derive(Clone, Debug)]
-pub(crate) struct Asked {
+pub(crate) struct PendingRequest {
     pub(crate) pod: PodName,
-    /// The budget that guards the pod, with its version at that time.
+    /// The budget that guards the pod, with its version at the time of the request.
     pub(crate) budget: Option<(PodName, String)>,
 }
 
-/// What the API server failed at.
+/// A failure of the API server.
 #[derive(Clone, Debug)]
-pub(crate) struct Trouble {
-    /// The last time.
+pub(crate) struct ApiFailure {
+    /// When it last occurred.
     at: DateTime<Utc>,
-    /// In its words.
+    /// The error.
     message: String,
-    /// How often, without anything that worked and without a longer rest between.
-    times: u32,
+    /// How often in a row, without a success or a longer pause in between.
+    count: u32,
 }
 
 impl State {
@@ -123,20 +125,20 @@ impl State {
         Self {
             settings,
             pods: None,
-            seen: BTreeMap::new(),
+            pods_to_move: BTreeMap::new(),
             node: None,
             cordoned_since: None,
-            volumes: Volumes::default(),
-            from_the_start: false,
+            volumes: VolumeState::default(),
+            saw_every_pod: false,
             namespaces: Namespaces::new(),
             budgets: BTreeMap::new(),
             gates: BTreeMap::new(),
-            asked: BTreeMap::new(),
-            trouble: None,
+            requests: BTreeMap::new(),
+            failure: None,
         }
     }
 
-    /// The watch listed the node's pods anew.
+    /// The watch has listed the node's pods.
     pub(crate) fn pods_listed(&mut self, pods: Vec<PodView>) {
         let mut before = self.pods.take().unwrap_or_default();
         let mut now = BTreeMap::new();
@@ -148,7 +150,7 @@ impl State {
         self.pods = Some(now);
     }
 
-    /// The watch shows one pod, new or changed.
+    /// The watch shows a new or changed pod.
     pub(crate) fn pod_applied(&mut self, view: PodView) {
         let mut pods = self.pods.take().unwrap_or_default();
         let uid = view.uid.clone();
@@ -157,24 +159,24 @@ impl State {
         self.pods = Some(pods);
     }
 
-    /// The watch shows that one pod is gone.
+    /// The watch shows that a pod is gone.
     pub(crate) fn pod_deleted(&mut self, uid: &Uid) {
         if let Some(pods) = &mut self.pods {
             pods.remove(uid);
         }
     }
 
-    /// The watch listed a namespace's budgets anew.
+    /// The watch has listed the budgets of a namespace.
     pub(crate) fn budgets_listed(&mut self, namespace: &str, budgets: Vec<BudgetView>) {
         let all = budgets
             .into_iter()
             .map(|budget| (budget.name.name.clone(), budget))
             .collect();
         self.budgets.insert(namespace.to_owned(), Budgets { known: true, all });
-        self.wake(namespace);
+        self.retry_after_budget_change(namespace);
     }
 
-    /// The watch shows one budget, new or changed.
+    /// The watch shows a new or changed budget.
     pub(crate) fn budget_applied(&mut self, budget: BudgetView) {
         let namespace = budget.name.namespace.clone();
         self.budgets
@@ -182,28 +184,34 @@ impl State {
             .or_default()
             .all
             .insert(budget.name.name.clone(), budget);
-        self.wake(&namespace);
+        self.retry_after_budget_change(&namespace);
     }
 
-    /// The watch shows that one budget is gone.
+    /// The watch shows that a budget is gone.
     pub(crate) fn budget_deleted(&mut self, name: &PodName) {
         if let Some(budgets) = self.budgets.get_mut(&name.namespace) {
             budgets.all.remove(&name.name);
         }
-        self.wake(&name.namespace);
+        self.retry_after_budget_change(&name.namespace);
     }
 
-    /// A namespace's budgets cannot be seen: the API server asks them all the same.
-    pub(crate) fn budgets_unseen(&mut self, namespace: &str) {
+    /// The budgets of a namespace cannot be listed; the API server still enforces them.
+    pub(crate) fn budgets_unavailable(&mut self, namespace: &str) {
         self.budgets.entry(namespace.to_owned()).or_default().known = true;
     }
 
-    /// The namespaces whose budgets matter.
-    pub(crate) fn namespaces_asked(&self) -> BTreeSet<String> {
+    /// How many pods hold the node; `None` before the first list.
+    pub(crate) fn remaining(&self) -> Option<usize> {
+        let pods = self.pods.as_ref()?;
+        Some(pods.values().filter(|pod| holds_node(&pod.decision)).count())
+    }
+
+    /// The namespaces with pods to evict, whose budgets must be watched.
+    pub(crate) fn namespaces_with_evictions(&self) -> BTreeSet<String> {
         self.namespaces_of(|decision| matches!(decision, Decision::Evict | Decision::Delete))
     }
 
-    /// The namespaces whose labels have to be known.
+    /// The namespaces whose labels must be read.
     pub(crate) fn namespaces_unknown(&self) -> BTreeSet<String> {
         self.namespaces_of(|decision| *decision == Decision::Unknown)
     }
@@ -215,35 +223,35 @@ impl State {
             .collect()
     }
 
-    /// A namespace's labels are known: its pods are decided about anew.
-    pub(crate) fn namespace_seen(&mut self, namespace: String, labels: BTreeMap<String, String>) {
+    /// The labels of a namespace are known: its pods are decided again.
+    pub(crate) fn namespace_read(&mut self, namespace: String, labels: BTreeMap<String, String>) {
         self.namespaces.insert(namespace, labels);
         let views = self.pods.iter().flatten().map(|(_, pod)| pod.view.clone()).collect();
         self.pods_listed(views);
     }
 
-    /// Something that must work did not.
-    pub(crate) fn failed(&mut self, now: DateTime<Utc>, message: String) {
+    /// A request or watch failed.
+    pub(crate) fn record_failure(&mut self, now: DateTime<Utc>, message: String) {
         let before = self
-            .trouble
+            .failure
             .take()
-            .filter(|trouble| now < trouble.at + TROUBLE_SHOWN_FOR);
-        self.trouble = Some(Trouble {
+            .filter(|failure| now < failure.at + FAILURE_SHOWN_FOR);
+        self.failure = Some(ApiFailure {
             at: now,
             message,
-            times: before.map_or(1, |trouble| trouble.times.saturating_add(1)),
+            count: before.map_or(1, |failure| failure.count.saturating_add(1)),
         });
     }
 
-    /// What the API server fails at; once alone is no news, as any watch may end that way.
-    pub(crate) fn trouble(&self, now: DateTime<Utc>) -> Option<&str> {
-        let trouble = self.trouble.as_ref()?;
-        (trouble.times > 1 && now < trouble.at + TROUBLE_SHOWN_FOR).then_some(trouble.message.as_str())
+    /// The failure of the API server, if it is worth showing: a single one is not, as any watch may end that way.
+    pub(crate) fn api_failure(&self, now: DateTime<Utc>) -> Option<&str> {
+        let failure = self.failure.as_ref()?;
+        (failure.count > 1 && now < failure.at + FAILURE_SHOWN_FOR).then_some(failure.message.as_str())
     }
 
-    /// When the last failure is no longer news.
-    pub(crate) fn trouble_ends(&self) -> Option<DateTime<Utc>> {
-        self.trouble.as_ref().map(|trouble| trouble.at + TROUBLE_SHOWN_FOR)
+    /// Until when the last failure is shown.
+    pub(crate) fn failure_shown_until(&self) -> Option<DateTime<Utc>> {
+        self.failure.as_ref().map(|failure| failure.at + FAILURE_SHOWN_FOR)
     }
 
     /// The budgets that select a pod.
@@ -256,29 +264,35 @@ impl State {
         budgets.filter(move |budget| budget.selects(pod))
     }
 
-    /// Pods refused by a budget that was not known are asked again once budgets change.
-    fn wake(&mut self, namespace: &str) {
+    /// Pods refused by a budget that was not known are requested again once budgets change.
+    fn retry_after_budget_change(&mut self, namespace: &str) {
         for pod in self.pods.iter_mut().flatten().map(|(_, pod)| pod) {
-            let waits = matches!(pod.attempt, Attempt::Later { budget_wakes: true, .. });
-            if waits && pod.view.name.namespace == namespace {
+            let waits_for_budget = matches!(
+                pod.attempt,
+                Attempt::Later {
+                    retry_on_budget_change: true,
+                    ..
+                }
+            );
+            if waits_for_budget && pod.view.name.namespace == namespace {
                 pod.attempt = Attempt::Open;
             }
         }
     }
 
-    fn tracked(&mut self, view: PodView, before: Option<Tracked>) -> Tracked {
+    fn tracked(&mut self, view: PodView, before: Option<TrackedPod>) -> TrackedPod {
         let Verdict { decision, tier } = decide(&view, &self.namespaces, &self.settings);
-        if matters(&decision) && decision != Decision::Unknown {
-            let mover = Mover {
+        if holds_node(&decision) && decision != Decision::Unknown {
+            let pod = PodToMove {
                 name: view.name.clone(),
                 tier,
                 empty_dir: view.empty_dir,
                 claims: !view.claims.is_empty(),
             };
-            self.seen.insert(view.uid.clone(), mover);
+            self.pods_to_move.insert(view.uid.clone(), pod);
         }
         let (attempt, failures) = before.map_or((Attempt::Open, 0), |pod| (pod.attempt, pod.failures));
-        Tracked {
+        TrackedPod {
             view,
             decision,
             tier,

@@ -8,6 +8,7 @@ use lockkeeper_crds::host::Cause;
 use lockkeeper_crds::time::whole_seconds;
 use lockkeeper_planner as planner;
 
+pub use lockkeeper_kube_util::bounded;
 pub use policy::{limit, policy, policy_state, policy_state_to_api, schedule};
 
 /// The planner's operation; one in a phase that this version does not know is Failed until a person looks.
@@ -289,14 +290,6 @@ pub fn causes(from: &[String]) -> Vec<Cause> {
 /// Causes as plain texts.
 pub fn words(from: &[Cause]) -> Vec<String> {
     from.iter().map(|cause| cause.0.clone()).collect()
-}
-
-/// At most `most` characters, cut at the end with an ellipsis.
-pub fn bounded(text: &str, most: usize) -> String {
-    if text.chars().count() <= most {
-        return text.to_owned();
-    }
-    text.chars().take(most.saturating_sub(3)).chain("...".chars()).collect()
 }
 
 fn seconds(count: i32) -> TimeDelta {

@@ -9,14 +9,14 @@ use kube::runtime::watcher::Event;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, Resource, ResourceExt};
 use lockkeeper_crds::{NodeReboot, RebootLock, RebootPolicy, names};
-use lockkeeper_kube_util::WatchBackoff;
+use lockkeeper_kube_util::{WatchBackoff, error_chain};
 use lockkeeper_snapshot::slim::Node;
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 
 use super::table::{Applied, Key, Table};
 use super::{Cache, InvalidPolicy, ParsedPolicy, SharedCache, decoded};
-use crate::client::{chain, describe_error};
+use crate::client::describe_error;
 use crate::watched_kind::WatchedKind;
 
 /// Pages of this size keep a list of thousands of nodes small in memory.
@@ -203,6 +203,6 @@ fn describe(error: &watcher::Error) -> (String, bool) {
             (describe_error(error), denied)
         }
         watcher::Error::WatchStartFailed(error) | watcher::Error::WatchFailed(error) => (describe_error(error), false),
-        other @ (watcher::Error::WatchError(_) | watcher::Error::NoResourceVersion) => (chain(other), false),
+        other @ (watcher::Error::WatchError(_) | watcher::Error::NoResourceVersion) => (error_chain(other), false),
     }
 }

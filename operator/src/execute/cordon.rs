@@ -1,7 +1,8 @@
 //! Our marks on a Node: one server-side apply puts them on, one takes off what is ours and nothing else.
 
-use kube::api::{Patch, PatchParams};
+use kube::api::Patch;
 use lockkeeper_crds::{Phase, names};
+use lockkeeper_kube_util::patch_params;
 use lockkeeper_snapshot::slim;
 use serde_json::{Map, Value, json};
 
@@ -17,7 +18,7 @@ impl Pass<'_> {
         self.ensure_no_unknown_cordon(STEP, node, &fresh).await?;
         let seen = self.node(STEP, node)?;
         let patch = cordon_patch(&seen, operation_id);
-        let params = PatchParams::apply(names::OPERATOR_MANAGER);
+        let params = patch_params(names::OPERATOR_MANAGER);
         match self.api.nodes.patch(node, &params, &Patch::Apply(&patch)).await {
             Ok(marked) => {
                 self.store_node(marked);
@@ -45,12 +46,12 @@ impl Pass<'_> {
         if keep_cordon {
             let mut held = bare.clone();
             held["spec"] = json!({"unschedulable": true});
-            let params = PatchParams::apply(names::HOLD_MANAGER);
+            let params = patch_params(names::HOLD_MANAGER);
             let kept = self.api.nodes.patch(node, &params, &Patch::Apply(&held)).await;
             self.store_node(kept.map_err(api_error("keep the cordon of", node))?);
         }
         // The uid alone guards it: a kubelet's heartbeat must not keep a node cordoned.
-        let params = PatchParams::apply(names::OPERATOR_MANAGER);
+        let params = patch_params(names::OPERATOR_MANAGER);
         let lifted = self.api.nodes.patch(node, &params, &Patch::Apply(&bare)).await;
         let lifted = lifted.map_err(api_error(STEP, node))?;
         let stays = slim::annotation(&lifted, names::OPERATION).is_some();
@@ -78,10 +79,7 @@ impl Pass<'_> {
             "resourceVersion": seen.metadata.resource_version,
             "annotations": {annotation: null},
         }});
-        let params = PatchParams {
-            field_manager: Some(names::OPERATOR_MANAGER.to_owned()),
-            ..PatchParams::default()
-        };
+        let params = patch_params(names::OPERATOR_MANAGER);
         let written = self.api.nodes.patch(node, &params, &Patch::Merge(&patch)).await;
         self.store_node(written.map_err(api_error(STEP, node))?);
         Ok(())

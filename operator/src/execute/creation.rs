@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::ResourceExt;
-use kube::api::{Patch, PatchParams, PostParams};
+use kube::api::{Patch, PatchParams};
 use lockkeeper_crds::{NodeReboot, NodeRebootSpec, names};
+use lockkeeper_kube_util::post_params;
 use lockkeeper_planner::Action;
 use lockkeeper_snapshot::ObservedObjects;
 use serde_json::json;
@@ -41,10 +42,7 @@ impl Pass<'_> {
         };
         let mut reboot = NodeReboot::new(node, spec);
         reboot.metadata.owner_references = Some(vec![owner(node, uid)]);
-        let params = PostParams {
-            field_manager: Some(names::OPERATOR_MANAGER.to_owned()),
-            ..PostParams::default()
-        };
+        let params = post_params(names::OPERATOR_MANAGER);
         let created = reboots.create(&params, &reboot).await;
         created.map(Some).map_err(api_error(STEP, node))
     }

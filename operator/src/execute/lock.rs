@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use kube::api::PostParams;
 use lockkeeper_crds::{RebootLock, RebootLockSpec, RebootLockStatus, names};
+use lockkeeper_kube_util::post_params;
 use lockkeeper_planner::Holder;
 use lockkeeper_snapshot::convert;
 
@@ -13,10 +13,7 @@ use super::{Error, Pass, api_error, object_gone};
 impl Pass<'_> {
     pub(super) async fn create_lock(&mut self) -> Result<(), Error> {
         let lock = RebootLock::new(names::LOCK, RebootLockSpec::default());
-        let params = PostParams {
-            field_manager: Some(names::OPERATOR_MANAGER.to_owned()),
-            ..PostParams::default()
-        };
+        let params = post_params(names::OPERATOR_MANAGER);
         let created = self
             .api
             .locks
@@ -43,10 +40,7 @@ impl Pass<'_> {
         lock.status = Some(RebootLockStatus {
             holders: holders.iter().map(convert::holder_to_api).collect(),
         });
-        let params = PostParams {
-            field_manager: Some(names::OPERATOR_MANAGER.to_owned()),
-            ..PostParams::default()
-        };
+        let params = post_params(names::OPERATOR_MANAGER);
         let written = self
             .api
             .locks

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::stream::{self, StreamExt};
 use kube::ResourceExt;
-use kube::api::{Patch, PatchParams};
+use kube::api::Patch;
 use lockkeeper_crds::time::whole_seconds;
 use lockkeeper_crds::{self as api, OnTimeout, StageKind};
 use lockkeeper_crds::{
     Deferred, HistoryEntry, LastCommand, NodeReboot, NodeRebootStatus, OperationSettings, Released, names,
 };
-use lockkeeper_drain::{ready_daemons, still_there};
+use lockkeeper_drain::{ready_daemon_sets, remaining_pods};
+use lockkeeper_kube_util::patch_params;
 use lockkeeper_planner::{Change, Finished, Operation, Order, Phase, RecordChange, WaitReason};
 use lockkeeper_snapshot::convert::{self, bounded, causes};
 use lockkeeper_snapshot::slim;
@@ -88,7 +89,7 @@ impl Pass<'_> {
         }
         let operation = after.operation.as_mut().filter(|operation| draining(operation));
         if let Some(operation) = operation.filter(|operation| operation.daemon_sets.is_empty()) {
-            let found = ready_daemons(&self.api.client, node).await;
+            let found = ready_daemon_sets(&self.api.client, node).await;
             let found = found.map_err(|source| Error::Pods {
                 step: "count the DaemonSets of",
                 node: node.to_owned(),
@@ -205,10 +206,7 @@ impl Pass<'_> {
         }
         let spec = json!({"policy": policy, "order": order.map(convert::order_to_api)});
         let patch = json!({"metadata": {"resourceVersion": seen.resource_version()}, "spec": spec});
-        let params = PatchParams {
-            field_manager: Some(names::OPERATOR_MANAGER.to_owned()),
-            ..PatchParams::default()
-        };
+        let params = patch_params(names::OPERATOR_MANAGER);
         let written = self.api.reboots.patch(node, &params, &Patch::Merge(&patch)).await;
         self.store_reboot(written.map_err(api_error(STEP, node))?);
         Ok(())
@@ -258,7 +256,7 @@ impl Pass<'_> {
             node: node.to_owned(),
             source,
         })?;
-        let left = still_there(&self.api.client, &settings).await;
+        let left = remaining_pods(&self.api.client, &settings).await;
         let left = left.map_err(|source| Error::Pods {
             step: "order the reboot of",
             node: node.to_owned(),
@@ -280,10 +278,7 @@ impl Pass<'_> {
         let patch = json!({"metadata": {
             "resourceVersion": seen.resource_version(), "annotations": {names::COMMAND: null},
         }});
-        let params = PatchParams {
-            field_manager: Some(names::OPERATOR_MANAGER.to_owned()),
-            ..PatchParams::default()
-        };
+        let params = patch_params(names::OPERATOR_MANAGER);
         let written = self.api.reboots.patch(node, &params, &Patch::Merge(&patch)).await;
         self.store_reboot(written.map_err(api_error(STEP, node))?);
         Ok(())
@@ -301,10 +296,7 @@ async fn write_status(
         return Ok(None);
     };
     let patch = json!({"metadata": {"resourceVersion": seen.resource_version()}, "status": status});
-    let params = PatchParams {
-        field_manager: Some(names::OPERATOR_MANAGER.to_owned()),
-        ..PatchParams::default()
-    };
+    let params = patch_params(names::OPERATOR_MANAGER);
     let written = api.reboots.patch_status(&name, &params, &Patch::Merge(&patch)).await;
     written
         .map(Some)

@@ -1,7 +1,8 @@
 //! Our own taints on a Node, where a policy asks for them; taints of others stay as they are.
 
-use kube::api::{Patch, PatchParams};
+use kube::api::Patch;
 use lockkeeper_crds::names;
+use lockkeeper_kube_util::patch_params;
 use lockkeeper_planner::Taint;
 use lockkeeper_snapshot::taints::with;
 use serde_json::json;
@@ -19,10 +20,7 @@ impl Pass<'_> {
             "metadata": {"uid": seen.metadata.uid, "resourceVersion": seen.metadata.resource_version},
             "spec": {"taints": with(&seen.spec.taints, taint, there)},
         });
-        let params = PatchParams {
-            field_manager: Some(names::OPERATOR_MANAGER.to_owned()),
-            ..PatchParams::default()
-        };
+        let params = patch_params(names::OPERATOR_MANAGER);
         let written = self.api.nodes.patch(node, &params, &Patch::Merge(&patch)).await;
         self.store_node(written.map_err(api_error(STEP, node))?);
         Ok(())

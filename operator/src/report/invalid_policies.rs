@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use kube::api::{Patch, PatchParams};
+use kube::api::Patch;
 use lockkeeper_crds::condition::Condition;
 use lockkeeper_crds::names;
+use lockkeeper_kube_util::{error_chain, patch_params};
 use serde_json::json;
 
 use super::{Reporter, policy_events};
 use crate::cache::InvalidPolicy;
-use crate::client::chain;
 use crate::execute::Error;
 use crate::report::event_recorder::EventTarget;
 use crate::status::undecodable;
@@ -58,10 +58,7 @@ impl Reporter {
             "metadata": {"resourceVersion": policy.metadata.resource_version},
             "status": {"observedGeneration": generation, "conditions": after},
         });
-        let params = PatchParams {
-            field_manager: Some(names::OPERATOR_MANAGER.to_owned()),
-            ..PatchParams::default()
-        };
+        let params = patch_params(names::OPERATOR_MANAGER);
         match self
             .parsed_policies
             .patch_status(name, &params, &Patch::Merge(&patch))
@@ -73,7 +70,7 @@ impl Reporter {
                 tracing::warn!(
                     policy = name,
                     "the policy cannot be read, nor its status written: {}",
-                    chain(&source)
+                    error_chain(&source)
                 );
                 self.refused.insert(name.to_owned(), generation);
             }

@@ -4,14 +4,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use kube::Client;
-use lockkeeper_drain::{PodName, ReadyDaemon, not_ready_again};
-use lockkeeper_kube_util::WatchBackoff;
+use lockkeeper_drain::{PodName, ReadyDaemonSet, find_unready_daemon_set};
+use lockkeeper_kube_util::{WatchBackoff, error_chain};
 use lockkeeper_planner::{BootId, CountedDaemonSet, DaemonSetReadiness, Node, Snapshot};
 use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
-
-use crate::client::chain;
 
 /// An answer is good for so long: marks that could not be lifted by then are lifted after another look only.
 const FRESH: Duration = Duration::from_secs(10);
@@ -111,7 +109,7 @@ impl DaemonSetProbes {
     fn look(&self, name: &str, question: Question) -> Look {
         let (client, news, node) = (self.client.clone(), self.news.clone(), name.to_owned());
         let (say, found) = watch::channel(DaemonSetReadiness::Unknown);
-        let counted: Vec<ReadyDaemon> = question.counted.iter().map(counted).collect();
+        let counted: Vec<ReadyDaemonSet> = question.counted.iter().map(counted).collect();
         let tell = move |now: DaemonSetReadiness| {
             let another = |before: &mut DaemonSetReadiness| std::mem::replace(before, now.clone()) != now;
             if say.send_if_modified(another) {
@@ -121,7 +119,7 @@ impl DaemonSetProbes {
         let run = async move {
             let mut pauses = WatchBackoff::for_operator();
             loop {
-                let found = answer(&node, not_ready_again(&client, &node, &counted).await);
+                let found = answer(&node, find_unready_daemon_set(&client, &node, &counted).await);
                 let ready = found == DaemonSetReadiness::Ready;
                 tell(found);
                 if ready {
@@ -152,9 +150,9 @@ fn question(node: &Node) -> Option<Question> {
     })
 }
 
-fn counted(from: &CountedDaemonSet) -> ReadyDaemon {
+fn counted(from: &CountedDaemonSet) -> ReadyDaemonSet {
     let (namespace, name) = from.name.split_once('/').unwrap_or(("", &from.name));
-    ReadyDaemon {
+    ReadyDaemonSet {
         name: PodName::new(namespace, name),
         since: from.since,
     }
@@ -166,7 +164,7 @@ fn answer(node: &str, found: Result<Option<String>, lockkeeper_drain::Error>) ->
         Ok(None) => DaemonSetReadiness::Ready,
         Ok(Some(what)) => DaemonSetReadiness::NotReady { what },
         Err(error) => {
-            let mut why = chain(&error);
+            let mut why = error_chain(&error);
             if let Some(remedy) = error.remedy() {
                 why = format!("{why}; {remedy}");
             }

@@ -9,6 +9,7 @@ use chrono::{TimeDelta, Utc};
 use kube::Client;
 use lockkeeper_crds::Operation;
 use lockkeeper_drain::{Cause, Progress, Settings};
+use lockkeeper_kube_util::{Opaque, error_chain};
 use lockkeeper_planner::{Action, Change, Drain, Phase, Snapshot, StageKind, WaitReason};
 use lockkeeper_snapshot::ObservedObjects;
 use tokio::sync::{mpsc, watch};
@@ -16,7 +17,6 @@ use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout};
 
 use self::notifications::{DrainNotifications, SETTLED};
-use crate::client::chain;
 use crate::drain_settings::of_operation;
 
 pub use self::notifications::DrainEvent;
@@ -30,18 +30,10 @@ const AFTER_SETTLED: Duration = Duration::from_secs(1);
 /// The drains that run.
 #[derive(Debug)]
 pub struct Drains {
-    client: Client0,
+    client: Opaque<Client>,
     namespace: String,
     tasks: BTreeMap<String, Task>,
     news: mpsc::UnboundedSender<()>,
-}
-
-struct Client0(Client);
-
-impl std::fmt::Debug for Client0 {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Client")
-    }
 }
 
 #[derive(Debug)]
@@ -72,7 +64,7 @@ impl Drains {
     /// None runs yet. Each step of a drain sends on `news`.
     pub fn new(client: Client, namespace: String, news: mpsc::UnboundedSender<()>) -> Self {
         Self {
-            client: Client0(client),
+            client: Opaque(client),
             namespace,
             tasks: BTreeMap::new(),
             news,
@@ -161,15 +153,15 @@ impl Drains {
             let settings = match settings {
                 Ok(settings) => settings,
                 Err(error) => {
-                    tracing::error!(node = name, "drain: {}", chain(&error));
-                    gave_up.send_replace(chain(&error));
+                    tracing::error!(node = name, "drain: {}", error_chain(&error));
+                    gave_up.send_replace(error_chain(&error));
                     let _ = news.send(());
                     return;
                 }
             };
             while let Err(error) = lockkeeper_drain::drain(client.clone(), settings.clone(), sender.clone()).await {
-                tracing::warn!(node = name, "drain: {}; tried again in 10 s", chain(&error));
-                gave_up.send_replace(chain(&error));
+                tracing::warn!(node = name, "drain: {}; tried again in 10 s", error_chain(&error));
+                gave_up.send_replace(error_chain(&error));
                 let _ = news.send(());
                 tokio::time::sleep(AGAIN).await;
                 gave_up.send_replace(String::new());

@@ -8,7 +8,8 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use kube::Client;
 use lockkeeper_crds::RebootPolicy;
-use lockkeeper_drain::{Answers, Cause, OwnPods, Settings, preflight_again};
+use lockkeeper_drain::{DryRunCache, OwnPods, Settings, preflight_with_cache};
+use lockkeeper_kube_util::error_chain;
 use lockkeeper_planner as planner;
 use lockkeeper_planner::{Snapshot, WaitReason};
 use lockkeeper_snapshot::ObservedObjects;
@@ -16,7 +17,6 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use crate::client::chain;
 use crate::report::notified_pods::NotifiedPods;
 use crate::tasks::drains::DrainEvent;
 
@@ -44,7 +44,7 @@ struct Asked {
     task: JoinHandle<()>,
 }
 
-/// Answers by node.
+/// DryRunCache by node.
 type Known = BTreeMap<String, Answer>;
 
 /// What a node was last found to be.
@@ -55,7 +55,7 @@ struct Answer {
     /// The pods that block.
     blocked: BTreeSet<String>,
     /// What was asked of its pods: most of it need not be asked again. Kept only while it is asked again and again.
-    dry_runs: Answers,
+    dry_runs: DryRunCache,
 }
 
 /// What an answer belongs to: the answer for another node of that name or to other rules is none.
@@ -188,16 +188,16 @@ impl Preflights {
         let failed = rests.clone();
         let task = tokio::spawn(async move {
             let found = match settings {
-                Ok(settings) => preflight_again(&client, &settings, &mut dry_runs).await,
+                Ok(settings) => preflight_with_cache(&client, &settings, &mut dry_runs).await,
                 Err(error) => Err(error),
             };
             let failure = found.is_err();
             let (verdict, blocked) = match found {
-                Ok(found) => (verdict(&found.blockers, at), blocked(&found)),
+                Ok(found) => (verdict(&found, at), blocked(&found)),
                 Err(error) => (unknown(&name, &error), BTreeSet::new()),
             };
             if matches!(verdict, planner::Preflight::Clear { .. }) {
-                dry_runs = Answers::default();
+                dry_runs = DryRunCache::default();
             }
             let answer = Answer {
                 question,
@@ -239,7 +239,7 @@ fn current(node: &planner::Node, seen: &ObservedObjects) -> Option<Question> {
 
 /// Nobody could say: what went wrong, in words that stay the same while it does.
 fn unknown(node: &str, error: &lockkeeper_drain::Error) -> planner::Preflight {
-    let mut why = chain(error);
+    let mut why = error_chain(error);
     if let Some(remedy) = error.remedy() {
         why = format!("{why}; {remedy}");
     }
@@ -269,81 +269,51 @@ fn waiting(verdict: &planner::Preflight) -> Option<WaitReason> {
     }
 }
 
-/// The pod that blocks first, and all causes in words.
-fn verdict(blockers: &[Cause], at: DateTime<Utc>) -> planner::Preflight {
-    let Some(first) = blockers.first() else {
-        return planner::Preflight::Clear { at };
-    };
-    let words: Vec<String> = blockers.iter().map(ToString::to_string).collect();
-    let words = words.join("; ");
-    let Some(pod) = first.pods.first().map(ToString::to_string) else {
-        let pod = "its pods".to_owned();
-        return planner::Preflight::Blocked { pod, why: words, at };
-    };
-    // A line about one pod names it; one about more stays as it is.
-    let why = words.strip_prefix(&format!("pod {pod}")).unwrap_or(&words);
-    let why = why.trim_start_matches([':', ' ']).to_owned();
-    planner::Preflight::Blocked { pod, why, at }
+/// The verdict of a preflight: the pod that blocks first, and all causes.
+fn verdict(found: &lockkeeper_drain::Preflight, at: DateTime<Utc>) -> planner::Preflight {
+    match found.block() {
+        None => planner::Preflight::Clear { at },
+        Some(block) => planner::Preflight::Blocked {
+            pod: block.pod.map(|pod| pod.to_string()).unwrap_or_default(),
+            why: block.message,
+            at,
+        },
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lockkeeper_drain::{Blocker, PodName};
+    use lockkeeper_drain::{Blocker, PodName, Preflight, group_by_cause};
 
-    fn cause(blocker: Blocker, pods: &[&str]) -> Cause {
-        let name = |name: &&str| PodName {
-            namespace: "shop".to_owned(),
-            name: (*name).to_owned(),
+    fn message(pods: &[&str]) -> String {
+        let rule = |name: &&str| Blocker::Rule {
+            pod: PodName::new("shop", *name),
+            rule: 2,
         };
-        Cause {
-            blocker,
-            pods: pods.iter().map(name).collect(),
-            count: pods.len(),
-        }
-    }
-
-    fn blocked(causes: &[Cause]) -> (String, String) {
-        match verdict(causes, DateTime::default()) {
-            planner::Preflight::Blocked { pod, why, .. } => (pod, why),
-            planner::Preflight::Clear { .. } | planner::Preflight::Failed { .. } | planner::Preflight::Unknown => {
-                (String::new(), String::new())
-            }
-        }
+        let found = Preflight {
+            pods: Vec::new(),
+            blockers: group_by_cause(pods.iter().map(rule).collect()),
+        };
+        let reason = waiting(&verdict(&found, DateTime::default()));
+        reason.map(|reason| reason.to_string()).unwrap_or_default()
     }
 
     #[test]
-    fn a_node_that_nothing_blocks_is_clear() {
+    fn a_node_without_blockers_is_clear() {
         let at = DateTime::default();
-        assert_eq!(verdict(&[], at), planner::Preflight::Clear { at });
+        assert_eq!(verdict(&Preflight::default(), at), planner::Preflight::Clear { at });
     }
 
     #[test]
-    fn the_words_name_each_pod_once() {
-        let rule = |pods: &[&str]| {
-            let pod = PodName {
-                namespace: "shop".to_owned(),
-                name: pods[0].to_owned(),
-            };
-            cause(Blocker::Rule { pod, rule: 2 }, pods)
-        };
-        let (pod, why) = blocked(&[rule(&["db-0"])]);
+    fn the_message_about_a_blocked_node_names_each_pod_once() {
         assert_eq!(
-            (pod.as_str(), why.as_str()),
-            ("shop/db-0", "the policy's drain.rules[2] says Block")
+            message(&["db-0"]),
+            "cannot be drained: pod shop/db-0: the policy's drain.rules[2] blocks the eviction"
         );
-        let (pod, why) = blocked(&[rule(&["db-0", "db-1"])]);
-        assert_eq!(pod, "shop/db-0");
-        assert_eq!(why, "pods shop/db-0, shop/db-1: the policy's drain.rules[2] says Block");
-    }
-
-    #[test]
-    fn a_cause_about_no_pod_is_said_too() {
-        let message = "no route".to_owned();
-        let (pod, why) = blocked(&[cause(Blocker::ApiUnavailable { message }, &[])]);
         assert_eq!(
-            (pod.as_str(), why.as_str()),
-            ("its pods", "the API server cannot be asked: no route")
+            message(&["db-0", "db-1"]),
+            "cannot be drained: pods shop/db-0, shop/db-1: the policy's drain.rules[2] blocks the eviction"
         );
     }
 }

@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Node;
 use kube::ResourceExt;
-use kube::api::{Patch, PatchParams};
+use kube::api::Patch;
 use kube::core::Status;
 use lockkeeper_crds::names;
+use lockkeeper_kube_util::patch_params;
 use serde_json::{Map, Value, json};
 use tokio::time::sleep;
 
@@ -66,7 +67,7 @@ pub(crate) async fn find(cluster: &Cluster, node: &str) -> Result<Node, Failure>
 /// Cordons the node and keeps autoscalers and load balancers off it, in one write.
 pub(crate) async fn cordon(cluster: &Cluster, node: &str) -> Result<CordonedNode, Failure> {
     let step = format!("cordon node {node}");
-    let params = PatchParams::apply(names::CLI_MANAGER);
+    let params = patch_params(names::CLI_MANAGER);
     for _ in 0..ATTEMPTS {
         let current = find(cluster, node).await?;
         ownership::check_annotation(&current)?;
@@ -100,7 +101,7 @@ pub(crate) async fn cordon(cluster: &Cluster, node: &str) -> Result<CordonedNode
 pub(crate) async fn uncordon(cluster: &Cluster, node: &str, uid: &str) -> Result<Uncordoned, Failure> {
     let step = format!("uncordon node {node}");
     let empty = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": node, "uid": uid}});
-    let params = PatchParams::apply(names::CLI_MANAGER);
+    let params = patch_params(names::CLI_MANAGER);
     let mut attempts = 0;
     loop {
         // Without a resource version: an update of the kubelet must not keep a node cordoned.

@@ -1,11 +1,11 @@
 //! What a drain decides for a pod.
 
-use lockkeeper_drain::{Decision, PodPreflight, Preflight, Stays};
+use lockkeeper_drain::{Decision, PodPreflight, Preflight, StayReason};
 
 /// How many pods have to leave, and how many stay and keep running.
 pub(crate) fn counts(found: &Preflight) -> (usize, usize) {
     let leaving = found.pods.iter().filter(|line| leaves(&line.decision)).count();
-    let is_finished = |line: &&PodPreflight| line.decision == Decision::Skip(Stays::Finished);
+    let is_finished = |line: &&PodPreflight| line.decision == Decision::Skip(StayReason::Finished);
     (
         leaving,
         found.pods.len() - leaving - found.pods.iter().filter(is_finished).count(),
@@ -27,7 +27,7 @@ pub(super) fn leaves(decision: &Decision) -> bool {
 /// The name of the decision in JSON.
 pub(super) fn decision_name(decision: &Decision) -> &'static str {
     match decision {
-        Decision::Skip(_) => "Stays",
+        Decision::Skip(_) => "StayReason",
         Decision::Evict => "Evict",
         Decision::Delete => "Delete",
         Decision::Wait => "Leaving",
@@ -40,11 +40,11 @@ pub(super) fn decision_name(decision: &Decision) -> &'static str {
 /// The decision with its cause.
 pub(super) fn decision_text(decision: &Decision) -> String {
     match decision {
-        Decision::Skip(Stays::Mirror) => "stays: a static pod of the kubelet".to_owned(),
-        Decision::Skip(Stays::DaemonSet) => "stays: belongs to a DaemonSet".to_owned(),
-        Decision::Skip(Stays::Own) => "stays: belongs to Lockkeeper".to_owned(),
-        Decision::Skip(Stays::Finished) => "stays: finished".to_owned(),
-        Decision::Skip(Stays::Rule(rule)) => format!("stays: rule {rule}"),
+        Decision::Skip(StayReason::Mirror) => "stays: a static pod of the kubelet".to_owned(),
+        Decision::Skip(StayReason::DaemonSet) => "stays: belongs to a DaemonSet".to_owned(),
+        Decision::Skip(StayReason::Own) => "stays: belongs to Lockkeeper".to_owned(),
+        Decision::Skip(StayReason::Finished) => "stays: finished".to_owned(),
+        Decision::Skip(StayReason::Rule(rule)) => format!("stays: rule {rule}"),
         Decision::Evict => "evict".to_owned(),
         Decision::Delete => "delete".to_owned(),
         Decision::Wait => "terminating".to_owned(),

@@ -51,12 +51,12 @@ impl Follower {
         let (key, line) = match pod.state {
             PodState::Stays(_) | PodState::Later | PodState::Asked => return None,
             PodState::Gone => ("gone".to_owned(), format!("pod {} is gone", pod.pod)),
-            PodState::Waiting | PodState::Leaving => match &pod.why[..] {
+            PodState::Waiting | PodState::Leaving => match &pod.blockers[..] {
                 [] if pod.state == PodState::Leaving => {
                     ("leaving".to_owned(), format!("pod {} is terminating", pod.pod))
                 }
                 [] => return None,
-                why => (key(why), messages(why, clock)),
+                blockers => (key(blockers), messages(blockers, clock)),
             },
         };
         let is_new = self.printed.get(&pod.pod) != Some(&key);
@@ -68,8 +68,8 @@ impl Follower {
 }
 
 /// The part of the causes whose change is printed; a change of numbers alone is not.
-fn key(why: &[Blocker]) -> String {
-    let keys = why.iter().map(|blocker| match blocker {
+fn key(blockers: &[Blocker]) -> String {
+    let keys = blockers.iter().map(|blocker| match blocker {
         Blocker::Budget {
             budget: Some(budget), ..
         } => format!("budget {budget}"),
@@ -79,14 +79,14 @@ fn key(why: &[Blocker]) -> String {
     keys.collect::<Vec<_>>().join("; ")
 }
 
-fn messages(why: &[Blocker], clock: &DisplayClock) -> String {
-    let messages = why.iter().map(|blocker| clock.localize(&blocker.to_string()));
+fn messages(blockers: &[Blocker], clock: &DisplayClock) -> String {
+    let messages = blockers.iter().map(|blocker| clock.localize(&blocker.to_string()));
     messages.collect::<Vec<_>>().join("; ")
 }
 
 #[cfg(test)]
 mod tests {
-    use lockkeeper_drain::{Numbers, Stays, Tier};
+    use lockkeeper_drain::{BudgetNumbers, StayReason, Tier};
 
     use super::*;
     use crate::fixture::{clock, time};
@@ -95,20 +95,20 @@ mod tests {
         Progress::Running {
             to_move: pods.len(),
             moved: 0,
-            left: pods.len(),
+            remaining: pods.len(),
             with_empty_dir: 0,
-            later: Vec::new(),
+            waiting_tiers: Vec::new(),
             waiting_on: Vec::new(),
             pods,
         }
     }
 
-    fn pod(name: &str, state: PodState, why: Vec<Blocker>) -> PodLine {
+    fn pod(name: &str, state: PodState, blockers: Vec<Blocker>) -> PodLine {
         PodLine {
             pod: PodName::new("shop", name),
             tier: Tier::default(),
             state,
-            why,
+            blockers,
         }
     }
 
@@ -116,7 +116,7 @@ mod tests {
         Blocker::Budget {
             pod: PodName::new("shop", "db-0"),
             budget: Some(PodName::new("shop", "db")),
-            numbers: Some(Numbers {
+            numbers: Some(BudgetNumbers {
                 allowed: 0,
                 healthy,
                 desired: 3,
@@ -141,17 +141,17 @@ mod tests {
             running(vec![
                 pod("web-0", PodState::Asked, vec![]),
                 pod("db-0", PodState::Waiting, vec![budget(2)]),
-                pod("agent", PodState::Stays(Stays::DaemonSet), vec![]),
+                pod("agent", PodState::Stays(StayReason::DaemonSet), vec![]),
             ]),
             running(vec![
                 pod("web-0", PodState::Leaving, vec![shutting]),
                 pod("db-0", PodState::Waiting, vec![budget(3)]),
-                pod("agent", PodState::Stays(Stays::DaemonSet), vec![]),
+                pod("agent", PodState::Stays(StayReason::DaemonSet), vec![]),
             ]),
             running(vec![
                 pod("web-0", PodState::Gone, vec![]),
                 pod("db-0", PodState::Leaving, vec![]),
-                pod("agent", PodState::Stays(Stays::DaemonSet), vec![]),
+                pod("agent", PodState::Stays(StayReason::DaemonSet), vec![]),
             ]),
             Progress::Done {
                 moved: 2,
@@ -164,7 +164,7 @@ mod tests {
         }
         expect_test::expect![[r#"
             pod shop/db-0: budget shop/db allows 0 disruptions (2 of 4 ready, 3 needed)
-            pod shop/web-0 is shutting down, its 30 s grace ends 22:00 (in 30 s)
+            pod shop/web-0 is shutting down; its grace period of 30 s ends at 22:00 (in 30 s)
             pod shop/web-0 is gone
             pod shop/db-0 is terminating
             pod shop/db-0 is gone
@@ -175,7 +175,7 @@ mod tests {
 
     #[test]
     fn a_cause_without_a_pod_is_printed_once_and_again_when_it_returns() {
-        let unavailable = lockkeeper_drain::group(vec![Blocker::ApiUnavailable {
+        let unavailable = lockkeeper_drain::group_by_cause(vec![Blocker::ApiUnavailable {
             message: "connection refused".to_owned(),
         }]);
         let mut failing = running(vec![]);

@@ -1,6 +1,6 @@
 //! The JSON output of `drain` and `report`.
 
-use lockkeeper_drain::{Blocker, Cause, Numbers, PodLine, PodName, PodPreflight, PodState, Preflight};
+use lockkeeper_drain::{Blocker, BudgetNumbers, Cause, PodLine, PodName, PodPreflight, PodState, Preflight};
 use serde::Serialize;
 
 use super::decision::{decision_name, decision_text};
@@ -105,7 +105,7 @@ impl From<&PodPreflight> for PodJson {
 }
 
 impl Budget {
-    fn new(name: &PodName, numbers: Numbers) -> Self {
+    fn new(name: &PodName, numbers: BudgetNumbers) -> Self {
         Self {
             namespace: name.namespace.clone(),
             name: name.name.clone(),
@@ -145,7 +145,7 @@ impl From<&PodLine> for PodProgress {
             namespace: line.pod.namespace.clone(),
             name: line.pod.name.clone(),
             state: match line.state {
-                PodState::Stays(_) => "Stays",
+                PodState::Stays(_) => "StayReason",
                 PodState::Later => "Later",
                 PodState::Waiting => "Waiting",
                 PodState::Asked => "Asked",
@@ -154,14 +154,14 @@ impl From<&PodLine> for PodProgress {
             },
             order: line.tier.order,
             critical: line.tier.critical,
-            why: line.why.iter().map(CauseJson::from).collect(),
+            why: line.blockers.iter().map(CauseJson::from).collect(),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use lockkeeper_drain::{Bar, Decision, Stays, Tier, group};
+    use lockkeeper_drain::{Decision, EvictionBar, StayReason, Tier, group_by_cause};
 
     use super::*;
 
@@ -177,11 +177,11 @@ mod tests {
 
     #[test]
     fn json_has_the_decision_and_the_blockers_of_each_pod() {
-        let mut pet = pod("pet", Decision::Block(vec![Bar::Unmanaged]));
+        let mut pet = pod("pet", Decision::Block(vec![EvictionBar::Unmanaged]));
         pet.blockers = vec![Blocker::Unmanaged { pod: pet.pod.clone() }];
-        let blockers = group(pet.blockers.clone());
+        let blockers = group_by_cause(pet.blockers.clone());
         let found = Preflight {
-            pods: vec![pet, pod("old", Decision::Skip(Stays::Finished))],
+            pods: vec![pet, pod("old", Decision::Skip(StayReason::Finished))],
             blockers,
         };
         let json = NodePreflight::new("w-02", None, &found);
@@ -200,14 +200,14 @@ mod tests {
                   "blockers": [
                     {
                       "reason": "EvictionBlocked",
-                      "message": "pod shop/pet: no controller would create it again (the policy's drain.unmanagedPods is Block)"
+                      "message": "pod shop/pet: no controller would recreate it (the policy's drain.unmanagedPods is Block)"
                     }
                   ]
                 },
                 {
                   "namespace": "shop",
                   "name": "old",
-                  "decision": "Stays",
+                  "decision": "StayReason",
                   "detail": "stays: finished",
                   "order": 0,
                   "critical": false,
@@ -217,7 +217,7 @@ mod tests {
               "blockers": [
                 {
                   "reason": "EvictionBlocked",
-                  "message": "pod shop/pet: no controller would create it again (the policy's drain.unmanagedPods is Block)",
+                  "message": "pod shop/pet: no controller would recreate it (the policy's drain.unmanagedPods is Block)",
                   "pods": [
                     "shop/pet"
                   ],

@@ -106,9 +106,11 @@ pub(crate) fn drained(result: &NodeResult) -> String {
 pub(crate) fn remaining(last: &Progress, clock: &DisplayClock) -> String {
     match last {
         Progress::Starting => "its pods were not listed yet".to_owned(),
-        Progress::Running { left, waiting_on, .. } => {
-            let remain = if *left == 1 { "remains" } else { "remain" };
-            let pods = counted(*left, "pod");
+        Progress::Running {
+            remaining, waiting_on, ..
+        } => {
+            let remain = if *remaining == 1 { "remains" } else { "remain" };
+            let pods = counted(*remaining, "pod");
             let causes = waiting_on.iter().map(|cause| clock.localize(&cause.to_string()));
             match causes.collect::<Vec<_>>().join("; ").as_str() {
                 "" => format!("{pods} {remain}"),
@@ -145,7 +147,7 @@ pub(crate) const STOPPED_EARLY: &str = "stopped; nothing was evicted";
 
 #[cfg(test)]
 mod tests {
-    use lockkeeper_drain::{Blocker, PodName, group};
+    use lockkeeper_drain::{Blocker, PodName, group_by_cause};
 
     use super::*;
     use crate::commands::drain::result::Outcome;
@@ -186,10 +188,10 @@ mod tests {
         let running = |blockers| Progress::Running {
             to_move: 2,
             moved: 1,
-            left: 1,
+            remaining: 1,
             with_empty_dir: 0,
-            later: vec![],
-            waiting_on: group(blockers),
+            waiting_tiers: vec![],
+            waiting_on: group_by_cause(blockers),
             pods: vec![],
         };
         let lines = [
@@ -198,7 +200,7 @@ mod tests {
             remaining(&Progress::Starting, &clock),
         ];
         expect_test::expect![[r#"
-            1 pod remains: pod shop/pet: no controller would create it again (the policy's drain.unmanagedPods is Block)
+            1 pod remains: pod shop/pet: no controller would recreate it (the policy's drain.unmanagedPods is Block)
             1 pod remains
             its pods were not listed yet
         "#]]

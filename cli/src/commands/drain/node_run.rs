@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use lockkeeper_drain::{Blocker, Cause, Progress, Settings};
+use lockkeeper_kube_util::error_chain;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -13,7 +14,6 @@ use super::result::{NodeResult, Outcome};
 use super::stop::Stop;
 use crate::clock::DisplayClock;
 use crate::cluster::Cluster;
-use crate::failure::chain;
 
 /// What ended the drain.
 enum End {
@@ -64,7 +64,10 @@ pub(crate) async fn drain(
     fill(&mut result, &last);
     (result.result, result.message) = match end {
         End::Engine(Ok(())) => (Outcome::Drained, messages::drained(&result)),
-        End::Engine(Err(error)) => (Outcome::Failed, format!("{node} is not drained: {}", chain(&error))),
+        End::Engine(Err(error)) => (
+            Outcome::Failed,
+            format!("{node} is not drained: {}", error_chain(&error)),
+        ),
         End::Uncordoned => (Outcome::Failed, messages::uncordoned_by_other(&node)),
         End::Timeout => (
             Outcome::TimedOut,
@@ -110,7 +113,7 @@ fn fill(result: &mut NodeResult, last: &Progress) {
 
 #[cfg(test)]
 mod tests {
-    use lockkeeper_drain::group;
+    use lockkeeper_drain::group_by_cause;
 
     use super::*;
 
@@ -120,10 +123,10 @@ mod tests {
         let progress = Progress::Running {
             to_move: 2,
             moved: 1,
-            left: 1,
+            remaining: 1,
             with_empty_dir: 0,
-            later: vec![],
-            waiting_on: group(vec![Blocker::Uncordoned { node }]),
+            waiting_tiers: vec![],
+            waiting_on: group_by_cause(vec![Blocker::Uncordoned { node }]),
             pods: vec![],
         };
         assert!(is_uncordoned(&progress));

@@ -8,12 +8,13 @@ use kube::ResourceExt;
 use lockkeeper_crds as crds;
 use lockkeeper_crds::names;
 use lockkeeper_drain::{OwnPods, Settings};
+use lockkeeper_kube_util::error_chain;
 
 use crate::args::PolicyArgs;
 use crate::cluster::objects;
 use crate::cluster::{Cluster, ParsedPolicy, find};
 use crate::commands::next;
-use crate::failure::{Failure, chain};
+use crate::failure::Failure;
 
 /// The drain settings for a node, and the policy that they come from.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -109,7 +110,8 @@ impl DrainPolicy {
     pub(crate) fn settings(&self, node: &str, cordoned_at: DateTime<Utc>) -> Result<Settings, Failure> {
         let own = OwnPods::in_namespace(names::NAMESPACE);
         let settings = Settings::of_policy(node, &self.drain, own, cordoned_at);
-        let settings = settings.map_err(|error| Failure::error(format!("{}: {}", self.source(), chain(&error))))?;
+        let settings =
+            settings.map_err(|error| Failure::error(format!("{}: {}", self.source(), error_chain(&error))))?;
         Ok(Settings {
             daemon_sets_last: false,
             ..settings
@@ -217,7 +219,7 @@ mod tests {
     fn an_invalid_selector_is_an_error_that_names_its_policy() {
         let drain = json!({"rules": [{"podSelector": {"matchExpressions": [{"key": "a", "operator": "Near"}]}}]});
         let failure = policy(drain).settings("w-01", time(NOW)).unwrap_err();
-        expect_test::expect!["policy workers: reading drain.rules[0].podSelector: correct the policy: failed to parse value as expression: Invalid expression operator"].assert_eq(&failure.message);
+        expect_test::expect!["policy workers: drain.rules[0].podSelector is invalid and must be corrected in the policy: failed to parse value as expression: Invalid expression operator"].assert_eq(&failure.message);
     }
 
     #[test]

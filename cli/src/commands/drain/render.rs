@@ -1,6 +1,6 @@
 //! What a drain would do, as a table.
 
-use lockkeeper_drain::{Numbers, PodPreflight, Preflight};
+use lockkeeper_drain::{BudgetNumbers, PodPreflight, Preflight};
 
 use super::decision::{counts, decision_text, leaves};
 use super::messages::move_summary;
@@ -51,7 +51,7 @@ pub(crate) fn table(node: &str, source: &str, found: &Preflight, clock: &Display
 
 fn row(line: &PodPreflight) -> [String; 4] {
     let budget = line.budget.as_ref().map(|(name, numbers)| {
-        let Numbers {
+        let BudgetNumbers {
             allowed,
             healthy,
             desired,
@@ -77,7 +77,7 @@ fn order(line: &PodPreflight) -> String {
 
 #[cfg(test)]
 mod tests {
-    use lockkeeper_drain::{Bar, Blocker, Decision, PodName, Stays, Tier, group};
+    use lockkeeper_drain::{Blocker, Decision, EvictionBar, PodName, StayReason, Tier, group_by_cause};
 
     use super::*;
     use crate::fixture::clock;
@@ -99,7 +99,7 @@ mod tests {
 
     #[test]
     fn a_dry_run_shows_the_decision_for_each_pod() {
-        let numbers = Numbers {
+        let numbers = BudgetNumbers {
             allowed: 1,
             healthy: 3,
             desired: 2,
@@ -112,7 +112,7 @@ mod tests {
             pods: vec![
                 pod("web-0", Decision::Evict),
                 db,
-                pod("agent", Decision::Skip(Stays::DaemonSet)),
+                pod("agent", Decision::Skip(StayReason::DaemonSet)),
             ],
             blockers: vec![],
         };
@@ -128,17 +128,17 @@ mod tests {
 
     #[test]
     fn the_blockers_come_before_the_table() {
-        let mut pet = pod("pet", Decision::Block(vec![Bar::Unmanaged]));
+        let mut pet = pod("pet", Decision::Block(vec![EvictionBar::Unmanaged]));
         pet.blockers = vec![Blocker::Unmanaged { pod: pet.pod.clone() }];
-        let blockers = group(pet.blockers.clone());
+        let blockers = group_by_cause(pet.blockers.clone());
         let found = Preflight {
-            pods: vec![pet, pod("old", Decision::Skip(Stays::Finished))],
+            pods: vec![pet, pod("old", Decision::Skip(StayReason::Finished))],
             blockers,
         };
         assert_eq!(counts(&found), (1, 0));
         expect_test::expect![[r#"
             w-02 cannot be drained, under policy workers:
-              pod shop/pet: no controller would create it again (the policy's drain.unmanagedPods is Block)
+              pod shop/pet: no controller would recreate it (the policy's drain.unmanagedPods is Block)
               POD       DECISION         ORDER  BUDGET
               shop/pet  blocks           0
               shop/old  stays: finished

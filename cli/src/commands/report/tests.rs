@@ -1,6 +1,6 @@
 //! The report's text.
 
-use lockkeeper_drain::{PodPreflight, Stays, Tier};
+use lockkeeper_drain::{PodPreflight, StayReason, Tier};
 
 use super::*;
 use crate::failure::Exit;
@@ -17,7 +17,7 @@ fn pod(name: &str, blockers: Vec<Blocker>) -> PodPreflight {
 }
 
 fn report(node: &str, pods: Vec<PodPreflight>) -> NodeReport {
-    let blockers = group(pods.iter().flat_map(|pod| pod.blockers.clone()).collect());
+    let blockers = group_by_cause(pods.iter().flat_map(|pod| pod.blockers.clone()).collect());
     NodeReport {
         node: node.to_owned(),
         policy: DrainPolicy::default(),
@@ -40,7 +40,7 @@ fn text(reports: &[NodeReport]) -> String {
 #[test]
 fn a_report_without_blockers_is_one_line() {
     let mut stays = pod("agent", vec![]);
-    stays.decision = Decision::Skip(Stays::DaemonSet);
+    stays.decision = Decision::Skip(StayReason::DaemonSet);
     let reports = [
         report("w-01", vec![pod("web-0", vec![]), stays]),
         report("w-02", vec![]),
@@ -58,7 +58,7 @@ fn a_cause_on_many_nodes_is_one_line() {
         .map(|n| report(&format!("w-{n:02}"), vec![pet(&format!("pet-{n}"))]))
         .collect();
     let mut waits = pod("db-0", vec![]);
-    let numbers = Numbers {
+    let numbers = BudgetNumbers {
         allowed: 0,
         healthy: 2,
         desired: 2,
@@ -68,7 +68,7 @@ fn a_cause_on_many_nodes_is_one_line() {
     reports.push(report("w-08", vec![waits]));
     expect_test::expect![[r#"
         7 of 8 nodes cannot be drained today
-        pods shop/pet-1, shop/pet-2, shop/pet-3 and 4 more: no controller would create them again (the policy's drain.unmanagedPods is Block)
+        pods shop/pet-1, shop/pet-2, shop/pet-3 and 4 more: no controller would recreate them (the policy's drain.unmanagedPods is Block)
             on w-01 (the default settings), w-02 (the default settings), w-03 (the default settings), w-04 (the default settings), w-05 (the default settings) and 2 more
         1 pod waits for budget shop/db, which allows no disruption now (2 of 3 ready, 2 needed)
     "#]].assert_eq(&text(&reports));
@@ -82,10 +82,10 @@ fn a_cause_on_many_nodes_is_one_line() {
 #[test]
 fn a_node_that_could_not_be_checked_is_an_error() {
     let mut reports = [report("w-01", vec![])];
-    reports[0].found = Err("reading the pods of node w-01: no answer within 15 s".to_owned());
+    reports[0].found = Err("cannot read the pods of node w-01: no answer within 15 s".to_owned());
     expect_test::expect![[r#"
         0 of 1 node cannot be drained today, 1 could not be checked
-        w-01: reading the pods of node w-01: no answer within 15 s
+        w-01: cannot read the pods of node w-01: no answer within 15 s
     "#]]
     .assert_eq(&text(&reports));
     assert_eq!(end(&reports).unwrap_err().exit, Exit::Error);

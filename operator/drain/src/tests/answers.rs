@@ -5,7 +5,7 @@ use std::time::Duration;
 use expect_test::{Expect, expect};
 use serde_json::{Value, json};
 
-use crate::answer::{Answer, classify};
+use crate::answer::{EvictionAnswer, classify};
 
 fn check(code: u16, retry_after: Option<u64>, body: &Value, expected: &Expect) {
     let answer = classify(code, retry_after.map(Duration::from_secs), body.to_string().as_bytes());
@@ -35,19 +35,19 @@ fn a_created_eviction_is_granted() {
 }
 
 #[test]
-fn a_pod_that_is_not_there_is_gone() {
+fn a_missing_pod_counts_as_gone() {
     check(404, None, &status("pods \"web-0\" not found"), &expect!["Gone"]);
 }
 
 #[test]
-fn another_pod_of_that_name_is_not_ours() {
+fn another_pod_of_the_same_name_counts_as_gone() {
     let message = "Operation cannot be fulfilled on pods \"web-0\": the UID in the precondition (a) does not match the \
                    UID in record (b). The object might have been deleted and then recreated";
     check(409, None, &status(message), &expect!["Gone"]);
 }
 
 #[test]
-fn somebody_elses_write_is_no_reason_to_give_up() {
+fn a_write_conflict_is_retried() {
     let message = "Operation cannot be fulfilled on pods \"web-0\": the object has been modified";
     check(
         409,
@@ -73,7 +73,7 @@ fn an_exhausted_budget_is_named() {
 }
 
 #[test]
-fn a_budget_that_is_counted_again_says_when() {
+fn a_budget_that_is_being_recomputed_says_when_to_retry() {
     let cause = "The disruption budget web is still being processed by the server.";
     check(
         429,
@@ -86,7 +86,7 @@ fn a_budget_that_is_counted_again_says_when() {
 }
 
 #[test]
-fn a_busy_api_server_says_nothing_about_the_pod() {
+fn a_busy_api_server_is_no_refusal_of_the_pod() {
     check(
         429,
         Some(1),
@@ -102,17 +102,17 @@ fn a_busy_api_server_says_nothing_about_the_pod() {
 }
 
 #[test]
-fn a_webhook_may_say_no_with_any_code() {
+fn a_webhook_may_refuse_with_any_status_code() {
     for code in [400, 403, 409, 422, 429, 500] {
         let message = "admission webhook \"virt.example\" denied the request: migration first";
         let answer = classify(code, None, status(message).to_string().as_bytes());
         let message = message.to_owned();
-        assert_eq!(answer, Answer::Webhook { code, message });
+        assert_eq!(answer, EvictionAnswer::Webhook { code, message });
     }
 }
 
 #[test]
-fn a_webhook_that_cannot_be_called_is_named_too() {
+fn a_webhook_that_cannot_be_called_is_named() {
     let message = "Internal error occurred: failed calling webhook \"virt.example\": connection refused";
     check(
         500,
@@ -125,7 +125,7 @@ fn a_webhook_that_cannot_be_called_is_named_too() {
 }
 
 #[test]
-fn a_missing_permission_is_told_from_other_refusals() {
+fn a_missing_permission_differs_from_other_refusals() {
     let message = "pods \"web-0\" is forbidden: User \"u\" cannot create resource \"pods/eviction\" in API group \"\"";
     check(
         403,
@@ -158,7 +158,7 @@ fn a_missing_permission_is_told_from_other_refusals() {
 }
 
 #[test]
-fn two_budgets_are_told_from_other_failures_inside_the_server() {
+fn two_budgets_differ_from_other_errors_of_the_server() {
     let message = "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.";
     check(500, None, &status(message), &expect!["TwoBudgets"]);
     check(
@@ -182,7 +182,7 @@ fn two_budgets_are_told_from_other_failures_inside_the_server() {
 }
 
 #[test]
-fn our_own_mistakes_are_shown_and_not_repeated_at_once() {
+fn an_invalid_request_is_shown_and_not_retried_at_once() {
     check(
         400,
         None,

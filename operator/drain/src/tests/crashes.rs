@@ -99,7 +99,7 @@ enum Event {
     Away(usize, u64),
 }
 
-/// Whether the request comes after which somebody dies: how many the last ones are is not the same in each run.
+/// Whether the request arrives after which the process or the server dies: the last ones vary from run to run.
 async fn comes(died: &Notify, running: &Running) -> bool {
     let limit = Instant::now() + Duration::from_mins(15);
     loop {
@@ -172,7 +172,7 @@ async fn check(event: Event) -> usize {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_process_that_dies_after_any_request_is_followed_by_one_that_finishes() {
+async fn a_crash_after_any_request_is_continued_by_the_next_process() {
     let requests = check(Event::Nothing).await;
     assert!(requests > 20, "{requests}");
     for after in 1..=requests {
@@ -181,7 +181,7 @@ async fn a_process_that_dies_after_any_request_is_followed_by_one_that_finishes(
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_api_server_that_goes_away_after_any_request_fails_nothing() {
+async fn an_outage_after_any_request_does_not_end_the_drain() {
     let requests = check(Event::Nothing).await;
     for after in 1..=requests {
         for seconds in [3, 60] {

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::fake::Fake;
 use super::{pod, with};
-use crate::{PodName, ReadyDaemon, not_ready_again, ready_daemons};
+use crate::{PodName, ReadyDaemonSet, find_unready_daemon_set, ready_daemon_sets};
 
 const BEFORE: &str = "2026-11-13T12:00:00Z";
 const AFTER: &str = "2026-11-21T12:03:00Z";
@@ -25,18 +25,18 @@ fn set(spec: &Value) -> Value {
     json!({"metadata": {"name": "cni", "namespace": "kube-system"}, "spec": {"template": {"spec": spec}}})
 }
 
-fn counted() -> Vec<ReadyDaemon> {
+fn counted() -> Vec<ReadyDaemonSet> {
     let name = PodName::new("kube-system", "cni");
     let since = Some(BEFORE.parse().unwrap());
-    vec![ReadyDaemon { name, since }]
+    vec![ReadyDaemonSet { name, since }]
 }
 
 async fn again(fake: &Fake) -> Option<String> {
-    not_ready_again(&fake.client(), "n1", &counted()).await.unwrap()
+    find_unready_daemon_set(&fake.client(), "n1", &counted()).await.unwrap()
 }
 
 #[tokio::test]
-async fn those_count_that_have_a_ready_pod_of_their_own_on_the_node() {
+async fn daemon_sets_with_a_ready_pod_on_the_node_count() {
     let fake = Fake::new();
     fake.put_pod(of_set("cni", "cni-x", true, BEFORE));
     fake.put_pod(of_set("broken", "broken-x", false, BEFORE));
@@ -46,19 +46,19 @@ async fn those_count_that_have_a_ready_pod_of_their_own_on_the_node() {
     fake.put_pod(with(of_set("static", "static-n1", true, BEFORE), &mirror));
     let leaves = json!({"metadata": {"deletionTimestamp": AFTER}});
     fake.put_pod(with(of_set("old", "old-x", true, BEFORE), &leaves));
-    assert_eq!(ready_daemons(&fake.client(), "n1").await.unwrap(), counted());
+    assert_eq!(ready_daemon_sets(&fake.client(), "n1").await.unwrap(), counted());
     assert_eq!(fake.count(""), 1, "one list");
 }
 
 #[tokio::test]
-async fn a_pod_that_is_not_ready_is_waited_for_in_its_own_words() {
+async fn an_unready_daemon_set_pod_is_named_with_its_condition() {
     let fake = Fake::new();
     fake.put_pod(of_set("cni", "cni-x", false, AFTER));
-    let words = "DaemonSet kube-system/cni: pod cni-x is not ready: containers with unready status: [cni]";
+    let words = "DaemonSet kube-system/cni: pod cni-x is not Ready: containers with unready status: [cni]";
     assert_eq!(again(&fake).await.as_deref(), Some(words));
     let no_word = json!({"status": {"conditions": null, "phase": "Pending"}});
     fake.put_pod(with(of_set("cni", "cni-x", false, AFTER), &no_word));
-    let words = "DaemonSet kube-system/cni: pod cni-x is not ready: Pending";
+    let words = "DaemonSet kube-system/cni: pod cni-x is not Ready: Pending";
     assert_eq!(again(&fake).await.as_deref(), Some(words));
     fake.put_pod(of_set("cni", "cni-x", true, AFTER));
     assert_eq!(again(&fake).await, None);
@@ -66,15 +66,15 @@ async fn a_pod_that_is_not_ready_is_waited_for_in_its_own_words() {
 }
 
 #[tokio::test]
-async fn a_word_from_before_the_reboot_is_none() {
+async fn a_ready_condition_from_before_the_reboot_does_not_count() {
     let fake = Fake::new();
     fake.put_pod(of_set("cni", "cni-x", true, BEFORE));
-    let words = "DaemonSet kube-system/cni: pod cni-x has not been heard of since the reboot";
+    let words = "DaemonSet kube-system/cni: pod cni-x has not reported Ready since the reboot";
     assert_eq!(again(&fake).await.as_deref(), Some(words));
 }
 
 #[tokio::test]
-async fn what_did_not_count_is_not_waited_for() {
+async fn daemon_sets_that_were_not_ready_before_are_not_waited_for() {
     let fake = Fake::new();
     fake.put_pod(of_set("cni", "cni-x", true, AFTER));
     fake.put_pod(of_set("broken", "broken-x", false, AFTER));
@@ -83,7 +83,7 @@ async fn what_did_not_count_is_not_waited_for() {
 }
 
 #[tokio::test]
-async fn a_pod_that_is_replaced_is_waited_for_and_one_of_two_is_enough() {
+async fn a_replaced_daemon_set_pod_is_waited_for() {
     let fake = Fake::new();
     let leaves = json!({"metadata": {"deletionTimestamp": AFTER}});
     fake.put_pod(with(of_set("cni", "cni-x", true, AFTER), &leaves));
@@ -96,7 +96,7 @@ async fn a_pod_that_is_replaced_is_waited_for_and_one_of_two_is_enough() {
 }
 
 #[tokio::test]
-async fn a_pod_that_is_gone_is_waited_for_only_while_its_daemon_set_wants_the_node() {
+async fn a_missing_pod_is_waited_for_while_its_daemon_set_selects_the_node() {
     let fake = Fake::new();
     let node = json!({"metadata": {"name": "n1", "labels": {"kernel": "6.1.0-28"}}});
     fake.world().named.insert("nodes/n1".to_owned(), node);
@@ -105,7 +105,7 @@ async fn a_pod_that_is_gone_is_waited_for_only_while_its_daemon_set_wants_the_no
         fake.world().named.insert("daemonsets/cni".to_owned(), set(&spec));
         again(&fake).await
     };
-    let words = "DaemonSet kube-system/cni: no pod of it is on n1 yet";
+    let words = "DaemonSet kube-system/cni: its pod on n1 does not exist yet";
     assert_eq!(says(json!({})).await.as_deref(), Some(words));
     assert!(says(json!({"nodeSelector": {"kernel": "6.1.0-28"}})).await.is_some());
     assert_eq!(says(json!({"nodeSelector": {"kernel": "6.1.0-27"}})).await, None);
@@ -153,30 +153,35 @@ async fn a_pod_that_is_gone_is_waited_for_only_while_its_daemon_set_wants_the_no
 }
 
 #[tokio::test]
-async fn the_first_is_named_and_the_others_are_counted() {
+async fn the_first_unready_daemon_set_is_named_and_the_others_counted() {
     let fake = Fake::new();
     let names = ["csi", "cni", "logs"];
     for name in names {
         fake.put_pod(of_set(name, &format!("{name}-x"), false, AFTER));
     }
-    let mut counted: Vec<ReadyDaemon> = Vec::new();
+    let mut counted: Vec<ReadyDaemonSet> = Vec::new();
     for name in ["cni", "csi", "logs"] {
         let name = PodName::new("kube-system", name);
-        counted.push(ReadyDaemon { name, since: None });
+        counted.push(ReadyDaemonSet { name, since: None });
     }
-    let words = not_ready_again(&fake.client(), "n1", &counted).await.unwrap().unwrap();
+    let words = find_unready_daemon_set(&fake.client(), "n1", &counted)
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!(
         words,
-        "DaemonSet kube-system/cni: pod cni-x is not ready: containers with unready status: [cni]; and 2 more"
+        "DaemonSet kube-system/cni: pod cni-x is not Ready: containers with unready status: [cni]; and 2 more"
     );
 }
 
 #[tokio::test]
-async fn no_answer_is_no_yes() {
+async fn a_failed_list_of_daemon_set_pods_is_an_error() {
     let fake = Fake::new();
     fake.put_pod(of_set("cni", "cni-x", true, AFTER));
     fake.go_down_for_lists();
-    let error = not_ready_again(&fake.client(), "n1", &counted()).await.unwrap_err();
-    assert_eq!(error.to_string(), "reading the pods of node n1");
-    assert!(ready_daemons(&fake.client(), "n1").await.is_err());
+    let error = find_unready_daemon_set(&fake.client(), "n1", &counted())
+        .await
+        .unwrap_err();
+    assert_eq!(error.to_string(), "cannot read the pods of node n1");
+    assert!(ready_daemon_sets(&fake.client(), "n1").await.is_err());
 }

@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
+use lockkeeper_reasons::ReasonName;
 use serde_json::json;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::fake::Fake;
 use super::{budget, done, pod, settings, with};
-use crate::{Cause, Error, Progress, Settings, drain, still_there};
+use crate::{Cause, Error, Progress, Settings, drain, remaining_pods};
 
 /// A drain that runs.
 pub(super) struct Running {
@@ -69,7 +70,7 @@ fn daemon(name: &str) -> serde_json::Value {
 }
 
 #[tokio::test(start_paused = true)]
-async fn asks_each_pod_once_and_makes_seven_requests_besides() {
+async fn a_drain_costs_one_request_per_pod_and_seven_more() {
     let fake = Fake::new();
     for number in 0..110 {
         fake.put_pod(pod(&format!("shop/web-{number}")));
@@ -94,7 +95,7 @@ async fn asks_each_pod_once_and_makes_seven_requests_besides() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_empty_node_is_done_after_a_second_look() {
+async fn an_empty_node_is_drained_after_a_second_list() {
     let fake = Fake::new();
     assert_eq!(start(&fake, settings()).done().await, done(0, 0));
     assert_eq!(fake.count("LIST pods"), 2);
@@ -102,7 +103,7 @@ async fn an_empty_node_is_done_after_a_second_look() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn looks_again_no_earlier_than_three_seconds_after_the_cordon() {
+async fn the_last_list_is_at_least_three_seconds_younger_than_the_cordon() {
     let fake = Fake::new();
     let settings = Settings {
         cordoned_at: fake.world().now(),
@@ -114,7 +115,7 @@ async fn looks_again_no_earlier_than_three_seconds_after_the_cordon() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn another_machines_clock_changes_nothing_about_how_long_the_cordon_has_to_stand() {
+async fn the_age_of_the_cordon_counts_by_the_local_clock() {
     for hours in [-1, 1] {
         let fake = Fake::new();
         let settings = Settings {
@@ -127,7 +128,7 @@ async fn another_machines_clock_changes_nothing_about_how_long_the_cordon_has_to
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_cordon_that_was_lifted_in_between_has_to_stand_anew() {
+async fn a_renewed_cordon_must_be_three_seconds_old_again() {
     let fake = Fake::new();
     fake.world().shutdown = Some(Duration::from_secs(10));
     fake.put_pod(pod("shop/web-0"));
@@ -141,7 +142,7 @@ async fn a_cordon_that_was_lifted_in_between_has_to_stand_anew() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn drains_a_pod_that_was_bound_late() {
+async fn a_pod_bound_after_the_cordon_is_evicted_too() {
     let fake = Fake::new();
     let settings = Settings {
         cordoned_at: fake.world().now(),
@@ -155,20 +156,20 @@ async fn drains_a_pod_that_was_bound_late() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn drains_a_pod_that_was_bound_between_the_last_list_and_the_end() {
+async fn a_pod_bound_after_the_last_list_is_found_by_the_next_list() {
     let fake = Fake::new();
     fake.put_pod(pod("shop/web-0"));
     let running = start(&fake, settings());
     seconds(1).await;
     fake.world().after_list = Some(pod("shop/late-0"));
     let running = running.done().await;
-    let left = still_there(&fake.client(), &settings()).await.unwrap();
+    let left = remaining_pods(&fake.client(), &settings()).await.unwrap();
     // The list was empty when it was taken: whoever orders a reboot lists again.
     assert_eq!((running, left.len()), (done(1, 0), 1));
 }
 
 #[tokio::test(start_paused = true)]
-async fn believes_the_fresh_list_when_the_watch_is_behind() {
+async fn the_fresh_list_counts_when_the_watch_is_behind() {
     let fake = Fake::new();
     let settings = Settings {
         cordoned_at: fake.world().now(),
@@ -186,7 +187,7 @@ async fn believes_the_fresh_list_when_the_watch_is_behind() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn names_uid_and_never_a_grace_of_zero() {
+async fn an_eviction_names_the_uid_and_never_a_grace_period_of_zero() {
     let fake = Fake::new();
     fake.put_pod(pod("shop/web-0"));
     fake.put_pod(with(
@@ -215,14 +216,14 @@ async fn names_uid_and_never_a_grace_of_zero() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn is_not_done_before_the_last_pod_is_gone() {
+async fn a_drain_is_not_complete_before_the_last_pod_is_gone() {
     let fake = Fake::new();
     fake.world().shutdown = Some(Duration::from_secs(25));
     fake.put_pod(pod("shop/web-0"));
     let mut running = start(&fake, settings());
     let shown = running.blocked().await;
     assert!(
-        shown[0].starts_with("pod shop/web-0 is shutting down, its 30 s grace ends 20"),
+        shown[0].starts_with("pod shop/web-0 is shutting down; its grace period of 30 s ends at 20"),
         "{shown:?}"
     );
     running.done().await;
@@ -231,7 +232,7 @@ async fn is_not_done_before_the_last_pod_is_gone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn never_asks_a_pod_that_came_back_elsewhere_under_the_same_name() {
+async fn a_pod_recreated_on_another_node_is_not_evicted() {
     let fake = Fake::new();
     fake.put_budget(budget("shop/db", 0, 2, 2, 2));
     fake.put_pod(pod("shop/db-0"));
@@ -246,7 +247,7 @@ async fn never_asks_a_pod_that_came_back_elsewhere_under_the_same_name() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn asks_a_pod_that_came_back_on_the_node_by_its_new_uid() {
+async fn a_pod_recreated_on_the_node_is_evicted_by_its_new_uid() {
     let fake = Fake::new();
     fake.put_pod(pod("shop/db-0"));
     let running = start(&fake, settings());
@@ -264,18 +265,27 @@ async fn asks_a_pod_that_came_back_on_the_node_by_its_new_uid() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_unmanaged_pod_blocks_by_name_while_the_others_leave() {
+async fn an_unmanaged_pod_blocks_while_the_others_are_evicted() {
     let fake = Fake::new();
     fake.put_pod(with(pod("shop/pet-0"), &json!({"metadata": {"ownerReferences": null}})));
     fake.put_pod(pod("shop/web-0"));
     let mut running = start(&fake, settings());
     let shown = running
-        .until(|progress| matches!(progress, Progress::Running { moved: 1, left: 1, .. }))
+        .until(|progress| {
+            matches!(
+                progress,
+                Progress::Running {
+                    moved: 1,
+                    remaining: 1,
+                    ..
+                }
+            )
+        })
         .await;
     assert!(
         blockers(&shown)[0]
             .to_string()
-            .starts_with("pod shop/pet-0: no controller would create it again")
+            .starts_with("pod shop/pet-0: no controller would recreate it")
     );
     seconds(600).await;
     assert_eq!((fake.count("POST shop/pet-0"), running.task.is_finished()), (0, false));
@@ -284,7 +294,7 @@ async fn an_unmanaged_pod_blocks_by_name_while_the_others_leave() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn names_the_finalizer_that_holds_a_pod_past_its_grace() {
+async fn a_stuck_pod_names_the_finalizer_that_holds_it() {
     let fake = Fake::new();
     fake.world().shutdown = None;
     fake.put_pod(with(
@@ -292,7 +302,7 @@ async fn names_the_finalizer_that_holds_a_pod_past_its_grace() {
         &json!({"metadata": {"finalizers": ["shop.example/backup"]}}),
     ));
     let mut running = start(&fake, settings());
-    let stuck = |cause: &Cause| cause.reason().as_str() == "PodStuck";
+    let stuck = |cause: &Cause| cause.reason() == ReasonName::PodStuck;
     let shown = running.until(|progress| blockers(progress).iter().any(stuck)).await;
     assert!(
         blockers(&shown)[0]
@@ -306,7 +316,7 @@ async fn names_the_finalizer_that_holds_a_pod_past_its_grace() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_fresh_call_goes_on_where_a_dropped_one_stopped() {
+async fn a_new_drain_continues_where_a_dropped_one_stopped() {
     let fake = Fake::new();
     fake.world().shutdown = Some(Duration::from_secs(20));
     for number in 0..40 {
@@ -321,7 +331,7 @@ async fn a_fresh_call_goes_on_where_a_dropped_one_stopped() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn dropping_it_stops_new_requests_at_once() {
+async fn dropping_a_drain_stops_new_requests_at_once() {
     let fake = Fake::new();
     fake.put_budget(budget("shop/db", 0, 2, 2, 2));
     fake.put_pod(pod("shop/db-0"));

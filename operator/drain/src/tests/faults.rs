@@ -1,4 +1,4 @@
-//! What goes wrong: nothing is given up, nothing is asked in a storm, and it is said.
+//! Failures: none ends the drain, none causes many requests, and each is shown.
 
 use expect_test::expect;
 use serde_json::{Value, json};
@@ -34,7 +34,7 @@ async fn finishes(faults: Vec<Fault>, posts: usize, first_retry_ms: std::ops::Ra
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_says_nothing_about_the_pod_is_tried_again_soon() {
+async fn failures_that_do_not_concern_the_pod_are_retried_soon() {
     finishes(vec![Fault::Reset, Fault::Reset], 3, 100..201).await;
     finishes(
         vec![refusal(500, json!({"message": "etcdserver: leader changed"}))],
@@ -68,12 +68,12 @@ async fn what_says_nothing_about_the_pod_is_tried_again_soon() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lost_reply_is_no_second_eviction() {
+async fn a_lost_reply_causes_no_second_eviction() {
     finishes(vec![Fault::LostReply], 1, 0..0).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_single_failure_is_no_news() {
+async fn a_single_failure_is_not_shown() {
     let fake = one_pod([Fault::Reset]);
     let mut running = start(&fake, settings());
     let shown = running.blocked().await;
@@ -81,11 +81,11 @@ async fn a_single_failure_is_no_news() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn pauses_grow_to_ten_seconds_and_no_further() {
+async fn the_backoff_grows_to_ten_seconds() {
     let fake = one_pod(std::iter::repeat_n(Fault::Reset, 40));
     let mut running = start(&fake, settings());
     let shown = running.blocked().await;
-    assert!(shown[0].starts_with("the API server cannot be asked"), "{shown:?}");
+    assert!(shown[0].starts_with("the API server is unavailable"), "{shown:?}");
     seconds(120).await;
     let times = fake.times("POST");
     let gaps: Vec<u128> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
@@ -94,7 +94,7 @@ async fn pauses_grow_to_ten_seconds_and_no_further() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_webhooks_words_are_shown_and_it_is_asked_rarely() {
+async fn a_webhooks_message_is_shown_and_the_request_retried_slowly() {
     for code in [403, 429] {
         let body = json!({"message": "admission webhook \"virt.example\" denied the request: migrating"});
         let fake = one_pod(std::iter::repeat_n(refusal(code, body), 3));
@@ -109,7 +109,7 @@ async fn a_webhooks_words_are_shown_and_it_is_asked_rarely() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pod_that_changes_all_the_time_is_not_asked_more_often() {
+async fn changes_of_a_pod_do_not_cause_requests() {
     let body = json!({"message": "admission webhook \"virt.example\" denied the request: migrating"});
     let fake = one_pod([refusal(403, body)]);
     let _running = start(&fake, settings());
@@ -124,14 +124,23 @@ async fn a_pod_that_changes_all_the_time_is_not_asked_more_often() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_missing_permission_is_named_and_does_not_hold_up_the_others() {
+async fn a_missing_permission_is_named_and_does_not_delay_other_pods() {
     let message = "pods \"web-0\" is forbidden: User \"u\" cannot create resource \"pods/eviction\" in API group \"\" in \
                    the namespace \"shop\"";
     let fake = one_pod([refusal(403, json!({"message": message}))]);
     fake.put_pod(pod("shop/web-1"));
     let mut running = start(&fake, settings());
     running
-        .until(|progress| matches!(progress, Progress::Running { moved: 1, left: 1, .. }))
+        .until(|progress| {
+            matches!(
+                progress,
+                Progress::Running {
+                    moved: 1,
+                    remaining: 1,
+                    ..
+                }
+            )
+        })
         .await;
     let shown = running.blocked().await;
     assert!(
@@ -144,7 +153,7 @@ async fn a_missing_permission_is_named_and_does_not_hold_up_the_others() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_permission_that_stays_missing_is_no_storm() {
+async fn a_permission_that_stays_missing_causes_few_requests() {
     let body = json!({"message": "forbidden: User \"u\" cannot create resource \"pods/eviction\""});
     let fake = one_pod(std::iter::repeat_n(refusal(403, body), 100));
     let _running = start(&fake, settings());
@@ -154,7 +163,7 @@ async fn a_permission_that_stays_missing_is_no_storm() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_namespace_that_is_being_deleted_is_waited_for() {
+async fn pods_of_a_terminating_namespace_are_waited_for() {
     let body = json!({"message": "forbidden", "details": {"causes": [{"reason": "NamespaceTerminating"}]}});
     let fake = one_pod([refusal(403, body)]);
     let mut running = start(&fake, settings());
@@ -167,7 +176,7 @@ async fn a_namespace_that_is_being_deleted_is_waited_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_api_server_that_is_away_for_a_minute_fails_nothing() {
+async fn an_outage_of_a_minute_does_not_end_the_drain() {
     let fake = Fake::new();
     fake.put_budget(budget("shop/db", 0, 2, 3, 3));
     fake.put_pod(pod("shop/db-0"));
@@ -182,7 +191,16 @@ async fn an_api_server_that_is_away_for_a_minute_fails_nothing() {
     seconds(60).await;
     fake.come_back();
     running
-        .until(|progress| matches!(progress, Progress::Running { moved: 20, left: 1, .. }))
+        .until(|progress| {
+            matches!(
+                progress,
+                Progress::Running {
+                    moved: 20,
+                    remaining: 1,
+                    ..
+                }
+            )
+        })
         .await;
     fake.change_budget("db", &json!({"status": {"disruptionsAllowed": 1}}));
     assert_eq!(running.done().await, done(21, 0));
@@ -190,13 +208,13 @@ async fn an_api_server_that_is_away_for_a_minute_fails_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_api_server_that_is_away_at_the_start_is_waited_for() {
+async fn an_outage_at_the_start_does_not_end_the_drain() {
     let fake = one_pod([]);
     fake.go_down();
     let mut running = start(&fake, settings());
     let shown = running.blocked().await;
     assert!(
-        shown[0].contains("watching the node") && shown[0].contains("connection reset"),
+        shown[0].contains("the watch on the node") && shown[0].contains("connection reset"),
         "{shown:?}"
     );
     seconds(30).await;
@@ -205,7 +223,7 @@ async fn an_api_server_that_is_away_at_the_start_is_waited_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn lists_that_keep_failing_are_no_storm() {
+async fn failing_lists_cause_few_requests() {
     let fake = one_pod([]);
     fake.go_down_for_lists();
     let _running = start(&fake, settings());
@@ -217,7 +235,7 @@ async fn lists_that_keep_failing_are_no_storm() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_api_server_that_is_away_at_the_last_look_is_asked_again() {
+async fn a_failed_last_list_is_repeated() {
     let fake = one_pod([]);
     fake.world().shutdown = None;
     let mut running = start(&fake, settings());

@@ -44,7 +44,7 @@ async fn replace_pods_of_ten_sets(fake: Fake) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn ten_sets_of_ten_under_one_at_a_time_cost_hardly_more_requests_than_pods() {
+async fn one_request_per_pod_even_with_ten_budgets_of_one_disruption() {
     let fake = Fake::new();
     fake.world().shutdown = Some(Duration::from_secs(1));
     for set in 0..10 {
@@ -95,7 +95,7 @@ async fn replace_pods(fake: Fake, count: usize) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_budget_of_one_lets_one_after_the_other_go_without_a_refusal() {
+async fn a_budget_of_one_disruption_is_used_pod_by_pod_without_a_refusal() {
     let fake = Fake::new();
     fake.put_budget(budget("shop/web", 1, 10, 9, 10));
     replicas(&fake, "web", 10);
@@ -105,7 +105,7 @@ async fn a_budget_of_one_lets_one_after_the_other_go_without_a_refusal() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_budget_of_three_has_three_requests_under_way_and_no_fourth() {
+async fn a_budget_of_three_disruptions_gets_three_requests() {
     let fake = Fake::new();
     fake.world().shutdown = Some(Duration::from_secs(5));
     fake.put_budget(budget("shop/web", 3, 10, 7, 10));
@@ -116,7 +116,7 @@ async fn a_budget_of_three_has_three_requests_under_way_and_no_fourth() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_closed_budget_is_asked_once_and_then_rarely_whatever_waits_behind_it() {
+async fn an_exhausted_budget_gets_one_request_and_then_few_probes() {
     let fake = Fake::new();
     fake.put_budget(budget("shop/web", 0, 2, 3, 3));
     replicas(&fake, "web", 10);
@@ -130,7 +130,7 @@ async fn a_closed_budget_is_asked_once_and_then_rarely_whatever_waits_behind_it(
 }
 
 #[tokio::test(start_paused = true)]
-async fn says_when_a_budget_never_opens() {
+async fn a_budget_that_never_allows_a_disruption_is_reported_as_such() {
     let fake = Fake::new();
     fake.put_budget(budget("shop/web", 0, 1, 1, 1));
     replicas(&fake, "web", 1);
@@ -139,7 +139,7 @@ async fn says_when_a_budget_never_opens() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn asks_within_a_moment_of_the_budgets_opening() {
+async fn an_eviction_follows_at_once_when_the_budget_allows_it() {
     let fake = Fake::new();
     fake.put_budget(budget("shop/web", 0, 2, 3, 3));
     replicas(&fake, "web", 1);
@@ -153,7 +153,7 @@ async fn asks_within_a_moment_of_the_budgets_opening() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_budget_that_is_counted_again_is_given_its_time() {
+async fn retry_after_of_a_budget_that_is_being_recomputed_is_respected() {
     let fake = Fake::new();
     fake.put_budget(budget("shop/web", 1, 3, 2, 3));
     replicas(&fake, "web", 1);
@@ -165,14 +165,14 @@ async fn a_budget_that_is_counted_again_is_given_its_time() {
     });
     let mut running = start(&fake, settings());
     let shown = running.blocked().await;
-    expect!["pod shop/web-0: budget shop/web allows 1 disruptions (3 of 3 ready, 2 needed): The disruption budget web is still being processed by the server."].assert_eq(&shown[0]);
+    expect!["pod shop/web-0: budget shop/web allows 1 disruption (3 of 3 ready, 2 needed): The disruption budget web is still being processed by the server."].assert_eq(&shown[0]);
     running.done().await;
     let times = fake.times("POST");
     assert!(times.len() == 2 && times[1] >= 10_000, "{times:?}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_budget_that_is_not_known_yet_is_believed_when_it_refuses() {
+async fn the_refusal_of_an_unknown_budget_is_respected() {
     let fake = Fake::new();
     replicas(&fake, "web", 1);
     let body = exhausted_body("The disruption budget web needs 3 healthy pods and has 2 currently");
@@ -195,7 +195,7 @@ async fn a_budget_that_is_not_known_yet_is_believed_when_it_refuses() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn two_budgets_over_one_pod_are_named_and_delay_nobody_else() {
+async fn a_pod_under_two_budgets_names_both_and_delays_no_other_pod() {
     let fake = Fake::new();
     fake.put_budget(budget("shop/db", 1, 3, 2, 3));
     fake.put_budget(with(
@@ -206,7 +206,16 @@ async fn two_budgets_over_one_pod_are_named_and_delay_nobody_else() {
     replicas(&fake, "web", 3);
     let mut running = start(&fake, settings());
     running
-        .until(|progress| matches!(progress, Progress::Running { moved: 3, left: 1, .. }))
+        .until(|progress| {
+            matches!(
+                progress,
+                Progress::Running {
+                    moved: 3,
+                    remaining: 1,
+                    ..
+                }
+            )
+        })
         .await;
     let shown = running.blocked().await;
     expect!["pod shop/db-0: more than one budget selects it (shop/db, shop/extra), so it cannot be evicted"]
@@ -220,7 +229,7 @@ async fn two_budgets_over_one_pod_are_named_and_delay_nobody_else() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn pods_that_a_budget_does_not_guard_pass_by_it() {
+async fn pods_that_their_budget_does_not_guard_are_evicted() {
     let fake = Fake::new();
     let open_to_unready = json!({"spec": {"unhealthyPodEvictionPolicy": "AlwaysAllow"}});
     fake.put_budget(with(budget("shop/web", 0, 1, 3, 3), &open_to_unready));

@@ -7,6 +7,7 @@ mod engine;
 mod fake;
 mod faults;
 mod gates;
+mod messages;
 mod nodes;
 mod page;
 mod preflights;
@@ -15,7 +16,6 @@ mod rules;
 mod selection;
 mod tiers;
 mod volumes;
-mod words;
 mod world;
 
 use std::time::Duration;

@@ -1,5 +1,6 @@
 //! What the node itself does while it is drained.
 
+use lockkeeper_reasons::ReasonName;
 use serde_json::json;
 
 use super::engine::{blockers, seconds, start};
@@ -8,7 +9,7 @@ use super::{budget, done, pod, settings, with};
 use crate::{Deletion, Error, Settings, Stage};
 
 #[tokio::test(start_paused = true)]
-async fn a_node_that_vanishes_ends_its_drain_by_name() {
+async fn a_deleted_node_ends_its_drain_with_an_error() {
     let fake = Fake::new();
     fake.put_budget(budget("shop/db", 0, 2, 2, 2));
     fake.put_pod(pod("shop/db-0"));
@@ -16,39 +17,42 @@ async fn a_node_that_vanishes_ends_its_drain_by_name() {
     running.blocked().await;
     fake.world().remove("nodes", "n1");
     let error = running.task.await.unwrap().unwrap_err();
-    assert!(matches!(&error, Error::NodeGone { node } if node == "n1"));
-    assert_eq!(error.to_string(), "node n1 is gone: there is nothing left to drain");
+    assert!(matches!(&error, Error::NodeDeleted { node } if node == "n1"));
+    assert_eq!(error.to_string(), "node n1 was deleted; there is nothing left to drain");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_node_that_never_was_or_vanished_while_nobody_watched_ends_its_drain_too() {
+async fn a_node_that_does_not_exist_at_the_start_ends_its_drain() {
     let fake = Fake::new();
     fake.put_pod(pod("shop/db-0"));
     fake.world().remove("nodes", "n1");
     let error = start(&fake, settings()).task.await.unwrap().unwrap_err();
-    assert!(matches!(error, Error::NodeGone { .. }));
+    assert!(matches!(error, Error::NodeDeleted { .. }));
     assert_eq!(fake.count("POST"), 0);
 }
 
 #[tokio::test(start_paused = true)]
-async fn another_node_under_the_same_name_is_not_drained() {
+async fn a_new_node_of_the_same_name_is_not_drained() {
     let fake = Fake::new();
     fake.put_budget(budget("shop/db", 0, 2, 2, 2));
     fake.put_pod(pod("shop/db-0"));
     let mut running = start(&fake, settings());
     running.blocked().await;
     fake.change_node(&json!({"metadata": {"uid": "uid-new"}}));
-    assert!(matches!(running.task.await.unwrap(), Err(Error::NodeGone { .. })));
+    assert!(matches!(running.task.await.unwrap(), Err(Error::NodeDeleted { .. })));
 }
 
 #[tokio::test(start_paused = true)]
-async fn asks_nobody_to_leave_a_node_that_is_not_cordoned_and_is_not_done_with_it() {
+async fn no_pod_is_evicted_while_the_node_is_not_cordoned() {
     let fake = Fake::new();
     fake.put_pod(pod("shop/web-0"));
     fake.change_node(&json!({"spec": {"unschedulable": null}}));
     let mut running = start(&fake, settings());
     let shown = running.blocked().await;
-    assert_eq!(shown[0], "node n1 is not cordoned: pods would come back to it");
+    assert_eq!(
+        shown[0],
+        "node n1 is not cordoned: evicted pods could be scheduled to it again"
+    );
     fake.remove_pod("uid-web-0");
     seconds(60).await;
     assert_eq!((fake.count("POST"), running.task.is_finished()), (0, false));
@@ -57,7 +61,7 @@ async fn asks_nobody_to_leave_a_node_that_is_not_cordoned_and_is_not_done_with_i
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pod_that_does_not_go_from_a_node_that_is_not_ready_names_the_node() {
+async fn a_stuck_pod_on_a_node_that_is_not_ready_names_the_node() {
     let fake = Fake::new();
     fake.world().shutdown = None;
     fake.put_pod(pod("shop/db-0"));
@@ -68,7 +72,7 @@ async fn a_pod_that_does_not_go_from_a_node_that_is_not_ready_names_the_node() {
         .until(|progress| {
             blockers(progress)
                 .iter()
-                .any(|cause| cause.reason().as_str() == "PodStuck")
+                .any(|cause| cause.reason() == ReasonName::PodStuck)
         })
         .await;
     let words = blockers(&shown)[0].to_string();
@@ -79,7 +83,7 @@ async fn a_pod_that_does_not_go_from_a_node_that_is_not_ready_names_the_node() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pod_of_a_stateful_set_is_not_deleted_from_a_node_that_may_be_alive() {
+async fn a_stateful_set_pod_is_not_deleted_while_its_node_is_not_ready() {
     let fake = Fake::new();
     let owner =
         json!([{"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "db", "uid": "db", "controller": true}]);

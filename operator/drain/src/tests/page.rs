@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 #[test]
-fn every_test_that_the_page_names_exists() {
+fn every_test_named_in_docs_drain_md_exists() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let page = fs::read_to_string(root.join("docs/drain.md")).unwrap();
     let (_, tested) = page

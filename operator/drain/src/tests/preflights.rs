@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::fake::{Fake, Fault};
 use super::{budget, pod, settings, with};
-use crate::{Answers, Error, glance, preflight, preflight_again};
+use crate::{DryRunCache, Error, preflight, preflight_with_cache, quick_preflight};
 
 async fn check(fake: &Fake, expected: &Expect) {
     let found = preflight(&fake.client(), &settings()).await.unwrap();
@@ -17,7 +17,7 @@ async fn check(fake: &Fake, expected: &Expect) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn finds_what_no_waiting_helps_and_says_it_with_numbers() {
+async fn a_preflight_finds_permanent_blockers_and_their_numbers() {
     let fake = Fake::new();
     fake.put_pod(with(pod("shop/pet-0"), &json!({"metadata": {"ownerReferences": null}})));
     fake.put_pod(pod("shop/single-0"));
@@ -29,7 +29,7 @@ async fn finds_what_no_waiting_helps_and_says_it_with_numbers() {
     check(
         &fake,
         &expect![[r#"
-            pod shop/pet-0: no controller would create it again (the policy's drain.unmanagedPods is Block)
+            pod shop/pet-0: no controller would recreate it (the policy's drain.unmanagedPods is Block)
             pod shop/twice-0: more than one budget selects it (shop/extra, shop/twice), so it cannot be evicted
             pod shop/single-0: budget shop/single allows 0 disruptions (1 of 1 ready, 1 needed) and never will: run more replicas or relax the budget
         "#]],
@@ -39,7 +39,7 @@ async fn finds_what_no_waiting_helps_and_says_it_with_numbers() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_budget_that_is_only_exhausted_now_is_no_blocker() {
+async fn a_budget_that_is_exhausted_now_is_no_permanent_blocker() {
     let fake = Fake::new();
     fake.put_pod(pod("shop/web-0"));
     fake.put_budget(budget("shop/web", 0, 2, 2, 3));
@@ -47,7 +47,7 @@ async fn a_budget_that_is_only_exhausted_now_is_no_blocker() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_budget_that_its_controller_cannot_count_is_a_blocker() {
+async fn a_budget_that_its_controller_cannot_compute_is_a_blocker() {
     let fake = Fake::new();
     fake.put_pod(pod("shop/web-0"));
     let broken = json!([{"type": "DisruptionAllowed", "status": "False", "reason": "SyncFailed",
@@ -66,7 +66,7 @@ async fn a_budget_that_its_controller_cannot_count_is_a_blocker() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn asks_for_each_eviction_as_a_dry_run() {
+async fn a_preflight_sends_a_dry_run_for_each_eviction() {
     let fake = Fake::new();
     fake.put_pod(pod("shop/web-0"));
     let body = json!({"message": "admission webhook \"x\" denied the request: not this one"});
@@ -87,27 +87,27 @@ async fn asks_for_each_eviction_as_a_dry_run() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_glance_asks_once_for_each_namespace() {
+async fn a_quick_preflight_sends_one_dry_run_for_each_namespace() {
     let fake = Fake::new();
     for name in ["shop/web-0", "shop/web-1", "shop/web-2", "blog/post-0"] {
         fake.put_pod(pod(name));
     }
-    let found = glance(&fake.client(), &settings()).await.unwrap();
+    let found = quick_preflight(&fake.client(), &settings()).await.unwrap();
     assert_eq!((found.pods.len(), found.blockers.len()), (4, 0));
     assert_eq!((fake.count("DRY"), fake.count("POST")), (2, 0));
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_api_server_that_is_away_is_an_error_and_no_empty_answer() {
+async fn a_preflight_without_an_api_server_is_an_error() {
     let fake = Fake::new();
     fake.go_down();
     let error = preflight(&fake.client(), &settings()).await.unwrap_err();
-    assert!(matches!(error, Error::List { .. }));
-    expect!["reading the pods of node n1"].assert_eq(&error.to_string());
+    assert!(matches!(error, Error::Read { .. }));
+    expect!["cannot read the pods of node n1"].assert_eq(&error.to_string());
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_webhook_that_asks_to_come_back_is_no_blocker_and_one_that_forbids_is() {
+async fn a_webhook_blocks_permanently_only_if_it_forbids() {
     for (code, blocks) in [(403, 1), (400, 1), (422, 1), (429, 0), (500, 0)] {
         let fake = Fake::new();
         fake.put_pod(pod("shop/web-0"));
@@ -123,7 +123,7 @@ async fn a_webhook_that_asks_to_come_back_is_no_blocker_and_one_that_forbids_is(
 }
 
 #[tokio::test(start_paused = true)]
-async fn says_what_becomes_of_each_pod_and_when_and_what_its_budget_allows() {
+async fn a_preflight_shows_decision_tier_and_budget_of_each_pod() {
     let fake = Fake::new();
     let critical = json!({"spec": {"priorityClassName": "system-cluster-critical"}});
     fake.put_pod(with(pod("shop/dns-0"), &critical));
@@ -160,7 +160,7 @@ async fn says_what_becomes_of_each_pod_and_when_and_what_its_budget_allows() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn costs_at_most_one_question_for_each_pod() {
+async fn a_preflight_costs_at_most_one_dry_run_for_each_pod() {
     let fake = Fake::new();
     for number in 0..110 {
         fake.put_pod(pod(&format!("shop/web-{number}")));
@@ -181,7 +181,7 @@ fn denial(words: &str) -> Fault {
 }
 
 /// 110 pods in two namespaces that a webhook refuses, each in words of its own; asked once.
-async fn full_node() -> (Fake, Answers) {
+async fn full_node() -> (Fake, DryRunCache) {
     let fake = Fake::new();
     for number in 0..110 {
         let namespace = if number < 55 { "shop" } else { "blog" };
@@ -189,20 +189,22 @@ async fn full_node() -> (Fake, Answers) {
     }
     let words = (0..110).map(|number| denial(&format!("not number {number}")));
     fake.world().faults.extend(words);
-    let mut answers = Answers::default();
+    let mut answers = DryRunCache::default();
     assert_eq!(look_again(&fake, &mut answers).await, 110);
     assert_eq!(fake.count("DRY"), 110);
     (fake, answers)
 }
 
 /// How many pods are blocked.
-async fn look_again(fake: &Fake, answers: &mut Answers) -> usize {
-    let found = preflight_again(&fake.client(), &settings(), answers).await.unwrap();
+async fn look_again(fake: &Fake, answers: &mut DryRunCache) -> usize {
+    let found = preflight_with_cache(&fake.client(), &settings(), answers)
+        .await
+        .unwrap();
     found.blockers.iter().map(|cause| cause.count).sum()
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_node_that_stays_blocked_costs_one_question_for_each_namespace() {
+async fn a_node_that_stays_blocked_costs_one_dry_run_for_each_namespace() {
     let (fake, mut answers) = full_node().await;
     for _ in 0..9 {
         tokio::time::sleep(std::time::Duration::from_mins(1)).await;
@@ -217,7 +219,7 @@ async fn a_node_that_stays_blocked_costs_one_question_for_each_namespace() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn all_are_asked_again_once_one_answer_is_another() {
+async fn one_changed_answer_repeats_all_dry_runs() {
     let (fake, mut answers) = full_node().await;
     assert_eq!(look_again(&fake, &mut answers).await, 0, "the webhook agrees now");
     assert_eq!(fake.count("DRY"), 110 + 110);
@@ -230,7 +232,7 @@ async fn all_are_asked_again_once_one_answer_is_another() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn answers_grow_old() {
+async fn all_dry_runs_are_repeated_after_ten_minutes() {
     let (fake, mut answers) = full_node().await;
     tokio::time::sleep(std::time::Duration::from_mins(10)).await;
     assert_eq!(look_again(&fake, &mut answers).await, 0);
@@ -238,7 +240,7 @@ async fn answers_grow_old() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_webhook_that_is_down_is_not_taken_for_a_yes() {
+async fn an_unreachable_webhook_is_an_error_of_the_preflight() {
     let fake = Fake::new();
     fake.put_pod(pod("shop/web-0"));
     let message = "Internal error occurred: failed calling webhook \"x\": failed to call webhook: connection refused";
@@ -250,7 +252,7 @@ async fn a_webhook_that_is_down_is_not_taken_for_a_yes() {
     fake.world().faults.push_back(down.clone());
     let error = preflight(&fake.client(), &settings()).await.unwrap_err();
     expect![[
-        r#"asking, as a dry run, whether pod shop/web-0 may be evicted: Internal error occurred: failed calling webhook "x": failed to call webhook: connection refused"#
+        r#"the dry run of an eviction of pod shop/web-0 failed: Internal error occurred: failed calling webhook "x": failed to call webhook: connection refused"#
     ]]
     .assert_eq(&error.to_string());
     assert!(
@@ -266,7 +268,7 @@ async fn a_webhook_that_is_down_is_not_taken_for_a_yes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_answer_is_not_taken_for_a_yes() {
+async fn a_missing_answer_is_an_error_of_the_preflight() {
     for (fault, words) in [
         (Fault::Reset, "connection reset"),
         (Fault::Hang, "no answer within 15 s"),

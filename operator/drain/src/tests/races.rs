@@ -6,9 +6,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
 
 use super::{budget, node, pod, settings, view, with};
-use crate::answer::Answer;
+use crate::answer::EvictionAnswer;
 use crate::budget::{BudgetView, SlimBudget};
-use crate::evict::Ask;
+use crate::evict::EvictionRequest;
 use crate::node::SlimNode;
 use crate::pod::Uid;
 use crate::state::State;
@@ -45,12 +45,12 @@ fn state(pods: usize, allowed: i32) -> State {
     state
 }
 
-fn names(asks: &[Ask]) -> Vec<&str> {
+fn names(asks: &[EvictionRequest]) -> Vec<&str> {
     asks.iter().map(|ask| ask.pod.name.as_str()).collect()
 }
 
-fn refusal() -> Answer {
-    Answer::Budget {
+fn refusal() -> EvictionAnswer {
+    EvictionAnswer::Budget {
         name: Some("web".to_owned()),
         message: "not now".to_owned(),
         retry_after: None,
@@ -62,7 +62,7 @@ fn uid(name: &str) -> Uid {
 }
 
 #[test]
-fn asks_no_pod_before_its_budgets_have_been_seen() {
+fn no_pod_is_evicted_before_its_budgets_are_listed() {
     let mut state = new_state();
     state.pods_listed(vec![view(pod("shop/web-00"))]);
     assert!(state.pick(at(0)).is_empty());
@@ -71,15 +71,15 @@ fn asks_no_pod_before_its_budgets_have_been_seen() {
 }
 
 #[test]
-fn budgets_that_cannot_be_seen_stop_nothing() {
+fn budgets_that_cannot_be_listed_do_not_stop_evictions() {
     let mut state = new_state();
     state.pods_listed(vec![view(pod("shop/web-00"))]);
-    state.budgets_unseen("shop");
+    state.budgets_unavailable("shop");
     assert_eq!(state.pick(at(0)).len(), 1);
 }
 
 #[test]
-fn has_at_most_eight_requests_under_way_for_one_budget_and_sixteen_in_all() {
+fn at_most_eight_requests_per_budget_and_sixteen_in_total() {
     assert_eq!(state(20, 20).pick(at(0)).len(), 8);
     let mut without_budget = new_state();
     without_budget.pods_listed(
@@ -95,7 +95,7 @@ fn has_at_most_eight_requests_under_way_for_one_budget_and_sixteen_in_all() {
 fn a_grant_counts_until_the_budget_or_the_pod_shows_it() {
     let mut state = state(3, 1);
     assert_eq!(names(&state.pick(at(0))), ["web-00"]);
-    state.answered(at(0), &uid("web-00"), Answer::Granted);
+    state.record_answer(at(0), &uid("web-00"), EvictionAnswer::Granted);
     assert!(
         state.pick(at(0)).is_empty(),
         "the view of the budget is older than the grant"
@@ -120,21 +120,21 @@ fn a_grant_that_the_budget_shows_before_the_answer_is_counted_once() {
 }
 
 #[test]
-fn an_opening_that_was_seen_while_the_refusal_was_under_way_is_not_missed() {
+fn a_budget_change_during_a_refusal_is_not_missed() {
     let mut state = state(1, 0);
     assert_eq!(state.pick(at(0)).len(), 1, "one question, whatever the numbers say");
     state.budget_applied(budget_view("2", 1, &[]));
-    state.answered(at(0), &uid("web-00"), refusal());
+    state.record_answer(at(0), &uid("web-00"), refusal());
     assert_eq!(state.pick(at(0)).len(), 1);
 }
 
 #[test]
-fn a_refusal_against_the_numbers_is_not_repeated_before_these_change() {
+fn a_refusal_despite_the_numbers_is_not_retried_before_they_change() {
     let mut state = state(5, 3);
     let asked = state.pick(at(0));
     assert_eq!(asked.len(), 3);
     for ask in &asked {
-        state.answered(at(0), &ask.uid, refusal());
+        state.record_answer(at(0), &ask.uid, refusal());
     }
     assert!(state.pick(at(14)).is_empty());
     state.budget_applied(budget_view("2", 3, &[]));
@@ -142,37 +142,37 @@ fn a_refusal_against_the_numbers_is_not_repeated_before_these_change() {
 }
 
 #[test]
-fn one_probe_at_a_time_is_sent_to_a_closed_budget() {
+fn an_exhausted_budget_gets_one_probe_at_a_time() {
     let mut state = state(5, 0);
     assert_eq!(state.pick(at(0)).len(), 1);
     assert!(state.pick(at(0)).is_empty());
-    state.answered(at(0), &uid("web-00"), refusal());
+    state.record_answer(at(0), &uid("web-00"), refusal());
     assert!(state.pick(at(14)).is_empty());
     assert_eq!(state.pick(at(30)).len(), 1);
     assert!(state.pick(at(30)).is_empty());
 }
 
 #[test]
-fn an_answer_about_a_pod_that_is_gone_changes_nothing() {
+fn an_answer_about_a_gone_pod_changes_nothing() {
     let mut state = state(1, 1);
     state.pick(at(0));
     state.pod_deleted(&uid("web-00"));
-    let answer = Answer::Unavailable {
+    let answer = EvictionAnswer::Unavailable {
         message: "reset".to_owned(),
         retry_after: Some(Duration::from_secs(1)),
     };
-    state.answered(at(0), &uid("web-00"), answer);
+    state.record_answer(at(0), &uid("web-00"), answer);
     assert_eq!(state.pods.map(|pods| pods.len()), Some(0));
-    assert!(state.asked.is_empty());
+    assert!(state.requests.is_empty());
 }
 
 #[test]
-fn a_grant_that_nothing_shows_for_half_a_minute_is_asked_again() {
+fn a_grant_without_a_shutdown_is_requested_again_after_30_s() {
     let mut state = new_state();
     state.pods_listed(vec![view(pod("shop/web-00"))]);
     state.budgets_listed("shop", Vec::new());
     state.pick(at(0));
-    state.answered(at(0), &uid("web-00"), Answer::Granted);
+    state.record_answer(at(0), &uid("web-00"), EvictionAnswer::Granted);
     assert!(state.pick(at(29)).is_empty());
     assert_eq!(state.pick(at(30)).len(), 1);
 }

@@ -39,7 +39,7 @@ fn daemon() -> Value {
 }
 
 #[test]
-fn each_behavior_does_what_it_says() {
+fn each_behavior_of_a_rule_has_its_decision() {
     let web = json!({"app": "web"});
     for (behavior, expected) in [
         (Behavior::Evict, expect!["Evict at order 0"]),
@@ -52,7 +52,7 @@ fn each_behavior_does_what_it_says() {
 }
 
 #[test]
-fn the_first_rule_that_matches_counts() {
+fn the_first_rule_that_matches_applies() {
     let rules = vec![
         rule(&json!({"app": "db"}), Behavior::Block),
         rule(&json!({"app": "web"}), Behavior::Skip),
@@ -91,7 +91,7 @@ fn both_selectors_must_match() {
 }
 
 #[test]
-fn a_pod_is_undecided_while_a_rule_hangs_on_labels_that_are_not_known() {
+fn a_pod_is_undecided_while_a_rule_needs_unknown_namespace_labels() {
     let by_team = Rule::parse(0, None, Some(labels(&json!({"team": "web"}))), Behavior::Skip, 0).unwrap();
     let elsewhere = json!({"metadata": {"namespace": "unseen"}});
     check(
@@ -110,18 +110,19 @@ fn a_pod_is_undecided_while_a_rule_hangs_on_labels_that_are_not_known() {
 }
 
 #[test]
-fn a_selector_that_cannot_be_read_is_refused_by_the_rules_name() {
+fn an_invalid_selector_names_its_rule() {
     let bad: LabelSelector = serde_json::from_value(json!({
         "matchExpressions": [{"key": "app", "operator": "Matches", "values": ["x"]}]
     }))
     .unwrap();
     let error = Rule::parse(3, None, Some(bad), Behavior::Skip, 0).unwrap_err();
     assert!(matches!(error, Error::Rule { index: 3, .. }));
-    expect!["reading drain.rules[3].namespaceSelector: correct the policy"].assert_eq(&error.to_string());
+    expect!["drain.rules[3].namespaceSelector is invalid and must be corrected in the policy"]
+        .assert_eq(&error.to_string());
 }
 
 #[test]
-fn rules_do_not_reach_what_stays_anyway() {
+fn rules_do_not_apply_to_pods_that_stay_anyway() {
     let block = ruled(vec![Rule::parse(0, None, None, Behavior::Block, 0).unwrap()]);
     let mirror = json!({"metadata": {"annotations": {"kubernetes.io/config.mirror": "x"}}});
     check(mirror, &block, expect!["Skip(Mirror) at order 0"]);
@@ -138,7 +139,7 @@ fn rules_do_not_reach_what_stays_anyway() {
 }
 
 #[test]
-fn a_rule_that_evicts_does_not_lift_what_keeps_data_safe() {
+fn a_rule_with_evict_does_not_override_the_protection_of_data() {
     let settings = Settings {
         empty_dir: EmptyDir::Block,
         ..ruled(vec![rule(&json!({"app": "web"}), Behavior::Evict)])
@@ -151,7 +152,7 @@ fn a_rule_that_evicts_does_not_lift_what_keeps_data_safe() {
 }
 
 #[test]
-fn a_pod_that_shuts_down_is_waited_for_whatever_barred_it_unless_it_may_stay() {
+fn a_protected_pod_that_is_shutting_down_is_waited_for() {
     let terminating = json!({"metadata": {"deletionTimestamp": "2026-11-21T12:00:00Z"}});
     for (behavior, expected) in [
         (Behavior::Block, expect!["Wait at order 0"]),
@@ -163,7 +164,7 @@ fn a_pod_that_shuts_down_is_waited_for_whatever_barred_it_unless_it_may_stay() {
 }
 
 #[test]
-fn the_tier_is_the_rules_order_and_then_how_critical_a_pod_is() {
+fn the_tier_is_the_order_of_the_rule_and_then_the_criticality() {
     let ordered = |order| ruled(vec![Rule::parse(0, None, None, Behavior::Evict, order).unwrap()]);
     check(json!({}), &ordered(-5), expect!["Evict at order -5"]);
     for class in ["system-cluster-critical", "system-node-critical"] {
@@ -179,7 +180,7 @@ fn the_tier_is_the_rules_order_and_then_how_critical_a_pod_is() {
 }
 
 #[test]
-fn data_in_an_empty_dir_is_let_go_unless_the_policy_blocks_it() {
+fn a_pod_with_an_empty_dir_is_evicted_unless_empty_dir_data_is_block() {
     let scratch =
         json!({"spec": {"volumes": [{"name": "a", "configMap": {"name": "x"}}, {"name": "b", "emptyDir": {}}]}});
     let block = Settings {
@@ -199,7 +200,7 @@ fn data_in_an_empty_dir_is_let_go_unless_the_policy_blocks_it() {
 }
 
 #[test]
-fn a_pods_wish_to_stay_is_respected_unless_the_policy_ignores_it() {
+fn an_opt_out_is_respected_unless_pod_opt_outs_is_ignore() {
     let asks = |key: &str, value: &str| json!({"metadata": {"annotations": {key: value}}});
     let ignore = Settings {
         pod_opt_outs: PodOptOuts::Ignore,
@@ -226,7 +227,7 @@ fn a_pods_wish_to_stay_is_respected_unless_the_policy_ignores_it() {
 }
 
 #[test]
-fn daemon_sets_leave_last_but_for_what_the_node_depends_on_or_would_come_back() {
+fn daemon_sets_last_keeps_node_critical_and_all_tolerating_pods() {
     let last = Settings {
         daemon_sets_last: true,
         empty_dir: EmptyDir::Block,
@@ -247,11 +248,11 @@ fn daemon_sets_leave_last_but_for_what_the_node_depends_on_or_would_come_back() 
     ] {
         check(with(daemon(), &stays), &last, expect!["Skip(DaemonSet) at DaemonSets"]);
     }
-    for goes in [
+    for evicted in [
         json!({"spec": {"tolerations": [{"operator": "Exists", "effect": "NoExecute"}]}}),
         json!({"spec": {"tolerations": [{"key": "disk", "operator": "Exists"}]}}),
     ] {
-        check(with(daemon(), &goes), &last, expect!["Evict at DaemonSets"]);
+        check(with(daemon(), &evicted), &last, expect!["Evict at DaemonSets"]);
     }
     let own = json!({
         "metadata": {"namespace": "lockkeeper-system", "labels": {"app.kubernetes.io/part-of": "lockkeeper"}}
@@ -260,7 +261,7 @@ fn daemon_sets_leave_last_but_for_what_the_node_depends_on_or_would_come_back() 
 }
 
 #[test]
-fn daemon_sets_leave_last_whatever_order_a_rule_gives_them_and_not_at_all_if_it_says_more() {
+fn a_rules_order_does_not_move_daemon_set_pods_before_others() {
     let ruled = |behavior, order| Settings {
         daemon_sets_last: true,
         ..ruled(vec![Rule::parse(0, None, None, behavior, order).unwrap()])
@@ -272,7 +273,7 @@ fn daemon_sets_leave_last_whatever_order_a_rule_gives_them_and_not_at_all_if_it_
 }
 
 #[test]
-fn the_later_stage_deletes_what_was_asked_or_waited_for_and_nothing_that_is_barred() {
+fn the_delete_stage_does_not_delete_protected_or_exempt_pods() {
     let exempt = labels(&json!({"tier": "storage"})).try_into().unwrap();
     let deletion = Deletion {
         since: chrono::DateTime::UNIX_EPOCH,

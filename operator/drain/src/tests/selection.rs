@@ -25,14 +25,14 @@ fn owned_by(kind: &str, api_version: &str) -> Value {
 }
 
 #[test]
-fn evicts_a_running_pod_of_any_controller() {
+fn a_running_pod_of_any_controller_is_evicted() {
     for kind in ["ReplicaSet", "StatefulSet", "Job", "ReplicationController", "Foo"] {
         check(owned_by(kind, "apps/v1"), &settings(), expect!["Evict"]);
     }
 }
 
 #[test]
-fn leaves_pods_of_daemon_sets() {
+fn daemon_set_pods_stay() {
     check(
         owned_by("DaemonSet", "apps/v1"),
         &settings(),
@@ -46,7 +46,7 @@ fn leaves_pods_of_daemon_sets() {
 }
 
 #[test]
-fn evicts_pods_of_foreign_kinds_that_are_only_called_daemon_set() {
+fn pods_of_another_kind_named_daemon_set_are_evicted() {
     check(
         owned_by("DaemonSet", "apps.kruise.io/v1"),
         &settings(),
@@ -55,21 +55,21 @@ fn evicts_pods_of_foreign_kinds_that_are_only_called_daemon_set() {
 }
 
 #[test]
-fn leaves_mirrors_of_static_pods_whoever_owns_them() {
+fn static_pods_stay() {
     let mirror = json!({"metadata": {"annotations": {"kubernetes.io/config.mirror": "abc"}, "ownerReferences": null}});
     check(mirror.clone(), &settings(), expect!["Skip(Mirror)"]);
     check(mirror, &evicting_unmanaged(), expect!["Skip(Mirror)"]);
 }
 
 #[test]
-fn blocks_on_an_unmanaged_pod_unless_the_policy_evicts_it() {
+fn an_unmanaged_pod_blocks_unless_unmanaged_pods_is_evict() {
     let unmanaged = json!({"metadata": {"ownerReferences": null}});
     check(unmanaged.clone(), &settings(), expect!["Block([Unmanaged])"]);
     check(unmanaged, &evicting_unmanaged(), expect!["Evict"]);
 }
 
 #[test]
-fn an_owner_that_is_no_controller_does_not_make_a_pod_managed() {
+fn an_owner_that_is_no_controller_leaves_a_pod_unmanaged() {
     let owner = json!({"apiVersion": "v1", "kind": "ConfigMap", "name": "x", "uid": "x"});
     check(
         json!({"metadata": {"ownerReferences": [owner]}}),
@@ -79,7 +79,7 @@ fn an_owner_that_is_no_controller_does_not_make_a_pod_managed() {
 }
 
 #[test]
-fn leaves_finished_pods_even_unmanaged_or_terminating_ones() {
+fn finished_pods_stay_even_unmanaged_or_terminating_ones() {
     for phase in ["Succeeded", "Failed"] {
         check(
             json!({"status": {"phase": phase}}),
@@ -95,14 +95,14 @@ fn leaves_finished_pods_even_unmanaged_or_terminating_ones() {
 }
 
 #[test]
-fn evicts_pending_and_unknown_pods() {
+fn pending_and_unknown_pods_are_evicted() {
     check(json!({"status": {"phase": "Pending"}}), &settings(), expect!["Evict"]);
     check(json!({"status": {"phase": "Unknown"}}), &settings(), expect!["Evict"]);
     check(json!({"status": null}), &settings(), expect!["Evict"]);
 }
 
 #[test]
-fn waits_for_a_pod_that_is_shutting_down_even_an_unmanaged_one() {
+fn a_pod_that_is_shutting_down_is_waited_for() {
     let terminating = json!({"metadata": {"deletionTimestamp": "2026-11-21T12:00:00Z"}});
     check(terminating.clone(), &settings(), expect!["Wait"]);
     check(
@@ -113,7 +113,7 @@ fn waits_for_a_pod_that_is_shutting_down_even_an_unmanaged_one() {
 }
 
 #[test]
-fn leaves_its_own_pods_but_no_others_with_that_label() {
+fn lockkeepers_own_pods_stay_but_no_others_with_its_label() {
     let own = json!({"metadata": {"labels": {"app.kubernetes.io/part-of": "lockkeeper"}}});
     check(own.clone(), &settings(), expect!["Evict"]);
     let own = with(own, &json!({"metadata": {"namespace": "lockkeeper-system"}}));

@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use expect_test::expect;
+use lockkeeper_reasons::ReasonName;
 use serde_json::{Value, json};
 
 use super::engine::{blockers, seconds, start};
 use super::fake::{Fake, Fault};
 use super::{budget, done, pod, settings, with};
-use crate::limits::ANNOUNCED_FOR;
+use crate::limits::DELETE_ANNOUNCEMENT;
 use crate::{Behavior, Deletion, PodState, Progress, Rule, Settings, Stage};
 
 fn ordered(app: &str, behavior: Behavior, order: i32) -> Rule {
@@ -31,7 +32,7 @@ fn asked(fake: &Fake, names: &[&str]) -> Vec<u128> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_tier_begins_when_the_last_pod_of_the_one_before_is_gone() {
+async fn a_tier_starts_when_the_last_pod_of_the_previous_tier_is_gone() {
     let fake = Fake::new();
     for name in ["first-0", "first-1", "plain-0", "last-0"] {
         fake.put_pod(pod(&format!("shop/{name}")));
@@ -52,7 +53,7 @@ async fn a_tier_begins_when_the_last_pod_of_the_one_before_is_gone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_tier_that_is_blocked_or_still_shutting_down_holds_the_later_ones_which_are_counted() {
+async fn later_tiers_wait_for_a_pod_that_is_shutting_down_and_are_counted() {
     let fake = Fake::new();
     fake.put_pod(with(
         pod("shop/first-0"),
@@ -73,14 +74,17 @@ async fn a_tier_that_is_blocked_or_still_shutting_down_holds_the_later_ones_whic
     seconds(60).await;
     assert_eq!(fake.count("POST"), 0);
     let shown = running.progress.borrow().clone();
-    let Progress::Running { later, pods, .. } = shown else {
+    let Progress::Running {
+        waiting_tiers, pods, ..
+    } = shown
+    else {
         panic!("{shown:?}")
     };
-    let later: Vec<String> = later
+    let waiting: Vec<String> = waiting_tiers
         .iter()
-        .map(|later| format!("{}: {}", later.tier, later.pods))
+        .map(|waiting| format!("{}: {}", waiting.tier, waiting.pods))
         .collect();
-    assert_eq!(later, ["order 0: 2", "order 10: 1"]);
+    assert_eq!(waiting, ["order 0: 2", "order 10: 1"]);
     let states: Vec<PodState> = pods.iter().map(|line| line.state).collect();
     assert_eq!(
         states,
@@ -91,7 +95,7 @@ async fn a_tier_that_is_blocked_or_still_shutting_down_holds_the_later_ones_whic
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pod_that_may_complete_is_never_asked_and_holds_the_node_until_it_has() {
+async fn a_pod_under_wait_completed_is_not_evicted_and_delays_the_drain() {
     let fake = Fake::new();
     fake.put_pod(pod("shop/batch-0"));
     fake.put_pod(pod("shop/web-0"));
@@ -101,11 +105,20 @@ async fn a_pod_that_may_complete_is_never_asked_and_holds_the_node_until_it_has(
     };
     let mut running = start(&fake, settings);
     let shown = running
-        .until(|progress| matches!(progress, Progress::Running { moved: 1, left: 1, .. }))
+        .until(|progress| {
+            matches!(
+                progress,
+                Progress::Running {
+                    moved: 1,
+                    remaining: 1,
+                    ..
+                }
+            )
+        })
         .await;
     let cause = &blockers(&shown)[0];
-    assert_eq!(cause.reason().as_str(), "PodRunning");
-    expect!["pod shop/batch-0 may complete (the policy's drain.rules[0])"].assert_eq(&cause.to_string());
+    assert_eq!(cause.reason(), ReasonName::PodRunning);
+    expect!["pod shop/batch-0 may complete first (the policy's drain.rules[0])"].assert_eq(&cause.to_string());
     seconds(600).await;
     fake.change_pod("uid-batch-0", &json!({"status": {"phase": "Succeeded"}}));
     assert_eq!(running.done().await, done(2, 0));
@@ -113,7 +126,7 @@ async fn a_pod_that_may_complete_is_never_asked_and_holds_the_node_until_it_has(
 }
 
 #[tokio::test(start_paused = true)]
-async fn labels_of_a_namespace_are_read_once_and_only_where_a_rule_asks_for_them() {
+async fn namespace_labels_are_read_only_if_a_rule_needs_them() {
     let fake = Fake::new();
     fake.world()
         .named
@@ -127,13 +140,13 @@ async fn labels_of_a_namespace_are_read_once_and_only_where_a_rule_asks_for_them
         ..settings()
     };
     assert_eq!(start(&fake, settings).done().await, done(1, 2));
-    // Once for the drain and once for the last look, which trusts nobody.
+    // Once for the drain and once for the last look, which uses no cache.
     assert_eq!(fake.count("GET namespaces/shop"), 2);
     assert_eq!(fake.count("POST shop"), 0);
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_pod_is_asked_while_a_rule_cannot_be_decided() {
+async fn no_pod_is_evicted_while_a_rule_needs_unknown_namespace_labels() {
     let fake = Fake::new();
     fake.put_pod(pod("shop/web-0"));
     let keep = serde_json::from_value(json!({"matchLabels": {"keep": "yes"}})).unwrap();
@@ -144,7 +157,7 @@ async fn no_pod_is_asked_while_a_rule_cannot_be_decided() {
     let mut running = start(&fake, settings);
     let shown = running.blocked().await;
     assert!(
-        shown[0].starts_with("the API server cannot be asked: reading the labels of namespace shop"),
+        shown[0].starts_with("the API server is unavailable: cannot read the labels of namespace shop"),
         "{shown:?}"
     );
     seconds(60).await;
@@ -155,7 +168,7 @@ async fn no_pod_is_asked_while_a_rule_cannot_be_decided() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nobody_is_asked_before_load_balancers_have_had_their_time() {
+async fn no_pod_is_evicted_before_the_load_balancer_delay_ends() {
     let fake = Fake::new();
     fake.put_pod(pod("shop/web-0"));
     let from = fake.world().now() + TimeDelta::seconds(30);
@@ -167,20 +180,20 @@ async fn nobody_is_asked_before_load_balancers_have_had_their_time() {
     let shown = running.until(|progress| !blockers(progress).is_empty()).await;
     let cause = &blockers(&shown)[0];
     assert_eq!(
-        (cause.reason().as_str(), cause.until()),
-        ("LoadBalancerDelay", Some(from))
+        (cause.reason(), cause.until()),
+        (ReasonName::LoadBalancerDelay, Some(from))
     );
     assert!(
         cause
             .to_string()
-            .starts_with("taken out of load balancers, evicting from 20")
+            .starts_with("waiting for load balancers; evictions start at 20")
     );
     running.done().await;
     assert_eq!(asked(&fake, &["web-0"]), [30]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_empty_node_waits_for_no_load_balancer() {
+async fn an_empty_node_does_not_wait_for_load_balancers() {
     let fake = Fake::new();
     let settings = Settings {
         evict_from: Some(fake.world().now() + TimeDelta::seconds(300)),
@@ -196,7 +209,7 @@ fn deleting(fake: &Fake, until: i64) -> Settings {
         json!({"matchLabels": {"app": "disk"}}),
     );
     let deletion = Deletion {
-        since: now - ANNOUNCED_FOR,
+        since: now - DELETE_ANNOUNCEMENT,
         until: Some(now + TimeDelta::seconds(until)),
         exempt: Some(exempt.unwrap().try_into().unwrap()),
     };
@@ -207,7 +220,7 @@ fn deleting(fake: &Fake, until: i64) -> Settings {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_later_stage_deletes_past_a_closed_budget_by_uid_but_not_what_is_exempt() {
+async fn the_delete_stage_ignores_budgets_but_not_exemptions() {
     let fake = Fake::new();
     for app in ["web", "disk"] {
         fake.put_budget(budget(&format!("shop/{app}"), 0, 1, 1, 1));
@@ -215,7 +228,16 @@ async fn the_later_stage_deletes_past_a_closed_budget_by_uid_but_not_what_is_exe
     }
     let mut running = start(&fake, deleting(&fake, 600));
     running
-        .until(|progress| matches!(progress, Progress::Running { moved: 1, left: 1, .. }))
+        .until(|progress| {
+            matches!(
+                progress,
+                Progress::Running {
+                    moved: 1,
+                    remaining: 1,
+                    ..
+                }
+            )
+        })
         .await;
     let shown = running.blocked().await;
     assert!(
@@ -234,7 +256,7 @@ async fn the_later_stage_deletes_past_a_closed_budget_by_uid_but_not_what_is_exe
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stage_that_deletes_begins_two_seconds_after_it_was_said() {
+async fn the_first_deletion_is_two_seconds_after_the_start_of_its_stage() {
     let fake = Fake::new();
     fake.put_pod(pod("shop/web-0"));
     let mut settings = deleting(&fake, 600);
@@ -247,7 +269,7 @@ async fn a_stage_that_deletes_begins_two_seconds_after_it_was_said() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_deleted_pods_grace_is_cut_to_what_is_left_and_never_to_zero() {
+async fn a_deletion_cuts_the_grace_period_to_the_rest_of_the_stage() {
     for (until, grace) in [(10, 10), (0, 1), (-50, 1)] {
         let fake = Fake::new();
         fake.put_pod(pod("shop/web-0"));
@@ -292,7 +314,7 @@ async fn a_refused_deletion_names_the_permission() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn pods_of_daemon_sets_leave_after_all_others() {
+async fn daemon_set_pods_are_evicted_after_all_others() {
     let fake = Fake::new();
     let owner = json!([{"apiVersion": "apps/v1", "kind": "DaemonSet", "name": "d", "uid": "d", "controller": true}]);
     fake.put_pod(with(

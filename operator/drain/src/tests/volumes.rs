@@ -1,9 +1,10 @@
-//! Volumes of pods that left: waited for, named, and given up on.
+//! Volumes of evicted pods: the drain waits for them, names them, and stops waiting after a limit.
 
 use std::time::Duration;
 
 use chrono::TimeDelta;
 use expect_test::expect;
+use lockkeeper_reasons::ReasonName;
 use serde_json::{Value, json};
 
 use super::engine::{blockers, seconds, start};
@@ -42,7 +43,7 @@ fn waiting(fake: &Fake) -> Settings {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_volume_of_a_pod_that_left_is_waited_for_and_named() {
+async fn the_drain_waits_for_volumes_of_evicted_pods_and_names_them() {
     let fake = Fake::new();
     fake.put_pod(using("shop/db-0", "data-0"));
     attach(&fake, "pv-0", "n1");
@@ -52,7 +53,7 @@ async fn a_volume_of_a_pod_that_left_is_waited_for_and_named() {
         .until(|progress| {
             blockers(progress)
                 .iter()
-                .any(|cause| cause.reason().as_str() == "VolumesAttached")
+                .any(|cause| cause.reason() == ReasonName::VolumesAttached)
         })
         .await;
     expect!["volume pv-0 is still attached"].assert_eq(&blockers(&shown)[0].to_string());
@@ -64,7 +65,7 @@ async fn a_volume_of_a_pod_that_left_is_waited_for_and_named() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_volume_that_stays_attached_is_given_up_on_and_named_at_the_end() {
+async fn a_volume_that_stays_attached_is_named_when_the_wait_ends() {
     let fake = Fake::new();
     fake.put_pod(using("shop/db-0", "data-0"));
     attach(&fake, "pv-0", "n1");
@@ -77,7 +78,7 @@ async fn a_volume_that_stays_attached_is_given_up_on_and_named_at_the_end() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn volumes_of_pods_that_stay_do_not_count() {
+async fn volumes_of_remaining_pods_are_not_waited_for() {
     let fake = Fake::new();
     fake.put_pod(using("shop/db-0", "data-0"));
     fake.put_pod(using("shop/logs-0", "logs"));
@@ -96,7 +97,7 @@ async fn volumes_of_pods_that_stay_do_not_count() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_volume_that_only_the_nodes_status_knows_is_waited_for() {
+async fn a_volume_listed_only_in_the_node_status_is_waited_for() {
     let fake = Fake::new();
     fake.put_pod(pod("shop/web-0"));
     let names = json!([{"name": "kubernetes.io/csi/disk.example^orphan", "devicePath": ""}]);
@@ -106,7 +107,7 @@ async fn a_volume_that_only_the_nodes_status_knows_is_waited_for() {
         .until(|progress| {
             blockers(progress)
                 .iter()
-                .any(|cause| cause.reason().as_str() == "VolumesAttached")
+                .any(|cause| cause.reason() == ReasonName::VolumesAttached)
         })
         .await;
     expect!["volume kubernetes.io/csi/disk.example^orphan is still attached"]
@@ -116,7 +117,7 @@ async fn a_volume_that_only_the_nodes_status_knows_is_waited_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_is_asked_about_volumes_where_no_pod_had_any() {
+async fn a_node_without_volumes_costs_no_requests_for_them() {
     let fake = Fake::new();
     fake.put_pod(pod("shop/web-0"));
     attach(&fake, "pv-elsewhere", "n2");
@@ -125,7 +126,7 @@ async fn nothing_is_asked_about_volumes_where_no_pod_had_any() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_drain_that_goes_on_after_a_crash_looks_for_volumes_of_pods_it_has_not_seen() {
+async fn after_a_crash_volumes_of_pods_evicted_before_are_waited_for() {
     let fake = Fake::new();
     attach(&fake, "pv-0", "n1");
     let mut settings = waiting(&fake);
@@ -138,7 +139,7 @@ async fn a_drain_that_goes_on_after_a_crash_looks_for_volumes_of_pods_it_has_not
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_node_that_is_not_ready_is_not_waited_for() {
+async fn volumes_on_a_node_that_is_not_ready_are_not_waited_for() {
     let fake = Fake::new();
     fake.put_pod(using("shop/db-0", "data-0"));
     attach(&fake, "pv-0", "n1");
@@ -149,7 +150,7 @@ async fn a_node_that_is_not_ready_is_not_waited_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pod_that_comes_late_is_drained_before_volumes_are_waited_for_anew() {
+async fn a_late_pod_is_evicted_and_the_wait_for_volumes_starts_again() {
     let fake = Fake::new();
     fake.put_pod(using("shop/db-0", "data-0"));
     attach(&fake, "pv-0", "n1");

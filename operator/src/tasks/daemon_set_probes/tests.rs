@@ -108,7 +108,7 @@ async fn a_node_is_looked_at_until_it_is_ready_again_and_each_answer_is_told_onc
     };
     assert_eq!(
         what,
-        "DaemonSet kube-system/cni: pod cni-x has not been heard of since the reboot"
+        "DaemonSet kube-system/cni: pod cni-x has not reported Ready since the reboot"
     );
     assert!(looks.soon(Instant::now()).is_none());
     // 0.2 s, 0.4 s and so on, up to 5 s.
@@ -137,7 +137,7 @@ async fn a_yes_that_is_not_used_grows_old() {
         panic!("no answer is no yes")
     };
     assert!(
-        what.contains("could not be looked at: reading the pods of node w-01"),
+        what.contains("could not be looked at: cannot read the pods of node w-01"),
         "{what}"
     );
 }

@@ -59,7 +59,7 @@ impl DrainNotifications {
     }
 
     fn blocked(&mut self, causes: &[Cause], pods: &[PodLine], now: Instant) -> Option<DrainEvent> {
-        let stuck = |pod: &&PodLine| pod.why.iter().any(|why| needs_somebody(why.reason()));
+        let stuck = |pod: &&PodLine| pod.blockers.iter().any(|blocker| needs_somebody(blocker.reason()));
         let these: BTreeSet<String> = pods.iter().filter(stuck).map(|pod| pod.pod.to_string()).collect();
         match &self.blocked {
             Some((known, since)) if *known == these => {
@@ -112,7 +112,7 @@ fn started(progress: &Progress) -> DrainEvent {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lockkeeper_drain::{Blocker, PodName, Tier, group};
+    use lockkeeper_drain::{Blocker, PodName, Tier, group_by_cause};
 
     fn blocked_by_webhook(names: &[&str]) -> Progress {
         let pods: Vec<PodLine> = names
@@ -121,7 +121,7 @@ mod tests {
                 pod: PodName::new("shop", *name),
                 tier: Tier::default(),
                 state: PodState::Waiting,
-                why: vec![Blocker::Webhook {
+                blockers: vec![Blocker::Webhook {
                     pod: PodName::new("shop", *name),
                     message: "not now".to_owned(),
                 }],
@@ -130,10 +130,10 @@ mod tests {
         Progress::Running {
             to_move: 9,
             moved: 9 - pods.len(),
-            left: pods.len(),
+            remaining: pods.len(),
             with_empty_dir: 0,
-            later: vec![],
-            waiting_on: group(pods.iter().flat_map(|pod| pod.why.clone()).collect()),
+            waiting_tiers: vec![],
+            waiting_on: group_by_cause(pods.iter().flat_map(|pod| pod.blockers.clone()).collect()),
             pods,
         }
     }

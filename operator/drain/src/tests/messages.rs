@@ -1,13 +1,14 @@
-//! The words that people read.
+//! The messages that people read.
 
 use chrono::DateTime;
 use expect_test::{Expect, expect};
+use lockkeeper_reasons::ReasonName;
 
-use crate::cause::group;
-use crate::{Blocker, Numbers, PodName};
+use crate::cause::group_by_cause;
+use crate::{Blocker, BudgetNumbers, PodName};
 
-fn check(blocker: &Blocker, reason: &str, expected: &Expect) {
-    assert_eq!(blocker.reason().as_str(), reason);
+fn check(blocker: &Blocker, reason: ReasonName, expected: &Expect) {
+    assert_eq!(blocker.reason(), reason);
     expected.assert_eq(&blocker.to_string());
 }
 
@@ -16,9 +17,9 @@ fn db() -> PodName {
 }
 
 #[test]
-fn a_blocker_says_pod_cause_and_numbers() {
+fn a_message_names_the_pod_the_cause_and_the_numbers() {
     let at = DateTime::from_timestamp(1_795_000_000, 0).unwrap();
-    let numbers = Some(Numbers {
+    let numbers = Some(BudgetNumbers {
         allowed: 0,
         healthy: 2,
         desired: 3,
@@ -32,14 +33,14 @@ fn a_blocker_says_pod_cause_and_numbers() {
     };
     check(
         &budget,
-        "EvictionBlocked",
+        ReasonName::EvictionBlocked,
         &expect!["pod shop/db-0: budget shop/db allows 0 disruptions (2 of 3 ready, 3 needed)"],
     );
     let unmanaged = Blocker::Unmanaged { pod: db() };
     check(
         &unmanaged,
-        "EvictionBlocked",
-        &expect!["pod shop/db-0: no controller would create it again (the policy's drain.unmanagedPods is Block)"],
+        ReasonName::EvictionBlocked,
+        &expect!["pod shop/db-0: no controller would recreate it (the policy's drain.unmanagedPods is Block)"],
     );
     let terminating = Blocker::Terminating {
         pod: db(),
@@ -48,8 +49,8 @@ fn a_blocker_says_pod_cause_and_numbers() {
     };
     check(
         &terminating,
-        "PodTerminating",
-        &expect!["pod shop/db-0 is shutting down, its 30 s grace ends 2026-11-18T11:06:40Z"],
+        ReasonName::PodTerminating,
+        &expect!["pod shop/db-0 is shutting down; its grace period of 30 s ends at 2026-11-18T11:06:40Z"],
     );
     let stuck = Blocker::Stuck {
         pod: db(),
@@ -58,8 +59,8 @@ fn a_blocker_says_pod_cause_and_numbers() {
     };
     check(
         &stuck,
-        "PodStuck",
-        &expect!["pod shop/db-0 is past its grace since 2026-11-18T11:06:40Z: held by finalizer a/b"],
+        ReasonName::PodStuck,
+        &expect!["pod shop/db-0 has been past its grace period since 2026-11-18T11:06:40Z: held by finalizer a/b"],
     );
     let refused = Blocker::Refused {
         pod: db(),
@@ -68,13 +69,13 @@ fn a_blocker_says_pod_cause_and_numbers() {
     };
     check(
         &refused,
-        "EvictionBlocked",
+        ReasonName::EvictionBlocked,
         &expect!["pod shop/db-0: the API server refuses the eviction (422): denied"],
     );
 }
 
 #[test]
-fn what_needs_a_person_is_shown_before_what_time_ends() {
+fn causes_that_need_a_person_come_first() {
     let at = DateTime::UNIX_EPOCH;
     let mut all = [
         Blocker::Terminating {
@@ -96,7 +97,7 @@ fn what_needs_a_person_is_shown_before_what_time_ends() {
 }
 
 fn lines(blockers: Vec<Blocker>) -> String {
-    let lines: Vec<String> = group(blockers)
+    let lines: Vec<String> = group_by_cause(blockers)
         .iter()
         .map(|cause| format!("{}: {cause}\n", cause.reason()))
         .collect();
@@ -108,7 +109,7 @@ fn web(number: u32) -> PodName {
 }
 
 #[test]
-fn pods_with_the_same_cause_share_a_line_of_three_names_and_a_count() {
+fn pods_with_the_same_cause_share_a_line_with_three_names_and_a_count() {
     let budget = |pod| Blocker::Budget {
         pod,
         budget: Some(PodName::new("shop", "web")),
@@ -122,7 +123,7 @@ fn pods_with_the_same_cause_share_a_line_of_three_names_and_a_count() {
         message: "no".to_owned(),
     });
     let expected = expect![[r#"
-        EvictionBlocked: pod shop/db-0: no controller would create it again (the policy's drain.unmanagedPods is Block)
+        EvictionBlocked: pod shop/db-0: no controller would recreate it (the policy's drain.unmanagedPods is Block)
         EvictionBlocked: pod shop/web-9: no
         EvictionBlocked: pods shop/web-0, shop/web-1, shop/web-2 and 2 more: budget shop/web: full
     "#]];
@@ -132,7 +133,7 @@ fn pods_with_the_same_cause_share_a_line_of_three_names_and_a_count() {
 }
 
 #[test]
-fn pods_that_shut_down_share_the_last_end_and_stuck_ones_the_first() {
+fn shutting_down_pods_show_the_latest_end_and_stuck_pods_the_earliest() {
     let at = |second: i64| DateTime::from_timestamp(1_795_000_000 + second, 0).unwrap();
     let terminating = |number, second, grace| Blocker::Terminating {
         pod: web(number),
@@ -145,17 +146,17 @@ fn pods_that_shut_down_share_the_last_end_and_stuck_ones_the_first() {
         cause: "held by finalizer a/b".to_owned(),
     };
     let all = vec![terminating(0, 30, 30), terminating(1, 60, 60), stuck(2, 9), stuck(3, 3)];
-    let causes = group(all.clone());
+    let causes = group_by_cause(all.clone());
     assert_eq!(causes[1].until(), Some(at(60)));
     expect![[r#"
-        PodStuck: pods shop/web-2, shop/web-3 are past their grace since 2026-11-18T11:06:43Z: held by finalizer a/b
-        PodTerminating: pods shop/web-0, shop/web-1 are shutting down, the last grace ends 2026-11-18T11:07:40Z
+        PodStuck: pods shop/web-2, shop/web-3 have been past their grace period since 2026-11-18T11:06:43Z: held by finalizer a/b
+        PodTerminating: pods shop/web-0, shop/web-1 are shutting down; the last grace period ends at 2026-11-18T11:07:40Z
     "#]]
     .assert_eq(&lines(all));
 }
 
 #[test]
-fn what_the_policy_or_the_pod_bars_names_the_field_that_changes_it() {
+fn a_protected_pod_names_the_policy_field_that_protects_it() {
     let at = DateTime::from_timestamp(1_795_000_000, 0).unwrap();
     let all = vec![
         Blocker::EmptyDir { pod: db() },
@@ -164,34 +165,34 @@ fn what_the_policy_or_the_pod_bars_names_the_field_that_changes_it() {
             annotation: "karpenter.sh/do-not-disrupt".to_owned(),
         },
         Blocker::Rule { pod: db(), rule: 2 },
-        Blocker::Running { pod: db(), rule: 0 },
-        Blocker::Volumes {
+        Blocker::MayComplete { pod: db(), rule: 0 },
+        Blocker::VolumesAttached {
             names: vec!["pv-1".to_owned(), "pv-2".to_owned()],
             count: 4,
             until: at,
         },
-        Blocker::Delayed { from: at },
+        Blocker::LoadBalancerDelay { from: at },
     ];
     expect![[r#"
         EvictionBlocked: pod shop/db-0: data in an emptyDir would be lost (the policy's drain.emptyDirData is Block)
-        EvictionBlocked: pod shop/db-0 asks not to be moved (annotation karpenter.sh/do-not-disrupt; the policy's drain.podOptOuts is Respect)
-        EvictionBlocked: pod shop/db-0: the policy's drain.rules[2] says Block
-        PodRunning: pod shop/db-0 may complete (the policy's drain.rules[0])
+        EvictionBlocked: pod shop/db-0 opts out of eviction (annotation karpenter.sh/do-not-disrupt; the policy's drain.podOptOuts is Respect)
+        EvictionBlocked: pod shop/db-0: the policy's drain.rules[2] blocks the eviction
+        PodRunning: pod shop/db-0 may complete first (the policy's drain.rules[0])
         VolumesAttached: volumes pv-1, pv-2 and 2 more are still attached
-        LoadBalancerDelay: taken out of load balancers, evicting from 2026-11-18T11:06:40Z
+        LoadBalancerDelay: waiting for load balancers; evictions start at 2026-11-18T11:06:40Z
     "#]]
     .assert_eq(&lines(all));
 }
 
 #[test]
-fn a_budget_that_nobody_has_counted_yet_is_not_one_that_never_opens() {
-    let numbers = |allowed, healthy, desired, total| Numbers {
+fn a_budget_without_computed_numbers_may_allow_disruptions_later() {
+    let numbers = |allowed, healthy, desired, total| BudgetNumbers {
         allowed,
         healthy,
         desired,
         total,
     };
-    assert!(!numbers(0, 0, 0, 0).never());
-    assert!(numbers(0, 1, 1, 1).never());
-    assert!(!numbers(0, 1, 1, 2).never());
+    assert!(!numbers(0, 0, 0, 0).never_allow());
+    assert!(numbers(0, 1, 1, 1).never_allow());
+    assert!(!numbers(0, 1, 1, 2).never_allow());
 }

@@ -1,4 +1,4 @@
-//! What fresh lists say: the node's pods, and the budgets over them.
+//! Fresh lists and gets: the node's pods, their budgets, namespace labels and volume claims.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
@@ -7,80 +7,84 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 use k8s_openapi::api::core::v1::{Namespace, PersistentVolume, PersistentVolumeClaim};
 use kube::api::ListParams;
 use kube::core::PartialObjectMeta;
-use kube::{Api, Client};
+use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
 
 use crate::budget::{BudgetView, SlimBudget};
-use crate::daemons::DaemonPod;
 use crate::error::Error;
-use crate::limits::{AT_ONCE_PER_BUDGET, LIST_TIME_OUT};
+use crate::limits::{MAX_REQUESTS_PER_BUDGET, READ_TIMEOUT};
 use crate::pod::{PodName, PodView, SlimPod};
 use crate::rule::Namespaces;
-use crate::select::{Decision, decide, matters};
+use crate::select::{Decision, decide, holds_node};
 use crate::settings::Settings;
-use crate::volumes::Claimed;
-use crate::watches::on_node;
+use crate::volumes::ClaimedVolume;
 
-/// The pods that would still have to leave, from a fresh list: for use right before the reboot order.
-pub async fn still_there(client: &Client, settings: &Settings) -> Result<Vec<PodName>, Error> {
+/// The pods that still have to leave, from a fresh list: for use right before a reboot is ordered.
+pub async fn remaining_pods(client: &Client, settings: &Settings) -> Result<Vec<PodName>, Error> {
     let pods = pods(client, &settings.node).await?;
     let namespaces = namespaces(client, settings, &pods).await?;
-    let mut left: Vec<PodName> = pods
+    let mut remaining: Vec<PodName> = pods
         .into_iter()
-        .filter(|pod| matters(&decide(pod, &namespaces, settings).decision))
+        .filter(|pod| holds_node(&decide(pod, &namespaces, settings).decision))
         .map(|pod| pod.name)
         .collect();
-    left.sort();
-    Ok(left)
+    remaining.sort();
+    Ok(remaining)
 }
 
-/// A fresh list of a node's pods: without a resource version the API server asks etcd, so no cache can be behind.
+/// A fresh list of a node's pods, as the drain decodes them.
 pub(crate) async fn pods(client: &Client, node: &str) -> Result<Vec<PodView>, Error> {
-    let api: Api<SlimPod> = Api::all(client.clone());
-    let here = ListParams::default().fields(&on_node(node));
-    let pods = list(&api, &here, || format!("the pods of node {node}")).await?;
+    let pods: Vec<SlimPod> = pods_on_node(client, node).await?;
     Ok(pods.into_iter().map(PodView::from).collect())
 }
 
-/// The same, as far as `DaemonSet`s are concerned.
-pub(crate) async fn pods_of(client: &Client, node: &str) -> Result<Vec<DaemonPod>, Error> {
-    let api: Api<DaemonPod> = Api::all(client.clone());
+/// A fresh list of a node's pods: without a resource version the API server reads etcd, not a cache that may be behind.
+pub(crate) async fn pods_on_node<K>(client: &Client, node: &str) -> Result<Vec<K>, Error>
+where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug,
+{
+    let api: Api<K> = Api::all(client.clone());
     let here = ListParams::default().fields(&on_node(node));
     list(&api, &here, || format!("the pods of node {node}")).await
 }
 
-/// Labels of those namespaces on which a rule's word about one of the pods depends; mostly none.
+/// The field selector for pods of a node; the API server has an index for it.
+pub(crate) fn on_node(node: &str) -> String {
+    format!("spec.nodeName={node}")
+}
+
+/// Labels of the namespaces that decide whether a rule matches one of the pods; mostly none.
 pub(crate) async fn namespaces(client: &Client, settings: &Settings, pods: &[PodView]) -> Result<Namespaces, Error> {
     let none = Namespaces::new();
-    let depends = |pod: &&PodView| decide(pod, &none, settings).decision == Decision::Unknown;
-    let names = pods.iter().filter(depends).map(|pod| pod.name.namespace.clone());
+    let undecided = |pod: &&PodView| decide(pod, &none, settings).decision == Decision::Unknown;
+    let names = pods.iter().filter(undecided).map(|pod| pod.name.namespace.clone());
     let names: BTreeSet<String> = names.collect();
     let labels = stream::iter(names).map(|name| async move {
         let labels = namespace_labels(client, &name).await?;
         Ok::<_, Error>((name, labels))
     });
-    labels.buffered(AT_ONCE_PER_BUDGET).try_collect().await
+    labels.buffered(MAX_REQUESTS_PER_BUDGET).try_collect().await
 }
 
 /// The labels of one namespace.
 pub(crate) async fn namespace_labels(client: &Client, name: &str) -> Result<BTreeMap<String, String>, Error> {
     let api: Api<PartialObjectMeta<Namespace>> = Api::all(client.clone());
     let what = || format!("the labels of namespace {name}");
-    let namespace = answered(api.get(name), what).await?;
+    let namespace = with_timeout(api.get(name), what).await?;
     Ok(namespace.metadata.labels.unwrap_or_default())
 }
 
-/// What is behind a claim; nothing if it is not there.
-pub(crate) async fn claimed(client: &Client, claim: &PodName) -> Result<Claimed, Error> {
+/// The volume that is bound to a claim; empty if the claim does not exist.
+pub(crate) async fn claimed_volume(client: &Client, claim: &PodName) -> Result<ClaimedVolume, Error> {
     let claims: Api<PersistentVolumeClaim> = Api::namespaced(client.clone(), &claim.namespace);
-    let found = answered(claims.get_opt(&claim.name), || format!("volume claim {claim}")).await?;
+    let found = with_timeout(claims.get_opt(&claim.name), || format!("volume claim {claim}")).await?;
     let Some(volume) = found.and_then(|claim| claim.spec?.volume_name) else {
-        return Ok(Claimed::default());
+        return Ok(ClaimedVolume::default());
     };
     let volumes: Api<PersistentVolume> = Api::all(client.clone());
-    let found = answered(volumes.get_opt(&volume), || format!("volume {volume}")).await?;
+    let found = with_timeout(volumes.get_opt(&volume), || format!("volume {volume}")).await?;
     let csi = found.and_then(|volume| volume.spec?.csi);
-    Ok(Claimed {
+    Ok(ClaimedVolume {
         handle: csi.map(|csi| format!("kubernetes.io/csi/{}^{}", csi.driver, csi.volume_handle)),
         volume: Some(volume),
     })
@@ -98,23 +102,23 @@ async fn list<K>(api: &Api<K>, params: &ListParams, what: impl Fn() -> String) -
 where
     K: Clone + DeserializeOwned + Debug,
 {
-    Ok(answered(api.list(params), what).await?.items)
+    Ok(with_timeout(api.list(params), what).await?.items)
 }
 
-/// Waits no longer than a read may take.
-pub(crate) async fn answered<T>(
+/// Runs a read with a timeout.
+pub(crate) async fn with_timeout<T>(
     read: impl Future<Output = kube::Result<T>>,
     what: impl Fn() -> String,
 ) -> Result<T, Error> {
-    match tokio::time::timeout(LIST_TIME_OUT, read).await {
+    match tokio::time::timeout(READ_TIMEOUT, read).await {
         Ok(Ok(found)) => Ok(found),
-        Ok(Err(source)) => Err(Error::List {
+        Ok(Err(source)) => Err(Error::Read {
             what: what(),
             source: Box::new(source),
         }),
-        Err(_) => Err(Error::ListHangs {
+        Err(_) => Err(Error::ReadTimeout {
             what: what(),
-            seconds: LIST_TIME_OUT.as_secs(),
+            seconds: READ_TIMEOUT.as_secs(),
         }),
     }
 }
