@@ -200,14 +200,14 @@ async fn refuses_with_words(bench: &Bench, names: &[String]) {
             INHIBITED,
             "Prepare",
             OrderState::Refused,
-            "dpkg asks not to shut down: mid-update",
+            "shutdown inhibited by dpkg: mid-update",
         ),
         (
             &names[2],
             ACTUATOR_DEAD,
             "Prepare",
             OrderState::Refused,
-            "the actuator does not answer",
+            "the actuator does not respond",
         ),
         (&names[3], REBOOT_FAILS, "Reboot", OrderState::Failed, "Access denied"),
     ] {

@@ -1,7 +1,7 @@
 //! The actuator: publishes logind's answers, and executes one order, reboot, for exactly this boot.
 //!
-//! It holds no credential and talks to the bus only. It asks logind when it starts, when the agent asks, and again after
-//! a while as long as the answer is no, so that it notices when the host recovers.
+//! It holds no credential and talks to the bus only. It probes logind when it starts, when the agent requests facts,
+//! and repeatedly while the host cannot be rebooted, so that it notices when the host recovers.
 
 use std::future::Future;
 use std::path::PathBuf;
@@ -15,15 +15,15 @@ use crate::channel::{
 };
 use crate::facts::boot_id;
 use crate::logind::{Logind, Probe, Reply};
-use crate::text::chain;
+use crate::text::describe;
 use crate::watch::{DirectoryWatch, Watched};
 
-/// The first wait before asking again a logind that said no, and the longest.
-const ASK_AGAIN: (Duration, Duration) = (Duration::from_secs(15), Duration::from_mins(10));
-/// How often to ask again when the bus went away under the request, and after how long.
-const LOST: (u32, Duration) = (3, Duration::from_secs(5));
+/// The first delay before the next probe while the host cannot be rebooted, and the longest.
+const PROBE_BACKOFF: (Duration, Duration) = (Duration::from_secs(15), Duration::from_mins(10));
+/// How many times to send the reboot request if no reply arrives, and the delay in between.
+const LOST_REPLY_RETRIES: (u32, Duration) = (3, Duration::from_secs(5));
 
-/// What an actuator needs to know.
+/// The settings of an actuator.
 #[derive(Clone, Debug)]
 pub struct ActuatorConfig {
     /// The directory shared with the agent.
@@ -51,7 +51,7 @@ pub async fn run_actuator(config: ActuatorConfig, shutdown: impl Future<Output =
         logind: Logind::new(&config.bus),
         config,
         published: None,
-        ask_again: None,
+        probe_at: None,
         wait: Duration::ZERO,
     };
     tokio::select! {
@@ -66,20 +66,20 @@ struct Actuator {
     channel: Channel,
     logind: Logind,
     published: Option<HostFacts>,
-    ask_again: Option<Instant>,
+    probe_at: Option<Instant>,
     wait: Duration,
 }
 
 impl Actuator {
     async fn run(&mut self, mut watch: DirectoryWatch) -> anyhow::Result<()> {
         loop {
-            // Watching goes before reading, so that nothing falls between.
+            // Watch before reading, so that no change is missed.
             watch.arm();
             if let Err(error) = self.step().await {
-                tracing::error!(error = %chain(&error), "asked again later");
-                self.ask_later();
+                tracing::error!(error = %describe(&error), "the step failed; it is repeated later");
+                self.probe_later();
             }
-            let again = self.ask_again;
+            let again = self.probe_at;
             tokio::select! {
                 changed = watch.changed() => {
                     changed.context("watch the shared directory")?;
@@ -96,7 +96,7 @@ impl Actuator {
         let wanted: FactsWanted = self.read(FACTS_WANTED).unwrap_or_else(|| FactsWanted {
             order_id: String::new(),
         });
-        let due = self.ask_again.is_some_and(|at| at <= Instant::now());
+        let due = self.probe_at.is_some_and(|at| at <= Instant::now());
         let published = self
             .published
             .as_ref()
@@ -105,7 +105,7 @@ impl Actuator {
             self.publish(wanted.order_id).await?;
         }
         if let Some(order) = self.read::<HostOrder>(ORDER) {
-            self.obey(&order).await?;
+            self.execute_order(&order).await?;
         }
         Ok(())
     }
@@ -128,35 +128,35 @@ impl Actuator {
             "facts"
         );
         if facts.reboot_capable && facts.inhibitors.is_empty() {
-            self.ask_again = None;
+            self.probe_at = None;
             self.wait = Duration::ZERO;
         } else {
-            self.ask_later();
+            self.probe_later();
         }
         self.published = Some(facts);
         Ok(())
     }
 
-    fn ask_later(&mut self) {
-        let (first, longest) = ASK_AGAIN;
+    fn probe_later(&mut self) {
+        let (first, longest) = PROBE_BACKOFF;
         self.wait = (self.wait * 2).clamp(first, longest);
-        self.ask_again = Some(Instant::now() + self.wait);
+        self.probe_at = Some(Instant::now() + self.wait);
     }
 
-    async fn obey(&self, order: &HostOrder) -> anyhow::Result<()> {
+    async fn execute_order(&self, order: &HostOrder) -> anyhow::Result<()> {
         let answered: Option<HostAnswer> = self.read(ANSWER);
         if answered.is_some_and(|answer| answer.id == order.id && answer.boot_id == order.boot_id) {
             return Ok(());
         }
         let boot_id = boot_id(&self.config.boot_id)?;
-        let refusal = match refusal(order, &boot_id) {
-            Some(words) => Some(words),
-            None => forbidden(&self.logind.probe().await),
+        let refusal = match check_boot(order, &boot_id) {
+            Some(message) => Some(message),
+            None => check_host(&self.logind.probe().await),
         };
         let (state, message) = match refusal {
-            Some(words) => (AnswerState::Refused, words),
+            Some(message) => (AnswerState::Refused, message),
             None => match self.reboot(order).await? {
-                Some(said) => said,
+                Some(answer) => answer,
                 None => return Ok(()),
             },
         };
@@ -170,34 +170,39 @@ impl Actuator {
         self.channel.write(ANSWER, &answer).context("answer the order")
     }
 
-    /// Asks logind; none if the order was withdrawn before that.
+    /// Requests the reboot; `None` if the order was withdrawn before that.
     async fn reboot(&self, order: &HostOrder) -> anyhow::Result<Option<(AnswerState, String)>> {
-        let (tries, pause) = LOST;
+        let (tries, pause) = LOST_REPLY_RETRIES;
         for attempt in 1.. {
-            // The last look before the point of no return.
-            let stands = self.read::<HostOrder>(ORDER).as_ref() == Some(order);
-            if !stands || boot_id(&self.config.boot_id)? != order.boot_id {
-                tracing::info!(order = order.id, "withdrawn in time");
+            // The last check before the point of no return.
+            let still_ordered = self.read::<HostOrder>(ORDER).as_ref() == Some(order);
+            if !still_ordered || boot_id(&self.config.boot_id)? != order.boot_id {
+                tracing::info!(order = order.id, "the order was withdrawn before the reboot");
                 return Ok(None);
             }
             match order.action {
                 HostAction::Reboot => tracing::warn!(order = order.id, boot = order.boot_id, "rebooting this host"),
             }
             match self.logind.reboot().await {
-                Reply::Accepted(words) => return Ok(Some((AnswerState::Rebooting, words))),
-                Reply::Refused(words) => return Ok(Some((AnswerState::Refused, words))),
-                // The host may be going down. Asking twice reboots once: the boot id is looked at each time.
-                Reply::Lost(words) if attempt < tries => {
-                    tracing::warn!(order = order.id, words, "no reply");
+                Reply::Accepted(message) => return Ok(Some((AnswerState::Rebooting, message))),
+                Reply::Refused(message) => return Ok(Some((AnswerState::Refused, message))),
+                // The host may be going down. A second request causes no second reboot: the boot id is checked each
+                // time.
+                Reply::Lost(message) if attempt < tries => {
+                    tracing::warn!(
+                        order = order.id,
+                        message,
+                        "logind did not reply to the reboot request; it is repeated"
+                    );
                     sleep(pause).await;
                 }
-                Reply::Failed(words) | Reply::Lost(words) => return Ok(Some((AnswerState::Failed, words))),
+                Reply::Failed(message) | Reply::Lost(message) => return Ok(Some((AnswerState::Failed, message))),
             }
         }
         Ok(None)
     }
 
-    /// A file that cannot be read is one that the agent did not write.
+    /// Reads a file; one that cannot be decoded is ignored.
     fn read<T: serde::de::DeserializeOwned>(&self, name: &str) -> Option<T> {
         self.channel.read(name).unwrap_or_else(|error| {
             tracing::warn!(%error, "ignored a file of the shared directory");
@@ -206,16 +211,16 @@ impl Actuator {
     }
 }
 
-/// Why this order is none of this boot's.
-fn refusal(order: &HostOrder, boot_id: &str) -> Option<String> {
+/// Why the order does not apply to this boot, if it does not.
+fn check_boot(order: &HostOrder, boot_id: &str) -> Option<String> {
     (order.boot_id != boot_id).then(|| format!("the order is for boot {}, this is boot {boot_id}", order.boot_id))
 }
 
-/// Why logind is not even asked.
-fn forbidden(probe: &Probe) -> Option<String> {
+/// Why the reboot is not requested from logind, if it is not.
+fn check_host(probe: &Probe) -> Option<String> {
     if !probe.capable {
         return Some(probe.message.clone());
     }
     let inhibitor = probe.inhibitors.first()?;
-    Some(format!("{} asks not to shut down: {}", inhibitor.who, inhibitor.why))
+    Some(format!("shutdown inhibited by {}: {}", inhibitor.who, inhibitor.why))
 }

@@ -1,7 +1,7 @@
-//! The agent's loop: its own `NodeReboot`, its host, a decision, a report.
+//! The agent's loop: it watches its own `NodeReboot` and its host, decides, and reports.
 //!
-//! Nothing is kept in memory that matters: orders and answers are read back from the API server and the shared
-//! directory, so the agent may be killed at any point. There is no timer but those that a question or an error started.
+//! The agent keeps no state: orders and answers are read from the API server and the shared directory, so the agent may
+//! be killed at any point. Only a request for facts or an error starts a timer.
 
 use std::future::Future;
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -18,16 +18,16 @@ use tokio::time::{Instant, sleep_until};
 use crate::decide::{Inputs, decide};
 use crate::host::{Host, HostView};
 use crate::report::{OwnNodeReboot, ReportError, Reporter, host_report};
-use crate::text::chain;
+use crate::text::describe;
 use lockkeeper_kube_util::WatchBackoff;
 
-/// The first wait after a report that failed, and the longest.
-const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(2));
+/// The first delay after a failed report, and the longest.
+const REPORT_BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(2));
 
-/// What an agent needs to know.
+/// The settings of an agent.
 #[derive(Clone, Debug)]
 pub struct AgentConfig {
-    /// Its Node, and the name of its `NodeReboot`.
+    /// The name of its node and of its `NodeReboot`.
     pub node_name: String,
     /// How long the actuator may take to publish facts; well below the policy's `requireAgentSeconds`.
     pub facts_within: Duration,
@@ -43,7 +43,7 @@ impl AgentConfig {
     }
 }
 
-/// Runs until shutdown, or until the host itself can no longer be seen.
+/// Runs until shutdown, or until the host can no longer be observed.
 pub async fn run_agent(
     config: AgentConfig,
     client: Client,
@@ -59,7 +59,7 @@ pub async fn run_agent(
         config,
         host,
         own: Own::default(),
-        asked: None,
+        facts_request: None,
         retry: Retry::default(),
         confinement_checked: false,
     };
@@ -75,9 +75,9 @@ struct Agent<H> {
     host: H,
     reporter: Reporter,
     own: Own,
-    /// The order that facts were asked for, and when they are overdue.
-    asked: Option<(String, Instant)>,
-    /// Until then the actuator may still be starting, and a report would cry wolf.
+    /// The order for which facts were requested, and when they are overdue.
+    facts_request: Option<(String, Instant)>,
+    /// Until then the actuator may still be starting, and a report without its facts would be misleading.
     first_report_by: Instant,
     retry: Retry,
     confinement_checked: bool,
@@ -87,31 +87,31 @@ impl<H: Host> Agent<H> {
     async fn run(&mut self, events: impl Stream<Item = watcher::Result<Event<OwnNodeReboot>>>) -> anyhow::Result<()> {
         let mut events = pin!(events);
         loop {
-            let alarm = self.alarm();
+            let wake = self.next_wake();
             tokio::select! {
                 event = events.next() => match event {
                     Some(Ok(event)) => {
-                        if self.own.see(event) {
-                            // The API server answers: no reason to wait any longer.
+                        if self.own.apply(event) {
+                            // The API server answers again: retry the report at once.
                             self.retry.at = None;
                         }
                     }
-                    // The watcher starts again by itself, with a growing wait.
-                    Some(Err(error)) => tracing::warn!(error = %chain(&error.into()), "watch of the own NodeReboot"),
+                    // The watcher restarts by itself, with backoff.
+                    Some(Err(error)) => tracing::warn!(error = %describe(&error.into()), "the watch on this node's NodeReboot is failing"),
                     None => anyhow::bail!("the watch of NodeReboot {} ended", self.config.node_name),
                 },
                 changed = self.host.changed() => changed?,
-                () = until(alarm) => {}
+                () = sleep_until_or_forever(wake) => {}
             }
             self.step().await?;
         }
     }
 
-    /// When to look again although nothing happened.
-    fn alarm(&self) -> Option<Instant> {
+    /// When the next step is due without an event.
+    fn next_wake(&self) -> Option<Instant> {
         let now = Instant::now();
-        let asked = self.asked.as_ref().map(|(_, overdue)| *overdue);
-        [asked, Some(self.first_report_by), self.retry.at]
+        let facts_overdue_at = self.facts_request.as_ref().map(|(_, overdue)| *overdue);
+        [facts_overdue_at, Some(self.first_report_by), self.retry.at]
             .into_iter()
             .flatten()
             .filter(|at| *at > now)
@@ -124,10 +124,10 @@ impl<H: Host> Agent<H> {
         }
         let view = self.host.observe().await?;
         let Some(own) = self.own.object.clone() else {
-            // Without its object there is no order. The operator makes the object; the watch tells.
+            // Without the object there is no order. The operator creates it, and the watch shows it.
             return self.host.set_order(None).await;
         };
-        let answer = self.obey(&own, &view).await;
+        let answer = self.handle_order(&own, &view).await;
         let report = host_report(&view, answer, env!("CARGO_PKG_VERSION"));
         if own.status.host.as_ref() != Some(&report) && self.may_report(&view) {
             self.report(&report).await;
@@ -135,8 +135,8 @@ impl<H: Host> Agent<H> {
         Ok(())
     }
 
-    /// Does what the order asks and says what became of it.
-    async fn obey(&mut self, own: &OwnNodeReboot, view: &HostView) -> Option<OrderAnswer> {
+    /// Executes the order and returns the answer to it.
+    async fn handle_order(&mut self, own: &OwnNodeReboot, view: &HostView) -> Option<OrderAnswer> {
         let reported = own.status.host.as_ref();
         let order = own.spec.order.as_ref();
         let decision = decide(&Inputs {
@@ -148,34 +148,34 @@ impl<H: Host> Agent<H> {
             answer: view.answer.as_ref(),
             facts_overdue: self.facts_overdue(order.map(|order| order.id.as_str())),
         });
-        let mut done = self.host.set_order(decision.host_order.as_ref()).await;
-        match &decision.ask_facts {
-            Some(id) if self.asked.as_ref().is_none_or(|(asked, _)| asked != id) => {
-                self.asked = Some((id.clone(), Instant::now() + self.config.facts_within));
-                done = done.and(self.host.ask_facts(id).await);
+        let mut passed_on = self.host.set_order(decision.host_order.as_ref()).await;
+        match &decision.request_facts {
+            Some(id) if self.facts_request.as_ref().is_none_or(|(asked, _)| asked != id) => {
+                self.facts_request = Some((id.clone(), Instant::now() + self.config.facts_within));
+                passed_on = passed_on.and(self.host.request_facts(id).await);
             }
             Some(_) => {}
-            None => self.asked = None,
+            None => self.facts_request = None,
         }
-        match (done, order) {
+        match (passed_on, order) {
             (Ok(()), _) => decision.answer,
             (Err(error), Some(order)) => {
-                tracing::error!(error = %chain(&error), "order not passed on");
+                tracing::error!(error = %describe(&error), "cannot pass the order to the actuator");
                 Some(OrderAnswer {
                     id: order.id.clone(),
                     state: OrderState::Refused,
-                    message: chain(&error),
+                    message: describe(&error),
                 })
             }
             (Err(error), None) => {
-                tracing::error!(error = %chain(&error), "order not withdrawn");
+                tracing::error!(error = %describe(&error), "cannot withdraw the order from the actuator");
                 reported.and_then(|host| host.order.clone())
             }
         }
     }
 
     fn facts_overdue(&self, order_id: Option<&str>) -> bool {
-        self.asked
+        self.facts_request
             .as_ref()
             .is_some_and(|(asked, overdue)| Some(asked.as_str()) == order_id && *overdue <= Instant::now())
     }
@@ -189,20 +189,20 @@ impl<H: Host> Agent<H> {
     async fn report(&mut self, report: &HostReport) {
         match self.reporter.report(report).await {
             Ok(own) => {
-                log(report);
+                log_report(report);
                 self.own.object = Some(own);
                 self.retry = Retry::default();
                 self.check_confinement(report).await;
             }
             Err(ReportError::Missing(_)) => self.own.object = None,
             Err(error @ (ReportError::Refused(..) | ReportError::Failed(..) | ReportError::NoAnswer(_))) => {
-                let wait = self.retry.later();
-                tracing::warn!(error = %chain(&error.into()), again_in_ms = wait.as_millis(), "not reported");
+                let wait = self.retry.back_off();
+                tracing::warn!(error = %describe(&error.into()), again_in_ms = wait.as_millis(), "the report failed");
             }
         }
     }
 
-    /// Without the admission policy, RBAC alone lets a stolen agent speak for every node: say so, once.
+    /// Warns once if the admission policy is missing: with RBAC alone, a stolen agent token can report for every node.
     async fn check_confinement(&mut self, report: &HostReport) {
         if self.confinement_checked {
             return;
@@ -214,12 +214,14 @@ impl<H: Host> Agent<H> {
             Ok(false) => tracing::warn!(
                 "nothing confines this agent to its own node: apply the ValidatingAdmissionPolicy lockkeeper-agent"
             ),
-            Err(error) => tracing::debug!(error = %chain(&error.into()), "confinement not checked"),
+            Err(error) => {
+                tracing::debug!(error = %describe(&error.into()), "cannot check whether the admission policy confines this agent")
+            }
         }
     }
 }
 
-fn log(report: &HostReport) {
+fn log_report(report: &HostReport) {
     let order = report.order.as_ref();
     tracing::info!(
         boot = report.boot_id,
@@ -229,22 +231,22 @@ fn log(report: &HostReport) {
         order = order.map(|order| order.id.as_str()),
         answer = order.map(|order| format!("{:?}", order.state)),
         answer_message = order.map(|order| order.message.as_str()),
-        "reported"
+        "reported the host"
     );
 }
 
-/// Our object, as far as it is known.
+/// The agent's own object, as far as it is known.
 #[derive(Default)]
 struct Own {
-    /// Whether the watch has shown what there is.
+    /// Whether the first list is complete.
     known: bool,
     object: Option<OwnNodeReboot>,
     listed: Option<OwnNodeReboot>,
 }
 
 impl Own {
-    /// Takes an event in; false while a list is incomplete.
-    fn see(&mut self, event: Event<OwnNodeReboot>) -> bool {
+    /// Applies an event; returns false while a list is incomplete.
+    fn apply(&mut self, event: Event<OwnNodeReboot>) -> bool {
         match event {
             Event::Init => {
                 self.listed = None;
@@ -259,7 +261,7 @@ impl Own {
                 self.known = true;
             }
             Event::Apply(object) => {
-                if !self.object.as_ref().is_some_and(|held| newer(held, &object)) {
+                if !self.object.as_ref().is_some_and(|held| is_newer(held, &object)) {
                     self.object = Some(object);
                 }
             }
@@ -269,14 +271,14 @@ impl Own {
     }
 }
 
-/// Whether what we hold, from the reply to a write of ours, is newer than what the watch shows.
-fn newer(held: &OwnNodeReboot, seen: &OwnNodeReboot) -> bool {
+/// Whether the held object, from the reply to a write, is newer than the one that the watch shows.
+fn is_newer(held: &OwnNodeReboot, seen: &OwnNodeReboot) -> bool {
     let version = |own: &OwnNodeReboot| own.metadata.resource_version.as_ref()?.parse::<u128>().ok();
     held.metadata.uid == seen.metadata.uid
         && matches!((version(held), version(seen)), (Some(held), Some(seen)) if held > seen)
 }
 
-/// When to try a failed report again.
+/// When to repeat a failed report.
 #[derive(Default)]
 struct Retry {
     at: Option<Instant>,
@@ -284,9 +286,9 @@ struct Retry {
 }
 
 impl Retry {
-    /// Waits twice as long as the last time, give or take a half, so that a thousand agents do not return at once.
-    fn later(&mut self) -> Duration {
-        let (first, longest) = RETRY;
+    /// Doubles the delay, with jitter, so that a thousand agents do not retry at the same time.
+    fn back_off(&mut self) -> Duration {
+        let (first, longest) = REPORT_BACKOFF;
         self.wait = (self.wait * 2).clamp(first, longest);
         let random = RandomState::new().build_hasher().finish() % 1000;
         let wait = self.wait.mul_f64(0.5 + random as f64 / 1000.0);
@@ -295,8 +297,8 @@ impl Retry {
     }
 }
 
-async fn until(alarm: Option<Instant>) {
-    match alarm {
+async fn sleep_until_or_forever(wake: Option<Instant>) {
+    match wake {
         Some(at) => sleep_until(at).await,
         None => std::future::pending().await,
     }

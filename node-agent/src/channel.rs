@@ -1,11 +1,11 @@
 //! The directory that the agent and the actuator share: four small JSON files, each with one writer.
 //!
-//! | file | writer | says |
+//! | file | writer | content |
 //! |---|---|---|
-//! | `facts-wanted.json` | agent | [`FactsWanted`]: publish the facts anew, for this order |
-//! | `facts.json` | actuator | [`HostFacts`]: whether the host can be rebooted, who asks not to |
+//! | `facts-wanted.json` | agent | [`FactsWanted`]: a request for fresh facts, for this order |
+//! | `facts.json` | actuator | [`HostFacts`]: whether the host can be rebooted, and what inhibits it |
 //! | `order.json` | agent | [`HostOrder`]: reboot, for exactly this boot; removed when withdrawn or answered |
-//! | `answer.json` | actuator | [`HostAnswer`]: what became of the order |
+//! | `answer.json` | actuator | [`HostAnswer`]: the result of the order |
 //!
 //! Each file is written whole under another name and renamed, mode 0640, so that a reader sees the old text or the new
 //! one. Each carries the boot id: a file of an earlier boot is ignored. A host unit (`.path`) that reads
@@ -21,7 +21,7 @@ use rustix::fs::OFlags;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-/// The agent's question.
+/// The agent's request for facts.
 pub const FACTS_WANTED: &str = "facts-wanted.json";
 /// The actuator's facts.
 pub const FACTS: &str = "facts.json";
@@ -30,14 +30,14 @@ pub const ORDER: &str = "order.json";
 /// The actuator's answer to the order.
 pub const ANSWER: &str = "answer.json";
 
-/// No file of ours comes near this; a larger one is not ours.
+/// The largest file that is read; Lockkeeper's own files are far smaller.
 const LARGEST: u64 = 64 * 1024;
 
-/// The agent asks for fresh facts.
+/// The agent's request for fresh facts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct FactsWanted {
-    /// The order that the facts are wanted for; the facts carry it back.
+    /// The order for which the facts are requested; the facts repeat it.
     pub order_id: String,
 }
 
@@ -45,7 +45,7 @@ pub struct FactsWanted {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct HostFacts {
-    /// The boot that they are about.
+    /// The boot that they describe.
     #[serde(rename = "bootID")]
     pub boot_id: String,
     /// The order that they were requested for; empty if none was.
@@ -56,16 +56,16 @@ pub struct HostFacts {
     /// Why it would not, and what to do about it.
     #[serde(default)]
     pub message: String,
-    /// Programs that ask not to shut down and may not be overruled.
+    /// Programs that inhibit the shutdown.
     #[serde(default)]
     pub inhibitors: Vec<Inhibitor>,
 }
 
-/// The one thing the actuator does.
+/// An order for the actuator.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct HostOrder {
-    /// The order's id; each is obeyed once.
+    /// The order's id; each order is executed once.
     pub id: String,
     /// What to do.
     pub action: HostAction,
@@ -81,7 +81,7 @@ pub enum HostAction {
     Reboot,
 }
 
-/// What became of an order.
+/// The result of an order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct HostAnswer {
@@ -90,9 +90,9 @@ pub struct HostAnswer {
     /// The boot in which it was answered.
     #[serde(rename = "bootID")]
     pub boot_id: String,
-    /// What became of it.
+    /// The result.
     pub state: AnswerState,
-    /// The cause and the remedy in words.
+    /// The cause and the remedy.
     #[serde(default)]
     pub message: String,
 }
@@ -102,20 +102,20 @@ pub struct HostAnswer {
 pub enum AnswerState {
     /// The host accepted the reboot.
     Rebooting,
-    /// Nothing was asked of the host.
+    /// The reboot was not requested.
     Refused,
-    /// The host was asked and said no.
+    /// The host refused the reboot.
     Failed,
 }
 
-/// One side's view of the directory.
+/// Access to the shared directory.
 #[derive(Clone, Debug)]
 pub struct Channel {
     directory: PathBuf,
 }
 
 impl Channel {
-    /// A channel over a directory that exists.
+    /// Uses an existing directory.
     pub fn new(directory: impl Into<PathBuf>) -> Self {
         Self {
             directory: directory.into(),
@@ -127,7 +127,7 @@ impl Channel {
         &self.directory
     }
 
-    /// Reads a file; one that is absent is none, one that is not ours is an error.
+    /// Reads a file; `None` if it does not exist, an error if it cannot be decoded.
     pub fn read<T: DeserializeOwned>(&self, name: &str) -> io::Result<Option<T>> {
         let path = self.directory.join(name);
         let Some(bytes) = read_bounded(&path).map_err(|error| about(&path, &error))? else {
@@ -145,7 +145,7 @@ impl Channel {
         write_and_rename(&scratch, &path, value).map_err(|error| about(&path, &error))
     }
 
-    /// Removes a file; one that is absent is fine.
+    /// Removes a file if it exists.
     pub fn remove(&self, name: &str) -> io::Result<()> {
         remove_if_there(&self.directory.join(name))
     }
@@ -153,13 +153,13 @@ impl Channel {
 
 fn write_and_rename<T: Serialize>(scratch: &Path, path: &Path, value: &T) -> io::Result<()> {
     remove_if_there(scratch)?;
-    // The other side may write here too: a new file only, so that its symbolic link leads nowhere.
+    // The other container may write here too: create the file anew, so that a symbolic link is not followed.
     let mut file = OpenOptions::new()
         .write(true)
         .create_new(true)
         .mode(0o640)
         .open(scratch)?;
-    // The umask may have taken the group's right to read, and the group is how the other side reads.
+    // The other container reads as a member of the group; the umask may have removed that permission.
     file.set_permissions(Permissions::from_mode(0o640))?;
     file.write_all(&serde_json::to_vec(value)?)?;
     drop(file);

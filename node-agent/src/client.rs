@@ -7,10 +7,10 @@ use http::{HeaderValue, header::USER_AGENT};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 
-/// How the audit log names us; the client library sets nothing.
+/// The user agent, as the audit log shows it.
 pub const AGENT: &str = concat!("lockkeeper-node-agent/", env!("CARGO_PKG_VERSION"));
 
-/// A client from a kubeconfig file, or from the pod it runs in.
+/// Connects with a kubeconfig file, or with the service account of the pod.
 pub async fn connect(kubeconfig: Option<&Path>) -> anyhow::Result<Client> {
     let config = match kubeconfig {
         Some(path) => from_file(path).await?,
@@ -21,7 +21,7 @@ pub async fn connect(kubeconfig: Option<&Path>) -> anyhow::Result<Client> {
     with_config(config)
 }
 
-/// A client that names itself and leaves retries to the agent, which knows what is worth one.
+/// A client with this user agent and without retries: the agent decides what to retry.
 pub fn with_config(mut config: Config) -> anyhow::Result<Client> {
     config.default_retry = false;
     config.headers.push((USER_AGENT, HeaderValue::from_static(AGENT)));

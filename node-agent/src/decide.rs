@@ -1,19 +1,19 @@
-//! What to do about an order, as a pure function of what is known.
+//! Decides what to do about an order, as a pure function.
 //!
-//! An order counts for exactly one boot. What was answered for good in this boot stays answered, so that an agent that
-//! starts anew, or loses its directory, asks the host at most once for each order.
+//! An order applies to exactly one boot. A final answer of this boot stays, so that an agent that restarts or loses its
+//! directory requests each reboot at most once.
 
 use lockkeeper_crds::{Order, OrderAction, OrderAnswer, OrderState, RebootMethod};
 
 use crate::channel::{AnswerState, HostAction, HostAnswer, HostFacts, HostOrder};
-use crate::text::{MESSAGE, bounded};
+use crate::text::{MESSAGE, fit};
 
-/// Everything the decision rests on.
+/// The inputs of the decision.
 #[derive(Clone, Copy, Debug)]
 pub struct Inputs<'a> {
-    /// The boot we are in.
+    /// The present boot.
     pub boot_id: &'a str,
-    /// The order that stands, if one does.
+    /// The order, if there is one.
     pub order: Option<&'a Order>,
     /// The answer that the API server holds.
     pub reported: Option<&'a OrderAnswer>,
@@ -27,35 +27,38 @@ pub struct Inputs<'a> {
     pub facts_overdue: bool,
 }
 
-/// What follows.
+/// The decision.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Decision {
-    /// What to tell the operator.
+    /// The answer to report to the operator.
     pub answer: Option<OrderAnswer>,
-    /// What the actuator shall hold; none withdraws what it holds.
+    /// The order for the actuator; `None` withdraws the present one.
     pub host_order: Option<HostOrder>,
-    /// The order that fresh facts are wanted for.
-    pub ask_facts: Option<String>,
+    /// The order for which fresh facts are requested.
+    pub request_facts: Option<String>,
 }
 
-/// Decides.
+/// Decides what to do about the order.
 pub fn decide(inputs: &Inputs) -> Decision {
     let Some(order) = inputs.order else {
-        return Decision::keep(going_down(inputs).or_else(|| withdrawn(inputs.reported)));
+        return Decision::keep(accepted_reboot(inputs).or_else(|| withdrawn(inputs.reported)));
     };
     if order.boot_id != inputs.boot_id {
         return other_boot(order, inputs);
     }
-    if let Some(answer) = actuator_said(order, inputs) {
+    if let Some(answer) = actuator_answer(order, inputs) {
         return Decision::keep(Some(answer));
     }
-    if let Some(answer) = said_for_good(order, inputs) {
+    if let Some(answer) = final_answer(order, inputs) {
         return Decision::keep(Some(answer));
     }
     match order.method {
         RebootMethod::Auto => {}
         RebootMethod::Unknown => {
-            return Decision::refuse(order, "this agent is older than the order's method; update the agent");
+            return Decision::refuse(
+                order,
+                "this agent does not support the method of the order; upgrade the agent",
+            );
         }
     }
     match order.action {
@@ -67,11 +70,12 @@ pub fn decide(inputs: &Inputs) -> Decision {
                 action: HostAction::Reboot,
                 boot_id: order.boot_id.clone(),
             }),
-            ask_facts: None,
+            request_facts: None,
         },
-        OrderAction::Unknown => {
-            Decision::refuse(order, "this agent is older than the order's action; update the agent")
-        }
+        OrderAction::Unknown => Decision::refuse(
+            order,
+            "this agent does not support the action of the order; upgrade the agent",
+        ),
     }
 }
 
@@ -80,7 +84,7 @@ impl Decision {
         Self {
             answer,
             host_order: None,
-            ask_facts: None,
+            request_facts: None,
         }
     }
 
@@ -89,18 +93,18 @@ impl Decision {
     }
 }
 
-/// The host has accepted an order of this boot. This is reported even if the order was withdrawn or the object was created
-/// again, so that the operator does not expect the node to stay up.
-fn going_down(inputs: &Inputs) -> Option<OrderAnswer> {
-    let said = inputs.answer.filter(|said| said.boot_id == inputs.boot_id)?;
-    (said.state == AnswerState::Rebooting).then(|| OrderAnswer {
-        id: said.id.clone(),
+/// The host has accepted an order of this boot. This is reported even if the order was withdrawn or the object was
+/// created again, so that the operator does not expect the node to stay up.
+fn accepted_reboot(inputs: &Inputs) -> Option<OrderAnswer> {
+    let given = inputs.answer.filter(|given| given.boot_id == inputs.boot_id)?;
+    (given.state == AnswerState::Rebooting).then(|| OrderAnswer {
+        id: given.id.clone(),
         state: OrderState::Rebooting,
-        message: bounded(&said.message, MESSAGE),
+        message: fit(&given.message, MESSAGE),
     })
 }
 
-/// The order is gone: say so, but leave the words of a refusal or a failure for people to read.
+/// The order was withdrawn: reports that, but keeps the message of a refusal or failure for people to read.
 fn withdrawn(reported: Option<&OrderAnswer>) -> Option<OrderAnswer> {
     let reported = reported?;
     match reported.state {
@@ -115,49 +119,49 @@ fn withdrawn(reported: Option<&OrderAnswer>) -> Option<OrderAnswer> {
     }
 }
 
-/// The order is for another boot: nothing is done for it.
+/// The order is for another boot and is not executed.
 fn other_boot(order: &Order, inputs: &Inputs) -> Decision {
     match order.action {
-        // It was for the boot before and is done, however it came about; the new boot id says so.
+        // It was for the previous boot and is done; the new boot id shows that.
         OrderAction::Reboot | OrderAction::Unknown => Decision::keep(inputs.reported.cloned()),
         OrderAction::Prepare => Decision::refuse(
             order,
             &format!(
-                "the order is for boot {}, this host is in boot {}; the operator gives a new order",
+                "the order is for boot {}, this host is in boot {}; the operator will send a new order",
                 order.boot_id, inputs.boot_id
             ),
         ),
     }
 }
 
-fn actuator_said(order: &Order, inputs: &Inputs) -> Option<OrderAnswer> {
-    let said = inputs.answer?;
-    if said.id != order.id || said.boot_id != inputs.boot_id {
+fn actuator_answer(order: &Order, inputs: &Inputs) -> Option<OrderAnswer> {
+    let given = inputs.answer?;
+    if given.id != order.id || given.boot_id != inputs.boot_id {
         return None;
     }
-    let state = match said.state {
+    let state = match given.state {
         AnswerState::Rebooting => OrderState::Rebooting,
         AnswerState::Refused => OrderState::Refused,
         AnswerState::Failed => OrderState::Failed,
     };
-    Some(answer(order, state, &said.message))
+    Some(answer(order, state, &given.message))
 }
 
-/// What the API server holds, if it leaves nothing to do for this order.
-fn said_for_good(order: &Order, inputs: &Inputs) -> Option<OrderAnswer> {
+/// The reported answer, if it is final for this order.
+fn final_answer(order: &Order, inputs: &Inputs) -> Option<OrderAnswer> {
     let reported = inputs.reported?;
     if reported.id != order.id || inputs.reported_boot_id != inputs.boot_id {
         return None;
     }
-    let for_good = match reported.state {
+    let is_final = match reported.state {
         OrderState::Refused | OrderState::Rebooting | OrderState::Failed => true,
         OrderState::Ready => order.action == OrderAction::Prepare,
         OrderState::Withdrawn | OrderState::Unknown => false,
     };
-    for_good.then(|| reported.clone())
+    is_final.then(|| reported.clone())
 }
 
-/// A Prepare tests both containers: only facts that the actuator published for this very order count.
+/// A Prepare tests both containers: only facts that the actuator published for this order count.
 fn prepare(order: &Order, inputs: &Inputs) -> Decision {
     let fresh = inputs
         .facts
@@ -166,13 +170,13 @@ fn prepare(order: &Order, inputs: &Inputs) -> Decision {
         if inputs.facts_overdue {
             return Decision::refuse(
                 order,
-                "the actuator does not answer; look at the log of container actuator of this node's agent pod",
+                "the actuator does not respond; check the log of container actuator in this node's agent pod",
             );
         }
         return Decision {
             answer: inputs.reported.cloned(),
             host_order: None,
-            ask_facts: Some(order.id.clone()),
+            request_facts: Some(order.id.clone()),
         };
     };
     if !facts.reboot_capable {
@@ -182,7 +186,7 @@ fn prepare(order: &Order, inputs: &Inputs) -> Decision {
         return Decision::refuse(
             order,
             &format!(
-                "{} asks not to shut down: {}; wait for it, or end it",
+                "shutdown inhibited by {}: {}; wait for it to finish, or stop it",
                 inhibitor.who, inhibitor.why
             ),
         );
@@ -194,6 +198,6 @@ fn answer(order: &Order, state: OrderState, message: &str) -> OrderAnswer {
     OrderAnswer {
         id: order.id.clone(),
         state,
-        message: bounded(message, MESSAGE),
+        message: fit(message, MESSAGE),
     }
 }

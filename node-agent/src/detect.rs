@@ -1,14 +1,14 @@
-//! The detectors: does the host ask for a reboot, since when, why. They never decide whether to reboot.
+//! The detectors: whether the host requires a reboot, since when and why. They do not decide whether to reboot.
 //!
 //! All of them read one directory, the host's `/run`, which a reboot empties:
 //!
-//! | file | who writes it |
+//! | file | written by |
 //! |---|---|
 //! | `reboot-required`, `reboot-required.pkgs` | Debian, Ubuntu, Flatcar |
 //! | `reboot-needed` | SUSE; the first word is how much of a reboot |
-//! | `lockkeeper/reboot-required.d/<source>` | anybody: empty, lines of reasons, or `{"reasons": [..]}` |
+//! | `lockkeeper/reboot-required.d/<source>` | any program: empty, lines of reasons, or `{"reasons": [..]}` |
 //!
-//! A detector that cannot be read is named as failing, never silence.
+//! A detector that cannot be read is reported as failing.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -22,7 +22,7 @@ use lockkeeper_crds::time::whole_seconds;
 use serde::Deserialize;
 
 use crate::channel::read_bounded;
-use crate::text::{NAME, bounded};
+use crate::text::{NAME, fit};
 
 /// Debian's sentinel, in the host's `/run`.
 pub const DEBIAN: &str = "reboot-required";
@@ -30,37 +30,37 @@ pub const DEBIAN: &str = "reboot-required";
 pub const DEBIAN_PACKAGES: &str = "reboot-required.pkgs";
 /// SUSE's sentinel.
 pub const SUSE: &str = "reboot-needed";
-/// Our directory in the host's `/run`.
-pub const OURS: &str = "lockkeeper";
-/// The directory in ours for everybody else.
+/// Lockkeeper's directory in the host's `/run`.
+pub const LOCKKEEPER: &str = "lockkeeper";
+/// The directory in it where any program may require a reboot.
 pub const DROP_DIRECTORY: &str = "reboot-required.d";
 
-/// The custom resource holds no more reasons.
-const MOST_REASONS: usize = 32;
-/// The custom resource holds no more detectors that fail.
-const MOST_FAILING: usize = 16;
-/// The custom resource holds no longer list of detectors.
-const LONGEST_SOURCE: usize = 128;
+/// The largest number of reasons that the custom resource accepts.
+const MAX_REASONS: usize = 32;
+/// The largest number of failing detectors that the custom resource accepts.
+const MAX_FAILING: usize = 16;
+/// The longest list of detectors that the custom resource accepts.
+const MAX_SOURCE_LENGTH: usize = 128;
 
-/// Asks all detectors.
+/// Runs all detectors.
 pub fn detect(run: &Path) -> RebootRequired {
     let mut findings = Findings::default();
     match std::fs::metadata(run) {
         Ok(metadata) if metadata.is_dir() => {
             findings.add("Debian sentinel", debian(run));
             findings.add("SUSE sentinel", suse(run));
-            findings.add_all(drop_directory(&run.join(OURS).join(DROP_DIRECTORY)));
+            findings.add_all(drop_directory(&run.join(LOCKKEEPER).join(DROP_DIRECTORY)));
         }
-        Ok(_) => findings.broken(&format!(
+        Ok(_) => findings.fail(&format!(
             "{} is not a directory: mount the host's /run there",
             run.display()
         )),
-        Err(error) => findings.broken(&format!("{}: {error}: mount the host's /run there", run.display())),
+        Err(error) => findings.fail(&format!("{}: {error}: mount the host's /run there", run.display())),
     }
-    findings.sum_up()
+    findings.into_report()
 }
 
-/// One detector that says yes.
+/// A detector that requires a reboot.
 struct Finding {
     since: DateTime<Utc>,
     reasons: Vec<String>,
@@ -71,7 +71,7 @@ struct Findings {
     since: Option<DateTime<Utc>>,
     sources: Vec<String>,
     reasons: BTreeSet<String>,
-    broken: BTreeSet<String>,
+    failing: BTreeSet<String>,
 }
 
 impl Findings {
@@ -85,11 +85,11 @@ impl Findings {
                     finding
                         .reasons
                         .iter()
-                        .map(|reason| bounded(reason, NAME))
+                        .map(|reason| fit(reason, NAME))
                         .filter(|reason| !reason.is_empty()),
                 );
             }
-            Err(error) => self.broken(&format!("{source} cannot be read: {error}")),
+            Err(error) => self.fail(&format!("{source} cannot be read: {error}")),
         }
     }
 
@@ -100,21 +100,21 @@ impl Findings {
                     self.add(&source, finding);
                 }
             }
-            Err(error) => self.broken(&format!("{DROP_DIRECTORY} cannot be read: {error}")),
+            Err(error) => self.fail(&format!("{DROP_DIRECTORY} cannot be read: {error}")),
         }
     }
 
-    fn broken(&mut self, what: &str) {
-        self.broken.insert(bounded(what, NAME));
+    fn fail(&mut self, what: &str) {
+        self.failing.insert(fit(what, NAME));
     }
 
-    fn sum_up(self) -> RebootRequired {
+    fn into_report(self) -> RebootRequired {
         RebootRequired {
             required: self.since.is_some(),
             since: self.since,
-            reasons: self.reasons.into_iter().take(MOST_REASONS).map(Cause).collect(),
-            source: bounded(&self.sources.join(", "), LONGEST_SOURCE),
-            failing: self.broken.into_iter().take(MOST_FAILING).map(Cause).collect(),
+            reasons: self.reasons.into_iter().take(MAX_REASONS).map(Cause).collect(),
+            source: fit(&self.sources.join(", "), MAX_SOURCE_LENGTH),
+            failing: self.failing.into_iter().take(MAX_FAILING).map(Cause).collect(),
         }
     }
 }
@@ -126,7 +126,7 @@ fn debian(run: &Path) -> io::Result<Option<Finding>> {
     let packages = read_bounded(&run.join(DEBIAN_PACKAGES))?.map_or_else(Vec::new, |bytes| lines(&bytes));
     Ok(Some(Finding {
         since,
-        reasons: or_else(packages, DEBIAN),
+        reasons: reasons_or_name(packages, DEBIAN),
     }))
 }
 
@@ -137,7 +137,7 @@ fn suse(run: &Path) -> io::Result<Option<Finding>> {
     };
     let text = read_bounded(&path)?.unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
-    // Whatever less than a reboot would do (`kexec`, `soft-reboot`), a reboot does too.
+    // A full reboot also satisfies the weaker kinds (`kexec`, `soft-reboot`).
     let word = text.split_whitespace().next().unwrap_or("reboot");
     Ok(Some(Finding {
         since,
@@ -152,19 +152,19 @@ fn drop_directory(directory: &Path) -> io::Result<Vec<(String, io::Result<Option
         Err(error) => return Err(error),
     };
     let mut found = Vec::new();
-    for entry in entries.take(MOST_REASONS) {
+    for entry in entries.take(MAX_REASONS) {
         let entry = entry?;
         let name = entry.file_name().to_string_lossy().into_owned();
         // A dot file is one that is still being written.
         if !name.starts_with('.') {
-            found.push((name.clone(), dropped(&entry.path(), &name)));
+            found.push((name.clone(), drop_file(&entry.path(), &name)));
         }
     }
     found.sort_by(|(a, _), (b, _)| a.cmp(b));
     Ok(found)
 }
 
-fn dropped(path: &Path, name: &str) -> io::Result<Option<Finding>> {
+fn drop_file(path: &Path, name: &str) -> io::Result<Option<Finding>> {
     #[derive(Deserialize)]
     struct Reasons {
         #[serde(default)]
@@ -179,11 +179,11 @@ fn dropped(path: &Path, name: &str) -> io::Result<Option<Finding>> {
     };
     Ok(Some(Finding {
         since,
-        reasons: or_else(reasons, name),
+        reasons: reasons_or_name(reasons, name),
     }))
 }
 
-/// When a file was written last; none if it is absent.
+/// When a file was last written; `None` if it does not exist.
 fn modified(path: &Path) -> io::Result<Option<DateTime<Utc>>> {
     match std::fs::symlink_metadata(path).and_then(|metadata| metadata.modified()) {
         Ok(time) => Ok(Some(to_chrono(time))),
@@ -200,7 +200,7 @@ fn lines(bytes: &[u8]) -> Vec<String> {
     String::from_utf8_lossy(bytes).lines().map(str::to_owned).collect()
 }
 
-fn or_else(reasons: Vec<String>, name: &str) -> Vec<String> {
+fn reasons_or_name(reasons: Vec<String>, name: &str) -> Vec<String> {
     if reasons.iter().all(|reason| reason.trim().is_empty()) {
         return vec![name.to_owned()];
     }

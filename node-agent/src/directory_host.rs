@@ -1,4 +1,4 @@
-//! The real host, as the agent sees it: files of the host, and the directory shared with the actuator.
+//! The real host: its files, and the directory shared with the actuator.
 
 use std::io;
 use std::path::PathBuf;
@@ -8,19 +8,19 @@ use anyhow::Context;
 use chrono::{DateTime, Utc};
 
 use crate::channel::{ANSWER, Channel, FACTS, FACTS_WANTED, FactsWanted, HostOrder, ORDER};
-use crate::detect::{self, DEBIAN, DEBIAN_PACKAGES, DROP_DIRECTORY, OURS, SUSE};
+use crate::detect::{self, DEBIAN, DEBIAN_PACKAGES, DROP_DIRECTORY, LOCKKEEPER, SUSE};
 use crate::facts::{FactPaths, KernelFacts, boot_id, boot_time, kernel_facts};
 use crate::host::{Host, HostView};
 use crate::watch::{DirectoryWatch, Watched};
 
-/// A package manager writes its files in a burst; one report for it is enough, and it names the packages. The two files of
-/// Debian's hook were seen more than 250 ms apart on a busy machine.
+/// A package manager writes its files in a burst; one report for it is enough, and it names the packages. The two files
+/// of Debian's hook were observed more than 250 ms apart on a busy machine.
 const QUIET_TIME: Duration = Duration::from_secs(1);
 
-/// The shared directory's place among those watched; what comes through it does not wait.
+/// The index of the shared directory among those watched; its changes are handled without delay.
 const SHARED: usize = 0;
 
-/// The host behind files.
+/// A host that is observed through files.
 #[derive(Debug)]
 pub struct DirectoryHost {
     run: PathBuf,
@@ -46,14 +46,14 @@ impl DirectoryHost {
             },
             Watched {
                 directory: run.clone(),
-                names: &[DEBIAN, DEBIAN_PACKAGES, SUSE, OURS],
+                names: &[DEBIAN, DEBIAN_PACKAGES, SUSE, LOCKKEEPER],
             },
             Watched {
-                directory: run.join(OURS),
+                directory: run.join(LOCKKEEPER),
                 names: &[DROP_DIRECTORY],
             },
             Watched {
-                directory: run.join(OURS).join(DROP_DIRECTORY),
+                directory: run.join(LOCKKEEPER).join(DROP_DIRECTORY),
                 names: &[],
             },
         ]);
@@ -61,7 +61,7 @@ impl DirectoryHost {
             kernel: kernel_facts(&paths),
             boot_time: None,
             boot_id: paths.boot_id,
-            // One instance for all of them: the kernel counts instances by user id, which other pods share.
+            // One instance for all directories: the kernel counts instances by user id, which other pods share.
             watch: watch
                 .context("start file notification; if too many are in use, raise fs.inotify.max_user_instances")?,
             run,
@@ -72,7 +72,7 @@ impl DirectoryHost {
 
 impl Host for DirectoryHost {
     async fn observe(&mut self) -> anyhow::Result<HostView> {
-        // Watching goes before reading, so that nothing falls between.
+        // Watch before reading, so that no change is missed.
         self.watch.arm();
         self.boot_time = boot_time(self.boot_time);
         Ok(HostView {
@@ -93,30 +93,33 @@ impl Host for DirectoryHost {
         Ok(())
     }
 
-    async fn ask_facts(&mut self, order_id: &str) -> anyhow::Result<()> {
+    async fn request_facts(&mut self, order_id: &str) -> anyhow::Result<()> {
         let wanted = FactsWanted {
             order_id: order_id.to_owned(),
         };
         self.channel
             .write(FACTS_WANTED, &wanted)
-            .context("ask the actuator for facts")
+            .context("request facts from the actuator")
     }
 
     async fn set_order(&mut self, order: Option<&HostOrder>) -> anyhow::Result<()> {
-        // What cannot be read is replaced.
+        // An order that cannot be decoded is replaced.
         let held: Option<HostOrder> = readable(self.channel.read(ORDER));
         match order {
             Some(order) if held.as_ref() == Some(order) => Ok(()),
             Some(order) => self
                 .channel
                 .write(ORDER, order)
-                .context("give the order to the actuator"),
-            None => self.channel.remove(ORDER).context("take the order from the actuator"),
+                .context("pass the order to the actuator"),
+            None => self
+                .channel
+                .remove(ORDER)
+                .context("withdraw the order from the actuator"),
         }
     }
 }
 
-/// A file that cannot be read says nothing, and says so in the log.
+/// A file that cannot be decoded is logged and ignored.
 fn readable<T>(read: io::Result<Option<T>>) -> Option<T> {
     read.unwrap_or_else(|error| {
         tracing::warn!(%error, "ignored a file of the shared directory");

@@ -1,13 +1,13 @@
-//! What the kernel and the operating system say of themselves.
+//! Facts about the kernel and the operating system.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::text::{NAME, bounded};
+use crate::text::{NAME, fit};
 
-/// Where to look; a container sees its host's kernel in `/proc`.
+/// The files to read; a container sees its host's kernel in `/proc`.
 #[derive(Clone, Debug)]
 pub struct FactPaths {
     /// The kernel's id of the present boot.
@@ -16,7 +16,7 @@ pub struct FactPaths {
     pub os_release: PathBuf,
 }
 
-/// A boot time that moves by less than this is the same one, read off a clock that is being corrected.
+/// A boot time that moves by less than this is unchanged: the clock is being corrected.
 const CLOCK_DRIFT: TimeDelta = TimeDelta::seconds(30);
 
 /// What stays the same for a whole boot.
@@ -28,25 +28,25 @@ pub struct KernelFacts {
     pub kernel: String,
 }
 
-/// Reads what stays the same; what cannot be read stays empty, for none of it decides anything.
+/// Reads the facts; one that cannot be read stays empty, as no decision depends on it.
 pub fn kernel_facts(paths: &FactPaths) -> KernelFacts {
     KernelFacts {
         os: read(&paths.os_release)
             .and_then(|text| pretty_name(&text))
             .unwrap_or_default(),
         kernel: read("/proc/sys/kernel/osrelease".as_ref())
-            .map(|text| bounded(&text, NAME))
+            .map(|text| fit(&text, NAME))
             .unwrap_or_default(),
     }
 }
 
-/// Reads when the kernel booted; the one known before stands unless the clock was set anew in between.
+/// Reads when the kernel booted; the known time is kept unless the clock was set in the meantime.
 pub fn boot_time(before: Option<DateTime<Utc>>) -> Option<DateTime<Utc>> {
     let now = read("/proc/stat".as_ref()).and_then(|text| parse_boot_time(&text));
     same_or_new(before, now)
 }
 
-/// Reads the boot id; without it nothing can be decided.
+/// Reads the boot id, which every decision needs.
 pub fn boot_id(path: &Path) -> anyhow::Result<String> {
     let text = std::fs::read_to_string(path).with_context(|| format!("read the boot id from {}", path.display()))?;
     let id = text.trim();
@@ -73,7 +73,7 @@ fn parse_boot_time(stat: &str) -> Option<DateTime<Utc>> {
 
 fn pretty_name(os_release: &str) -> Option<String> {
     let value = os_release.lines().find_map(|line| line.strip_prefix("PRETTY_NAME="))?;
-    Some(bounded(value.trim().trim_matches(['"', '\'']), NAME))
+    Some(fit(value.trim().trim_matches(['"', '\'']), NAME))
 }
 
 fn read(path: &Path) -> Option<String> {

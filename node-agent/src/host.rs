@@ -1,4 +1,4 @@
-//! The seam between the agent and its host, so that a test can run hundreds of agents in one process.
+//! The interface between the agent and its host; with it a test can run hundreds of agents in one process.
 
 use std::future::Future;
 
@@ -7,22 +7,22 @@ use lockkeeper_crds::RebootRequired;
 
 use crate::channel::{HostAnswer, HostFacts, HostOrder};
 
-/// What the agent can see of its host and ask of it.
+/// The host of an agent.
 pub trait Host: Send {
-    /// What the host looks like now.
+    /// Observes the host.
     fn observe(&mut self) -> impl Future<Output = anyhow::Result<HostView>> + Send;
 
     /// Returns once something may have changed; may be dropped and called again at any time.
     fn changed(&mut self) -> impl Future<Output = anyhow::Result<()>> + Send;
 
-    /// Asks for facts that carry this order's id, so that the answer proves that the actuator runs.
-    fn ask_facts(&mut self, order_id: &str) -> impl Future<Output = anyhow::Result<()>> + Send;
+    /// Requests facts that carry this order's id, so that they prove that the actuator runs.
+    fn request_facts(&mut self, order_id: &str) -> impl Future<Output = anyhow::Result<()>> + Send;
 
-    /// Makes this the order the host holds; the same one again, or none when there is none, changes nothing.
+    /// Sets or withdraws the order of the actuator; repeating that changes nothing.
     fn set_order(&mut self, order: Option<&HostOrder>) -> impl Future<Output = anyhow::Result<()>> + Send;
 }
 
-/// A host at one moment.
+/// The observed state of a host.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HostView {
     /// The kernel's id of the present boot.

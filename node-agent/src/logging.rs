@@ -3,7 +3,7 @@
 use clap::ValueEnum;
 use tracing_subscriber::EnvFilter;
 
-/// How a line of the log looks.
+/// The format of the log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
     /// For people.
@@ -13,7 +13,7 @@ pub enum LogFormat {
     Json,
 }
 
-/// Starts the log; call it once.
+/// Starts logging; call it once.
 pub fn start(format: LogFormat, level: &str) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(level).map_err(|error| {
         anyhow::anyhow!("--log-level {level:?}: {error}; try `info` or `lockkeeper_node_agent=debug`")

@@ -1,6 +1,6 @@
-//! The host's logind, over the system bus: may it reboot, who asks not to, do it.
+//! The host's logind, over the system bus: whether the host can reboot, who inhibits that, and the reboot itself.
 //!
-//! A connection lasts for one question; idle holds none.
+//! Each request uses a connection of its own.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -9,65 +9,65 @@ use lockkeeper_crds::host::Inhibitor;
 use zbus::proxy::CacheProperties;
 use zbus::{Address, Connection, connection, fdo};
 
-use crate::text::{MESSAGE, bounded};
+use crate::text::{MESSAGE, fit};
 use manager::ManagerProxy;
 
-/// A host that is going down answers slowly; one that hangs never.
+/// A host that is going down answers slowly; one that hangs never answers.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(20);
-/// logind answers this while a shutdown is under way.
+/// logind's error while a shutdown is in progress.
 const IN_PROGRESS: &str = "org.freedesktop.login1.OperationInProgress";
-/// logind answers this when a lock came in between.
+/// logind's error if an inhibitor lock was taken in the meantime.
 const BLOCKED: &str = "org.freedesktop.login1.BlockedByInhibitorLock";
 
-/// Where the bus is.
+/// A client of logind.
 #[derive(Clone, Debug)]
 pub struct Logind {
     socket: PathBuf,
 }
 
-/// What logind says of a reboot.
+/// Whether logind would reboot the host.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Probe {
     /// Whether it would reboot.
     pub capable: bool,
     /// Why not, and what to do about it.
     pub message: String,
-    /// Who asks not to and may not be overruled.
+    /// Programs that inhibit the shutdown.
     pub inhibitors: Vec<Inhibitor>,
 }
 
-/// What became of the request to reboot.
+/// The reply to the reboot request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reply {
-    /// The host goes down.
+    /// The host is going down.
     Accepted(String),
-    /// Nothing was asked of the host, or it took it as not asked.
+    /// The request was not sent, or was blocked by an inhibitor.
     Refused(String),
-    /// The host said no.
+    /// logind refused.
     Failed(String),
-    /// The request went out and no reply came: the bus may already be going down.
+    /// The request was sent and no reply arrived: the bus may already be going down.
     Lost(String),
 }
 
 impl Logind {
-    /// A logind behind a bus socket.
+    /// Creates a client for the bus at this socket.
     pub fn new(socket: impl Into<PathBuf>) -> Self {
         Self { socket: socket.into() }
     }
 
-    /// Asks without changing anything.
+    /// Checks whether the host can reboot, without changing anything.
     pub async fn probe(&self) -> Probe {
         match self.ask().await {
             Ok(probe) => probe,
             Err(error) => Probe {
                 capable: false,
-                message: bounded(&remedy(&self.socket, &error), MESSAGE),
+                message: fit(&remedy(&self.socket, &error), MESSAGE),
                 inhibitors: Vec::new(),
             },
         }
     }
 
-    /// Asks for the reboot and reads the reply.
+    /// Requests the reboot.
     pub async fn reboot(&self) -> Reply {
         let connection = match self.connect().await {
             Ok(connection) => connection,
@@ -88,17 +88,17 @@ impl Logind {
             "yes" => (true, String::new()),
             "challenge" => (
                 false,
-                "logind wants a password (CanReboot says challenge): run the actuator as uid 0 without user namespaces, \
+                "logind requires a password (CanReboot returned challenge): run the actuator as uid 0 without user namespaces, \
                  or allow org.freedesktop.login1.reboot in polkit"
                     .to_owned(),
             ),
             "no" => (
                 false,
-                "logind does not allow it (CanReboot says no): allow org.freedesktop.login1.reboot in polkit".to_owned(),
+                "logind does not allow a reboot (CanReboot returned no): allow org.freedesktop.login1.reboot in polkit".to_owned(),
             ),
             other => (
                 false,
-                format!("logind cannot reboot this host (CanReboot says {})", bounded(other, 32)),
+                format!("logind cannot reboot this host (CanReboot returned {})", fit(other, 32)),
             ),
         };
         Ok(Probe {
@@ -115,14 +115,14 @@ impl Logind {
             .build();
         tokio::time::timeout(REPLY_TIMEOUT, connecting)
             .await
-            .unwrap_or_else(|_| Err(fdo::Error::TimedOut("the bus does not answer".into()).into()))
+            .unwrap_or_else(|_| Err(fdo::Error::TimedOut("the bus does not respond".into()).into()))
     }
 
     fn read_refusal(&self, error: &zbus::Error) -> Reply {
         let words = remedy(&self.socket, error);
         match error {
             zbus::Error::MethodError(name, ..) if name.as_str() == IN_PROGRESS => {
-                Reply::Accepted("a shutdown was already under way".to_owned())
+                Reply::Accepted("a shutdown was already in progress".to_owned())
             }
             zbus::Error::MethodError(name, ..) if name.as_str() == BLOCKED => Reply::Refused(words),
             error if is_lost(error) => Reply::Lost(words),
@@ -131,11 +131,11 @@ impl Logind {
     }
 }
 
-/// Inhibitors are looked at before; flag 0 asks logind for a plain reboot.
+/// Requests a plain reboot (flag 0). Inhibitors have been checked before.
 async fn request(connection: &Connection) -> zbus::Result<()> {
     let manager = manager(connection).await?;
     match manager.reboot_with_flags(0).await {
-        // systemd before 246.
+        // systemd before 246 has no flags.
         Err(error) if is_unknown_method(&error) => manager.reboot(false).await,
         reply => reply,
     }
@@ -148,8 +148,8 @@ async fn manager(connection: &Connection) -> zbus::Result<ManagerProxy<'_>> {
         .await
 }
 
-/// Only `block` binds root. The kubelet and others hold `delay` locks to be told in time, which is as it should be;
-/// `block-weak` is made to be overruled by root.
+/// The inhibitors that block a shutdown by root: mode `block`. Locks of mode `delay`, such as the kubelet's, only delay
+/// it, and root may override `block-weak`.
 fn blocking(inhibitors: Vec<manager::InhibitorTuple>) -> Vec<Inhibitor> {
     inhibitors
         .into_iter()
@@ -173,18 +173,18 @@ fn is_lost(error: &zbus::Error) -> bool {
     }
 }
 
-/// What a person can do about an error of the bus.
+/// The remedy for an error of the bus, with the error.
 fn remedy(socket: &Path, error: &zbus::Error) -> String {
     let text = error.to_string();
     let socket = socket.display();
     let advice = if text.contains("AppArmor") {
-        "AppArmor keeps the actuator from the bus: give the actuator container an appArmorProfile that may use dbus, such as Unconfined".to_owned()
+        "AppArmor blocks the actuator from the bus: give the actuator container an appArmorProfile that may use dbus, such as Unconfined".to_owned()
     } else if text.contains("SELinux") {
-        "SELinux keeps the actuator from the bus: give the actuator container seLinuxOptions {type: spc_t}, or allow its type to use the bus".to_owned()
+        "SELinux blocks the actuator from the bus: give the actuator container seLinuxOptions {type: spc_t}, or allow its type to use the bus".to_owned()
     } else {
         advice(error, &socket.to_string())
     };
-    format!("{advice} ({})", bounded(&text, 400))
+    format!("{advice} ({})", fit(&text, 400))
 }
 
 fn advice(error: &zbus::Error, socket: &str) -> String {
@@ -194,7 +194,7 @@ fn advice(error: &zbus::Error, socket: &str) -> String {
     };
     match (kind, error) {
         (Some(std::io::ErrorKind::NotFound), _) => {
-            format!("there is no bus at {socket}: mount that socket (hostPath of type Socket) into the actuator")
+            format!("no system bus at {socket}: mount that socket (hostPath of type Socket) into the actuator")
         }
         (Some(std::io::ErrorKind::PermissionDenied), _) => format!(
             "{socket} refuses the actuator: run it as uid 0, and if SELinux is on give it seLinuxOptions {{type: spc_t}}"
@@ -204,26 +204,26 @@ fn advice(error: &zbus::Error, socket: &str) -> String {
         ),
         (_, zbus::Error::FDO(fdo)) => match &**fdo {
             fdo::Error::ServiceUnknown(_) | fdo::Error::NameHasNoOwner(_) => {
-                "logind does not run on this host: start systemd-logind".to_owned()
+                "logind is not running on this host: start systemd-logind".to_owned()
             }
             fdo::Error::AccessDenied(_) | fdo::Error::AuthFailed(_) => {
-                "the bus refuses the actuator: run it as uid 0, and look at the host's D-Bus policy, AppArmor and SELinux"
+                "the bus refuses the actuator: run it as uid 0, and check the host's D-Bus policy, AppArmor and SELinux"
                     .to_owned()
             }
             fdo::Error::InteractiveAuthorizationRequired(_) => {
-                "logind wants a password: run the actuator as uid 0 without user namespaces, or allow org.freedesktop.login1.reboot in polkit"
+                "logind requires a password: run the actuator as uid 0 without user namespaces, or allow org.freedesktop.login1.reboot in polkit"
                     .to_owned()
             }
-            _ => "logind did not answer: look at systemctl status systemd-logind on the host".to_owned(),
+            _ => "logind did not answer: check systemctl status systemd-logind on the host".to_owned(),
         },
         (_, zbus::Error::MethodError(name, ..)) if name.as_str() == BLOCKED => {
-            "a program asks not to shut down: see systemd-inhibit --list on the host".to_owned()
+            "a program inhibits the shutdown: see systemd-inhibit --list on the host".to_owned()
         }
-        _ => "logind did not do it: look at systemctl status systemd-logind on the host".to_owned(),
+        _ => "logind did not reboot the host: check systemctl status systemd-logind on the host".to_owned(),
     }
 }
 
-/// The four calls of `org.freedesktop.login1.Manager` that we make.
+/// The four calls of `org.freedesktop.login1.Manager` that the actuator uses.
 mod manager {
     use zbus::proxy;
 

@@ -19,19 +19,19 @@ use tokio::signal::unix::{SignalKind, signal};
 struct Cli {
     #[command(subcommand)]
     command: Command,
-    /// How a line of the log looks.
+    /// The format of the log.
     #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text, env = "LOG_FORMAT")]
     log_format: LogFormat,
-    /// What is logged, such as `info` or `lockkeeper_node_agent=debug`.
+    /// The log filter, such as `info` or `lockkeeper_node_agent=debug`.
     #[arg(long, global = true, default_value = "info", env = "LOG_LEVEL")]
     log_level: String,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Reports the host and decides about orders; needs the API server, nothing of the host.
+    /// Reports the host and decides about orders; needs the API server, no access to the host.
     Agent(AgentArgs),
-    /// Publishes what logind says and reboots on order; needs the system bus, no credential.
+    /// Publishes logind's answers and reboots when ordered; needs the system bus, no credential.
     Actuator(ActuatorArgs),
 }
 
@@ -75,7 +75,7 @@ struct ActuatorArgs {
 fn main() -> anyhow::Result<()> {
     let cli = Cli::parse();
     logging::start(cli.log_format, &cli.log_level)?;
-    // One thread is plenty for a few events a day.
+    // One thread is enough for a few events a day.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -84,7 +84,7 @@ fn main() -> anyhow::Result<()> {
 }
 
 async fn run(command: Command) -> anyhow::Result<()> {
-    // As process 1 of a container, what is not handled is ignored: before anything else.
+    // First of all: process 1 of a container ignores signals that it does not handle.
     let mut terminate = signal(SignalKind::terminate()).context("handle SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("handle SIGINT")?;
     let shutdown = async move {

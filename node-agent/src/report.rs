@@ -1,4 +1,4 @@
-//! The agent's one write: `status.host` of its own `NodeReboot`.
+//! The agent's only write: `status.host` of its own `NodeReboot`.
 
 use std::time::Duration;
 
@@ -7,18 +7,19 @@ use kube::api::{Patch, PatchParams};
 use kube::{Api, Client, Resource};
 use lockkeeper_crds::names::AGENT_MANAGER;
 use lockkeeper_crds::{HostReport, NodeReboot, Order, OrderAnswer};
+use lockkeeper_kube_util::patch_params;
 use serde::Deserialize;
 use serde_json::json;
 
 use crate::host::HostView;
-use crate::text::{MESSAGE, NAME, bounded};
+use crate::text::{MESSAGE, NAME, fit};
 
-/// A write that takes longer is lost; the network may be.
+/// The timeout of a write.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(15);
-/// The custom resource holds no more inhibitors.
-const MOST_INHIBITORS: usize = 16;
+/// The largest number of inhibitors that the custom resource accepts.
+const MAX_INHIBITORS: usize = 16;
 
-/// The part of a `NodeReboot` that concerns its agent; whatever a newer operator adds elsewhere cannot confuse it.
+/// The part of a `NodeReboot` that the agent uses; other fields, such as those of a newer operator, are ignored.
 #[derive(Clone, Debug, Deserialize, Resource)]
 #[resource(inherit = "NodeReboot")]
 pub struct OwnNodeReboot {
@@ -27,51 +28,51 @@ pub struct OwnNodeReboot {
     /// The order.
     #[serde(default)]
     pub spec: OwnSpec,
-    /// Our report.
+    /// The agent's report.
     #[serde(default)]
     pub status: OwnStatus,
 }
 
-/// The operator's wishes that concern the agent.
+/// The part of the spec that the agent uses.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub struct OwnSpec {
-    /// The order that stands.
+    /// The order, if there is one.
     pub order: Option<Order>,
 }
 
-/// What the API server holds of ours.
+/// The part of the status that the agent writes.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub struct OwnStatus {
     /// The report.
     pub host: Option<HostReport>,
 }
 
-/// Why a report was not taken.
+/// Why a report was not written.
 #[derive(Debug, thiserror::Error)]
 pub enum ReportError {
-    /// The operator has not made the object yet, or its Node is gone.
-    #[error("there is no NodeReboot {0}; the operator makes one for each Linux Node")]
+    /// The operator has not created the object yet, or the node is gone.
+    #[error("NodeReboot {0} does not exist; the operator creates one for each Linux node")]
     Missing(String),
     /// RBAC or the admission policy.
     #[error(
-        "report for {0} refused; apply the agent's ClusterRole and admission policy as shipped, with a token bound to this node's pod"
+        "the API server refuses the report of {0}; apply the agent's ClusterRole and admission policy as shipped, with a token bound to this node's pod"
     )]
     Refused(String, #[source] kube::Error),
-    /// Anything that may pass.
-    #[error("report for {0}")]
+    /// An error that may be transient.
+    #[error("cannot write the report of {0}")]
     Failed(String, #[source] kube::Error),
     /// No answer.
-    #[error("report for {0}: no answer within {s} s", s = WRITE_TIMEOUT.as_secs())]
+    #[error("cannot write the report of {0}: no answer within {s} s", s = WRITE_TIMEOUT.as_secs())]
     NoAnswer(String),
 }
 
-/// What to report.
+/// The report for the observed host.
 pub fn host_report(view: &HostView, answer: Option<OrderAnswer>, agent_version: &str) -> HostReport {
     let facts = view.facts.as_ref().filter(|facts| facts.boot_id == view.boot_id);
     let message = match facts {
         Some(facts) if facts.reboot_capable => String::new(),
-        Some(facts) => bounded(&facts.message, MESSAGE),
-        None => "the actuator has said nothing since this boot; look at the log of container actuator".to_owned(),
+        Some(facts) => fit(&facts.message, MESSAGE),
+        None => "the actuator has not reported since this boot; check the log of container actuator".to_owned(),
     };
     let inhibitors = facts.map_or(&[][..], |facts| &facts.inhibitors);
     HostReport {
@@ -84,10 +85,10 @@ pub fn host_report(view: &HostView, answer: Option<OrderAnswer>, agent_version: 
         reboot_capable_message: message,
         inhibitors: inhibitors
             .iter()
-            .take(MOST_INHIBITORS)
+            .take(MAX_INHIBITORS)
             .map(|inhibitor| lockkeeper_crds::host::Inhibitor {
-                who: bounded(&inhibitor.who, NAME),
-                why: bounded(&inhibitor.why, NAME),
+                who: fit(&inhibitor.who, NAME),
+                why: fit(&inhibitor.why, NAME),
             })
             .collect(),
         order: answer,
@@ -112,7 +113,7 @@ impl std::fmt::Debug for Reporter {
 }
 
 impl Reporter {
-    /// Writes for the node of this name.
+    /// Creates a reporter for the node of this name.
     pub fn new(client: Client, name: &str) -> Self {
         Self {
             api: Api::all(client),
@@ -120,15 +121,15 @@ impl Reporter {
         }
     }
 
-    /// Reports; the answer is the object as it is then.
+    /// Writes the report and returns the updated object.
     pub async fn report(&self, report: &HostReport) -> Result<OwnNodeReboot, ReportError> {
-        let params = PatchParams::apply(AGENT_MANAGER).force();
+        let params = patch_params(AGENT_MANAGER).force();
         self.apply(report, &params).await
     }
 
-    /// Whether the admission policy confines us: a dry run as another field manager must be refused.
+    /// Whether the admission policy confines the agent: a dry run as another field manager must be refused.
     pub async fn is_confined(&self, report: &HostReport) -> Result<bool, ReportError> {
-        let params = PatchParams::apply("lockkeeper-self-test").force().dry_run();
+        let params = patch_params("lockkeeper-self-test").force().dry_run();
         match self.apply(report, &params).await {
             Ok(_) => Ok(false),
             Err(ReportError::Refused(..)) => Ok(true),

@@ -1,7 +1,7 @@
 //! File notification: which directories to watch, for which names.
 //!
-//! Directories are watched, never files: a sentinel that does not exist yet cannot be watched itself. A directory that
-//! does not exist yet either is found through its parent, for which [`DirectoryWatch::arm`] is called again.
+//! Directories are watched, not files: a sentinel that does not exist yet cannot be watched. A directory that does not
+//! exist yet is found through its parent once [`DirectoryWatch::arm`] is called again.
 
 use std::collections::HashMap;
 use std::io;
@@ -29,7 +29,7 @@ pub struct DirectoryWatch {
 }
 
 impl DirectoryWatch {
-    /// Starts to watch those that exist.
+    /// Starts to watch the directories that exist.
     pub fn new(watched: Vec<Watched>) -> io::Result<Self> {
         let inotify = Inotify::init()?;
         let arms = inotify.watches();
@@ -44,7 +44,7 @@ impl DirectoryWatch {
         Ok(watch)
     }
 
-    /// Watches what came into being since; call it before reading the directories, so that nothing is missed.
+    /// Watches directories that were created since; call it before reading them, so that no change is missed.
     pub fn arm(&mut self) {
         let mask = WatchMask::CREATE
             | WatchMask::CLOSE_WRITE
@@ -65,8 +65,8 @@ impl DirectoryWatch {
         }
     }
 
-    /// Returns once something that matters may have changed, and in which of the directories, if that is known; may be
-    /// dropped at any time.
+    /// Returns once a watched name may have changed, with the index of the directory if it is known; may be dropped at
+    /// any time.
     pub async fn changed(&mut self) -> io::Result<Option<usize>> {
         loop {
             match self.events.next().await {
@@ -79,7 +79,7 @@ impl DirectoryWatch {
     }
 
     fn matters(&self, event: &EventOwned) -> bool {
-        // An event without a name is about the directory itself, or says that the kernel dropped some.
+        // An event without a name concerns the directory itself, or reports that the kernel dropped events.
         let Some(name) = event.name.as_ref().and_then(|name| name.to_str()) else {
             return true;
         };

@@ -178,7 +178,7 @@ async fn a_prepare_is_refused_when_the_actuator_is_silent() {
     assert!(
         api.answer("1", "Refused")
             .await
-            .contains("the actuator does not answer")
+            .contains("the actuator does not respond")
     );
     assert_eq!(began.elapsed().as_secs(), 10);
 }

@@ -217,7 +217,7 @@ async fn a_blocking_lock_refuses_the_reboot_and_a_delaying_one_does_not() {
     assert_eq!(facts.inhibitors.len(), 1);
     let answer = bench.answer("1").await;
     assert_eq!(answer.state, AnswerState::Refused);
-    assert_eq!(answer.message, "dpkg asks not to shut down: mid-update");
+    assert_eq!(answer.message, "shutdown inhibited by dpkg: mid-update");
     bench.script(|script| script.inhibitors = vec![lock("shutdown", "delay"), lock("sleep", "block")]);
     assert_eq!(bench.answer("2").await.state, AnswerState::Rebooting);
     assert_eq!(bench.reboots().len(), 1);
@@ -271,7 +271,7 @@ async fn a_lock_taken_after_the_check_is_a_refusal() {
 async fn a_shutdown_in_progress_counts_as_accepted() {
     let bench = Bench::new().await;
     bench.script(|script| script.refusal = Some("org.freedesktop.login1.OperationInProgress"));
-    let words = "a shutdown was already under way".to_owned();
+    let words = "a shutdown was already in progress".to_owned();
     assert_eq!(Logind::new(bench.bus()).reboot().await, Reply::Accepted(words));
 }
 

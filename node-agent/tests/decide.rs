@@ -111,7 +111,7 @@ fn check(text: &str, expected: &Expect) {
             order.action, order.id, order.boot_id
         ));
     }
-    if let Some(id) = decision.ask_facts {
+    if let Some(id) = decision.request_facts {
         words.push(format!("ask facts for {id}"));
     }
     expected.assert_eq(&words.join("; "));
@@ -140,12 +140,12 @@ fn a_prepare_is_refused_with_the_remedy() {
     check("prepare incapable", &expect!["say 1 Refused polkit asks; run as uid 0"]);
     check(
         "prepare inhibited:dpkg",
-        &expect!["say 1 Refused dpkg asks not to shut down: mid-update; wait for it, or end it"],
+        &expect!["say 1 Refused shutdown inhibited by dpkg: mid-update; wait for it to finish, or stop it"],
     );
     check(
         "prepare overdue",
         &expect![
-            "say 1 Refused the actuator does not answer; look at the log of container actuator of this node's agent pod"
+            "say 1 Refused the actuator does not respond; check the log of container actuator in this node's agent pod"
         ],
     );
 }
@@ -154,7 +154,7 @@ fn a_prepare_is_refused_with_the_remedy() {
 fn a_prepare_for_another_boot_is_refused() {
     check(
         "prepare@a capable",
-        &expect!["say 1 Refused the order is for boot a, this host is in boot b; the operator gives a new order"],
+        &expect!["say 1 Refused the order is for boot a, this host is in boot b; the operator will send a new order"],
     );
 }
 
@@ -262,10 +262,10 @@ fn an_order_that_is_set_again_is_checked_again() {
 fn an_unknown_order_of_a_newer_operator_is_refused() {
     check(
         "strange-action",
-        &expect!["say 1 Refused this agent is older than the order's action; update the agent"],
+        &expect!["say 1 Refused this agent does not support the action of the order; upgrade the agent"],
     );
     check(
         "strange-method",
-        &expect!["say 1 Refused this agent is older than the order's method; update the agent"],
+        &expect!["say 1 Refused this agent does not support the method of the order; upgrade the agent"],
     );
 }

@@ -52,7 +52,7 @@ impl FakeHost {
             return Ok((AnswerState::Refused, why));
         }
         if let Some(inhibitor) = node.inhibitor {
-            let words = format!("{} asks not to shut down: {}", inhibitor.who, inhibitor.why);
+            let words = format!("shutdown inhibited by {}: {}", inhibitor.who, inhibitor.why);
             return Ok((AnswerState::Refused, words));
         }
         match node.on_reboot {
@@ -114,7 +114,7 @@ impl Host for FakeHost {
         Ok(())
     }
 
-    async fn ask_facts(&mut self, order_id: &str) -> Result<()> {
+    async fn request_facts(&mut self, order_id: &str) -> Result<()> {
         order_id.clone_into(&mut self.asked);
         self.stirred = true;
         Ok(())

@@ -65,7 +65,7 @@ impl Host for MemoryHost {
         Ok(())
     }
 
-    async fn ask_facts(&mut self, order_id: &str) -> anyhow::Result<()> {
+    async fn request_facts(&mut self, order_id: &str) -> anyhow::Result<()> {
         self.change(|memory| {
             if !memory.actuator_dead {
                 memory.view.facts = Some(capable(&memory.view.boot_id.clone(), order_id));

@@ -208,7 +208,7 @@ fn capable(node: &Node) -> ConditionDraft {
         None => fact("Unknown", "AgentMissing", "no agent reports from this boot"),
         Some(host) => match (&host.incapable, host.inhibitors.first()) {
             (Some(cause), _) => fact("False", "AgentIncapable", cause),
-            (None, Some((who, why))) => fact("False", "Inhibited", &format!("{who} asks not to shut down: {why}")),
+            (None, Some((who, why))) => fact("False", "Inhibited", &format!("shutdown inhibited by {who}: {why}")),
             (None, None) => fact("True", "AgentReady", ""),
         },
     }
