@@ -152,7 +152,7 @@ async fn a_cancel_during_the_drain_defers_the_node(stack: &Stack) {
     let said = word(stack, &["retry", blocked], 5).await;
     assert!(said.contains("not Failed"), "{said}");
     let said = word(stack, &["cancel", blocked], 0).await;
-    assert!(said.contains("cancel hollow-0004: the node is put back"), "{said}");
+    assert!(said.contains("cancel hollow-0004: the node is deferred"), "{said}");
     let words = waits(stack, blocked, "BackingOff").await;
     assert!(words.contains("deferred once (Cancelled"), "{words}");
     let now = node(stack, blocked).await;

@@ -55,15 +55,15 @@ fn decide(command: &Command, node: &Node, record: &Record, now: Instant) -> Resu
         },
         "release" if failed => Ok((
             end(operation, Outcome::Released, "", &failure_of(operation), now),
-            "the slot is freed and our marks are lifted".to_owned(),
+            "the slot is released and the node is uncordoned".to_owned(),
         )),
         "retry" | "release" => Err(format!(
-            "the node is {:?}, not Failed; before the reboot order it can be put back with cancel",
+            "the node is {:?}, not Failed; before the reboot order use cancel",
             operation.phase
         )),
         "cancel" if may_cancel(operation, record) => Ok((
             end(operation, Outcome::Deferred, "Cancelled", "cancelled by a person", now),
-            "the node is put back".to_owned(),
+            "the node is deferred".to_owned(),
         )),
         "cancel" if failed => Err("the node is Failed; retry or release it".to_owned()),
         "cancel" => Err("the reboot is ordered; it cannot be called back".to_owned()),

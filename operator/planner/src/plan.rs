@@ -110,7 +110,7 @@ fn set_holders(recovery: &Recovery, admitted: &[Admitted]) -> Option<Action> {
     let reused: BTreeSet<&Holder> = reused.into_iter().map(|one| &one.holder).collect();
     let freed = recovery.unstarted.iter().filter(|holder| !reused.contains(**holder));
     let freed = freed.map(|holder| format!("{} is free", holder.node));
-    let added = new.into_iter().map(|one| format!("{} goes in", one.holder.node));
+    let added = new.into_iter().map(|one| format!("{} starts", one.holder.node));
     let because: Vec<String> = recovery.because.iter().cloned().chain(freed).chain(added).collect();
     if because.is_empty() {
         return None;

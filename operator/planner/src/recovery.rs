@@ -90,7 +90,7 @@ impl<'a> Recovery<'a> {
         match (node.operation(), record) {
             (Some(operation), _) if operation.id == holder.operation_id => self.kept.push(entry),
             (Some(_), _) => {
-                let because = format!("{} was inside under another operation", holder.node);
+                let because = format!("{} was listed under another operation", holder.node);
                 self.because.push(because);
             }
             (None, _) if node.cordoned_for.as_ref() == Some(&holder.operation_id) => {
@@ -125,7 +125,7 @@ impl<'a> Recovery<'a> {
     fn drop_duplicates(&mut self) -> BTreeSet<&'a str> {
         let mut seen = BTreeSet::new();
         let because = &mut self.because;
-        let mut duplicate = |holder: &Holder| because.push(format!("{} was inside twice", holder.node));
+        let mut duplicate = |holder: &Holder| because.push(format!("{} was listed twice", holder.node));
         self.kept.retain(|entry| {
             let first = seen.insert(entry.holder.node.as_str());
             if !first {

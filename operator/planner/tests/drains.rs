@@ -27,7 +27,7 @@ fn line(world: &World, what: &str) -> String {
 #[test]
 fn remaining_pods_are_deleted_only_after_the_drain_has_timed_out() {
     let mut world = blocked(OnTimeout::Delete);
-    world.settle();
+    world.run_until_idle();
     world.run(900);
     assert_eq!(stage(&mut world), None);
     world.run(1);
@@ -41,7 +41,7 @@ fn remaining_pods_are_deleted_only_after_the_drain_has_timed_out() {
 #[test]
 fn a_node_with_pods_left_after_the_delete_stage_is_deferred() {
     let mut world = blocked(OnTimeout::Delete);
-    world.settle();
+    world.run_until_idle();
     world.run(1801);
     assert_eq!(stage(&mut world), None);
     expect![[r#"
@@ -51,13 +51,13 @@ fn a_node_with_pods_left_after_the_delete_stage_is_deferred() {
 }
 
 #[test]
-fn pods_are_deleted_only_inside_a_window() {
+fn pods_are_deleted_only_within_a_window() {
     for on_timeout in [OnTimeout::Delete, OnTimeout::Reboot] {
         let mut world = blocked(on_timeout);
         world.policy().schedule = Ok(windows(&[("0 12 * * *", 600)]));
-        world.settle();
+        world.run_until_idle();
         world.run(1000);
-        let deferred = world.record("n1").deferred.clone().expect("put back");
+        let deferred = world.record("n1").deferred.clone().expect("deferred");
         assert_eq!(deferred.cause, "EvictionBlocked");
         assert_eq!(world.record("n1").last_reboot, None);
     }
@@ -67,7 +67,7 @@ fn pods_are_deleted_only_inside_a_window() {
 fn a_delete_stage_continues_after_the_window_has_closed() {
     let mut world = blocked(OnTimeout::Delete);
     world.policy().schedule = Ok(windows(&[("0 12 * * *", 960)]));
-    world.settle();
+    world.run_until_idle();
     world.run(1000);
     assert_eq!(stage(&mut world), Some(StageKind::Delete));
     world.blocked.clear();
@@ -78,7 +78,7 @@ fn a_delete_stage_continues_after_the_window_has_closed() {
 #[test]
 fn a_node_reboots_with_pods_left_only_if_the_policy_says_so() {
     let mut world = blocked(OnTimeout::Reboot);
-    world.settle();
+    world.run_until_idle();
     world.run(1000);
     assert_eq!(
         line(&world, "WriteRecord Draining Reboot"),
@@ -95,7 +95,7 @@ fn a_node_reboots_with_pods_left_only_if_the_policy_says_so() {
 #[test]
 fn a_reboot_order_with_pods_left_requires_the_recorded_reboot_stage() {
     let mut world = blocked(OnTimeout::Defer);
-    world.settle();
+    world.run_until_idle();
     world.run(5);
     let order = |world: &mut World| {
         let operation = world.record("n1").operation.clone().unwrap();
@@ -127,10 +127,10 @@ fn a_reboot_order_with_pods_left_requires_the_recorded_reboot_stage() {
 #[test]
 fn an_operation_can_be_cancelled_in_the_delete_stage() {
     let mut world = blocked(OnTimeout::Delete);
-    world.settle();
+    world.run_until_idle();
     world.run(950);
     world.command("cancel", "n1");
-    world.settle();
+    world.run_until_idle();
     assert!(world.wait_reasons().contains("Cancelled"), "{}", world.wait_reasons());
 }
 
@@ -138,7 +138,7 @@ fn an_operation_can_be_cancelled_in_the_delete_stage() {
 fn a_retry_starts_the_drain_again_without_the_delete_stage() {
     let mut world = blocked(OnTimeout::Reboot);
     world.never_back = vec!["n1".to_owned()];
-    world.settle();
+    world.run_until_idle();
     world.run(2000);
     let now = world.now;
     world.node("n1").ready = Ready {
@@ -148,7 +148,7 @@ fn a_retry_starts_the_drain_again_without_the_delete_stage() {
         message: String::new(),
     };
     world.command("retry", "n1");
-    world.settle();
+    world.run_until_idle();
     world.run(5);
     assert_eq!(world.record("n1").operation.as_ref().unwrap().phase, Phase::Draining);
     assert_eq!(stage(&mut world), None);
@@ -158,7 +158,7 @@ fn a_retry_starts_the_drain_again_without_the_delete_stage() {
 fn the_load_balancer_delay_precedes_the_drain_and_its_timeout() {
     let mut world = blocked(OnTimeout::Defer);
     world.policy().settings.load_balancer_delay = chrono::TimeDelta::seconds(60);
-    world.settle();
+    world.run_until_idle();
     world.run(5);
     expect![[r#"
         n1 LoadBalancerDelay: waiting for load balancers; evictions start at 2026-11-21T12:01:02Z
@@ -189,7 +189,7 @@ fn the_load_balancer_delay_precedes_the_drain_and_its_timeout() {
 fn a_node_without_pods_waits_for_load_balancers_too() {
     let mut world = World::new(1);
     world.policy().settings.load_balancer_delay = chrono::TimeDelta::seconds(60);
-    world.settle();
+    world.run_until_idle();
     world.run(61);
     assert!(!world.trace.contains("OrderReboot"), "{}", world.trace);
     world.run(1);
@@ -200,10 +200,10 @@ fn a_node_without_pods_waits_for_load_balancers_too() {
 fn the_rebooting_taint_stays_from_the_cordon_to_the_new_boot() {
     let mut world = World::new(1);
     world.policy().settings.daemon_sets_last = true;
-    world.settle();
+    world.run_until_idle();
     world.run(60);
     expect![[r#"
-        0    lock SetHolders n1 goes in
+        0    lock SetHolders n1 starts
         0    n1 WriteRecord Preparing
         0    n1 SetSpec Prepare
         1    n1 Cordon 
@@ -221,14 +221,14 @@ fn the_rebooting_taint_stays_from_the_cordon_to_the_new_boot() {
     .assert_eq(&world.trace);
 }
 
-/// How somebody ends an operation.
+/// How a person ends an operation.
 type End = fn(&mut World);
 
 #[test]
 fn the_rebooting_taint_is_removed_however_the_operation_ends() {
     let mut world = blocked(OnTimeout::Defer);
     world.policy().settings.daemon_sets_last = true;
-    world.settle();
+    world.run_until_idle();
     world.run(5);
     assert!(world.node("n1").taints.rebooting);
     let draining = world.snapshot.clone();
@@ -248,7 +248,7 @@ fn the_rebooting_taint_is_removed_however_the_operation_ends() {
     for (what, end) in ends {
         world.snapshot = draining.clone();
         end(&mut world);
-        world.settle();
+        world.run_until_idle();
         assert!(!world.node("n1").taints.rebooting, "{what}: {}", world.trace);
     }
 }
@@ -258,7 +258,7 @@ fn a_failed_node_loses_the_rebooting_taint_and_stays_cordoned() {
     let mut world = World::new(1);
     world.policy().settings.daemon_sets_last = true;
     world.never_back = vec!["n1".to_owned()];
-    world.settle();
+    world.run_until_idle();
     world.run(1000);
     assert_eq!(world.record("n1").operation.as_ref().unwrap().phase, Phase::Failed);
     assert!(!world.node("n1").taints.rebooting);
@@ -273,7 +273,7 @@ fn taints_left_by_an_earlier_operation_are_removed() {
         reboot_pending: true,
     };
     world.record("n1").host.as_mut().unwrap().required = false;
-    world.settle();
+    world.run_until_idle();
     assert_eq!(world.node("n1").taints, Taints::default());
 }
 
@@ -282,7 +282,7 @@ fn nodes_that_require_a_reboot_have_the_reboot_pending_taint() {
     let mut world = World::new(3);
     world.policy().settings.prefer_updated_nodes = true;
     let pending = |world: &mut World| ["n1", "n2", "n3"].map(|name| world.node(name).taints.reboot_pending);
-    world.settle();
+    world.run_until_idle();
     assert_eq!(pending(&mut world), [true, true, true]);
     world.run(50);
     assert_eq!(pending(&mut world), [false, true, true]);
@@ -294,26 +294,26 @@ fn nodes_that_require_a_reboot_have_the_reboot_pending_taint() {
 fn a_suspended_policy_removes_its_reboot_pending_taints() {
     let mut world = blocked(OnTimeout::Defer);
     world.policy().settings.prefer_updated_nodes = true;
-    world.settle();
+    world.run_until_idle();
     assert!(world.node("n1").taints.reboot_pending);
     world.policy().suspend = true;
-    world.settle();
+    world.run_until_idle();
     assert!(!world.node("n1").taints.reboot_pending);
     world.policy().suspend = false;
-    world.settle();
+    world.run_until_idle();
     assert!(world.node("n1").taints.reboot_pending);
     world.snapshot.view_gaps = vec![ViewGap::PolicyInvalid {
         policy: "general".to_owned(),
         cause: "spec: unknown".to_owned(),
     }];
     world.node("n1").policies = [].into();
-    world.settle();
+    world.run_until_idle();
     assert!(
         world.node("n1").taints.reboot_pending,
         "it is not known whether the policy is gone"
     );
     world.snapshot.view_gaps.clear();
-    world.settle();
+    world.run_until_idle();
     assert!(!world.node("n1").taints.reboot_pending);
 }
 
@@ -325,6 +325,6 @@ fn a_pass_writes_few_taints_and_writes_them_last() {
     let taints = plan.actions.iter().filter(|action| action.name() == "AddTaint").count();
     assert_eq!(taints, 16);
     assert_eq!(plan.actions[0].name(), "SetHolders");
-    world.settle();
+    world.run_until_idle();
     assert!(world.snapshot.nodes.values().all(|node| node.taints.reboot_pending));
 }

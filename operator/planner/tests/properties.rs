@@ -131,7 +131,7 @@ proptest! {
                 }
                 if !world.node(name).ready.ready { world.boot(name); }
             }
-            world.settle();
+            world.run_until_idle();
             world.run(60);
         }
         for (name, node) in &world.snapshot.nodes {
@@ -156,7 +156,7 @@ proptest! {
         prop_assert_eq!(check::order_dependence(&plan, &other), None);
         world.pass(usize::MAX);
         prop_assert_eq!(check::repeats(&plan, &world.plan()), vec![], "{}", world.trace);
-        world.settle();
+        world.run_until_idle();
         prop_assert_eq!(world.plan().actions, vec![]);
     }
 }
@@ -196,7 +196,7 @@ proptest! {
         prop_assert_eq!(check::leftovers(&world.snapshot, &world.snapshot), vec![], "{}", world.trace);
     }
 
-    /// However the windows fall, whoever asked first among those that could start goes first, and nobody starves.
+    /// However the windows fall, the first in the queue of those that could start starts first, and no node waits for ever.
     #[test]
     fn every_node_gets_its_turn_however_the_windows_fall(
         windows in prop::collection::vec((0u32..24, 0u32..60, 60i64..400), 1..4),
@@ -217,7 +217,7 @@ proptest! {
         let end = now + TimeDelta::days(9);
         let mut first = Vec::new();
         while world.now < end && first.len() < 4 {
-            world.settle();
+            world.run_until_idle();
             let soon = world.now + TimeDelta::seconds(1);
             let busy = !world.in_progress().is_empty();
             let next = if busy { soon } else { world.plan().recheck_at.unwrap_or(end).max(soon) };

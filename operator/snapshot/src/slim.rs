@@ -14,7 +14,7 @@ use serde_json::{Map, Value};
 pub struct Node {
     /// Name, uid, resourceVersion, labels, and after [`Node::prune`] only the annotations that mean something to us.
     pub metadata: ObjectMeta,
-    /// What somebody wants of it.
+    /// Its spec.
     #[serde(default)]
     pub spec: NodeSpec,
     /// What its kubelet says.
@@ -22,7 +22,7 @@ pub struct Node {
     pub status: NodeStatus,
 }
 
-/// What somebody wants of a Node.
+/// The fields of the spec of a Node that the operator reads.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 pub struct NodeSpec {
     /// Cordoned, by whomever.

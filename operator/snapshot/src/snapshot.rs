@@ -63,7 +63,7 @@ pub fn snapshot(seen: &ObservedObjects, local: &Local) -> planner::Snapshot {
         let (name, mut view) = (PolicyName::from(name.as_str()), policy_view(policy));
         match selector(policy) {
             Ok(selector) => selectors.push((name.clone(), selector)),
-            // Nobody knows whose nodes these are: nothing starts anywhere, and the policy's own status says why.
+            // Which nodes it selects is not known: no node starts, and the status of the policy gives the reason.
             Err(cause) => {
                 snapshot.view_gaps.push(invalid(&name, &cause));
                 view.schedule = Err(cause);

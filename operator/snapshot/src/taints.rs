@@ -67,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn a_taint_of_our_name_with_another_effect_is_somebody_elses() {
+    fn a_taint_of_our_name_with_another_effect_is_not_ours() {
         let node: slim::Node = serde_json::from_value(json!({"metadata": {"name": "w-01"}, "spec": {"taints": [
             {"key": "lockkeeper.dev/rebooting", "effect": "NoExecute"},
             {"key": "lockkeeper.dev/reboot-pending", "effect": "PreferNoSchedule"},

@@ -71,7 +71,7 @@ fn cordon(active: &ActiveOperation, admitted_before: &SlotLedger, all: &SlotLedg
         return active.end(Outcome::Withdrawn, &why);
     }
     if let Err(why) = check_all_fit(all, name, node, &active.operation.policy) {
-        // The nodes that were admitted later give up their slots first.
+        // The nodes that were admitted later release their slots first.
         return Step::wait(why, None);
     }
     let node_name = name.to_owned();

@@ -194,7 +194,7 @@ impl World {
     }
 
     /// Passes until nothing is written any more.
-    pub fn settle(&mut self) {
+    pub fn run_until_idle(&mut self) {
         for _ in 0..100 {
             if self.pass(usize::MAX) == 0 {
                 return;
@@ -203,12 +203,12 @@ impl World {
         panic!("the planner does not come to rest\n{}", self.trace);
     }
 
-    /// Time goes on by `seconds`, one second a step, with a settled planner in each.
+    /// Time goes on by `seconds`, one second a step, and the planner runs until it is idle in each.
     pub fn run(&mut self, seconds: i64) {
         for _ in 0..seconds {
             self.now += TimeDelta::seconds(1);
             self.surroundings();
-            self.settle();
+            self.run_until_idle();
         }
     }
 
@@ -226,7 +226,7 @@ impl World {
             .collect()
     }
 
-    /// Who is inside, in the order in which they went in.
+    /// The nodes in progress, in the order in which they were admitted.
     pub fn in_progress(&self) -> Vec<String> {
         let holders = &self.snapshot.lock.as_ref().unwrap().holders;
         holders.iter().map(|holder| holder.node.clone()).collect()

@@ -11,7 +11,7 @@ fn a_node_whose_drain_is_blocked_is_deferred() {
     story.world.blocked = vec!["n1".to_owned()];
     story.run(970);
     expect![[r#"
-        0    lock SetHolders n1 goes in
+        0    lock SetHolders n1 starts
         0    n1 WriteRecord Preparing
         0    n1 SetSpec Prepare
              n1 waits, Preparing: waiting for the node agent to respond (asked at 2026-11-21T12:00:00Z)
@@ -23,7 +23,7 @@ fn a_node_whose_drain_is_blocked_is_deferred() {
         901  n1 Uncordon
         901  n1 SetSpec no order
         901  n1 WriteRecord Deferred pod shop/db-0: budget shop/db allows 0
-        901  lock SetHolders n1 is free, n2 goes in
+        901  lock SetHolders n1 is free, n2 starts
         901  n2 WriteRecord Preparing
         901  n2 SetSpec Prepare
              n1 waits, BackingOff: deferred once (EvictionBlocked: pod shop/db-0: budget shop/db allows 0); next attempt at 2026-11-21T12:25:01Z
@@ -50,7 +50,7 @@ fn a_node_whose_agent_refuses_is_deferred() {
         .then("polkit lets it, later", |world| world.refusing.clear())
         .run(660);
     expect![[r#"
-        0    lock SetHolders n1 goes in
+        0    lock SetHolders n1 starts
         0    n1 WriteRecord Preparing
         0    n1 SetSpec Prepare
              n1 waits, Preparing: waiting for the node agent to respond (asked at 2026-11-21T12:00:00Z)
@@ -60,7 +60,7 @@ fn a_node_whose_agent_refuses_is_deferred() {
         1    lock SetHolders n1 is free
              n1 waits, BackingOff: deferred once (AgentIncapable: the agent cannot reboot this node: polkit asks for a password); next attempt at 2026-11-21T12:10:01Z
              -- polkit lets it, later
-        601  lock SetHolders n1 goes in
+        601  lock SetHolders n1 starts
         601  n1 WriteRecord Preparing
         601  n1 SetSpec Prepare
              n1 waits, Preparing: waiting for the node agent to respond (asked at 2026-11-21T12:10:01Z)
@@ -82,14 +82,14 @@ fn a_node_that_does_not_come_back_fails_and_can_be_retried() {
     let mut story = Story::new(2);
     story.world.never_back = vec!["n1".to_owned()];
     story.run(910);
-    story.then("somebody presses its button, and retries", |world| {
+    story.then("a person presses its power button, and retries", |world| {
         world.never_back.clear();
         world.boot("n1");
         world.command("retry", "n1");
     });
     story.run(60);
     expect![[r#"
-        0    lock SetHolders n1 goes in
+        0    lock SetHolders n1 starts
         0    n1 WriteRecord Preparing
         0    n1 SetSpec Prepare
              n1 waits, Preparing: waiting for the node agent to respond (asked at 2026-11-21T12:00:00Z)
@@ -103,12 +103,12 @@ fn a_node_that_does_not_come_back_fails_and_can_be_retried() {
         902  n1 SetSpec no order
              n1 waits, Failed: no new boot of n1 within 15 min of the order at 2026-11-21T12:00:02Z; look at its console or power, then retry or release
              n2 waits, BreakerOpen: breaker open: 1 failed node (n1); retry or release it to continue
-             -- somebody presses its button, and retries
+             -- a person presses its power button, and retries
         910  n1 WriteRecord retry -> Ok("the node has a new boot: verified again")
         910  n1 RemoveCommand
         910  n1 Uncordon
         910  n1 WriteRecord Succeeded
-        910  lock SetHolders n1 is free, n2 goes in
+        910  lock SetHolders n1 is free, n2 starts
         910  n2 WriteRecord Preparing
         910  n2 SetSpec Prepare
              n2 waits, Preparing: waiting for the node agent to respond (asked at 2026-11-21T12:15:10Z)
@@ -132,7 +132,7 @@ fn a_failed_node_can_be_released() {
     story.run(910);
     story.then("release", |world| world.command("release", "n1")).run(5);
     expect![[r#"
-        0    lock SetHolders n1 goes in
+        0    lock SetHolders n1 starts
         0    n1 WriteRecord Preparing
         0    n1 SetSpec Prepare
              n1 waits, Preparing: waiting for the node agent to respond (asked at 2026-11-21T12:00:00Z)
@@ -147,7 +147,7 @@ fn a_failed_node_can_be_released() {
              n1 waits, Failed: no new boot of n1 within 15 min of the order at 2026-11-21T12:00:02Z; look at its console or power, then retry or release
              n2 waits, BreakerOpen: breaker open: 1 failed node (n1); retry or release it to continue
              -- release
-        910  n1 WriteRecord release -> Ok("the slot is freed and our marks are lifted")
+        910  n1 WriteRecord release -> Ok("the slot is released and the node is uncordoned")
         910  n1 Uncordon
         910  n1 WriteRecord Released no new boot of n1 within 15 min of the order at 2026-11-21T12:00:02Z; look at its console or power, then retry or release
         910  lock SetHolders n1 is free
@@ -166,7 +166,7 @@ fn an_open_breaker_starts_a_probe_after_its_cooldown() {
     story.world.never_back = vec!["n1".to_owned()];
     story.run(1150);
     expect![[r#"
-        0    lock SetHolders n1 goes in
+        0    lock SetHolders n1 starts
         0    n1 WriteRecord Preparing
         0    n1 SetSpec Prepare
              n1 waits, Preparing: waiting for the node agent to respond (asked at 2026-11-21T12:00:00Z)
@@ -177,7 +177,7 @@ fn an_open_breaker_starts_a_probe_after_its_cooldown() {
         2    n1 OrderReboot
         2    n1 WriteRecord Rebooting
              n1 waits, Rebooting: rebooting since 2026-11-21T12:00:02Z; times out at 2026-11-21T12:15:02Z
-        460  lock SetHolders n2 goes in
+        460  lock SetHolders n2 starts
         460  n2 WriteRecord Preparing
         460  n2 SetSpec Prepare
              n2 waits, Preparing: waiting for the node agent to respond (asked at 2026-11-21T12:07:40Z)
@@ -197,7 +197,7 @@ fn an_open_breaker_starts_a_probe_after_its_cooldown() {
         902  n1 SetSpec no order
              n1 waits, Failed: no new boot of n1 within 15 min of the order at 2026-11-21T12:00:02Z; look at its console or power, then retry or release
              n3 waits, BreakerOpen: breaker open: 1 failed node (n1); one node starts as a probe at 2026-11-21T12:17:02Z
-        1022 lock SetHolders n3 goes in
+        1022 lock SetHolders n3 starts
         1022 n3 WriteRecord Preparing
         1022 n3 SetSpec Prepare
              n3 waits, Preparing: waiting for the node agent to respond (asked at 2026-11-21T12:17:02Z)
@@ -219,10 +219,10 @@ fn a_deleted_lock_is_rebuilt_from_the_operations() {
     let mut story = Story::new(2);
     story.run(5);
     story
-        .then("somebody deletes the lock", |world| world.snapshot.lock = None)
+        .then("a person deletes the lock", |world| world.snapshot.lock = None)
         .run(50);
     expect![[r#"
-        0    lock SetHolders n1 goes in
+        0    lock SetHolders n1 starts
         0    n1 WriteRecord Preparing
         0    n1 SetSpec Prepare
              n1 waits, Preparing: waiting for the node agent to respond (asked at 2026-11-21T12:00:00Z)
@@ -232,14 +232,14 @@ fn a_deleted_lock_is_rebuilt_from_the_operations() {
         2    n1 OrderReboot
         2    n1 WriteRecord Rebooting
              n1 waits, Rebooting: rebooting since 2026-11-21T12:00:02Z; times out at 2026-11-21T12:15:02Z
-             -- somebody deletes the lock
+             -- a person deletes the lock
         5    lock CreateLock
         5    lock SetHolders n1 got its entry back
         43   n1 WriteRecord Verifying
         43   n1 Uncordon
         43   n1 SetSpec no order
         43   n1 WriteRecord Succeeded
-        43   lock SetHolders n1 is free, n2 goes in
+        43   lock SetHolders n1 is free, n2 starts
         43   n2 WriteRecord Preparing
         43   n2 SetSpec Prepare
              n2 waits, Preparing: waiting for the node agent to respond (asked at 2026-11-21T12:00:43Z)
@@ -263,7 +263,7 @@ fn an_operator_that_restarts_after_each_write_finishes_the_rollout() {
     }
     story.run(1);
     expect![[r#"
-        0    lock SetHolders n1 goes in
+        0    lock SetHolders n1 starts
         1    n1 WriteRecord Preparing
         2    n1 SetSpec Prepare
         3    n1 Cordon

@@ -1,4 +1,4 @@
-//! Who may be inside together.
+//! Which nodes may be in progress at the same time.
 
 use expect_test::expect;
 use lockkeeper_planner::*;
@@ -13,7 +13,7 @@ fn two_policies_share_one_slot() {
     story.world.node("n2").policies = ["other".into()].into();
     story.run(110);
     expect![[r#"
-        0    lock SetHolders n1 goes in
+        0    lock SetHolders n1 starts
         0    n1 WriteRecord Preparing
         0    n1 SetSpec Prepare
         0    n2 SetSpec no order
@@ -28,7 +28,7 @@ fn two_policies_share_one_slot() {
         43   n1 Uncordon
         43   n1 SetSpec no order
         43   n1 WriteRecord Succeeded
-        43   lock SetHolders n1 is free, n2 goes in
+        43   lock SetHolders n1 is free, n2 starts
         43   n2 WriteRecord Preparing
         43   n2 SetSpec Prepare
              n2 waits, Preparing: waiting for the node agent to respond (asked at 2026-11-21T12:00:43Z)
@@ -54,7 +54,7 @@ fn control_plane_nodes_reboot_last_and_one_at_a_time() {
     story.world.node("n2").control_plane = true;
     story.run(110);
     expect![[r#"
-        0    lock SetHolders n3 goes in, n1 goes in
+        0    lock SetHolders n3 starts, n1 starts
         0    n3 WriteRecord Preparing
         0    n3 SetSpec Prepare
         0    n1 WriteRecord Preparing
@@ -80,7 +80,7 @@ fn control_plane_nodes_reboot_last_and_one_at_a_time() {
         43   n3 SetSpec no order
         43   n1 WriteRecord Succeeded
         43   n3 WriteRecord Succeeded
-        43   lock SetHolders n1 is free, n3 is free, n2 goes in
+        43   lock SetHolders n1 is free, n3 is free, n2 starts
         43   n2 WriteRecord Preparing
         43   n2 SetSpec Prepare
              n2 waits, Preparing: waiting for the node agent to respond (asked at 2026-11-21T12:00:43Z)
@@ -113,7 +113,7 @@ fn zones_reboot_one_after_the_other() {
     }];
     story.run(110);
     expect![[r#"
-        0    lock SetHolders n1 goes in, n3 goes in
+        0    lock SetHolders n1 starts, n3 starts
         0    n1 WriteRecord Preparing
         0    n1 SetSpec Prepare
         0    n3 WriteRecord Preparing
@@ -140,7 +140,7 @@ fn zones_reboot_one_after_the_other() {
         43   n3 SetSpec no order
         43   n1 WriteRecord Succeeded
         43   n3 WriteRecord Succeeded
-        43   lock SetHolders n1 is free, n3 is free, n2 goes in, n4 goes in
+        43   lock SetHolders n1 is free, n3 is free, n2 starts, n4 starts
         43   n2 WriteRecord Preparing
         43   n2 SetSpec Prepare
         43   n4 WriteRecord Preparing
@@ -180,7 +180,7 @@ fn an_unavailable_node_counts_against_max_unavailable() {
     expect![[r#"
              n1 waits, TooManyUnavailable: 1 node unavailable, at most 1 allowed: n2 (NotReady)
              -- n2 is back
-        3    lock SetHolders n1 goes in
+        3    lock SetHolders n1 starts
         3    n1 WriteRecord Preparing
         3    n1 SetSpec Prepare
              n1 waits, Preparing: waiting for the node agent to respond (asked at 2026-11-21T12:00:03Z)

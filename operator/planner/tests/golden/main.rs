@@ -39,7 +39,7 @@ impl Story {
 
     /// So many seconds go by; a first look is taken at once.
     fn run(&mut self, seconds: i64) -> &mut Self {
-        self.world.settle();
+        self.world.run_until_idle();
         self.tell();
         for _ in 0..seconds {
             self.world.run(1);
@@ -48,7 +48,7 @@ impl Story {
         self
     }
 
-    /// Something happens that nobody writes.
+    /// Something happens that no write of ours causes.
     fn then(&mut self, what: &str, happens: impl FnOnce(&mut World)) -> &mut Self {
         writeln!(self.log, "     -- {what}").unwrap();
         happens(&mut self.world);

@@ -26,7 +26,7 @@ fn a_hold_during_the_drain_ends_the_operation() {
     });
     story.run(50);
     expect![[r#"
-        0    lock SetHolders n1 goes in
+        0    lock SetHolders n1 starts
         0    n1 WriteRecord Preparing
         0    n1 SetSpec Prepare
              n1 waits, Preparing: waiting for the node agent to respond (asked at 2026-11-21T12:00:00Z)
@@ -39,7 +39,7 @@ fn a_hold_during_the_drain_ends_the_operation() {
         3    n1 Uncordon stays cordoned
         3    n1 SetSpec no order
         3    n1 WriteRecord Held held by annotation: "debugging the NIC"
-        3    lock SetHolders n1 is free, n2 goes in
+        3    lock SetHolders n1 is free, n2 starts
         3    n2 WriteRecord Preparing
         3    n2 SetSpec Prepare
              n1 waits, Held: held by annotation: "debugging the NIC"
@@ -55,7 +55,7 @@ fn a_hold_during_the_drain_ends_the_operation() {
         46   n2 WriteRecord Succeeded
         46   lock SetHolders n2 is free
              -- the hold ends, and n1 is uncordoned
-        53   lock SetHolders n1 goes in
+        53   lock SetHolders n1 starts
         53   n1 WriteRecord Preparing
         53   n1 SetSpec Prepare
              n1 waits, Preparing: waiting for the node agent to respond (asked at 2026-11-21T12:00:53Z)
@@ -80,7 +80,7 @@ fn a_cancel_during_the_drain_defers_the_node() {
     story.run(3);
     story.then("cancel", |world| world.command("cancel", "n1")).run(3);
     expect![[r#"
-        0    lock SetHolders n1 goes in
+        0    lock SetHolders n1 starts
         0    n1 WriteRecord Preparing
         0    n1 SetSpec Prepare
              n1 waits, Preparing: waiting for the node agent to respond (asked at 2026-11-21T12:00:00Z)
@@ -88,7 +88,7 @@ fn a_cancel_during_the_drain_defers_the_node() {
         1    n1 WriteRecord Draining
              n1 waits, EvictionBlocked: pod shop/db-0: budget shop/db allows 0
              -- cancel
-        3    n1 WriteRecord cancel -> Ok("the node is put back")
+        3    n1 WriteRecord cancel -> Ok("the node is deferred")
         3    n1 Uncordon
         3    n1 SetSpec no order
         3    n1 WriteRecord Deferred cancelled by a person
@@ -108,7 +108,7 @@ fn an_uncordon_during_the_drain_defers_the_node() {
         .then("kubectl uncordon n1", |world| world.node("n1").unschedulable = false)
         .run(3);
     expect![[r#"
-        0    lock SetHolders n1 goes in
+        0    lock SetHolders n1 starts
         0    n1 WriteRecord Preparing
         0    n1 SetSpec Prepare
              n1 waits, Preparing: waiting for the node agent to respond (asked at 2026-11-21T12:00:00Z)
@@ -144,7 +144,7 @@ fn a_requested_reboot_waits_for_its_approval() {
              -- a reboot is requested
              n1 waits, AwaitingApproval: waiting for manual approval (required by policy general)
              -- and approved
-        2    lock SetHolders n1 goes in
+        2    lock SetHolders n1 starts
         2    n1 WriteRecord Preparing
         2    n1 SetSpec Prepare
              n1 waits, Preparing: waiting for the node agent to respond (asked at 2026-11-21T12:00:02Z)
@@ -171,7 +171,7 @@ fn a_suspended_policy_starts_no_node() {
     story.then("suspend", |world| world.policy().suspend = true).run(60);
     story.then("and go on", |world| world.policy().suspend = false).run(60);
     expect![[r#"
-        0    lock SetHolders n1 goes in
+        0    lock SetHolders n1 starts
         0    n1 WriteRecord Preparing
         0    n1 SetSpec Prepare
              n1 waits, Preparing: waiting for the node agent to respond (asked at 2026-11-21T12:00:00Z)
@@ -189,7 +189,7 @@ fn a_suspended_policy_starts_no_node() {
         43   n1 WriteRecord Succeeded
         43   lock SetHolders n1 is free
              -- and go on
-        63   lock SetHolders n2 goes in
+        63   lock SetHolders n2 starts
         63   n2 WriteRecord Preparing
         63   n2 SetSpec Prepare
              n2 waits, Preparing: waiting for the node agent to respond (asked at 2026-11-21T12:01:03Z)

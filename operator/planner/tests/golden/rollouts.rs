@@ -12,7 +12,7 @@ fn a_first_rollout_reboots_every_node_once() {
     let mut story = Story::new(2);
     story.run(120);
     expect![[r#"
-        0    lock SetHolders n1 goes in
+        0    lock SetHolders n1 starts
         0    n1 WriteRecord Preparing
         0    n1 SetSpec Prepare
              n1 waits, Preparing: waiting for the node agent to respond (asked at 2026-11-21T12:00:00Z)
@@ -26,7 +26,7 @@ fn a_first_rollout_reboots_every_node_once() {
         43   n1 Uncordon
         43   n1 SetSpec no order
         43   n1 WriteRecord Succeeded
-        43   lock SetHolders n1 is free, n2 goes in
+        43   lock SetHolders n1 is free, n2 starts
         43   n2 WriteRecord Preparing
         43   n2 SetSpec Prepare
              n2 waits, Preparing: waiting for the node agent to respond (asked at 2026-11-21T12:00:43Z)
@@ -50,7 +50,7 @@ fn a_node_that_no_longer_fits_the_window_waits_for_the_next_one() {
     story.world.policy().schedule = Ok(windows(&[("0 12 * * *", 930)]));
     story.run(70);
     expect![[r#"
-        0    lock SetHolders n1 goes in
+        0    lock SetHolders n1 starts
         0    n1 WriteRecord Preparing
         0    n1 SetSpec Prepare
              n1 waits, Preparing: waiting for the node agent to respond (asked at 2026-11-21T12:00:00Z)
@@ -77,7 +77,7 @@ fn nodes_start_when_the_window_opens() {
     story.run(110);
     expect![[r#"
              n1 waits, OutsideWindow: the next window opens at 2026-11-21T12:01:00Z
-        60   lock SetHolders n1 goes in
+        60   lock SetHolders n1 starts
         60   n1 WriteRecord Preparing
         60   n1 SetSpec Prepare
              n1 waits, Preparing: waiting for the node agent to respond (asked at 2026-11-21T12:01:00Z)
@@ -110,7 +110,7 @@ fn an_exclusion_wins_over_the_window() {
     story.run(60);
     expect![[r#"
              n1 waits, Excluded: excluded until 2026-11-21T12:00:05Z: year-end freeze
-        5    lock SetHolders n1 goes in
+        5    lock SetHolders n1 starts
         5    n1 WriteRecord Preparing
         5    n1 SetSpec Prepare
              n1 waits, Preparing: waiting for the node agent to respond (asked at 2026-11-21T12:00:05Z)
@@ -136,7 +136,7 @@ fn the_other_nodes_start_after_the_canary_has_soaked() {
     story.world.policy().canary = Some(Canary { nodes: 1, soak });
     story.run(220);
     expect![[r#"
-        0    lock SetHolders n1 goes in
+        0    lock SetHolders n1 starts
         0    n1 WriteRecord Preparing
         0    n1 SetSpec Prepare
              n1 waits, Preparing: waiting for the node agent to respond (asked at 2026-11-21T12:00:00Z)
@@ -152,7 +152,7 @@ fn the_other_nodes_start_after_the_canary_has_soaked() {
         43   n1 SetSpec no order
         43   n1 WriteRecord Succeeded
         43   lock SetHolders n1 is free
-        103  lock SetHolders n2 goes in, n3 goes in
+        103  lock SetHolders n2 starts, n3 starts
         103  n2 WriteRecord Preparing
         103  n2 SetSpec Prepare
         103  n3 WriteRecord Preparing
@@ -188,7 +188,7 @@ fn nodes_start_at_the_pace_of_the_policy() {
     story.world.policy().pace = TimeDelta::seconds(90);
     story.run(150);
     expect![[r#"
-        0    lock SetHolders n1 goes in
+        0    lock SetHolders n1 starts
         0    n1 WriteRecord Preparing
         0    n1 SetSpec Prepare
              n1 waits, Preparing: waiting for the node agent to respond (asked at 2026-11-21T12:00:00Z)
@@ -204,7 +204,7 @@ fn nodes_start_at_the_pace_of_the_policy() {
         43   n1 WriteRecord Succeeded
         43   lock SetHolders n1 is free
              n2 waits, Pacing: the next node may start at 2026-11-21T12:01:30Z
-        90   lock SetHolders n2 goes in
+        90   lock SetHolders n2 starts
         90   n2 WriteRecord Preparing
         90   n2 SetSpec Prepare
              n2 waits, Preparing: waiting for the node agent to respond (asked at 2026-11-21T12:01:30Z)
@@ -228,7 +228,7 @@ fn the_operators_own_node_reboots_last() {
     story.world.snapshot.own_node = Some("n1".to_owned());
     story.run(100);
     expect![[r#"
-        0    lock SetHolders n2 goes in
+        0    lock SetHolders n2 starts
         0    n2 WriteRecord Preparing
         0    n2 SetSpec Prepare
              n1 waits, NoFreeSlot: no free slot: n2 in progress (1 of 1, policy limit)
@@ -242,7 +242,7 @@ fn the_operators_own_node_reboots_last() {
         43   n2 Uncordon
         43   n2 SetSpec no order
         43   n2 WriteRecord Succeeded
-        43   lock SetHolders n2 is free, n1 goes in
+        43   lock SetHolders n2 is free, n1 starts
         43   n1 WriteRecord Preparing
         43   n1 SetSpec Prepare
              n1 waits, Preparing: waiting for the node agent to respond (asked at 2026-11-21T12:00:43Z)
@@ -272,7 +272,7 @@ fn a_window_that_closes_before_the_cordon_withdraws_the_node() {
     });
     story.run(3);
     expect![[r#"
-        0    lock SetHolders n1 goes in
+        0    lock SetHolders n1 starts
         0    n1 WriteRecord Preparing
         0    n1 SetSpec Prepare
              n1 waits, Preparing: waiting for the node agent to respond (asked at 2026-11-21T12:00:00Z)
@@ -307,7 +307,7 @@ fn a_node_stays_cordoned_until_its_daemon_sets_are_ready() {
     });
     story.run(1);
     expect![[r#"
-        0    lock SetHolders n1 goes in
+        0    lock SetHolders n1 starts
         0    n1 WriteRecord Preparing
         0    n1 SetSpec Prepare
              n1 waits, Preparing: waiting for the node agent to respond (asked at 2026-11-21T12:00:00Z)
@@ -324,7 +324,7 @@ fn a_node_stays_cordoned_until_its_daemon_sets_are_ready() {
         62   n1 Uncordon
         62   n1 SetSpec no order
         62   n1 WriteRecord Succeeded
-        62   lock SetHolders n1 is free, n2 goes in
+        62   lock SetHolders n1 is free, n2 starts
         62   n2 WriteRecord Preparing
         62   n2 SetSpec Prepare
              n2 waits, Preparing: waiting for the node agent to respond (asked at 2026-11-21T12:01:02Z)

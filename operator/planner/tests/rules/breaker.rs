@@ -18,16 +18,16 @@ fn state(world: &World) -> Breaker {
     world.plan().policies["general"].breaker.clone()
 }
 
-/// Until somebody is Failed.
+/// Until a node is Failed.
 fn until_failed(world: &mut World) {
-    world.settle();
+    world.run_until_idle();
     for _ in 0..500 {
         world.run(1);
         if state(world).opened.is_some() {
             return;
         }
     }
-    panic!("nobody failed\n{}", world.trace);
+    panic!("no node failed\n{}", world.trace);
 }
 
 #[test]
@@ -55,7 +55,7 @@ fn an_acknowledgement_starts_one_probe_whose_success_closes_the_breaker() {
     until_failed(&mut world);
     world.run(100);
     world.policy().acknowledged = state(&world).opened;
-    world.settle();
+    world.run_until_idle();
     assert_eq!(state(&world).state, BreakerState::Probing);
     let probe = world.in_progress().last().unwrap().clone();
     let names = world
@@ -81,7 +81,7 @@ fn a_failed_probe_needs_a_new_acknowledgement() {
     world.run(100);
     world.never_back.push("n4".to_owned());
     world.policy().acknowledged = state(&world).opened;
-    world.settle();
+    world.run_until_idle();
     let probe = world.in_progress().last().unwrap().clone();
     world.never_back.push(probe.clone());
     world.run(200);
@@ -140,7 +140,7 @@ fn a_failed_node_keeps_the_only_slot_until_retry_or_release() {
     let mut world = World::new(2);
     world.policy().breaker.cooldown = Some(TimeDelta::seconds(60));
     world.never_back = vec!["n1".to_owned()];
-    world.settle();
+    world.run_until_idle();
     world.run(2000);
     assert_eq!(state(&world).state, BreakerState::Probing);
     assert_eq!(world.record("n2").last_reboot, None);
@@ -157,7 +157,7 @@ fn a_failed_node_keeps_the_only_slot_until_retry_or_release() {
 fn the_breaker_opens_at_max_failed_nodes() {
     let mut world = one_fails();
     world.policy().breaker.max_failed = 2;
-    world.settle();
+    world.run_until_idle();
     world.run(600);
     assert_eq!(state(&world).state, BreakerState::Closed);
     for name in ["n2", "n3", "n4", "n5", "n6"] {
@@ -181,7 +181,7 @@ fn a_release_closes_the_breaker_and_a_retry_starts_while_it_is_open() {
         message: String::new(),
     };
     world.command("retry", "n1");
-    world.settle();
+    world.run_until_idle();
     world.run(60);
     assert!(world.record("n1").last_reboot.is_some(), "{}", world.trace);
     assert_eq!(state(&world).failed, ["n2"]);
@@ -196,7 +196,7 @@ fn a_release_closes_the_breaker_and_a_retry_starts_while_it_is_open() {
 fn deferrals_and_reboots_without_effect_do_not_open_the_breaker() {
     let mut world = World::new(3);
     world.blocked = vec!["n1".to_owned()];
-    world.settle();
+    world.run_until_idle();
     world.run(1200);
     assert_eq!(state(&world), Breaker::default());
     assert!(world.record("n3").last_reboot.is_some());
@@ -208,7 +208,7 @@ fn a_failed_node_counts_against_the_cluster_limit() {
     world.snapshot.policies.insert("other".into(), crate::common::policy());
     world.node("n2").policies = ["other".into()].into();
     world.never_back = vec!["n1".to_owned()];
-    world.settle();
+    world.run_until_idle();
     world.run(1500);
     expect![[r#"
         n1 Failed: no new boot of n1 within 15 min of the order at 2026-11-21T12:00:02Z; look at its console or power, then retry or release

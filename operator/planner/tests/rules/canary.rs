@@ -18,7 +18,7 @@ fn canary(nodes: usize, soak_minutes: i64) -> World {
 #[test]
 fn the_other_nodes_start_once_the_canary_was_healthy_for_the_soak() {
     let mut world = canary(1, 30);
-    world.settle();
+    world.run_until_idle();
     assert_eq!(world.in_progress(), ["n1"]);
     expect![[r#"
         n1 Preparing: waiting for the node agent to respond (asked at 2026-11-21T12:00:00Z)
@@ -36,7 +36,7 @@ fn the_other_nodes_start_once_the_canary_was_healthy_for_the_soak() {
     .assert_eq(&world.wait_reasons());
     assert_eq!(world.plan().recheck_at, Some(at("2026-11-21T12:30:43Z")));
     world.now = at("2026-11-21T12:30:42Z");
-    world.settle();
+    world.run_until_idle();
     assert_eq!(world.in_progress(), Vec::<String>::new());
     world.run(1);
     assert_eq!(world.in_progress(), ["n2", "n3", "n4"]);
@@ -50,7 +50,7 @@ fn the_other_nodes_start_once_the_canary_was_healthy_for_the_soak() {
 #[test]
 fn a_canary_passes_after_its_soak_although_the_policy_is_suspended() {
     let mut world = canary(1, 30);
-    world.settle();
+    world.run_until_idle();
     world.run(60);
     world.policy().suspend = true;
     let passes = at("2026-11-21T12:30:43Z");
@@ -64,7 +64,7 @@ fn a_canary_passes_after_its_soak_although_the_policy_is_suspended() {
 #[test]
 fn the_soak_starts_again_after_a_canary_was_not_ready() {
     let mut world = canary(1, 30);
-    world.settle();
+    world.run_until_idle();
     world.run(60);
     let (now, mut ready) = (world.now, world.node("n1").ready.clone());
     ready.ready = false;
@@ -72,7 +72,7 @@ fn the_soak_starts_again_after_a_canary_was_not_ready() {
     world.node("n1").ready = ready.clone();
     world.policy().max_unavailable = Limit::Count(9);
     world.now += TimeDelta::minutes(40);
-    world.settle();
+    world.run_until_idle();
     expect![[r#"
         n2 CanarySoaking: waiting for canary n1 to finish and stay healthy
         n3 CanarySoaking: waiting for canary n1 to finish and stay healthy
@@ -92,7 +92,7 @@ fn the_soak_starts_again_after_a_canary_was_not_ready() {
 #[test]
 fn two_canaries_must_both_finish() {
     let mut world = canary(2, 1);
-    world.settle();
+    world.run_until_idle();
     assert_eq!(world.in_progress(), ["n1", "n2"]);
     world.run(50);
     assert!(
@@ -108,7 +108,7 @@ fn two_canaries_must_both_finish() {
 fn another_node_replaces_a_canary_that_cannot_be_drained() {
     let mut world = canary(1, 1);
     world.blocked = vec!["n1".to_owned()];
-    world.settle();
+    world.run_until_idle();
     world.run(910);
     assert_eq!(world.in_progress(), ["n2"]);
 }
@@ -118,7 +118,7 @@ fn a_failed_canary_stops_the_rollout_before_the_breaker_does() {
     let mut world = canary(1, 1);
     world.policy().breaker.max_failed = 3;
     world.never_back = vec!["n1".to_owned()];
-    world.settle();
+    world.run_until_idle();
     world.run(2000);
     assert_eq!(world.in_progress(), ["n1"]);
     assert!(
@@ -133,7 +133,7 @@ fn a_failed_canary_stops_the_rollout_before_the_breaker_does() {
 #[test]
 fn a_new_rollout_has_its_own_canary() {
     let mut world = canary(1, 1);
-    world.settle();
+    world.run_until_idle();
     world.run(300);
     assert_eq!(world.wait_reasons(), "");
     let now = world.now;
@@ -143,7 +143,7 @@ fn a_new_rollout_has_its_own_canary() {
         host.required_since = Some(now);
         host.reasons = vec!["openssl".to_owned()];
     }
-    world.settle();
+    world.run_until_idle();
     assert_eq!(world.in_progress(), ["n1"]);
 }
 
@@ -155,7 +155,7 @@ fn a_held_node_does_not_keep_a_rollout_from_finishing() {
         until: None,
         invalid_until: None,
     });
-    world.settle();
+    world.run_until_idle();
     assert!(world.plan().policies["general"].rollout.is_some());
     world.run(60);
     assert_eq!(world.plan().policies["general"].rollout, None);
@@ -165,14 +165,14 @@ fn a_held_node_does_not_keep_a_rollout_from_finishing() {
 fn each_node_needs_its_own_approval_which_is_used_once() {
     let mut world = World::new(2);
     world.policy().approval = Approval::Manual;
-    world.settle();
+    world.run_until_idle();
     expect![[r#"
         n1 AwaitingApproval: waiting for manual approval (required by policy general)
         n2 AwaitingApproval: waiting for manual approval (required by policy general)
     "#]]
     .assert_eq(&world.wait_reasons());
     world.node("n2").approved = Some("change 4711".to_owned());
-    world.settle();
+    world.run_until_idle();
     world.run(60);
     assert!(world.record("n2").last_reboot.is_some());
     assert_eq!(world.node("n2").approved, None);
@@ -185,7 +185,7 @@ fn an_approval_outlives_a_deferral() {
     world.policy().approval = Approval::Manual;
     world.node("n1").approved = Some("change 4711".to_owned());
     world.blocked = vec!["n1".to_owned()];
-    world.settle();
+    world.run_until_idle();
     world.run(1000);
     assert!(world.record("n1").deferred.is_some());
     assert_eq!(world.node("n1").approved.as_deref(), Some("change 4711"));
@@ -193,7 +193,7 @@ fn an_approval_outlives_a_deferral() {
     let mut world = World::new(1);
     world.policy().approval = Approval::Manual;
     world.node("n1").approved = Some("change 4711".to_owned());
-    world.settle();
+    world.run_until_idle();
     world.node("n1").approved = None;
     world.run(5);
     assert_eq!(world.in_progress(), Vec::<String>::new());
@@ -208,21 +208,21 @@ fn a_node_starts_when_its_hold_expires() {
         until: Some(at("2026-11-21T13:00:00Z")),
         invalid_until: None,
     });
-    world.settle();
+    world.run_until_idle();
     assert_eq!(world.plan().recheck_at, Some(at("2026-11-21T13:00:00Z")));
     assert_eq!(
         world.wait_reasons(),
         "n1 Held: held by annotation: \"debugging\", until 2026-11-21T13:00:00Z\n"
     );
     world.now = at("2026-11-21T13:00:00Z");
-    world.settle();
+    world.run_until_idle();
     assert_eq!(world.in_progress(), ["n1"]);
 }
 
 #[test]
 fn a_suspended_policy_finishes_its_nodes_in_progress() {
     let mut world = World::new(2);
-    world.settle();
+    world.run_until_idle();
     world.run(5);
     world.policy().suspend = true;
     world.run(100);

@@ -1,4 +1,4 @@
-//! A node that is back is given back only once the `DaemonSet`s that were ready on it are so again.
+//! A node that has rebooted is uncordoned only once the `DaemonSet`s that were ready on it are ready again.
 
 use chrono::TimeDelta;
 use lockkeeper_planner::*;
@@ -7,14 +7,14 @@ use crate::common::World;
 
 const WHAT: &str = "DaemonSet kube-system/cni: pod cni-x is not ready: containers with unready status: [cni]";
 
-/// A node that is back and Ready after a reboot, and was not given back yet.
+/// A node that is back and Ready after a reboot, and is still cordoned.
 fn back() -> World {
     let mut world = World::new(2);
     world.daemons = vec![CountedDaemonSet {
         name: "kube-system/cni".to_owned(),
         since: Some(world.now - TimeDelta::days(8)),
     }];
-    world.settle();
+    world.run_until_idle();
     world.run(45);
     assert_eq!(phase(&mut world), Some(Phase::Verifying), "{}", world.trace);
     world
@@ -26,7 +26,7 @@ fn phase(world: &mut World) -> Option<Phase> {
 
 fn says(world: &mut World, daemons: DaemonSetReadiness) {
     world.node("n1").daemon_sets = daemons;
-    world.settle();
+    world.run_until_idle();
 }
 
 fn not_ready() -> DaemonSetReadiness {
@@ -75,7 +75,7 @@ fn a_node_without_ready_daemon_sets_before_the_reboot_waits_for_none() {
     // One of an older version, or of a node without DaemonSets.
     world.record("n1").operation.as_mut().unwrap().daemon_sets.clear();
     assert_eq!(world.plan().daemon_set_probes, Vec::<String>::new());
-    world.settle();
+    world.run_until_idle();
     assert!(world.record("n1").last_reboot.is_some(), "{}", world.trace);
 }
 
@@ -86,7 +86,7 @@ fn daemon_sets_are_checked_only_once_the_node_is_ready() {
         name: "kube-system/cni".to_owned(),
         since: None,
     }];
-    world.settle();
+    world.run_until_idle();
     for _ in 0..40 {
         assert_eq!(world.plan().daemon_set_probes, Vec::<String>::new(), "{}", world.trace);
         world.run(1);
@@ -112,7 +112,7 @@ fn a_daemon_set_that_never_becomes_ready_fails_the_node() {
         "{waits}"
     );
     assert!(world.node("n1").unschedulable);
-    assert_eq!(world.record("n2").last_reboot, None, "nobody else starts");
+    assert_eq!(world.record("n2").last_reboot, None, "no other node starts");
 }
 
 #[test]
@@ -121,7 +121,7 @@ fn a_retry_checks_the_daemon_sets_again_and_a_release_finishes() {
     says(&mut world, not_ready());
     world.run(1000);
     world.command("retry", "n1");
-    world.settle();
+    world.run_until_idle();
     assert_eq!(phase(&mut world), Some(Phase::Verifying));
     assert_eq!(world.plan().daemon_set_probes, ["n1"]);
     assert!(world.node("n1").unschedulable, "{}", world.trace);
@@ -132,7 +132,7 @@ fn a_retry_checks_the_daemon_sets_again_and_a_release_finishes() {
     says(&mut world, not_ready());
     world.run(1000);
     world.command("release", "n1");
-    world.settle();
+    world.run_until_idle();
     assert!(!world.node("n1").unschedulable, "{}", world.trace);
     assert_eq!(phase(&mut world), None);
 }
@@ -141,11 +141,11 @@ fn a_retry_checks_the_daemon_sets_again_and_a_release_finishes() {
 fn daemon_sets_are_not_checked_after_the_node_is_uncordoned() {
     let mut world = back();
     world.node("n1").daemon_sets = DaemonSetReadiness::Ready;
-    // The marks are lifted, and the operator dies; the next one has looked at nothing.
+    // The node is uncordoned, and the operator dies; the next one has checked nothing yet.
     world.pass(1);
     assert!(world.node("n1").cordoned_for.is_none(), "{}", world.trace);
     world.node("n1").daemon_sets = DaemonSetReadiness::Unknown;
     assert_eq!(world.plan().daemon_set_probes, Vec::<String>::new());
-    world.settle();
+    world.run_until_idle();
     assert!(world.record("n1").last_reboot.is_some(), "{}", world.trace);
 }

@@ -39,7 +39,7 @@ fn nothing_starts_during_an_exclusion_although_a_window_is_open() {
     let mut schedule = windows(&[("0 12 * * *", 3600)]);
     schedule.exclusions = vec![dated("2026-11-20T00:00:00Z", "2026-11-23T00:00:00Z", "year-end freeze")];
     world.policy().schedule = Ok(schedule);
-    world.settle();
+    world.run_until_idle();
     assert_eq!(world.trace, "");
     assert_eq!(
         world.wait_reasons(),
@@ -65,13 +65,13 @@ fn an_exclusion_applies_without_windows_too() {
     };
     world.policy().schedule = Ok(schedule);
     world.now = at("2026-11-23T08:00:00Z");
-    world.settle();
+    world.run_until_idle();
     assert_eq!(
         world.wait_reasons(),
         "n1 Excluded: excluded until 2026-11-23T18:00:00Z: office hours\n"
     );
     world.now = at("2026-11-23T18:00:00Z");
-    world.settle();
+    world.run_until_idle();
     assert_eq!(world.in_progress(), ["n1"]);
 }
 
@@ -84,7 +84,7 @@ fn a_cordoned_node_finishes_although_an_exclusion_begins() {
     };
     world.policy().schedule = Ok(schedule);
     world.policy().duration_estimate.cordoned = TimeDelta::seconds(5);
-    world.settle();
+    world.run_until_idle();
     world.run(100);
     assert!(world.record("n1").last_reboot.is_some(), "{}", world.trace);
 }

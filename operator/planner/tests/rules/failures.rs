@@ -1,4 +1,4 @@
-//! What goes wrong, what is put back, and what a person can say then; `UPDATE_EXPECT=1` writes the traces anew.
+//! Failures, deferrals, and the commands that a person can give then; `UPDATE_EXPECT=1` writes the traces anew.
 
 use chrono::TimeDelta;
 use expect_test::{Expect, expect};
@@ -15,7 +15,7 @@ fn assert_wait_reasons(world: &World, expected: Expect) {
 fn a_blocked_drain_is_deferred_when_it_times_out_and_the_next_starts() {
     let mut world = World::new(2);
     world.blocked = vec!["n1".to_owned()];
-    world.settle();
+    world.run_until_idle();
     world.run(1000);
     assert_wait_reasons(
         &world,
@@ -35,7 +35,7 @@ fn a_blocked_drain_is_deferred_when_it_times_out_and_the_next_starts() {
 fn a_node_that_does_not_come_back_keeps_its_slot_and_its_cordon() {
     let mut world = World::new(2);
     world.never_back = vec!["n1".to_owned()];
-    world.settle();
+    world.run_until_idle();
     world.run(2000);
     assert!(world.node("n1").unschedulable);
     assert_eq!(world.record("n1").order, None, "a late agent must find no order");
@@ -53,10 +53,10 @@ fn a_node_that_does_not_come_back_keeps_its_slot_and_its_cordon() {
 fn a_released_node_is_not_rebooted_again_for_the_same_cause() {
     let mut world = World::new(2);
     world.never_back = vec!["n1".to_owned()];
-    world.settle();
+    world.run_until_idle();
     world.run(1000);
     world.command("release", "n1");
-    world.settle();
+    world.run_until_idle();
     world.run(100);
     assert!(
         world.record("n2").last_reboot.is_none(),
@@ -96,17 +96,17 @@ fn a_released_node_is_not_rebooted_again_for_the_same_cause() {
 fn a_retry_verifies_a_node_that_came_back_late() {
     let mut world = World::new(1);
     world.never_back = vec!["n1".to_owned()];
-    world.settle();
+    world.run_until_idle();
     world.run(1000);
     world.boot("n1");
-    world.settle();
+    world.run_until_idle();
     assert_eq!(
         world.record("n1").operation.as_ref().unwrap().phase,
         Phase::Failed,
         "only a person goes on"
     );
     world.command("retry", "n1");
-    world.settle();
+    world.run_until_idle();
     assert!(world.record("n1").last_reboot.is_some(), "{}", world.trace);
     assert_eq!(world.record("n1").command, None);
 }
@@ -115,17 +115,17 @@ fn a_retry_verifies_a_node_that_came_back_late() {
 fn a_retry_verifies_a_node_that_comes_back_afterwards() {
     let mut world = World::new(1);
     world.never_back = vec!["n1".to_owned()];
-    world.settle();
+    world.run_until_idle();
     world.run(1000);
     world.command("retry", "n1");
-    world.settle();
+    world.run_until_idle();
     assert_eq!(
         world.record("n1").operation.as_ref().unwrap().phase,
         Phase::Preparing,
         "it still has the old boot"
     );
     world.boot("n1");
-    world.settle();
+    world.run_until_idle();
     assert!(world.record("n1").last_reboot.is_some(), "{}", world.trace);
 }
 
@@ -133,7 +133,7 @@ fn a_retry_verifies_a_node_that_comes_back_afterwards() {
 fn a_retry_of_a_node_that_did_not_reboot_gives_a_new_order() {
     let mut world = World::new(1);
     world.never_back = vec!["n1".to_owned()];
-    world.settle();
+    world.run_until_idle();
     world.run(1000);
     let first = world.record("n1").operation.as_ref().unwrap().order_id();
     let now = world.now;
@@ -145,7 +145,7 @@ fn a_retry_of_a_node_that_did_not_reboot_gives_a_new_order() {
         message: String::new(),
     };
     world.command("retry", "n1");
-    world.settle();
+    world.run_until_idle();
     assert_ne!(world.record("n1").order.as_ref().unwrap().id, first);
     world.run(100);
     assert!(world.record("n1").last_reboot.is_some(), "{}", world.trace);
@@ -155,10 +155,10 @@ fn a_retry_of_a_node_that_did_not_reboot_gives_a_new_order() {
 fn a_cancel_is_refused_after_the_reboot_order() {
     let mut world = World::new(1);
     world.blocked = vec!["n1".to_owned()];
-    world.settle();
+    world.run_until_idle();
     world.run(5);
     world.command("cancel", "n1");
-    world.settle();
+    world.run_until_idle();
     assert_wait_reasons(
         &world,
         expect![[r#"
@@ -166,10 +166,10 @@ fn a_cancel_is_refused_after_the_reboot_order() {
         "#]],
     );
     let mut world = World::new(1);
-    world.settle();
+    world.run_until_idle();
     world.run(10);
     world.command("cancel", "n1");
-    world.settle();
+    world.run_until_idle();
     let refused = world
         .trace
         .lines()
@@ -184,10 +184,10 @@ fn a_cancel_is_refused_after_the_reboot_order() {
 fn an_uncordon_by_a_person_defers_the_node() {
     let mut world = World::new(1);
     world.blocked = vec!["n1".to_owned()];
-    world.settle();
+    world.run_until_idle();
     world.run(5);
     world.node("n1").unschedulable = false;
-    world.settle();
+    world.run_until_idle();
     assert_wait_reasons(
         &world,
         expect![[r#"
@@ -202,7 +202,7 @@ fn a_node_whose_agent_is_silent_or_refuses_is_never_cordoned() {
     let mut world = World::new(2);
     world.silent = vec!["n1".to_owned()];
     world.refusing = vec!["n2".to_owned()];
-    world.settle();
+    world.run_until_idle();
     world.run(70);
     assert!(!world.trace.contains("Cordon"), "{}", world.trace);
     assert_wait_reasons(
@@ -217,7 +217,7 @@ fn a_node_whose_agent_is_silent_or_refuses_is_never_cordoned() {
 #[test]
 fn a_lost_record_of_a_cordoned_node_is_reported_as_failed() {
     let mut world = World::new(2);
-    world.settle();
+    world.run_until_idle();
     world.run(3);
     world.record("n1").operation = None;
     world.run(10);
@@ -233,13 +233,13 @@ fn a_lost_record_of_a_cordoned_node_is_reported_as_failed() {
 #[test]
 fn a_retry_after_a_lost_record_waits_for_the_agents_report() {
     let mut world = World::new(1);
-    world.settle();
+    world.run_until_idle();
     world.run(3);
     let boot_id = world.node("n1").boot_id.clone();
     let retry = |world: &mut World, answer: Option<Option<AnswerState>>| {
         *world.record("n1") = Record::default();
         world.node("n1").boot_id.clone_from(&boot_id);
-        world.settle();
+        world.run_until_idle();
         world.record("n1").host = answer.map(|state| Host {
             boot_id: boot_id.clone(),
             answer: state.map(|state| HostAnswer {
@@ -266,22 +266,22 @@ fn a_retry_after_a_lost_record_waits_for_the_agents_report() {
     expect!["the node is prepared again"].assert_eq(&retry(&mut world, Some(None)));
     // It was not seen to go down in all the time that a reboot may take.
     *world.record("n1") = Record::default();
-    world.settle();
+    world.run_until_idle();
     world.now += TimeDelta::minutes(15);
     world.command("retry", "n1");
-    world.settle();
+    world.run_until_idle();
     assert_eq!(world.record("n1").operation.as_ref().unwrap().phase, Phase::Preparing);
 }
 
 #[test]
 fn a_node_that_still_requires_a_reboot_is_left_alone_for_a_day() {
     let mut world = World::new(1);
-    world.settle();
+    world.run_until_idle();
     world.run(60);
     let host = world.record("n1").host.as_mut().unwrap();
     host.required = true;
     host.reasons = vec!["linux-image-6.1.0-28".to_owned()];
-    world.settle();
+    world.run_until_idle();
     assert_wait_reasons(
         &world,
         expect![[r#"
@@ -289,7 +289,7 @@ fn a_node_that_still_requires_a_reboot_is_left_alone_for_a_day() {
         "#]],
     );
     world.now += TimeDelta::hours(25);
-    world.settle();
+    world.run_until_idle();
     assert_eq!(world.snapshot.lock.as_ref().unwrap().holders.len(), 1);
 }
 
@@ -300,7 +300,7 @@ fn an_orphaned_cordon_is_removed_before_the_next_cordon() {
     world.node("n1").cordoned_for = Some("lost".to_owned());
     world.node("n1").unschedulable = true;
     world.node("n1").ready.ready = false;
-    world.settle();
+    world.run_until_idle();
     world.node("n1").ready = Ready {
         ready: true,
         since: now,

@@ -11,7 +11,7 @@ fn a_node_that_does_not_fit_the_window_waits_for_the_next_one() {
     let mut world = World::new(1);
     world.policy().schedule = Ok(windows(&[("0 12 * * *", 3600)]));
     world.now = at("2026-11-21T12:45:01Z");
-    world.settle();
+    world.run_until_idle();
     expect![[r#"
         n1 DoesNotFitWindow: a reboot takes about 15 min but the window closes at 2026-11-21T13:00:00Z; the next one opens at 2026-11-22T12:00:00Z
     "#]]
@@ -30,7 +30,7 @@ fn a_pass_is_due_when_no_node_fits_the_window_any_more() {
     let mut world = World::new(1);
     world.policy().schedule = Ok(windows(&[("0 12 * * *", 3600)]));
     world.policy().approval = Approval::Manual;
-    world.settle();
+    world.run_until_idle();
     assert_eq!(
         world.wait_reasons(),
         "n1 AwaitingApproval: waiting for manual approval (required by policy general)\n"
@@ -52,7 +52,7 @@ fn a_node_that_fits_no_window_may_start_in_any_window() {
     let mut world = World::new(1);
     world.policy().schedule = Ok(windows(&[("0 12 * * *", 600)]));
     world.now = at("2026-11-21T12:09:00Z");
-    world.settle();
+    world.run_until_idle();
     assert_eq!(world.in_progress(), ["n1"]);
 }
 
@@ -67,7 +67,7 @@ fn an_exclusion_shortens_a_window() {
     });
     world.policy().schedule = Ok(schedule);
     world.now = at("2026-11-21T12:10:00Z");
-    world.settle();
+    world.run_until_idle();
     expect![[r#"
         n1 DoesNotFitWindow: a reboot takes about 15 min but the window closes at 2026-11-21T12:20:00Z; the next one opens at 2026-11-21T12:30:00Z
     "#]]
@@ -79,7 +79,7 @@ fn adjacent_windows_count_as_one_for_the_fit() {
     let mut world = World::new(1);
     world.policy().schedule = Ok(windows(&[("0 12 * * *", 3600), ("0 13 * * *", 3600)]));
     world.now = at("2026-11-21T12:59:00Z");
-    world.settle();
+    world.run_until_idle();
     assert_eq!(world.in_progress(), ["n1"]);
 }
 

@@ -32,7 +32,7 @@ fn told(world: &World) -> String {
 fn a_forecast_shows_when_each_node_starts_and_finishes() {
     let mut world = world(4);
     world.limit(2);
-    world.settle();
+    world.run_until_idle();
     world.run(10);
     expect![[r#"
         n1 2026-11-21T12:00:00Z 2026-11-21T12:00:43Z
@@ -68,7 +68,7 @@ fn a_forecast_respects_windows_canary_pace_and_approval() {
         until: Some(at("2026-11-22T10:00:00Z")),
         invalid_until: None,
     });
-    world.settle();
+    world.run_until_idle();
     expect![[r#"
         n1 2026-11-21T13:00:00Z 2026-11-21T13:00:43Z
         n2 2026-11-21T13:03:43Z 2026-11-21T13:04:26Z
@@ -89,7 +89,7 @@ fn a_forecast_names_what_a_person_must_do_instead_of_a_time() {
         why: "budget shop/db never allows a disruption".to_owned(),
         at: world.now,
     };
-    world.settle();
+    world.run_until_idle();
     world.run(2000);
     expect![[r#"
         n1 no new boot of n1 within 15 min of the order at 2026-11-21T12:00:02Z; look at its console or power, then retry or release
@@ -104,7 +104,7 @@ fn a_forecast_names_what_a_person_must_do_instead_of_a_time() {
 fn a_forecast_starts_a_deferred_node_after_its_backoff() {
     let mut world = world(1);
     world.blocked = vec!["n1".to_owned()];
-    world.settle();
+    world.run_until_idle();
     world.run(950);
     expect![[r#"
         n1 2026-11-21T12:25:01Z 2026-11-21T12:25:44Z
@@ -117,7 +117,7 @@ fn a_forecast_starts_a_deferred_node_after_its_backoff() {
 fn a_forecast_expects_a_late_node_to_finish_soon() {
     let mut world = world(2);
     world.blocked = vec!["n1".to_owned()];
-    world.settle();
+    world.run_until_idle();
     world.run(600);
     assert!(
         told(&world).starts_with("n1 2026-11-21T12:00:00Z 2026-11-21T12:10:04Z\n"),

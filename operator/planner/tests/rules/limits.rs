@@ -30,7 +30,7 @@ fn zone(max_domains: Option<usize>, max_in_progress_per_domain: Option<usize>) -
 #[test]
 fn one_domain_reboots_at_a_time() {
     let mut world = zones(zone(Some(1), None));
-    world.settle();
+    world.run_until_idle();
     assert_eq!(world.in_progress(), ["n1", "n3", "n5"]);
     expect![[r#"
         n1 Preparing: waiting for the node agent to respond (asked at 2026-11-21T12:00:00Z)
@@ -49,7 +49,7 @@ fn one_domain_reboots_at_a_time() {
 fn a_domain_finishes_before_nodes_that_wait_longer_elsewhere() {
     let mut world = zones(zone(Some(1), None));
     world.policy().max_in_progress = Limit::Count(1);
-    world.settle();
+    world.run_until_idle();
     world.run(400);
     assert_eq!(world.started(), ["n1", "n3", "n5", "n2", "n4", "n6"]);
 }
@@ -57,7 +57,7 @@ fn a_domain_finishes_before_nodes_that_wait_longer_elsewhere() {
 #[test]
 fn the_limit_per_domain_applies_to_each_domain() {
     let mut world = zones(zone(None, Some(1)));
-    world.settle();
+    world.run_until_idle();
     assert_eq!(world.in_progress(), ["n1", "n2"]);
     expect![[r#"
         n1 Preparing: waiting for the node agent to respond (asked at 2026-11-21T12:00:00Z)
@@ -76,7 +76,7 @@ fn nodes_without_the_label_form_one_domain() {
     for name in ["n1", "n2"] {
         world.node(name).domains.clear();
     }
-    world.settle();
+    world.run_until_idle();
     assert_eq!(world.in_progress(), ["n1", "n2"]);
     assert!(
         world
@@ -105,7 +105,7 @@ fn two_topology_limits_apply_together() {
     ] {
         world.node(name).domains.insert("rack".to_owned(), rack.to_owned());
     }
-    world.settle();
+    world.run_until_idle();
     // n3 shares a rack with n1; zone b is full with n2 and n4.
     assert_eq!(world.in_progress(), ["n1", "n5", "n2", "n4"]);
 }
@@ -114,7 +114,7 @@ fn two_topology_limits_apply_together() {
 fn the_next_node_starts_no_sooner_than_the_pace_allows() {
     let mut world = World::new(3);
     world.policy().pace = TimeDelta::seconds(600);
-    world.settle();
+    world.run_until_idle();
     world.run(100);
     assert!(world.record("n1").last_reboot.is_some());
     expect![[r#"
@@ -135,11 +135,11 @@ fn the_next_node_starts_no_sooner_than_the_pace_allows() {
 #[test]
 fn a_clock_that_was_set_back_delays_nothing_without_a_pace() {
     let mut world = World::new(2);
-    world.settle();
+    world.run_until_idle();
     assert_eq!(world.in_progress(), ["n1"]);
     world.now -= TimeDelta::seconds(30);
     world.limit(2);
-    world.settle();
+    world.run_until_idle();
     assert_eq!(world.in_progress(), ["n1", "n2"]);
 }
 
@@ -149,7 +149,7 @@ fn two_at_once_under_a_pace_start_one_after_the_other() {
     world.limit(2);
     world.policy().pace = TimeDelta::seconds(10);
     world.away = TimeDelta::seconds(300);
-    world.settle();
+    world.run_until_idle();
     assert_eq!(world.in_progress(), ["n1"]);
     world.run(10);
     assert_eq!(world.in_progress(), ["n1", "n2"]);
@@ -173,7 +173,7 @@ fn a_control_plane_node_waits_until_the_others_are_ready() {
         message: "KubeletNotReady: no network".to_owned(),
     };
     world.record("n2").host.as_mut().unwrap().required = false;
-    world.settle();
+    world.run_until_idle();
     expect![[r#"
         n1 ControlPlaneBusy: another control-plane node is down: n2
         n3 Preparing: waiting for the node agent to respond (asked at 2026-11-21T12:00:00Z)
@@ -187,7 +187,7 @@ fn percentages_round_down_to_at_least_one_and_zero_starts_nothing() {
         let mut world = World::new(nodes);
         world.policy().max_in_progress = Limit::Percent(percent);
         world.policy().max_unavailable = Limit::Count(9);
-        world.settle();
+        world.run_until_idle();
         assert_eq!(world.in_progress().len(), expected, "{percent} % of {nodes}");
     }
 }
@@ -200,7 +200,7 @@ fn a_percentage_in_the_lock_counts_all_linux_nodes() {
         max_in_progress: Some(Limit::Percent(25)),
         holders: vec![],
     });
-    world.settle();
+    world.run_until_idle();
     assert_eq!(world.in_progress(), ["n1", "n2"]);
     assert!(
         world
@@ -216,7 +216,7 @@ fn a_lowered_limit_lets_cordoned_nodes_finish_and_admits_none() {
     let mut world = World::new(5);
     world.limit(3);
     world.away = TimeDelta::seconds(100);
-    world.settle();
+    world.run_until_idle();
     world.run(10);
     assert_eq!(world.down(), 3);
     world.limit(1);
@@ -236,7 +236,7 @@ fn a_lowered_limit_lets_cordoned_nodes_finish_and_admits_none() {
 fn a_lowered_limit_withdraws_nodes_that_are_not_cordoned_yet() {
     let mut world = World::new(3);
     world.limit(3);
-    world.settle();
+    world.run_until_idle();
     world.policy().max_in_progress = Limit::Count(1);
     world.run(3);
     assert_eq!(world.in_progress(), ["n1"]);
@@ -250,7 +250,7 @@ fn a_lowered_limit_counts_cordoned_nodes_first() {
     world.limit(2);
     world.silent = vec!["n1".to_owned()];
     world.blocked = vec!["n2".to_owned()];
-    world.settle();
+    world.run_until_idle();
     world.run(5);
     assert_eq!(world.started(), ["n2"]);
     world.policy().max_in_progress = Limit::Count(1);
@@ -265,7 +265,7 @@ fn a_restored_slot_counts_before_another_node_is_cordoned() {
     world.limit(2);
     world.silent = vec!["n1".to_owned()];
     world.blocked = vec!["n2".to_owned()];
-    world.settle();
+    world.run_until_idle();
     world.run(5);
     assert_eq!(world.started(), ["n2"]);
     world.policy().max_in_progress = Limit::Count(1);

@@ -15,7 +15,7 @@ fn the_node_that_waits_longest_goes_first() {
     since(&mut world, "n1", 10);
     since(&mut world, "n2", 30);
     since(&mut world, "n3", 20);
-    world.settle();
+    world.run_until_idle();
     world.run(200);
     assert_eq!(world.started(), ["n2", "n3", "n1"]);
 }
@@ -25,7 +25,7 @@ fn nodes_go_by_name_if_the_policy_says_so() {
     let mut world = World::new(3);
     since(&mut world, "n3", 999);
     world.policy().order = QueueOrder::Name;
-    world.settle();
+    world.run_until_idle();
     world.run(200);
     assert_eq!(world.started(), ["n1", "n2", "n3"]);
 }
@@ -37,7 +37,7 @@ fn a_node_left_over_in_one_window_goes_first_in_the_next() {
     world.policy().schedule = Ok(windows(&[("0 12 * * *", 60)]));
     world.policy().duration_estimate.cordoned = TimeDelta::seconds(50);
     for update in 0..5 {
-        world.settle();
+        world.run_until_idle();
         world.run(90);
         let now = world.now;
         for name in ["n1", "n2", "n3"] {
@@ -67,7 +67,7 @@ fn deferred_and_released_nodes_go_after_nodes_that_never_failed() {
         failure: "no new boot".to_owned(),
         reasons: vec!["another cause".to_owned()],
     });
-    world.settle();
+    world.run_until_idle();
     world.run(200);
     assert_eq!(world.started(), ["n3", "n1", "n2"]);
 }
@@ -77,7 +77,7 @@ fn workers_go_first_then_the_control_plane_then_the_operators_node() {
     let mut world = World::new(4);
     world.node("n1").control_plane = true;
     world.snapshot.own_node = Some("n2".to_owned());
-    world.settle();
+    world.run_until_idle();
     world.run(300);
     assert_eq!(world.started(), ["n3", "n4", "n1", "n2"]);
 }
@@ -91,7 +91,7 @@ fn a_held_node_does_not_hold_back_the_operators_own_node() {
         until: None,
         invalid_until: None,
     });
-    world.settle();
+    world.run_until_idle();
     world.run(60);
     assert_eq!(world.started(), ["n2"]);
 }
@@ -102,7 +102,7 @@ fn a_requested_reboot_goes_before_those_that_hosts_require() {
     world.record("n3").host.as_mut().unwrap().required = false;
     world.record("n3").host.as_mut().unwrap().required_since = None;
     world.node("n3").requested = Some("firmware".to_owned());
-    world.settle();
+    world.run_until_idle();
     world.run(60);
     assert_eq!(world.started()[0], "n3");
 }
@@ -119,7 +119,7 @@ fn policies_that_share_a_cluster_limit_take_turns_by_waiting_time() {
     world.snapshot.policies.get_mut("other").unwrap().order = QueueOrder::Name;
     since(&mut world, "n3", 1);
     since(&mut world, "n4", 9999);
-    world.settle();
+    world.run_until_idle();
     world.run(300);
     assert_eq!(world.started(), ["n3", "n4", "n1", "n2"]);
 }

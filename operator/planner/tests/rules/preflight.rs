@@ -1,4 +1,4 @@
-//! A node is asked whether its pods can leave before it takes a slot, and one that cannot be emptied blocks nobody.
+//! Before a node takes a slot, a preflight checks whether its pods can leave. A node that cannot be drained blocks no other.
 
 use crate::common::World;
 use chrono::TimeDelta;
@@ -44,16 +44,16 @@ fn pods_are_checked_before_a_node_gets_a_slot_and_one_node_ahead() {
     let plan = world.plan();
     assert_eq!((plan.preflight, plan.actions), (vec!["n1".to_owned()], vec![]));
     answer(&mut world, "n1", false);
-    world.settle();
+    world.run_until_idle();
     assert!(
-        world.trace.starts_with("0    lock SetHolders n1 goes in\n"),
+        world.trace.starts_with("0    lock SetHolders n1 starts\n"),
         "{}",
         world.trace
     );
     assert_eq!(
         world.plan().preflight,
         Vec::<String>::new(),
-        "nobody is asked while there is no room"
+        "no preflight runs while no slot is free"
     );
 }
 
@@ -64,9 +64,9 @@ fn a_node_that_cannot_be_drained_is_skipped_and_checked_each_minute() {
     answer(&mut world, "n2", false);
     let asked = world.now;
     assert_eq!(world.plan().recheck_at, Some(asked + TimeDelta::seconds(60)));
-    world.settle();
+    world.run_until_idle();
     assert!(
-        world.trace.starts_with("0    lock SetHolders n2 goes in\n"),
+        world.trace.starts_with("0    lock SetHolders n2 starts\n"),
         "{}",
         world.trace
     );
@@ -117,9 +117,9 @@ fn a_node_whose_preflight_failed_is_skipped_and_shows_the_error() {
     let words = "the check whether its pods can be evicted failed: reading the pods of node n1: pods is forbidden; \
                  grant it; it is repeated";
     assert_eq!(first.trim(), format!("n1 ViewIncomplete: {words}"), "{waits}");
-    world.settle();
+    world.run_until_idle();
     assert!(
-        world.trace.starts_with("0    lock SetHolders n2 goes in\n"),
+        world.trace.starts_with("0    lock SetHolders n2 starts\n"),
         "{}",
         world.trace
     );

@@ -44,7 +44,7 @@ fn two_operators_cordon_the_same_node_first() {
     let mut world = World::new(2);
     world.limit(2);
     world.silent = vec!["n1".to_owned(), "n2".to_owned()];
-    world.settle();
+    world.run_until_idle();
     assert_eq!(world.in_progress(), ["n1", "n2"]);
     world.limit(1);
     world.silent.clear();
@@ -71,7 +71,7 @@ fn the_pace_counts_after_a_reboot_but_not_for_the_operators_node() {
     world.policy().pace = TimeDelta::minutes(10);
     world.node("n3").policies = ["other".into()].into();
     world.snapshot.own_node = Some("n3".to_owned());
-    world.settle();
+    world.run_until_idle();
     world.run(100);
     assert!(world.record("n1").last_reboot.is_some(), "{}", world.trace);
     assert!(world.wait_reasons().contains("n2 Pacing"), "{}", world.wait_reasons());
@@ -84,14 +84,14 @@ fn a_node_that_is_down_counts_only_under_the_policy_that_selects_it_now() {
     world.snapshot.policies.insert("other".into(), Policy::default());
     world.node("n1").ready.ready = false;
     world.record("n1").host.as_mut().unwrap().required = false;
-    world.settle();
+    world.run_until_idle();
     assert!(
         world.wait_reasons().contains("n2 TooManyUnavailable"),
         "{}",
         world.wait_reasons()
     );
     world.node("n1").policies = ["other".into()].into();
-    world.settle();
+    world.run_until_idle();
     assert_eq!(world.in_progress(), ["n2"]);
 }
 
@@ -107,7 +107,7 @@ fn an_orphaned_cordon_does_not_choose_the_domain_that_goes_first() {
     for (name, zone) in [("n1", "a"), ("n2", "b"), ("n3", "a")] {
         world.node(name).domains = BTreeMap::from([("zone".to_owned(), zone.to_owned())]);
     }
-    world.settle();
+    world.run_until_idle();
     assert_eq!(world.in_progress(), ["n2"], "{}", world.trace);
 }
 
@@ -116,6 +116,6 @@ fn an_orphaned_cordon_does_not_hold_back_the_operators_node() {
     let mut world = orphaned_cordon(2);
     world.limit(2);
     world.snapshot.own_node = Some("n2".to_owned());
-    world.settle();
+    world.run_until_idle();
     assert_eq!(world.in_progress(), ["n2"], "{}", world.trace);
 }

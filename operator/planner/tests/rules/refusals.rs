@@ -41,7 +41,7 @@ fn check_refuses_the_operators_node_before_a_node_of_another_policy() {
         found(&world, unaware),
         ["S6: n1 runs the operator and starts while n3 could"]
     );
-    // Who could not start now starves nobody.
+    // A node that could not start now delays no other.
     world.policy().schedule = Ok(windows(&[("0 3 * * *", 600)]));
     assert_eq!(found(&world, unaware), Vec::<String>::new());
 }
@@ -61,7 +61,7 @@ fn check_refuses_the_operators_node_ahead_in_the_same_pass() {
 fn check_allows_the_operators_node_if_the_others_have_no_slot() {
     let mut world = own_node_under_another_policy();
     world.snapshot.lock.as_mut().unwrap().max_in_progress = Some(Limit::Count(2));
-    world.settle();
+    world.run_until_idle();
     // `n2` has the one slot of its policy, `n3` waits for it; `World::plan` asks `check`.
     assert_eq!(world.in_progress(), ["n2", "n1"]);
 }
@@ -77,7 +77,7 @@ fn check_refuses_a_start_before_the_canary_has_passed() {
         found(&world, unaware),
         ["S2: 3 of general would be in progress, 1 until the canary has passed"]
     );
-    world.settle();
+    world.run_until_idle();
     world.run(60);
     assert!(world.record("n1").last_reboot.is_some());
     assert_eq!(
@@ -92,7 +92,7 @@ fn check_refuses_a_start_before_the_canary_has_passed() {
 fn check_refuses_a_cordon_after_the_limit_was_lowered() {
     let mut world = World::new(2);
     world.limit(2);
-    world.settle();
+    world.run_until_idle();
     world.now += TimeDelta::seconds(1);
     world.surroundings();
     world.limit(1);
@@ -117,7 +117,7 @@ fn check_refuses_a_second_probe_of_the_breaker() {
     world.limit(4);
     world.policy().pace = TimeDelta::seconds(905);
     world.never_back = vec!["n1".to_owned()];
-    world.settle();
+    world.run_until_idle();
     world.run(904);
     assert!(world.wait_reasons().contains("n1 Failed"), "{}", world.wait_reasons());
     let failed = world.record("n1").operation.clone().unwrap().failure.unwrap();

@@ -34,7 +34,7 @@ fn plan_from(world: &World, change: impl FnOnce(&mut Snapshot)) -> Plan {
 fn draining() -> World {
     let mut world = World::new(1);
     world.blocked = vec!["n1".to_owned()];
-    world.settle();
+    world.run_until_idle();
     world.run(5);
     assert!(world.node("n1").unschedulable, "{}", world.trace);
     world
@@ -68,7 +68,7 @@ fn s1_reports_more_nodes_in_progress_than_the_limit() {
 #[test]
 fn s1_reports_a_cordon_without_a_holder_in_the_lock() {
     let mut world = World::new(1);
-    world.settle();
+    world.run_until_idle();
     world.now += TimeDelta::seconds(1);
     world.surroundings();
     let cordon = world.plan();
@@ -179,7 +179,7 @@ fn l2_reports_a_cordoned_node_that_nothing_will_uncordon() {
 fn l3_reports_a_wait_that_is_not_evaluated_when_its_time_has_come() {
     let mut world = World::new(1);
     world.policy().schedule = Ok(windows(&[("0 3 * * *", 3600)]));
-    world.settle();
+    world.run_until_idle();
     let mut plan = world.plan();
     assert_eq!(plan.recheck_at, Some(at("2026-11-22T03:00:00Z")));
     plan.recheck_at = None;

@@ -14,10 +14,10 @@ fn assert_wait_reasons(world: &World, expected: Expect) {
 #[test]
 fn one_node_goes_through_all_phases_and_is_uncordoned() {
     let mut world = World::new(1);
-    world.settle();
+    world.run_until_idle();
     world.run(60);
     expect![[r#"
-        0    lock SetHolders n1 goes in
+        0    lock SetHolders n1 starts
         0    n1 WriteRecord Preparing
         0    n1 SetSpec Prepare
         1    n1 Cordon 
@@ -36,7 +36,7 @@ fn one_node_goes_through_all_phases_and_is_uncordoned() {
 #[test]
 fn nodes_go_one_at_a_time_and_the_longest_waiting_goes_first() {
     let mut world = World::new(3);
-    world.settle();
+    world.run_until_idle();
     for _ in 0..200 {
         world.run(1);
         assert!(world.down() <= 1, "{}", world.trace);
@@ -56,7 +56,7 @@ fn nodes_go_one_at_a_time_and_the_longest_waiting_goes_first() {
 fn waiting_nodes_name_the_nodes_in_progress() {
     let mut world = World::new(3);
     world.blocked = vec!["n1".to_owned()];
-    world.settle();
+    world.run_until_idle();
     world.run(5);
     assert_wait_reasons(
         &world,
@@ -72,7 +72,7 @@ fn waiting_nodes_name_the_nodes_in_progress() {
 fn nothing_starts_outside_the_window_and_the_message_says_when_it_opens() {
     let mut world = World::new(1);
     world.policy().schedule = Ok(windows(&[("0 22 * * *", 3600)]));
-    world.settle();
+    world.run_until_idle();
     world.run(30);
     assert_eq!(world.trace, "");
     assert_wait_reasons(
@@ -83,7 +83,7 @@ fn nothing_starts_outside_the_window_and_the_message_says_when_it_opens() {
     );
     assert_eq!(world.plan().recheck_at, Some(at("2026-11-21T22:00:00Z")));
     world.now = at("2026-11-21T22:00:00Z");
-    world.settle();
+    world.run_until_idle();
     world.run(60);
     assert_eq!(world.wait_reasons(), "");
 }
@@ -94,11 +94,11 @@ fn a_window_that_closes_before_the_cordon_releases_the_slot() {
     world.policy().schedule = Ok(windows(&[("0 12 * * *", 60)]));
     world.silent = vec!["n1".to_owned()];
     world.now = at("2026-11-21T12:00:59Z");
-    world.settle();
+    world.run_until_idle();
     world.silent.clear();
     world.run(3);
     expect![[r#"
-        59   lock SetHolders n1 goes in
+        59   lock SetHolders n1 starts
         59   n1 WriteRecord Preparing
         59   n1 SetSpec Prepare
         60   n1 WriteRecord ends Withdrawn: the next window opens at 2026-11-22T12:00:00Z
@@ -115,7 +115,7 @@ fn a_cordoned_node_finishes_after_the_window_has_closed() {
     let mut world = World::new(1);
     world.policy().schedule = Ok(windows(&[("0 12 * * *", 60)]));
     world.now = at("2026-11-21T12:00:30Z");
-    world.settle();
+    world.run_until_idle();
     world.run(300);
     assert!(world.record("n1").last_reboot.is_some(), "{}", world.trace);
 }
@@ -124,7 +124,7 @@ fn a_cordoned_node_finishes_after_the_window_has_closed() {
 fn an_invalid_window_never_opens_and_the_message_says_why() {
     let mut world = World::new(1);
     world.policy().schedule = Err("window 1: timeZone \"Mars/Base\" is not an IANA time zone".to_owned());
-    world.settle();
+    world.run_until_idle();
     assert_wait_reasons(
         &world,
         expect![[r#"
@@ -137,14 +137,14 @@ fn an_invalid_window_never_opens_and_the_message_says_why() {
 fn a_hold_during_the_drain_releases_the_slot_and_keeps_the_cordon() {
     let mut world = World::new(2);
     world.blocked = vec!["n1".to_owned()];
-    world.settle();
+    world.run_until_idle();
     world.run(5);
     world.node("n1").hold = Some(Hold {
         reason: "debugging the NIC".to_owned(),
         until: None,
         invalid_until: None,
     });
-    world.settle();
+    world.run_until_idle();
     assert!(world.node("n1").unschedulable);
     assert_eq!(world.node("n1").cordoned_for, None);
     assert_wait_reasons(
@@ -170,7 +170,7 @@ fn an_unavailable_node_blocks_others_but_may_itself_be_rebooted() {
     };
     world.node("n2").ready = down;
     world.record("n2").host.as_mut().unwrap().required = false;
-    world.settle();
+    world.run_until_idle();
     assert_wait_reasons(
         &world,
         expect![[r#"
@@ -186,7 +186,7 @@ fn two_control_plane_nodes_never_reboot_at_once() {
     for name in ["n1", "n2"] {
         world.node(name).control_plane = true;
     }
-    world.settle();
+    world.run_until_idle();
     assert_wait_reasons(
         &world,
         expect![[r#"
@@ -201,7 +201,7 @@ fn two_control_plane_nodes_never_reboot_at_once() {
 fn the_operators_own_node_starts_last() {
     let mut world = World::new(3);
     world.snapshot.own_node = Some("n1".to_owned());
-    world.settle();
+    world.run_until_idle();
     world.run(200);
     let order: Vec<&str> = world
         .trace
@@ -217,7 +217,7 @@ fn a_requested_reboot_happens_once_and_the_request_is_removed() {
     let mut world = World::new(1);
     world.record("n1").host.as_mut().unwrap().required = false;
     world.node("n1").requested = Some("firmware".to_owned());
-    world.settle();
+    world.run_until_idle();
     world.run(60);
     assert_eq!(world.node("n1").requested, None);
     assert!(world.record("n1").last_reboot.is_some());
@@ -227,7 +227,7 @@ fn a_requested_reboot_happens_once_and_the_request_is_removed() {
 fn a_time_that_has_passed_does_not_cause_another_pass() {
     let mut world = World::new(1);
     world.blocked = vec!["n1".to_owned()];
-    world.settle();
+    world.run_until_idle();
     world.run(5);
     let past = world.now - TimeDelta::seconds(3);
     let waiting = WaitReason::PodTerminating {

@@ -1,4 +1,4 @@
-//! A view that is lost, edited, ambiguous or incomplete starts nothing and forgets nobody.
+//! With a lost, edited, ambiguous or incomplete snapshot no node starts and none is forgotten.
 
 use expect_test::{Expect, expect};
 use lockkeeper_planner::*;
@@ -14,7 +14,7 @@ fn assert_wait_reasons(world: &World, expected: Expect) {
 fn a_host_report_of_an_earlier_boot_does_not_count() {
     let mut world = World::new(1);
     world.record("n1").host.as_mut().unwrap().boot_id = "somewhere-else".into();
-    world.settle();
+    world.run_until_idle();
     world.run(10);
     assert_eq!(world.trace, "");
     assert_wait_reasons(
@@ -31,9 +31,9 @@ fn a_node_of_two_policies_or_of_none_is_never_rebooted() {
     world.snapshot.policies.insert("other".into(), crate::common::policy());
     world.node("n1").policies = ["general".into(), "other".into()].into();
     world.node("n2").policies = [].into();
-    world.settle();
+    world.run_until_idle();
     world.run(10);
-    assert!(!world.trace.contains("goes in"), "{}", world.trace);
+    assert!(!world.trace.contains(" starts\n"), "{}", world.trace);
     assert_wait_reasons(
         &world,
         expect![[r#"
@@ -50,7 +50,7 @@ fn nothing_starts_while_a_policy_cannot_be_decoded() {
         policy: "broken".to_owned(),
         cause: "windows[0].durationSeconds: expected i32".to_owned(),
     }];
-    world.settle();
+    world.run_until_idle();
     assert_wait_reasons(
         &world,
         expect![[r#"
@@ -68,7 +68,7 @@ fn two_policies_with_limit_one_still_reboot_one_node_at_a_time() {
     let mut world = World::new(2);
     world.snapshot.policies.insert("other".into(), crate::common::policy());
     world.node("n2").policies = ["other".into()].into();
-    world.settle();
+    world.run_until_idle();
     for _ in 0..150 {
         world.run(1);
         assert!(world.down() <= 1, "{}", world.trace);
@@ -79,7 +79,7 @@ fn two_policies_with_limit_one_still_reboot_one_node_at_a_time() {
 #[test]
 fn a_deleted_lock_does_not_free_the_slots_of_nodes_in_progress() {
     let mut world = World::new(3);
-    world.settle();
+    world.run_until_idle();
     world.run(5);
     world.snapshot.lock = None;
     for _ in 0..20 {
@@ -92,10 +92,10 @@ fn a_deleted_lock_does_not_free_the_slots_of_nodes_in_progress() {
 #[test]
 fn a_lock_that_was_edited_by_hand_is_repaired_before_a_node_starts() {
     let mut world = World::new(3);
-    world.settle();
+    world.run_until_idle();
     world.run(5);
     let holders = &mut world.snapshot.lock.as_mut().unwrap().holders;
-    holders[0].operation_id = "made-up".to_owned();
+    holders[0].operation_id = "unknown".to_owned();
     holders.push(Holder {
         node: "ghost".to_owned(),
         ..holders[0].clone()
@@ -112,7 +112,7 @@ fn no_node_is_cordoned_while_the_lock_has_more_holders_than_allowed() {
     let mut world = World::new(2);
     world.limit(2);
     world.silent = vec!["n1".to_owned(), "n2".to_owned()];
-    world.settle();
+    world.run_until_idle();
     assert_eq!(world.in_progress(), ["n1", "n2"]);
     // n2 may be cordoned already: a view that lags would not show it.
     world.limit(1);
@@ -125,7 +125,7 @@ fn no_node_is_cordoned_while_the_lock_has_more_holders_than_allowed() {
             n2 Preparing: waiting for the node agent to respond (asked at 2026-11-21T12:00:00Z)
         "#]],
     );
-    // Whoever came later gives up its place, and the first one goes on.
+    // The node that was admitted later releases its slot, and the first one continues.
     world.silent.clear();
     world.run(1);
     assert_eq!(
@@ -158,7 +158,7 @@ fn an_orphaned_cordon_counts_under_each_policy_of_its_node() {
 #[test]
 fn a_node_that_is_deleted_and_recreated_leaves_no_holder() {
     let mut world = World::new(2);
-    world.settle();
+    world.run_until_idle();
     world.run(5);
     let now = world.now;
     let node = world.node("n1");
@@ -181,7 +181,7 @@ fn a_node_that_is_deleted_and_recreated_leaves_no_holder() {
 #[test]
 fn a_finished_operation_whose_cordon_is_observed_late_is_not_lost() {
     let mut world = World::new(1);
-    world.settle();
+    world.run_until_idle();
     world.run(3);
     let (lock, mark) = (world.snapshot.lock.clone(), world.node("n1").cordoned_for.clone());
     assert!(mark.is_some());
@@ -194,12 +194,12 @@ fn a_finished_operation_whose_cordon_is_observed_late_is_not_lost() {
         world.node("n1").ready.ready = ready;
         world.node("n1").requested = Some("firmware".to_owned());
         world.policy().suspend = true;
-        world.settle();
+        world.run_until_idle();
         assert!(!world.trace.contains("Failed"), "{}", world.trace);
         assert_eq!(world.node("n1").cordoned_for.is_none(), ready);
         assert_eq!(world.in_progress().is_empty(), ready, "{}", world.trace);
     }
-    // As long as the marks are seen, the entry stays: nobody else goes in.
+    // As long as the cordon is observed, the entry stays: no other node starts.
     assert_wait_reasons(
         &world,
         expect![[r#"
@@ -207,7 +207,7 @@ fn a_finished_operation_whose_cordon_is_observed_late_is_not_lost() {
         "#]],
     );
     world.node("n1").cordoned_for = None;
-    world.settle();
+    world.run_until_idle();
     assert_eq!(world.in_progress(), Vec::<String>::new());
 }
 
@@ -271,7 +271,7 @@ fn an_orphaned_cordon_stays_until_the_agent_reports_no_reboot() {
         "#]],
     );
     world.node("n1").unschedulable = false;
-    assert!(lifts(&world), "somebody uncordoned it: there is nothing to keep");
+    assert!(lifts(&world), "a person uncordoned it: there is nothing to keep");
     world.node("n1").unschedulable = true;
     world.record("n1").host.as_mut().unwrap().answer = None;
     assert!(lifts(&world), "it stays up");

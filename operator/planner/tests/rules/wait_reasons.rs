@@ -48,7 +48,7 @@ const BEFORE_THE_QUEUE: &[Cause] = &[
         world.never_back = vec!["n2".to_owned()];
         n2_goes_first(world);
         world.policy().settings.reboot_timeout = TimeDelta::minutes(2);
-        world.settle();
+        world.run_until_idle();
         world.run(200);
     }),
     (ReasonName::Excluded, |world| {
@@ -108,7 +108,7 @@ const IN_THE_QUEUE: &[Cause] = &[
         world.command("release", "n1");
     }),
     (ReasonName::StillRequired, |world| {
-        world.settle();
+        world.run_until_idle();
         world.run(60);
         let host = world.record("n1").host.as_mut().unwrap();
         host.required = true;
@@ -132,12 +132,12 @@ const IN_PROGRESS: &[Cause] = &[
     (ReasonName::Preparing, |world| world.silent = vec!["n1".to_owned()]),
     (ReasonName::AgentNotAnswering, |world| {
         world.silent = vec!["n1".to_owned()];
-        world.settle();
+        world.run_until_idle();
         world.run(61);
     }),
     (ReasonName::LoadBalancerDelay, |world| {
         world.policy().settings.load_balancer_delay = TimeDelta::seconds(30);
-        world.settle();
+        world.run_until_idle();
         world.run(5);
     }),
     (ReasonName::Uncordoned, |world| {
@@ -165,11 +165,11 @@ const IN_PROGRESS: &[Cause] = &[
         drain_n1(world, Some(WaitReason::VolumesAttached { message, until }));
     }),
     (ReasonName::Rebooting, |world| {
-        world.settle();
+        world.run_until_idle();
         world.run(20);
     }),
     (ReasonName::NodeNotReady, |world| {
-        world.settle();
+        world.run_until_idle();
         world.run(20);
         world.boot("n1");
         world.node("n1").ready.ready = false;
@@ -186,7 +186,7 @@ fn n2_goes_first(world: &mut World) {
 /// `n1` is being drained, and this is the last progress of its drain.
 fn drain_n1(world: &mut World, waiting: Option<WaitReason>) {
     world.blocked = vec!["n1".to_owned()];
-    world.settle();
+    world.run_until_idle();
     world.run(5);
     world.node("n1").drain = Drain::Running { moved: 1, waiting };
 }
@@ -194,7 +194,7 @@ fn drain_n1(world: &mut World, waiting: Option<WaitReason>) {
 /// `n1` does not come back from its reboot.
 fn fail_n1(world: &mut World) {
     world.never_back = vec!["n1".to_owned()];
-    world.settle();
+    world.run_until_idle();
     world.run(1000);
 }
 
@@ -211,7 +211,7 @@ fn the_planner_produces_every_wait_reason() {
     for (reason, cause) in [BEFORE_THE_QUEUE, IN_THE_QUEUE, IN_PROGRESS].concat() {
         let mut world = World::new(2);
         cause(&mut world);
-        world.settle();
+        world.run_until_idle();
         assert!(
             shows(&world, reason),
             "{reason} is not among\n{}{}",

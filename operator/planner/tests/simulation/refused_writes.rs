@@ -149,11 +149,11 @@ fn a_slot_is_not_released_while_the_record_names_its_operation() {
 }
 
 #[test]
-fn a_slot_is_not_given_back_to_an_operation_that_has_ended() {
+fn a_slot_is_not_restored_to_an_operation_that_has_ended() {
     let mut observed = in_phase(Phase::Draining);
     set_holders(&mut observed, vec![]);
-    let give_back = holders(vec![holder("n1", "op-1")]);
-    refused_after(&observed, |cluster| set_operation(cluster, N1, None), &give_back);
+    let restored = holders(vec![holder("n1", "op-1")]);
+    refused_after(&observed, |cluster| set_operation(cluster, N1, None), &restored);
 }
 
 #[test]

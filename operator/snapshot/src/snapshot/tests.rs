@@ -88,7 +88,7 @@ fn a_node_has_the_values_of_the_labels_that_some_topology_names() {
 }
 
 #[test]
-fn a_hold_whose_end_is_not_a_time_holds_and_says_so() {
+fn a_hold_with_an_invalid_end_holds_and_is_reported() {
     let node = |until: &str| {
         let annotations = json!({"lockkeeper.dev/hold": "kernel debugging", "lockkeeper.dev/hold-until": until});
         let object = json!({"metadata": {"name": "n", "uid": "u", "annotations": annotations}});

@@ -56,7 +56,7 @@ pub struct PolicyObject {
 }
 
 impl PolicyObject {
-    /// Whether nobody has written to the spec of one since it was the other: `metadata.generation`.
+    /// Whether the spec of both is the same, by `metadata.generation`.
     pub fn has_spec_of(&self, other: &Self) -> bool {
         let spec = |object: &Self| Policy {
             state: PolicyState::default(),
@@ -106,7 +106,7 @@ impl News {
 /// Why the API server, or the executor's last look, said no.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// 409, 404 or 422: somebody was faster.
+    /// 409, 404 or 422: another writer was faster.
     Conflict,
     /// A last look showed something else than the plan was made on.
     Stale,

@@ -73,8 +73,8 @@ impl World {
         }
     }
 
-    /// The node controller says it for a kubelet that is not heard of.
-    pub fn daemon_not_heard_of(&mut self, node: usize) {
+    /// The node controller sets it for a kubelet that does not report.
+    pub fn daemon_does_not_report(&mut self, node: usize) {
         if self.cluster.daemons[node].there && self.daemon_rng.chance(500) {
             self.cluster.daemons[node].shown = None;
         }
@@ -128,7 +128,7 @@ impl World {
         }
     }
 
-    /// Somebody mends it, once nothing goes wrong any more.
+    /// A person repairs it, once no faults are injected any more.
     pub fn repair_daemon(&mut self, node: usize) {
         let (boot, delay) = (self.hosts[node].boot, self.daemon_rng.between(2_000, 600_000));
         if self.cluster.daemons[node].there {
@@ -206,7 +206,7 @@ impl World {
 }
 
 impl Judge {
-    /// S5: what was ready on the node before the reboot was so in a boot after it, before our marks are lifted.
+    /// S5: what was ready on the node before the reboot was so in a boot after it, before the node is uncordoned.
     pub fn daemons_again(&mut self, cluster: &Cluster, before: &NodeObject, node: usize, operation: &Operation) {
         let verified = operation.phase == Phase::Verifying
             && operation.pending_outcome.is_none()
@@ -215,11 +215,11 @@ impl Judge {
         let Some(counted) = operation.daemon_sets.first().filter(|_| verified && daemon.there) else {
             return;
         };
-        // One that was heard of anew between cordon and reboot has said two things before; only the first was counted.
+        // One that reported again between cordon and reboot has two times before it; only the first was listed.
         let good = daemon.reports.iter().any(|since| Some(*since) > counted.since);
         let name = &cluster.names[node];
         if !good {
-            self.broken("S5", &format!("{name} is given back before its DaemonSet is ready"));
+            self.broken("S5", &format!("{name} is uncordoned before its DaemonSet is ready"));
         }
     }
 }

@@ -129,7 +129,7 @@ impl World {
             return;
         };
         let now = self.start + TimeDelta::milliseconds(self.at);
-        let (blocked, settled) = (self.hosts[index].blocked_until, task.cordoned + TimeDelta::seconds(3));
+        let (blocked, steady) = (self.hosts[index].blocked_until, task.cordoned + TimeDelta::seconds(3));
         let (drain, again) = if self.cluster.pods[index] > 0 && blocked > self.at {
             let waiting = WaitReason::EvictionBlocked {
                 message: "pod shop/db-0: budget shop/db allows 0".to_owned(),
@@ -147,8 +147,8 @@ impl World {
                 Drain::Running { moved, waiting: None },
                 Some(self.rng.between(100, 2500)),
             )
-        } else if now < settled {
-            let left = (settled - now).num_milliseconds();
+        } else if now < steady {
+            let left = (steady - now).num_milliseconds();
             let moved = task.moved;
             (Drain::Running { moved, waiting: None }, Some(left))
         } else {

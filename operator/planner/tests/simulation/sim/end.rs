@@ -53,7 +53,7 @@ impl World {
         self.after(2_400_000, Event::Round);
     }
 
-    /// Somebody presses the button.
+    /// A person presses the power button.
     fn repair(&mut self, node: usize) {
         if self.hosts[node].lost {
             let boot = self.hosts[node].boot;
@@ -63,7 +63,7 @@ impl World {
         }
     }
 
-    /// Every ten minutes somebody looks after the nodes that are Failed.
+    /// Every ten minutes a person looks after the nodes that are Failed.
     pub fn round(&mut self) {
         if self.judge.quiet_since.is_none() {
             self.judge.quiet_since = Some(self.at);
@@ -95,7 +95,7 @@ impl World {
         self.after(600_000, Event::Round);
     }
 
-    /// Our marks are left on a node of which nothing tells but its agent: the host accepted a reboot. It came back in the
+    /// The cordon stays on a node whose operation only its agent knows: the host accepted a reboot. It came back in the
     /// same boot; a runbook says to look at it.
     fn never_went_down(&self, node: usize) -> bool {
         let Some(object) = self.cluster.nodes[node].as_ref() else {

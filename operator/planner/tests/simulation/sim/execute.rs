@@ -10,7 +10,7 @@ use super::cluster::{Cluster, LockObject, News, NodeObject, Object, RebootObject
 use super::view::Seen;
 
 /// Pods may land on a node for this long after its cordon.
-const SETTLED: TimeDelta = TimeDelta::seconds(3);
+const STEADY: TimeDelta = TimeDelta::seconds(3);
 
 /// What guards a write; production has them all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,9 +27,9 @@ pub enum Guard {
     FreshNode,
     /// Pods are listed afresh before the reboot order.
     FreshPods,
-    /// The operation is looked at afresh before marks are put on or lifted, and before an entry goes or is given back.
+    /// The operation is read again before a cordon or uncordon, and before an entry is removed or restored.
     FreshOperation,
-    /// The Node is looked at afresh before an operation is forgotten or made up and before its entry goes: its marks must
+    /// The Node is read again before an operation is removed or reconstructed and before its entry goes: its cordon must
     /// be gone, or there.
     FreshCordon,
     /// The policies are looked at afresh before a node is cordoned, and before the name of its policy is written.
@@ -131,7 +131,7 @@ impl Write<'_> {
         Ok(())
     }
 
-    /// Before an operation is forgotten, its marks must be gone; before a reboot counts as proven, the boot must be
+    /// Before an operation is removed, its cordon must be gone; before a reboot counts as proven, the boot must be
     /// another one: the view of the Node may be older than the record's.
     fn write_record(&mut self, node: &str, change: &RecordChange) -> Result<(), Refusal> {
         let finished = change.finished.as_ref().filter(|_| self.has(Guard::FreshCordon));
@@ -151,7 +151,7 @@ impl Write<'_> {
         }
         if let Change::Set(Some(operation)) = &change.operation {
             let index = self.cluster.index(node).ok_or(Refusal::Conflict)?;
-            // One that begins, or is made up for one that was lost: a view of the lock that lags shows entries of old.
+            // One that begins, or is reconstructed for one that was lost: a view of the lock that lags shows entries of old.
             let seen = self.seen.reboots[index].as_ref();
             if seen.is_some_and(|seen| seen.record.operation.is_none()) {
                 self.still_holds(index, &operation.id)?;
@@ -249,11 +249,11 @@ impl Write<'_> {
         let same_version = seen.version == truth.version;
         let seen = &self.seen.reboots[index];
         // Marks of an operation before: those of this one may be there by now.
-        let goes_in = |reboot: &Rc<RebootObject>| {
+        let starts = |reboot: &Rc<RebootObject>| {
             let operation = reboot.record.operation.as_ref();
             operation.is_some_and(|one| one.phase == Phase::Preparing && one.pending_outcome.is_none())
         };
-        if self.has(Guard::NodeVersion) && seen.as_ref().is_some_and(goes_in) && !same_version {
+        if self.has(Guard::NodeVersion) && seen.as_ref().is_some_and(starts) && !same_version {
             return Err(Refusal::Conflict);
         }
         self.same_operation(index)?;
@@ -302,7 +302,7 @@ impl Write<'_> {
                 object: Object::Node(Some(fresh.clone())),
             });
             let since = operation.cordoned.ok_or(Refusal::Stale)?;
-            if !(fresh.value.unschedulable && marked && same_boot) || self.now - since < SETTLED {
+            if !(fresh.value.unschedulable && marked && same_boot) || self.now - since < STEADY {
                 return Err(Refusal::Stale);
             }
         }

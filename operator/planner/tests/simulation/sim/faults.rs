@@ -22,7 +22,7 @@ macro_rules! faults {
 faults! {
     // The operator and what is between it and the API server.
     Crash "crash between two writes",
-    CrashInRelease "crash inside a write of two calls",
+    CrashInRelease "crash between the two calls of a write",
     ReplyLost "reply of a write lost",
     ServerTrouble "write refused with 5xx",
     Stall "operator stalls in mid-plan",

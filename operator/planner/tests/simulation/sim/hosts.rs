@@ -26,7 +26,7 @@ pub struct Host {
     pub blocked_until: i64,
     /// Pods that landed after the cordon.
     pub late_pods: usize,
-    /// Somebody must press its button.
+    /// A person must press its power button.
     pub lost: bool,
     /// How often its Node was made.
     pub made: u32,
@@ -135,7 +135,7 @@ impl World {
         });
     }
 
-    /// The agent says who it is and what the host asks for.
+    /// The agent reports its boot and whether the host requires a reboot.
     pub fn report(&mut self, node: usize, boot: u32) {
         let host = &self.hosts[node];
         if !host.up || host.boot != boot {
@@ -204,7 +204,7 @@ impl World {
             return;
         }
         host.up = false;
-        // The wait for late pods is measured on the clocks of two operators; nobody holds that against one that is off.
+        // The wait for late pods is measured on the clocks of two operators; an operator whose clock is off is not blamed for that.
         let skewed = self.faults.counts[Fault::ClockSkew as usize] > 0;
         let late = if skewed { self.hosts[node].late_pods } else { 0 };
         self.judge.goes_down(&self.cluster, &self.hosts[node], node, late);
@@ -233,7 +233,7 @@ impl World {
     pub fn not_ready(&mut self, node: usize, boot: u32) {
         if !self.hosts[node].up && self.hosts[node].boot == boot {
             self.set_ready(node, false);
-            self.daemon_not_heard_of(node);
+            self.daemon_does_not_report(node);
         }
     }
 

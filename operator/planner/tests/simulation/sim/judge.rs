@@ -41,7 +41,7 @@ pub struct Allowed {
     /// Name, limit, and whether nodes may start by switch and window.
     policies: Vec<(PolicyName, usize, bool)>,
     all: usize,
-    /// Operations that it knew of: their entries it may give back.
+    /// Operations that it knew of: it may restore their entries.
     in_progress: Vec<String>,
 }
 
@@ -149,7 +149,7 @@ impl Judge {
         let index = action.node().and_then(|name| cluster.index(name));
         match (action, index) {
             (Action::SetHolders { holders, .. }, _) => {
-                self.let_in(&before.holders, holders, allowed);
+                self.check_admitted(&before.holders, holders, allowed);
                 self.let_out(cluster, &before.holders, holders);
             }
             (Action::Cordon { operation_id, .. }, Some(node)) => {
@@ -163,8 +163,8 @@ impl Judge {
         }
     }
 
-    /// S1, by the limits that its writer had seen; what is inside already gets its entry back whatever the limits say.
-    fn let_in(&mut self, before: &[Holder], after: &[Holder], allowed: &Allowed) {
+    /// S1, by the limits that its writer had seen; a node in progress gets its entry back whatever the limits are.
+    fn check_admitted(&mut self, before: &[Holder], after: &[Holder], allowed: &Allowed) {
         let gone = |holder: &&Holder| !after.iter().any(|other| other.operation_id == holder.operation_id);
         for holder in before.iter().filter(gone) {
             let known = allowed.in_progress.contains(&holder.operation_id);
@@ -180,14 +180,14 @@ impl Judge {
             let (limit, _) = allowed.of(&holder.policy);
             self.demand(of_policy <= limit && after.len() <= allowed.all, "S1", || {
                 format!(
-                    "{} goes in as one of {of_policy} under {} ({limit} allowed)",
+                    "{} starts as one of {of_policy} under {} ({limit} allowed)",
                     holder.node, holder.policy
                 )
             });
         }
     }
 
-    /// S1: who leaves the lock carries no marks of its operation: nobody would count it.
+    /// S1: a node whose entry is removed is not cordoned for its operation: no limit would count it.
     fn let_out(&mut self, cluster: &Cluster, before: &[Holder], after: &[Holder]) {
         let stays = |holder: &&Holder| after.iter().any(|other| other.node == holder.node);
         for holder in before.iter().filter(|holder| !stays(holder)) {
@@ -235,7 +235,7 @@ impl Judge {
         if let Change::Set(Some(operation)) = &change.operation {
             let again = self.ended[node].contains(&operation.id);
             let name = &cluster.names[node];
-            self.demand(!again, "S4", || format!("{name} goes in again as {}", operation.id));
+            self.demand(!again, "S4", || format!("{name} starts again as {}", operation.id));
             // The record is gone, and with it that the host was asked already: a person who releases the node then takes
             // its cordon away before it goes down, through us, as an uncordon by hand does.
             let pending_outcome = operation.pending_outcome.as_ref();
@@ -307,7 +307,7 @@ impl Judge {
         self.demand(fits, "S4", || format!("{name} reboots for an order of another boot"));
     }
 
-    /// S3: a host goes down; if we ordered it, it is inside, cordoned and empty.
+    /// S3: a host goes down; if we ordered it, it is in progress, cordoned and drained.
     pub fn goes_down(&mut self, cluster: &Cluster, host: &Host, node: usize, late: usize) {
         let Some(operation) = &host.ordered else {
             return;

@@ -31,7 +31,7 @@ mutants! {
     NoFreshNode,
     /// The record is not looked at afresh before a cordon, an uncordon, or a change of the lock's list.
     NoFreshOperation,
-    /// The Node is not looked at afresh before an operation is forgotten or made up, or its entry goes.
+    /// The Node is not read again before an operation is removed or reconstructed, or its entry goes.
     NoFreshCordon,
     /// The policies are not looked at afresh before a cordon, nor before another name of a node's policy.
     NoFreshPolicies,
@@ -41,11 +41,11 @@ mutants! {
     RemovesAnyCordon,
     /// The reboot is ordered before the node is drained, and pods are not listed afresh before it.
     OrdersUndrained,
-    /// One more than the limits is let in.
+    /// One node more than the limits is admitted.
     IgnoresLimits,
-    /// A lost lock is taken for "nobody inside".
+    /// A lost lock is taken for "no node in progress".
     LostLockIsEmpty,
-    /// A failed node gives its slot away, and nobody looks at it first.
+    /// A failed node releases its slot without a command of a person.
     FailedNodeReleasesSlot,
     /// What waits on time is not looked at again.
     NeverWakes,
@@ -71,11 +71,11 @@ mutants! {
     WritesAgain,
     /// Our taints are not taken away.
     KeepsTaint,
-    /// Nobody waits for the canary.
+    /// No node waits for the canary.
     IgnoresCanary,
     /// The operator's own node is as good as any.
     IgnoresOwnNode,
-    /// Failures stop nobody.
+    /// Failures stop no node.
     IgnoresBreaker,
     /// A node starts however little is left of the window.
     IgnoresFit,
@@ -83,7 +83,7 @@ mutants! {
     IgnoresHold,
     /// A node of whose operation nothing tells is taken for one that stays up, whatever its agent says, or has not said yet.
     AssumesNoReboot,
-    /// A node is given back whether its `DaemonSet` is ready again or not.
+    /// A node is uncordoned whether its `DaemonSet` is ready again or not.
     IgnoresDaemons,
     /// What the pod of a `DaemonSet` said before the reboot counts.
     CountsAnOldReport,

@@ -18,7 +18,7 @@ use super::world::{Event, World};
 pub struct Operator {
     pub view: View,
     pub leading: bool,
-    /// Grows with each crash: what was on its way to the process before comes to nobody.
+    /// Grows with each crash: messages to the process before it are lost.
     pub epoch: u64,
     /// Which watches show nothing before when.
     pub lags: [i64; 4],
@@ -144,7 +144,7 @@ impl World {
         }
     }
 
-    /// The process dies; a new one has seen nothing, and somebody takes over in time.
+    /// The process dies; a new one has observed nothing, and another operator takes over in time.
     pub fn crash(&mut self, operator: usize) {
         self.tell(|_| format!("operator {operator} dies"));
         let own_node = self.operators[operator].view.snapshot.own_node.clone();
@@ -346,7 +346,7 @@ impl World {
 
 fn story(operator: usize, action: &Action, result: Result<(), Refusal>) -> String {
     let what = match action {
-        Action::SetHolders { because, holders } => format!("{because}; inside: {}", holders.len()),
+        Action::SetHolders { because, holders } => format!("{because}; in progress: {}", holders.len()),
         Action::WriteRecord { change, .. } => match (&change.operation, &change.finished) {
             (_, Some(finished)) => format!("{:?} {}", finished.outcome, finished.message),
             (Change::Set(Some(operation)), None) => match &operation.pending_outcome {

@@ -36,7 +36,7 @@ const PEOPLE: &[Fault] = &[
 ];
 
 impl World {
-    /// Somebody does something, and will again.
+    /// A person does something, and will again.
     pub fn meddle(&mut self) {
         if self.faults.off {
             return;
@@ -210,7 +210,7 @@ impl World {
         };
         let mut object = lock.clone();
         // Another one each time, as an id that was used never comes again.
-        let made_up = format!("made-up{}", self.at);
+        let unknown = format!("unknown{}", self.at);
         let holders = &mut object.value.holders;
         match self.rng.below(4) {
             0 => holders.clear(),
@@ -218,12 +218,12 @@ impl World {
                 let place = self.rng.below(holders.len());
                 holders.remove(place);
             }
-            2 if !holders.is_empty() => holders[0].operation_id = made_up,
+            2 if !holders.is_empty() => holders[0].operation_id = unknown,
             _ => holders.push(Holder {
                 node: "ghost".to_owned(),
                 node_uid: "uid-ghost".to_owned(),
                 policy: "a".into(),
-                operation_id: made_up,
+                operation_id: unknown,
                 acquired: self.start,
             }),
         }

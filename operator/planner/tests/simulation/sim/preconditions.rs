@@ -8,7 +8,7 @@ use super::cluster::{News, NodeObject, Object, PolicyObject, RebootObject, Refus
 use super::execute::{Guard, Write};
 
 impl Write<'_> {
-    /// Nobody loses its entry who is inside still, and none is given back to an operation that has ended.
+    /// No node in progress loses its entry, and none is restored to an operation that has ended.
     pub(super) fn entries(&mut self, planned: &[Holder], holders: &[Holder]) -> Result<(), Refusal> {
         for holder in planned.iter().filter(|holder| !has_node(holders, holder)) {
             self.has_left(holder)?;
@@ -19,7 +19,7 @@ impl Write<'_> {
         Ok(())
     }
 
-    /// An entry goes: the node is gone, or neither its record nor its marks name the operation.
+    /// An entry goes: the node is gone, or neither its record nor its cordon names the operation.
     fn has_left(&mut self, holder: &Holder) -> Result<(), Refusal> {
         let Some(index) = self.cluster.index(&holder.node) else {
             return Ok(());
@@ -34,7 +34,7 @@ impl Write<'_> {
         Ok(())
     }
 
-    /// An entry comes: if it is given back to an operation, that one must be there still.
+    /// An entry comes: if it is restored to an operation, that one must be there still.
     fn has_operation(&mut self, holder: &Holder) -> Result<(), Refusal> {
         let index = self.cluster.index(&holder.node);
         let seen = index.and_then(|index| self.seen.reboots[index].as_ref()?.record.operation.as_ref());
@@ -107,7 +107,7 @@ impl Write<'_> {
         if holds { Ok(()) } else { Err(Refusal::Stale) }
     }
 
-    /// The plan counted those that it saw inside; somebody whom it did not see may be cordoned before this node.
+    /// The plan counted the nodes that it observed in progress; one that it did not observe may have been cordoned since.
     pub(super) fn no_new_holder(&self) -> Result<(), Refusal> {
         let known = |holder: &Holder| self.seen.lock.iter().any(|lock| lock.value.holders.contains(holder));
         if self.has(Guard::FreshLock) && !self.cluster.holders().iter().all(known) {
@@ -116,7 +116,7 @@ impl Write<'_> {
         Ok(())
     }
 
-    /// Nobody is cordoned with our marks whom the plan did not count: by its entry, or because its marks were seen.
+    /// No node is cordoned by us that the plan did not count: by its entry, or because its cordon was observed.
     pub(super) fn no_unknown_cordon(&mut self, node: usize) -> Result<(), Refusal> {
         let cordoned = |index: &usize| {
             let truth = self.cluster.nodes[*index].as_ref();

@@ -48,7 +48,7 @@ pub enum Event {
     Daemon(usize, u32),
     /// The `DaemonSet` is deleted.
     DaemonGone,
-    /// A host asks for a reboot.
+    /// A host requires a reboot.
     Requires(usize),
     /// Pods land on a node that takes them; or one that was on its way when the node was cordoned.
     Pods(usize),
@@ -61,7 +61,7 @@ pub enum Event {
     Trouble,
     /// From now on nothing goes wrong.
     Quiet,
-    /// Somebody goes round and looks after failed nodes.
+    /// A person looks after failed nodes.
     Round,
 }
 
@@ -129,7 +129,7 @@ pub struct World {
     number: u64,
 }
 
-/// How a run is made up.
+/// The settings of a run.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Setup {
     /// That many nodes; absent = the seed says.
