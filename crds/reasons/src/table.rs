@@ -71,7 +71,7 @@ pub enum ReasonName {
     VolumesAttached,
     /// The reboot is in progress.
     Rebooting,
-    /// Rebooted; the node, or a DaemonSet that was ready on it before, is not Ready yet.
+    /// Rebooted; the node, or a `DaemonSet` that was ready on it before, is not Ready yet.
     NodeNotReady,
     /// The operation failed; check the node, then `retry` or `release` it.
     Failed,
