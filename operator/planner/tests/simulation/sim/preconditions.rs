@@ -1,4 +1,4 @@
-//! The last looks at the API server before a write, as `operator/src/execute/look.rs` has them; a mutant may drop one.
+//! What is read again right before a write, as in `operator/src/execute/preconditions.rs`; a mutant may drop one.
 
 use std::rc::Rc;
 
