@@ -1,6 +1,6 @@
 #!/bin/bash
-# Runs all checks that need no cluster and no tests: format, lints, planner purity, words, imports, scripts, spelling,
-# dependencies.
+# Runs all checks that need no cluster and no tests: format, lints, planner purity, words, names of tests, imports,
+# scripts, spelling, dependencies.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -20,6 +20,9 @@ hack/planner-purity.sh
 hack/say "words that the glossary replaced"
 # Not yet clean: operator/src and the pages that name its tests and metrics.
 hack/glossary ':!operator/src' ':!ARCHITECTURE.md' ':!docs/reference/metrics.md'
+
+hack/say "names of tests"
+hack/test-names
 
 hack/say "files that import each other"
 hack/import-circles cli crds e2e kube-util node-agent operator/drain operator/planner operator/snapshot

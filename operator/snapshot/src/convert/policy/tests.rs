@@ -9,7 +9,7 @@ fn closed(spec: Value, why: &Expect) {
 }
 
 #[test]
-fn what_gets_past_admission_and_cannot_be_read_closes_the_policy_and_names_field_and_remedy() {
+fn an_invalid_field_closes_the_policy_and_the_message_names_field_and_remedy() {
     closed(
         json!({"windows": [{"schedule": "@daily", "durationSeconds": 60}]}),
         &expect![[r#"spec.windows[0]: schedule "@daily" is not five fields of cron: it has 1 fields"#]],
