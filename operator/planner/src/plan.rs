@@ -7,7 +7,7 @@ use lockkeeper_reasons::{ViewGap, WaitReason};
 use crate::Instant;
 use crate::action::Action;
 use crate::admission::{Admitted, admit};
-use crate::assessment::Assessment;
+use crate::assessment::{Assessment, PolicyAssessment};
 use crate::context::Context;
 use crate::housekeeping::housekeeping;
 use crate::lifecycle::advance;
@@ -133,7 +133,7 @@ fn insufficient_window_time(assessment: &Assessment) -> BTreeMap<PolicyName, Ins
 
 /// The first instant after now at which time alone may change the plan.
 fn recheck_at(assessment: &Assessment, time_out: Option<Instant>, wait_reasons: &WaitReasons) -> Option<Instant> {
-    let policies = assessment.policies.values().flat_map(|policy| policy.changes_at());
+    let policies = assessment.policies.values().flat_map(PolicyAssessment::changes_at);
     let waits = wait_reasons.values().filter_map(WaitReason::until);
     // A time that has passed and still holds does not end by planning again at once.
     let later = policies.chain(waits).filter(|time| *time > assessment.context.now);

@@ -44,7 +44,7 @@ impl<'a> Starts<'a> {
             if node.control_plane && (!node.ready.ready || node.deletion_taint.is_some()) {
                 control_plane_down.insert(name.as_str());
             }
-            for policy in node.policies.iter() {
+            for policy in &node.policies {
                 let spec = snapshot.policies.get(policy);
                 policies.entry(policy).or_default().add(name, node, down, spec);
             }
@@ -338,7 +338,7 @@ fn entry(holder: &Holder) -> (&str, &str) {
 
 /// One more unavailable node for the policies that select it now, whichever policy it started under.
 fn count_cordoned<'a>(policies: &mut BTreeMap<&'a str, PolicyCounts<'a>>, node: &'a Node) {
-    for policy in node.policies.iter() {
+    for policy in &node.policies {
         policies.entry(policy).or_default().cordoned_up += 1;
     }
 }

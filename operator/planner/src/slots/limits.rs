@@ -184,13 +184,13 @@ fn check_topology(request: &SlotRequest) -> Result<(), WaitReason> {
     for (place, topology) in request.policy.context.policy.topology.iter().enumerate() {
         let own = request.candidate.node_ref.node.domain(&topology.key);
         let domains = &request.slots.domains;
-        let here = domains.get(&(place, own)).map_or(0, |names| names.len());
+        let here = domains.get(&(place, own)).map_or(0, Names::len);
         let mut active = domains.range((place, "")..(place + 1, ""));
         let domain_full = topology.max_in_progress_per_domain.is_some_and(|max| here >= max);
-        let domains_full = here == 0 && topology.max_domains.is_some_and(|max| active.clone().count() >= max);
+        let none_left = here == 0 && topology.max_domains.is_some_and(|max| active.clone().count() >= max);
         let full = if domain_full {
             own
-        } else if domains_full {
+        } else if none_left {
             active.next().map_or(own, |((_, domain), _)| *domain)
         } else {
             continue;
@@ -199,7 +199,7 @@ fn check_topology(request: &SlotRequest) -> Result<(), WaitReason> {
         return Err(WaitReason::TopologyFull {
             key: topology.key.clone(),
             value: full.to_owned(),
-            in_progress: names.map(|names| names.for_message()).unwrap_or_default(),
+            in_progress: names.map(Names::for_message).unwrap_or_default(),
         });
     }
     Ok(())
