@@ -97,7 +97,7 @@ impl<H: Host> Agent<H> {
                         }
                     }
                     // The watcher restarts by itself, with backoff.
-                    Some(Err(error)) => tracing::warn!(error = %describe(&error.into()), "the watch on this node's NodeReboot is failing"),
+                    Some(Err(error)) => tracing::warn!(error = %describe(&error.into()), "the watch is failing"),
                     None => anyhow::bail!("the watch of NodeReboot {} ended", self.config.node_name),
                 },
                 changed = self.host.changed() => changed?,
@@ -214,9 +214,7 @@ impl<H: Host> Agent<H> {
             Ok(false) => tracing::warn!(
                 "nothing confines this agent to its own node: apply the ValidatingAdmissionPolicy lockkeeper-agent"
             ),
-            Err(error) => {
-                tracing::debug!(error = %describe(&error.into()), "cannot check whether the admission policy confines this agent")
-            }
+            Err(error) => tracing::debug!(error = %describe(&error.into()), "cannot check the admission policy"),
         }
     }
 }
