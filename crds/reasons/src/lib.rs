@@ -8,12 +8,16 @@
 
 mod advice;
 mod message;
+mod reason_name;
+mod samples;
 mod table;
 mod text;
 mod view_gap;
 mod wait_reason;
 
-pub use table::{Actor, ReasonName, Severity};
+pub use reason_name::ReasonName;
+pub use samples::samples;
+pub use table::{Actor, Severity};
 pub use text::{format_duration, format_time, plural};
 pub use view_gap::ViewGap;
 pub use wait_reason::{BreakerRecovery, LimitScope, WaitReason};

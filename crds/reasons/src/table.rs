@@ -1,81 +1,6 @@
-//! The closed list of reasons, with what is the same for every node: severity, who must act, whether an alert fires.
+//! The reason table: what is the same for every node that waits for a reason. Severity, who must act, whether an alert fires.
 
-use std::fmt;
-
-/// The name of a reason why a node is not rebooted now, in the order in which the planner checks them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum ReasonName {
-    /// The operator's view is incomplete, or an object cannot be decoded; unknown means no.
-    ViewIncomplete,
-    /// More than one policy selects the node.
-    PolicyConflict,
-    /// No policy selects the node.
-    NoPolicy,
-    /// The policy is suspended.
-    Suspended,
-    /// The annotation `lockkeeper.dev/hold` holds the node.
-    Held,
-    /// The policy requires an approval of each node: `lockkeeper.dev/approved`.
-    AwaitingApproval,
-    /// No agent has reported from the node's present boot.
-    AgentMissing,
-    /// The agent cannot reboot the node; the message has the remedy.
-    AgentIncapable,
-    /// The agent did not answer the order in time.
-    AgentNotAnswering,
-    /// A program on the host inhibits the shutdown.
-    Inhibited,
-    /// Failed nodes opened the breaker; the message says when a probe starts, or which node it is.
-    BreakerOpen,
-    /// An exclusion is in force; the message has its reason.
-    Excluded,
-    /// No window is open.
-    OutsideWindow,
-    /// The rest of the window is too short for a reboot.
-    DoesNotFitWindow,
-    /// The first nodes of the rollout must finish and stay healthy.
-    CanarySoaking,
-    /// Too many nodes are unavailable already.
-    TooManyUnavailable,
-    /// The limit of nodes in progress is reached.
-    NoFreeSlot,
-    /// The limit of the node's domain is reached, or another domain is not finished.
-    TopologyFull,
-    /// The last node started too recently.
-    Pacing,
-    /// Another control-plane node is down.
-    ControlPlaneBusy,
-    /// A person released the node after a failure; it is not rebooted again for the same cause.
-    Released,
-    /// The node was rebooted and still requires a reboot for the same cause.
-    StillRequired,
-    /// The operation was deferred; the operator tries again later.
-    BackingOff,
-    /// Its pods can never be evicted by waiting; the message names the first.
-    PreflightBlocked,
-    /// The operator waits for the node agent to respond.
-    Preparing,
-    /// Load balancers have time to stop sending traffic; then evictions start.
-    LoadBalancerDelay,
-    /// Another client uncordoned the node during the drain.
-    Uncordoned,
-    /// A disruption budget or a webhook refuses an eviction; the message names it.
-    EvictionBlocked,
-    /// A pod may complete first.
-    PodRunning,
-    /// A pod is shutting down within its grace period.
-    PodTerminating,
-    /// A pod is past its grace period.
-    PodStuck,
-    /// Volumes of evicted pods are still attached.
-    VolumesAttached,
-    /// The reboot is in progress.
-    Rebooting,
-    /// Rebooted; the node, or a `DaemonSet` that was ready on it before, is not Ready yet.
-    NodeNotReady,
-    /// The operation failed; check the node, then `retry` or `release` it.
-    Failed,
-}
+use crate::ReasonName;
 
 /// Whether an Event about the reason is a warning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -120,8 +45,8 @@ impl Actor {
 }
 
 /// One row of the table.
-struct Row {
-    name: &'static str,
+pub(crate) struct Row {
+    pub(crate) name: &'static str,
     meaning: &'static str,
     severity: Severity,
     actor: Actor,
@@ -139,55 +64,6 @@ const fn row(name: &'static str, meaning: &'static str, severity: Severity, acto
 }
 
 impl ReasonName {
-    /// Every reason, in the order of the checks.
-    pub const ALL: [Self; 35] = [
-        Self::ViewIncomplete,
-        Self::PolicyConflict,
-        Self::NoPolicy,
-        Self::Suspended,
-        Self::Held,
-        Self::AwaitingApproval,
-        Self::AgentMissing,
-        Self::AgentIncapable,
-        Self::AgentNotAnswering,
-        Self::Inhibited,
-        Self::BreakerOpen,
-        Self::Excluded,
-        Self::OutsideWindow,
-        Self::DoesNotFitWindow,
-        Self::CanarySoaking,
-        Self::TooManyUnavailable,
-        Self::NoFreeSlot,
-        Self::TopologyFull,
-        Self::Pacing,
-        Self::ControlPlaneBusy,
-        Self::Released,
-        Self::StillRequired,
-        Self::BackingOff,
-        Self::PreflightBlocked,
-        Self::Preparing,
-        Self::LoadBalancerDelay,
-        Self::Uncordoned,
-        Self::EvictionBlocked,
-        Self::PodRunning,
-        Self::PodTerminating,
-        Self::PodStuck,
-        Self::VolumesAttached,
-        Self::Rebooting,
-        Self::NodeNotReady,
-        Self::Failed,
-    ];
-
-    /// The name as status, Events, metric labels and the plugin write it.
-    pub fn as_str(self) -> &'static str {
-        self.row().name
-    }
-
-    /// Finds the reason with this name; `None` for a name of a newer version.
-    pub fn parse(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|reason| reason.as_str() == name)
-    }
-
     /// What the reason means, for the table in docs/concepts.md.
     pub fn meaning(self) -> &'static str {
         self.row().meaning
@@ -212,7 +88,7 @@ impl ReasonName {
 
     // One line a reason: longer than other functions, and nothing but a table.
     #[allow(clippy::too_many_lines)]
-    fn row(self) -> Row {
+    pub(crate) fn row(self) -> Row {
         use Actor::{Person, PersonOrTime, Time, TimeOrPerson};
         use Severity::{Normal, Warning};
         match self {
@@ -420,12 +296,6 @@ impl ReasonName {
                 false,
             ),
         }
-    }
-}
-
-impl fmt::Display for ReasonName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
     }
 }
 

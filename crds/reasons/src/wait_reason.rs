@@ -6,7 +6,7 @@ use chrono::TimeDelta;
 
 use crate::{Instant, ReasonName, ViewGap};
 
-/// Why a node is not rebooted now. `Display` is the message; the variants are in the order of [`ReasonName`].
+/// Why a node is not rebooted now. `Display` is the message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WaitReason {
     /// The operator's view is incomplete.
