@@ -6,13 +6,13 @@ use chrono::{DateTime, FixedOffset, TimeDelta};
 use clap::CommandFactory;
 use kube::core::Status;
 use lockkeeper_crds::reasons::ReasonName;
-use lockkeeper_crds::{LastCommand, NodeState};
+use lockkeeper_crds::{LastCommand, NodeState, OnDeadline};
 
 use crate::args::Args;
 use crate::clock::DisplayClock;
 use crate::cluster::find;
 use crate::commands::command::{self, Verb};
-use crate::commands::explain::next_step::{self, OnDeadline};
+use crate::commands::explain::next_step;
 use crate::commands::{forecast, pause, status};
 use crate::failure::Failure;
 use crate::view::{self, ActionRequired, NodeView, Reason};

@@ -125,7 +125,7 @@ pub struct NodeRebootStatus {
     /// The last command of a person and its result.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_command: Option<LastCommand>,
-    /// `RebootRequired`, `Cordoned`, `Drained`, `Rebooted`, `Healthy`, `RebootCapable`.
+    /// `RebootRequired`, `Cordoned`, `Drained`, `Rebooted`, `Healthy`, `RebootCapable`, `HoldInvalid`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
@@ -136,7 +136,7 @@ pub struct NodeRebootStatus {
 pub enum NodeState {
     /// No reboot is required.
     UpToDate,
-    /// A reboot is required, or it is not known whether one is.
+    /// A reboot is required, or the node waits for something else before it is up to date.
     Pending,
     /// The node has a slot; its agent is asked whether it is ready.
     Preparing,
@@ -148,13 +148,25 @@ pub enum NodeState {
     Verifying,
     /// The operation failed; a person must run `retry` or `release`.
     Failed,
-    /// A value of a newer version.
+    /// It is unknown whether a reboot is required: the node agent has not reported from this boot, or a detector fails. A
+    /// value of a newer version is read as this one.
     #[serde(other)]
-    #[schemars(skip)]
     Unknown,
 }
 
 impl NodeState {
+    /// Every state.
+    pub const ALL: [Self; 8] = [
+        Self::UpToDate,
+        Self::Pending,
+        Self::Preparing,
+        Self::Draining,
+        Self::Rebooting,
+        Self::Verifying,
+        Self::Failed,
+        Self::Unknown,
+    ];
+
     /// The name of the state, as in the API.
     pub fn as_str(self) -> &'static str {
         match self {

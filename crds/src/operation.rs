@@ -69,6 +69,12 @@ pub struct Operation {
     /// When the new boot ID was observed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rebooted_time: Option<DateTime<Utc>>,
+    /// When the present phase times out; absent if nothing follows from time alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline_time: Option<DateTime<Utc>>,
+    /// What the operator does at `deadlineTime`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_deadline: Option<OnDeadline>,
     /// Number of pods that were evicted.
     #[serde(default)]
     pub pods_moved: i32,
@@ -101,6 +107,23 @@ pub enum Phase {
     /// A person must run `retry` or `release`; the node keeps its slot.
     Failed,
     /// A value of a newer version; the operator does nothing with it.
+    #[serde(other)]
+    #[schemars(skip)]
+    Unknown,
+}
+
+/// What the operator does when a phase times out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum OnDeadline {
+    /// It defers the operation: the node is uncordoned and tried again later.
+    Defer,
+    /// It deletes the remaining pods regardless of their disruption budgets if a window is open, and defers otherwise.
+    Delete,
+    /// It reboots the node with the remaining pods if a window is open, and defers otherwise.
+    Reboot,
+    /// It marks the operation Failed; the node keeps its slot until a person acts.
+    Fail,
+    /// A value of a newer version.
     #[serde(other)]
     #[schemars(skip)]
     Unknown,

@@ -111,7 +111,7 @@ async fn a_node_of_two_policies_is_rebooted_under_none(stack: &Stack, recorder: 
     let words = waits(stack, name(stack, 0), "PolicyConflict").await;
     assert_eq!(
         words,
-        "matched by policies general, general-too: a node belongs to exactly one"
+        "selected by more than one policy (general, general-too); a node must match exactly one"
     );
     assert_eq!(recorder.seen().order, Vec::<String>::new());
 }

@@ -47,8 +47,9 @@ async fn one_that_gets_ready_late_is_waited_for_and_one_that_never_was_is_not(st
     assert!(operation.daemon_sets.iter().all(|set| set.ready_time.is_some()));
     never_ready(stack, "cni", node, Some("true")).await;
     let pod = pod_of(stack, "cni", node).await.unwrap();
-    let words = not_ready(stack, node, &format!("cni: pod {pod} is not ready: ")).await;
-    let expected = format!("back with a new boot, not Ready: DaemonSet default/cni: pod {pod} is not ready: ");
+    let words = not_ready(stack, node, &format!("cni: pod {pod} is not Ready: ")).await;
+    let expected =
+        format!("rebooted; waiting for the node to become Ready: DaemonSet default/cni: pod {pod} is not Ready: ");
     assert!(words.starts_with(&expected), "{words}");
     assert!(is_ready(&seen(stack, node).await), "its kubelet is");
     assert!(cordoned(stack, node).await);
@@ -106,8 +107,8 @@ async fn one_that_never_gets_ready_fails_the_node_until_a_person_says_a_word(sta
     never_ready(stack, "cni", node, Some("true")).await;
     let words = waits(stack, node, "Failed").await;
     assert!(
-        words.contains("was not well within 60 s: DaemonSet default/cni: pod cni-")
-            && words.contains("look at that pod and its DaemonSet, then retry or release"),
+        words.contains("was not healthy within 60 s: DaemonSet default/cni: pod cni-")
+            && words.contains("check that pod and its DaemonSet, then retry or release it"),
         "{words}"
     );
     assert!(cordoned(stack, node).await);

@@ -12,7 +12,7 @@ use lockkeeper_e2e::control_plane::{ControlPlane, Options};
 use lockkeeper_e2e::tokens::{Account, Bound};
 use lockkeeper_e2e::workdir::Workdir;
 use lockkeeper_operator::client::{Clients, clients};
-use lockkeeper_operator::election::{Lease, identity, run};
+use lockkeeper_operator::election::{LeaseConfig, identity, run};
 use lockkeeper_operator::metrics::Metrics;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -33,7 +33,7 @@ struct Elector {
 
 impl Elector {
     fn start(clients: &Clients, name: &str) -> Self {
-        let lease = Lease {
+        let lease = LeaseConfig {
             client: clients.lease.clone(),
             watch: clients.watch.clone(),
             namespace: names::NAMESPACE.to_owned(),

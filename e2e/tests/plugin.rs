@@ -107,7 +107,7 @@ async fn says_a_word_and_waits_for_the_answer(plane: &ControlPlane) {
         (
             "cancel",
             "Refused",
-            "the reboot is ordered; it cannot be called back",
+            "the reboot is already ordered and cannot be cancelled",
             5,
         ),
         ("retry", "Accepted", "the node is prepared again", 0),

@@ -9,16 +9,18 @@ use kube::api::{Patch, PatchParams, PostParams};
 use kube::runtime::conditions::is_deleted;
 use kube::runtime::wait::await_condition;
 use kube::{Api, ResourceExt};
+use lockkeeper_crds::reasons::{ReasonName, Severity};
 use lockkeeper_crds::{NodeReboot, names};
 use lockkeeper_e2e::control_plane::{ControlPlane, Options};
 use lockkeeper_e2e::tokens::{Account, Bound};
 use lockkeeper_e2e::workdir::Workdir;
-use lockkeeper_operator::cache::Kind;
 use lockkeeper_operator::cache::{Cache, SharedCache, feed};
 use lockkeeper_operator::client::{Clients, clients};
 use lockkeeper_operator::execute::{Apis, CreatedRecords, Pass};
 use lockkeeper_operator::metrics::Metrics;
-use lockkeeper_operator::report::event_recorder::{EventRecorder, EventTarget, Severity};
+use lockkeeper_operator::report::event::{Event, EventReason};
+use lockkeeper_operator::report::event_recorder::{EventRecorder, EventTarget};
+use lockkeeper_operator::watched_kind::WatchedKind;
 use lockkeeper_planner::{Action, Snapshot};
 use lockkeeper_snapshot::{ObservedObjects, slim};
 use serde_json::json;
@@ -193,27 +195,31 @@ async fn says_what_kubectl_describe_shows(
 ) -> Result<()> {
     let (events, writer) = EventRecorder::new(&clients.api, "views", metrics.clone());
     let writer = tokio::spawn(writer);
+    let event = |reason, message: &str| Event {
+        severity: Severity::Normal,
+        reason,
+        message: message.to_owned(),
+    };
     let about = || EventTarget::Node {
         name: node.name_any(),
         uid: node.uid().unwrap_or_default(),
     };
     events.record(
         about(),
-        Severity::Normal,
-        "LockAcquired",
-        "slot 1 of 1 taken under policy workers",
+        event(EventReason::LockAcquired, "slot 1 of 1 taken under policy workers"),
     );
     events.record(
         about(),
-        Severity::Normal,
-        "LockAcquired",
-        "slot 1 of 1 taken under policy workers",
+        event(EventReason::LockAcquired, "slot 1 of 1 taken under policy workers"),
     );
+    let blocked = EventReason::Wait(ReasonName::EvictionBlocked);
+    let message = "pod shop/db-0: budget shop/db. ".repeat(100);
     events.record(
         about(),
-        Severity::Warning,
-        "EvictionBlocked",
-        &"pod shop/db-0: budget shop/db. ".repeat(100),
+        Event {
+            severity: Severity::Warning,
+            ..event(blocked, &message)
+        },
     );
     drop(events);
     writer.await?;

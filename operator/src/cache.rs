@@ -150,7 +150,7 @@ impl SharedCache {
         self.cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts the changes that somebody else made; await `changed()` on it to look again.
+    /// Counts the changes made by other clients; await `changed()` on it to run another pass.
     ///
     /// Our own writes and bare heartbeats do not count.
     pub fn changes(&self) -> watch::Receiver<u64> {

@@ -209,7 +209,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_server_that_is_not_there_is_said_in_one_line() {
-        // A port that was free a moment ago and that nobody listens on.
+        // A port that was free a moment ago, on which no process listens.
         let port = std::net::TcpListener::bind("127.0.0.1:0")
             .unwrap()
             .local_addr()

@@ -20,7 +20,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
-use self::step::{DURATION, GIVE_UP, LeaseView, RETRY, State, Step, step};
+use self::step::{DURATION, LeaseView, RENEW_DEADLINE, RETRY, State, Step, step};
 use crate::client::explain;
 
 /// A request about the Lease that takes longer has failed.
@@ -167,7 +167,7 @@ impl Elector {
         let patience = self
             .state
             .renewed
-            .map_or(REQUEST, |renewed| (renewed + GIVE_UP - sent).min(REQUEST));
+            .map_or(REQUEST, |renewed| (renewed + RENEW_DEADLINE - sent).min(REQUEST));
         let object = self.with_us();
         let params = PostParams::default();
         let request = async {
@@ -190,7 +190,7 @@ impl Elector {
                 }
             }
             Ok(Err(kube::Error::Api(status))) if matches!(status.code, 404 | 409) && !is_missing_namespace(&status) => {
-                // Somebody was faster, or we were and did not hear it; what is there now says who.
+                // Another replica was faster, or our own write succeeded and its reply was lost; the next read shows which.
                 self.state.view = LeaseView::Unknown;
                 self.state.not_before = Some(Instant::now() + CONFLICT);
             }

@@ -114,7 +114,7 @@ pub enum Error {
         /// The pods.
         pods: String,
     },
-    /// Somebody else's server-side apply holds one of our marks.
+    /// Another manager's server-side apply owns a field of the cordon.
     #[error("cordon {node}: {manager} holds {field}")]
     CordonConflict {
         /// The node.
@@ -151,7 +151,7 @@ pub enum Error {
 /// What becomes of a pass whose write was not made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Retry {
-    /// Somebody else was faster: look again, as soon as the watches show it.
+    /// Another writer was faster: run the next pass as soon as the watches show it.
     OnChange,
     /// The API server is in trouble or says no: look again after a while.
     Later,

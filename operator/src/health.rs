@@ -146,8 +146,11 @@ mod tests {
         let health = Health::default();
         let component = health.component("views", Duration::from_mins(1));
         assert_eq!(health.ready(), Err("views: starting".into()));
-        component.is_not_ready("has not seen Nodes yet");
-        assert_eq!(health.ready(), Err("views: has not seen Nodes yet".into()));
+        component.is_not_ready("the watch on Nodes has not listed them");
+        assert_eq!(
+            health.ready(),
+            Err("views: the watch on Nodes has not listed them".into())
+        );
         component.is_ready();
         assert_eq!(health.ready(), Ok(()));
     }

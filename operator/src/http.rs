@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::health::Health;
 use crate::metrics::{self, Metrics};
 
-/// Connections at a time; the next ones wait, so that nobody can fill our memory.
+/// Connections at a time; the next ones wait, so that clients cannot exhaust our memory.
 const MAX_CONNECTIONS: usize = 32;
 /// A peer that has not sent its request by then is cut off.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -170,10 +170,13 @@ mod tests {
     async fn a_part_that_is_not_ready_fails_readiness_and_not_liveness() {
         let server = start().await;
         let component = server.health.component("views", Duration::from_mins(1));
-        component.is_not_ready("has not seen Nodes yet");
+        component.is_not_ready("the watch on Nodes has not listed them");
         let answer = get(&server, "/readyz").await;
         assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
-        assert!(answer.ends_with("views: has not seen Nodes yet\n"), "{answer}");
+        assert!(
+            answer.ends_with("views: the watch on Nodes has not listed them\n"),
+            "{answer}"
+        );
         assert!(get(&server, "/healthz").await.starts_with("HTTP/1.1 200"));
         component.is_ready();
         assert!(get(&server, "/readyz").await.starts_with("HTTP/1.1 200"));

@@ -6,6 +6,7 @@ mod make;
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 
+use lockkeeper_planner::{Action, Outcome};
 use prometheus::{HistogramVec, IntCounter, IntCounterVec, IntGauge, Registry, TextEncoder};
 
 pub use cluster::{Gauge, GaugeSet};
@@ -18,27 +19,9 @@ use make::Maker;
 /// The content type of [`Metrics::text`]; Prometheus 3 refuses an answer without one.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// Which way an operation may end.
-pub const OUTCOMES: [&str; 5] = ["Succeeded", "Deferred", "Withdrawn", "Held", "Released"];
 /// What may come of an eviction: the pod goes, its budget says no, it is gone already, anything else.
 pub const EVICTIONS: [&str; 4] = ["granted", "refused", "gone", "error"];
 const EVENTS: [&str; 4] = ["posted", "repeated", "dropped", "failed"];
-/// [`lockkeeper_planner::Action::name`] of each.
-const ACTIONS: [&str; 13] = [
-    "CreateLock",
-    "CreateRecord",
-    "SetHolders",
-    "WriteRecord",
-    "SetSpec",
-    "OrderReboot",
-    "Cordon",
-    "Uncordon",
-    "AddTaint",
-    "RemoveTaint",
-    "RemoveCommand",
-    "RemoveRequest",
-    "RemoveApproval",
-];
 /// What may come of an action.
 const RESULTS: [&str; 3] = ["ok", "conflict", "error"];
 
@@ -89,20 +72,16 @@ impl Metrics {
             leader: make.gauge("leader", "1 while this replica leads.")?,
             lock_limit: make.gauge(
                 "lock_limit",
-                "Nodes that may be inside the reboot lock over all policies.",
+                "Nodes that may be in progress at the same time over all policies.",
             )?,
-            lock_holders: make.gauge("lock_holders", "Nodes that are inside the reboot lock.")?,
+            lock_holders: make.gauge("lock_holders", "Nodes in progress, over all policies.")?,
             cluster: Cluster::new(&mut make)?,
             reboots: make.counters(
                 "reboots_total",
                 "Operations that ended, by outcome.",
                 &["policy", "outcome"],
             )?,
-            drain: make.histogram(
-                "drain_seconds",
-                "From our marks to the order to reboot.",
-                &DRAIN_BUCKETS,
-            )?,
+            drain: make.histogram("drain_seconds", "From the cordon to the reboot order.", &DRAIN_BUCKETS)?,
             down: make.histogram(
                 "reboot_down_seconds",
                 "From the order to reboot to Ready again.",
@@ -150,7 +129,7 @@ impl Metrics {
         for kind in WatchedKind::ALL {
             self.watch_errors.with_label_values(&[kind.as_str()]);
         }
-        for (action, result) in ACTIONS
+        for (action, result) in Action::NAMES
             .iter()
             .flat_map(|action| RESULTS.map(|result| (*action, result)))
         {
@@ -168,7 +147,7 @@ impl Metrics {
         &self.described
     }
 
-    /// Forgets all pictures of the cluster: somebody else paints them now.
+    /// Removes all metrics of the cluster: another replica exports them now.
     pub fn clear(&self) {
         self.leader.set(0);
         self.lock_limit.set(0);
@@ -181,7 +160,7 @@ impl Metrics {
         self.leader.set(leads.into());
     }
 
-    /// How many are inside the lock, of how many that may be.
+    /// How many nodes are in progress, and how many may be.
     pub fn set_lock(&self, holders: usize, limit: usize) {
         self.lock_holders.set(count(holders));
         self.lock_limit.set(count(limit));
@@ -205,8 +184,8 @@ impl Metrics {
             return;
         }
         for new in now.difference(&before) {
-            for outcome in OUTCOMES {
-                self.reboots.with_label_values(&[new.as_str(), outcome]);
+            for outcome in Outcome::ALL {
+                self.reboots.with_label_values(&[new.as_str(), outcome.as_str()]);
             }
             self.drain.with_label_values(&[new]);
             self.down.with_label_values(&[new]);
@@ -214,8 +193,8 @@ impl Metrics {
         }
         for gone in before.difference(&now) {
             // Each fails only for a series that is not there, which is what we want.
-            for outcome in OUTCOMES {
-                let _ = self.reboots.remove_label_values(&[gone.as_str(), outcome]);
+            for outcome in Outcome::ALL {
+                let _ = self.reboots.remove_label_values(&[gone.as_str(), outcome.as_str()]);
             }
             let _ = self.drain.remove_label_values(&[gone]);
             let _ = self.down.remove_label_values(&[gone]);
@@ -241,8 +220,8 @@ impl Metrics {
     }
 
     /// An operation has ended.
-    pub fn count_reboot(&self, policy: &str, outcome: &str) {
-        self.reboots.with_label_values(&[policy, outcome]).inc();
+    pub fn count_reboot(&self, policy: &str, outcome: Outcome) {
+        self.reboots.with_label_values(&[policy, outcome.as_str()]).inc();
     }
 
     /// A node was drained.

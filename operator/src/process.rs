@@ -22,7 +22,7 @@ use crate::report::Reporter;
 use crate::report::event_recorder::EventRecorder;
 use crate::shutdown::{Ended, Tasks, on_signal};
 
-/// A pass makes at most one write for each node that is inside, and each write gives up after 15 s.
+/// A pass makes at most one write for each node in progress, and each write times out after 15 s.
 const MAX_PASS_DURATION: Duration = Duration::from_mins(5);
 /// On SIGTERM: short writes end and the Lease is handed over within this.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(4);
@@ -122,7 +122,7 @@ async fn run(arguments: Arguments, plan: PlanFn) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The loop, and then the Lease: nobody else leads while a write of ours is on its way.
+/// The loop, and then the Lease: no other replica leads while a write of ours is on its way.
 async fn run_then_release(reconciling: impl Future<Output = ()>, release: CancellationToken) {
     reconciling.await;
     release.cancel();

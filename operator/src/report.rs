@@ -1,12 +1,14 @@
-//! Telling people: logs, status, Events and metrics of each pass; never what to do.
+//! What people see of each pass: Events, gauges, log lines, and the statuses that are written. Nothing is decided here.
 
 mod action_events;
+pub mod event;
 pub mod event_recorder;
 mod gauges;
 mod invalid_policies;
 mod log_fields;
 pub mod notified_pods;
 mod policy_events;
+pub mod samples;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,6 +21,7 @@ use lockkeeper_crds::time::whole_seconds;
 use lockkeeper_crds::{NodeReboot, NodeRebootStatus, RebootPolicy, RebootPolicyStatus, condition, names};
 use lockkeeper_kube_util::{error_chain, patch_params};
 use lockkeeper_planner::{Action, Node, Plan, Snapshot, Violation, WaitReason};
+use lockkeeper_reasons::ReasonName;
 use lockkeeper_snapshot::ObservedObjects;
 use serde_json::json;
 
@@ -26,11 +29,12 @@ use crate::cache::{ParsedPolicy, SharedCache};
 use crate::execute::{Error, MAX_CONCURRENT_WRITES, Pass, Retry};
 use crate::merge_patch::difference;
 use crate::metrics::Metrics;
-use crate::report::event_recorder::{EventRecorder, EventTarget, Severity};
-use crate::status::node::{apply_derived_status, failing_detectors, reboot_required, wait_message};
+use crate::status::condition::ConditionType;
+use crate::status::node::{apply_derived_status, required, wait_message};
 use crate::status::{policy, policy_name};
-use crate::tasks::drains::DrainEvent;
 use crate::tasks::forecasts::Ends;
+use event::Event;
+use event_recorder::{EventRecorder, EventTarget};
 use gauges::GaugeExporter;
 use log_fields::LogFields;
 
@@ -38,9 +42,9 @@ use log_fields::LogFields;
 const EVENT_AGGREGATION_THRESHOLD: usize = 20;
 
 /// Nodes that begin to wait, by policy and reason.
-type NewWaits<'a> = BTreeMap<(String, &'static str), Vec<(&'a str, &'a Node, &'a WaitReason)>>;
+type NewWaits<'a> = BTreeMap<(String, ReasonName), Vec<(&'a str, &'a Node, &'a WaitReason)>>;
 
-/// Where all that people see goes.
+/// Sends Events, exports gauges, writes log lines and statuses.
 pub struct Reporter {
     policies: Api<RebootPolicy>,
     cache: SharedCache,
@@ -57,7 +61,7 @@ pub struct Reporter {
 pub struct RecordsBefore(BTreeMap<String, Arc<NodeReboot>>);
 
 impl RecordsBefore {
-    /// What was seen of them.
+    /// The records of these actions as they were observed.
     pub fn of(actions: &[Action], seen: &ObservedObjects) -> Self {
         let writes = |action: &&Action| matches!(action, Action::WriteRecord { .. });
         let names = actions.iter().filter(writes).filter_map(Action::node);
@@ -73,7 +77,7 @@ impl std::fmt::Debug for Reporter {
 }
 
 impl Reporter {
-    /// Tells through this client and puts answers into this cache.
+    /// A reporter that writes with this client and puts the answers into this cache.
     pub fn new(client: &Client, cache: SharedCache, events: EventRecorder, metrics: Arc<Metrics>) -> Self {
         Self {
             policies: Api::all(client.clone()),
@@ -86,7 +90,7 @@ impl Reporter {
         }
     }
 
-    /// Somebody else leads and paints the pictures.
+    /// Another replica leads and exports the gauges.
     pub fn stop_leading(&mut self) {
         self.metrics.clear();
         self.exporter.stop();
@@ -118,8 +122,7 @@ impl Reporter {
             .collect();
         for violation in violations {
             for target in &policies {
-                self.events
-                    .record(target.clone(), Severity::Warning, "PlanRefused", &violation.to_string());
+                self.events.record(target.clone(), Event::plan_refused(violation));
             }
         }
     }
@@ -158,35 +161,31 @@ impl Reporter {
             }
         }
         if let Some(node) = snapshot.nodes.get(name) {
-            // A node that is let in at once has its conditions from this write: nothing is left to publish later.
+            // A node that is admitted at once has its conditions from this write, so that nothing is left to publish later.
             if let (Action::WriteRecord { .. }, Some(record)) = (action, before.0.get(name)) {
                 self.report_required(name, node, record);
             }
-            for (severity, reason, note) in action_events::events(action) {
-                self.events.record(node_target(name, node), severity, reason, &note);
+            if let Some(event) = action_events::event(action) {
+                self.events.record(node_target(name, node), event);
             }
         }
         action_events::count(&self.metrics, action);
     }
 
-    /// Something about a drain, or about what a drain would meet, that is said once.
-    pub fn drain(&self, snapshot: &Snapshot, name: &str, news: &DrainEvent) {
+    /// An Event about a drain, or about what a drain would meet, which is sent once.
+    pub fn drain(&self, snapshot: &Snapshot, name: &str, event: Event) {
         let Some(node) = snapshot.nodes.get(name) else { return };
-        let (severity, reason, words) = match news {
-            DrainEvent::Started(words) => (Severity::Normal, "DrainStarted", words),
-            DrainEvent::Blocked(reason, words) => (Severity::Warning, *reason, words),
-            DrainEvent::StillAttached(words) => (Severity::Warning, "VolumesAttached", words),
-        };
         let LogFields { policy, operation, .. } = LogFields::of_node(node);
-        tracing::info!(node = name, policy, operation, reason, "{words}");
-        self.events.record(node_target(name, node), severity, reason, words);
+        let reason = event.reason.as_str();
+        tracing::info!(node = name, policy, operation, reason, "{}", event.message);
+        self.events.record(node_target(name, node), event);
     }
 
     /// Writes the status of the nodes and policies that changed; called when there is nothing else to do.
     pub async fn publish(&mut self, pass: &mut Pass<'_>, plan: &Plan, ends: &Ends) -> Result<(), Error> {
         self.exporter
             .export(&self.metrics, pass.snapshot, &pass.seen, plan, pass.now);
-        let mut policy_events = Vec::new();
+        let mut changes = Vec::new();
         let mut new_waits = NewWaits::new();
         for (name, view) in &pass.snapshot.nodes {
             let (Some(seen), Some(record)) = (pass.seen.reboots.get(name).cloned(), &view.record) else {
@@ -198,59 +197,59 @@ impl Reporter {
             apply_derived_status(&mut after, &seen, view, record.operation.as_deref(), waiting, pass.now);
             if let Some(waiting) = waiting.filter(|waiting| is_reported_anew(waiting, &before)) {
                 new_waits
-                    .entry((policy_name(view), waiting.name().as_str()))
+                    .entry((policy_name(view), waiting.name()))
                     .or_default()
                     .push((name, view, waiting));
             }
             self.report_required(name, view, &seen);
             if before != after {
-                policy_events.push((seen, before, after));
+                changes.push((seen, before, after));
             }
         }
         self.report_waits(&new_waits);
-        pass.write_statuses(policy_events).await?;
+        pass.write_statuses(changes).await?;
         self.publish_policies(pass, plan, ends).await?;
         self.publish_invalid_policies(pass.now).await
     }
 
-    /// Said once: the write that follows from the same pass puts the condition on.
+    /// Sent once: the write that follows from the same pass sets the condition.
     fn report_required(&self, name: &str, node: &Node, seen: &NodeReboot) {
-        // Asked of every node when all is published: most ask for nothing.
         if !node.requires_reboot() {
             return;
         }
         let conditions = seen.status.as_ref().map(|status| status.conditions.as_slice());
-        let now = reboot_required(node, failing_detectors(seen));
-        if !condition::is_true(conditions.unwrap_or_default(), now.type_) {
-            let words = format!("a reboot is required: {}", now.message);
-            self.events
-                .record(node_target(name, node), Severity::Normal, now.type_, &words);
+        if !condition::is_true(conditions.unwrap_or_default(), ConditionType::RebootRequired.as_str()) {
+            let event = Event::reboot_required(&required(node, seen).message);
+            self.events.record(node_target(name, node), event);
         }
     }
 
-    /// The reasons that began now: of each node, or of a crowd in one Event about its policy.
+    /// The wait reasons that began now: an Event for each node, or one about the policy if they are many.
     fn report_waits(&self, new_waits: &NewWaits<'_>) {
         for ((policy, reason), nodes) in new_waits {
-            let crowd = self
+            let policy_target = self
                 .cache
                 .read()
                 .policies
                 .get(policy)
                 .and_then(|policy| policy_target(policy.as_ref().ok()?));
-            match (crowd, nodes.as_slice()) {
+            match (policy_target, nodes.as_slice()) {
                 (Some(target), [(_, _, first), ..]) if nodes.len() > EVENT_AGGREGATION_THRESHOLD => {
-                    let note = format!("{} nodes wait: {first}", nodes.len());
-                    tracing::info!(policy, reason, "{note}");
-                    self.events
-                        .record(target, action_events::severity(first), reason, &note);
+                    let event = Event::wait_of_many(nodes.len(), first);
+                    tracing::info!(policy, reason = reason.as_str(), "{}", event.message);
+                    self.events.record(target, event);
                 }
                 (_, nodes) => {
                     for (name, node, waiting) in nodes {
-                        let severity = action_events::severity(waiting);
                         let LogFields { policy, operation, .. } = LogFields::of_node(node);
-                        tracing::info!(node = name, policy, operation, reason, "waits: {waiting}");
-                        self.events
-                            .record(node_target(name, node), severity, reason, &waiting.to_string());
+                        tracing::info!(
+                            node = name,
+                            policy,
+                            operation,
+                            reason = reason.as_str(),
+                            "waits: {waiting}"
+                        );
+                        self.events.record(node_target(name, node), Event::wait(waiting));
                     }
                 }
             }
@@ -259,9 +258,10 @@ impl Reporter {
 
     fn report_policy(&self, policy: &Arc<RebootPolicy>, before: &RebootPolicyStatus, after: &RebootPolicyStatus) {
         let Some(target) = policy_target(policy) else { return };
-        for (severity, reason, note) in policy_events::events(&policy.name_any(), before, after) {
-            tracing::info!(policy = policy.name_any(), reason, "{note}");
-            self.events.record(target.clone(), severity, &reason, &note);
+        for event in policy_events::events(&policy.name_any(), before, after) {
+            let reason = event.reason.as_str();
+            tracing::info!(policy = policy.name_any(), reason, "{}", event.message);
+            self.events.record(target.clone(), event);
         }
     }
 
@@ -270,7 +270,7 @@ impl Reporter {
             let parsed = pass.snapshot.policies.get(name.as_str())?;
             let after = RebootPolicyStatus {
                 estimated_completion_time: ends.get(name).copied().map(whole_seconds),
-                ..policy::status(name, object, parsed, pass.snapshot, plan, pass.now)
+                ..policy::status(name, object, parsed, pass.snapshot, &pass.seen, plan, pass.now)
             };
             Some((name, object, after))
         });
@@ -299,7 +299,7 @@ impl Reporter {
         .buffered(MAX_CONCURRENT_WRITES);
         while let Some(answer) = written.next().await {
             let (policy, missed) = answer?;
-            // Of two operators that noticed, the API server takes the word of one.
+            // If two operators noticed, the API server takes the write of one.
             if missed {
                 self.metrics.count_missed(&policy.name_any());
             }
@@ -309,14 +309,12 @@ impl Reporter {
     }
 }
 
-/// Whether this reason was not said before, or what is not seen is another thing, or has a cause now.
+/// Whether the reason began now, or the gap in the operator's view is another one.
 fn is_reported_anew(waiting: &WaitReason, before: &NodeRebootStatus) -> bool {
-    let words = match waiting {
-        WaitReason::ViewIncomplete { .. } => Some(wait_message(waiting)),
-        _ => None,
-    };
+    // What is not known may be another thing under the same reason.
+    let message = (waiting.name() == ReasonName::ViewIncomplete).then(|| wait_message(waiting));
     before.waiting.as_ref().is_none_or(|before| {
-        before.reason != waiting.name().as_str() || words.is_some_and(|words| before.message != words)
+        before.reason != waiting.name().as_str() || message.is_some_and(|message| before.message != message)
     })
 }
 
@@ -348,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reason_is_said_when_it_begins_and_what_is_not_seen_when_that_is_another_thing() {
+    fn a_wait_reason_is_reported_when_it_begins_and_when_the_gap_in_the_view_changes() {
         let unseen = |what: &str| WaitReason::ViewIncomplete(ViewGap::PreflightFailed { error: what.to_owned() });
         let blocked = |what: &str| WaitReason::EvictionBlocked {
             message: what.to_owned(),

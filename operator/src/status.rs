@@ -1,34 +1,41 @@
-//! What people see: status and conditions of nodes and policies.
+//! What the status and the conditions of nodes and policies should be; pure.
 
+pub mod condition;
 pub mod node;
+mod node_conditions;
+mod node_counts;
 pub mod policy;
 mod policy_conditions;
+pub mod samples;
 
-pub use policy_conditions::undecodable;
+pub use policy_conditions::invalid_policy;
 
 use lockkeeper_crds::NodeState;
-use lockkeeper_planner::Phase;
+use lockkeeper_crds::host::Cause;
+use lockkeeper_planner::{Node, Phase};
 
-/// The one word for where a node is.
-pub fn node_state(node: &lockkeeper_planner::Node, phase_of: Option<Phase>, waits: bool) -> NodeState {
-    match phase_of {
+/// Where a node is. It is not up to date while its agent has not reported from its boot, or while a detector fails.
+pub fn node_state(node: &Node, phase: Option<Phase>, waits: bool, failing_detectors: &[Cause]) -> NodeState {
+    match phase {
         Some(Phase::Preparing) => NodeState::Preparing,
         Some(Phase::Draining) => NodeState::Draining,
         Some(Phase::Rebooting) => NodeState::Rebooting,
         Some(Phase::Verifying) => NodeState::Verifying,
         Some(Phase::Failed) => NodeState::Failed,
-        None if waits || node.requires_reboot() => NodeState::Pending,
+        None if node.requires_reboot() => NodeState::Pending,
+        None if node.trusted_host().is_none() || !failing_detectors.is_empty() => NodeState::Unknown,
+        None if waits => NodeState::Pending,
         None => NodeState::UpToDate,
     }
 }
 
 /// The phase of the operation that holds a node.
-pub fn phase_of(node: &lockkeeper_planner::Node) -> Option<Phase> {
+pub fn phase_of(node: &Node) -> Option<Phase> {
     Some(node.record.as_ref()?.operation.as_ref()?.phase)
 }
 
 /// The policy of a node, or the empty name.
-pub fn policy_name(node: &lockkeeper_planner::Node) -> String {
+pub fn policy_name(node: &Node) -> String {
     match &*node.policies {
         [one] => one.to_string(),
         _ => String::new(),

@@ -4,3 +4,101 @@ pub mod daemon_set_probes;
 pub mod drains;
 pub mod forecasts;
 pub mod preflights;
+pub mod supervisor;
+
+use chrono::{DateTime, Utc};
+use kube::Client;
+use lockkeeper_planner::{Plan, Snapshot};
+use lockkeeper_snapshot::ObservedObjects;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use self::daemon_set_probes::DaemonSetProbes;
+use self::drains::Drains;
+use self::forecasts::{Ends, Forecasts};
+use self::preflights::Preflights;
+use self::supervisor::WakeUp;
+use crate::report::event::Event;
+
+/// All tasks of the leader. They run only while it leads, and each pass brings them in line with its plan.
+#[derive(Debug)]
+pub struct Tasks {
+    drains: Drains,
+    preflights: Preflights,
+    probes: DaemonSetProbes,
+    forecasts: Forecasts,
+    wake_ups: mpsc::UnboundedReceiver<()>,
+}
+
+impl Tasks {
+    /// No task runs yet. The client must not retry by itself; `namespace` is that of our own pods.
+    pub fn new(client: &Client, namespace: &str) -> Self {
+        let (wake_up, wake_ups) = WakeUp::channel();
+        Self {
+            drains: Drains::new(client.clone(), namespace.to_owned(), wake_up.clone()),
+            preflights: Preflights::new(client.clone(), namespace.to_owned(), wake_up.clone()),
+            probes: DaemonSetProbes::new(client.clone(), wake_up.clone()),
+            forecasts: Forecasts::new(wake_up),
+            wake_ups,
+        }
+    }
+
+    /// Puts the answers into the snapshot.
+    pub fn fill(&mut self, snapshot: &mut Snapshot, observed: &ObservedObjects) {
+        self.drains.fill(snapshot);
+        self.preflights.fill(snapshot, observed);
+        self.probes.fill(snapshot);
+    }
+
+    /// Starts the tasks that the plan needs and ends those that it does not.
+    pub fn reconcile(&mut self, plan: &Plan, snapshot: &Snapshot, observed: &ObservedObjects) {
+        self.drains.reconcile(snapshot, observed, &plan.actions);
+        self.preflights.reconcile(&plan.preflight, snapshot, observed);
+        self.probes.reconcile(&plan.daemon_set_probes, snapshot);
+    }
+
+    /// Starts a forecast if one is due. Returns when the next one is due, if that is known.
+    pub fn forecast(&mut self, snapshot: &Snapshot, plan: &Plan, now: DateTime<Utc>) -> Option<Instant> {
+        self.forecasts.reconcile(snapshot, plan, now)
+    }
+
+    /// When each policy's last node will be done, by the last forecast.
+    pub fn forecast_ends(&self) -> Ends {
+        self.forecasts.ends()
+    }
+
+    /// The Events that are due, each with its node. None is returned twice.
+    pub fn take_events(&mut self) -> Vec<(String, Event)> {
+        let mut events = self.drains.take_events();
+        events.extend(self.preflights.take_events());
+        events
+    }
+
+    /// When the answers that are expected soon will have arrived; until then it is not worth reporting that nodes wait for
+    /// them.
+    pub fn expected_by(&self, now: Instant) -> Option<Instant> {
+        self.preflights.expected_by(now).max(self.probes.expected_by(now))
+    }
+
+    /// Ends the drain of a node; the next pass starts it anew.
+    pub fn restart_drain(&mut self, node: &str) {
+        self.drains.restart(node);
+    }
+
+    /// Waits until an answer changes.
+    pub async fn changed(&mut self) {
+        if self.wake_ups.recv().await.is_none() {
+            // Each kind of task keeps a sender, so that this does not happen.
+            std::future::pending::<()>().await;
+        }
+        while self.wake_ups.try_recv().is_ok() {}
+    }
+
+    /// Ends all tasks: another replica leads.
+    pub fn stop(&mut self) {
+        self.drains.stop();
+        self.preflights.stop();
+        self.probes.stop();
+        self.forecasts.stop();
+    }
+}

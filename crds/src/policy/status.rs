@@ -20,6 +20,9 @@ pub struct RebootPolicyStatus {
     /// Nodes that require no reboot.
     #[serde(default)]
     pub up_to_date: i32,
+    /// Nodes of which it is unknown whether they require a reboot.
+    #[serde(default)]
+    pub unknown: i32,
     /// Nodes that require a reboot and wait.
     #[serde(default)]
     pub pending: i32,

@@ -39,7 +39,7 @@ pub(super) async fn what_is_left_after_the_time_out_is_deleted_and_that_is_said(
     let first = requests.iter().find(deleted).expect("the pod was deleted");
     let said = events(stack, node, "DrainTimedOut").await;
     let (words, at) = said.first().unwrap();
-    assert!(words.contains("not empty after 10 s"), "{words}");
+    assert!(words.contains("drain timed out after 10 s"), "{words}");
     assert!(*at <= first.received, "said at {at}, deleted at {}", first.received);
 }
 
@@ -57,7 +57,7 @@ pub(super) async fn a_node_reboots_with_remaining_pods_only_after_an_event(stack
     let said = events(stack, node, "DrainTimedOut").await;
     let (words, at) = said.first().unwrap();
     assert!(
-        words.contains("not empty after 10 s: rebooted with the pods that are left"),
+        words.contains("drain timed out after 10 s; rebooting with the remaining pods"),
         "{words}"
     );
     // The last is that the order is withdrawn, the one before is the order to reboot.

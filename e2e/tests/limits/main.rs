@@ -51,7 +51,7 @@ async fn each_limit_holds_and_has_the_same_message_everywhere() {
     let seen = recorder.verdict(3, 0).await.unwrap();
     let is_in_a = |name: &String| stack.nodes.names()[..2].contains(name);
     assert!(
-        seen.most_down.len() == 3 && !seen.most_down.iter().any(in_a),
+        seen.most_down.len() == 3 && !seen.most_down.iter().any(is_in_a),
         "{:?} were down at once",
         seen.most_down
     );
@@ -184,7 +184,9 @@ async fn one_zone_at_a_time_and_half_of_the_nodes(stack: &Stack) {
     change(stack, &json!({"suspend": false}));
     let waiting = reads_the_same(stack, name(stack, 2), "TopologyFull", Words::Shape).await;
     assert!(
-        waiting.message.starts_with(&format!("{ZONE} a already has ")),
+        waiting
+            .message
+            .starts_with(&format!("limit for {ZONE} a reached (in progress: ")),
         "{}",
         waiting.message
     );

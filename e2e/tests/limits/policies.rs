@@ -27,7 +27,7 @@ pub(super) async fn a_failed_node_opens_the_breaker_and_a_probe_closes_it(stack:
     assert_eq!(
         waiting.message,
         format!(
-            "stopped after 1 failed node ({}); retry or release them to go on",
+            "breaker open: 1 failed node ({}); retry or release it to continue",
             name(stack, FAILS)
         )
     );
@@ -48,7 +48,7 @@ pub(super) async fn a_failed_node_opens_the_breaker_and_a_probe_closes_it(stack:
     assert!(condition::find(&status.conditions, "AcknowledgementInvalid").is_none());
     assert_eq!(
         says_about_policy(stack, "BreakerProbing").await,
-        "one node probes whether all is well again"
+        "allowing one node as a probe"
     );
     assert_eq!(says_about_policy(stack, "BreakerClosed").await, "nodes may start again");
     metric(stack, "lockkeeper_breaker_open{policy=\"general\"} 0").await;

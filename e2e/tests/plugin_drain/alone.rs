@@ -23,9 +23,9 @@ pub(super) async fn drains_without_lockkeeper_in_the_cluster(plane: &ControlPlan
     let since = Utc::now();
     let said = expect(plane, 0, &["drain", from]).await?;
     for words in [
-        "is cordoned, by the defaults: 5 pods to move",
+        "is cordoned, under the default settings: 5 pods to evict",
         "is gone",
-        "5 pods left it",
+        "5 pods evicted",
     ] {
         ensure!(said.contains(words), "no \"{words}\" in {said}");
     }

@@ -100,6 +100,23 @@ pub enum Action {
 }
 
 impl Action {
+    /// The name of every action.
+    pub const NAMES: [&str; 13] = [
+        "CreateLock",
+        "CreateRecord",
+        "SetHolders",
+        "WriteRecord",
+        "SetSpec",
+        "OrderReboot",
+        "Cordon",
+        "Uncordon",
+        "AddTaint",
+        "RemoveTaint",
+        "RemoveCommand",
+        "RemoveRequest",
+        "RemoveApproval",
+    ];
+
     /// The action's name in logs and metrics.
     pub fn name(&self) -> &'static str {
         match self {

@@ -56,8 +56,7 @@ pub(crate) fn admit<'a>(assessment: &'a Assessment<'a>, recovery: &'a Recovery<'
         wait_reasons[queued.index] = admission.try_acquire(queued).err();
     }
     let missing = context.without_agent.iter();
-    let missing =
-        missing.filter(|(one, _)| !has_entry.contains(one.name) && assessment.single_policy(one.node).is_some());
+    let missing = missing.filter(|(one, _)| !has_entry.contains(one.name) && one.policy.is_some());
     let missing = missing.map(|(one, since)| (one.name.to_owned(), WaitReason::AgentMissing { since: *since }));
     let waiting = context.requiring.iter().zip(wait_reasons);
     let waiting = waiting.filter_map(|(one, why)| Some((one.name.to_owned(), why?)));

@@ -75,12 +75,14 @@ fn count_pending<'a>(context: &Context<'a>) -> BTreeMap<&'a PolicyName, usize> {
     let mut pending: BTreeMap<&PolicyName, usize> = BTreeMap::new();
     let now = context.now;
     let set_aside = |one: &NodeRef| {
-        let held = one.node.policies.len() == 1 && one.node.hold_at(now).is_some();
+        let held = one.policy.is_some() && one.node.hold_at(now).is_some();
         held || is_set_aside(one.node, one.record, now)
     };
     let requiring = context.requiring.iter().filter(|one| !set_aside(one));
     for one in context.in_progress.iter().chain(requiring) {
-        for policy in &one.node.policies {
+        let single = one.policy.into_iter();
+        let several = one.node.policies.iter().filter(|_| one.policy.is_none());
+        for policy in single.chain(several) {
             *pending.entry(policy).or_default() += 1;
         }
     }

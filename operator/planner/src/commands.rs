@@ -1,9 +1,14 @@
 //! A person's `retry`, `release` or `cancel`: carried out only for the current operation, and answered.
 
+mod answer;
+
 use crate::Instant;
 use crate::action::{Action, Change, RecordChange};
 use crate::snapshot::{AnswerState, Command, Node, Operation, OrderAction, Outcome, PendingOutcome, Phase, Record};
-use lockkeeper_reasons::format_time;
+
+use self::answer::CommandAnswer;
+
+pub use self::answer::command_answer_samples;
 
 /// The next action for the command on this node, if there is one.
 pub(crate) fn handle_command(name: &str, node: &Node, record: &Record, now: Instant) -> Option<Action> {
@@ -11,14 +16,14 @@ pub(crate) fn handle_command(name: &str, node: &Node, record: &Record, now: Inst
     match decide(command, node, record, now) {
         Ok((operation, answer)) => {
             let operation = Change::Set(Some(Box::new(operation)));
-            Some(write(name, command, operation, Ok(answer)))
+            Some(write(name, command, operation, Ok(answer.to_string())))
         }
         // Answered already: this very command made it inapplicable, or it was refused. Only remove it.
         Err(_) if record.answered_command.as_ref() == Some(command) => Some(Action::RemoveCommand {
             node: name.to_owned(),
             command: command.clone(),
         }),
-        Err(why) => Some(write(name, command, Change::Keep, Err(why))),
+        Err(why) => Some(write(name, command, Change::Keep, Err(why.to_string()))),
     }
 }
 
@@ -34,18 +39,22 @@ fn write(name: &str, command: &Command, operation: Change<Box<Operation>>, answe
     }
 }
 
-fn decide(command: &Command, node: &Node, record: &Record, now: Instant) -> Result<(Operation, String), String> {
-    let Some(operation) = &record.operation else {
-        return Err("no operation holds this node; there is nothing to do".to_owned());
-    };
+fn decide(
+    command: &Command,
+    node: &Node,
+    record: &Record,
+    now: Instant,
+) -> Result<(Operation, CommandAnswer), CommandAnswer> {
+    let operation = record.operation.as_ref().ok_or(CommandAnswer::NoOperation)?;
     if operation.id != command.operation_id {
-        return Err(format!(
-            "the current operation is {}, not {}",
-            operation.id, command.operation_id
-        ));
+        return Err(CommandAnswer::OtherOperation {
+            current: operation.id.clone(),
+            named: command.operation_id.clone(),
+        });
     }
     if let Some(pending_outcome) = &operation.pending_outcome {
-        return Err(format!("the operation is ending already: {}", pending_outcome.message));
+        let message = pending_outcome.message.clone();
+        return Err(CommandAnswer::AlreadyEnding { message });
     }
     let failed = operation.phase == Phase::Failed;
     match command.verb.as_str() {
@@ -55,19 +64,16 @@ fn decide(command: &Command, node: &Node, record: &Record, now: Instant) -> Resu
         },
         "release" if failed => Ok((
             end(operation, Outcome::Released, "", &failure_of(operation), now),
-            "the slot is released and the node is uncordoned".to_owned(),
+            CommandAnswer::Released,
         )),
-        "retry" | "release" => Err(format!(
-            "the node is {:?}, not Failed; before the reboot order use cancel",
-            operation.phase
-        )),
+        "retry" | "release" => Err(CommandAnswer::NotFailed { phase: operation.phase }),
         "cancel" if may_cancel(operation, record) => Ok((
             end(operation, Outcome::Deferred, "Cancelled", "cancelled by a person", now),
-            "the node is deferred".to_owned(),
+            CommandAnswer::Aborted,
         )),
-        "cancel" if failed => Err("the node is Failed; retry or release it".to_owned()),
-        "cancel" => Err("the reboot is ordered; it cannot be called back".to_owned()),
-        other => Err(format!("\"{other}\" is none of retry, release, cancel")),
+        "cancel" if failed => Err(CommandAnswer::AlreadyFailed),
+        "cancel" => Err(CommandAnswer::RebootOrdered),
+        other => Err(CommandAnswer::UnknownVerb { verb: other.to_owned() }),
     }
 }
 
@@ -93,28 +99,22 @@ fn failure_of(operation: &Operation) -> String {
 /// record, and a node that is prepared once more may be deferred and uncordoned at any time.
 ///
 /// The agent's report to the new record shows it; without one, the time that a reboot may take must pass.
-fn reboot_in_progress(operation: &Operation, node: &Node, now: Instant) -> Option<String> {
+fn reboot_in_progress(operation: &Operation, node: &Node, now: Instant) -> Option<CommandAnswer> {
     let until = operation.asked + operation.settings.reboot_timeout;
     if !operation.is_reconstructed() || node.boot_id != operation.boot_id_before || now >= until {
         return None;
     }
-    let until = format_time(until);
     let Some(host) = node.trusted_host() else {
-        return Some(format!(
-            "the agent has not said since the record was lost whether the host goes down; \
-             retry once it has, or after {until}, or release"
-        ));
+        return Some(CommandAnswer::AgentUnconfirmed { until });
     };
     let answer = host.answer.as_ref()?;
-    (answer.state == AnswerState::Rebooting).then(|| {
-        format!(
-            "the host accepted order {} and goes down; retry once it is back, or after {until}, or release",
-            answer.id
-        )
+    (answer.state == AnswerState::Rebooting).then(|| CommandAnswer::RebootInProgress {
+        order: answer.id.clone(),
+        until,
     })
 }
 
-fn retry(operation: &Operation, node: &Node, now: Instant) -> (Operation, String) {
+fn retry(operation: &Operation, node: &Node, now: Instant) -> (Operation, CommandAnswer) {
     let rebooted = node.boot_id != operation.boot_id_before;
     let next = Operation {
         attempt: operation.attempt + 1,
@@ -132,11 +132,11 @@ fn retry(operation: &Operation, node: &Node, now: Instant) -> (Operation, String
         ..operation.clone()
     };
     let answer = if rebooted {
-        "the node has a new boot: verified again"
+        CommandAnswer::VerifiedAgain
     } else {
-        "the node is prepared again"
+        CommandAnswer::PreparedAgain
     };
-    (next, answer.to_owned())
+    (next, answer)
 }
 
 /// The operation with its outcome decided; its end follows from there, whichever operator carries it out.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::Instant;
 use crate::names::PolicyName;
-use crate::snapshot::{Node, Operation, Phase, Policy, Record, Snapshot};
+use crate::snapshot::{Host, Node, Operation, Phase, Policy, Record, Snapshot};
 use crate::windows::Opening;
 
 /// A node that has a record.
@@ -13,6 +13,10 @@ pub(crate) struct NodeRef<'a> {
     pub(crate) name: &'a str,
     pub(crate) node: &'a Node,
     pub(crate) record: &'a Record,
+    /// The report of its agent, if it comes from the present boot.
+    pub(crate) host: Option<&'a Host>,
+    /// The policy that selects it, if exactly one does.
+    pub(crate) policy: Option<&'a PolicyName>,
 }
 
 /// What one pass has observed.
@@ -33,6 +37,8 @@ pub(crate) struct Context<'a> {
     pub(crate) without_agent: Vec<(NodeRef<'a>, Instant)>,
     /// Nodes that Lockkeeper cordoned, by name.
     pub(crate) cordoned: Vec<(&'a str, &'a Node)>,
+    /// Nodes without an operation whose record is missing, has an order or a command, or names another policy, by name.
+    pub(crate) outdated_records: Vec<(&'a str, &'a Node)>,
     /// When a node's own times change something next.
     pub(crate) next_change: Option<Instant>,
 }
@@ -80,6 +86,7 @@ impl<'a> Context<'a> {
             requiring: Vec::new(),
             without_agent: Vec::new(),
             cordoned: Vec::new(),
+            outdated_records: Vec::new(),
             next_change: None,
         };
         for (name, node) in &snapshot.nodes {
@@ -112,14 +119,30 @@ impl<'a> Context<'a> {
                 policy.observe_node(name, node, unavailable);
             }
         }
-        if let Some(record) = &node.record {
-            self.observe_record(NodeRef { name, node, record });
+        match &node.record {
+            Some(record) => self.observe_record(NodeRef {
+                name,
+                node,
+                record,
+                host: node.trusted_host(),
+                policy: self.single_policy(node),
+            }),
+            None => self.outdated_records.push((name, node)),
         }
     }
 
     fn observe_record(&mut self, node_ref: NodeRef<'a>) {
-        let NodeRef { name, node, record } = node_ref;
-        let missing = node.agent_missing_since();
+        let NodeRef {
+            name,
+            node,
+            record,
+            host,
+            policy,
+        } = node_ref;
+        let missing = match host {
+            Some(_) => None,
+            None => node.agent_missing_since(),
+        };
         if record.host.is_some() {
             self.changes_at(missing);
         }
@@ -128,10 +151,22 @@ impl<'a> Context<'a> {
             if let Some(policy) = self.policies.get_mut(&operation.policy) {
                 policy.observe_operation(name, operation);
             }
-        } else if node.requires_reboot() {
+            return;
+        }
+        if record.order.is_some() || record.command.is_some() || record.policy.as_ref() != policy {
+            self.outdated_records.push((name, node));
+        }
+        if node.requested.is_some() || host.is_some_and(|host| host.required) {
             self.requiring.push(node_ref);
         } else if let Some(since) = missing.filter(|since| record.host.is_none() || *since <= self.now) {
             self.without_agent.push((node_ref, since));
+        }
+    }
+
+    fn single_policy(&self, node: &Node) -> Option<&'a PolicyName> {
+        match node.policies.as_slice() {
+            [name] => self.policies.get_key_value(name).map(|(name, _)| *name),
+            _ => None,
         }
     }
 

@@ -9,15 +9,13 @@ use crate::assessment::breaker::cooled_at;
 use crate::assessment::{Assessment, PolicyAssessment};
 use crate::context::NodeRef;
 use crate::history::{check_back_off, check_released, check_still_required};
-use crate::snapshot::{Approval, BreakerState, Host, Operation};
+use crate::snapshot::{Approval, BreakerState, Operation};
 use crate::windows::Opening;
 
 /// A node that may start: one that requires a reboot, or one that is in progress and not cordoned yet.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Candidate<'a> {
     pub(crate) node_ref: NodeRef<'a>,
-    /// The report of its agent, if it comes from the present boot.
-    pub(crate) host: Option<&'a Host>,
     /// Its policy, if exactly one selects it.
     pub(crate) policy: Option<&'a PolicyAssessment<'a>>,
 }
@@ -26,8 +24,7 @@ impl<'a> Candidate<'a> {
     pub(crate) fn new(node_ref: NodeRef<'a>, assessment: &'a Assessment<'a>) -> Self {
         Self {
             node_ref,
-            host: node_ref.node.trusted_host(),
-            policy: assessment.single_policy(node_ref.node),
+            policy: node_ref.policy.and_then(|name| assessment.policies.get(name)),
         }
     }
 }
@@ -159,7 +156,7 @@ fn check_approval(_: &Assessment, candidate: &Candidate) -> Result<(), WaitReaso
 
 fn check_agent_reports(_: &Assessment, candidate: &Candidate) -> Result<(), WaitReason> {
     let node = candidate.node_ref.node;
-    match candidate.host {
+    match candidate.node_ref.host {
         Some(_) => Ok(()),
         None => Err(WaitReason::AgentMissing {
             since: node.agent_missing_since().unwrap_or(node.created),
@@ -168,14 +165,14 @@ fn check_agent_reports(_: &Assessment, candidate: &Candidate) -> Result<(), Wait
 }
 
 fn check_agent_capable(_: &Assessment, candidate: &Candidate) -> Result<(), WaitReason> {
-    match candidate.host.and_then(|host| host.incapable.as_ref()) {
+    match candidate.node_ref.host.and_then(|host| host.incapable.as_ref()) {
         Some(cause) => Err(WaitReason::AgentIncapable { cause: cause.clone() }),
         None => Ok(()),
     }
 }
 
 fn check_inhibitors(_: &Assessment, candidate: &Candidate) -> Result<(), WaitReason> {
-    match candidate.host.and_then(|host| host.inhibitors.first()) {
+    match candidate.node_ref.host.and_then(|host| host.inhibitors.first()) {
         Some((who, why)) => Err(WaitReason::Inhibited {
             who: who.clone(),
             why: why.clone(),

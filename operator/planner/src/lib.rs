@@ -32,6 +32,7 @@ pub mod windows;
 
 pub use action::{Action, Change, Finished, RecordChange};
 pub use check::{Violation, check};
+pub use commands::command_answer_samples;
 pub use durations::{MAX_SUCCESSES, Success, estimate_durations};
 pub use forecast::{Forecast, Horizon, Span, forecast};
 pub use history::check_history;

@@ -40,7 +40,7 @@ impl<'a> Queued<'a> {
         assessment: &Assessment,
     ) -> Self {
         let (node_ref, own_node) = (candidate.node_ref, assessment.context.snapshot.own_node.as_deref());
-        let required_since = candidate.host.and_then(|host| host.required_since);
+        let required_since = node_ref.host.and_then(|host| host.required_since);
         Self {
             index,
             candidate,

@@ -223,7 +223,7 @@ fn reconstruct_operation(holder: &Holder, node: &Node, context: &Context) -> Ope
         failure: Some(Failure {
             time: context.now,
             message: "the record of this operation was lost while the node was cordoned; \
-                      look at the node, then retry or release it"
+                      check the node, then retry or release it"
                 .to_owned(),
         }),
         pending_outcome: None,

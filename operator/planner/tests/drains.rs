@@ -86,7 +86,7 @@ fn a_node_reboots_with_pods_left_only_if_the_policy_says_so() {
     );
     assert_eq!(line(&world, "OrderReboot"), "901  n1 OrderReboot ");
     assert!(
-        world.trace.contains("Succeeded rebooted with pods left"),
+        world.trace.contains("Succeeded rebooted with remaining pods"),
         "{}",
         world.trace
     );

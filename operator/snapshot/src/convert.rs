@@ -58,6 +58,7 @@ pub fn operation(from: &api::Operation) -> planner::Operation {
 
 /// The API's operation, with whole seconds and bounded texts, and the policy's settings as they were when it began.
 pub fn operation_to_api(from: &planner::Operation, settings: &api::OperationSettings) -> api::Operation {
+    let deadline = planner::deadline(from);
     api::Operation {
         id: from.id.clone(),
         attempt: from.attempt,
@@ -81,6 +82,8 @@ pub fn operation_to_api(from: &planner::Operation, settings: &api::OperationSett
         stage: from.stage.map(stage_to_api),
         reboot_ordered_time: from.reboot_ordered.map(whole_seconds),
         rebooted_time: from.rebooted.map(whole_seconds),
+        deadline_time: deadline.map(|deadline| whole_seconds(deadline.at)),
+        on_deadline: deadline.map(|deadline| on_deadline_to_api(deadline.then)),
         pods_moved: from.pods_moved,
         daemon_sets: daemon_sets(from.daemon_sets.iter().map(|one| (one.name.clone(), one.since))),
         settings: settings.clone(),
@@ -97,6 +100,15 @@ pub fn operation_to_api(from: &planner::Operation, settings: &api::OperationSett
                 cause: pending_outcome.cause.clone(),
                 message: bounded(&pending_outcome.message, 1024),
             }),
+    }
+}
+
+fn on_deadline_to_api(from: planner::OnDeadline) -> api::OnDeadline {
+    match from {
+        planner::OnDeadline::Defer => api::OnDeadline::Defer,
+        planner::OnDeadline::Delete => api::OnDeadline::Delete,
+        planner::OnDeadline::Reboot => api::OnDeadline::Reboot,
+        planner::OnDeadline::Fail => api::OnDeadline::Fail,
     }
 }
 

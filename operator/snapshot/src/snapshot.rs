@@ -232,11 +232,12 @@ fn ready(node: &slim::Node) -> planner::Ready {
 /// A hold whose end cannot be read has none: unknown means held.
 fn hold(node: &slim::Node) -> Option<planner::Hold> {
     let reason = annotation(node, names::HOLD)?;
-    let until = annotation(node, names::HOLD_UNTIL).and_then(|text| DateTime::parse_from_rfc3339(text).ok());
+    let text = annotation(node, names::HOLD_UNTIL);
+    let until = text.and_then(|text| DateTime::parse_from_rfc3339(text).ok());
     Some(planner::Hold {
         reason: reason.to_owned(),
         until: until.map(|time| time.with_timezone(&Utc)),
-        invalid_until: None,
+        invalid_until: text.filter(|_| until.is_none()).map(str::to_owned),
     })
 }
 

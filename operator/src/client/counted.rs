@@ -38,7 +38,7 @@ where
         };
         let answer = self.inner.call(request);
         Box::pin(async move {
-            // The whole of it moves in here: it counts when this ends or is given up.
+            // The whole of it moves in here: it counts when this ends or is dropped.
             let mut count = count;
             let answer = answer.await;
             count.code = answer.as_ref().ok().map(|answer| answer.status().as_u16());

@@ -14,7 +14,7 @@ const RENEW: Duration = Duration::from_secs(3);
 /// How long after a request that failed the next one is sent, at the earliest.
 pub(super) const RETRY: Duration = Duration::from_secs(1);
 /// A leader that could not renew for so long stops leading, 2 s before anybody else may begin.
-pub(super) const GIVE_UP: Duration = Duration::from_secs(6);
+pub(super) const RENEW_DEADLINE: Duration = Duration::from_secs(6);
 /// A Lease that has not changed for so long should have: the watch may be dead, so it is read.
 const SILENCE: Duration = Duration::from_secs(4);
 
@@ -22,7 +22,7 @@ const SILENCE: Duration = Duration::from_secs(4);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct State {
     pub(super) view: LeaseView,
-    /// We lead, and our last write that succeeded was *sent* then: nobody saw it earlier.
+    /// We lead, and our last write that succeeded was *sent* then: no replica saw it earlier.
     pub(super) renewed: Option<Instant>,
     /// A request failed: no other before this.
     pub(super) not_before: Option<Instant>,
@@ -35,11 +35,11 @@ pub(super) enum LeaseView {
     Unknown,
     /// There is none.
     Absent,
-    /// Nobody holds it.
+    /// It has no holder.
     Free,
-    /// We are written in it.
+    /// We hold it.
     Ours,
-    /// Somebody else is.
+    /// Another replica holds it.
     Theirs {
         /// Who.
         holder: String,
@@ -76,15 +76,18 @@ pub(super) fn step(state: &State, now: Instant) -> Step {
 }
 
 fn lead(state: &State, renewed: Instant, now: Instant) -> Step {
-    let end = renewed + GIVE_UP;
+    let end = renewed + RENEW_DEADLINE;
     if now >= end {
-        return Step::Yield(format!("the Lease could not be renewed for {} s", GIVE_UP.as_secs()));
+        return Step::Yield(format!(
+            "the Lease could not be renewed for {} s",
+            RENEW_DEADLINE.as_secs()
+        ));
     }
     let (due, next) = match &state.view {
         LeaseView::Ours => (renewed + RENEW, Step::Renew),
         LeaseView::Unknown => (now, Step::Read),
         LeaseView::Absent => return Step::Yield("the Lease was deleted".into()),
-        LeaseView::Free => return Step::Yield("somebody emptied the Lease".into()),
+        LeaseView::Free => return Step::Yield("another client removed the holder of the Lease".into()),
         LeaseView::Theirs { holder, .. } => return Step::Yield(format!("{holder} has the Lease")),
     };
     let due = state.not_before.map_or(due, |pause| due.max(pause));
@@ -203,7 +206,7 @@ mod tests {
         check(Some(10.0), Seen::Ours, Some(16.4), 15.9, "wait until 16");
         check(Some(10.0), Seen::Ours, Some(16.4), 16.0, reason);
         check(Some(10.0), Seen::Unknown, None, 16.0, reason);
-        assert!(GIVE_UP + Duration::from_secs(2) <= DURATION);
+        assert!(RENEW_DEADLINE + Duration::from_secs(2) <= DURATION);
     }
 
     #[test]
@@ -226,7 +229,7 @@ mod tests {
             Seen::Free,
             None,
             12.0,
-            "step down: somebody emptied the Lease",
+            "step down: another client removed the holder of the Lease",
         );
     }
 }

@@ -111,9 +111,9 @@ async fn a_leader_that_is_cut_off_stops_before_the_next_one_begins() {
     let mut b = Candidate::start(&server, "b");
     sleep(Duration::from_secs(10)).await;
     a.line.send_replace(Line::Cut);
-    let (gave_up, took_over) = tokio::join!(a.until(false), b.until(true));
-    assert!(gave_up <= 6.0, "{gave_up}");
-    assert!(took_over - gave_up >= 1.9, "{took_over} - {gave_up}");
+    let (stepped_down, took_over) = tokio::join!(a.until(false), b.until(true));
+    assert!(stepped_down <= 6.0, "{stepped_down}");
+    assert!(took_over - stepped_down >= 1.9, "{took_over} - {stepped_down}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -192,7 +192,7 @@ async fn there_are_never_two_leaders_and_in_the_end_there_is_one() {
 }
 
 #[test]
-fn a_process_started_again_is_somebody_else() {
+fn a_restarted_process_has_another_identity() {
     let (first, second) = (identity("pod-0"), identity("pod-0"));
     assert!(first.starts_with("pod-0_"));
     assert_ne!(first, second);

@@ -1,4 +1,4 @@
-//! Our marks on a Node: one server-side apply puts them on, one takes off what is ours and nothing else.
+//! The cordon of a Node: one server-side apply sets it, and one removes what is ours and nothing else.
 
 use kube::api::Patch;
 use lockkeeper_crds::{Phase, names};
@@ -40,7 +40,7 @@ impl Pass<'_> {
             "metadata": {"name": node, "uid": seen.metadata.uid},
         });
         if self.is_preparing(node) {
-            // These are the marks of an operation before; those of this one may be there by now.
+            // This is the cordon of an earlier operation; that of the present one may be set by now.
             bare["metadata"]["resourceVersion"] = json!(seen.metadata.resource_version);
         }
         if keep_cordon {
@@ -57,14 +57,14 @@ impl Pass<'_> {
         let stays = slim::annotation(&lifted, names::OPERATION).is_some();
         self.store_node(lifted);
         if stays {
-            // Somebody else owns the annotation now, as a backup that was played back does: it means nothing, and would be
-            // lifted again for ever. Their cordon is theirs.
+            // Another manager owns the annotation now, as after a restored backup: it means nothing, and each pass would try
+            // to remove it again. The other manager's cordon stays.
             self.remove_annotation(node, names::OPERATION).await?;
         }
         Ok(())
     }
 
-    /// Whether the plan saw the node on its way in, before our marks.
+    /// Whether the plan saw the node in phase Preparing, before its cordon.
     fn is_preparing(&self, node: &str) -> bool {
         let status = self.seen.reboots.get(node).and_then(|reboot| reboot.status.as_ref());
         let operation = status.and_then(|status| status.operation.as_ref());
@@ -86,7 +86,7 @@ impl Pass<'_> {
     }
 }
 
-/// All marks in one apply, less those labels and annotations that are there already: they are somebody else's.
+/// The whole cordon in one apply, without those labels and annotations that are there already: other managers own them.
 fn cordon_patch(node: &slim::Node, operation_id: &str) -> Value {
     let there = |map: &Option<std::collections::BTreeMap<String, String>>, key: &str| {
         map.as_ref().is_some_and(|map| map.contains_key(key))
@@ -138,7 +138,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_somebody_else_has_set_is_left_out() {
+    fn fields_that_another_manager_has_set_are_left_out() {
         let node: slim::Node = serde_json::from_value(json!({"metadata": {
             "name": "w-01", "uid": "u", "resourceVersion": "7",
             "annotations": {"karpenter.sh/do-not-disrupt": "false"},

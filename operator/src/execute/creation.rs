@@ -17,7 +17,7 @@ use super::{Error, Pass, api_error};
 const STEP: &str = "create NodeReboot";
 
 impl Pass<'_> {
-    /// Makes a `NodeReboot`, or gives the one that somebody made by hand to its Node.
+    /// Creates a `NodeReboot`, or makes the Node the owner of one that a person created.
     pub(super) async fn create_record(&self, action: &Action) -> Result<Option<NodeReboot>, Error> {
         let Action::CreateRecord { node, uid, policy } = action else {
             return Ok(None);

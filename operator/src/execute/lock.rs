@@ -72,7 +72,7 @@ impl Pass<'_> {
         Err(stale(step, node, found))
     }
 
-    /// Nobody is in the lock whom the plan did not see there: it might be cordoned before this node. Nor is its cap another.
+    /// The lock has no holder that the plan did not see: it might be cordoned before this node. Nor has its limit changed.
     pub(super) fn ensure_no_new_holder(&self, step: &'static str, node: &str, fresh: &RebootLock) -> Result<(), Error> {
         let planned = self.seen.lock.as_ref();
         if planned.is_some_and(|planned| planned.spec != fresh.spec) {

@@ -17,8 +17,8 @@ use super::{Error, MAX_CONCURRENT_WRITES, Pass, api_error};
 impl Pass<'_> {
     /// The record still has the operation that the plan was made on, as far as it was then; or none, as the plan saw.
     ///
-    /// The uncordon is guarded by the Node's uid alone: an operator whose view of the records lags would take the marks
-    /// of a drain that another leader has begun for marks that nobody owns. The cordon is guarded by the Node's version,
+    /// The uncordon is guarded by the Node's uid alone: an operator whose view of the records lags would take the cordon
+    /// of a drain that another leader has begun for an orphaned one. The cordon is guarded by the Node's version,
     /// and the operation may have ended without a trace on the Node.
     pub(super) async fn ensure_operation_unchanged(&self, step: &'static str, node: &str) -> Result<(), Error> {
         let planned = self.seen.reboots.get(node).and_then(|seen| operation(seen));
@@ -65,10 +65,10 @@ impl Pass<'_> {
         Ok(())
     }
 
-    /// Nobody is cordoned with our marks whom the plan did not count: by its entry, or because its marks were seen.
+    /// No node is cordoned by us that the plan did not count: by its entry, or because its cordon was observed.
     ///
-    /// Entry and record of such a node were destroyed by hand; its marks are all that is left, and a view of the Nodes
-    /// that lags does not show them. Only cordoned Nodes are sent.
+    /// Entry and record of such a node were deleted by hand; only its cordon is left, and a view of the Nodes that lags
+    /// does not show it. Only cordoned Nodes are sent.
     pub(super) async fn ensure_no_unknown_cordon(
         &self,
         step: &'static str,
@@ -96,12 +96,12 @@ impl Pass<'_> {
         hidden.map_or(Ok(()), |found| Err(stale(step, node, found)))
     }
 
-    /// Nobody loses its entry whose record or marks name its operation still, and none is given back to an operation
-    /// that has ended.
+    /// No node loses its entry while its record or its cordon names the operation, and no entry is restored to an
+    /// operation that has ended.
     ///
     /// The lock's version guards the list, not what it was derived from: an operator whose view of records or Nodes lags
-    /// would free the slot of a node that is cordoned, and let in another. What is asked of each node that leaves: two
-    /// reads; of each that gets its entry back: one.
+    /// would free the slot of a node that is cordoned, and admit another. Each node that leaves costs two reads, each that
+    /// gets its entry back one.
     pub(super) async fn ensure_holder_changes(
         &self,
         step: &'static str,
@@ -122,8 +122,8 @@ impl Pass<'_> {
             let seen = self.seen.reboots.get(&holder.node).and_then(|seen| operation(seen));
             if seen.is_some_and(|seen| seen.id == holder.operation_id) {
                 let fresh = self.read_reboot(step, &holder.node).await?;
-                let inside = fresh.as_ref().and_then(operation).map(|fresh| fresh.id.as_str());
-                if inside != Some(&holder.operation_id) {
+                let in_progress = fresh.as_ref().and_then(operation).map(|fresh| fresh.id.as_str());
+                if in_progress != Some(&holder.operation_id) {
                     let found = format!("operation {} of {} has ended", holder.operation_id, holder.node);
                     return Err(stale(step, names::LOCK, found));
                 }
@@ -132,7 +132,7 @@ impl Pass<'_> {
         Ok(())
     }
 
-    /// The node is gone, or neither its record nor its marks name the operation of its entry.
+    /// The node is gone, or neither its record nor its cordon names the operation of its entry.
     async fn ensure_released(&self, step: &'static str, holder: &Holder) -> Result<(), Error> {
         let Holder {
             node,
@@ -148,14 +148,14 @@ impl Pass<'_> {
         self.cache.absorb_node(fresh);
         let record = self.read_reboot(step, node).await?;
         let record = record.filter(|record| owned_by(record, node_uid));
-        let inside = record
+        let in_progress = record
             .as_ref()
             .and_then(operation)
             .is_some_and(|one| one.id == *operation_id);
-        if !(marked || inside) {
+        if !(marked || in_progress) {
             return Ok(());
         }
-        let found = format!("{node} is inside still (operation {inside}, marks {marked})");
+        let found = format!("{node} is still in progress (operation {in_progress}, cordon {marked})");
         Err(stale(step, names::LOCK, found))
     }
 
@@ -168,24 +168,24 @@ impl Pass<'_> {
         Ok(fresh)
     }
 
-    /// The Node carries the marks of an operation that is made up for them.
+    /// The Node has the cordon of an operation that is reconstructed from it.
     ///
-    /// An operator whose view of the Nodes lags would make up one that has ended long ago.
+    /// An operator whose view of the Nodes lags would reconstruct one that has ended long ago.
     pub(super) async fn ensure_cordoned(&self, node: &str, operation_id: &str) -> Result<(), Error> {
-        const STEP: &str = "make up the lost operation of";
+        const STEP: &str = "reconstruct the lost operation of";
         let fresh = self.api.nodes.get(node).await.map_err(api_error(STEP, node))?;
         let marked = slim::annotation(&fresh, names::OPERATION) == Some(operation_id);
         self.cache.absorb_node(fresh);
         if marked {
             return Ok(());
         }
-        let found = format!("it carries no marks of operation {operation_id}");
+        let found = format!("it has no cordon of operation {operation_id}");
         Err(stale(STEP, node, found))
     }
 
-    /// The Node does not carry the marks of an operation that is about to be forgotten.
+    /// The Node does not have the cordon of an operation that is about to be removed.
     ///
-    /// An operator whose view of the Nodes lags would free the slot of a node that is still cordoned, and let in another.
+    /// An operator whose view of the Nodes lags would free the slot of a node that is still cordoned, and admit another.
     pub(super) async fn ensure_uncordoned(&self, node: &str, operation_id: &str) -> Result<(), Error> {
         const STEP: &str = "end the operation of";
         let Some(fresh) = self.api.nodes.get_opt(node).await.map_err(api_error(STEP, node))? else {
@@ -196,7 +196,7 @@ impl Pass<'_> {
         if !marked {
             return Ok(());
         }
-        let found = format!("it carries the marks of operation {operation_id}");
+        let found = format!("it has the cordon of operation {operation_id}");
         Err(stale(STEP, node, found))
     }
 

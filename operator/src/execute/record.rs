@@ -43,7 +43,7 @@ impl Pass<'_> {
             .as_ref()
             .is_some_and(|before| before.phase == api::Phase::Verifying);
         match &change.operation {
-            // One that begins, or is made up for one that was lost: a view of the lock that lags shows entries of old.
+            // One that begins, or is reconstructed for one that was lost: a view of the lock that lags shows entries of old.
             Change::Set(Some(operation)) if before.operation.is_none() => {
                 self.ensure_holds_slot("begin the operation of", node, &operation.id)
                     .await?;
@@ -73,7 +73,7 @@ impl Pass<'_> {
         self.patch_status(&seen, &before, &after).await
     }
 
-    /// Which `DaemonSet`s are ready on a node is looked at when its cordon is recorded, as nobody can see it later.
+    /// Which `DaemonSet`s are ready on a node is read when its cordon is recorded, because it cannot be read later.
     ///
     /// Not right before the reboot order: those that `daemonSetsLast` evicts would be gone by then. What an earlier try
     /// of the same operation has counted stays.
@@ -182,7 +182,7 @@ impl Pass<'_> {
         after
     }
 
-    /// The settings that the record has; a new operation takes those of its policy, one made up by repair the defaults.
+    /// The settings that the record has; a new operation takes those of its policy, a reconstructed one the defaults.
     fn settings(&self, before: &NodeRebootStatus, operation: &Operation) -> OperationSettings {
         let recorded = before.operation.as_ref().filter(|before| before.id == operation.id);
         let recorded = recorded.map(|before| before.settings.clone());

@@ -10,7 +10,7 @@ use serde_json::json;
 use super::{Error, Pass, api_error};
 
 impl Pass<'_> {
-    /// Writes all taints of the Node with one more or one less; the version sees to it that nobody else's is lost.
+    /// Writes all taints of the Node with one more or one less; the version makes sure that no taint of another writer is lost.
     ///
     /// `spec.taints` is one atomic list: an apply of ours would own those of all others.
     pub(super) async fn set_taint(&mut self, node: &str, taint: Taint, there: bool) -> Result<(), Error> {

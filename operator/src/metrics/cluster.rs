@@ -22,7 +22,7 @@ pub enum Gauge {
     /// Since when it asks for a reboot.
     NodeRequiredSince,
     /// Since when it is away.
-    NodeAwaySince,
+    NodeRebootOrdered,
     /// Whether our cordon stands.
     NodeCordoned,
     /// How many of its detectors cannot be read.
@@ -91,17 +91,17 @@ pub(super) const ALL: [Row; 21] = [
     (
         Gauge::NodeStateSince,
         "node_state_since_timestamp_seconds",
-        "Since when a node that is inside the lock is in its state.",
+        "Since when a node in progress is in its state.",
         NODE,
     ),
     (
         Gauge::NodeRequiredSince,
         "node_reboot_required_since_timestamp_seconds",
-        "Since when the node's host asks for a reboot; only while it does.",
+        "Since when the node's host requires a reboot; only while it does.",
         NODE,
     ),
     (
-        Gauge::NodeAwaySince,
+        Gauge::NodeRebootOrdered,
         "node_reboot_ordered_timestamp_seconds",
         "When the reboot was ordered of a node that is not back and Ready yet.",
         NODE,

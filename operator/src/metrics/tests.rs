@@ -65,9 +65,9 @@ fn the_counters_of_a_policy_begin_with_nothing_and_go_with_it() {
     let metrics = Metrics::new().unwrap();
     metrics.set_policies(["workers"].into_iter());
     let begun = lines(&metrics, "lockkeeper_reboots_total");
-    assert_eq!(begun.len(), OUTCOMES.len());
+    assert_eq!(begun.len(), Outcome::ALL.len());
     assert!(begun.iter().all(|line| line.ends_with(" 0")), "{begun:?}");
-    metrics.count_reboot("workers", "Succeeded");
+    metrics.count_reboot("workers", Outcome::Succeeded);
     metrics.observe_drain("workers", 12.0);
     metrics.set_policies(["workers", "others"].into_iter());
     let succeeded = r#"lockkeeper_reboots_total{outcome="Succeeded",policy="workers"}"#;
@@ -102,7 +102,7 @@ fn every_metric_has_help_and_a_name_by_the_rules() {
 fn a_counter_with_a_closed_list_of_labels_begins_with_0() {
     let metrics = Metrics::new().unwrap();
     for (name, series) in [
-        ("actions_total", ACTIONS.len() * RESULTS.len()),
+        ("actions_total", Action::NAMES.len() * RESULTS.len()),
         ("watch_errors_total", WatchedKind::ALL.len()),
         ("events_total", EVENTS.len()),
         ("evictions_total", EVICTIONS.len()),

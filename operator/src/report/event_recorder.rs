@@ -6,40 +6,42 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::Utc;
-use k8s_openapi::api::core::v1::{Event, ObjectReference};
+use k8s_openapi::api::core::v1::{Event as ApiEvent, ObjectReference};
 use kube::api::{ObjectMeta, PostParams};
 use kube::{Api, Client};
 use lockkeeper_crds::names::{EVENT_SOURCE, GROUP};
 use lockkeeper_crds::time::{to_kubernetes, to_micro};
+use lockkeeper_reasons::Severity;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
 
+use super::event::Event;
 use crate::client::explain;
 use crate::metrics::Metrics;
 
 /// Events that wait to be written; what comes when it is full is dropped and counted.
 const QUEUE_CAPACITY: usize = 4096;
-/// The same words about the same object are not written again for this long.
+/// The same Event about the same object is not written again for this long.
 const REPEAT_INTERVAL: Duration = Duration::from_mins(10);
-/// How many words are remembered for that; beyond it some may be said twice.
+/// How many Events are remembered for that; beyond it some may be written twice.
 const MAX_REMEMBERED: usize = 8192;
-/// An answer that takes longer than this does not come.
+/// A request that takes longer than this has failed.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
-/// Pauses between the tries of one Event.
+/// The pauses between the attempts to write one Event.
 const RETRY_DELAYS: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(3), Duration::from_secs(9)];
 /// The API server's limit on a note, in bytes.
 const MAX_NOTE_BYTES: usize = 1024;
 /// Events about cluster-scoped objects are accepted in this namespace only.
 const NAMESPACE: &str = "default";
 
-/// Where events are said; it never blocks and never fails.
+/// Queues Events for writing; it never blocks and never fails.
 #[derive(Clone, Debug)]
 pub struct EventRecorder {
     queue: mpsc::Sender<PendingEvent>,
     metrics: Arc<Metrics>,
 }
 
-/// What an event is about; the uid must be the object's own, or `kubectl describe` does not show it.
+/// The object that an Event is about; the uid must be the object's own, or `kubectl describe` does not show it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum EventTarget {
     /// A Node.
@@ -58,25 +60,14 @@ pub enum EventTarget {
     },
 }
 
-/// Whether a person should look.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Severity {
-    /// All is well.
-    Normal,
-    /// A person should look.
-    Warning,
-}
-
 #[derive(Clone, Debug, Hash)]
 struct PendingEvent {
     target: EventTarget,
-    severity: Severity,
-    reason: String,
-    note: String,
+    event: Event,
 }
 
 impl EventRecorder {
-    /// A place to say events, and the task that writes them; `instance` says which replica it is.
+    /// A recorder, and the task that writes its Events; `instance` names the replica.
     pub fn new(client: &Client, instance: &str, metrics: Arc<Metrics>) -> (Self, impl Future<Output = ()> + use<>) {
         let (queue, pending) = mpsc::channel(QUEUE_CAPACITY);
         let writer = EventWriter {
@@ -89,16 +80,11 @@ impl EventRecorder {
         (Self { queue, metrics }, writer.run(pending))
     }
 
-    /// Says something; the same words about the same object are written once in ten minutes.
-    ///
-    /// `reason` is one CamelCase word, `note` what happened with names and numbers.
-    pub fn record(&self, target: EventTarget, severity: Severity, reason: &str, note: &str) {
-        let pending = PendingEvent {
-            target,
-            severity,
-            reason: truncate(reason, 128).to_owned(),
-            note: truncate(note, MAX_NOTE_BYTES).to_owned(),
-        };
+    /// Queues an Event; the same one about the same object is written once in ten minutes.
+    pub fn record(&self, target: EventTarget, mut event: Event) {
+        let length = truncate(&event.message, MAX_NOTE_BYTES).len();
+        event.message.truncate(length);
+        let pending = PendingEvent { target, event };
         if self.queue.try_send(pending).is_err() {
             self.metrics.count_event("dropped");
         }
@@ -106,7 +92,7 @@ impl EventRecorder {
 }
 
 struct EventWriter {
-    api: Api<Event>,
+    api: Api<ApiEvent>,
     instance: String,
     metrics: Arc<Metrics>,
     deduplicator: EventDeduplicator,
@@ -115,7 +101,7 @@ struct EventWriter {
 }
 
 impl EventWriter {
-    /// Writes one event after the other, until nobody can say any more.
+    /// Writes one Event after the other, until every recorder is dropped.
     async fn run(mut self, mut queue: mpsc::Receiver<PendingEvent>) {
         while let Some(pending) = queue.recv().await {
             if self.deduplicator.is_repeated(&pending, Instant::now()) {
@@ -128,8 +114,8 @@ impl EventWriter {
         }
     }
 
-    /// Tries a few times; the name is fixed, so that a lost answer does not make two events.
-    async fn write(&mut self, event: &Event) -> bool {
+    /// Retries a few times; the name is fixed, so that a lost answer does not make two events.
+    async fn write(&mut self, event: &ApiEvent) -> bool {
         let params = PostParams::default();
         for pause in RETRY_DELAYS.map(Some).into_iter().chain([None]) {
             let (words, again) = match timeout(REQUEST_TIMEOUT, self.api.create(&params, event)).await {
@@ -153,8 +139,9 @@ impl EventWriter {
         false
     }
 
-    fn event(&self, pending: &PendingEvent) -> Event {
+    fn event(&self, pending: &PendingEvent) -> ApiEvent {
         let now = Utc::now();
+        let reason = pending.event.reason.as_str().to_owned();
         let (api_version, kind, name, uid) = match &pending.target {
             EventTarget::Node { name, uid } => ("v1".to_owned(), "Node", name, uid),
             EventTarget::Policy { name, uid } => (format!("{GROUP}/v1alpha1"), "RebootPolicy", name, uid),
@@ -163,19 +150,19 @@ impl EventWriter {
         // Within a second they stay as they are listed, which is by name: the time comes first in it.
         let time = now.timestamp_nanos_opt().unwrap_or_default();
         let unique = RandomState::new().hash_one(now) & 0xffff;
-        Event {
+        ApiEvent {
             metadata: ObjectMeta {
                 name: Some(format!("{}.{time:016x}{unique:04x}", truncate(name, 230))),
                 namespace: Some(NAMESPACE.to_owned()),
                 ..ObjectMeta::default()
             },
-            action: Some(pending.reason.clone()),
+            action: Some(reason.clone()),
             count: Some(1),
             event_time: Some(to_micro(now)),
             first_timestamp: Some(to_kubernetes(now)),
             last_timestamp: Some(to_kubernetes(now)),
-            message: Some(pending.note.clone()),
-            reason: Some(pending.reason.clone()),
+            message: Some(pending.event.message.clone()),
+            reason: Some(reason.clone()),
             involved_object: ObjectReference {
                 api_version: Some(api_version),
                 kind: Some(kind.to_owned()),
@@ -186,18 +173,18 @@ impl EventWriter {
             reporting_component: Some(EVENT_SOURCE.to_owned()),
             reporting_instance: Some(self.instance.clone()),
             type_: Some(
-                match pending.severity {
+                match pending.event.severity {
                     Severity::Normal => "Normal",
                     Severity::Warning => "Warning",
                 }
                 .to_owned(),
             ),
-            ..Event::default()
+            ..ApiEvent::default()
         }
     }
 }
 
-/// What was said lately.
+/// The Events of the last ten minutes.
 #[derive(Debug, Default)]
 struct EventDeduplicator {
     recorded: BTreeMap<u64, Instant>,

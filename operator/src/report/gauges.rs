@@ -16,17 +16,6 @@ use crate::status::{node_state, phase_of, policy_name};
 /// A loop that has much to do paints no more often than this; one that comes to rest always does.
 const MIN_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Every state that a node may have; a policy shows each, with 0 too.
-const STATES: [NodeState; 7] = [
-    NodeState::UpToDate,
-    NodeState::Pending,
-    NodeState::Preparing,
-    NodeState::Draining,
-    NodeState::Rebooting,
-    NodeState::Verifying,
-    NodeState::Failed,
-];
-
 /// Paints what the leader sees.
 #[derive(Debug, Default)]
 pub(super) struct GaugeExporter {
@@ -34,7 +23,7 @@ pub(super) struct GaugeExporter {
 }
 
 impl GaugeExporter {
-    /// Somebody else paints from now on.
+    /// Another replica exports from now on.
     pub(super) fn stop(&mut self) {
         *self = Self::default();
     }
@@ -64,13 +53,18 @@ impl GaugeExporter {
         }
         for (name, node) in &snapshot.nodes {
             let policy = policy_name(node);
-            add_node(&mut gauges, name, &policy, node, plan, now);
             let failing = seen
                 .reboots
                 .get(name)
-                .map_or(0, |reboot| failing_detectors(reboot).len());
-            if failing > 0 {
-                let failing = i64::try_from(failing).unwrap_or(i64::MAX);
+                .map_or(&[][..], |reboot| failing_detectors(reboot));
+            let (phase, waiting) = (phase_of(node), plan.wait_reasons.get(name));
+            let state = node_state(node, phase, waiting.is_some(), failing);
+            add_node(&mut gauges, &[name, &policy], node, state, now);
+            if let Some(waiting) = waiting {
+                gauges.add(Gauge::WaitingNodes, &[&policy, waiting.name().as_str()], 1);
+            }
+            if !failing.is_empty() {
+                let failing = i64::try_from(failing.len()).unwrap_or(i64::MAX);
                 gauges.put(Gauge::NodeDetectorsFailing, &[name, &policy], failing);
             }
         }
@@ -101,7 +95,7 @@ pub(super) fn export_statuses<'a>(
 }
 
 fn add_policy(gauges: &mut GaugeSet, name: &str, policy: &Policy, plan: &Plan, now: DateTime<Utc>) {
-    for state in STATES {
+    for state in NodeState::ALL {
         gauges.put(Gauge::Nodes, &[name, state.as_str()], 0);
     }
     let breaker = plan.policies.get(name).map(|state| state.breaker.state);
@@ -128,17 +122,14 @@ fn add_policy(gauges: &mut GaugeSet, name: &str, policy: &Policy, plan: &Plan, n
     }
 }
 
-fn add_node(gauges: &mut GaugeSet, name: &str, policy: &str, node: &Node, plan: &Plan, now: DateTime<Utc>) {
-    let (phase, why) = (phase_of(node), plan.wait_reasons.get(name));
-    let state = node_state(node, phase, why.is_some());
+fn add_node(gauges: &mut GaugeSet, labels: &[&str; 2], node: &Node, state: NodeState, now: DateTime<Utc>) {
+    let [name, policy] = *labels;
+    let phase = phase_of(node);
     gauges.add(Gauge::Nodes, &[policy, state.as_str()], 1);
-    if let Some(why) = why {
-        gauges.add(Gauge::WaitingNodes, &[policy, why.name().as_str()], 1);
-    }
     if phase == Some(Phase::Failed) {
         gauges.add(Gauge::FailedNodes, &[policy], 1);
     }
-    if phase.is_none() && node.agent_missing_since().is_some_and(|phase_since| phase_since <= now) {
+    if phase.is_none() && node.agent_missing_since().is_some_and(|since| since <= now) {
         gauges.add(Gauge::AgentsMissing, &[policy], 1);
     }
     if state != NodeState::UpToDate {
@@ -153,7 +144,7 @@ fn add_node(gauges: &mut GaugeSet, name: &str, policy: &str, node: &Node, plan: 
     for (gauge, at) in [
         (Gauge::NodeStateSince, operation.and_then(phase_since)),
         (
-            Gauge::NodeAwaySince,
+            Gauge::NodeRebootOrdered,
             operation.and_then(|operation| outstanding_since(operation, node)),
         ),
         (Gauge::NodeRequiredSince, required.and_then(|host| host.required_since)),

@@ -1,4 +1,4 @@
-//! A policy that cannot be decoded says so in its status, where the API server lets us write it, and in an Event.
+//! A policy that cannot be decoded: conditions in its status, where the API server takes them, and an Event.
 
 use std::sync::Arc;
 
@@ -13,12 +13,12 @@ use super::{Reporter, policy_events};
 use crate::cache::InvalidPolicy;
 use crate::execute::Error;
 use crate::report::event_recorder::EventTarget;
-use crate::status::undecodable;
+use crate::status::invalid_policy;
 
 impl Reporter {
-    /// Writes the conditions of the policies that cannot be decoded, if they say something else.
+    /// Writes the conditions of the policies that cannot be decoded, if they changed.
     pub(super) async fn publish_invalid_policies(&mut self, now: DateTime<Utc>) -> Result<(), Error> {
-        let unreadable: Vec<(String, Arc<InvalidPolicy>)> = self
+        let invalid: Vec<(String, Arc<InvalidPolicy>)> = self
             .cache
             .read()
             .policies
@@ -26,8 +26,8 @@ impl Reporter {
             .filter_map(|(name, policy)| Some((name.to_owned(), policy.as_ref().err()?.clone())))
             .collect();
         self.refused
-            .retain(|name, _| unreadable.iter().any(|(other, _)| other == name));
-        for (name, policy) in unreadable {
+            .retain(|name, _| invalid.iter().any(|(other, _)| other == name));
+        for (name, policy) in invalid {
             self.publish_invalid_policy(&name, &policy, now).await?;
         }
         Ok(())
@@ -41,8 +41,8 @@ impl Reporter {
     ) -> Result<(), Error> {
         let generation = policy.metadata.generation;
         let after = conditions(name, policy, now);
-        let said = after == policy.conditions && policy.observed_generation == generation;
-        if said || self.refused.get(name) == Some(&generation) {
+        let is_published = after == policy.conditions && policy.observed_generation == generation;
+        if is_published || self.refused.get(name) == Some(&generation) {
             return Ok(());
         }
         if let Some(uid) = policy.metadata.uid.clone() {
@@ -50,8 +50,8 @@ impl Reporter {
                 name: name.to_owned(),
                 uid,
             };
-            for (severity, reason, note) in policy_events::condition_events(&policy.conditions, &after) {
-                self.events.record(target.clone(), severity, &reason, &note);
+            for event in policy_events::condition_events(&policy.conditions, &after) {
+                self.events.record(target.clone(), event);
             }
         }
         let patch = json!({
@@ -65,11 +65,11 @@ impl Reporter {
             .await
         {
             Ok(policy) => self.cache.upsert_policy(policy),
-            // What the definition does not take is not tried again before the policy changes.
+            // What the CRD does not allow is not tried again before the policy changes.
             Err(source) if matches!(&source, kube::Error::Api(status) if matches!(status.code, 400 | 422)) => {
                 tracing::warn!(
                     policy = name,
-                    "the policy cannot be read, nor its status written: {}",
+                    "the policy cannot be decoded and the API server does not take its status: {}",
                     error_chain(&source)
                 );
                 self.refused.insert(name.to_owned(), generation);
@@ -86,15 +86,15 @@ impl Reporter {
     }
 }
 
-/// Those that were there, with what is known now in their place.
+/// The conditions that were there, with those of an invalid policy in their place.
 fn conditions(name: &str, policy: &InvalidPolicy, now: DateTime<Utc>) -> Vec<Condition> {
-    let facts = undecodable(name, &policy.cause).into_iter();
-    let facts = facts.map(|fact| fact.into_condition(&policy.conditions, policy.metadata.generation, now));
+    let drafts = invalid_policy(name, &policy.cause).into_iter();
+    let conditions = drafts.map(|draft| draft.into_condition(&policy.conditions, policy.metadata.generation, now));
     let mut after = policy.conditions.clone();
-    for fact in facts {
-        match after.iter_mut().find(|known| known.type_ == fact.type_) {
-            Some(known) => *known = fact,
-            None => after.push(fact),
+    for condition in conditions {
+        match after.iter_mut().find(|known| known.type_ == condition.type_) {
+            Some(known) => *known = condition,
+            None => after.push(condition),
         }
     }
     after
@@ -105,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_condition_names_field_and_remedy_and_what_else_was_said_stays() {
+    fn the_conditions_of_an_invalid_policy_name_field_and_remedy_and_keep_the_others() {
         let now = "2026-11-21T12:00:00Z".parse().unwrap();
         let was = |type_: &str, status: &str| Condition {
             type_: type_.to_owned(),
@@ -141,7 +141,7 @@ mod tests {
         assert_eq!(
             after[0].message,
             "spec.windows[0].durationSeconds: invalid type: string \"two hours\", expected i32; no node of any policy \
-             starts until it is corrected: kubectl edit rbp general, or apply the definitions of this version"
+             starts until it is fixed: kubectl edit rbp general, or apply the CRDs of this version"
         );
         policy.conditions.clone_from(&after);
         assert_eq!(conditions("general", &policy, now), after, "nothing is written again");

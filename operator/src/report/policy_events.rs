@@ -1,15 +1,12 @@
-//! What a change of a policy's status means to people: Events.
+//! The Events that a change of a policy's status is worth.
 
 use lockkeeper_crds::condition::{self, Condition};
-use lockkeeper_crds::{BreakerState, BreakerStatus, RebootPolicyStatus, names};
-use lockkeeper_reasons::format_time;
+use lockkeeper_crds::{BreakerState, RebootPolicyStatus};
 
-use crate::report::event_recorder::Severity;
+use super::event::Event;
+use crate::status::condition::{ConditionReason, ConditionStatus, ConditionType};
 
-/// An Event: how bad, its reason, its words.
-type Event = (Severity, String, String);
-
-/// The Events that a change is worth, in the words of the status.
+/// The Events of a policy whose status changes.
 pub(super) fn events(policy: &str, before: &RebootPolicyStatus, after: &RebootPolicyStatus) -> Vec<Event> {
     let mut events = condition_events(&before.conditions, &after.conditions);
     let changes = [
@@ -17,92 +14,78 @@ pub(super) fn events(policy: &str, before: &RebootPolicyStatus, after: &RebootPo
         canary(before, after),
         breaker(policy, before, after),
     ];
-    let changes = changes.into_iter().flatten();
-    events.extend(changes.map(|(severity, reason, note)| (severity, reason.to_owned(), note)));
+    events.extend(changes.into_iter().flatten());
     events
 }
 
-/// An Event for each condition that has become bad.
+/// An Event for each condition that became bad.
 pub(super) fn condition_events(before: &[Condition], after: &[Condition]) -> Vec<Event> {
-    let became = after
+    let bad = after
         .iter()
         .filter_map(|now| became_bad(condition::find(before, &now.type_), now));
-    became.collect()
+    bad.collect()
 }
 
-/// A condition that has become bad.
 fn became_bad(was: Option<&Condition>, now: &Condition) -> Option<Event> {
-    let bad = match now.type_.as_str() {
-        "Ready" => now.status == "False",
-        "Degraded" | "ScheduleTooTight" | "AcknowledgementInvalid" => now.status == "True",
-        _ => false,
-    };
-    let news = was.is_none_or(|was| was.status != now.status);
-    (bad && news).then(|| (Severity::Warning, now.reason.clone(), now.message.clone()))
+    let bad = bad_status(ConditionType::from_name(&now.type_)?)?;
+    let changed = was.is_none_or(|was| was.status != now.status);
+    let reason = ConditionReason::from_name(&now.reason)?;
+    (now.status == bad.as_str() && changed).then(|| Event::condition(reason, &now.message))
 }
 
-type Draft = Option<(Severity, &'static str, String)>;
+/// The status of a condition of a policy that a person should look at.
+fn bad_status(type_: ConditionType) -> Option<ConditionStatus> {
+    match type_ {
+        ConditionType::Ready => Some(ConditionStatus::False),
+        ConditionType::Degraded | ConditionType::ScheduleTooTight | ConditionType::AcknowledgementInvalid => {
+            Some(ConditionStatus::True)
+        }
+        ConditionType::UpToDate
+        | ConditionType::Progressing
+        | ConditionType::Stalled
+        | ConditionType::RebootRequired
+        | ConditionType::Cordoned
+        | ConditionType::Drained
+        | ConditionType::Rebooted
+        | ConditionType::Healthy
+        | ConditionType::RebootCapable
+        | ConditionType::HoldInvalid => None,
+    }
+}
 
-fn rollout(before: &RebootPolicyStatus, after: &RebootPolicyStatus) -> Draft {
+fn rollout(before: &RebootPolicyStatus, after: &RebootPolicyStatus) -> Option<Event> {
     match (&before.rollout, &after.rollout) {
         (was, Some(now)) if was.as_ref().is_none_or(|was| was.id != now.id) => {
-            let left = after.nodes - after.up_to_date;
-            let note = format!("rollout {}: {left} of {} nodes are not up to date", now.id, after.nodes);
-            Some((Severity::Normal, "RolloutStarted", note))
+            let outdated = after.nodes - after.up_to_date;
+            Some(Event::rollout_started(&now.id, outdated, after.nodes))
         }
-        (Some(was), None) => {
-            let note = format!("rollout {} is over: no node needs a reboot", was.id);
-            Some((Severity::Normal, "RolloutFinished", note))
-        }
-        _ => None,
+        (Some(was), None) => Some(Event::rollout_finished(&was.id)),
+        (Some(_), Some(_)) | (None, _) => None,
     }
 }
 
-fn canary(before: &RebootPolicyStatus, after: &RebootPolicyStatus) -> Draft {
+fn canary(before: &RebootPolicyStatus, after: &RebootPolicyStatus) -> Option<Event> {
     let passed = |status: &RebootPolicyStatus| status.rollout.as_ref()?.canary_passed_time;
-    match (passed(before), passed(after)) {
-        (None, Some(at)) => {
-            let note = format!(
-                "the canary stayed healthy until {}: the others may start",
-                format_time(at)
-            );
-            Some((Severity::Normal, "CanaryPassed", note))
-        }
-        _ => None,
-    }
+    let until = passed(after).filter(|_| passed(before).is_none());
+    until.map(Event::canary_passed)
 }
 
-fn breaker(policy: &str, before: &RebootPolicyStatus, after: &RebootPolicyStatus) -> Draft {
-    let state = |status: &RebootPolicyStatus| status.breaker.as_ref().map_or(BreakerState::Closed, |it| it.state);
-    let breaker = after.breaker.as_ref();
-    match (state(before), state(after)) {
-        (was, now) if was == now => None,
-        (_, BreakerState::Closed) => {
-            let note = "nodes may start again".to_owned();
-            Some((Severity::Normal, "BreakerClosed", note))
-        }
-        (_, BreakerState::Probing) => {
-            let note = "one node probes whether all is well again".to_owned();
-            Some((Severity::Normal, "BreakerProbing", note))
-        }
-        (_, BreakerState::Open | BreakerState::Unknown) => {
-            let note = breaker.map(|breaker| opened(policy, breaker)).unwrap_or_default();
-            Some((Severity::Warning, "BreakerOpened", note))
+fn breaker(policy: &str, before: &RebootPolicyStatus, after: &RebootPolicyStatus) -> Option<Event> {
+    let state = |status: &RebootPolicyStatus| {
+        let breaker = status.breaker.as_ref();
+        breaker.map_or(BreakerState::Closed, |breaker| breaker.state)
+    };
+    if state(before) == state(after) {
+        return None;
+    }
+    match state(after) {
+        BreakerState::Closed => Some(Event::breaker_closed()),
+        BreakerState::Probing => Some(Event::breaker_probing()),
+        BreakerState::Open | BreakerState::Unknown => {
+            let breaker = after.breaker.as_ref();
+            breaker.map(|breaker| Event::breaker_opened(policy, breaker))
         }
     }
-}
-
-fn opened(policy: &str, breaker: &BreakerStatus) -> String {
-    let failed = &breaker.failed_nodes;
-    let plural = if failed.len() == 1 { "" } else { "s" };
-    let until = breaker.opened_time.map(format_time).unwrap_or_default();
-    format!(
-        "no node starts after {} failed node{plural} ({}); retry or release them, or, to try one more node: kubectl \
-         annotate rbp {policy} --overwrite {}={until}",
-        failed.len(),
-        failed.join(", "),
-        names::BREAKER_ACKNOWLEDGED,
-    )
 }
 
 #[cfg(test)]

@@ -1,32 +1,16 @@
 //! The status of one policy, from what was seen and decided.
 
-use std::collections::BTreeMap;
-
 use chrono::{DateTime, Utc};
 use kube::ResourceExt;
 use lockkeeper_crds::time::whole_seconds;
 use lockkeeper_crds::{NodeState, PolicyWaiting, RebootPolicy, RebootPolicyStatus, WindowState, names};
 use lockkeeper_planner::{Opening, Phase, Plan, Policy, Snapshot};
+use lockkeeper_snapshot::ObservedObjects;
 use lockkeeper_snapshot::convert::policy_state_to_api;
 
+use super::node::failing_detectors;
+use super::node_counts::{MAX_LISTED_NODES, NodeCounts};
 use super::{node_state, phase_of, policy_conditions};
-
-/// How many nodes a list in a status names.
-pub(super) const MAX_LISTED_NODES: usize = 10;
-
-/// Nodes of a policy by state.
-#[derive(Debug, Default)]
-pub(super) struct NodeCounts {
-    /// All of them.
-    pub(super) nodes: i32,
-    /// Those whose agent has not reported.
-    pub(super) unknown: i32,
-    pub(super) by_state: BTreeMap<NodeState, i32>,
-    pub(super) failed: Vec<String>,
-    pub(super) inside: Vec<String>,
-    /// Those that wait, by reason.
-    pub(super) waiting: BTreeMap<&'static str, Vec<String>>,
-}
 
 /// The status of a policy as it should be.
 pub fn status(
@@ -34,12 +18,12 @@ pub fn status(
     object: &RebootPolicy,
     policy: &Policy,
     snapshot: &Snapshot,
+    observed: &ObservedObjects,
     plan: &Plan,
     now: DateTime<Utc>,
 ) -> RebootPolicyStatus {
-    let count = count(name, snapshot, plan);
-    let of = |state| count.by_state.get(&state).copied().unwrap_or(0);
-    let inside = [
+    let count = count(name, snapshot, observed, plan);
+    let in_progress = [
         NodeState::Preparing,
         NodeState::Draining,
         NodeState::Rebooting,
@@ -47,10 +31,12 @@ pub fn status(
     ];
     let window = window(policy, now);
     let waiting = count.waiting.iter().map(|(reason, nodes)| PolicyWaiting {
-        reason: (*reason).to_owned(),
+        reason: reason.as_str().to_owned(),
         count: i32::try_from(nodes.len()).unwrap_or(i32::MAX),
         nodes: nodes.iter().take(MAX_LISTED_NODES).cloned().collect(),
     });
+    let mut waiting: Vec<PolicyWaiting> = waiting.collect();
+    waiting.sort_by(|one, other| one.reason.cmp(&other.reason));
     let before = object.status.clone().unwrap_or_default();
     let generation = object.metadata.generation;
     // While not everything was listed, nothing is known about the rollout and the breaker.
@@ -58,7 +44,7 @@ pub fn status(
         Some(state) => policy_state_to_api(state),
         None => (before.rollout.clone(), before.breaker.clone()),
     };
-    let facts = policy_conditions::drafts(
+    let drafts = policy_conditions::drafts(
         &count,
         policy.schedule.as_ref().err().map(String::as_str),
         policy,
@@ -70,24 +56,25 @@ pub fn status(
             now,
         ),
     );
-    let conditions = facts
+    let conditions = drafts
         .into_iter()
-        .map(|fact| fact.into_condition(&before.conditions, generation, now));
+        .map(|draft| draft.into_condition(&before.conditions, generation, now));
     RebootPolicyStatus {
         observed_generation: generation,
         nodes: count.nodes,
-        up_to_date: of(NodeState::UpToDate),
-        pending: of(NodeState::Pending),
-        in_progress: inside.into_iter().map(of).sum(),
-        failed: of(NodeState::Failed),
-        waiting: waiting.collect(),
+        up_to_date: count.of(NodeState::UpToDate),
+        unknown: count.of(NodeState::Unknown),
+        pending: count.of(NodeState::Pending),
+        in_progress: in_progress.into_iter().map(|state| count.of(state)).sum(),
+        failed: count.of(NodeState::Failed),
+        waiting,
         window: Some(window.state),
         window_closes_time: window.closes.map(whole_seconds),
         next_window_time: window.next.map(whole_seconds),
-        last_missed_window_time: missed_window(&before, policy, of(NodeState::Pending), now)
+        last_missed_window_time: missed_window(&before, policy, count.of(NodeState::Pending), now)
             .map(whole_seconds)
             .or(before.last_missed_window_time),
-        // Who looks ahead puts it on.
+        // Set by the caller, from the forecast.
         estimated_completion_time: None,
         rollout,
         breaker,
@@ -142,7 +129,7 @@ fn opens_after(policy: &Policy, close: DateTime<Utc>) -> Option<DateTime<Utc>> {
     }
 }
 
-fn count(policy: &str, snapshot: &Snapshot, plan: &Plan) -> NodeCounts {
+fn count(policy: &str, snapshot: &Snapshot, observed: &ObservedObjects, plan: &Plan) -> NodeCounts {
     let mut count = NodeCounts::default();
     for (name, node) in snapshot
         .nodes
@@ -152,26 +139,21 @@ fn count(policy: &str, snapshot: &Snapshot, plan: &Plan) -> NodeCounts {
         count.nodes += 1;
         let waiting = plan.wait_reasons.get(name);
         let phase = phase_of(node);
-        *count
-            .by_state
-            .entry(node_state(node, phase, waiting.is_some()))
-            .or_default() += 1;
-        if node.trusted_host().is_none() && phase.is_none() {
-            count.unknown += 1;
-        }
+        let failing = observed
+            .reboots
+            .get(name)
+            .map_or(&[][..], |reboot| failing_detectors(reboot));
+        let state = node_state(node, phase, waiting.is_some(), failing);
+        *count.by_state.entry(state).or_default() += 1;
         match phase {
             Some(Phase::Failed) => count.failed.push(name.clone()),
             Some(Phase::Preparing | Phase::Draining | Phase::Rebooting | Phase::Verifying) => {
-                count.inside.push(name.clone());
+                count.in_progress.push(name.clone());
             }
             None => {}
         }
         if let Some(waiting) = waiting {
-            count
-                .waiting
-                .entry(waiting.name().as_str())
-                .or_default()
-                .push(name.clone());
+            count.waiting.entry(waiting.name()).or_default().push(name.clone());
         }
     }
     count

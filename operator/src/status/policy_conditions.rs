@@ -1,71 +1,74 @@
-//! The conditions of a policy: `Ready`, `UpToDate`, `Progressing`, `Degraded` always; `Stalled` only while it is true, as
-//! kstatus wants it, and so `ScheduleTooTight` and `AcknowledgementInvalid`.
+//! The conditions of a `RebootPolicy`: `Ready`, `UpToDate`, `Progressing` and `Degraded` always, the others only while they
+//! are true.
 
 use chrono::{DateTime, Utc};
 use lockkeeper_crds::{BreakerState, BreakerStatus, NodeState, names};
 use lockkeeper_planner::{InsufficientWindowTime, Policy};
-use lockkeeper_reasons::format_time;
+use lockkeeper_reasons::{ReasonName, format_time, plural};
 use lockkeeper_snapshot::convert::bounded;
 
-use super::node::ConditionDraft;
-use super::policy::{MAX_LISTED_NODES, NodeCounts};
+use super::condition::{ConditionDraft, ConditionReason as Reason, ConditionStatus as Status, ConditionType as Type};
+use super::node_counts::{MAX_LISTED_NODES, NodeCounts};
 
-/// All conditions without their times.
+/// All conditions of a policy whose schedule is `invalid` for this cause, if it is.
 pub(super) fn drafts(
     count: &NodeCounts,
-    unreadable: Option<&str>,
+    invalid: Option<&str>,
     policy: &Policy,
     breaker: Option<&BreakerStatus>,
-    too_tight: Option<&InsufficientWindowTime>,
+    window_time: Option<&InsufficientWindowTime>,
     acknowledgement: Option<ConditionDraft>,
 ) -> Vec<ConditionDraft> {
-    let pending = count.nodes - count.by_state.get(&NodeState::UpToDate).copied().unwrap_or(0);
     let breaker = breaker.filter(|breaker| breaker.state != BreakerState::Closed);
     let always = [
-        ready(count, unreadable, policy, breaker, pending),
-        up_to_date(count, pending),
+        ready(count, invalid, policy.suspend, breaker),
+        up_to_date(count),
         progressing(count),
         degraded(count),
     ];
-    let only_while_true = [stalled(count, unreadable), tight(too_tight), acknowledgement];
+    let only_while_true = [
+        stalled(count, invalid),
+        window_time.map(schedule_too_tight),
+        acknowledgement,
+    ];
     always
         .into_iter()
         .chain(only_while_true.into_iter().flatten())
         .collect()
 }
 
-/// What is said of a policy that cannot be decoded: nothing is known but that.
-pub fn undecodable(name: &str, cause: &str) -> Vec<ConditionDraft> {
+/// The conditions of a policy that cannot be decoded: nothing else is known.
+pub fn invalid_policy(name: &str, cause: &str) -> Vec<ConditionDraft> {
     let message = format!(
-        "{cause}; no node of any policy starts until it is corrected: kubectl edit rbp {name}, or apply the \
-         definitions of this version"
+        "{cause}; no node of any policy starts until it is fixed: kubectl edit rbp {name}, or apply the CRDs of this version"
     );
-    let of = |type_, status| draft(type_, status, "InvalidSpec", message.clone());
-    vec![of("Ready", "False"), of("UpToDate", "Unknown"), of("Stalled", "True")]
+    let draft = |type_, status| ConditionDraft::new(type_, status, Reason::InvalidSpec, message.as_str());
+    vec![
+        draft(Type::Ready, Status::False),
+        draft(Type::UpToDate, Status::Unknown),
+        draft(Type::Stalled, Status::True),
+    ]
 }
 
-fn ready(
+/// Whether the policy works.
+pub(super) fn ready(
     count: &NodeCounts,
-    unreadable: Option<&str>,
-    policy: &Policy,
+    invalid: Option<&str>,
+    suspended: bool,
     breaker: Option<&BreakerStatus>,
-    pending: i32,
 ) -> ConditionDraft {
-    let draft = |status, reason, message: String| draft("Ready", status, reason, message);
-    if let Some(why) = unreadable {
-        let message = format!("{why}; no node starts until it is corrected");
-        return draft("False", "InvalidSpec", message);
+    let draft = |status: bool, reason, message: String| ConditionDraft::new(Type::Ready, status, reason, message);
+    if let Some(cause) = invalid {
+        let message = format!("{cause}; no node starts until it is fixed");
+        return draft(false, Reason::InvalidSpec, message);
     }
     match (count.failed.as_slice(), breaker) {
-        ([], None) if policy.suspend => draft("True", "Suspended", "suspended: no node starts".to_owned()),
-        ([], None) if pending == 0 => draft("True", "UpToDate", "no node needs a reboot".to_owned()),
-        ([], None) => {
-            let message = format!("{pending} of {} nodes are not done", count.nodes);
-            draft("True", "RollingOut", message)
-        }
+        ([], None) if suspended => draft(true, Reason::Suspended, "suspended: no node starts".to_owned()),
+        ([], None) if count.outdated() == 0 => draft(true, Reason::UpToDate, "no node requires a reboot".to_owned()),
+        ([], None) => draft(true, Reason::RollingOut, not_up_to_date(count)),
         (failed, None) => {
-            let message = format!("{} failed; look at it, then retry or release it", list(failed));
-            draft("False", "NodesFailed", message)
+            let message = format!("{} failed; check it, then retry or release it", list(failed));
+            draft(false, Reason::NodesFailed, message)
         }
         (failed, Some(breaker)) => {
             let failed = if failed.is_empty() {
@@ -74,103 +77,111 @@ fn ready(
                 failed
             };
             let others = match breaker.state {
-                BreakerState::Probing => "one other node probes whether all is well again",
+                BreakerState::Probing => "allowing one node as a probe",
                 BreakerState::Open | BreakerState::Closed | BreakerState::Unknown => "no other node starts",
             };
-            let message = format!(
-                "{} failed, {others}; look at it, then retry or release it",
-                list(failed)
-            );
-            draft("False", "NodesFailed", message)
+            let message = format!("{} failed; {others}; check it, then retry or release it", list(failed));
+            draft(false, Reason::NodesFailed, message)
         }
     }
 }
 
-fn up_to_date(count: &NodeCounts, pending: i32) -> ConditionDraft {
-    let draft = |status, reason, message: String| draft("UpToDate", status, reason, message);
-    match (pending, count.unknown) {
-        (0, _) => draft("True", "NothingPending", "no node needs a reboot".to_owned()),
-        (left, unknown) if left == unknown => {
-            let message = format!("no agent has reported from {unknown} nodes");
-            draft("Unknown", "AgentMissing", message)
+/// Whether no node of the policy requires a reboot.
+pub(super) fn up_to_date(count: &NodeCounts) -> ConditionDraft {
+    let draft = |status, reason, message: String| ConditionDraft::new(Type::UpToDate, status, reason, message);
+    let unknown = count.of(NodeState::Unknown);
+    match count.outdated() {
+        0 => {
+            let message = "no node requires a reboot".to_owned();
+            draft(Status::True, Reason::NothingPending, message)
         }
-        (left, _) => {
-            let message = format!("{left} of {} nodes are not done", count.nodes);
-            draft("False", "NodesPending", message)
+        outdated if outdated == unknown => {
+            let nodes = plural(usize::try_from(unknown).unwrap_or_default(), "node");
+            let message =
+                format!("it is unknown whether {nodes} must be rebooted: no agent report, or a detector fails");
+            draft(Status::Unknown, Reason::NodesUnknown, message)
+        }
+        _ => draft(Status::False, Reason::NodesPending, not_up_to_date(count)),
+    }
+}
+
+/// Whether a node of the policy is in progress.
+pub(super) fn progressing(count: &NodeCounts) -> ConditionDraft {
+    match count.in_progress.as_slice() {
+        [] => ConditionDraft::new(Type::Progressing, Status::False, Reason::NoneInProgress, ""),
+        nodes => {
+            let message = format!("in progress: {}", list(nodes));
+            ConditionDraft::new(Type::Progressing, Status::True, Reason::NodesInProgress, message)
         }
     }
 }
 
-fn progressing(count: &NodeCounts) -> ConditionDraft {
-    match count.inside.as_slice() {
-        [] => draft("Progressing", "False", "NoneInProgress", String::new()),
-        inside => draft(
-            "Progressing",
-            "True",
-            "NodesInProgress",
-            format!("{} inside", list(inside)),
-        ),
-    }
-}
-
-fn degraded(count: &NodeCounts) -> ConditionDraft {
-    let still = count.waiting.get("StillRequired").map(|nodes| list(nodes));
-    match (count.failed.as_slice(), still) {
-        ([], None) => draft("Degraded", "False", "NoFailure", String::new()),
+/// Whether a node failed, or still requires a reboot after one.
+pub(super) fn degraded(count: &NodeCounts) -> ConditionDraft {
+    let draft = |status, reason, message: String| ConditionDraft::new(Type::Degraded, status, reason, message);
+    match (count.failed.as_slice(), count.waiting.get(&ReasonName::StillRequired)) {
+        ([], None) => draft(Status::False, Reason::NoFailure, String::new()),
         ([], Some(nodes)) => {
-            let message = format!("{nodes} still asks for a reboot after one; look at what asks there");
-            draft("Degraded", "True", "StillRequired", message)
+            let message = format!(
+                "{} still requires a reboot after rebooting; check what sets its reboot-required flag",
+                list(nodes)
+            );
+            draft(Status::True, Reason::StillRequired, message)
         }
-        (failed, _) => draft("Degraded", "True", "NodesFailed", format!("{} failed", list(failed))),
+        (failed, _) => draft(Status::True, Reason::NodesFailed, format!("{} failed", list(failed))),
     }
 }
 
-fn stalled(count: &NodeCounts, unreadable: Option<&str>) -> Option<ConditionDraft> {
-    let (reason, message) = match (unreadable, count.failed.as_slice()) {
-        (Some(why), _) => ("InvalidSpec", why.to_owned()),
+/// Whether a person must act before the policy continues.
+pub(super) fn stalled(count: &NodeCounts, invalid: Option<&str>) -> Option<ConditionDraft> {
+    let (reason, message) = match (invalid, count.failed.as_slice()) {
+        (Some(cause), _) => (Reason::InvalidSpec, cause.to_owned()),
         (None, []) => return None,
-        (None, failed) => ("NodesFailed", format!("{} must be looked at", list(failed))),
+        (None, failed) => (
+            Reason::NodesFailed,
+            format!("{} failed; check it, then retry or release it", list(failed)),
+        ),
     };
-    Some(draft("Stalled", "True", reason, message))
+    Some(ConditionDraft::new(Type::Stalled, Status::True, reason, message))
 }
 
-fn tight(too_tight: Option<&InsufficientWindowTime>) -> Option<ConditionDraft> {
-    let why = too_tight?;
-    let reason = match why {
-        InsufficientWindowTime::LittleTime { .. } => "InsufficientWindowTime",
-        InsufficientWindowTime::TooManyNodes { .. } => "TooManyNodes",
+/// The windows are too short.
+pub(super) fn schedule_too_tight(window_time: &InsufficientWindowTime) -> ConditionDraft {
+    let reason = match window_time {
+        InsufficientWindowTime::LittleTime { .. } => Reason::InsufficientWindowTime,
+        InsufficientWindowTime::TooManyNodes { .. } => Reason::TooManyNodes,
     };
-    Some(draft("ScheduleTooTight", "True", reason, why.to_string()))
+    ConditionDraft::new(Type::ScheduleTooTight, Status::True, reason, window_time.to_string())
 }
 
-/// A person's word that the breaker cannot make use of.
+/// An acknowledgement of the breaker that cannot be used.
 pub(super) fn acknowledgement(
     text: Option<&String>,
     breaker: Option<&BreakerStatus>,
     now: DateTime<Utc>,
 ) -> Option<ConditionDraft> {
     let text = text?.trim();
-    let (reason, wrong) = match DateTime::parse_from_rfc3339(text) {
-        Err(_) => ("InvalidTime", "is no time"),
-        Ok(time) if time > now => ("InTheFuture", "lies in the future"),
+    let (reason, problem) = match DateTime::parse_from_rfc3339(text) {
+        Err(_) => (Reason::InvalidTime, "is not an RFC 3339 time"),
+        Ok(time) if time > now => (Reason::InTheFuture, "is in the future"),
         Ok(_) => return None,
     };
-    let opened = breaker.and_then(|breaker| breaker.opened_time);
-    let remedy = opened.map_or("remove it".to_owned(), |opened| {
-        format!("the breaker opened at {0}: set it to {0}", format_time(opened))
-    });
+    let remedy = match breaker.and_then(|breaker| breaker.opened_time) {
+        Some(opened) => format!("set it to {} to acknowledge", format_time(opened)),
+        None => "remove it".to_owned(),
+    };
     let (key, text) = (names::BREAKER_ACKNOWLEDGED, bounded(text, 64));
-    let message = format!("the annotation {key}: \"{text}\" {wrong} and acknowledges nothing; {remedy}");
-    Some(draft("AcknowledgementInvalid", "True", reason, message))
-}
-
-fn draft(type_: &'static str, status: &'static str, reason: &'static str, message: String) -> ConditionDraft {
-    ConditionDraft {
-        type_,
-        status,
+    let message = format!("annotation {key}=\"{text}\" {problem} and was ignored; {remedy}");
+    Some(ConditionDraft::new(
+        Type::AcknowledgementInvalid,
+        Status::True,
         reason,
         message,
-    }
+    ))
+}
+
+fn not_up_to_date(count: &NodeCounts) -> String {
+    format!("{} of {} nodes are not up to date", count.outdated(), count.nodes)
 }
 
 fn list(nodes: &[String]) -> String {
@@ -187,28 +198,44 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_acknowledgement_that_cannot_be_read_says_what_to_write() {
+    fn an_invalid_acknowledgement_says_what_to_write_instead() {
         let at = |text: &str| text.parse::<DateTime<Utc>>().unwrap();
         let open = BreakerStatus {
             state: BreakerState::Open,
             opened_time: Some(at("2026-11-24T22:10:00Z")),
             failed_nodes: vec!["w-01".to_owned()],
         };
-        let said = |text: &str, breaker: Option<&BreakerStatus>| {
+        let message = |text: &str, breaker: Option<&BreakerStatus>| {
             let found = acknowledgement(Some(&text.to_owned()), breaker, at("2026-11-24T23:00:00Z"));
-            found.map(|draft| format!("{}: {}", draft.reason, draft.message))
+            found.map(|draft| format!("{}: {}", draft.reason.as_str(), draft.message))
         };
         assert_eq!(
-            said("yes", Some(&open)).unwrap(),
-            "InvalidTime: the annotation lockkeeper.dev/breaker-acknowledged: \"yes\" is no time and acknowledges nothing; \
-             the breaker opened at 2026-11-24T22:10:00Z: set it to 2026-11-24T22:10:00Z"
+            message("yes", Some(&open)).unwrap(),
+            "InvalidTime: annotation lockkeeper.dev/breaker-acknowledged=\"yes\" is not an RFC 3339 time and was \
+             ignored; set it to 2026-11-24T22:10:00Z to acknowledge"
         );
         assert_eq!(
-            said("2027-01-01T00:00:00Z", None).unwrap(),
-            "InTheFuture: the annotation lockkeeper.dev/breaker-acknowledged: \"2027-01-01T00:00:00Z\" lies in the \
-             future and acknowledges nothing; remove it"
+            message("2027-01-01T00:00:00Z", None).unwrap(),
+            "InTheFuture: annotation lockkeeper.dev/breaker-acknowledged=\"2027-01-01T00:00:00Z\" is in the future and \
+             was ignored; remove it"
         );
-        assert_eq!(said("2026-11-24T22:10:00Z", Some(&open)), None);
+        assert_eq!(message("2026-11-24T22:10:00Z", Some(&open)), None);
         assert!(acknowledgement(None, Some(&open), at("2026-11-24T23:00:00Z")).is_none());
+    }
+
+    #[test]
+    fn a_policy_whose_other_nodes_are_unknown_is_not_up_to_date_but_unknown() {
+        let mut count = NodeCounts {
+            nodes: 3,
+            by_state: [(NodeState::UpToDate, 2), (NodeState::Unknown, 1)].into(),
+            ..NodeCounts::default()
+        };
+        let unknown = up_to_date(&count);
+        assert_eq!(
+            (unknown.status, unknown.reason),
+            (Status::Unknown, Reason::NodesUnknown)
+        );
+        count.by_state = [(NodeState::Pending, 2), (NodeState::Unknown, 1)].into();
+        assert_eq!(up_to_date(&count).status, Status::False);
     }
 }

@@ -1,4 +1,4 @@
-//! Whether the `DaemonSet`s of nodes that are back are ready again: looked at for as long as the planner asks.
+//! Whether the `DaemonSet`s of rebooted nodes are ready again: probed for as long as the planner asks.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -7,31 +7,23 @@ use kube::Client;
 use lockkeeper_drain::{PodName, ReadyDaemonSet, find_unready_daemon_set};
 use lockkeeper_kube_util::{WatchBackoff, error_chain};
 use lockkeeper_planner::{BootId, CountedDaemonSet, DaemonSetReadiness, Node, Snapshot};
-use tokio::sync::{mpsc, watch};
-use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
-/// An answer is good for so long: marks that could not be lifted by then are lifted after another look only.
-const FRESH: Duration = Duration::from_secs(10);
+use super::supervisor::{AnswerSender, Supervisor, WakeUp};
 
-/// A first answer that takes longer is worth saying that it is waited for.
-const SOON: Duration = Duration::from_secs(3);
+/// An answer `Ready` is valid for so long: a node that could not be uncordoned by then is probed again first.
+const VALID_FOR: Duration = Duration::from_secs(10);
 
-/// The looks that are under way.
+/// A first answer that takes longer than this is worth reporting that the node waits for it.
+const EXPECTED_WITHIN: Duration = Duration::from_secs(3);
+
+/// The probes, by node.
 pub struct DaemonSetProbes {
     client: Client,
-    running: BTreeMap<String, Look>,
-    news: mpsc::UnboundedSender<()>,
+    tasks: Supervisor<String, Question, DaemonSetReadiness>,
 }
 
-struct Look {
-    begun: Instant,
-    question: Question,
-    found: watch::Receiver<DaemonSetReadiness>,
-    abort: AbortHandle,
-}
-
-/// What an answer belongs to: one for another boot or another try is none.
+/// What an answer belongs to; one for another boot or another attempt does not count.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Question {
     order: String,
@@ -41,106 +33,88 @@ struct Question {
 
 impl std::fmt::Debug for DaemonSetProbes {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Looks")
-            .field("running", &self.running.keys())
+        f.debug_struct("DaemonSetProbes")
+            .field("tasks", &self.tasks)
             .finish_non_exhaustive()
     }
 }
 
-impl Drop for Look {
-    fn drop(&mut self) {
-        self.abort.abort();
-    }
-}
-
 impl DaemonSetProbes {
-    /// Nobody is looked at yet. Each answer that is another one sends on `news`. The client must not retry by itself.
-    pub fn new(client: Client, news: mpsc::UnboundedSender<()>) -> Self {
+    /// No probe runs yet. The client must not retry by itself.
+    pub fn new(client: Client, wake_up: WakeUp) -> Self {
         Self {
             client,
-            running: BTreeMap::new(),
-            news,
+            tasks: Supervisor::new(wake_up),
         }
     }
 
-    /// Puts into the snapshot what was found.
+    /// Puts the answers into the snapshot.
     pub fn fill(&self, snapshot: &mut Snapshot) {
-        for (name, look) in &self.running {
+        for (name, task) in self.tasks.iter() {
             if let Some(node) = snapshot.nodes.get_mut(name)
-                && question(node).as_ref() == Some(&look.question)
+                && question(node).as_ref() == Some(&task.question)
             {
-                node.daemon_sets = look.found.borrow().clone();
+                node.daemon_sets = task.answer().clone();
             }
         }
     }
 
-    /// Looks at those that the plan names, and at nobody else.
-    pub fn tend(&mut self, wanted: &[String], snapshot: &Snapshot) {
+    /// Probes the nodes that the plan names, and no others.
+    pub fn reconcile(&mut self, wanted: &[String], snapshot: &Snapshot) {
         let wanted = wanted.iter().filter_map(|name| {
             let question = question(snapshot.nodes.get(name)?)?;
             Some((name, question))
         });
         let wanted: BTreeMap<&String, Question> = wanted.collect();
-        self.running
-            .retain(|name, look| wanted.get(name) == Some(&look.question));
+        self.tasks.retain(|name| wanted.get(name).cloned());
         for (name, question) in wanted {
-            if !self.running.contains_key(name) {
-                let look = self.look(name, question);
-                self.running.insert(name.clone(), look);
+            if self.tasks.get(name).is_none() {
+                let (client, node) = (self.client.clone(), name.clone());
+                let counted: Vec<ReadyDaemonSet> = question.counted.iter().map(counted).collect();
+                self.tasks
+                    .start(name.clone(), question, DaemonSetReadiness::Unknown, |answer| {
+                        probe(client, node, counted, answer)
+                    });
             }
         }
     }
 
-    /// Until when a first answer may be expected soon; none if none is, or for so long that it is worth saying.
-    pub fn soon(&self, now: Instant) -> Option<Instant> {
-        let looks = self.running.values();
-        let unanswered = looks.filter(|look| *look.found.borrow() == DaemonSetReadiness::Unknown);
+    /// When the first answers that are expected soon will have arrived.
+    pub fn expected_by(&self, now: Instant) -> Option<Instant> {
+        let unanswered = self
+            .tasks
+            .iter()
+            .filter(|(_, task)| *task.answer() == DaemonSetReadiness::Unknown);
         unanswered
-            .map(|look| look.begun + SOON)
-            .filter(|soon| *soon > now)
+            .map(|(_, task)| task.started + EXPECTED_WITHIN)
+            .filter(|expected| *expected > now)
             .max()
     }
 
-    /// Looks at nobody any more: we lead no more.
+    /// Ends all probes: another replica leads.
     pub fn stop(&mut self) {
-        self.running.clear();
+        self.tasks.stop();
     }
+}
 
-    fn look(&self, name: &str, question: Question) -> Look {
-        let (client, news, node) = (self.client.clone(), self.news.clone(), name.to_owned());
-        let (say, found) = watch::channel(DaemonSetReadiness::Unknown);
-        let counted: Vec<ReadyDaemonSet> = question.counted.iter().map(counted).collect();
-        let tell = move |now: DaemonSetReadiness| {
-            let another = |before: &mut DaemonSetReadiness| std::mem::replace(before, now.clone()) != now;
-            if say.send_if_modified(another) {
-                let _ = news.send(());
-            }
-        };
-        let run = async move {
-            let mut pauses = WatchBackoff::for_operator();
-            loop {
-                let found = answer(&node, find_unready_daemon_set(&client, &node, &counted).await);
-                let ready = found == DaemonSetReadiness::Ready;
-                tell(found);
-                if ready {
-                    tokio::time::sleep(FRESH).await;
-                    tell(DaemonSetReadiness::Unknown);
-                    pauses = WatchBackoff::for_operator();
-                } else {
-                    tokio::time::sleep(pauses.next().unwrap_or(FRESH)).await;
-                }
-            }
-        };
-        Look {
-            begun: Instant::now(),
-            question,
-            found,
-            abort: tokio::spawn(run).abort_handle(),
+/// Probes a node until the task ends, with a backoff while it is not ready.
+async fn probe(client: Client, node: String, counted: Vec<ReadyDaemonSet>, answer: AnswerSender<DaemonSetReadiness>) {
+    let mut backoff = WatchBackoff::for_operator();
+    loop {
+        let found = readiness(&node, find_unready_daemon_set(&client, &node, &counted).await);
+        let is_ready = found == DaemonSetReadiness::Ready;
+        answer.send(found);
+        if is_ready {
+            tokio::time::sleep(VALID_FOR).await;
+            answer.send(DaemonSetReadiness::Unknown);
+            backoff = WatchBackoff::for_operator();
+        } else {
+            tokio::time::sleep(backoff.next().unwrap_or(VALID_FOR)).await;
         }
     }
 }
 
-/// What would be asked of the node now.
+/// What a probe of the node would have to answer now.
 fn question(node: &Node) -> Option<Question> {
     let operation = node.record.as_ref()?.operation.as_ref()?;
     Some(Question {
@@ -158,8 +132,8 @@ fn counted(from: &CountedDaemonSet) -> ReadyDaemonSet {
     }
 }
 
-/// No answer is no yes.
-fn answer(node: &str, found: Result<Option<String>, lockkeeper_drain::Error>) -> DaemonSetReadiness {
+/// What was found; an error counts as not ready.
+fn readiness(node: &str, found: Result<Option<String>, lockkeeper_drain::Error>) -> DaemonSetReadiness {
     match found {
         Ok(None) => DaemonSetReadiness::Ready,
         Ok(Some(what)) => DaemonSetReadiness::NotReady { what },
@@ -168,8 +142,8 @@ fn answer(node: &str, found: Result<Option<String>, lockkeeper_drain::Error>) ->
             if let Some(remedy) = error.remedy() {
                 why = format!("{why}; {remedy}");
             }
-            tracing::warn!(node, "whether its DaemonSets are ready: {why}; looked at again");
-            let what = format!("its DaemonSets could not be looked at: {why}");
+            tracing::warn!(node, "checking its DaemonSets: {why}; retried");
+            let what = format!("its DaemonSets could not be checked: {why}");
             DaemonSetReadiness::NotReady { what }
         }
     }

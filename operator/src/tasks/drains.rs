@@ -1,4 +1,4 @@
-//! One supervised drain for each node whose operation is draining; rebuilt from the API after a crash.
+//! One drain for each node whose operation is draining. After a crash the drains are started again from the API.
 
 mod notifications;
 
@@ -9,222 +9,290 @@ use chrono::{TimeDelta, Utc};
 use kube::Client;
 use lockkeeper_crds::Operation;
 use lockkeeper_drain::{Cause, Progress, Settings};
-use lockkeeper_kube_util::{Opaque, error_chain};
-use lockkeeper_planner::{Action, Change, Drain, Phase, Snapshot, StageKind, WaitReason};
+use lockkeeper_kube_util::error_chain;
+use lockkeeper_planner::{Action, Change, Drain, Node, Phase, Snapshot, StageKind, WaitReason};
 use lockkeeper_snapshot::ObservedObjects;
-use tokio::sync::{mpsc, watch};
-use tokio::task::AbortHandle;
+use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
-use self::notifications::{DrainNotifications, SETTLED};
+use self::notifications::{BLOCKED_FOR, DrainNotifications};
+use super::supervisor::{AnswerSender, Supervisor, WakeUp};
 use crate::drain_settings::of_operation;
+use crate::report::event::Event;
 
-pub use self::notifications::DrainEvent;
+/// An engine that returned an error is started again after this, until the operation itself times out.
+const RETRY_DELAY: Duration = Duration::from_secs(10);
 
-/// An engine that gave up is started again after this, until the operation's own time-out puts the node back.
-const AGAIN: Duration = Duration::from_secs(10);
+/// A pass observes a change a moment after it; one more pass after this finds that it has lasted long enough.
+const AFTER_BLOCKED: Duration = Duration::from_secs(1);
 
-/// A pass sees a change a moment after it; one more after this finds it settled.
-const AFTER_SETTLED: Duration = Duration::from_secs(1);
-
-/// The drains that run.
-#[derive(Debug)]
+/// The drains that run, by node.
 pub struct Drains {
-    client: Opaque<Client>,
+    client: Client,
     namespace: String,
-    tasks: BTreeMap<String, Task>,
-    news: mpsc::UnboundedSender<()>,
+    tasks: Supervisor<String, Attempt, State>,
+    /// What Events have told of each drain.
+    notifications: BTreeMap<String, (Attempt, DrainNotifications)>,
 }
 
-#[derive(Debug)]
-struct Task {
-    attempt: Attempt,
-    progress: watch::Receiver<Progress>,
-    /// Why the engine gave up; empty while it runs.
-    failure: watch::Receiver<String>,
-    announced: DrainNotifications,
-    abort: AbortHandle,
-}
-
-/// What a drain is started for; another one is started for another.
+/// What a drain is started for; another attempt is another drain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Attempt {
-    /// The order id: a retry drains anew.
+    /// The order's id: a retry drains anew.
     order: String,
     stage: Option<StageKind>,
 }
 
-impl Drop for Task {
-    fn drop(&mut self) {
-        self.abort.abort();
+/// How far a drain is.
+#[derive(Clone, Debug, PartialEq)]
+struct State {
+    progress: Progress,
+    /// Why the engine returned; empty while it runs.
+    failure: String,
+}
+
+impl std::fmt::Debug for Drains {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Drains")
+            .field("tasks", &self.tasks)
+            .finish_non_exhaustive()
     }
 }
 
 impl Drains {
-    /// None runs yet. Each step of a drain sends on `news`.
-    pub fn new(client: Client, namespace: String, news: mpsc::UnboundedSender<()>) -> Self {
+    /// No drain runs yet.
+    pub fn new(client: Client, namespace: String, wake_up: WakeUp) -> Self {
         Self {
-            client: Opaque(client),
+            client,
             namespace,
-            tasks: BTreeMap::new(),
-            news,
+            tasks: Supervisor::new(wake_up),
+            notifications: BTreeMap::new(),
         }
     }
 
-    /// How far each one is, as the planner wants it.
-    pub fn progress(&self) -> BTreeMap<String, Drain> {
-        self.tasks
-            .iter()
-            .map(|(node, task)| (node.clone(), view(&task.progress.borrow(), &task.failure.borrow())))
-            .collect()
+    /// Puts into the snapshot how far each drain is.
+    pub fn fill(&self, snapshot: &mut Snapshot) {
+        for (name, task) in self.tasks.iter() {
+            if let Some(node) = snapshot.nodes.get_mut(name) {
+                node.drain = drain(&task.answer());
+            }
+        }
     }
 
-    /// What is to be told of each node now, and never again while this process runs the drain.
-    pub fn news(&mut self) -> Vec<(String, DrainEvent)> {
+    /// The Events that are due. None is returned twice while this process runs the drain.
+    pub fn take_events(&mut self) -> Vec<(String, Event)> {
         let (mut all, now) = (Vec::new(), Instant::now());
-        for (node, task) in &mut self.tasks {
-            for news in task.announced.news(&task.progress.borrow(), now) {
-                all.push((node.clone(), news));
+        for (node, task) in self.tasks.iter() {
+            let (attempt, notifications) = self
+                .notifications
+                .entry(node.clone())
+                .or_insert_with(|| (task.question.clone(), DrainNotifications::default()));
+            if *attempt != task.question {
+                (*attempt, *notifications) = (task.question.clone(), DrainNotifications::default());
             }
+            let events = notifications.take_events(&task.answer().progress, now);
+            all.extend(events.into_iter().map(|event| (node.clone(), event)));
         }
         all
     }
 
-    /// Starts the drains that should run and ends those that should not.
-    pub fn tend(&mut self, snapshot: &Snapshot, seen: &ObservedObjects) {
+    /// Starts the drains that should run and ends those that should not: also those of operations that `actions` end, so
+    /// that their pods are left alone before that is even written.
+    pub fn reconcile(&mut self, snapshot: &Snapshot, observed: &ObservedObjects, actions: &[Action]) {
         let wanted: BTreeMap<&String, Attempt> = snapshot
             .nodes
             .iter()
-            .filter_map(|(name, node)| {
-                let operation = node.record.as_ref()?.operation.as_ref()?;
-                let draining = operation.phase == Phase::Draining && operation.pending_outcome.is_none();
-                let marked = node.cordoned_for.as_ref() == Some(&operation.id) && node.unschedulable;
-                // Without the taint, the pods of DaemonSets would come back as soon as they are gone.
-                let kept_away = node.taints.rebooting || !operation.settings.daemon_sets_last;
-                let attempt = Attempt {
-                    order: operation.order_id(),
-                    stage: operation.stage.map(|stage| stage.kind),
-                };
-                (draining && marked && kept_away).then_some((name, attempt))
-            })
+            .filter(|(name, _)| !actions.iter().any(|action| ends_operation(action, name)))
+            .filter_map(|(name, node)| Some((name, attempt(node)?)))
             .collect();
-        self.tasks.retain(|node, task| wanted.get(node) == Some(&task.attempt));
+        self.tasks.retain(|node| wanted.get(node).cloned());
+        self.notifications.retain(|node, _| self.tasks.get(node).is_some());
         for (node, attempt) in wanted {
-            let operation = seen
-                .reboots
-                .get(node)
-                .and_then(|reboot| reboot.status.as_ref()?.operation.as_ref());
-            if let Some(operation) = operation.filter(|_| !self.tasks.contains_key(node)) {
-                let task = self.start(node, attempt, operation);
-                self.tasks.insert(node.clone(), task);
+            let status = observed.reboots.get(node).and_then(|reboot| reboot.status.as_ref());
+            let operation = status.and_then(|status| status.operation.as_ref());
+            if let Some(operation) = operation.filter(|_| self.tasks.get(node).is_none()) {
+                self.start(node, attempt, operation);
             }
         }
     }
 
-    /// Ends the drains of operations that the plan ends: their pods are left alone before that is even written.
-    pub fn end(&mut self, actions: &[Action]) {
-        for action in actions {
-            if let Action::WriteRecord { node, change } = action
-                && let Change::Set(Some(operation)) = &change.operation
-                && operation.pending_outcome.is_some()
-            {
-                self.tasks.remove(node);
-            }
-        }
-    }
-
-    /// Ends the drain of a node, so that the next `tend` starts it anew.
+    /// Ends the drain of a node; the next pass starts it anew.
     pub fn restart(&mut self, node: &str) {
-        self.tasks.remove(node);
+        self.tasks.end(node);
+        self.notifications.remove(node);
     }
 
-    /// Ends all: we lead no more.
+    /// Ends all drains: another replica leads.
     pub fn stop(&mut self) {
-        self.tasks.clear();
+        self.tasks.stop();
+        self.notifications.clear();
     }
 
-    fn start(&self, node: &str, attempt: Attempt, operation: &Operation) -> Task {
-        let (sender, progress) = watch::channel(Progress::Starting);
-        let (gave_up, failure) = watch::channel(String::new());
-        let settings = of_operation(node, operation, &self.namespace).map(settled);
-        let (client, news, name) = (self.client.0.clone(), self.news.clone(), node.to_owned());
-        let (mut steps, step) = (progress.clone(), news.clone());
-        let run = async move {
-            let settings = match settings {
-                Ok(settings) => settings,
-                Err(error) => {
-                    tracing::error!(node = name, "drain: {}", error_chain(&error));
-                    gave_up.send_replace(error_chain(&error));
-                    let _ = news.send(());
-                    return;
-                }
-            };
-            while let Err(error) = lockkeeper_drain::drain(client.clone(), settings.clone(), sender.clone()).await {
-                tracing::warn!(node = name, "drain: {}; tried again in 10 s", error_chain(&error));
-                gave_up.send_replace(error_chain(&error));
-                let _ = news.send(());
-                tokio::time::sleep(AGAIN).await;
-                gave_up.send_replace(String::new());
-            }
+    fn start(&mut self, node: &str, attempt: Attempt, operation: &Operation) {
+        let settings = of_operation(node, operation, &self.namespace).map(with_rounded_cordon_time);
+        let (client, name) = (self.client.clone(), node.to_owned());
+        let initial = State {
+            progress: Progress::Starting,
+            failure: String::new(),
         };
-        let tell = async move {
-            while steps.changed().await.is_ok() {
-                let _ = step.send(());
-                while let Ok(Ok(())) = timeout(SETTLED + AFTER_SETTLED, steps.changed()).await {
-                    let _ = step.send(());
-                }
-                // Nothing new for a while: what has settled may be told now.
-                let _ = step.send(());
-            }
-        };
-        let drain = async { tokio::join!(run, tell) };
-        let abort = tokio::spawn(drain).abort_handle();
-        Task {
-            attempt,
-            progress,
-            failure,
-            announced: DrainNotifications::default(),
-            abort,
+        self.tasks
+            .start(node.to_owned(), attempt, initial, |answer| async move {
+                let settings = match settings {
+                    Ok(settings) => settings,
+                    Err(error) => {
+                        tracing::error!(node = name, "drain: {}", error_chain(&error));
+                        answer.modify(|state| state.failure = error_chain(&error));
+                        return;
+                    }
+                };
+                let (sender, progress) = watch::channel(Progress::Starting);
+                tokio::join!(
+                    run(client, settings, sender, name, answer.clone()),
+                    forward(progress, answer)
+                );
+            });
+    }
+}
+
+/// Runs the engine, again and again if it fails.
+async fn run(
+    client: Client,
+    settings: Settings,
+    progress: watch::Sender<Progress>,
+    node: String,
+    answer: AnswerSender<State>,
+) {
+    while let Err(error) = lockkeeper_drain::drain(client.clone(), settings.clone(), progress.clone()).await {
+        let delay = RETRY_DELAY.as_secs();
+        tracing::warn!(node, "drain: {}; retried in {delay} s", error_chain(&error));
+        answer.modify(|state| state.failure = error_chain(&error));
+        tokio::time::sleep(RETRY_DELAY).await;
+        answer.modify(|state| state.failure.clear());
+    }
+}
+
+/// Passes the engine's progress on, and wakes the loop once more when it has been the same for a while.
+async fn forward(mut progress: watch::Receiver<Progress>, answer: AnswerSender<State>) {
+    let update = |progress: &mut watch::Receiver<Progress>| {
+        let now = progress.borrow_and_update().clone();
+        answer.modify(|state| state.progress = now);
+    };
+    while progress.changed().await.is_ok() {
+        update(&mut progress);
+        while let Ok(Ok(())) = timeout(BLOCKED_FOR + AFTER_BLOCKED, progress.changed()).await {
+            update(&mut progress);
         }
+        // An Event about pods that are still blocked may be due now.
+        answer.wake_up();
+    }
+}
+
+/// The drain that should run on a node now.
+fn attempt(node: &Node) -> Option<Attempt> {
+    let operation = node.record.as_ref()?.operation.as_ref()?;
+    let is_draining = operation.phase == Phase::Draining && operation.pending_outcome.is_none();
+    let is_cordoned = node.cordoned_for.as_ref() == Some(&operation.id) && node.unschedulable;
+    // Without the taint, the pods of DaemonSets would come back as soon as they are gone.
+    let is_tainted = node.taints.rebooting || !operation.settings.daemon_sets_last;
+    (is_draining && is_cordoned && is_tainted).then(|| Attempt {
+        order: operation.order_id(),
+        stage: operation.stage.map(|stage| stage.kind),
+    })
+}
+
+/// Whether an action ends the operation of this node.
+fn ends_operation(action: &Action, name: &str) -> bool {
+    let Action::WriteRecord { node, change } = action else {
+        return false;
+    };
+    match &change.operation {
+        Change::Set(Some(operation)) => node == name && operation.pending_outcome.is_some(),
+        Change::Set(None) | Change::Keep => false,
     }
 }
 
 /// The record has whole seconds only: the cordon is not younger than the next one, nor than now.
-fn settled(settings: Settings) -> Settings {
+fn with_rounded_cordon_time(settings: Settings) -> Settings {
     Settings {
         cordoned_at: (settings.cordoned_at + TimeDelta::seconds(1)).min(Utc::now()),
         ..settings
     }
 }
 
-fn view(progress: &Progress, failure: &str) -> Drain {
-    match progress {
-        Progress::Starting if !failure.is_empty() => Drain::Running {
+fn drain(state: &State) -> Drain {
+    let failed = (!state.failure.is_empty()).then(|| WaitReason::EvictionBlocked {
+        message: format!("the drain cannot continue: {}", state.failure),
+    });
+    match &state.progress {
+        Progress::Starting if failed.is_some() => Drain::Running {
             moved: 0,
-            waiting: Some(cannot(failure)),
+            waiting: failed,
         },
         Progress::Starting => Drain::NotStarted,
         Progress::Running { moved, waiting_on, .. } => Drain::Running {
             moved: *moved,
-            waiting: if failure.is_empty() {
-                waiting(waiting_on)
-            } else {
-                Some(cannot(failure))
-            },
+            waiting: failed.or_else(|| wait_reason(waiting_on)),
         },
         Progress::Done { moved, .. } => Drain::Done { moved: *moved },
     }
 }
 
-fn cannot(failure: &str) -> WaitReason {
-    WaitReason::EvictionBlocked {
-        message: format!("the drain cannot continue: {failure}"),
-    }
-}
-
-/// The worst cause gives the reason; all are said.
-fn waiting(causes: &[Cause]) -> Option<WaitReason> {
+/// The wait reason of the worst cause; its message names all causes.
+fn wait_reason(causes: &[Cause]) -> Option<WaitReason> {
     let first = causes.first()?;
     let messages: Vec<String> = causes.iter().map(ToString::to_string).collect();
     Some(first.wait_reason(messages.join("; ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use lockkeeper_drain::{Blocker, group_by_cause};
+
+    use super::*;
+
+    fn state(blocker: Blocker) -> State {
+        State {
+            progress: Progress::Running {
+                to_move: 1,
+                moved: 0,
+                remaining: 1,
+                with_empty_dir: 0,
+                waiting_tiers: vec![],
+                waiting_on: group_by_cause(vec![blocker]),
+                pods: vec![],
+            },
+            failure: String::new(),
+        }
+    }
+
+    #[test]
+    fn an_uncordoned_node_and_a_load_balancer_delay_keep_their_reasons() {
+        let from = "2026-11-24T22:10:00Z".parse().unwrap();
+        let delayed = drain(&state(Blocker::LoadBalancerDelay { from }));
+        let waiting = Some(WaitReason::LoadBalancerDelay { from });
+        assert_eq!(delayed, Drain::Running { moved: 0, waiting });
+        let uncordoned = drain(&state(Blocker::Uncordoned {
+            node: "w-01".to_owned(),
+        }));
+        let waiting = Some(WaitReason::Uncordoned);
+        assert_eq!(uncordoned, Drain::Running { moved: 0, waiting });
+    }
+
+    #[test]
+    fn a_drain_that_failed_says_why_and_blocks() {
+        let state = State {
+            progress: Progress::Starting,
+            failure: "listing the pods: refused".to_owned(),
+        };
+        let Drain::Running {
+            waiting: Some(waiting), ..
+        } = drain(&state)
+        else {
+            panic!("it is running")
+        };
+        assert_eq!(
+            waiting.to_string(),
+            "the drain cannot continue: listing the pods: refused"
+        );
+    }
 }

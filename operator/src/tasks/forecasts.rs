@@ -1,103 +1,88 @@
-//! Forecasts, made beside the loop: at most one at a time, one a minute, and none while no rollout is under way.
+//! Forecasts: at most one at a time and one a minute, and none while no rollout is in progress.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use lockkeeper_planner::{Horizon, Plan, Snapshot, forecast};
-use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
 use tokio::time::Instant;
+
+use super::supervisor::{Supervisor, WakeUp};
 
 /// Two forecasts are at least this far apart.
 const MIN_INTERVAL: Duration = Duration::from_mins(1);
-/// A new end that differs by less from the one before is the same end.
+/// A new end that differs by less than this from the last one is the same end.
 const TOLERANCE: TimeDelta = TimeDelta::seconds(60);
 
 /// When the last node of each policy will be done.
 pub type Ends = BTreeMap<String, DateTime<Utc>>;
 
-/// The forecasts of one loop.
+/// The forecast of the whole cluster: the only key.
+const CLUSTER: () = ();
+
+/// The forecasts of one leader.
 #[derive(Debug)]
 pub struct Forecasts {
-    /// Wakes the loop when a forecast is there.
-    news: mpsc::UnboundedSender<()>,
-    ends: Arc<Mutex<Ends>>,
-    last: Option<Last>,
-}
-
-#[derive(Debug)]
-struct Last {
-    began: Instant,
-    snapshot: Snapshot,
-    task: JoinHandle<()>,
+    tasks: Supervisor<(), Snapshot, Ends>,
 }
 
 impl Forecasts {
     /// No forecast yet.
-    pub fn new(news: mpsc::UnboundedSender<()>) -> Self {
+    pub fn new(wake_up: WakeUp) -> Self {
         Self {
-            news,
-            ends: Arc::default(),
-            last: None,
+            tasks: Supervisor::new(wake_up),
         }
     }
 
-    /// Begins a forecast if one is due; answers when the next one is, if that is known.
-    pub fn tend(&mut self, snapshot: &Snapshot, plan: &Plan, now: DateTime<Utc>) -> Option<Instant> {
+    /// Starts a forecast if one is due. Returns when the next one is due, if that is known.
+    pub fn reconcile(&mut self, snapshot: &Snapshot, plan: &Plan, now: DateTime<Utc>) -> Option<Instant> {
         if plan.policies.values().all(|state| state.rollout.is_none()) {
             self.stop();
             return None;
         }
-        if let Some(last) = &self.last {
-            let late = self.ends().values().any(|end| *end <= now);
-            let due = last.began + MIN_INTERVAL;
-            if !last.task.is_finished() || (last.snapshot == *snapshot && !late) {
+        if let Some(last) = self.tasks.get(&CLUSTER) {
+            let is_overdue = last.answer().values().any(|end| *end <= now);
+            let due = last.started + MIN_INTERVAL;
+            if !last.is_finished() || (last.question == *snapshot && !is_overdue) {
                 return None;
             }
             if due > Instant::now() {
                 return Some(due);
             }
         }
-        let (task, ends, news) = (snapshot.clone(), self.ends.clone(), self.news.clone());
-        let task = tokio::task::spawn_blocking(move || {
-            let found = forecast(&task, now, Horizon::default()).policies;
-            let mut known = ends.lock().unwrap_or_else(PoisonError::into_inner);
-            *known = settled(&known, found);
-            drop(known);
-            // A loop that has ended needs no news.
-            let _ = news.send(());
-        });
-        self.last = Some(Last {
-            began: Instant::now(),
-            snapshot: snapshot.clone(),
-            task,
+        let last = self.ends();
+        let question = snapshot.clone();
+        self.tasks.start(CLUSTER, snapshot.clone(), last, |answer| async move {
+            let found = tokio::task::spawn_blocking(move || forecast(&question, now, Horizon::default()).policies);
+            if let Ok(found) = found.await {
+                answer.modify(|ends| *ends = keep_close_ends(ends, found));
+            }
         });
         None
     }
 
-    /// What the last forecast said.
+    /// The answer of the last forecast.
     pub fn ends(&self) -> Ends {
-        self.ends.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.tasks
+            .get(&CLUSTER)
+            .map(|task| task.answer().clone())
+            .unwrap_or_default()
     }
 
-    /// There is nothing to look forward to, or somebody else does.
+    /// Ends the forecast and forgets the last one: no rollout is in progress, or another replica leads.
     pub fn stop(&mut self) {
-        self.last = None;
-        // A forecast that still runs writes into what nobody reads any more.
-        self.ends = Arc::default();
+        self.tasks.stop();
     }
 }
 
-/// The new ends; one that hardly moved stays, so that a status is not written for it.
-fn settled(known: &Ends, found: Ends) -> Ends {
-    let settle = |(policy, end): (String, DateTime<Utc>)| {
+/// The new ends; one that hardly moved stays, so that no status is written for it.
+fn keep_close_ends(known: &Ends, found: Ends) -> Ends {
+    let keep = |(policy, end): (String, DateTime<Utc>)| {
         let same = known.get(&policy).filter(|known| (**known - end).abs() < TOLERANCE);
         let end = same.copied().unwrap_or(end);
         (policy, end)
     };
-    found.into_iter().map(settle).collect()
+    found.into_iter().map(keep).collect()
 }
 
 #[cfg(test)]
@@ -127,44 +112,55 @@ mod tests {
     }
 
     #[test]
-    fn an_end_that_hardly_moved_stays() {
+    fn an_end_that_moves_by_less_than_a_minute_stays() {
         let known = [("a".to_owned(), time(10)), ("b".to_owned(), time(10))].into();
         let nearly = time(10) + TimeDelta::seconds(59);
         let found = [("a".to_owned(), nearly), ("b".to_owned(), time(11))].into();
-        let settled = settled(&known, found);
-        assert_eq!(settled["a"], time(10));
-        assert_eq!(settled["b"], time(11));
+        let ends = keep_close_ends(&known, found);
+        assert_eq!(ends["a"], time(10));
+        assert_eq!(ends["b"], time(11));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_change_within_the_minute_waits_for_it_and_no_change_asks_for_nothing() {
-        let (news, mut done) = mpsc::unbounded_channel();
-        let mut ahead = Forecasts::new(news);
-        let began = Instant::now();
+    async fn a_changed_cluster_is_forecast_once_a_minute_and_an_unchanged_one_not_again() {
+        let (wake_up, mut wake_ups) = WakeUp::channel();
+        let mut forecasts = Forecasts::new(wake_up);
+        let started = Instant::now();
         let first = Snapshot::default();
-        assert_eq!(ahead.tend(&first, &rolling(), time(0)), None);
-        done.recv().await.unwrap();
-        while !ahead.last.as_ref().unwrap().task.is_finished() {
+        assert_eq!(forecasts.reconcile(&first, &rolling(), time(0)), None);
+        wake_ups.recv().await.unwrap();
+        while !forecasts.tasks.get(&CLUSTER).unwrap().is_finished() {
             tokio::task::yield_now().await;
         }
-        assert_eq!(ahead.tend(&first, &rolling(), time(0)), None, "nothing has changed");
+        assert_eq!(
+            forecasts.reconcile(&first, &rolling(), time(0)),
+            None,
+            "nothing has changed"
+        );
         let changed = Snapshot {
             own_node: Some("w-01".to_owned()),
             ..Snapshot::default()
         };
-        let due = ahead.tend(&changed, &rolling(), time(0)).unwrap();
-        assert!(due >= began + MIN_INTERVAL, "not before a minute has passed");
+        let due = forecasts.reconcile(&changed, &rolling(), time(0)).unwrap();
+        assert!(due >= started + MIN_INTERVAL, "not before a minute has passed");
         tokio::time::advance(MIN_INTERVAL).await;
-        assert_eq!(ahead.tend(&changed, &rolling(), time(1)), None);
-        assert_eq!(ahead.last.as_ref().unwrap().snapshot, changed, "it was begun");
+        assert_eq!(forecasts.reconcile(&changed, &rolling(), time(1)), None);
+        assert_eq!(
+            forecasts.tasks.get(&CLUSTER).unwrap().question,
+            changed,
+            "it was started"
+        );
     }
 
     #[tokio::test]
     async fn without_a_rollout_there_is_no_forecast() {
-        let (news, _done) = mpsc::unbounded_channel();
-        let mut ahead = Forecasts::new(news);
-        ahead.ends.lock().unwrap().insert("all".to_owned(), time(0));
-        assert_eq!(ahead.tend(&Snapshot::default(), &Plan::default(), time(0)), None);
-        assert!(ahead.last.is_none() && ahead.ends().is_empty());
+        let (wake_up, _wake_ups) = WakeUp::channel();
+        let mut forecasts = Forecasts::new(wake_up);
+        forecasts.reconcile(&Snapshot::default(), &rolling(), time(0));
+        assert_eq!(
+            forecasts.reconcile(&Snapshot::default(), &Plan::default(), time(0)),
+            None
+        );
+        assert!(forecasts.tasks.get(&CLUSTER).is_none() && forecasts.ends().is_empty());
     }
 }

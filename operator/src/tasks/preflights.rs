@@ -1,8 +1,6 @@
-//! Whether the nodes that would go in next can be emptied at all: asked by dry runs, before they take a slot.
+//! Whether the next nodes in the queue can be drained at all: found by dry runs before they take a slot.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -13,52 +11,41 @@ use lockkeeper_kube_util::error_chain;
 use lockkeeper_planner as planner;
 use lockkeeper_planner::{Snapshot, WaitReason};
 use lockkeeper_snapshot::ObservedObjects;
-use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use super::supervisor::{AnswerSender, Supervisor, Task, WakeUp};
+use crate::report::event::Event;
 use crate::report::notified_pods::NotifiedPods;
-use crate::tasks::drains::DrainEvent;
 
-/// Nodes asked at a time: each is a list of pods, one of budgets per namespace and a dry run per pod.
-const AT_ONCE: usize = 2;
-/// An answer that takes longer is worth saying that it is waited for.
-const SOON: Duration = Duration::from_secs(3);
-/// A node that could not be asked is asked again after this.
-const AGAIN: Duration = Duration::from_secs(10);
+/// How many nodes are checked at a time: each takes a list of pods, one of budgets per namespace and a dry run per pod.
+const MAX_CONCURRENT: usize = 2;
+/// An answer that takes longer than this is worth reporting that the node waits for it.
+const EXPECTED_WITHIN: Duration = Duration::from_secs(3);
+/// A node that could not be checked is checked again after this.
+const RETRY_DELAY: Duration = Duration::from_secs(10);
 
-/// What was asked and answered.
+/// The preflights, by node. The answer of one that has finished stays until its question changes.
 pub struct Preflights {
     client: Client,
     namespace: String,
-    running: BTreeMap<String, Asked>,
-    known: Arc<Mutex<Known>>,
+    tasks: Supervisor<String, Question, Answer>,
+    /// Which blocked pods Events have named.
     notified: BTreeMap<String, NotifiedPods>,
-    news: mpsc::UnboundedSender<()>,
 }
 
-/// A node that is being asked, or could not be and rests.
-struct Asked {
-    at: Instant,
-    rests: Arc<AtomicBool>,
-    task: JoinHandle<()>,
-}
-
-/// DryRunCache by node.
-type Known = BTreeMap<String, Answer>;
-
-/// What a node was last found to be.
-#[derive(Clone)]
+/// What the last preflight of a node found.
+#[derive(Clone, Default)]
 struct Answer {
-    question: Question,
     verdict: planner::Preflight,
     /// The pods that block.
     blocked: BTreeSet<String>,
-    /// What was asked of its pods: most of it need not be asked again. Kept only while it is asked again and again.
+    /// The answers of the dry runs: most of them need not be repeated. Kept only while the node is checked again and again.
     dry_runs: DryRunCache,
+    /// The check failed and pauses before the next one.
+    pauses: bool,
 }
 
-/// What an answer belongs to: the answer for another node of that name or to other rules is none.
+/// What an answer belongs to; one for another node of that name, or for other rules, does not count.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Question {
     node_uid: String,
@@ -68,197 +55,187 @@ struct Question {
 
 impl std::fmt::Debug for Preflights {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Preflights")
-            .field("running", &self.running.keys())
-            .finish_non_exhaustive()
-    }
-}
-
-impl Drop for Preflights {
-    fn drop(&mut self) {
-        self.stop();
+        let nodes = self.tasks.iter().map(|(node, _)| node);
+        f.debug_list().entries(nodes).finish()
     }
 }
 
 impl Preflights {
-    /// Nobody was asked yet. Each answer sends on `news`. The client must not retry by itself.
-    pub fn new(client: Client, namespace: String, news: mpsc::UnboundedSender<()>) -> Self {
+    /// No preflight runs yet. The client must not retry by itself.
+    pub fn new(client: Client, namespace: String, wake_up: WakeUp) -> Self {
         Self {
             client,
             namespace,
-            running: BTreeMap::new(),
-            known: Arc::default(),
+            tasks: Supervisor::new(wake_up),
             notified: BTreeMap::new(),
-            news,
         }
     }
 
-    /// Puts what is known into the snapshot, and forgets what no longer counts.
-    pub fn fill(&mut self, snapshot: &mut Snapshot, seen: &ObservedObjects) {
-        let mut known = lock(&self.known);
-        known.retain(|name, answer| {
-            let node = snapshot.nodes.get(name);
-            node.and_then(|node| current(node, seen)).as_ref() == Some(&answer.question)
-        });
-        // An answer to other rules is forgotten, but not what was said of it.
-        let clear = |answer: &Answer| matches!(answer.verdict, planner::Preflight::Clear { .. });
+    /// Puts the answers into the snapshot, and forgets those whose question has changed.
+    pub fn fill(&mut self, snapshot: &mut Snapshot, observed: &ObservedObjects) {
+        self.tasks.retain(|name| question(snapshot.nodes.get(name)?, observed));
+        // The answer for other rules is forgotten, but not which pods an Event has named.
+        let is_clear =
+            |task: &Task<Question, Answer>| matches!(task.answer().verdict, planner::Preflight::Clear { .. });
         self.notified
-            .retain(|name, _| snapshot.nodes.contains_key(name) && !known.get(name).is_some_and(clear));
+            .retain(|name, _| snapshot.nodes.contains_key(name) && !self.tasks.get(name).is_some_and(is_clear));
         for (name, node) in &mut snapshot.nodes {
-            let verdict = known.get(name).map(|answer| answer.verdict.clone());
+            let verdict = self.tasks.get(name).map(|task| task.answer().verdict.clone());
             node.preflight = verdict.unwrap_or_default();
         }
     }
 
-    /// What is to be told of each node now: pods that block and that nobody was told about.
-    pub fn news(&mut self) -> Vec<(String, DrainEvent)> {
-        let known = lock(&self.known);
+    /// The Events that are due: pods that block and that none has named yet.
+    pub fn take_events(&mut self) -> Vec<(String, Event)> {
         let mut all = Vec::new();
-        for (name, answer) in known.iter().filter(|(_, answer)| is_blocked(answer)) {
-            let news = self
+        for (name, task) in self.tasks.iter() {
+            let answer = task.answer();
+            if answer.blocked.is_empty() {
+                continue;
+            }
+            let is_due = self
                 .notified
                 .entry(name.clone())
                 .or_default()
                 .needs_event(&answer.blocked);
-            if let (true, Some(waiting)) = (news, waiting(&answer.verdict)) {
-                all.push((
-                    name.clone(),
-                    DrainEvent::Blocked(waiting.name().as_str(), waiting.to_string()),
-                ));
+            if let (true, Some(waiting)) = (is_due, wait_reason(&answer.verdict)) {
+                all.push((name.clone(), Event::pods_blocked(waiting.name(), &waiting.to_string())));
             }
         }
         all
     }
 
-    /// Asks those that the plan names, a few at a time.
-    pub fn tend(&mut self, wanted: &[String], snapshot: &Snapshot, seen: &ObservedObjects) {
-        self.running.retain(|_, asked| !asked.task.is_finished());
+    /// Checks the nodes that the plan names, a few at a time.
+    pub fn reconcile(&mut self, wanted: &[String], snapshot: &Snapshot, observed: &ObservedObjects) {
         for name in wanted {
-            let busy = self
-                .running
-                .values()
-                .filter(|asked| !asked.rests.load(Ordering::Relaxed));
-            if busy.count() >= AT_ONCE {
+            if self.tasks.iter().filter(|(_, task)| is_busy(task)).count() >= MAX_CONCURRENT {
                 return;
             }
-            let node = snapshot.nodes.get(name).filter(|_| !self.running.contains_key(name));
-            let Some((question, policy)) = node.and_then(|node| {
-                let question = current(node, seen)?;
-                let policy = seen.policies.get(&question.policy)?;
-                Some((question, policy))
-            }) else {
+            let is_running = self.tasks.get(name).is_some_and(|task| !task.is_finished());
+            let node = snapshot.nodes.get(name).filter(|_| !is_running);
+            let Some(question) = node.and_then(|node| question(node, observed)) else {
                 continue;
             };
-            let asked = self.ask(name, question, policy);
-            self.running.insert(name.clone(), asked);
+            if let Some(policy) = observed.policies.get(&question.policy) {
+                self.start(name, question, policy);
+            }
         }
     }
 
-    /// Until when an answer may be expected soon; none if nobody is asked, or for so long that it is worth saying.
-    pub fn soon(&self, now: Instant) -> Option<Instant> {
-        let busy = self.running.values().filter(|asked| {
-            let rests = asked.rests.load(Ordering::Relaxed);
-            !rests && !asked.task.is_finished()
-        });
-        busy.map(|asked| asked.at + SOON).filter(|soon| *soon > now).max()
+    /// When the answers that are expected soon will have arrived.
+    pub fn expected_by(&self, now: Instant) -> Option<Instant> {
+        let busy = self.tasks.iter().filter(|(_, task)| is_busy(task));
+        busy.map(|(_, task)| task.started + EXPECTED_WITHIN)
+            .filter(|expected| *expected > now)
+            .max()
     }
 
-    /// Asks nobody any more and forgets all: we lead no more.
+    /// Ends all preflights and forgets all answers: another replica leads.
     pub fn stop(&mut self) {
-        for asked in std::mem::take(&mut self.running).into_values() {
-            asked.task.abort();
-        }
+        self.tasks.stop();
         self.notified.clear();
-        lock(&self.known).clear();
     }
 
-    fn ask(&self, name: &str, question: Question, policy: &RebootPolicy) -> Asked {
-        let at = Utc::now();
+    /// The last answer counts until there is a new one.
+    fn start(&mut self, name: &str, question: Question, policy: &RebootPolicy) {
+        let now = Utc::now();
         let own = OwnPods::in_namespace(&self.namespace);
-        let settings = Settings::of_policy(name, &policy.spec.drain, own, at);
-        let (client, known, news, name) = (
-            self.client.clone(),
-            self.known.clone(),
-            self.news.clone(),
-            name.to_owned(),
-        );
-        let before = lock(&known).get(&name).map(|answer| answer.dry_runs.clone());
-        let mut dry_runs = before.unwrap_or_default();
-        let rests = Arc::new(AtomicBool::new(false));
-        let failed = rests.clone();
-        let task = tokio::spawn(async move {
-            let found = match settings {
-                Ok(settings) => preflight_with_cache(&client, &settings, &mut dry_runs).await,
-                Err(error) => Err(error),
-            };
-            let failure = found.is_err();
-            let (verdict, blocked) = match found {
-                Ok(found) => (verdict(&found, at), blocked(&found)),
-                Err(error) => (unknown(&name, &error), BTreeSet::new()),
-            };
+        let settings = Settings::of_policy(name, &policy.spec.drain, own, now);
+        let last = self.tasks.get(name).map(|task| task.answer().clone());
+        let initial = Answer {
+            pauses: false,
+            ..last.unwrap_or_default()
+        };
+        let (client, node, dry_runs) = (self.client.clone(), name.to_owned(), initial.dry_runs.clone());
+        self.tasks
+            .start(name.to_owned(), question, initial, |answer| async move {
+                let settings = match settings {
+                    Ok(settings) => settings,
+                    Err(error) => return pause(failed(&node, &error), &answer).await,
+                };
+                check(&client, &node, &settings, dry_runs, now, answer).await;
+            });
+    }
+}
+
+/// Checks a node once.
+async fn check(
+    client: &Client,
+    node: &str,
+    settings: &Settings,
+    mut dry_runs: DryRunCache,
+    now: DateTime<Utc>,
+    answer: AnswerSender<Answer>,
+) {
+    match preflight_with_cache(client, settings, &mut dry_runs).await {
+        Ok(found) => {
+            let verdict = verdict(&found, now);
             if matches!(verdict, planner::Preflight::Clear { .. }) {
                 dry_runs = DryRunCache::default();
             }
-            let answer = Answer {
-                question,
-                verdict,
-                blocked,
-                dry_runs,
-            };
-            lock(&known).insert(name, answer);
-            if failure {
-                failed.store(true, Ordering::Relaxed);
-                let _ = news.send(());
-                tokio::time::sleep(AGAIN).await;
-            }
-            let _ = news.send(());
-        });
-        Asked {
-            at: Instant::now(),
-            rests,
-            task,
+            let blocked = blocked(&found);
+            answer.modify(|answer| {
+                *answer = Answer {
+                    verdict,
+                    blocked,
+                    dry_runs,
+                    pauses: false,
+                }
+            });
+        }
+        Err(error) => {
+            answer.modify(|answer| answer.dry_runs = dry_runs);
+            pause(failed(node, &error), &answer).await;
         }
     }
 }
 
-fn lock(known: &Mutex<Known>) -> MutexGuard<'_, Known> {
-    known.lock().unwrap_or_else(PoisonError::into_inner)
+/// Answers that the check failed, and wakes the loop for the next one after a while.
+async fn pause(verdict: planner::Preflight, answer: &AnswerSender<Answer>) {
+    answer.modify(|answer| {
+        answer.verdict = verdict;
+        answer.blocked.clear();
+        answer.pauses = true;
+    });
+    tokio::time::sleep(RETRY_DELAY).await;
+    answer.wake_up();
 }
 
-/// What would be asked of the node now, if it is under exactly one policy.
-fn current(node: &planner::Node, seen: &ObservedObjects) -> Option<Question> {
+/// Whether a node is being checked now.
+fn is_busy(task: &Task<Question, Answer>) -> bool {
+    !task.is_finished() && !task.answer().pauses
+}
+
+/// What a preflight of the node would have to answer now, if exactly one policy selects it.
+fn question(node: &planner::Node, observed: &ObservedObjects) -> Option<Question> {
     let [policy] = &*node.policies else {
         return None;
     };
     Some(Question {
         node_uid: node.uid.clone(),
         policy: policy.to_string(),
-        generation: seen.policies.get(policy.as_str())?.metadata.generation,
+        generation: observed.policies.get(policy.as_str())?.metadata.generation,
     })
 }
 
-/// Nobody could say: what went wrong, in words that stay the same while it does.
-fn unknown(node: &str, error: &lockkeeper_drain::Error) -> planner::Preflight {
+/// The check failed: the error and its remedy, in a text that stays the same while it lasts.
+fn failed(node: &str, error: &lockkeeper_drain::Error) -> planner::Preflight {
     let mut why = error_chain(error);
     if let Some(remedy) = error.remedy() {
         why = format!("{why}; {remedy}");
     }
-    tracing::warn!(node, "whether its pods can leave: {why}; asked again in 10 s");
+    tracing::warn!(node, "checking whether its pods can be evicted: {why}; retried in 10 s");
     planner::Preflight::Failed { why }
 }
 
-/// The pods that keep the node from being emptied.
+/// The pods that keep the node from being drained.
 fn blocked(found: &lockkeeper_drain::Preflight) -> BTreeSet<String> {
     let pods = found.pods.iter().filter(|pod| !pod.blockers.is_empty());
     pods.map(|pod| pod.pod.to_string()).collect()
 }
 
-fn is_blocked(answer: &Answer) -> bool {
-    !answer.blocked.is_empty()
-}
-
-/// The reason to wait that a blocked node is given.
-fn waiting(verdict: &planner::Preflight) -> Option<WaitReason> {
+/// The wait reason of a blocked node.
+fn wait_reason(verdict: &planner::Preflight) -> Option<WaitReason> {
     match verdict {
         planner::Preflight::Blocked { pod, why, at } => Some(WaitReason::PreflightBlocked {
             pod: pod.clone(),
@@ -295,7 +272,7 @@ mod tests {
             pods: Vec::new(),
             blockers: group_by_cause(pods.iter().map(rule).collect()),
         };
-        let reason = waiting(&verdict(&found, DateTime::default()));
+        let reason = wait_reason(&verdict(&found, DateTime::default()));
         reason.map(|reason| reason.to_string()).unwrap_or_default()
     }
 

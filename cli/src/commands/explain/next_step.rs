@@ -1,8 +1,7 @@
 //! What the operator does next, and what a person can do about a node.
 
-use chrono::{DateTime, Utc};
 use lockkeeper_crds::reasons::ReasonName;
-use lockkeeper_crds::{NodeRebootStatus, NodeState};
+use lockkeeper_crds::{NodeRebootStatus, NodeState, OnDeadline};
 
 use crate::clock::DisplayClock;
 use crate::view::NodeView;
@@ -16,28 +15,17 @@ pub(crate) fn next_step(view: &NodeView, status: &NodeRebootStatus, clock: &Disp
             .map(|time| format!("checked again at {}", clock.time_and_remaining(time))),
         NodeState::Failed => Some("no automatic action; it keeps its slot until you run retry or release".to_owned()),
         NodeState::Preparing | NodeState::Draining | NodeState::Rebooting | NodeState::Verifying => {
-            let deadline = deadline(status)
-                .map(|(time, on_deadline)| at_deadline(view.state, on_deadline, &clock.time_and_remaining(time)));
+            let operation = status.operation.as_ref();
+            let deadline = operation.and_then(|operation| {
+                let time = clock.time_and_remaining(operation.deadline_time?);
+                Some(at_deadline(view.state, operation.on_deadline?, &time))
+            });
             match (goal(view.state), deadline) {
                 (Some(goal), Some(deadline)) => Some(format!("{goal}; {deadline}")),
                 (goal, deadline) => goal.map(str::to_owned).or(deadline),
             }
         }
     }
-}
-
-/// What the operator does at the deadline of a phase.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum OnDeadline {
-    Defer,
-    Delete,
-    Reboot,
-    Fail,
-}
-
-/// The deadline that the operator has published; the status has no field for it yet.
-fn deadline(_status: &NodeRebootStatus) -> Option<(DateTime<Utc>, OnDeadline)> {
-    None
 }
 
 /// What follows the present phase if nothing goes wrong.
@@ -62,9 +50,12 @@ pub(crate) fn at_deadline(state: NodeState, on_deadline: OnDeadline, time: &str)
     let consequence = match on_deadline {
         OnDeadline::Defer if state == NodeState::Preparing => "the operation is deferred and retried later",
         OnDeadline::Defer => "the node is uncordoned and retried later",
-        OnDeadline::Delete => "the remaining pods are deleted regardless of disruption budgets",
-        OnDeadline::Reboot => "it reboots with the remaining pods",
+        OnDeadline::Delete => {
+            "the remaining pods are deleted regardless of disruption budgets if a window is open then"
+        }
+        OnDeadline::Reboot => "it reboots with the remaining pods if a window is open then",
         OnDeadline::Fail => "the operation fails and the node keeps its slot",
+        OnDeadline::Unknown => "the operator does something that only a newer version of this plugin knows",
     };
     format!("{unfinished} {time}, {consequence}")
 }
@@ -103,8 +94,8 @@ mod tests {
         expect_test::expect![[r#"
             if the agent has not responded by 22:19 (in 11 min), the operation is deferred and retried later
             if the drain has not finished by 22:19 (in 11 min), the node is uncordoned and retried later
-            if the drain has not finished by 22:19 (in 11 min), the remaining pods are deleted regardless of disruption budgets
-            if the drain has not finished by 22:19 (in 11 min), it reboots with the remaining pods
+            if the drain has not finished by 22:19 (in 11 min), the remaining pods are deleted regardless of disruption budgets if a window is open then
+            if the drain has not finished by 22:19 (in 11 min), it reboots with the remaining pods if a window is open then
             if it is not back and healthy by 22:19 (in 11 min), the operation fails and the node keeps its slot
         "#]]
         .assert_eq(&texts.concat());

@@ -21,6 +21,7 @@ fn operation(phase: &str) -> Value {
     json!({"id": "7f3c", "phase": phase, "policy": "workers", "bootIDBefore": "826de3c9-aaaa",
         "startedTime": "2026-11-24T22:04:00Z", "askedTime": "2026-11-24T22:04:00Z",
         "cordonedTime": "2026-11-24T22:04:00Z",
+        "deadlineTime": "2026-11-24T22:19:00Z", "onDeadline": "Defer",
         "settings": {"drain": {"timeoutSeconds": 900}, "reboot": {"timeoutSeconds": 900}, "requireAgentSeconds": 60}})
 }
 
@@ -36,7 +37,7 @@ fn a_blocked_drain_names_the_pod_the_budget_the_deadline_and_the_advice() {
         w-02 is being drained for a reboot under policy workers (operation 7f3c, started 22:04, 4 min ago).
           why          reboot required since 19:12 by libc6, linux-image-6.1.0-28 (source: Debian sentinel)
           blocked by   pod shop/db-0: budget shop/db allows 0 disruptions (2 of 3 ready, 3 needed)
-          next         it reboots once it is drained
+          next         it reboots once it is drained; if the drain has not finished by 22:19 (in 11 min), the node is uncordoned and retried later
           you can      repair the workload or raise its budget, or defer the node: kubectl lockkeeper cancel w-02"#]],
     );
 }

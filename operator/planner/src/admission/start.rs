@@ -23,7 +23,7 @@ pub(super) fn start_operation(
     entry: Option<&Holder>,
     now: Instant,
 ) -> Admitted {
-    let NodeRef { name, node, record } = node_ref;
+    let NodeRef { name, node, record, .. } = node_ref;
     let id = entry.map_or_else(|| operation_id(node, record, now), |entry| entry.operation_id.clone());
     let operation = new_operation(id, node, policy, now);
     let holder = entry.cloned().unwrap_or_else(|| Holder {

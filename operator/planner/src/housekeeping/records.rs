@@ -11,10 +11,10 @@ use crate::snapshot::{Node, Record};
 pub(super) fn reconcile(assessment: &Assessment, planned: &[Action]) -> Vec<Action> {
     let busy: BTreeSet<&str> = planned.iter().filter_map(Action::node).collect();
     let mut actions = Vec::new();
-    for (name, node) in &assessment.context.snapshot.nodes {
+    for (name, node) in &assessment.context.outdated_records {
         match &node.record {
             None => actions.push(create(name, node, assessment)),
-            Some(record) if record.operation.is_none() && !busy.contains(name.as_str()) => {
+            Some(record) if !busy.contains(name) => {
                 actions.extend(handle_command(name, node, record, assessment.context.now));
                 actions.extend(correct_spec(name, node, record, assessment));
             }

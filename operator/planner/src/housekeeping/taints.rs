@@ -15,7 +15,13 @@ pub(super) fn reconcile(assessment: &Assessment) -> Vec<Action> {
     if !snapshot.view_gaps.is_empty() {
         return Vec::new();
     }
-    let changes = snapshot.nodes.iter().filter_map(|(name, node)| {
+    let preferred = snapshot
+        .policies
+        .values()
+        .any(|policy| policy.settings.prefer_updated_nodes);
+    let affected = |node: &Node| preferred || node.taints != Taints::default();
+    let nodes = snapshot.nodes.iter().filter(|(_, node)| affected(node));
+    let changes = nodes.filter_map(|(name, node)| {
         let record = node.record.as_ref()?;
         change(name, node, record, assessment)
     });

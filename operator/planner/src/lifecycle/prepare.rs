@@ -61,7 +61,15 @@ fn after_cordon(active: &ActiveOperation) -> Step {
 
 fn cordon(active: &ActiveOperation, admitted_before: &SlotLedger, all: &SlotLedger) -> Step {
     let ActiveOperation { name, node, record, .. } = *active;
-    let candidate = Candidate::new(NodeRef { name, node, record }, active.assessment);
+    let policy = active.assessment.single_policy(node);
+    let node_ref = NodeRef {
+        name,
+        node,
+        record,
+        host: node.trusted_host(),
+        policy: policy.map(|policy| policy.context.name),
+    };
+    let candidate = Candidate::new(node_ref, active.assessment);
     let eligible = check_cordon(active.assessment, &candidate);
     let may_start = eligible.and_then(|()| match candidate.policy {
         Some(policy) => check_slot(admitted_before, &candidate, policy, 0),

@@ -30,7 +30,7 @@ pub(super) fn next_step(active: &ActiveOperation) -> Step {
     let (since, until) = (rebooting_since(active.operation), reboot_deadline(active.operation));
     if active.now() >= until {
         return active.fail(format!(
-            "no new boot of {} within {} of the order at {}; look at its console or power, then retry or release",
+            "{} did not come back within {} of the reboot ordered at {}; check its console and power, then retry or release it",
             active.name,
             format_duration(active.operation.settings.reboot_timeout),
             format_time(since)

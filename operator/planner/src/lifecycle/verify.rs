@@ -39,7 +39,7 @@ fn await_healthy(active: &ActiveOperation, unhealthy: Unhealthy) -> Step {
     let until = ready_deadline(active.operation);
     if active.now() >= until {
         return active.fail(format!(
-            "{} came back with a new boot but was not well within {}: {message}; look at {check}, then retry or release",
+            "{} rebooted but was not healthy within {}: {message}; check {check}, then retry or release it",
             active.name,
             format_duration(active.operation.settings.reboot_timeout)
         ));
@@ -52,7 +52,7 @@ fn succeed(active: &ActiveOperation) -> Step {
         return Step::act(active.uncordon());
     }
     let message = if active.operation.is_in(StageKind::Reboot) {
-        "rebooted with pods left, as drain.onTimeout says"
+        "rebooted with remaining pods (drain.onTimeout: Reboot)"
     } else {
         ""
     };
@@ -69,7 +69,7 @@ fn succeed(active: &ActiveOperation) -> Step {
 fn check_ready(active: &ActiveOperation) -> Result<(), Unhealthy> {
     let unhealthy = |message: String| Unhealthy {
         message,
-        check: "kubelet and node agent there",
+        check: "the kubelet and the node agent on it",
     };
     let ready = &active.node.ready;
     if !ready.ready {
@@ -80,7 +80,7 @@ fn check_ready(active: &ActiveOperation) -> Result<(), Unhealthy> {
     };
     match host.boot_time {
         Some(boot) if ready.heartbeat < boot => Err(unhealthy(format!(
-            "the kubelet's last word is older than the boot at {}",
+            "the kubelet has not reported since the reboot at {}",
             format_time(boot)
         ))),
         Some(_) | None => Ok(()),
@@ -92,7 +92,7 @@ fn check_daemon_sets(active: &ActiveOperation) -> Result<(), Unhealthy> {
     let message = match &active.node.daemon_sets {
         DaemonSetReadiness::Ready => return Ok(()),
         DaemonSetReadiness::NotReady { what } => what.clone(),
-        DaemonSetReadiness::Unknown => "its DaemonSets have not been looked at yet".to_owned(),
+        DaemonSetReadiness::Unknown => "its DaemonSets have not been checked yet".to_owned(),
     };
     Err(Unhealthy {
         message,

@@ -162,3 +162,25 @@ pub enum Outcome {
     /// A person released it.
     Released,
 }
+
+impl Outcome {
+    /// Every outcome.
+    pub const ALL: [Self; 5] = [
+        Self::Succeeded,
+        Self::Deferred,
+        Self::Withdrawn,
+        Self::Held,
+        Self::Released,
+    ];
+
+    /// The name, as in the API and in metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Succeeded => "Succeeded",
+            Self::Deferred => "Deferred",
+            Self::Withdrawn => "Withdrawn",
+            Self::Held => "Held",
+            Self::Released => "Released",
+        }
+    }
+}

@@ -99,12 +99,12 @@ fn a_node_that_does_not_come_back_fails_and_can_be_retried() {
         2    n1 OrderReboot
         2    n1 WriteRecord Rebooting
              n1 waits, Rebooting: rebooting since 2026-11-21T12:00:02Z; times out at 2026-11-21T12:15:02Z
-        902  n1 WriteRecord Failed: no new boot of n1 within 15 min of the order at 2026-11-21T12:00:02Z; look at its console or power, then retry or release
+        902  n1 WriteRecord Failed: n1 did not come back within 15 min of the reboot ordered at 2026-11-21T12:00:02Z; check its console and power, then retry or release it
         902  n1 SetSpec no order
-             n1 waits, Failed: no new boot of n1 within 15 min of the order at 2026-11-21T12:00:02Z; look at its console or power, then retry or release
+             n1 waits, Failed: n1 did not come back within 15 min of the reboot ordered at 2026-11-21T12:00:02Z; check its console and power, then retry or release it
              n2 waits, BreakerOpen: breaker open: 1 failed node (n1); retry or release it to continue
              -- a person presses its power button, and retries
-        910  n1 WriteRecord retry -> Ok("the node has a new boot: verified again")
+        910  n1 WriteRecord retry -> Ok("the node has a new boot ID; its health is checked again")
         910  n1 RemoveCommand
         910  n1 Uncordon
         910  n1 WriteRecord Succeeded
@@ -142,17 +142,17 @@ fn a_failed_node_can_be_released() {
         2    n1 OrderReboot
         2    n1 WriteRecord Rebooting
              n1 waits, Rebooting: rebooting since 2026-11-21T12:00:02Z; times out at 2026-11-21T12:15:02Z
-        902  n1 WriteRecord Failed: no new boot of n1 within 15 min of the order at 2026-11-21T12:00:02Z; look at its console or power, then retry or release
+        902  n1 WriteRecord Failed: n1 did not come back within 15 min of the reboot ordered at 2026-11-21T12:00:02Z; check its console and power, then retry or release it
         902  n1 SetSpec no order
-             n1 waits, Failed: no new boot of n1 within 15 min of the order at 2026-11-21T12:00:02Z; look at its console or power, then retry or release
+             n1 waits, Failed: n1 did not come back within 15 min of the reboot ordered at 2026-11-21T12:00:02Z; check its console and power, then retry or release it
              n2 waits, BreakerOpen: breaker open: 1 failed node (n1); retry or release it to continue
              -- release
-        910  n1 WriteRecord release -> Ok("the slot is released and the node is uncordoned")
+        910  n1 WriteRecord release -> Ok("slot released; node uncordoned")
         910  n1 Uncordon
-        910  n1 WriteRecord Released no new boot of n1 within 15 min of the order at 2026-11-21T12:00:02Z; look at its console or power, then retry or release
+        910  n1 WriteRecord Released n1 did not come back within 15 min of the reboot ordered at 2026-11-21T12:00:02Z; check its console and power, then retry or release it
         910  lock SetHolders n1 is free
         910  n1 RemoveCommand
-             n1 waits, Released: released manually after a failure (no new boot of n1 within 15 min of the order at 2026-11-21T12:00:02Z; look at its console or power, then retry or release); not rebooted again for the same cause
+             n1 waits, Released: released manually after a failure (n1 did not come back within 15 min of the reboot ordered at 2026-11-21T12:00:02Z; check its console and power, then retry or release it); not rebooted again for the same cause
              n2 waits, TooManyUnavailable: 1 node unavailable, at most 1 allowed: n1 (NotReady)
     "#]].assert_eq(&story.told());
 }
@@ -193,9 +193,9 @@ fn an_open_breaker_starts_a_probe_after_its_cooldown() {
         503  n2 WriteRecord Succeeded
         503  lock SetHolders n2 is free
              n3 waits, Pacing: the next node may start at 2026-11-21T12:15:20Z
-        902  n1 WriteRecord Failed: no new boot of n1 within 15 min of the order at 2026-11-21T12:00:02Z; look at its console or power, then retry or release
+        902  n1 WriteRecord Failed: n1 did not come back within 15 min of the reboot ordered at 2026-11-21T12:00:02Z; check its console and power, then retry or release it
         902  n1 SetSpec no order
-             n1 waits, Failed: no new boot of n1 within 15 min of the order at 2026-11-21T12:00:02Z; look at its console or power, then retry or release
+             n1 waits, Failed: n1 did not come back within 15 min of the reboot ordered at 2026-11-21T12:00:02Z; check its console and power, then retry or release it
              n3 waits, BreakerOpen: breaker open: 1 failed node (n1); one node starts as a probe at 2026-11-21T12:17:02Z
         1022 lock SetHolders n3 starts
         1022 n3 WriteRecord Preparing

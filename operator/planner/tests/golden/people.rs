@@ -88,7 +88,7 @@ fn a_cancel_during_the_drain_defers_the_node() {
         1    n1 WriteRecord Draining
              n1 waits, EvictionBlocked: pod shop/db-0: budget shop/db allows 0
              -- cancel
-        3    n1 WriteRecord cancel -> Ok("the node is deferred")
+        3    n1 WriteRecord cancel -> Ok("operation aborted; the node is deferred")
         3    n1 Uncordon
         3    n1 SetSpec no order
         3    n1 WriteRecord Deferred cancelled by a person

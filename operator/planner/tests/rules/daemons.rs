@@ -46,7 +46,7 @@ fn a_daemon_set_not_checked_since_the_reboot_counts_as_not_ready() {
     assert!(
         world
             .wait_reasons()
-            .contains("its DaemonSets have not been looked at yet"),
+            .contains("its DaemonSets have not been checked yet"),
         "{}",
         world.wait_reasons()
     );
@@ -106,9 +106,8 @@ fn a_daemon_set_that_never_becomes_ready_fails_the_node() {
     world.run(1000);
     let waits = world.wait_reasons();
     assert!(
-        waits.contains(
-            "n1 Failed: n1 came back with a new boot but was not well within 15 min: DaemonSet kube-system/cni"
-        ) && waits.contains("look at that pod and its DaemonSet, then retry or release"),
+        waits.contains("n1 Failed: n1 rebooted but was not healthy within 15 min: DaemonSet kube-system/cni")
+            && waits.contains("check that pod and its DaemonSet, then retry or release it"),
         "{waits}"
     );
     assert!(world.node("n1").unschedulable);

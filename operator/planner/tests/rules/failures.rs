@@ -43,7 +43,7 @@ fn a_node_that_does_not_come_back_keeps_its_slot_and_its_cordon() {
     assert_wait_reasons(
         &world,
         expect![[r#"
-            n1 Failed: no new boot of n1 within 15 min of the order at 2026-11-21T12:00:02Z; look at its console or power, then retry or release
+            n1 Failed: n1 did not come back within 15 min of the reboot ordered at 2026-11-21T12:00:02Z; check its console and power, then retry or release it
             n2 BreakerOpen: breaker open: 1 failed node (n1); retry or release it to continue
         "#]],
     );
@@ -66,7 +66,7 @@ fn a_released_node_is_not_rebooted_again_for_the_same_cause() {
     assert_wait_reasons(
         &world,
         expect![[r#"
-            n1 Released: released manually after a failure (no new boot of n1 within 15 min of the order at 2026-11-21T12:00:02Z; look at its console or power, then retry or release); not rebooted again for the same cause
+            n1 Released: released manually after a failure (n1 did not come back within 15 min of the reboot ordered at 2026-11-21T12:00:02Z; check its console and power, then retry or release it); not rebooted again for the same cause
             n2 TooManyUnavailable: 1 node unavailable, at most 1 allowed: n1 (NotReady)
         "#]],
     );
@@ -83,7 +83,7 @@ fn a_released_node_is_not_rebooted_again_for_the_same_cause() {
     assert_wait_reasons(
         &world,
         expect![[r#"
-            n1 Released: released manually after a failure (no new boot of n1 within 15 min of the order at 2026-11-21T12:00:02Z; look at its console or power, then retry or release); not rebooted again for the same cause
+            n1 Released: released manually after a failure (n1 did not come back within 15 min of the reboot ordered at 2026-11-21T12:00:02Z; check its console and power, then retry or release it); not rebooted again for the same cause
         "#]],
     );
     world.record("n1").host.as_mut().unwrap().reasons = vec!["libc6".to_owned()];
@@ -176,7 +176,7 @@ fn a_cancel_is_refused_after_the_reboot_order() {
         .find(|line| line.contains("cancel"))
         .unwrap()
         .to_owned();
-    assert!(refused.contains("cannot be called back"), "{refused}");
+    assert!(refused.contains("cannot be cancelled"), "{refused}");
     assert_eq!(world.record("n1").command, None);
 }
 
@@ -224,7 +224,7 @@ fn a_lost_record_of_a_cordoned_node_is_reported_as_failed() {
     assert_wait_reasons(
         &world,
         expect![[r#"
-            n1 Failed: the record of this operation was lost while the node was cordoned; look at the node, then retry or release it
+            n1 Failed: the record of this operation was lost while the node was cordoned; check the node, then retry or release it
             n2 BreakerOpen: breaker open: 1 failed node (n1); retry or release it to continue
         "#]],
     );
@@ -259,9 +259,9 @@ fn a_retry_after_a_lost_record_waits_for_the_agents_report() {
             Ok(said) | Err(said) => said,
         }
     };
-    expect!["the agent has not said since the record was lost whether the host goes down; retry once it has, or after 2026-11-21T12:15:03Z, or release"]
+    expect!["the record of the reboot was lost and the agent has not confirmed whether a reboot is in progress; retry after its next report or after 2026-11-21T12:15:03Z, or release the node"]
         .assert_eq(&retry(&mut world, None));
-    expect!["the host accepted order ed0269c7-0 and goes down; retry once it is back, or after 2026-11-21T12:15:03Z, or release"]
+    expect!["the host accepted order ed0269c7-0 and is rebooting; retry when it is back or after 2026-11-21T12:15:03Z, or release the node"]
         .assert_eq(&retry(&mut world, Some(Some(AnswerState::Rebooting))));
     expect!["the node is prepared again"].assert_eq(&retry(&mut world, Some(None)));
     // It was not seen to go down in all the time that a reboot may take.

@@ -100,7 +100,9 @@ fn lost_record_of_a_node_that_goes_down(mutant: Option<Mutant>) -> Vec<String> {
         };
     });
     let mut view = View::new(&cluster, None);
-    Kind::ALL.into_iter().for_each(|kind| view.relist(kind, &cluster));
+    for kind in Kind::ALL {
+        view.relist(kind, &cluster);
+    }
     view.refresh(&BTreeMap::new());
     let observed = cluster.clone();
     for action in mutants::plan(mutant, &view.snapshot, now()).actions {

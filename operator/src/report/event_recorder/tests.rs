@@ -6,6 +6,7 @@ use kube::client::Body;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::report::event::EventReason;
 
 /// A pretended API server that takes events and answers with the codes given, then with success.
 #[derive(Clone, Default)]
@@ -51,12 +52,20 @@ fn node(name: &str) -> EventTarget {
     }
 }
 
-/// Says all that, waits until it is written, and answers what the server took and the metrics.
-async fn say(server: &Server, all: &[(&str, &str, &str)]) -> (Vec<Value>, String) {
+fn event(reason: EventReason, message: &str) -> Event {
+    Event {
+        severity: Severity::Normal,
+        reason,
+        message: message.to_owned(),
+    }
+}
+
+/// Records all that, waits until it is written, and answers what the server took and the metrics.
+async fn say(server: &Server, all: &[(&str, EventReason, &str)]) -> (Vec<Value>, String) {
     let metrics = Arc::new(Metrics::new().unwrap());
     let (events, writer) = EventRecorder::new(&server.client(), "pod-0", metrics.clone());
     for (name, reason, note) in all {
-        events.record(node(name), Severity::Normal, reason, note);
+        events.record(node(name), event(*reason, note));
     }
     drop(events);
     writer.await;
@@ -66,7 +75,11 @@ async fn say(server: &Server, all: &[(&str, &str, &str)]) -> (Vec<Value>, String
 
 #[tokio::test(start_paused = true)]
 async fn an_event_is_about_the_node_that_it_names() {
-    let (taken, _) = say(&Server::default(), &[("w-01", "LockAcquired", "slot 1 of 1")]).await;
+    let (taken, _) = say(
+        &Server::default(),
+        &[("w-01", EventReason::LockAcquired, "slot 1 of 1")],
+    )
+    .await;
     let event = &taken[0];
     assert_eq!(event["metadata"]["namespace"], "default");
     assert_eq!(
@@ -90,13 +103,13 @@ async fn an_event_is_about_the_node_that_it_names() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_same_words_are_said_once() {
+async fn the_same_event_about_the_same_object_is_written_once() {
     let all = [
-        ("w-01", "A", "x"),
-        ("w-01", "A", "x"),
-        ("w-01", "A", "y"),
-        ("w-01", "A", "x"),
-        ("w-02", "A", "x"),
+        ("w-01", EventReason::Held, "x"),
+        ("w-01", EventReason::Held, "x"),
+        ("w-01", EventReason::Held, "y"),
+        ("w-01", EventReason::Held, "x"),
+        ("w-02", EventReason::Held, "x"),
     ];
     let (taken, metrics) = say(&Server::default(), &all).await;
     let said: Vec<_> = taken
@@ -118,12 +131,10 @@ async fn the_same_words_are_said_once() {
 }
 
 #[test]
-fn the_same_words_are_said_again_after_ten_minutes() {
+fn the_same_event_is_written_again_after_ten_minutes() {
     let said = PendingEvent {
         target: node("w-01"),
-        severity: Severity::Warning,
-        reason: "A".into(),
-        note: "x".into(),
+        event: event(EventReason::Held, "x"),
     };
     let mut deduplicator = EventDeduplicator::default();
     let start = Instant::now();
@@ -133,16 +144,14 @@ fn the_same_words_are_said_again_after_ten_minutes() {
 }
 
 #[test]
-fn what_is_remembered_is_bounded() {
+fn the_number_of_remembered_events_is_bounded() {
     let mut deduplicator = EventDeduplicator::default();
     let start = Instant::now();
     for number in 0..2 * MAX_REMEMBERED {
         let note = number.to_string();
         let said = PendingEvent {
             target: node("w-01"),
-            severity: Severity::Normal,
-            reason: "A".into(),
-            note,
+            event: event(EventReason::Held, &note),
         };
         deduplicator.is_repeated(&said, start);
     }
@@ -150,9 +159,12 @@ fn what_is_remembered_is_bounded() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn sorted_by_name_they_are_in_the_order_in_which_they_were_said() {
+async fn events_sorted_by_name_are_in_the_order_in_which_they_were_recorded() {
     let notes: Vec<String> = (0..20).map(|number| number.to_string()).collect();
-    let all: Vec<_> = notes.iter().map(|note| ("w-01", "A", note.as_str())).collect();
+    let all: Vec<_> = notes
+        .iter()
+        .map(|note| ("w-01", EventReason::Held, note.as_str()))
+        .collect();
     let (mut taken, _) = say(&Server::default(), &all).await;
     taken.sort_by_key(|event| event["metadata"]["name"].as_str().unwrap().to_owned());
     let sorted: Vec<&str> = taken.iter().map(|event| event["message"].as_str().unwrap()).collect();
@@ -160,8 +172,8 @@ async fn sorted_by_name_they_are_in_the_order_in_which_they_were_said() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_passing_failure_is_tried_again_under_the_same_name() {
-    let (taken, metrics) = say(&Server::answering(&[500, 429]), &[("w-01", "A", "x")]).await;
+async fn a_transient_failure_is_retried_under_the_same_name() {
+    let (taken, metrics) = say(&Server::answering(&[500, 429]), &[("w-01", EventReason::Held, "x")]).await;
     assert_eq!(taken.len(), 3);
     assert!(
         taken
@@ -175,8 +187,12 @@ async fn a_passing_failure_is_tried_again_under_the_same_name() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lasting_failure_is_given_up_and_the_next_event_goes_on() {
-    let (taken, metrics) = say(&Server::answering(&[403]), &[("w-01", "A", "x"), ("w-02", "A", "x")]).await;
+async fn an_event_that_is_refused_is_dropped_and_the_next_one_is_written() {
+    let (taken, metrics) = say(
+        &Server::answering(&[403]),
+        &[("w-01", EventReason::Held, "x"), ("w-02", EventReason::Held, "x")],
+    )
+    .await;
     assert_eq!(taken.len(), 2);
     assert!(
         metrics.contains(r#"lockkeeper_events_total{result="failed"} 1"#),
@@ -189,11 +205,11 @@ async fn a_lasting_failure_is_given_up_and_the_next_event_goes_on() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_full_queue_drops_and_counts_and_never_blocks() {
+async fn a_full_queue_drops_and_counts_events_and_never_blocks() {
     let metrics = Arc::new(Metrics::new().unwrap());
     let (events, _writer) = EventRecorder::new(&Server::default().client(), "pod-0", metrics.clone());
     for number in 0..QUEUE_CAPACITY + 3 {
-        events.record(node("w-01"), Severity::Normal, "A", &number.to_string());
+        events.record(node("w-01"), event(EventReason::Held, &number.to_string()));
     }
     assert!(
         metrics
@@ -204,7 +220,7 @@ async fn a_full_queue_drops_and_counts_and_never_blocks() {
 }
 
 #[test]
-fn a_note_is_cut_between_characters() {
+fn a_message_is_cut_between_characters() {
     assert_eq!(truncate("grün", 3), "gr");
     assert_eq!(truncate("grün", 4), "grü");
     assert_eq!(truncate("short", MAX_NOTE_BYTES), "short");

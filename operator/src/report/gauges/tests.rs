@@ -103,7 +103,7 @@ fn a_policy_shows_every_state_with_0_too() {
     let (_, text) = look(&mut GaugeExporter::default(), vec![node(None)], true);
     shows(&text, r#"nodes{policy="workers",state="UpToDate"} 1"#);
     shows(&text, r#"nodes{policy="workers",state="Failed"} 0"#);
-    assert_eq!(text.matches("\nlockkeeper_nodes{").count(), 7);
+    assert_eq!(text.matches("\nlockkeeper_nodes{").count(), NodeState::ALL.len());
     assert!(
         !text.contains("node="),
         "an idle node has no series of its own:\n{text}"
@@ -111,7 +111,7 @@ fn a_policy_shows_every_state_with_0_too() {
 }
 
 #[test]
-fn a_node_inside_shows_since_when_and_whose_cordon_it_has() {
+fn a_node_in_progress_shows_since_when_and_whose_cordon_it_has() {
     let (_, text) = look(
         &mut GaugeExporter::default(),
         vec![node(Some(operation(Phase::Draining)))],
@@ -170,6 +170,20 @@ fn a_node_whose_agent_says_nothing_is_counted_after_its_grace() {
         true,
     );
     shows(&text, r#"agents_missing{policy="workers"} 1"#);
+}
+
+#[test]
+fn a_node_without_a_report_of_its_boot_or_with_a_failing_detector_is_unknown() {
+    let mut other_boot = node(None);
+    other_boot.boot_id = "new".into();
+    let (_, text) = look(&mut GaugeExporter::default(), vec![other_boot, node(None)], true);
+    shows(&text, r#"nodes{policy="workers",state="Unknown"} 1"#);
+    shows(&text, r#"nodes{policy="workers",state="UpToDate"} 1"#);
+    let failing = [Cause("SUSE sentinel cannot be read".into())];
+    assert_eq!(node_state(&node(None), None, false, &failing), NodeState::Unknown);
+    let mut requested = node(None);
+    requested.requested = Some("kernel update".into());
+    assert_eq!(node_state(&requested, None, false, &failing), NodeState::Pending);
 }
 
 #[test]

@@ -8,7 +8,7 @@ fn check(before: &Value, after: &Value, expected: &Expect) {
     let events = events("workers", &status(before), &status(after));
     let lines: Vec<String> = events
         .iter()
-        .map(|(severity, reason, note)| format!("{severity:?} {reason}: {note}"))
+        .map(|event| format!("{:?} {}: {}", event.severity, event.reason.as_str(), event.message))
         .collect();
     expected.assert_eq(&lines.join("\n"));
 }
@@ -24,7 +24,7 @@ fn breaker(state: &str) -> Value {
 }
 
 #[test]
-fn a_rollout_its_canary_and_its_end_are_said_once() {
+fn a_rollout_its_canary_and_its_end_have_one_event_each() {
     let passed = Some("2026-11-24T22:30:00Z");
     check(
         &json!({}),
@@ -35,29 +35,29 @@ fn a_rollout_its_canary_and_its_end_are_said_once() {
     check(
         &rollout(None),
         &rollout(passed),
-        &expect!["Normal CanaryPassed: the canary stayed healthy until 2026-11-24T22:30:00Z: the others may start"],
+        &expect!["Normal CanaryPassed: the canary stayed healthy until 2026-11-24T22:30:00Z; other nodes may start"],
     );
     check(
         &rollout(passed),
         &json!({}),
-        &expect!["Normal RolloutFinished: rollout 7f3c is over: no node needs a reboot"],
+        &expect!["Normal RolloutFinished: rollout 7f3c finished: no node requires a reboot"],
     );
 }
 
 #[test]
-fn a_breaker_says_who_failed_and_how_it_closes() {
+fn the_event_of_an_open_breaker_names_the_failed_nodes_and_how_it_closes() {
     check(
         &json!({}),
         &breaker("Open"),
         &expect![
-            "Warning BreakerOpened: no node starts after 1 failed node (w-01); retry or release them, or, to try one more node: kubectl annotate rbp workers --overwrite lockkeeper.dev/breaker-acknowledged=2026-11-24T22:10:00Z"
+            "Warning BreakerOpened: breaker open: no node starts after 1 failed node (w-01); retry or release it, or allow one more node: kubectl annotate rbp workers --overwrite lockkeeper.dev/breaker-acknowledged=2026-11-24T22:10:00Z"
         ],
     );
     check(&breaker("Open"), &breaker("Open"), &expect![""]);
     check(
         &breaker("Open"),
         &breaker("Probing"),
-        &expect!["Normal BreakerProbing: one node probes whether all is well again"],
+        &expect!["Normal BreakerProbing: allowing one node as a probe"],
     );
     check(
         &breaker("Probing"),
@@ -67,7 +67,7 @@ fn a_breaker_says_who_failed_and_how_it_closes() {
 }
 
 #[test]
-fn a_condition_that_becomes_bad_is_said_in_its_own_words() {
+fn a_condition_that_becomes_bad_is_an_event_with_its_message() {
     let ready = |status: &str| {
         json!({"conditions": [{"type": "Ready", "status": status, "reason": "NodesFailed", "message": "w-01 failed",
             "lastTransitionTime": "2026-11-24T22:10:00Z"}]})

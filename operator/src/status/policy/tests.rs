@@ -47,7 +47,7 @@ fn a_window_that_closes_while_nodes_wait_is_missed() {
 }
 
 #[test]
-fn a_window_that_closed_while_nobody_led_is_missed_even_if_the_next_is_open() {
+fn a_window_that_closed_without_a_leader_is_missed_even_if_the_next_is_open() {
     assert_eq!(
         missed_window(&open(3), &nightly(), 3, at("09:00:00")),
         Some(at("02:00:00"))
@@ -59,7 +59,7 @@ fn a_window_that_closed_while_nobody_led_is_missed_even_if_the_next_is_open() {
 }
 
 #[test]
-fn a_window_with_nobody_waiting_at_its_end_is_not_missed() {
+fn a_window_without_waiting_nodes_at_its_end_is_not_missed() {
     assert_eq!(
         missed_window(&open(0), &nightly(), 1, at("02:00:01")),
         None,

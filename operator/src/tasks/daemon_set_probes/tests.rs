@@ -6,6 +6,8 @@ use kube::client::Body;
 use lockkeeper_snapshot::{Local, ObservedObjects, snapshot};
 use serde_json::{Value, json};
 
+use tokio::sync::mpsc;
+
 use super::*;
 
 const BEFORE: &str = "2026-11-13T12:00:00Z";
@@ -82,76 +84,76 @@ fn seen(boot: &str) -> Snapshot {
     snapshot(&seen, &Local::default())
 }
 
-/// What the looks have to say of that node in this boot.
-fn says(looks: &DaemonSetProbes, boot: &str) -> DaemonSetReadiness {
+/// The answer of the probe of that node in this boot.
+fn answer(probes: &DaemonSetProbes, boot: &str) -> DaemonSetReadiness {
     let mut snapshot = seen(boot);
-    looks.fill(&mut snapshot);
+    probes.fill(&mut snapshot);
     snapshot.nodes["w-01"].daemon_sets.clone()
 }
 
-fn looks(server: &Server) -> (DaemonSetProbes, mpsc::UnboundedReceiver<()>) {
-    let (news, notified) = mpsc::unbounded_channel();
-    let mut looks = DaemonSetProbes::new(server.client(), news);
-    looks.tend(&["w-01".to_owned()], &seen("new"));
-    (looks, notified)
+fn probes(server: &Server) -> (DaemonSetProbes, mpsc::UnboundedReceiver<()>) {
+    let (wake_up, wake_ups) = WakeUp::channel();
+    let mut probes = DaemonSetProbes::new(server.client(), wake_up);
+    probes.reconcile(&["w-01".to_owned()], &seen("new"));
+    (probes, wake_ups)
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_node_is_looked_at_until_it_is_ready_again_and_each_answer_is_told_once() {
+async fn a_node_is_probed_until_it_is_ready_and_each_new_answer_wakes_the_loop_once() {
     let server = Server::new(Some((true, BEFORE)));
-    let (looks, mut notified) = looks(&server);
-    assert_eq!(says(&looks, "new"), DaemonSetReadiness::Unknown);
-    assert!(looks.soon(Instant::now()).is_some(), "no news yet");
-    notified.recv().await.unwrap();
-    let DaemonSetReadiness::NotReady { what } = says(&looks, "new") else {
+    let (probes, mut wake_ups) = probes(&server);
+    assert_eq!(answer(&probes, "new"), DaemonSetReadiness::Unknown);
+    assert!(probes.expected_by(Instant::now()).is_some(), "no news yet");
+    wake_ups.recv().await.unwrap();
+    let DaemonSetReadiness::NotReady { what } = answer(&probes, "new") else {
         panic!("an old word counts")
     };
     assert_eq!(
         what,
         "DaemonSet kube-system/cni: pod cni-x has not reported Ready since the reboot"
     );
-    assert!(looks.soon(Instant::now()).is_none());
+    assert!(probes.expected_by(Instant::now()).is_none());
     // 0.2 s, 0.4 s and so on, up to 5 s.
     tokio::time::sleep(Duration::from_mins(1)).await;
     assert!((12..20).contains(&server.asked()), "{}", server.asked());
-    assert!(notified.try_recv().is_err(), "nothing new");
+    assert!(wake_ups.try_recv().is_err(), "nothing new");
     server.says(Some((true, AFTER)));
-    notified.recv().await.unwrap();
-    assert_eq!(says(&looks, "new"), DaemonSetReadiness::Ready);
+    wake_ups.recv().await.unwrap();
+    assert_eq!(answer(&probes, "new"), DaemonSetReadiness::Ready);
     assert_eq!(
-        says(&looks, "newer"),
+        answer(&probes, "newer"),
         DaemonSetReadiness::Unknown,
         "an answer is for one boot"
     );
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_yes_that_is_not_used_grows_old() {
+async fn an_answer_ready_that_is_not_used_in_time_expires() {
     let server = Server::new(Some((true, AFTER)));
-    let (looks, mut notified) = looks(&server);
-    notified.recv().await.unwrap();
-    assert_eq!(says(&looks, "new"), DaemonSetReadiness::Ready);
+    let (probes, mut wake_ups) = probes(&server);
+    wake_ups.recv().await.unwrap();
+    assert_eq!(answer(&probes, "new"), DaemonSetReadiness::Ready);
     server.says(None);
-    tokio::time::sleep(FRESH + Duration::from_secs(1)).await;
-    let DaemonSetReadiness::NotReady { what } = says(&looks, "new") else {
+    tokio::time::sleep(VALID_FOR + Duration::from_secs(1)).await;
+    let DaemonSetReadiness::NotReady { what } = answer(&probes, "new") else {
         panic!("no answer is no yes")
     };
     assert!(
-        what.contains("could not be looked at: cannot read the pods of node w-01"),
+        what.contains("could not be checked: cannot read the pods of node w-01"),
         "{what}"
     );
 }
 
 #[tokio::test(start_paused = true)]
-async fn nobody_asks_for_a_node_that_is_no_longer_wanted() {
+async fn a_node_that_the_plan_no_longer_names_is_not_probed() {
     let server = Server::new(Some((false, AFTER)));
-    let (mut looks, mut notified) = looks(&server);
-    notified.recv().await.unwrap();
-    looks.tend(&[], &seen("new"));
+    let (mut probes, mut wake_ups) = probes(&server);
+    wake_ups.recv().await.unwrap();
+    probes.reconcile(&[], &seen("new"));
     let asked = server.asked();
     tokio::time::sleep(Duration::from_mins(1)).await;
     assert_eq!(
-        (server.asked(), says(&looks, "new")),
+        (server.asked(), answer(&probes, "new")),
         (asked, DaemonSetReadiness::Unknown)
     );
 }

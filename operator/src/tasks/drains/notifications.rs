@@ -1,4 +1,4 @@
-//! What people are told of a drain besides its status: how it begins, pods that get stuck later, volumes given up on.
+//! The Events of a drain: how it begins, pods that are blocked later, volumes that it no longer waits for.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -7,23 +7,13 @@ use lockkeeper_drain::{Cause, PodLine, PodState, Progress};
 use lockkeeper_reasons::ReasonName;
 use tokio::time::Instant;
 
+use crate::report::event::Event;
 use crate::report::notified_pods::NotifiedPods;
 
-/// Which pods are blocked is told once it has stood for this long: answers come in one by one.
-pub(super) const SETTLED: Duration = Duration::from_secs(10);
+/// Blocked pods have an Event once they were the same for this long: the answers arrive one by one.
+pub(super) const BLOCKED_FOR: Duration = Duration::from_secs(10);
 
-/// Something about a drain that people should be told once.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum DrainEvent {
-    /// Its pods were seen.
-    Started(String),
-    /// Pods are blocked of which nobody was told: the reason to wait, and its words.
-    Blocked(&'static str, String),
-    /// Volumes were given up on.
-    StillAttached(String),
-}
-
-/// What was said of a drain already.
+/// What Events have told of a drain.
 #[derive(Debug, Default)]
 pub(super) struct DrainNotifications {
     start: bool,
@@ -34,36 +24,34 @@ pub(super) struct DrainNotifications {
 }
 
 impl DrainNotifications {
-    pub(super) fn news(&mut self, progress: &Progress, now: Instant) -> Vec<DrainEvent> {
-        let mut news = Vec::new();
+    /// The Events that are due now.
+    pub(super) fn take_events(&mut self, progress: &Progress, now: Instant) -> Vec<Event> {
+        let mut events = Vec::new();
         if *progress == Progress::Starting {
-            return news;
+            return events;
         }
         if !std::mem::replace(&mut self.start, true) {
-            news.push(started(progress));
+            events.push(started(progress));
         }
         match progress {
             Progress::Starting => {}
-            Progress::Running { waiting_on, pods, .. } => news.extend(self.blocked(waiting_on, pods, now)),
+            Progress::Running { waiting_on, pods, .. } => events.extend(self.blocked(waiting_on, pods, now)),
             Progress::Done { still_attached, .. } if still_attached.is_empty() => {}
             Progress::Done { still_attached, .. } => {
                 if !std::mem::replace(&mut self.volumes, true) {
-                    news.push(DrainEvent::StillAttached(format!(
-                        "still attached after drain.waitForVolumeDetachSeconds, not waited for any longer: {}",
-                        still_attached.join(", ")
-                    )));
+                    events.push(Event::volumes_still_attached(still_attached));
                 }
             }
         }
-        news
+        events
     }
 
-    fn blocked(&mut self, causes: &[Cause], pods: &[PodLine], now: Instant) -> Option<DrainEvent> {
-        let stuck = |pod: &&PodLine| pod.blockers.iter().any(|blocker| needs_somebody(blocker.reason()));
+    fn blocked(&mut self, causes: &[Cause], pods: &[PodLine], now: Instant) -> Option<Event> {
+        let stuck = |pod: &&PodLine| pod.blockers.iter().any(|blocker| may_need_person(blocker.reason()));
         let these: BTreeSet<String> = pods.iter().filter(stuck).map(|pod| pod.pod.to_string()).collect();
         match &self.blocked {
             Some((known, since)) if *known == these => {
-                if now < *since + SETTLED || !self.notified.needs_event(&these) {
+                if now < *since + BLOCKED_FOR || !self.notified.needs_event(&these) {
                     return None;
                 }
             }
@@ -72,19 +60,19 @@ impl DrainNotifications {
                 return None;
             }
         }
-        let first = causes.iter().find(|cause| needs_somebody(cause.reason()))?;
-        let words: Vec<String> = causes.iter().map(ToString::to_string).collect();
-        Some(DrainEvent::Blocked(first.reason().as_str(), words.join("; ")))
+        let first = causes.iter().find(|cause| may_need_person(cause.reason()))?;
+        let messages: Vec<String> = causes.iter().map(ToString::to_string).collect();
+        Some(Event::pods_blocked(first.reason(), &messages.join("; ")))
     }
 }
 
-/// Whether time alone may not end it.
-fn needs_somebody(reason: ReasonName) -> bool {
+/// Whether time alone may not end the wait.
+fn may_need_person(reason: ReasonName) -> bool {
     matches!(reason, ReasonName::EvictionBlocked | ReasonName::PodStuck)
 }
 
-fn started(progress: &Progress) -> DrainEvent {
-    let (to_move, stay, data) = match progress {
+fn started(progress: &Progress) -> Event {
+    let (to_evict, stay, with_empty_dir) = match progress {
         Progress::Starting => (0, 0, 0),
         Progress::Running {
             to_move,
@@ -102,11 +90,7 @@ fn started(progress: &Progress) -> DrainEvent {
             ..
         } => (*moved, *stayed, *with_empty_dir),
     };
-    let data = match data {
-        0 => String::new(),
-        data => format!(" ({data} with data in an emptyDir, which goes with them)"),
-    };
-    DrainEvent::Started(format!("{to_move} pods to move{data}, {stay} stay"))
+    Event::drain_started(to_evict, with_empty_dir, stay)
 }
 
 #[cfg(test)]
@@ -139,9 +123,9 @@ mod tests {
     }
 
     #[test]
-    fn pods_that_are_blocked_later_are_told_once_they_stand_and_once_only() {
-        let (mut announced, began) = (DrainNotifications::default(), Instant::now());
-        let mut notified = Vec::new();
+    fn pods_that_are_blocked_later_have_one_event_once_they_stay_blocked() {
+        let (mut notifications, start) = (DrainNotifications::default(), Instant::now());
+        let mut events = Vec::new();
         let steps: [(u64, &[&str]); 9] = [
             (0, &["a"]),
             (1, &["a", "b"]),
@@ -154,35 +138,40 @@ mod tests {
             (90, &["a", "b", "c"]),
         ];
         for (second, pods) in steps {
-            let now = began + Duration::from_secs(second);
-            for news in announced.news(&blocked_by_webhook(pods), now) {
-                notified.push((second, news));
+            let now = start + Duration::from_secs(second);
+            for event in notifications.take_events(&blocked_by_webhook(pods), now) {
+                events.push((second, event));
             }
         }
-        let later = announced.news(&blocked_by_webhook(&["a", "b", "c"]), began + Duration::from_mins(2));
-        assert_eq!(later, [], "as was said before");
-        let start = DrainEvent::Started("9 pods to move, 0 stay".to_owned());
-        let words = "pods shop/a, shop/b, shop/c: not now".to_owned();
-        assert_eq!(
-            notified,
-            [(0, start), (31, DrainEvent::Blocked("EvictionBlocked", words))]
-        );
+        let later = notifications.take_events(&blocked_by_webhook(&["a", "b", "c"]), start + Duration::from_mins(2));
+        assert_eq!(later, [], "an Event named each of them before");
+        let blocked = blocked_by_webhook(&["a", "b", "c"]);
+        let Progress::Running { waiting_on, .. } = blocked else {
+            panic!("it is running")
+        };
+        let started = Event::drain_started(9, 0, 0);
+        let blocked = Event::pods_blocked(ReasonName::EvictionBlocked, &waiting_on[0].to_string());
+        assert_eq!(events, [(0, started), (31, blocked)]);
     }
 
     #[test]
-    fn volumes_that_were_given_up_on_are_told_once() {
-        let mut announced = DrainNotifications::default();
+    fn volumes_that_are_no_longer_waited_for_have_one_event() {
+        let mut notifications = DrainNotifications::default();
         let done = Progress::Done {
             moved: 1,
             stayed: 2,
             with_empty_dir: 1,
             still_attached: vec!["pv-1".to_owned()],
         };
-        let news = announced.news(&done, Instant::now());
-        assert_eq!(news.len(), 2, "{news:?}");
-        let start = "1 pods to move (1 with data in an emptyDir, which goes with them), 2 stay";
-        assert_eq!(news[0], DrainEvent::Started(start.to_owned()));
-        assert!(matches!(&news[1], DrainEvent::StillAttached(words) if words.ends_with(": pv-1")));
-        assert_eq!(announced.news(&done, Instant::now()), []);
+        let events = notifications.take_events(&done, Instant::now());
+        let messages: Vec<&str> = events.iter().map(|event| event.message.as_str()).collect();
+        assert_eq!(
+            messages,
+            [
+                "evicting 1 pod (1 with emptyDir data that will be lost); 2 pods stay",
+                "volumes still attached after drain.waitForVolumeDetachSeconds; continuing without waiting: pv-1"
+            ]
+        );
+        assert_eq!(notifications.take_events(&done, Instant::now()), []);
     }
 }

@@ -88,3 +88,21 @@ fn what_a_status_remembers_survives_the_way_there_and_back() {
         "nothing is written while there is nothing to say"
     );
 }
+
+fn allowed(text: &str, total: usize) -> usize {
+    limit(&serde_json::from_str(text).unwrap()).of(total)
+}
+
+#[test]
+fn a_percentage_rounds_down_to_at_least_one_node() {
+    assert_eq!(allowed("\"10%\"", 39), 3);
+    assert_eq!(allowed("\"10%\"", 3), 1);
+    assert_eq!(allowed("\"100%\"", 7), 7);
+}
+
+#[test]
+fn a_limit_of_zero_or_an_invalid_one_lets_no_node_start() {
+    for text in ["\"0%\"", "0", "\"101%\"", "\"ten\"", "-1"] {
+        assert_eq!(allowed(text, 40), 0, "{text}");
+    }
+}

@@ -1,0 +1,323 @@
+//! Every Event that the operator sends: its reason, its severity and its message.
+
+use lockkeeper_crds::{BreakerStatus, names};
+use lockkeeper_planner::{Command, Finished, Instant, Operation, Outcome, StageKind, Violation};
+use lockkeeper_reasons::{ReasonName, Severity, WaitReason, format_duration, format_time, plural};
+
+use crate::status::condition::ConditionReason;
+
+/// The reason of an Event, one name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum EventReason {
+    /// A node requires a reboot.
+    RebootRequired,
+    /// A node acquired a slot.
+    LockAcquired,
+    /// A node is cordoned.
+    Cordoned,
+    /// The drain of a node starts.
+    DrainStarted,
+    /// The drain of a node timed out.
+    DrainTimedOut,
+    /// The reboot of a node is ordered.
+    RebootOrdered,
+    /// A node has a new boot ID.
+    NodeRebooted,
+    /// A node is rebooted and healthy.
+    RebootSucceeded,
+    /// The operation failed.
+    Failed,
+    /// The operation is deferred.
+    Deferred,
+    /// The operation is withdrawn.
+    Withdrawn,
+    /// The operation ended because the node is on hold.
+    Held,
+    /// The node is released after a failure.
+    Released,
+    /// A node is uncordoned.
+    Uncordoned,
+    /// A command is accepted.
+    CommandAccepted,
+    /// A command is refused.
+    CommandRefused,
+    /// A plan breaks a safety rule.
+    PlanRefused,
+    /// A rollout started.
+    RolloutStarted,
+    /// A rollout finished.
+    RolloutFinished,
+    /// The canary stayed healthy.
+    CanaryPassed,
+    /// The breaker opened.
+    BreakerOpened,
+    /// The breaker allows a probe.
+    BreakerProbing,
+    /// The breaker closed.
+    BreakerClosed,
+    /// A wait reason began.
+    Wait(ReasonName),
+    /// A condition of a policy became bad.
+    Condition(ConditionReason),
+}
+
+impl EventReason {
+    /// The name as `kubectl describe` shows it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::RebootRequired => "RebootRequired",
+            Self::LockAcquired => "LockAcquired",
+            Self::Cordoned => "Cordoned",
+            Self::DrainStarted => "DrainStarted",
+            Self::DrainTimedOut => "DrainTimedOut",
+            Self::RebootOrdered => "RebootOrdered",
+            Self::NodeRebooted => "NodeRebooted",
+            Self::RebootSucceeded => "RebootSucceeded",
+            Self::Failed => "Failed",
+            Self::Deferred => "Deferred",
+            Self::Withdrawn => "Withdrawn",
+            Self::Held => "Held",
+            Self::Released => "Released",
+            Self::Uncordoned => "Uncordoned",
+            Self::CommandAccepted => "CommandAccepted",
+            Self::CommandRefused => "CommandRefused",
+            Self::PlanRefused => "PlanRefused",
+            Self::RolloutStarted => "RolloutStarted",
+            Self::RolloutFinished => "RolloutFinished",
+            Self::CanaryPassed => "CanaryPassed",
+            Self::BreakerOpened => "BreakerOpened",
+            Self::BreakerProbing => "BreakerProbing",
+            Self::BreakerClosed => "BreakerClosed",
+            Self::Wait(reason) => reason.as_str(),
+            Self::Condition(reason) => reason.as_str(),
+        }
+    }
+}
+
+/// An Event before it is written.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Event {
+    /// Whether a person should look at it.
+    pub severity: Severity,
+    /// Its reason.
+    pub reason: EventReason,
+    /// Its message.
+    pub message: String,
+}
+
+impl Event {
+    fn normal(reason: EventReason, message: impl Into<String>) -> Self {
+        Self {
+            severity: Severity::Normal,
+            reason,
+            message: message.into(),
+        }
+    }
+
+    fn warning(reason: EventReason, message: impl Into<String>) -> Self {
+        Self {
+            severity: Severity::Warning,
+            reason,
+            message: message.into(),
+        }
+    }
+
+    /// A node requires a reboot; `cause` is the message of its condition.
+    pub fn reboot_required(cause: &str) -> Self {
+        Self::normal(EventReason::RebootRequired, format!("reboot required: {cause}"))
+    }
+
+    /// A wait reason began on a node.
+    pub fn wait(reason: &WaitReason) -> Self {
+        Self {
+            severity: reason.name().severity(),
+            reason: EventReason::Wait(reason.name()),
+            message: reason.to_string(),
+        }
+    }
+
+    /// A wait reason began on so many nodes of a policy; `first` is that of the first node.
+    pub fn wait_of_many(nodes: usize, first: &WaitReason) -> Self {
+        Self {
+            message: format!("{nodes} nodes wait: {first}"),
+            ..Self::wait(first)
+        }
+    }
+
+    /// A node acquired a slot.
+    pub fn lock_acquired(operation: &Operation) -> Self {
+        let (policy, id) = (&operation.policy, &operation.id);
+        let reasons = operation.reasons.join(", ");
+        let message = format!("slot acquired under policy {policy} (operation {id}): {reasons}");
+        Self::normal(EventReason::LockAcquired, message)
+    }
+
+    /// The drain of a node begins, or goes on to what `drain.onTimeout` says. Sent before the drain acts.
+    pub fn draining(operation: &Operation) -> Self {
+        let timeout = format_duration(operation.settings.drain_timeout);
+        let what_follows = match operation.stage.map(|stage| stage.kind) {
+            None => {
+                let message = format!("cordoned for operation {}", operation.id);
+                return Self::normal(EventReason::Cordoned, message);
+            }
+            Some(StageKind::Delete) => {
+                "deleting the remaining pods regardless of disruption budgets (drain.onTimeout: Delete)"
+            }
+            Some(StageKind::Reboot) => "rebooting with the remaining pods (drain.onTimeout: Reboot)",
+        };
+        let message = format!("drain timed out after {timeout}; {what_follows}");
+        Self::warning(EventReason::DrainTimedOut, message)
+    }
+
+    /// The pods of a node were counted: how many are evicted, how many of those lose emptyDir data, how many stay.
+    pub fn drain_started(to_evict: usize, with_empty_dir: usize, stay: usize) -> Self {
+        let data = match with_empty_dir {
+            0 => String::new(),
+            pods => format!(" ({pods} with emptyDir data that will be lost)"),
+        };
+        let stays = if stay == 1 { "stays" } else { "stay" };
+        let message = format!(
+            "evicting {}{data}; {} {stays}",
+            plural(to_evict, "pod"),
+            plural(stay, "pod")
+        );
+        Self::normal(EventReason::DrainStarted, message)
+    }
+
+    /// Pods of a node are blocked that no Event has named yet.
+    pub fn pods_blocked(reason: ReasonName, message: &str) -> Self {
+        Self::warning(EventReason::Wait(reason), message)
+    }
+
+    /// The time to wait for volumes is over.
+    pub fn volumes_still_attached(volumes: &[String]) -> Self {
+        let volumes = volumes.join(", ");
+        let message = format!(
+            "volumes still attached after drain.waitForVolumeDetachSeconds; continuing without waiting: {volumes}"
+        );
+        Self::warning(EventReason::Wait(ReasonName::VolumesAttached), message)
+    }
+
+    /// The reboot of a node is ordered.
+    pub fn reboot_ordered(operation: &Operation) -> Self {
+        let seconds = seconds_between(operation.cordoned, operation.reboot_ordered);
+        let pods = plural(usize::try_from(operation.pods_moved).unwrap_or_default(), "pod");
+        let message = format!("drained in {seconds} s, {pods} evicted; reboot ordered");
+        Self::normal(EventReason::RebootOrdered, message)
+    }
+
+    /// A node has a new boot ID.
+    pub fn node_rebooted(operation: &Operation) -> Self {
+        let seconds = seconds_between(operation.reboot_ordered, operation.rebooted);
+        let message = format!("new boot ID observed {seconds} s after the reboot was ordered");
+        Self::normal(EventReason::NodeRebooted, message)
+    }
+
+    /// The operation failed.
+    pub fn failed(operation: &Operation) -> Self {
+        let failure = operation.failure.as_ref();
+        let message = failure.map_or("", |failure| failure.message.as_str());
+        Self::warning(EventReason::Failed, message)
+    }
+
+    /// The operation ended.
+    pub fn finished(finished: &Finished) -> Self {
+        let message = finished.message.as_str();
+        match finished.outcome {
+            Outcome::Succeeded => {
+                let seconds = (finished.time - finished.operation.started).num_seconds();
+                let (before, after) = (&finished.operation.kernel_before, &finished.kernel_after);
+                let kernel = if before == after {
+                    format!("kernel {after}")
+                } else {
+                    format!("kernel {before} -> {after}")
+                };
+                let message = format!("rebooted and verified in {seconds} s; {kernel}");
+                Self::normal(EventReason::RebootSucceeded, message)
+            }
+            Outcome::Deferred => Self::warning(EventReason::Deferred, message),
+            Outcome::Withdrawn => Self::normal(EventReason::Withdrawn, message),
+            Outcome::Held => Self::normal(EventReason::Held, message),
+            Outcome::Released => Self::warning(EventReason::Released, message),
+        }
+    }
+
+    /// A node is uncordoned, or stays cordoned for the person who holds it.
+    pub fn uncordoned(stays_cordoned: bool) -> Self {
+        let message = if stays_cordoned {
+            "uncordoned by Lockkeeper; stays cordoned because it is on hold"
+        } else {
+            "uncordoned"
+        };
+        Self::normal(EventReason::Uncordoned, message)
+    }
+
+    /// A command is answered.
+    pub fn command_answered(command: &Command, answer: &Result<String, String>) -> Self {
+        let verb = &command.verb;
+        match answer {
+            Ok(message) => Self::normal(EventReason::CommandAccepted, format!("{verb}: {message}")),
+            Err(message) => Self::warning(EventReason::CommandRefused, format!("{verb}: {message}")),
+        }
+    }
+
+    /// A plan breaks a safety rule; nothing of it is written.
+    pub fn plan_refused(violation: &Violation) -> Self {
+        Self::warning(EventReason::PlanRefused, violation.to_string())
+    }
+
+    /// A rollout started: so many of all nodes of the policy are not up to date.
+    pub fn rollout_started(id: &str, outdated: i32, nodes: i32) -> Self {
+        let message = format!("rollout {id}: {outdated} of {nodes} nodes are not up to date");
+        Self::normal(EventReason::RolloutStarted, message)
+    }
+
+    /// A rollout finished.
+    pub fn rollout_finished(id: &str) -> Self {
+        let message = format!("rollout {id} finished: no node requires a reboot");
+        Self::normal(EventReason::RolloutFinished, message)
+    }
+
+    /// The canary stayed healthy until then.
+    pub fn canary_passed(until: Instant) -> Self {
+        let message = format!(
+            "the canary stayed healthy until {}; other nodes may start",
+            format_time(until)
+        );
+        Self::normal(EventReason::CanaryPassed, message)
+    }
+
+    /// The breaker of a policy opened.
+    pub fn breaker_opened(policy: &str, breaker: &BreakerStatus) -> Self {
+        let failed = &breaker.failed_nodes;
+        let it = if failed.len() == 1 { "it" } else { "them" };
+        let opened = breaker.opened_time.map(format_time).unwrap_or_default();
+        let message = format!(
+            "breaker open: no node starts after {} ({}); retry or release {it}, or allow one more node: kubectl annotate \
+             rbp {policy} --overwrite {}={opened}",
+            plural(failed.len(), "failed node"),
+            failed.join(", "),
+            names::BREAKER_ACKNOWLEDGED,
+        );
+        Self::warning(EventReason::BreakerOpened, message)
+    }
+
+    /// The breaker of a policy allows a probe.
+    pub fn breaker_probing() -> Self {
+        Self::normal(EventReason::BreakerProbing, "allowing one node as a probe")
+    }
+
+    /// The breaker of a policy closed.
+    pub fn breaker_closed() -> Self {
+        Self::normal(EventReason::BreakerClosed, "nodes may start again")
+    }
+
+    /// A condition of a policy became bad.
+    pub fn condition(reason: ConditionReason, message: &str) -> Self {
+        Self::warning(EventReason::Condition(reason), message)
+    }
+}
+
+fn seconds_between(from: Option<Instant>, to: Option<Instant>) -> i64 {
+    from.zip(to).map_or(0, |(from, to)| (to - from).num_seconds())
+}

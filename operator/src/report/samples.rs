@@ -1,0 +1,128 @@
+//! One sample of every Event, for the file that shows all messages.
+
+use lockkeeper_crds::{BreakerState, BreakerStatus};
+use lockkeeper_planner::{
+    Command, Failure, Finished, Instant, Operation, Outcome, Phase, Settings, Stage, StageKind, Violation,
+};
+use lockkeeper_reasons::{ReasonName, WaitReason};
+
+use super::event::Event;
+use crate::status::condition::ConditionReason;
+
+/// Every Event that the operator sends, with sample data. The Events of wait reasons and of conditions have their messages.
+pub fn samples() -> Vec<Event> {
+    let mut all = of_operations();
+    all.extend(of_ends());
+    all.extend(of_policies());
+    all
+}
+
+fn at(seconds: i64) -> Instant {
+    Instant::from_timestamp(1_796_000_000 + seconds, 0).unwrap_or_default()
+}
+
+fn operation() -> Operation {
+    Operation {
+        id: "7f3c".to_owned(),
+        attempt: 0,
+        phase: Phase::Draining,
+        policy: "workers".into(),
+        boot_id_before: "826d".into(),
+        kernel_before: "6.8.0-49".to_owned(),
+        reasons: vec!["linux-image-6.8.0-50".to_owned(), "libc6".to_owned()],
+        requested: None,
+        approved: None,
+        required: Some(at(-3600)),
+        started: at(0),
+        asked: at(1),
+        cordoned: Some(at(5)),
+        stage: None,
+        reboot_ordered: Some(at(65)),
+        rebooted: Some(at(106)),
+        pods_moved: 12,
+        daemon_sets: vec![],
+        settings: Settings::default(),
+        failure: Some(Failure {
+            time: at(965),
+            message: "w-01 did not come back within 15 min".to_owned(),
+        }),
+        pending_outcome: None,
+    }
+}
+
+fn of_operations() -> Vec<Event> {
+    let staged = |kind| Operation {
+        stage: Some(Stage { kind, since: at(905) }),
+        ..operation()
+    };
+    let blocked = "pods shop/db-0, shop/db-1: budget shop/db allows no disruption";
+    vec![
+        Event::reboot_required("linux-image-6.8.0-50, libc6"),
+        Event::lock_acquired(&operation()),
+        Event::draining(&operation()),
+        Event::draining(&staged(StageKind::Delete)),
+        Event::draining(&staged(StageKind::Reboot)),
+        Event::drain_started(12, 0, 1),
+        Event::drain_started(1, 1, 2),
+        Event::pods_blocked(ReasonName::EvictionBlocked, blocked),
+        Event::volumes_still_attached(&["pv-1".to_owned(), "pv-2".to_owned()]),
+        Event::reboot_ordered(&operation()),
+        Event::node_rebooted(&operation()),
+        Event::failed(&operation()),
+        Event::uncordoned(false),
+        Event::uncordoned(true),
+        Event::wait(&WaitReason::NoPolicy),
+        Event::wait_of_many(40, &WaitReason::Pacing { until: at(600) }),
+    ]
+}
+
+fn of_ends() -> Vec<Event> {
+    let ends = |(outcome, message): (Outcome, &str)| {
+        Event::finished(&Finished {
+            operation: operation(),
+            outcome,
+            message: message.to_owned(),
+            time: at(166),
+            boot_id_after: "91c0".into(),
+            kernel_after: "6.8.0-50".to_owned(),
+            last_reboot: None,
+        })
+    };
+    let outcomes = [
+        (Outcome::Succeeded, ""),
+        (Outcome::Deferred, "drain timed out after 15 min"),
+        (Outcome::Withdrawn, "policy workers is suspended"),
+        (Outcome::Held, "on hold: kernel debugging"),
+        (Outcome::Released, "w-01 did not come back within 15 min"),
+    ];
+    outcomes.into_iter().map(ends).collect()
+}
+
+fn of_policies() -> Vec<Event> {
+    let command = Command {
+        verb: "release".to_owned(),
+        operation_id: "7f3c".to_owned(),
+    };
+    let violation = Violation {
+        rule: "S1",
+        what: "2 nodes would be in progress, at most 1 allowed".to_owned(),
+    };
+    let breaker = |nodes: &[&str]| BreakerStatus {
+        state: BreakerState::Open,
+        opened_time: Some(at(0)),
+        failed_nodes: nodes.iter().map(|node| (*node).to_owned()).collect(),
+    };
+    vec![
+        Event::command_answered(&command, &Ok("slot released; node uncordoned".to_owned())),
+        Event::command_answered(&command, &Err("the node is Draining, not Failed".to_owned())),
+        Event::plan_refused(&violation),
+        Event::rollout_started("7f3c", 5, 12),
+        Event::rollout_finished("7f3c"),
+        Event::canary_passed(at(1800)),
+        Event::breaker_opened("workers", &breaker(&["w-01"])),
+        Event::breaker_opened("workers", &breaker(&["w-01", "w-02"])),
+        Event::breaker_probing(),
+        Event::breaker_closed(),
+        Event::condition(ConditionReason::NodesFailed, "w-01 failed"),
+    ]
+}

@@ -1,0 +1,161 @@
+//! One sample of every condition, for the file that shows all messages.
+
+use chrono::TimeDelta;
+use lockkeeper_crds::host::Cause;
+use lockkeeper_crds::{BreakerState, BreakerStatus, NodeState};
+use lockkeeper_planner::{Host, Instant, InsufficientWindowTime, Phase, Ready};
+use lockkeeper_reasons::ReasonName;
+
+use super::condition::ConditionDraft;
+use super::node_conditions::{cordoned, drained, healthy, hold_invalid, reboot_capable, reboot_required, rebooted};
+use super::node_counts::NodeCounts;
+use super::policy_conditions::{
+    acknowledgement, degraded, invalid_policy, progressing, ready, schedule_too_tight, stalled, up_to_date,
+};
+
+/// Every condition with every reason, with sample data.
+pub fn samples() -> Vec<ConditionDraft> {
+    let mut all = of_nodes();
+    all.extend(of_policies());
+    all
+}
+
+fn host() -> Host {
+    Host::default()
+}
+
+fn of_nodes() -> Vec<ConditionDraft> {
+    let required = |reasons: &[&str]| Host {
+        required: true,
+        reasons: reasons.iter().map(|reason| (*reason).to_owned()).collect(),
+        ..host()
+    };
+    let failing = [Cause("SUSE sentinel: permission denied".to_owned())];
+    let incapable = Host {
+        incapable: Some("logind does not answer; check systemd-logind on the host".to_owned()),
+        ..host()
+    };
+    let inhibited = Host {
+        inhibitors: vec![("apt".to_owned(), "upgrade".to_owned())],
+        ..host()
+    };
+    let kubelet = |ready, message: &str| Ready {
+        ready,
+        since: Instant::default(),
+        heartbeat: Instant::default(),
+        message: message.to_owned(),
+    };
+    vec![
+        reboot_required(Some("kernel update"), None, &[]),
+        reboot_required(None, None, &[]),
+        reboot_required(None, Some(&required(&[])), &[]),
+        reboot_required(None, Some(&required(&["linux-image-6.8.0-50", "libc6"])), &[]),
+        reboot_required(None, Some(&host()), &failing),
+        reboot_required(None, Some(&host()), &[]),
+        cordoned(true, Some("7f3c")),
+        cordoned(true, None),
+        cordoned(false, None),
+        drained(Some(Phase::Draining), true, false),
+        drained(Some(Phase::Draining), false, false),
+        drained(Some(Phase::Rebooting), false, true),
+        drained(None, false, false),
+        rebooted(Some(("826d", true)), None),
+        rebooted(Some(("826d", false)), None),
+        rebooted(None, Some(("826d", "91c0"))),
+        rebooted(None, None),
+        healthy(&kubelet(true, "KubeletReady: kubelet is posting ready status")),
+        healthy(&kubelet(false, "KubeletNotReady: container runtime is down")),
+        reboot_capable(None),
+        reboot_capable(Some(&incapable)),
+        reboot_capable(Some(&inhibited)),
+        reboot_capable(Some(&host())),
+        hold_invalid("tomorrow"),
+    ]
+}
+
+fn of_policies() -> Vec<ConditionDraft> {
+    let counts = |state, nodes: &[&str]| {
+        let nodes: Vec<String> = nodes.iter().map(|node| (*node).to_owned()).collect();
+        NodeCounts {
+            nodes: 12,
+            by_state: [
+                (NodeState::UpToDate, 12 - nodes.len() as i32),
+                (state, nodes.len() as i32),
+            ]
+            .into(),
+            ..NodeCounts::default()
+        }
+    };
+    let done = counts(NodeState::Pending, &[]);
+    let pending = counts(NodeState::Pending, &["w-01", "w-02"]);
+    let unknown = counts(NodeState::Unknown, &["w-01"]);
+    let failed = NodeCounts {
+        failed: vec!["w-01".to_owned()],
+        ..counts(NodeState::Failed, &["w-01"])
+    };
+    let in_progress = NodeCounts {
+        in_progress: vec!["w-01".to_owned()],
+        ..counts(NodeState::Draining, &["w-01"])
+    };
+    let still_required = NodeCounts {
+        waiting: [(ReasonName::StillRequired, vec!["w-01".to_owned()])].into(),
+        ..counts(NodeState::Pending, &["w-01"])
+    };
+    let now = Instant::from_timestamp(1_796_000_000, 0).unwrap_or_default();
+    let breaker = |state| BreakerStatus {
+        state,
+        opened_time: Some(now),
+        failed_nodes: vec!["w-01".to_owned()],
+    };
+    let invalid = "spec.windows[0].schedule: \"0 25 * * *\" has no hour 25";
+    let open = breaker(BreakerState::Open);
+    let mut all = vec![
+        ready(&done, Some(invalid), false, None),
+        ready(&done, None, true, None),
+        ready(&done, None, false, None),
+        ready(&pending, None, false, None),
+        ready(&failed, None, false, None),
+        ready(&failed, None, false, Some(&open)),
+        ready(&failed, None, false, Some(&breaker(BreakerState::Probing))),
+        up_to_date(&done),
+        up_to_date(&pending),
+        up_to_date(&unknown),
+        progressing(&done),
+        progressing(&in_progress),
+        degraded(&done),
+        degraded(&still_required),
+        degraded(&failed),
+    ];
+    all.extend(stalled(&done, Some(invalid)));
+    all.extend(stalled(&failed, None));
+    all.push(schedule_too_tight(&InsufficientWindowTime::LittleTime {
+        open: TimeDelta::minutes(30),
+    }));
+    all.push(schedule_too_tight(&InsufficientWindowTime::TooManyNodes {
+        fit: 4,
+        pending: 12,
+        open: TimeDelta::hours(2),
+        each: TimeDelta::minutes(30),
+    }));
+    all.extend(acknowledgement(Some(&"yes".to_owned()), Some(&open), now));
+    all.extend(acknowledgement(Some(&"2099-01-01T00:00:00Z".to_owned()), None, now));
+    all.extend(invalid_policy("workers", "spec.suspend: expected a boolean"));
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::status::condition::{ConditionReason, ConditionType};
+
+    #[test]
+    fn every_type_and_reason_of_a_condition_has_a_sample() {
+        let samples = samples();
+        for type_ in ConditionType::ALL {
+            assert!(samples.iter().any(|sample| sample.type_ == *type_), "{type_:?}");
+        }
+        for reason in ConditionReason::ALL {
+            assert!(samples.iter().any(|sample| sample.reason == *reason), "{reason:?}");
+        }
+    }
+}
