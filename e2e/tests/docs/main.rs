@@ -6,6 +6,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod helm;
+mod messages;
+mod reasons;
 mod recipes;
 mod reference;
 mod runbooks;
