@@ -95,7 +95,7 @@ pub(super) async fn what_gets_past_admission_closes_the_policy_and_says_why(stac
     assert_eq!((ready.status.as_str(), ready.reason.as_str()), ("False", "InvalidSpec"));
     let words = [
         "spec.exclusions[0]: schedule \"0 1 * * FRI-MON\"",
-        "no node starts until it is corrected",
+        "no node starts until it is fixed",
     ];
     assert!(
         words.iter().all(|words| ready.message.contains(words)),

@@ -191,7 +191,7 @@ async fn one_zone_at_a_time_and_half_of_the_nodes(stack: &Stack) {
         waiting.message
     );
     let waiting = reads_the_same(stack, name(stack, HELD - 1), "NoFreeSlot", Words::Shape).await;
-    assert!(waiting.message.contains("(3 of 3, policy)"), "{}", waiting.message);
+    assert!(waiting.message.contains("(3 of 3, policy limit)"), "{}", waiting.message);
     let free = &stack.nodes.names()[..HELD];
     stack.wait_rebooted_for(free, "second", LONG).await.unwrap();
     for node in 0..HELD {
@@ -218,7 +218,7 @@ async fn an_approval_is_for_one_reboot(stack: &Stack) {
 
 async fn the_plugin_looks_back_and_ahead(stack: &Stack) {
     let history = plugin(stack, &["history", "-o", "json"]).await;
-    let records = history["records"].as_array().unwrap();
+    let records = history["entries"].as_array().unwrap();
     assert_eq!(records.len(), starts(stack).await.len());
     let ended: Vec<&str> = records
         .iter()
@@ -226,7 +226,7 @@ async fn the_plugin_looks_back_and_ahead(stack: &Stack) {
         .collect();
     assert!(ended.is_sorted_by(|one, other| one >= other), "newest first: {ended:?}");
     let one = plugin(stack, &["history", name(stack, HELD), "-o", "json"]).await;
-    assert_eq!(one["records"][0]["outcome"], "Succeeded");
+    assert_eq!(one["entries"][0]["outcome"], "Succeeded");
     let forecast = plugin(stack, &["forecast", "general", "-o", "json"]).await;
     assert_eq!(forecast["policies"][0]["nodes"], json!([]), "nothing is left to do");
     annotate(stack, 0, names::APPROVED, Some("again")).await;
