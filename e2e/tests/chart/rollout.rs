@@ -52,7 +52,7 @@ async fn a_rollout_survives_upgrade_rollback_and_uninstall() {
     }
     stack.plane.policy("general", json!({})).await.unwrap();
     let chart = chart_dir();
-    // First with the permissions and CRDs of the older chart.
+    // First with the permissions of the older chart.
     let (to_this, images) = (upgrade(&chart, IMAGES), "operator.image.tag=,agent.image.tag=");
     changes_in_mid_rollout(&mut stack, &helm, "older", &[to_this]).await;
     stack
@@ -94,12 +94,15 @@ fn upgrade<'a>(chart: &'a str, images: &'a str) -> Vec<&'a str> {
     args
 }
 
-/// The chart of the last tag, or its first version in git; without git history, the current chart.
+/// The chart of the last tag, or its first version in git, with today's CRDs; without git history, the current chart.
+///
+/// `v1alpha1` renames fields and values without an alias, so today's operator cannot run with the CRDs of before.
 fn older_chart(dir: &Path) -> String {
     let script = r#"
         from=$(git describe --tags --abbrev=0 2>/dev/null ||
             git log --diff-filter=A --format=%H -- charts/lockkeeper/Chart.yaml | tail -1)
-        [ -n "$from" ] && git archive "$from" charts/lockkeeper | tar --extract --directory "$0" && echo "$from""#;
+        [ -n "$from" ] && git archive "$from" charts/lockkeeper | tar --extract --directory "$0" &&
+            cp charts/lockkeeper/files/crds/*.yaml "$0/charts/lockkeeper/files/crds/" && echo "$from""#;
     let ran = Command::new("bash")
         .args(["-o", "pipefail", "-c", script])
         .arg(dir)

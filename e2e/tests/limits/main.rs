@@ -191,7 +191,11 @@ async fn one_zone_at_a_time_and_half_of_the_nodes(stack: &Stack) {
         waiting.message
     );
     let waiting = reads_the_same(stack, name(stack, HELD - 1), "NoFreeSlot", Words::Shape).await;
-    assert!(waiting.message.contains("(3 of 3, policy limit)"), "{}", waiting.message);
+    assert!(
+        waiting.message.contains("(3 of 3, policy limit)"),
+        "{}",
+        waiting.message
+    );
     let free = &stack.nodes.names()[..HELD];
     stack.wait_rebooted_for(free, "second", LONG).await.unwrap();
     for node in 0..HELD {
