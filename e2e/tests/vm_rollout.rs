@@ -94,7 +94,7 @@ async fn three_virtual_machines_reboot_one_at_a_time_and_one_that_stays_down_fai
     drop(recorder);
     was_rebooted_for(&stack, &names[0], "linux-image-trial").await;
     daemons_reported_ready_since(&stack, &names[0], &daemons).await;
-    a_shutdown_inhibitor_defers_the_reboot(&stack, &names[2]).await;
+    a_shutdown_inhibitor_prevents_the_reboot(&stack, &names[2]).await;
     a_guest_that_stays_down_is_failed_until_retry(&mut stack, &names).await;
     an_uninstall_during_a_rollout_leaves_no_cordon(&stack, &names[1]).await;
     stack.workdir.passed();
@@ -147,17 +147,17 @@ async fn daemons_reported_ready_since(stack: &VmStack, node: &str, daemons: &[Re
 }
 
 /// A block lock of the real logind. It stays, so this node is not eligible for the rest of the test.
-async fn a_shutdown_inhibitor_defers_the_reboot(stack: &VmStack, node: &str) {
+async fn a_shutdown_inhibitor_prevents_the_reboot(stack: &VmStack, node: &str) {
     let inhibit = "systemd-run --unit=busy systemd-inhibit --what=shutdown --mode=block --who=dpkg --why=mid-update \
                    sleep 3600; until systemd-inhibit --list | grep -q mid-update; do sleep 0.2; done";
     stack.nodes.exec(node, inhibit).await.unwrap();
     stack.nodes.stage_update(node, &["systemd"]).await.unwrap();
-    let is_deferred = |reboot: &NodeReboot| {
-        let deferred = reboot.status.as_ref().and_then(|status| status.deferred.as_ref());
-        deferred.is_some_and(|deferred| deferred.cause == "Inhibited" && deferred.message.contains("mid-update"))
+    let is_inhibited = |reboot: &NodeReboot| {
+        let waiting = reboot.status.as_ref().and_then(|status| status.waiting.as_ref());
+        waiting.is_some_and(|waiting| waiting.message.contains("dpkg: mid-update"))
     };
-    stack.wait_reboot(node, "deferred", LONG, is_deferred).await.unwrap();
-    say(&format!("{node} is deferred: dpkg inhibits a shutdown"));
+    stack.wait_reboot(node, "inhibited", LONG, is_inhibited).await.unwrap();
+    say(&format!("{node} waits: dpkg inhibits a shutdown"));
 }
 
 /// Runs the commands of docs/recipes.md.
