@@ -158,7 +158,7 @@ async fn a_right_is_missing(stack: &Stack, free: &str) {
     assert!(
         words.contains("cannot read the disruption budgets of namespace default")
             && words.contains("cannot list resource \"poddisruptionbudgets\"")
-            && words.contains("; grant it: apply the chart"),
+            && words.contains("; grant the permission: apply the chart"),
         "{words}"
     );
     change_role(json!([{"op": "add", "path": place, "value": rules[index]}]));

@@ -30,7 +30,8 @@ pub(super) async fn volumes_of_pods_that_left_are_waited_for_and_then_named(stac
     let waiting = waits(stack, node, "VolumesAttached").await;
     assert_eq!(waiting.message, "volume pv-goes is still attached");
     rebooted(stack, node).await;
-    let timed_out = "volumes still attached after drain.waitForVolumeDetachSeconds; continuing without waiting: pv-goes";
+    let timed_out =
+        "volumes still attached after drain.waitForVolumeDetachSeconds; continuing without waiting: pv-goes";
     // Events are written beside everything else.
     until("an Event says that the wait timed out", async || {
         let said = events(stack, node, "VolumesAttached").await;
