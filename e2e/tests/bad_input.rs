@@ -118,7 +118,7 @@ async fn a_node_of_two_policies_is_rebooted_under_none(stack: &Stack, recorder: 
 
 async fn a_schedule_that_never_opens_or_cannot_be_read_starts_nothing(stack: &Stack, recorder: &Recorder) {
     for (schedule, words) in [
-        ("0 0 31 FEB *", "no window will ever open"),
+        ("0 0 31 FEB *", "no window will open again"),
         ("0 22 * * FRI-MON", "FRI-MON"),
     ] {
         let windows = json!([{"schedule": schedule, "durationSeconds": 3600}]);
