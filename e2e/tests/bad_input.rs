@@ -242,7 +242,9 @@ async fn operators_that_cannot_work_say_why_and_stay_or_end(stack: &Stack) {
     let port = format!(":{}", free_port().unwrap());
     std::fs::write(&away, there.replace(&format!(":{}", stack.plane.port()), &port)).unwrap();
     let mut lonely = Operator::start(stack, "no-server", &away);
-    lonely.complains("list Nodes", "Connection refused").await;
+    lonely
+        .complains("the watch on Nodes is failing", "Connection refused")
+        .await;
 }
 
 /// The kinds are deleted under the operator that runs, too: it must not end by a panic.
