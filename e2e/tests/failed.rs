@@ -133,7 +133,7 @@ async fn released_it_is_left_alone_and_the_next_one_starts(stack: &Stack) {
     stack.wait_rebooted_for(&next, "after-refused", LONG).await.unwrap();
     let released = waits(stack, stubborn, "Released").await;
     assert!(
-        released.contains("Access denied") && released.contains("not again for the same cause"),
+        released.contains("Access denied") && released.contains("not rebooted again for the same cause"),
         "{released}"
     );
     let now = node(stack, stubborn).await;
