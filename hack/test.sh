@@ -10,6 +10,7 @@ logs=$(mktemp -d)
 log=$logs/all
 trap 'rm -rf "$logs"' EXIT
 failed=0
+export IMAGE_PROFILE=e2e-images
 
 title() {
     printf '\n== [%d:%02d] %s\n' $((SECONDS / 60)) $((SECONDS % 60)) "$1"

@@ -11,8 +11,10 @@ use crate::records::wait_reboot;
 use crate::vm::{VmCluster, VmOptions, image};
 use crate::workdir::Workdir;
 
-/// Three emulated guests on two busy cores need up to two minutes; a loaded machine more.
-const BOOT: Duration = Duration::from_mins(8);
+/// Three emulated guests on two busy cores need up to two minutes; eight were seen on a loaded machine.
+const BOOT: Duration = Duration::from_mins(15);
+/// Pods of three emulated guests start within half a minute; five were too few on a loaded machine.
+const INSTALL_TIMEOUT: &str = "--timeout=15m";
 const POLL: Duration = Duration::from_millis(500);
 /// `helm uninstall` waits for nodes in progress; an emulated node is down for minutes.
 const UNINSTALL_TIMEOUT: &str = "uninstall.timeoutSeconds=900";
@@ -68,7 +70,7 @@ impl VmStack {
         for what in ["daemonset/lockkeeper-node-agent", "deployment/lockkeeper-operator"] {
             let waited = self
                 .plane
-                .kubectl(&["rollout", "status", what, &namespace, "--timeout=300s"]);
+                .kubectl(&["rollout", "status", what, &namespace, INSTALL_TIMEOUT]);
             if let Err(error) = waited {
                 let pods = self
                     .plane

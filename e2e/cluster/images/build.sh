@@ -1,6 +1,7 @@
 #!/bin/bash
 # Builds Lockkeeper and the demo workload and packs each into a container image archive, without Docker.
 # Usage: build.sh [NAME...]   (operator, node-agent, web, pause; all of them if none is named)
+# IMAGE_PROFILE is the cargo profile (default release; the tests use e2e-images).
 # Prints the paths of the archives below target/images. Progress goes to stderr.
 set -euo pipefail
 
@@ -8,6 +9,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 workspace=$(cd "$here/../../.." && pwd)
 target_dir=${CARGO_TARGET_DIR:-$workspace/target}
 out=$target_dir/images
+profile=${IMAGE_PROFILE:-release}
 names=${*:-operator node-agent web pause}
 target=x86_64-unknown-linux-musl
 tag=$(sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' "$workspace/Cargo.toml")
@@ -29,9 +31,9 @@ for name in $names; do
         *) echo "images: there is no image $name" >&2; exit 1 ;;
     esac
 done
-echo "images: building static release binaries for $names (some minutes the first time)" >&2
+echo "images: building static binaries for $names, profile $profile (some minutes the first time)" >&2
 (cd "$workspace" && CC_x86_64_unknown_linux_musl=musl-gcc \
-    cargo build --quiet --release --target "$target" "${crates[@]}" --bins) >&2
+    cargo build --quiet --profile "$profile" --target "$target" "${crates[@]}" --bins) >&2
 
 mkdir -p "$out"
 for name in $names; do
@@ -41,7 +43,7 @@ for name in $names; do
         web | pause) image=lockkeeper/$name:e2e programs=$name ;;
     esac
     paths=()
-    for program in $programs; do paths+=("$target_dir/$target/release/$program"); done
+    for program in $programs; do paths+=("$target_dir/$target/$profile/$program"); done
     "$here/pack.sh" "$image" "$out/$name.tar" "${paths[@]}"
     echo "$out/$name.tar"
 done
