@@ -1,4 +1,4 @@
-//! What a plan asks for: one action is one API write with its precondition.
+//! What a plan asks for: one action is one API write. `preconditions` says what must still hold when it is written.
 
 use crate::Instant;
 use crate::names::{BootId, PolicyName};
@@ -41,14 +41,14 @@ pub enum Action {
         /// `spec.order` afterwards.
         order: Option<Order>,
     },
-    /// Give the order to reboot: the point of no return. The executor reads lock, cordon and pods afresh first.
+    /// Give the order to reboot: the point of no return.
     OrderReboot {
         /// The node.
         node: String,
         /// The order.
         order: Order,
     },
-    /// Cordon the Node: `spec.unschedulable`, annotations and label in one apply. The executor reads the lock afresh first.
+    /// Cordon the Node: `spec.unschedulable`, annotations and label in one apply.
     Cordon {
         /// The node.
         node: String,

@@ -6,6 +6,7 @@
 //!
 //! A pass runs through the modules in this order: [`snapshot`] -> `context` -> `assessment` -> `recovery` -> `eligibility`
 //! -> `queue` -> `slots` -> `admission` -> `lifecycle` -> `housekeeping` -> [`action`]. None imports a later one.
+//! [`preconditions()`] then returns what must still hold when an action is written.
 
 #![warn(missing_docs)]
 
@@ -23,6 +24,7 @@ mod housekeeping;
 mod lifecycle;
 mod names;
 pub mod plan;
+pub mod preconditions;
 mod queue;
 mod recovery;
 mod short_id;
@@ -42,6 +44,7 @@ pub use lockkeeper_reasons::{
 };
 pub use names::{BootId, PolicyName};
 pub use plan::{Plan, WaitReasons, plan};
+pub use preconditions::{Precondition, preconditions};
 pub use snapshot::{
     AnswerState, Approval, Breaker, BreakerRule, BreakerState, Canary, Command, CountedDaemonSet, DaemonSetReadiness,
     Deferred, Drain, DurationEstimate, Failure, Hold, Holder, Host, HostAnswer, LastReboot, Limit, Lock, Node,

@@ -65,6 +65,11 @@ impl Operation {
         self.phase == Phase::Failed && self.cordoned.is_none() && self.rebooted.is_none()
     }
 
+    /// Whether the node may be cordoned for it next. A cordon that an uncordon removes until then is an earlier one.
+    pub fn awaits_cordon(&self) -> bool {
+        self.phase == Phase::Preparing && self.pending_outcome.is_none()
+    }
+
     /// When evictions may start: load balancers have had their time since the cordon.
     pub fn evict_from(&self) -> Instant {
         /// Times are recorded in whole seconds: the cordon may be that much younger.
