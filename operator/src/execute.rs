@@ -1,4 +1,4 @@
-//! One action, one API write with its precondition; what was refused is forgotten and looked at again.
+//! One action, one API write, after its preconditions; after a refused write the next pass plans again.
 //!
 //! Every write names the version that was seen. A pass's own answers become the versions of its next writes, so that a
 //! change by anybody else in between is noticed and ends the pass.
@@ -57,7 +57,7 @@ pub struct Apis {
     pub nodes: Api<slim::Node>,
     /// `NodeReboot`s.
     pub reboots: Api<NodeReboot>,
-    /// Policies, for a last look.
+    /// Policies, for preconditions.
     pub policies: Api<ParsedPolicy>,
     /// The lock.
     pub locks: Api<RebootLock>,
@@ -96,8 +96,8 @@ pub enum Error {
         #[source]
         source: kube::Error,
     },
-    /// A last look showed something else than the plan was made on.
-    #[error("{step} {object}: {found}; looked at again")]
+    /// A precondition does not hold any more.
+    #[error("{step} {object}: {found}; the next pass plans again")]
     Stale {
         /// The action.
         step: &'static str,
@@ -106,13 +106,13 @@ pub enum Error {
         /// What was found.
         found: String,
     },
-    /// The node is not empty after all.
-    #[error("order the reboot of {node}: {pods} are there again; drained again")]
+    /// The node has pods again that must be evicted.
+    #[error("order the reboot of {node}: {found}; the drain runs again")]
     NotEmpty {
         /// The node.
         node: String,
-        /// The pods.
-        pods: String,
+        /// How many pods, and the first of them.
+        found: String,
     },
     /// Another manager's server-side apply owns a field of the cordon.
     #[error("cordon {node}: {manager} holds {field}")]
@@ -153,7 +153,7 @@ pub enum Error {
 pub enum Retry {
     /// Another writer was faster: run the next pass as soon as the watches show it.
     OnChange,
-    /// The API server is in trouble or says no: look again after a while.
+    /// The API server is in trouble or refuses the write: plan again after a while.
     Later,
 }
 
@@ -188,7 +188,7 @@ impl Pass<'_> {
         }
         let mut creations = Vec::new();
         for action in actions.iter().filter(new) {
-            creations.push(self.create_record(action));
+            creations.push(self.create_verified_record(action));
         }
         let created: Vec<_> = stream::iter(creations).buffered(MAX_CONCURRENT_WRITES).collect().await;
         let mut first = Ok(());
@@ -202,8 +202,10 @@ impl Pass<'_> {
         first
     }
 
-    /// Carries one action out.
+    /// Carries one action out, if its preconditions hold.
     async fn execute(&mut self, action: &Action) -> Result<(), Error> {
+        let verified = self.verify(action).await?;
+        self.policies_verified |= verified.policies;
         match action {
             Action::CreateLock => self.create_lock().await,
             Action::CreateRecord { .. } => {
@@ -214,7 +216,13 @@ impl Pass<'_> {
             Action::SetHolders { holders, .. } => self.set_holders(holders).await,
             Action::WriteRecord { node, change } => self.write_record(node, change).await,
             Action::SetSpec { node, policy, order } => self.set_spec(node, policy.as_deref(), order.as_ref()).await,
-            Action::OrderReboot { node, order } => self.order_reboot(node, order).await,
+            Action::OrderReboot { node, order } => {
+                // A taint that this pass writes after the order is guarded by the version that was verified.
+                for node in verified.nodes {
+                    self.store_node(node);
+                }
+                self.order_reboot(node, order).await
+            }
             Action::Cordon { node, operation_id } => self.cordon(node, operation_id).await,
             Action::Uncordon { node, keep_cordon } => self.uncordon(node, *keep_cordon).await,
             Action::AddTaint { node, taint } => self.set_taint(node, *taint, true).await,

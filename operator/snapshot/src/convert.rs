@@ -237,6 +237,15 @@ pub fn order_to_api(from: &planner::Order) -> api::Order {
     }
 }
 
+/// The lock.
+pub fn lock(from: &api::RebootLock) -> planner::Lock {
+    let holders = from.status.iter().flat_map(|status| &status.holders);
+    planner::Lock {
+        max_in_progress: from.spec.max_in_progress.as_ref().map(limit),
+        holders: holders.map(holder).collect(),
+    }
+}
+
 /// An entry of the lock.
 pub fn holder(from: &api::Holder) -> planner::Holder {
     planner::Holder {

@@ -1,13 +1,14 @@
 //! What the API server holds as the planner's values, and back.
 //!
 //! [`snapshot`] turns objects, however they were read, into one [`lockkeeper_planner::Snapshot`]; [`convert`] holds the
-//! types' ways in both directions; [`slim`] is a Node as far as anybody here looks at it. Nothing in here talks or
+//! types' ways in both directions; [`states`] holds what preconditions compare; [`slim`] is a Node as far as anybody here looks at it. Nothing in here talks or
 //! decides, so that the operator and the plugin see the same cluster with the same eyes.
 
 pub mod convert;
 mod duration_history;
 pub mod slim;
 mod snapshot;
+pub mod states;
 pub mod taints;
 
-pub use snapshot::{Local, ObservedObjects, owned_by, snapshot};
+pub use snapshot::{Local, ObservedObjects, snapshot};

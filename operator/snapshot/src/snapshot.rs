@@ -13,6 +13,7 @@ use planner::{BootId, PolicyName, ViewGap};
 use crate::convert;
 use crate::duration_history::{DurationHistory, policy_of};
 use crate::slim::{self, annotation};
+use crate::states::node_owners;
 use crate::taints;
 
 /// The objects that a snapshot is made of; every write of its plan is guarded by the versions in here.
@@ -88,7 +89,7 @@ pub fn snapshot(seen: &ObservedObjects, local: &Local) -> planner::Snapshot {
     for (name, policy) in &mut snapshot.policies {
         policy.duration_estimate = durations.estimate(name);
     }
-    snapshot.lock = seen.lock.as_deref().map(lock);
+    snapshot.lock = seen.lock.as_deref().map(convert::lock);
     snapshot
 }
 
@@ -99,14 +100,6 @@ fn policy_view(policy: &RebootPolicy) -> planner::Policy {
         acknowledged: acknowledged.map(|time| time.with_timezone(&Utc)),
         state: policy.status.as_ref().map(convert::policy_state).unwrap_or_default(),
         ..convert::policy(&policy.spec)
-    }
-}
-
-fn lock(from: &RebootLock) -> planner::Lock {
-    let holders = from.status.iter().flat_map(|status| &status.holders);
-    planner::Lock {
-        max_in_progress: from.spec.max_in_progress.as_ref().map(convert::limit),
-        holders: holders.map(convert::holder).collect(),
     }
 }
 
@@ -159,7 +152,7 @@ fn node_view(
     }
     let uid = node.uid().unwrap_or_default();
     let record = reboot
-        .filter(|reboot| owned_by(reboot, &uid))
+        .filter(|reboot| node_owners(reboot).any(|owner| owner == uid))
         .map(|reboot| record(reboot));
     let created = node
         .creation_timestamp()
@@ -197,14 +190,6 @@ fn node_view(
 fn domains(labels: &BTreeMap<String, String>, keys: &BTreeSet<&str>) -> BTreeMap<String, String> {
     let values = keys.iter().filter_map(|key| labels.get_key_value(*key));
     values.map(|(key, value)| (key.clone(), value.clone())).collect()
-}
-
-/// Whether the `NodeReboot` belongs to the Node with this uid, and not to an earlier one of that name.
-pub fn owned_by(reboot: &NodeReboot, node_uid: &str) -> bool {
-    reboot
-        .owner_references()
-        .iter()
-        .any(|owner| owner.kind == "Node" && owner.uid == node_uid)
 }
 
 /// A person's words, as long as a record keeps them, so that those recorded and those on the Node compare equal.

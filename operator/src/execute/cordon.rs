@@ -1,8 +1,9 @@
 //! The cordon of a Node: one server-side apply sets it, and one removes what is ours and nothing else.
 
 use kube::api::Patch;
-use lockkeeper_crds::{Phase, names};
+use lockkeeper_crds::names;
 use lockkeeper_kube_util::patch_params;
+use lockkeeper_planner::preconditions::Observed;
 use lockkeeper_snapshot::slim;
 use serde_json::{Map, Value, json};
 
@@ -11,11 +12,6 @@ use super::{Error, Pass, api_error};
 impl Pass<'_> {
     pub(super) async fn cordon(&mut self, node: &str, operation_id: &str) -> Result<(), Error> {
         const STEP: &str = "cordon";
-        let fresh = self.ensure_holds_slot(STEP, node, operation_id).await?;
-        self.ensure_no_new_holder(STEP, node, &fresh)?;
-        self.ensure_operation_unchanged(STEP, node).await?;
-        self.ensure_policies_unchanged(STEP, node).await?;
-        self.ensure_no_unknown_cordon(STEP, node, &fresh).await?;
         let seen = self.node(STEP, node)?;
         let patch = cordon_patch(&seen, operation_id);
         let params = patch_params(names::OPERATOR_MANAGER);
@@ -34,12 +30,12 @@ impl Pass<'_> {
     pub(super) async fn uncordon(&mut self, node: &str, keep_cordon: bool) -> Result<(), Error> {
         const STEP: &str = "uncordon";
         let seen = self.node(STEP, node)?;
-        self.ensure_operation_unchanged(STEP, node).await?;
         let mut bare = json!({
             "apiVersion": "v1", "kind": "Node",
             "metadata": {"name": node, "uid": seen.metadata.uid},
         });
-        if self.is_preparing(node) {
+        let operation = self.record(node).and_then(|record| record.operation);
+        if operation.is_some_and(|operation| operation.awaits_cordon()) {
             // This is the cordon of an earlier operation; that of the present one may be set by now.
             bare["metadata"]["resourceVersion"] = json!(seen.metadata.resource_version);
         }
@@ -62,13 +58,6 @@ impl Pass<'_> {
             self.remove_annotation(node, names::OPERATION).await?;
         }
         Ok(())
-    }
-
-    /// Whether the plan saw the node in phase Preparing, before its cordon.
-    fn is_preparing(&self, node: &str) -> bool {
-        let status = self.seen.reboots.get(node).and_then(|reboot| reboot.status.as_ref());
-        let operation = status.and_then(|status| status.operation.as_ref());
-        operation.is_some_and(|operation| operation.phase == Phase::Preparing && operation.pending_outcome.is_none())
     }
 
     /// Removes an annotation that has had its time, such as a request that was fulfilled; the version sees to it that it is that one.

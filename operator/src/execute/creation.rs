@@ -11,20 +11,22 @@ use lockkeeper_planner::Action;
 use lockkeeper_snapshot::ObservedObjects;
 use serde_json::json;
 
-use super::preconditions::stale;
 use super::{Error, Pass, api_error};
 
 const STEP: &str = "create NodeReboot";
 
 impl Pass<'_> {
+    /// Creates a `NodeReboot` if its precondition holds.
+    pub(super) async fn create_verified_record(&self, action: &Action) -> Result<Option<NodeReboot>, Error> {
+        self.verify(action).await?;
+        self.create_record(action).await
+    }
+
     /// Creates a `NodeReboot`, or makes the Node the owner of one that a person created.
     pub(super) async fn create_record(&self, action: &Action) -> Result<Option<NodeReboot>, Error> {
         let Action::CreateRecord { node, uid, policy } = action else {
             return Ok(None);
         };
-        if self.created.contains(uid) {
-            self.ensure_node_exists(node, uid).await?;
-        }
         let reboots = &self.api.reboots;
         let orphan = self.seen.reboots.get(node);
         if let Some(orphan) = orphan.filter(|reboot| reboot.owner_references().is_empty()) {
@@ -46,30 +48,18 @@ impl Pass<'_> {
         let created = reboots.create(&params, &reboot).await;
         created.map(Some).map_err(api_error(STEP, node))
     }
-
-    /// The Node is the one that is seen. Asked before a record is made once more for it: the garbage collector removes the
-    /// record of a Node that is gone, and a view of the Nodes that lags would have it made again and again.
-    async fn ensure_node_exists(&self, node: &str, uid: &str) -> Result<(), Error> {
-        let fresh = self.api.nodes.get_opt(node).await.map_err(api_error(STEP, node))?;
-        let found = fresh.as_ref().and_then(ResourceExt::uid);
-        if let Some(fresh) = fresh {
-            self.cache.absorb_node(fresh);
-        }
-        if found.as_deref() == Some(uid) {
-            return Ok(());
-        }
-        Err(stale(STEP, node, format!("its Node with uid {uid} is gone")))
-    }
 }
 
-/// The uids of the Nodes that this process has made a record for.
+/// The uids of the Nodes that this process has created a record for.
 ///
-/// It saves a question for each new Node and is no more than that: who has forgotten it makes one record too many.
+/// Only a second record for a Node needs a read before it. An operator that has restarted creates one record too many at
+/// most.
 #[derive(Debug, Default)]
 pub struct CreatedRecords(BTreeSet<String>);
 
 impl CreatedRecords {
-    fn contains(&self, uid: &str) -> bool {
+    /// Whether this process has created a record for the Node with this uid.
+    pub(super) fn contains(&self, uid: &str) -> bool {
         self.0.contains(uid)
     }
 

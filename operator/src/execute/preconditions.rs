@@ -1,224 +1,261 @@
-//! A last look at the API server where a view that lags would do harm: each watch lags by itself, and a version guards
-//! only the object that is written.
+//! The reads before a write: each watch can lag, and a version guards only the object that is written.
 //!
-//! What was found goes to the next pass, not into this one: its writes stay guarded by the versions it was planned on.
+//! Which preconditions an action has, what they read and what they conclude is in `lockkeeper_planner::preconditions`.
+//! Here the reads are made. What was found goes to the next pass, not into this one: its writes stay guarded by the
+//! versions that it was planned on.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures::stream::{self, StreamExt};
-use kube::api::{ListParams, ObjectMeta};
-use kube::{Resource, ResourceExt};
-use lockkeeper_crds::{NodeReboot, Operation, RebootLock, names};
-use lockkeeper_planner::Holder;
-use lockkeeper_snapshot::{owned_by, slim};
+use kube::Resource;
+use kube::api::ListParams;
+use lockkeeper_crds::names;
+use lockkeeper_drain::remaining_pods;
+use lockkeeper_planner::preconditions::{Fresh, NodeState, Observed, PolicyIdentity, Read, RecordState};
+use lockkeeper_planner::{Action, Change, Lock, Phase, Precondition, RecordChange, preconditions};
+use lockkeeper_snapshot::states::{cordons, node_state, policy_identity, record_state};
+use lockkeeper_snapshot::{convert, slim};
 
 use super::{Error, MAX_CONCURRENT_WRITES, Pass, api_error};
+use crate::cache::ParsedPolicy;
+use crate::drain_settings::of_operation;
+
+/// What the preconditions of one action have shown.
+#[derive(Debug, Default)]
+pub(super) struct Verified {
+    /// The Nodes that were read.
+    pub(super) nodes: Vec<slim::Node>,
+    /// Whether the policies are verified for the rest of the pass.
+    pub(super) policies: bool,
+}
 
 impl Pass<'_> {
-    /// The record still has the operation that the plan was made on, as far as it was then; or none, as the plan saw.
-    ///
-    /// The uncordon is guarded by the Node's uid alone: an operator whose view of the records lags would take the cordon
-    /// of a drain that another leader has begun for an orphaned one. The cordon is guarded by the Node's version,
-    /// and the operation may have ended without a trace on the Node.
-    pub(super) async fn ensure_operation_unchanged(&self, step: &'static str, node: &str) -> Result<(), Error> {
-        let planned = self.seen.reboots.get(node).and_then(|seen| operation(seen));
-        let fresh = self.read_reboot(step, node).await?;
-        let found = fresh.as_ref().and_then(operation);
-        if found == planned {
-            return Ok(());
+    /// Reads again what the action depends on; an error if a precondition does not hold any more.
+    pub(super) async fn verify(&self, action: &Action) -> Result<Verified, Error> {
+        let target = Target::of(action);
+        let needed = preconditions(action, self, self.now).map_err(|found| target.stale(found))?;
+        // The holders that are removed do not depend on each other.
+        let removed = |precondition: &&Precondition| matches!(precondition, Precondition::Released { .. });
+        let mut checks = Vec::new();
+        for precondition in needed.iter().filter(removed) {
+            checks.push(async move { Reader::new(self, target).verify(precondition).await });
         }
-        let name = |operation: Option<&Operation>| {
-            operation.map_or("no operation".to_owned(), |one| {
-                format!("operation {} ({:?})", one.id, one.phase)
-            })
+        let released: Vec<_> = stream::iter(checks).buffered(MAX_CONCURRENT_WRITES).collect().await;
+        released.into_iter().collect::<Result<(), Error>>()?;
+        let mut reader = Reader::new(self, target);
+        for precondition in needed.iter().filter(|one| !removed(one)) {
+            reader.verify(precondition).await?;
+        }
+        Ok(reader.verified)
+    }
+}
+
+impl Observed for Pass<'_> {
+    fn lock(&self) -> Option<Lock> {
+        self.seen.lock.as_deref().map(convert::lock)
+    }
+
+    fn node(&self, node: &str) -> Option<NodeState> {
+        self.seen.nodes.get(node).map(|node| node_state(node))
+    }
+
+    fn record(&self, node: &str) -> Option<RecordState> {
+        self.seen.reboots.get(node).map(|reboot| record_state(reboot))
+    }
+
+    fn policies(&self) -> BTreeSet<PolicyIdentity> {
+        let policies = self.seen.policies.values();
+        policies.map(|policy| policy_identity(&policy.metadata)).collect()
+    }
+
+    fn cordons(&self) -> BTreeMap<String, String> {
+        cordons(self.seen.nodes.values().map(|node| &**node))
+    }
+
+    fn policies_verified(&self) -> bool {
+        self.policies_verified
+    }
+
+    fn has_created_record(&self, uid: &str) -> bool {
+        self.created.contains(uid)
+    }
+}
+
+/// The write that waits for its preconditions, as errors name it.
+#[derive(Clone, Copy, Debug)]
+struct Target<'a> {
+    step: &'static str,
+    object: &'a str,
+}
+
+impl<'a> Target<'a> {
+    fn of(action: &'a Action) -> Self {
+        let step = match action {
+            Action::CreateLock => "create RebootLock",
+            Action::CreateRecord { .. } => "create NodeReboot",
+            Action::SetHolders { .. } => "write the holders of RebootLock",
+            Action::WriteRecord { change, .. } => record_step(change),
+            Action::SetSpec { .. } => "write the order of NodeReboot",
+            Action::OrderReboot { .. } => "order the reboot of",
+            Action::Cordon { .. } => "cordon",
+            Action::Uncordon { .. } => "uncordon",
+            Action::AddTaint { .. } | Action::RemoveTaint { .. } => "write the taints of",
+            Action::RemoveCommand { .. } => "remove the command from NodeReboot",
+            Action::RemoveRequest { .. } => "remove the request from",
+            Action::RemoveApproval { .. } => "remove the approval from",
         };
-        let found = format!("it has {}, not {}", name(found), name(planned));
-        Err(stale(step, node, found))
+        let object = action.node().unwrap_or(names::LOCK);
+        Self { step, object }
     }
 
-    /// The policies are those that the plan was made on, word for word: nothing starts under one that was suspended,
-    /// closed, cut down or deleted meanwhile, however late its watch is.
-    pub(super) async fn ensure_policies_unchanged(&self, step: &'static str, node: &str) -> Result<(), Error> {
-        let spec = |meta: &ObjectMeta| (meta.name.clone(), meta.uid.clone(), meta.generation);
-        let planned: BTreeSet<_> = self.seen.policies.values().map(|policy| spec(policy.meta())).collect();
-        let fresh = self.api.policies.list(&ListParams::default()).await;
-        let policies = fresh.map_err(api_error(step, node))?.items;
-        let fresh: BTreeSet<_> = policies.iter().map(|policy| spec(policy.meta())).collect();
-        let Some((name, ..)) = fresh.symmetric_difference(&planned).next() else {
+    fn stale(self, found: String) -> Error {
+        let (step, object) = (self.step, self.object.to_owned());
+        Error::Stale { step, object, found }
+    }
+
+    fn api_error(self) -> impl FnOnce(kube::Error) -> Error {
+        api_error(self.step, self.object)
+    }
+}
+
+fn record_step(change: &RecordChange) -> &'static str {
+    if change.finished.is_some() {
+        return "end the operation of";
+    }
+    let Change::Set(Some(operation)) = &change.operation else {
+        return "write the status of NodeReboot";
+    };
+    match operation.phase {
+        Phase::Preparing => "begin the operation of",
+        Phase::Failed => "reconstruct the lost operation of",
+        Phase::Verifying => "record the reboot of",
+        Phase::Draining | Phase::Rebooting => "write the status of NodeReboot",
+    }
+}
+
+/// Reads for the preconditions of one action; two that need the same object share one read.
+struct Reader<'p> {
+    pass: &'p Pass<'p>,
+    target: Target<'p>,
+    fresh: Fresh,
+    /// The list that was read last, for the next pass if it was not as planned.
+    listed: Listed,
+    verified: Verified,
+}
+
+#[derive(Default)]
+struct Listed {
+    policies: Vec<ParsedPolicy>,
+    cordoned: Vec<slim::Node>,
+}
+
+impl<'p> Reader<'p> {
+    fn new(pass: &'p Pass<'p>, target: Target<'p>) -> Self {
+        Self {
+            pass,
+            target,
+            fresh: Fresh::default(),
+            listed: Listed::default(),
+            verified: Verified::default(),
+        }
+    }
+
+    async fn verify(&mut self, precondition: &Precondition) -> Result<(), Error> {
+        while let Some(read) = precondition.next_read(&self.fresh) {
+            self.read(read).await?;
+        }
+        let verdict = precondition.check(&self.fresh);
+        let listed = std::mem::take(&mut self.listed);
+        let Err(found) = verdict else {
+            self.verified.policies |= matches!(
+                precondition,
+                Precondition::PoliciesUnchanged {
+                    once_per_pass: true,
+                    ..
+                }
+            );
             return Ok(());
         };
-        let name = name.as_deref().unwrap_or_default();
-        let found = format!("RebootPolicy {name} is another one by now");
-        for policy in policies {
-            self.cache.upsert_policy(policy);
+        let cache = self.pass.cache;
+        for policy in listed.policies {
+            cache.upsert_policy(policy);
         }
-        Err(stale(step, node, found))
+        for node in listed.cordoned {
+            cache.absorb_node(node);
+        }
+        if let Precondition::Drained { node } = precondition {
+            let node = node.clone();
+            return Err(Error::NotEmpty { node, found });
+        }
+        Err(self.target.stale(found))
     }
 
-    /// The same, once in a pass: before the name of a node's policy is written, of thousands perhaps. Two leaders whose
-    /// views of the policies differ would write it in turns.
-    pub(super) async fn ensure_policies_unchanged_once(&mut self, step: &'static str, node: &str) -> Result<(), Error> {
-        if !self.policies_verified {
-            self.ensure_policies_unchanged(step, node).await?;
-            self.policies_verified = true;
-        }
-        Ok(())
-    }
-
-    /// No node is cordoned by us that the plan did not count: by its entry, or because its cordon was observed.
-    ///
-    /// Entry and record of such a node were deleted by hand; only its cordon is left, and a view of the Nodes that lags
-    /// does not show it. Only cordoned Nodes are sent.
-    pub(super) async fn ensure_no_unknown_cordon(
-        &self,
-        step: &'static str,
-        node: &str,
-        lock: &RebootLock,
-    ) -> Result<(), Error> {
-        let cordoned = ListParams::default().fields("spec.unschedulable=true");
-        let cordoned = self.api.nodes.list(&cordoned).await.map_err(api_error(step, node))?;
-        let mut hidden = None;
-        for other in cordoned.items {
-            let name = other.name_any();
-            let Some(mark) = slim::annotation(&other, names::OPERATION).filter(|_| name != node) else {
-                continue;
-            };
-            let seen = self.seen.nodes.get(&name);
-            let seen = seen.is_some_and(|seen| slim::annotation(seen, names::OPERATION) == Some(mark));
-            let mut holders = lock.status.iter().flat_map(|status| &status.holders);
-            if !seen && !holders.any(|holder| holder.node == name) {
-                hidden = Some(format!(
-                    "{name} is cordoned for operation {mark}, too, and has no entry"
-                ));
-                self.cache.absorb_node(other);
+    async fn read(&mut self, read: Read) -> Result<(), Error> {
+        let (api, cache, target) = (self.pass.api, self.pass.cache, self.target);
+        match read {
+            Read::Lock => {
+                let lock = api.locks.get(names::LOCK).await.map_err(target.api_error())?;
+                self.fresh.lock = Some(convert::lock(&lock));
+                cache.absorb_lock(lock);
             }
-        }
-        hidden.map_or(Ok(()), |found| Err(stale(step, node, found)))
-    }
-
-    /// No node loses its entry while its record or its cordon names the operation, and no entry is restored to an
-    /// operation that has ended.
-    ///
-    /// The lock's version guards the list, not what it was derived from: an operator whose view of records or Nodes lags
-    /// would free the slot of a node that is cordoned, and admit another. Each node that leaves costs two reads, each that
-    /// gets its entry back one.
-    pub(super) async fn ensure_holder_changes(
-        &self,
-        step: &'static str,
-        before: &[Holder],
-        after: &[Holder],
-    ) -> Result<(), Error> {
-        let stays = |holder: &&Holder| {
-            let mut after = after.iter();
-            after.any(|other| (&other.node, &other.node_uid) == (&holder.node, &holder.node_uid))
-        };
-        let mut leaving = Vec::new();
-        for holder in before.iter().filter(|holder| !stays(holder)) {
-            leaving.push(self.ensure_released(step, holder));
-        }
-        let left: Vec<_> = stream::iter(leaving).buffered(MAX_CONCURRENT_WRITES).collect().await;
-        left.into_iter().collect::<Result<(), Error>>()?;
-        for holder in after.iter().filter(|holder| !before.contains(holder)) {
-            let seen = self.seen.reboots.get(&holder.node).and_then(|seen| operation(seen));
-            if seen.is_some_and(|seen| seen.id == holder.operation_id) {
-                let fresh = self.read_reboot(step, &holder.node).await?;
-                let in_progress = fresh.as_ref().and_then(operation).map(|fresh| fresh.id.as_str());
-                if in_progress != Some(&holder.operation_id) {
-                    let found = format!("operation {} of {} has ended", holder.operation_id, holder.node);
-                    return Err(stale(step, names::LOCK, found));
+            Read::Node(node) => {
+                let found = api.nodes.get(&node).await.map_err(target.api_error())?;
+                self.keep_node(node, Some(found));
+            }
+            Read::NodeIfPresent(node) => {
+                let found = api.nodes.get_opt(&node).await.map_err(target.api_error())?;
+                self.keep_node(node, found);
+            }
+            Read::Record(node) => {
+                let found = api.reboots.get_opt(&node).await.map_err(target.api_error())?;
+                self.fresh.records.insert(node, found.as_ref().map(record_state));
+                if let Some(reboot) = found {
+                    cache.absorb_reboot(reboot);
                 }
             }
+            Read::Policies => {
+                let found = api.policies.list(&ListParams::default()).await;
+                let policies = found.map_err(target.api_error())?.items;
+                let identities = policies.iter().map(|policy| policy_identity(policy.meta()));
+                self.fresh.policies = Some(identities.collect());
+                self.listed.policies = policies;
+            }
+            Read::CordonedNodes => {
+                // Only cordoned Nodes are sent.
+                let cordoned = ListParams::default().fields("spec.unschedulable=true");
+                let cordoned = api.nodes.list(&cordoned).await.map_err(target.api_error())?.items;
+                self.fresh.cordons = Some(cordons(cordoned.iter()));
+                self.listed.cordoned = cordoned;
+            }
+            Read::Pods(node) => self.fresh.pods = Some(self.remaining_pods(&node).await?),
         }
         Ok(())
     }
 
-    /// The node is gone, or neither its record nor its cordon names the operation of its entry.
-    async fn ensure_released(&self, step: &'static str, holder: &Holder) -> Result<(), Error> {
-        let Holder {
-            node,
-            node_uid,
-            operation_id,
-            ..
-        } = holder;
-        let fresh = self.api.nodes.get_opt(node).await.map_err(api_error(step, node))?;
-        let Some(fresh) = fresh.filter(|fresh| fresh.metadata.uid.as_ref() == Some(node_uid)) else {
-            return Ok(());
-        };
-        let marked = slim::annotation(&fresh, names::OPERATION) == Some(operation_id);
-        self.cache.absorb_node(fresh);
-        let record = self.read_reboot(step, node).await?;
-        let record = record.filter(|record| owned_by(record, node_uid));
-        let in_progress = record
-            .as_ref()
-            .and_then(operation)
-            .is_some_and(|one| one.id == *operation_id);
-        if !(marked || in_progress) {
-            return Ok(());
+    fn keep_node(&mut self, name: String, node: Option<slim::Node>) {
+        self.fresh.nodes.insert(name, node.as_ref().map(node_state));
+        if let Some(node) = node {
+            self.pass.cache.absorb_node(node.clone());
+            self.verified.nodes.push(node);
         }
-        let found = format!("{node} is still in progress (operation {in_progress}, cordon {marked})");
-        Err(stale(step, names::LOCK, found))
     }
 
-    /// The record as it is now; the next pass sees it.
-    async fn read_reboot(&self, step: &'static str, node: &str) -> Result<Option<NodeReboot>, Error> {
-        let fresh = self.api.reboots.get_opt(node).await.map_err(api_error(step, node))?;
-        if let Some(fresh) = &fresh {
-            self.cache.absorb_reboot(fresh.clone());
-        }
-        Ok(fresh)
+    /// The pods that the drain of the operation would evict; its own list may be seconds old.
+    async fn remaining_pods(&self, node: &str) -> Result<Vec<String>, Error> {
+        let step = self.target.step;
+        let reboot = self.pass.reboot(step, node)?;
+        let operation = reboot.status.as_ref().and_then(|status| status.operation.as_ref());
+        let operation = operation.ok_or_else(|| self.target.stale("it has no operation".to_owned()))?;
+        let settings = of_operation(node, operation, self.pass.namespace).map_err(|source| Error::Settings {
+            node: node.to_owned(),
+            source,
+        })?;
+        let left = remaining_pods(&self.pass.api.client, &settings).await;
+        let left = left.map_err(|source| Error::Pods {
+            step,
+            node: node.to_owned(),
+            source,
+        })?;
+        Ok(left.iter().map(ToString::to_string).collect())
     }
-
-    /// The Node has the cordon of an operation that is reconstructed from it.
-    ///
-    /// An operator whose view of the Nodes lags would reconstruct one that has ended long ago.
-    pub(super) async fn ensure_cordoned(&self, node: &str, operation_id: &str) -> Result<(), Error> {
-        const STEP: &str = "reconstruct the lost operation of";
-        let fresh = self.api.nodes.get(node).await.map_err(api_error(STEP, node))?;
-        let marked = slim::annotation(&fresh, names::OPERATION) == Some(operation_id);
-        self.cache.absorb_node(fresh);
-        if marked {
-            return Ok(());
-        }
-        let found = format!("it has no cordon of operation {operation_id}");
-        Err(stale(STEP, node, found))
-    }
-
-    /// The Node does not have the cordon of an operation that is about to be removed.
-    ///
-    /// An operator whose view of the Nodes lags would free the slot of a node that is still cordoned, and admit another.
-    pub(super) async fn ensure_uncordoned(&self, node: &str, operation_id: &str) -> Result<(), Error> {
-        const STEP: &str = "end the operation of";
-        let Some(fresh) = self.api.nodes.get_opt(node).await.map_err(api_error(STEP, node))? else {
-            return Ok(());
-        };
-        let marked = slim::annotation(&fresh, names::OPERATION) == Some(operation_id);
-        self.cache.absorb_node(fresh);
-        if !marked {
-            return Ok(());
-        }
-        let found = format!("it has the cordon of operation {operation_id}");
-        Err(stale(STEP, node, found))
-    }
-
-    /// The Node is in another boot than before: a view of the Nodes that lags may show a boot that is older still.
-    pub(super) async fn ensure_boot_changed(&self, node: &str, before: &str) -> Result<(), Error> {
-        const STEP: &str = "see the reboot of";
-        let fresh = self.api.nodes.get(node).await.map_err(api_error(STEP, node))?;
-        let same = fresh.status.node_info.boot_id == before;
-        self.cache.absorb_node(fresh);
-        if !same {
-            return Ok(());
-        }
-        Err(stale(STEP, node, format!("it is still in boot {before}")))
-    }
-}
-
-fn operation(reboot: &NodeReboot) -> Option<&Operation> {
-    reboot.status.as_ref()?.operation.as_ref()
-}
-
-/// What was looked at afresh is not what was planned on.
-pub(super) fn stale(step: &'static str, object: &str, found: String) -> Error {
-    let object = object.to_owned();
-    Error::Stale { step, object, found }
 }

@@ -2,60 +2,32 @@
 
 use std::sync::Arc;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use futures::stream::{self, StreamExt};
 use kube::ResourceExt;
 use kube::api::Patch;
+use lockkeeper_crds as api;
 use lockkeeper_crds::time::whole_seconds;
-use lockkeeper_crds::{self as api, OnTimeout, StageKind};
 use lockkeeper_crds::{
     Deferred, HistoryEntry, LastCommand, NodeReboot, NodeRebootStatus, OperationSettings, Released, names,
 };
-use lockkeeper_drain::{ready_daemon_sets, remaining_pods};
+use lockkeeper_drain::ready_daemon_sets;
 use lockkeeper_kube_util::patch_params;
-use lockkeeper_planner::{Change, Finished, Operation, Order, Phase, RecordChange, WaitReason};
+use lockkeeper_planner::{Change, Finished, Operation, Order, RecordChange, WaitReason};
 use lockkeeper_snapshot::convert::{self, bounded, causes};
-use lockkeeper_snapshot::slim;
 use serde_json::json;
 
-use super::preconditions::stale;
 use super::{Apis, Error, MAX_CONCURRENT_WRITES, Pass, api_error};
-use crate::drain_settings::of_operation;
 use crate::merge_patch::difference;
 use crate::status::node::apply_derived_status;
 
-/// Pods were seen to land on a node up to 2.0 s after its cordon was answered. The drain waited for this already.
-const MIN_CORDON_AGE: TimeDelta = TimeDelta::seconds(3);
-/// People are told of a stage before it acts: the Event needs a moment to be written.
-const EVENT_LEAD_TIME: TimeDelta = TimeDelta::seconds(2);
 /// What the history keeps.
 const MAX_HISTORY: usize = 10;
 
 impl Pass<'_> {
     pub(super) async fn write_record(&mut self, node: &str, change: &RecordChange) -> Result<(), Error> {
-        if let Some(finished) = &change.finished {
-            self.ensure_uncordoned(node, &finished.operation.id).await?;
-        }
         let seen = self.reboot("write the status of NodeReboot", node)?;
         let before = seen.status.clone().unwrap_or_default();
-        let verifying = before
-            .operation
-            .as_ref()
-            .is_some_and(|before| before.phase == api::Phase::Verifying);
-        match &change.operation {
-            // One that begins, or is reconstructed for one that was lost: a view of the lock that lags shows entries of old.
-            Change::Set(Some(operation)) if before.operation.is_none() => {
-                self.ensure_holds_slot("begin the operation of", node, &operation.id)
-                    .await?;
-                if operation.phase == Phase::Failed {
-                    self.ensure_cordoned(node, &operation.id).await?;
-                }
-            }
-            Change::Set(Some(operation)) if operation.phase == Phase::Verifying && !verifying => {
-                self.ensure_boot_changed(node, &operation.boot_id_before).await?;
-            }
-            Change::Set(_) | Change::Keep => {}
-        }
         let mut after = self.apply_change(&before, change);
         self.record_ready_daemon_sets(node, &before, &mut after).await?;
         if let Some(view) = self.snapshot.nodes.get(node) {
@@ -200,10 +172,6 @@ impl Pass<'_> {
     ) -> Result<(), Error> {
         const STEP: &str = "write the order of NodeReboot";
         let seen = self.reboot(STEP, node)?;
-        // Nothing holds up the removal of an order.
-        if seen.spec.policy.as_deref() != policy && seen.spec.order.is_none() {
-            self.ensure_policies_unchanged_once(STEP, node).await?;
-        }
         let spec = json!({"policy": policy, "order": order.map(convert::order_to_api)});
         let patch = json!({"metadata": {"resourceVersion": seen.resource_version()}, "spec": spec});
         let params = patch_params(names::OPERATOR_MANAGER);
@@ -212,64 +180,10 @@ impl Pass<'_> {
         Ok(())
     }
 
-    /// The point of no return: lock, cordon, boot and pods are looked at afresh, then the order is written.
+    /// The point of no return, after its preconditions.
     pub(super) async fn order_reboot(&mut self, node: &str, order: &Order) -> Result<(), Error> {
-        const STEP: &str = "order the reboot of";
-        let seen = self.reboot(STEP, node)?;
-        let operation = seen.status.as_ref().and_then(|status| status.operation.as_ref());
-        let stale = |found: &str| stale(STEP, node, found.to_owned());
-        let operation = operation.ok_or_else(|| stale("it has no operation"))?;
-        self.ensure_holds_slot(STEP, node, &operation.id).await?;
-        let fresh = self.api.nodes.get(node).await.map_err(api_error(STEP, node))?;
-        let cordoned = fresh.spec.unschedulable;
-        let marked = slim::annotation(&fresh, names::OPERATION) == Some(operation.id.as_str());
-        let same_boot = order.boot_id == *fresh.status.node_info.boot_id;
-        self.store_node(fresh);
-        if !(cordoned && marked && same_boot) {
-            return Err(stale(&format!(
-                "cordoned {cordoned}, marked {marked}, same boot {same_boot}"
-            )));
-        }
-        let since = operation
-            .cordoned_time
-            .ok_or_else(|| stale("it does not say when it was cordoned"))?;
-        if self.now - since < MIN_CORDON_AGE {
-            return Err(stale("the cordon is younger than 3 s"));
-        }
-        let with_pods = operation.stage.as_ref().filter(|reached| {
-            reached.kind == StageKind::Reboot && operation.settings.drain.on_timeout == OnTimeout::Reboot
-        });
-        match with_pods {
-            Some(reached) if self.now - reached.started_time < EVENT_LEAD_TIME => {
-                return Err(stale("the stage that reboots with pods left was said a moment ago"));
-            }
-            Some(_) => {}
-            None => self.ensure_drained(node, operation).await?,
-        }
-        let policy = seen.spec.policy.clone();
+        let policy = self.reboot("order the reboot of", node)?.spec.policy.clone();
         self.set_spec(node, policy.as_deref(), Some(order)).await
-    }
-
-    /// A last fresh list: the drain's own may be seconds old.
-    async fn ensure_drained(&self, node: &str, operation: &api::Operation) -> Result<(), Error> {
-        let settings = of_operation(node, operation, self.namespace).map_err(|source| Error::Settings {
-            node: node.to_owned(),
-            source,
-        })?;
-        let left = remaining_pods(&self.api.client, &settings).await;
-        let left = left.map_err(|source| Error::Pods {
-            step: "order the reboot of",
-            node: node.to_owned(),
-            source,
-        })?;
-        if !left.is_empty() {
-            let pods: Vec<String> = left.iter().take(3).map(ToString::to_string).collect();
-            return Err(Error::NotEmpty {
-                node: node.to_owned(),
-                pods: pods.join(", "),
-            });
-        }
-        Ok(())
     }
 
     pub(super) async fn remove_command(&mut self, node: &str) -> Result<(), Error> {
