@@ -34,6 +34,7 @@ fn setup(mutant: Mutant) -> Setup {
         | Mutant::NoFreshLock
         | Mutant::NoFreshNode
         | Mutant::NoFreshOperation
+        | Mutant::NoReleaseCheck
         | Mutant::NoFreshCordon => Setup {
             two_leaders: true,
             ..any

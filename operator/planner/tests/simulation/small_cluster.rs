@@ -58,8 +58,15 @@ pub(crate) fn holder(node: &str, operation_id: &str) -> Holder {
 pub(crate) fn cluster() -> Cluster {
     let names = vec!["n1".to_owned(), "n2".to_owned()];
     let mut cluster = Cluster::new(names.clone(), vec!["a".into()], vec![0, 0]);
-    let (version, groups, value) = (0, 1, Policy::default());
-    cluster.put_policy(0, Some(PolicyObject { version, groups, value }));
+    let version = 0;
+    let policy = PolicyObject {
+        version,
+        uid: 0,
+        generation: 0,
+        groups: 1,
+        value: Policy::default(),
+    };
+    cluster.put_policy(0, Some(policy));
     for (index, name) in names.iter().enumerate() {
         let owner = format!("uid-{name}");
         let node = NodeObject {
@@ -139,6 +146,7 @@ pub(crate) fn write(
         halved: false,
         // It has created a record for `n1` before.
         made: &mut BTreeSet::from(["uid-n1".to_owned()]),
+        policies_verified: &mut false,
         answers: vec![],
     };
     write.execute(action)

@@ -50,20 +50,24 @@ pub struct RebootObject {
 #[derive(Clone, Debug)]
 pub struct PolicyObject {
     pub version: u64,
+    /// Another one once it was deleted and created again; written by [`Cluster::put_policy`] alone.
+    pub uid: u64,
+    /// Grows with each change of the spec; written by [`Cluster::put_policy`] alone.
+    pub generation: i64,
     /// The groups of nodes that it selects: the one of its place.
     pub groups: u8,
     pub value: Policy,
 }
 
 impl PolicyObject {
-    /// Whether the spec of both is the same, by `metadata.generation`.
-    pub fn has_spec_of(&self, other: &Self) -> bool {
+    /// Whether the spec of both is the same.
+    fn has_spec_of(&self, other: &Self) -> bool {
         let spec = |object: &Self| Policy {
             state: PolicyState::default(),
             acknowledged: None,
             ..object.value.clone()
         };
-        self.version == other.version || self.groups == other.groups && spec(self) == spec(other)
+        self.groups == other.groups && spec(self) == spec(other)
     }
 }
 
@@ -103,14 +107,14 @@ impl News {
     }
 }
 
-/// Why the API server, or the executor's last look, said no.
+/// Why the API server, or a precondition, refused a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
     /// 409, 404 or 422: another writer was faster.
     Conflict,
-    /// A last look showed something else than the plan was made on.
+    /// A precondition does not hold any more.
     Stale,
-    /// Pods are there again.
+    /// The node has pods again that must be evicted.
     NotEmpty,
     /// The API server was in trouble, or its answer was lost.
     Trouble,
@@ -194,7 +198,20 @@ impl Cluster {
 
     pub fn put_policy(&mut self, index: usize, object: Option<PolicyObject>) -> News {
         let version = self.next();
-        self.policies[index] = object.map(|object| Rc::new(PolicyObject { version, ..object }));
+        let before = self.policies[index].take();
+        self.policies[index] = object.map(|object| {
+            let (uid, generation) = match &before {
+                Some(before) if before.has_spec_of(&object) => (before.uid, before.generation),
+                Some(before) => (before.uid, before.generation + 1),
+                None => (version, 1),
+            };
+            Rc::new(PolicyObject {
+                version,
+                uid,
+                generation,
+                ..object
+            })
+        });
         self.tell(version, index, Object::Policy(self.policies[index].clone()))
     }
 

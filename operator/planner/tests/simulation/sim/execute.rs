@@ -1,16 +1,12 @@
-//! One action, one write with its precondition, as `operator/src/execute` does it; a mutant may drop a guard.
+//! One action, one write, as `operator/src/execute` does it; a mutant may drop a guard.
 
 use std::collections::BTreeSet;
-use std::rc::Rc;
 
-use chrono::{SubsecRound, TimeDelta};
+use chrono::SubsecRound;
 use lockkeeper_planner::*;
 
-use super::cluster::{Cluster, LockObject, News, NodeObject, Object, RebootObject, Refusal};
+use super::cluster::{Cluster, Kind, LockObject, News, RebootObject, Refusal};
 use super::view::Seen;
-
-/// Pods may land on a node for this long after its cordon.
-const STEADY: TimeDelta = TimeDelta::seconds(3);
 
 /// What guards a write; production has them all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,25 +15,60 @@ pub enum Guard {
     LockVersion,
     /// Records are written with the version that was seen.
     RecordVersion,
-    /// Marks are applied with the uid and version that were seen.
+    /// The cordon is applied with the uid and version that were seen.
     NodeVersion,
-    /// The lock is looked at afresh before a node is touched.
-    FreshLock,
-    /// Cordon, boot and age of the cordon are looked at afresh before the reboot order.
-    FreshNode,
-    /// Pods are listed afresh before the reboot order.
-    FreshPods,
-    /// The operation is read again before a cordon or uncordon, and before an entry is removed or restored.
-    FreshOperation,
-    /// The Node is read again before an operation is removed or reconstructed and before its entry goes: its cordon must
-    /// be gone, or there.
-    FreshCordon,
-    /// The policies are looked at afresh before a node is cordoned, and before the name of its policy is written.
-    FreshPolicies,
-    /// The cordoned Nodes are listed afresh before a node is cordoned.
-    UnknownCordons,
-    /// Marks are lifted by an apply of nothing, which leaves a person's cordon.
+    /// An uncordon is an apply of nothing, which leaves a person's cordon.
     OwnCordonOnly,
+    /// [`Precondition::HoldsSlot`].
+    HoldsSlot,
+    /// [`Precondition::NoNewHolder`].
+    NoNewHolder,
+    /// [`Precondition::OperationUnchanged`].
+    OperationUnchanged,
+    /// [`Precondition::PoliciesUnchanged`].
+    PoliciesUnchanged,
+    /// [`Precondition::NoUnknownCordon`].
+    NoUnknownCordon,
+    /// [`Precondition::Released`].
+    Released,
+    /// [`Precondition::OperationInProgress`].
+    OperationInProgress,
+    /// [`Precondition::Cordoned`].
+    Cordoned,
+    /// [`Precondition::Uncordoned`].
+    Uncordoned,
+    /// [`Precondition::BootChanged`].
+    BootChanged,
+    /// [`Precondition::ReadyForReboot`].
+    ReadyForReboot,
+    /// [`Precondition::StageAnnounced`].
+    StageAnnounced,
+    /// [`Precondition::Drained`].
+    Drained,
+    /// [`Precondition::NodeExists`].
+    NodeExists,
+}
+
+impl Guard {
+    /// The guard that is this precondition.
+    pub fn of(precondition: &Precondition) -> Self {
+        match precondition {
+            Precondition::HoldsSlot { .. } => Self::HoldsSlot,
+            Precondition::NoNewHolder { .. } => Self::NoNewHolder,
+            Precondition::OperationUnchanged { .. } => Self::OperationUnchanged,
+            Precondition::PoliciesUnchanged { .. } => Self::PoliciesUnchanged,
+            Precondition::NoUnknownCordon { .. } => Self::NoUnknownCordon,
+            Precondition::Released { .. } => Self::Released,
+            Precondition::OperationInProgress { .. } => Self::OperationInProgress,
+            Precondition::Cordoned { .. } => Self::Cordoned,
+            Precondition::Uncordoned { .. } => Self::Uncordoned,
+            Precondition::BootChanged { .. } => Self::BootChanged,
+            Precondition::ReadyForReboot { .. } => Self::ReadyForReboot,
+            Precondition::StageAnnounced { .. } => Self::StageAnnounced,
+            Precondition::Drained { .. } => Self::Drained,
+            Precondition::NodeExists { .. } => Self::NodeExists,
+        }
+    }
 }
 
 /// Writes one action; the answers are what the operator learns from it, also if it was refused half-way.
@@ -51,19 +82,27 @@ pub struct Write<'a> {
     pub halved: bool,
     /// The uids of the Nodes that this process has made a record for.
     pub made: &'a mut BTreeSet<String>,
+    /// Whether this pass has verified the policies, where once is enough.
+    pub policies_verified: &'a mut bool,
     /// What the API server answered.
     pub answers: Vec<News>,
 }
 
 impl Write<'_> {
     pub fn execute(&mut self, action: &Action) -> Result<(), Refusal> {
+        self.verify(action)?;
         match action {
             Action::CreateLock => self.create_lock(),
             Action::CreateRecord { node, uid, policy } => self.create_record(node, uid, policy.as_ref()),
             Action::SetHolders { holders, .. } => self.set_holders(holders),
             Action::WriteRecord { node, change } => self.write_record(node, change),
             Action::SetSpec { node, policy, order } => self.set_spec(node, policy.as_ref(), order.as_ref()),
-            Action::OrderReboot { node, order } => self.order_reboot(node, order),
+            Action::OrderReboot { node, order } => {
+                // A later write of this pass is guarded by the version that was verified.
+                let nodes = self.answers.iter().filter(|answer| answer.kind() == Kind::Nodes);
+                nodes.for_each(|node| self.seen.keep(node));
+                self.record(node, |record| record.order = Some(order.clone()))
+            }
             Action::Cordon { node, operation_id } => self.cordon(node, operation_id),
             Action::Uncordon { node, keep_cordon } => self.uncordon(node, *keep_cordon),
             Action::AddTaint { node, taint } => self.annotation(node, |node| node.taints.set(*taint, true)),
@@ -91,10 +130,6 @@ impl Write<'_> {
 
     fn create_record(&mut self, node: &str, uid: &str, policy: Option<&PolicyName>) -> Result<(), Refusal> {
         let index = self.cluster.index(node).ok_or(Refusal::Conflict)?;
-        let same = |fresh: Rc<NodeObject>| fresh.value.uid == uid;
-        if self.made.contains(uid) && !self.read_node(index).is_some_and(same) {
-            return Err(Refusal::Stale);
-        }
         if self.cluster.reboots[index].is_some() {
             return Err(Refusal::Conflict);
         }
@@ -120,8 +155,6 @@ impl Write<'_> {
             return Err(Refusal::Conflict);
         }
         let mut object = LockObject::clone(truth);
-        let planned = seen.value.holders.clone();
-        self.entries(&planned, holders)?;
         object.value.holders = holders.to_vec();
         for holder in &mut object.value.holders {
             holder.acquired = holder.acquired.trunc_subsecs(0);
@@ -131,37 +164,7 @@ impl Write<'_> {
         Ok(())
     }
 
-    /// Before an operation is removed, its cordon must be gone; before a reboot counts as proven, the boot must be
-    /// another one: the view of the Node may be older than the record's.
     fn write_record(&mut self, node: &str, change: &RecordChange) -> Result<(), Refusal> {
-        let finished = change.finished.as_ref().filter(|_| self.has(Guard::FreshCordon));
-        let proven = match &change.operation {
-            Change::Set(Some(operation)) if operation.phase == Phase::Verifying => Some(operation),
-            Change::Set(_) | Change::Keep => None,
-        };
-        if finished.is_some() || proven.is_some() {
-            let index = self.cluster.index(node).ok_or(Refusal::Conflict)?;
-            let fresh = self.read_node(index).ok_or(Refusal::Conflict)?;
-            let marked =
-                finished.is_some_and(|finished| fresh.value.cordoned_for.as_ref() == Some(&finished.operation.id));
-            let same_boot = proven.is_some_and(|operation| fresh.value.boot_id == operation.boot_id_before);
-            if marked || same_boot {
-                return Err(Refusal::Stale);
-            }
-        }
-        if let Change::Set(Some(operation)) = &change.operation {
-            let index = self.cluster.index(node).ok_or(Refusal::Conflict)?;
-            // One that begins, or is reconstructed for one that was lost: a view of the lock that lags shows entries of old.
-            let seen = self.seen.reboots[index].as_ref();
-            if seen.is_some_and(|seen| seen.record.operation.is_none()) {
-                self.still_holds(index, &operation.id)?;
-                let marks = |node: Rc<NodeObject>| node.value.cordoned_for.as_ref() == Some(&operation.id);
-                let lost = operation.phase == Phase::Failed;
-                if lost && self.has(Guard::FreshCordon) && !self.read_node(index).is_some_and(marks) {
-                    return Err(Refusal::Stale);
-                }
-            }
-        }
         let now = self.now;
         let daemon = self
             .cluster
@@ -187,13 +190,7 @@ impl Write<'_> {
         })
     }
 
-    /// Two leaders whose views of the policies differ would write a policy's name in turns.
     fn set_spec(&mut self, node: &str, policy: Option<&PolicyName>, order: Option<&Order>) -> Result<(), Refusal> {
-        let index = self.cluster.index(node).ok_or(Refusal::Conflict)?;
-        let seen = self.seen.reboots[index].as_ref().ok_or(Refusal::Stale)?;
-        if seen.record.policy.as_ref() != policy && seen.record.order.is_none() {
-            self.same_policies()?;
-        }
         self.record(node, |record| {
             record.policy = policy.cloned();
             record.order = order.cloned();
@@ -220,11 +217,6 @@ impl Write<'_> {
     /// One server-side apply with uid and resourceVersion.
     fn cordon(&mut self, node: &str, operation: &str) -> Result<(), Refusal> {
         let index = self.cluster.index(node).ok_or(Refusal::Conflict)?;
-        self.still_holds(index, operation)?;
-        self.no_new_holder()?;
-        self.same_operation(index)?;
-        self.same_policies()?;
-        self.no_unknown_cordon(index)?;
         let truth = self.cluster.nodes[index].as_ref().ok_or(Refusal::Conflict)?;
         let seen = self.seen.nodes[index].as_ref().ok_or(Refusal::Stale)?;
         if self.has(Guard::NodeVersion) && (seen.version, &seen.value.uid) != (truth.version, &truth.value.uid) {
@@ -247,16 +239,13 @@ impl Write<'_> {
             return Err(Refusal::Conflict);
         }
         let same_version = seen.version == truth.version;
-        let seen = &self.seen.reboots[index];
-        // Marks of an operation before: those of this one may be there by now.
-        let starts = |reboot: &Rc<RebootObject>| {
-            let operation = reboot.record.operation.as_ref();
-            operation.is_some_and(|one| one.phase == Phase::Preparing && one.pending_outcome.is_none())
-        };
-        if self.has(Guard::NodeVersion) && seen.as_ref().is_some_and(starts) && !same_version {
+        // The cordon of an earlier operation: that of this one may be set by now.
+        let record = self.seen.reboots[index].as_ref().map(|reboot| &reboot.record);
+        let operation = record.and_then(|record| record.operation.as_ref());
+        let awaits_cordon = operation.is_some_and(|operation| operation.awaits_cordon());
+        if self.has(Guard::NodeVersion) && awaits_cordon && !same_version {
             return Err(Refusal::Conflict);
         }
-        self.same_operation(index)?;
         if keep_cordon {
             let answer = self.cluster.edit_node(index, |object| object.cordon.hold = true);
             self.keep_some(answer);
@@ -284,32 +273,6 @@ impl Write<'_> {
         let answer = self.cluster.edit_node(index, |object| edit(&mut object.value));
         self.keep_some(answer);
         Ok(())
-    }
-
-    /// The point of no return: lock, cordon, boot and pods are looked at afresh.
-    fn order_reboot(&mut self, node: &str, order: &Order) -> Result<(), Refusal> {
-        let index = self.cluster.index(node).ok_or(Refusal::Conflict)?;
-        let reboot = self.seen.reboots[index].as_ref().ok_or(Refusal::Stale)?;
-        let operation = reboot.record.operation.clone().ok_or(Refusal::Stale)?;
-        self.still_holds(index, &operation.id)?;
-        let fresh = self.cluster.nodes[index].clone().ok_or(Refusal::Conflict)?;
-        if self.has(Guard::FreshNode) {
-            let marked = fresh.value.cordoned_for.as_ref() == Some(&operation.id);
-            let same_boot = fresh.value.boot_id == order.boot_id;
-            self.keep(News {
-                version: fresh.version,
-                index,
-                object: Object::Node(Some(fresh.clone())),
-            });
-            let since = operation.cordoned.ok_or(Refusal::Stale)?;
-            if !(fresh.value.unschedulable && marked && same_boot) || self.now - since < STEADY {
-                return Err(Refusal::Stale);
-            }
-        }
-        if self.has(Guard::FreshPods) && self.cluster.pods[index] > 0 {
-            return Err(Refusal::NotEmpty);
-        }
-        self.record(node, |record| record.order = Some(order.clone()))
     }
 
     pub(super) fn has(&self, guard: Guard) -> bool {

@@ -23,23 +23,25 @@ mutants! {
     NoCompareAndSwap,
     /// Records are written whatever their version.
     NoRecordVersion,
-    /// Marks are applied to whatever Node has that name now.
+    /// The cordon is applied to whatever Node has that name now.
     NoNodeVersion,
-    /// The lock is not looked at afresh before a cordon or a reboot order.
+    /// The lock is not read again before a cordon, a reboot order, or the begin of an operation.
     NoFreshLock,
-    /// The Node is not looked at afresh before the reboot order.
+    /// The Node is not read again before the reboot order.
     NoFreshNode,
-    /// The record is not looked at afresh before a cordon, an uncordon, or a change of the lock's list.
+    /// The record is not read again before a cordon or an uncordon, or before a holder is restored.
     NoFreshOperation,
-    /// The Node is not read again before an operation is removed or reconstructed, or its entry goes.
+    /// Node and record are not read again before a holder is removed.
+    NoReleaseCheck,
+    /// The Node is not read again before an operation is removed or reconstructed, or its holder is removed.
     NoFreshCordon,
-    /// The policies are not looked at afresh before a cordon, nor before another name of a node's policy.
+    /// The policies are not read again before a cordon, nor before the name of a node's policy changes.
     NoFreshPolicies,
-    /// The cordoned Nodes are not listed afresh before a cordon.
+    /// The cordoned Nodes are not listed again before a cordon.
     NoUnknownCordons,
     /// An uncordon takes away everybody's cordon.
     RemovesAnyCordon,
-    /// The reboot is ordered before the node is drained, and pods are not listed afresh before it.
+    /// The reboot is ordered before the node is drained, and pods are not listed again before it.
     OrdersUndrained,
     /// One node more than the limits is admitted.
     IgnoresLimits,
@@ -105,14 +107,14 @@ pub fn without(mutant: Option<Mutant>) -> &'static [Guard] {
         Some(Mutant::NoCompareAndSwap) => &[Guard::LockVersion],
         Some(Mutant::NoRecordVersion) => &[Guard::RecordVersion],
         Some(Mutant::NoNodeVersion) => &[Guard::NodeVersion],
-        Some(Mutant::NoFreshLock) => &[Guard::FreshLock],
-        Some(Mutant::NoFreshNode) => &[Guard::FreshNode],
-        Some(Mutant::OrdersUndrained) => &[Guard::FreshPods],
-        Some(Mutant::NoFreshOperation) => &[Guard::FreshOperation],
-        Some(Mutant::NoFreshCordon) => &[Guard::FreshCordon],
-        Some(Mutant::FailedNodeReleasesSlot) => &[Guard::FreshOperation, Guard::FreshCordon],
-        Some(Mutant::NoFreshPolicies) => &[Guard::FreshPolicies],
-        Some(Mutant::NoUnknownCordons) => &[Guard::UnknownCordons],
+        Some(Mutant::NoFreshLock) => &[Guard::HoldsSlot, Guard::NoNewHolder],
+        Some(Mutant::NoFreshNode) => &[Guard::ReadyForReboot],
+        Some(Mutant::OrdersUndrained) => &[Guard::Drained],
+        Some(Mutant::NoFreshOperation) => &[Guard::OperationUnchanged, Guard::OperationInProgress],
+        Some(Mutant::NoReleaseCheck | Mutant::FailedNodeReleasesSlot) => &[Guard::Released],
+        Some(Mutant::NoFreshCordon) => &[Guard::Cordoned, Guard::Uncordoned, Guard::Released],
+        Some(Mutant::NoFreshPolicies) => &[Guard::PoliciesUnchanged],
+        Some(Mutant::NoUnknownCordons) => &[Guard::NoUnknownCordon],
         Some(Mutant::RemovesAnyCordon) => &[Guard::OwnCordonOnly],
         _ => &[],
     }

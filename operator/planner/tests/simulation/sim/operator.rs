@@ -45,6 +45,8 @@ pub struct Operator {
     planned: Option<Rc<Plan>>,
     /// The uids of the Nodes that it has made a record for.
     made: BTreeSet<String>,
+    /// Whether this pass has verified the policies, where once is enough.
+    policies_verified: bool,
 }
 
 /// A drain that runs.
@@ -78,6 +80,7 @@ impl Operator {
             rests_on: None,
             planned: None,
             made: BTreeSet::new(),
+            policies_verified: false,
         }
     }
 }
@@ -208,6 +211,7 @@ impl World {
             .sort_by_key(|action| matches!(action, Action::CreateRecord { .. }));
         known.planned = Some(Rc::new(plan));
         known.written = 0;
+        known.policies_verified = false;
         known.busy = true;
         let epoch = known.epoch;
         self.tend(operator);
@@ -276,6 +280,7 @@ impl World {
             now: self.start + TimeDelta::milliseconds(self.at) + known.skew,
             halved,
             made: &mut known.made,
+            policies_verified: &mut known.policies_verified,
             answers: vec![],
         };
         let result = write.execute(action);

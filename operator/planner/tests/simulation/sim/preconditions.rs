@@ -1,166 +1,192 @@
-//! What is read again right before a write, as in `operator/src/execute/preconditions.rs`; a mutant may drop one.
+//! The reads before a write, from the cluster as it is. Which ones an action needs, and what they show, is the planner's
+//! own code, as in `operator/src/execute/preconditions.rs`; a mutant may leave out a kind of precondition.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
+use lockkeeper_planner::preconditions::{Fresh, NodeState, Observed, PolicyIdentity, Read, RecordState};
 use lockkeeper_planner::*;
 
 use super::cluster::{News, NodeObject, Object, PolicyObject, RebootObject, Refusal};
 use super::execute::{Guard, Write};
 
 impl Write<'_> {
-    /// No node in progress loses its entry, and none is restored to an operation that has ended.
-    pub(super) fn entries(&mut self, planned: &[Holder], holders: &[Holder]) -> Result<(), Refusal> {
-        for holder in planned.iter().filter(|holder| !has_node(holders, holder)) {
-            self.has_left(holder)?;
-        }
-        for holder in holders.iter().filter(|holder| !planned.contains(holder)) {
-            self.has_operation(holder)?;
-        }
-        Ok(())
-    }
-
-    /// An entry goes: the node is gone, or neither its record nor its cordon names the operation.
-    fn has_left(&mut self, holder: &Holder) -> Result<(), Refusal> {
-        let Some(index) = self.cluster.index(&holder.node) else {
-            return Ok(());
-        };
-        let fresh = self.read_node(index);
-        let same = fresh.as_ref().filter(|node| node.value.uid == holder.node_uid);
-        let marked = same.is_some_and(|node| node.value.cordoned_for.as_ref() == Some(&holder.operation_id));
-        let in_progress = same.is_some() && self.read_operation(index).as_ref() == Some(&holder.operation_id);
-        if marked && self.has(Guard::FreshCordon) || in_progress && self.has(Guard::FreshOperation) {
-            return Err(Refusal::Stale);
+    /// Reads again what the action depends on.
+    pub(super) fn verify(&mut self, action: &Action) -> Result<(), Refusal> {
+        let needed = preconditions(action, self, self.now).map_err(|_| Refusal::Stale)?;
+        let mut fresh = Fresh::default();
+        for precondition in needed.iter().filter(|one| !self.without.contains(&Guard::of(one))) {
+            while let Some(read) = precondition.next_read(&fresh) {
+                self.read(read, &mut fresh)?;
+            }
+            let refused = precondition.check(&fresh).is_err();
+            match precondition {
+                Precondition::PoliciesUnchanged { .. } if refused => self.learn_policies(),
+                Precondition::PoliciesUnchanged { once_per_pass, .. } => *self.policies_verified |= once_per_pass,
+                Precondition::NoUnknownCordon { .. } if refused => self.learn_cordons(),
+                Precondition::Drained { .. } if refused => return Err(Refusal::NotEmpty),
+                _ => {}
+            }
+            if refused {
+                return Err(Refusal::Stale);
+            }
         }
         Ok(())
     }
 
-    /// An entry comes: if it is restored to an operation, that one must be there still.
-    fn has_operation(&mut self, holder: &Holder) -> Result<(), Refusal> {
-        let index = self.cluster.index(&holder.node);
-        let seen = index.and_then(|index| self.seen.reboots[index].as_ref()?.record.operation.as_ref());
-        let Some(index) = index.filter(|_| seen.is_some_and(|seen| seen.id == holder.operation_id)) else {
-            return Ok(());
-        };
-        let in_progress = self.read_operation(index).as_ref() == Some(&holder.operation_id);
-        if in_progress || !self.has(Guard::FreshOperation) {
-            Ok(())
-        } else {
-            Err(Refusal::Stale)
+    /// One request to the API server; the next pass sees the object, too.
+    ///
+    /// This pass does not: its writes stay guarded by the versions that it was planned on.
+    fn read(&mut self, read: Read, fresh: &mut Fresh) -> Result<(), Refusal> {
+        match read {
+            Read::Lock => {
+                let lock = self.cluster.lock.clone().ok_or(Refusal::Conflict)?;
+                fresh.lock = Some(lock.value.clone());
+                self.answers.push(News {
+                    version: lock.version,
+                    index: 0,
+                    object: Object::Lock(Some(lock)),
+                });
+            }
+            Read::Node(name) => {
+                let node = self.read_node(&name).ok_or(Refusal::Conflict)?;
+                fresh.nodes.insert(name, Some(node_state(&node)));
+            }
+            Read::NodeIfPresent(name) => {
+                let node = self.read_node(&name);
+                fresh.nodes.insert(name, node.map(|node| node_state(&node)));
+            }
+            Read::Record(name) => {
+                let record = self.read_record(&name);
+                fresh.records.insert(name, record.map(|record| record_state(&record)));
+            }
+            Read::Policies => fresh.policies = Some(identities(&self.cluster.policy_names, &self.cluster.policies)),
+            Read::CordonedNodes => {
+                let cordoned = |node: &&Rc<NodeObject>| node.value.unschedulable;
+                let nodes = self.cluster.nodes.iter();
+                let nodes = nodes.map(|node| node.as_ref().filter(cordoned));
+                fresh.cordons = Some(cordons(&self.cluster.names, nodes));
+            }
+            Read::Pods(name) => {
+                let index = self.cluster.index(&name).ok_or(Refusal::Conflict)?;
+                let pods = 0..self.cluster.pods[index];
+                fresh.pods = Some(pods.map(|pod| format!("shop/web-{pod}")).collect());
+            }
         }
+        Ok(())
     }
 
-    /// The operation that the record of the Node has now; for the next pass, too.
-    fn read_operation(&mut self, index: usize) -> Option<String> {
-        let fresh = self.cluster.reboots[index].clone();
-        // That there is none has no version: only the watch can tell it.
-        self.answers.extend(fresh.map(|fresh| News {
-            version: fresh.version,
-            index,
-            object: Object::Reboot(Some(fresh)),
-        }));
-        self.cluster.operation(index).map(|operation| operation.id.clone())
-    }
-
-    /// The operation is as the plan saw it.
-    pub(super) fn same_operation(&mut self, index: usize) -> Result<(), Refusal> {
-        fn operation(reboot: Option<&Rc<RebootObject>>) -> Option<&Operation> {
-            reboot.and_then(|reboot| reboot.record.operation.as_deref())
-        }
-        self.read_operation(index);
-        let (seen, truth) = (&self.seen.reboots[index], &self.cluster.reboots[index]);
-        let same = operation(seen.as_ref()) == operation(truth.as_ref());
-        if same || !self.has(Guard::FreshOperation) {
-            Ok(())
-        } else {
-            Err(Refusal::Stale)
-        }
-    }
-
-    /// The Node as it is now; for the next pass, too.
-    pub(super) fn read_node(&mut self, index: usize) -> Option<Rc<NodeObject>> {
-        let fresh = self.cluster.nodes[index].clone();
-        self.answers.extend(fresh.clone().map(|fresh| News {
-            version: fresh.version,
-            index,
-            object: Object::Node(Some(fresh)),
-        }));
-        fresh
-    }
-
-    /// Reads the lock from the API server: a node is touched only while its entry is in there.
-    pub(super) fn still_holds(&mut self, index: usize, operation: &str) -> Result<(), Refusal> {
-        if !self.has(Guard::FreshLock) {
-            return Ok(());
-        }
-        let node = self.seen.nodes[index].as_ref().ok_or(Refusal::Stale)?;
-        let (name, uid) = (&self.cluster.names[index], &node.value.uid);
-        let entry =
-            |holder: &Holder| &holder.node == name && &holder.node_uid == uid && holder.operation_id == operation;
-        let holds = self.cluster.holders().iter().any(entry);
-        let lock = self.cluster.lock.clone().ok_or(Refusal::Conflict)?;
-        // For the next pass: the writes of this one stay guarded by the lock that it was planned on.
+    fn read_node(&mut self, name: &str) -> Option<Rc<NodeObject>> {
+        let index = self.cluster.index(name)?;
+        let node = self.cluster.nodes[index].clone()?;
         self.answers.push(News {
-            version: lock.version,
-            index: 0,
-            object: Object::Lock(Some(lock)),
+            version: node.version,
+            index,
+            object: Object::Node(Some(node.clone())),
         });
-        if holds { Ok(()) } else { Err(Refusal::Stale) }
+        Some(node)
     }
 
-    /// The plan counted the nodes that it observed in progress; one that it did not observe may have been cordoned since.
-    pub(super) fn no_new_holder(&self) -> Result<(), Refusal> {
-        let known = |holder: &Holder| self.seen.lock.iter().any(|lock| lock.value.holders.contains(holder));
-        if self.has(Guard::FreshLock) && !self.cluster.holders().iter().all(known) {
-            return Err(Refusal::Stale);
-        }
-        Ok(())
+    /// That there is none has no version: only the watch can tell it.
+    fn read_record(&mut self, name: &str) -> Option<Rc<RebootObject>> {
+        let index = self.cluster.index(name)?;
+        let reboot = self.cluster.reboots[index].clone()?;
+        self.answers.push(News {
+            version: reboot.version,
+            index,
+            object: Object::Reboot(Some(reboot.clone())),
+        });
+        Some(reboot)
     }
 
-    /// No node is cordoned by us that the plan did not count: by its entry, or because its cordon was observed.
-    pub(super) fn no_unknown_cordon(&mut self, node: usize) -> Result<(), Refusal> {
-        let cordoned = |index: &usize| {
-            let truth = self.cluster.nodes[*index].as_ref();
-            let truth = truth.filter(|truth| truth.value.unschedulable && truth.value.cordoned_for.is_some())?;
-            let name = &self.cluster.names[*index];
-            let has_entry = self.cluster.holders().iter().any(|holder| &holder.node == name);
-            let seen = self.seen.nodes[*index].as_ref();
-            let seen = seen.is_some_and(|seen| seen.value.cordoned_for == truth.value.cordoned_for);
-            (!has_entry && !seen).then_some(*index)
-        };
-        let others = (0..self.cluster.nodes.len()).filter(|index| *index != node);
-        let hidden: Vec<usize> = others.filter_map(|index| cordoned(&index)).collect();
-        if hidden.is_empty() || !self.has(Guard::UnknownCordons) {
-            return Ok(());
-        }
-        for index in hidden {
-            self.read_node(index);
-        }
-        Err(Refusal::Stale)
+    /// The list of policies was not as planned: the next pass sees it.
+    fn learn_policies(&mut self) {
+        let policies = self.cluster.policies.iter().enumerate();
+        let policies = policies.filter_map(|(index, policy)| Some((index, policy.clone()?)));
+        self.answers.extend(policies.map(|(index, policy)| News {
+            version: policy.version,
+            index,
+            object: Object::Policy(Some(policy)),
+        }));
     }
 
-    /// The policies are those that the plan was made on.
-    pub(super) fn same_policies(&mut self) -> Result<(), Refusal> {
-        let same = |(seen, truth): (&Option<Rc<PolicyObject>>, &Option<Rc<PolicyObject>>)| match (seen, truth) {
-            (Some(seen), Some(truth)) => seen.has_spec_of(truth),
-            (seen, truth) => seen.is_none() && truth.is_none(),
-        };
-        let mut policies = self.seen.policies.iter().zip(&self.cluster.policies);
-        if self.has(Guard::FreshPolicies) && !policies.all(same) {
-            let fresh = self.cluster.policies.iter().enumerate();
-            let fresh = fresh.filter_map(|(index, policy)| Some((index, policy.clone()?)));
-            self.answers.extend(fresh.map(|(index, policy)| News {
-                version: policy.version,
-                index,
-                object: Object::Policy(Some(policy)),
-            }));
-            return Err(Refusal::Stale);
-        }
-        Ok(())
+    /// The list of cordoned Nodes was not as planned: the next pass sees it.
+    fn learn_cordons(&mut self) {
+        let nodes = self.cluster.nodes.iter().enumerate();
+        let nodes = nodes.filter_map(|(index, node)| Some((index, node.clone()?)));
+        let cordoned = nodes.filter(|(_, node)| node.value.unschedulable);
+        self.answers.extend(cordoned.map(|(index, node)| News {
+            version: node.version,
+            index,
+            object: Object::Node(Some(node)),
+        }));
     }
 }
 
-/// Whether this entry's node is in there, under whatever operation.
-fn has_node(holders: &[Holder], entry: &Holder) -> bool {
-    let same = |holder: &Holder| (&holder.node, &holder.node_uid) == (&entry.node, &entry.node_uid);
-    holders.iter().any(same)
+impl Observed for Write<'_> {
+    fn lock(&self) -> Option<Lock> {
+        self.seen.lock.as_ref().map(|lock| lock.value.clone())
+    }
+
+    fn node(&self, node: &str) -> Option<NodeState> {
+        let index = self.cluster.index(node)?;
+        self.seen.nodes[index].as_ref().map(|node| node_state(node))
+    }
+
+    fn record(&self, node: &str) -> Option<RecordState> {
+        let index = self.cluster.index(node)?;
+        self.seen.reboots[index].as_ref().map(|reboot| record_state(reboot))
+    }
+
+    fn policies(&self) -> BTreeSet<PolicyIdentity> {
+        identities(&self.cluster.policy_names, &self.seen.policies)
+    }
+
+    fn cordons(&self) -> BTreeMap<String, String> {
+        cordons(&self.cluster.names, self.seen.nodes.iter().map(Option::as_ref))
+    }
+
+    fn policies_verified(&self) -> bool {
+        *self.policies_verified
+    }
+
+    fn has_created_record(&self, uid: &str) -> bool {
+        self.made.contains(uid)
+    }
+}
+
+fn node_state(node: &NodeObject) -> NodeState {
+    NodeState {
+        uid: node.value.uid.clone(),
+        unschedulable: node.value.unschedulable,
+        cordoned_for: node.value.cordoned_for.clone(),
+        boot_id: node.value.boot_id.clone(),
+    }
+}
+
+fn record_state(reboot: &RebootObject) -> RecordState {
+    RecordState {
+        owners: vec![reboot.owner.clone()],
+        policy: reboot.record.policy.clone(),
+        has_order: reboot.record.order.is_some(),
+        operation: reboot.record.operation.clone(),
+    }
+}
+
+fn identities(names: &[PolicyName], policies: &[Option<Rc<PolicyObject>>]) -> BTreeSet<PolicyIdentity> {
+    let policies = names.iter().zip(policies);
+    let policies = policies.filter_map(|(name, policy)| Some((name, policy.as_ref()?)));
+    let identity = |(name, policy): (&PolicyName, &Rc<PolicyObject>)| PolicyIdentity {
+        name: name.to_string(),
+        uid: policy.uid.to_string(),
+        generation: policy.generation,
+    };
+    policies.map(identity).collect()
+}
+
+/// The nodes that Lockkeeper has cordoned, each with its operation.
+fn cordons<'a>(names: &[String], nodes: impl Iterator<Item = Option<&'a Rc<NodeObject>>>) -> BTreeMap<String, String> {
+    let nodes = names.iter().zip(nodes);
+    let cordons = nodes.filter_map(|(name, node)| Some((name.clone(), node?.value.cordoned_for.clone()?)));
+    cordons.collect()
 }

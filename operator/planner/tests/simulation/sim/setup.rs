@@ -94,9 +94,16 @@ fn fleet(world: &mut World, boots_in: i64) {
         ..Policy::default()
     };
     let (version, groups) = (0, group);
-    world
-        .cluster
-        .put_policy(0, Some(PolicyObject { version, groups, value }));
+    world.cluster.put_policy(
+        0,
+        Some(PolicyObject {
+            version,
+            uid: 0,
+            generation: 0,
+            groups,
+            value,
+        }),
+    );
     world.cluster.news.clear();
 }
 
@@ -270,6 +277,8 @@ pub fn policy_object(index: usize, rng: &mut Rng) -> PolicyObject {
         cooldown: rng.chance(500).then_some(TimeDelta::minutes(30)),
     };
     PolicyObject {
+        uid: 0,
+        generation: 0,
         version: 0,
         groups: 1 << index,
         value: Policy {
