@@ -7,6 +7,7 @@ pub(crate) mod forecast;
 mod history;
 pub(crate) mod next;
 pub(crate) mod pause;
+pub(crate) mod release_deleted;
 mod report;
 pub(crate) mod status;
 

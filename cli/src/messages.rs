@@ -6,14 +6,14 @@ use chrono::{DateTime, FixedOffset, TimeDelta};
 use clap::CommandFactory;
 use kube::core::Status;
 use lockkeeper_crds::reasons::ReasonName;
-use lockkeeper_crds::{LastCommand, NodeState, OnDeadline};
+use lockkeeper_crds::{LastCommand, NodeState, OnDeadline, OrderedReboot};
 
 use crate::args::Args;
 use crate::clock::DisplayClock;
 use crate::cluster::find;
 use crate::commands::command::{self, Verb};
 use crate::commands::explain::next_step;
-use crate::commands::{forecast, pause, status};
+use crate::commands::{forecast, pause, release_deleted, status};
 use crate::failure::Failure;
 use crate::view::{self, ActionRequired, NodeView, Reason};
 
@@ -68,11 +68,23 @@ fn status_samples() -> Samples {
         ),
         sample("status", view::NOT_OBSERVED),
         sample("status", view::NOT_REPORTED),
+        sample("status, of a deleted node", deleted_node()),
     ];
     all.extend(STATES.map(|state| sample(format!("status {}", state.as_str()), view::activity(state))));
     all.push(sample("forecast", forecast::NOTHING_TO_DO));
     all.push(sample("forecast", forecast::NONE_STARTS));
     all
+}
+
+/// The message of a node whose Node was deleted while it rebooted.
+fn deleted_node() -> String {
+    let clock = sample_clock();
+    let reboot = OrderedReboot {
+        ordered_time: clock.now,
+        boot_id_before: String::new(),
+        deadline_time: clock.now + TimeDelta::minutes(15),
+    };
+    clock.localize(&view::deleted_node::message("w-03", &reboot))
 }
 
 const STATES: [NodeState; 8] = [
@@ -140,6 +152,7 @@ fn command_samples(clock: &DisplayClock) -> Samples {
         action_required: ActionRequired::Manual,
     };
     vec![
+        sample("release, of a deleted node", release_deleted::released("w-03", "7f3c")),
         sample(
             "retry, accepted",
             command::accepted(Verb::Retry, "w-02", &accepted, clock),

@@ -1,6 +1,7 @@
 //! What the objects mean: policies with their nodes, in the order of their names.
 
 mod action_required;
+pub(crate) mod deleted_node;
 mod node;
 mod policy;
 
@@ -63,6 +64,11 @@ pub(crate) fn view(objects: &Objects, only: Option<&str>) -> Result<View, Failur
             // Nodes of other policies are hidden if the view is limited to one policy.
             None if only.is_some() => {}
             None => without_policy.push(node),
+        }
+    }
+    for (policy, node) in deleted_node::deleted_nodes(objects) {
+        if let Some(policy) = policies.iter_mut().find(|view| view.name == policy) {
+            policy.add(node);
         }
     }
     let lock = objects.lock.as_ref().and_then(|lock| lock.status.as_ref());

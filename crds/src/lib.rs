@@ -27,13 +27,13 @@ pub mod time;
 pub use condition::Condition;
 pub use host::{HostReport, OrderAnswer, OrderState, RebootRequired};
 pub use limit::IntOrPercent;
-pub use lock::{Holder, RebootLock, RebootLockSpec, RebootLockStatus};
+pub use lock::{Holder, OrderedReboot, RebootLock, RebootLockSpec, RebootLockStatus};
 pub use node_reboot::{
-    Deferred, HistoryEntry, LastCommand, NodeReboot, NodeRebootSpec, NodeRebootStatus, NodeState, Order, OrderAction,
-    RebootMethod, Released, WaitingStatus,
+    Deferred, DeletionTaint, HistoryEntry, LastCommand, NodeReboot, NodeRebootSpec, NodeRebootStatus, NodeState, Order,
+    OrderAction, RebootMethod, Released, WaitingStatus,
 };
 pub use operation::{
-    CountedDaemonSet, DrainStage, Failure, OnDeadline, Operation, OperationSettings, Outcome, PendingOutcome, Phase,
+    CountedWorkload, DrainStage, Failure, OnDeadline, Operation, OperationSettings, Outcome, PendingOutcome, Phase,
     StageKind,
 };
 pub use policy::{

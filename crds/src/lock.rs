@@ -65,4 +65,22 @@ pub struct Holder {
     pub operation_id: String,
     /// When it was admitted.
     pub acquired_time: DateTime<Utc>,
+    /// Its reboot, written right before the order. From then on the slot stays with the node's name, also if its Node is
+    /// deleted, until the node is back and the operation ends, or a person releases it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reboot: Option<OrderedReboot>,
+}
+
+/// The reboot that is ordered for the holder of a slot.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct OrderedReboot {
+    /// When it was ordered.
+    pub ordered_time: DateTime<Utc>,
+    /// The boot ID before it.
+    #[serde(rename = "bootIDBefore")]
+    #[schemars(length(max = 64))]
+    pub boot_id_before: String,
+    /// When it times out. If the Node does not exist then, the node counts as failed.
+    pub deadline_time: DateTime<Utc>,
 }

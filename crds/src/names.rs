@@ -28,7 +28,8 @@ pub const HOLD_UNTIL: &str = "lockkeeper.dev/hold-until";
 pub const APPROVED: &str = "lockkeeper.dev/approved";
 /// On a `RebootPolicy`, by a person: the `openedTime` of the breaker that may close again.
 pub const BREAKER_ACKNOWLEDGED: &str = "lockkeeper.dev/breaker-acknowledged";
-/// On a `NodeReboot`, by the plugin: `<retry|release|cancel> <operation id>`.
+/// On a `NodeReboot`, by the plugin: `<retry|release|cancel> <operation id>`. On the `RebootLock`, for a node whose Node was
+/// deleted: `release <operation id>`.
 pub const COMMAND: &str = "lockkeeper.dev/command";
 /// On the `RebootLock`, by the plugin: it is paused; the value is the previous limit, as JSON.
 pub const PAUSED_FROM: &str = "lockkeeper.dev/paused-from";
@@ -39,20 +40,27 @@ pub const CLUSTER_AUTOSCALER_SCALE_DOWN_DISABLED: &str = "cluster-autoscaler.kub
 pub const KARPENTER_DO_NOT_DISRUPT: &str = "karpenter.sh/do-not-disrupt";
 /// A label on a Node: load balancers of the cloud send it no traffic; part of the cordon.
 pub const EXCLUDE_FROM_LOAD_BALANCERS: &str = "node.kubernetes.io/exclude-from-external-load-balancers";
-/// A taint: cluster-autoscaler is about to delete the node.
-pub const TAINT_CLUSTER_AUTOSCALER: &str = "ToBeDeletedByClusterAutoscaler";
-/// A taint: Karpenter is disrupting the node.
-pub const TAINT_KARPENTER: &str = "karpenter.sh/disrupted";
+/// Taints of programs that are about to delete the node: a node with one of them is not started.
+pub const DELETION_TAINTS: [&str; 6] = [
+    "ToBeDeletedByClusterAutoscaler",
+    "karpenter.sh/disrupted",
+    "karpenter.sh/disruption",
+    "aws-node-termination-handler/spot-itn",
+    "aws-node-termination-handler/asg-lifecycle-termination",
+    "cloud.google.com/impending-node-termination",
+];
 /// Our taint `NoSchedule` under `drain.daemonSetsLast`: keeps the pods of DaemonSets off the node until it has
 /// rebooted.
 pub const TAINT_REBOOTING: &str = "lockkeeper.dev/rebooting";
 /// Our taint `PreferNoSchedule` under `drain.preferUpdatedNodes`: on nodes that have not rebooted yet.
 pub const TAINT_REBOOT_PENDING: &str = "lockkeeper.dev/reboot-pending";
-/// Labels of a control-plane node; any of them counts.
-pub const CONTROL_PLANE_LABELS: [&str; 3] = [
+/// Labels of a control-plane node, unless the operator's `--control-plane-labels` names others; any of them counts.
+pub const CONTROL_PLANE_LABELS: [&str; 5] = [
     "node-role.kubernetes.io/control-plane",
     "node-role.kubernetes.io/master",
     "node-role.kubernetes.io/etcd",
+    "node-role.kubernetes.io/controlplane",
+    "node.kubernetes.io/microk8s-controlplane",
 ];
 
 /// The label of all our pods, with the value [`PART_OF`].

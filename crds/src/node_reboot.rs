@@ -122,6 +122,10 @@ pub struct NodeRebootStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 10))]
     pub history: Vec<HistoryEntry>,
+    /// The taint of a program that is about to delete the node. A node that is still Ready 30 minutes after it got the taint
+    /// no longer counts as unavailable.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deletion_taint: Option<DeletionTaint>,
     /// The last command of a person and its result.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_command: Option<LastCommand>,
@@ -129,6 +133,17 @@ pub struct NodeRebootStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
+}
+
+/// The taint of a program that is about to delete the node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DeletionTaint {
+    /// The taint's key.
+    #[schemars(length(max = 317))]
+    pub key: String,
+    /// When the operator first observed it.
+    pub first_seen_time: DateTime<Utc>,
 }
 
 /// Summary of the state of a node.

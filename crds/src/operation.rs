@@ -82,7 +82,12 @@ pub struct Operation {
     /// uncordoned.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 100))]
-    pub daemon_sets: Vec<CountedDaemonSet>,
+    pub daemon_sets: Vec<CountedWorkload>,
+    /// The static pods that were ready on the node when it was cordoned, such as etcd and kube-apiserver. They must be
+    /// ready again before it is uncordoned.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 100))]
+    pub static_pods: Vec<CountedWorkload>,
     /// The policy's settings when the operation started; it finishes with them.
     pub settings: OperationSettings,
     /// The failure, in phase Failed.
@@ -129,14 +134,14 @@ pub enum OnDeadline {
     Unknown,
 }
 
-/// A DaemonSet that had a ready pod on the node.
+/// A DaemonSet that had a ready pod on the node, or a static pod that was ready.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct CountedDaemonSet {
+pub struct CountedWorkload {
     /// `namespace/name`.
     #[schemars(length(max = 317))]
     pub name: String,
-    /// Since when its pod was Ready. The same time after the reboot means that the pod has not reported Ready since.
+    /// Since when the pod was Ready. The same time after the reboot means that the pod has not reported Ready since.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ready_time: Option<DateTime<Utc>>,
 }

@@ -1,4 +1,4 @@
-//! A node is uncordoned only once the `DaemonSet`s that were ready on it are ready again.
+//! A node is uncordoned only once the `DaemonSet`s and static pods that were ready on it are ready again.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // helpers are not tests in clippy's eyes
 
@@ -33,6 +33,7 @@ async fn a_node_is_uncordoned_once_its_daemon_sets_are_ready_again() {
     one_that_is_deleted_meanwhile_is_not_waited_for(&stack).await;
     one_that_is_recreated_is_waited_for_unless_it_wants_the_node_no_more(&stack).await;
     one_that_never_gets_ready_fails_the_node_until_a_person_says_a_word(&stack).await;
+    a_static_pod_that_was_ready_is_waited_for_and_the_control_plane_with_it(&stack).await;
     daemon_sets_are_not_checked_after_the_reboot(&stack).await;
     stack.workdir.passed();
 }
@@ -108,7 +109,7 @@ async fn one_that_never_gets_ready_fails_the_node_until_a_person_says_a_word(sta
     let words = waits(stack, node, "Failed").await;
     assert!(
         words.contains("was not healthy within 60 s: DaemonSet default/cni: pod cni-")
-            && words.contains("check that pod and its DaemonSet, then retry or release it"),
+            && words.contains("check that pod, then retry or release it"),
         "{words}"
     );
     assert!(cordoned(stack, node).await);
@@ -118,6 +119,50 @@ async fn one_that_never_gets_ready_fails_the_node_until_a_person_says_a_word(sta
     not_ready(stack, node, "cni: pod cni-").await;
     never_ready(stack, "cni", node, None).await;
     rebooted(stack, node, "never").await;
+}
+
+/// A member of etcd that is not back yet: a second one must not go down.
+async fn a_static_pod_that_was_ready_is_waited_for_and_the_control_plane_with_it(stack: &Stack) {
+    let members = [name(stack, 0), name(stack, 1)];
+    for node in members {
+        let label = ["label", "node", node, "node-role.kubernetes.io/control-plane="];
+        stack.plane.kubectl(&label).unwrap();
+        static_pod(stack, node).await;
+    }
+    for node in members {
+        stack.stage_cause(node, "static").await.unwrap();
+    }
+    rebooting(stack, members[0]).await;
+    let etcd = format!("etcd-{}", members[0]);
+    annotate(stack, &etcd, Some("true")).await;
+    let words = format!("static pod default/{etcd}: pod {etcd} is not Ready: ");
+    waits_with(stack, members[0], "NodeNotReady", &words).await;
+    let busy = waits(stack, members[1], "NoFreeSlot").await;
+    assert!(busy.contains(members[0]), "{busy}");
+    assert!(cordoned(stack, members[0]).await && !cordoned(stack, members[1]).await);
+    annotate(stack, &etcd, None).await;
+    for node in members {
+        rebooted(stack, node, "static").await;
+    }
+}
+
+/// The mirror of a static pod, as a kubelet creates it; waits until it is ready.
+async fn static_pod(stack: &Stack, node: &str) {
+    let pod = json!({
+        "metadata": {"name": format!("etcd-{node}"), "annotations": {"kubernetes.io/config.mirror": "e2e"}},
+        "spec": {
+            "nodeName": node,
+            "tolerations": [{"operator": "Exists"}],
+            "containers": [{"name": "etcd", "image": "lockkeeper/web:e2e"}],
+        },
+    });
+    let pod: Pod = serde_json::from_value(pod).unwrap();
+    pods(stack).create(&PostParams::default(), &pod).await.unwrap();
+    eventually("the static pod is ready", async || {
+        let pod = pods(stack).get(&pod.name_any()).await.unwrap();
+        workload::is_ready(&pod).then_some(())
+    })
+    .await;
 }
 
 async fn daemon_sets_are_not_checked_after_the_reboot(stack: &Stack) {
@@ -174,8 +219,13 @@ async fn pod_of(stack: &Stack, set: &str, node: &str) -> Option<String> {
 
 async fn never_ready(stack: &Stack, set: &str, node: &str, value: Option<&str>) {
     let pod = pod_of(stack, set, node).await.unwrap();
+    annotate(stack, &pod, value).await;
+}
+
+/// Says whether a pod never gets ready.
+async fn annotate(stack: &Stack, pod: &str, value: Option<&str>) {
     let patch = Patch::Merge(json!({"metadata": {"annotations": {NEVER_READY: value}}}));
-    pods(stack).patch(&pod, &PatchParams::default(), &patch).await.unwrap();
+    pods(stack).patch(pod, &PatchParams::default(), &patch).await.unwrap();
 }
 
 /// Waits until the reboot is ordered, and returns the operation.

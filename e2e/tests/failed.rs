@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Node;
 use kube::{Api, ResourceExt};
-use lockkeeper_crds::{NodeReboot, NodeState, RebootLock, RebootPolicy, condition, names};
+use lockkeeper_crds::{NodeReboot, NodeState, Outcome, Phase, RebootLock, RebootPolicy, condition, names};
 use lockkeeper_e2e::hollow::NEVER_BACK;
-use lockkeeper_e2e::hollow_agents::REBOOT_FAILS;
+use lockkeeper_e2e::hollow_agents::{REBOOT_FAILS, write_kubeconfigs};
 use lockkeeper_e2e::recorder::Recorder;
 use lockkeeper_e2e::stack::{Stack, is_done};
 use lockkeeper_e2e::workload;
@@ -34,6 +34,8 @@ async fn a_failed_node_stops_the_rollout_until_a_person_gives_a_command() {
     released_it_is_left_alone_and_the_next_one_starts(&stack).await;
     a_cancel_during_the_drain_defers_the_node(&stack).await;
     words_that_make_no_sense_are_refused(&stack).await;
+    a_node_deleted_while_it_reboots_keeps_its_slot_and_its_history(&stack).await;
+    a_deleted_node_that_stays_away_fails_until_it_is_released(&stack).await;
     recorder.verdict(1, 0).await.unwrap();
     stack.workdir.passed();
 }
@@ -170,6 +172,66 @@ async fn words_that_make_no_sense_are_refused(stack: &Stack) {
     let said = word(stack, &["release", "hollow-9999"], 1).await;
     assert!(said.contains("hollow-9999"), "{said}");
     word(stack, &["retry"], 2).await;
+}
+
+/// A cloud controller deletes the Node of a machine that is off; the kubelet registers it again.
+async fn a_node_deleted_while_it_reboots_keeps_its_slot_and_its_history(stack: &Stack) {
+    let (gone, next) = (name(stack, 2), name(stack, 3));
+    reboots_may_take(stack, 300);
+    deleted_while_it_reboots(stack, gone, next).await;
+    stack.nodes.make_again(gone).await.unwrap();
+    write_kubeconfigs(&stack.plane, &[gone.to_owned()]).await.unwrap();
+    let succeeded = |reboot: &NodeReboot| {
+        let history = reboot.status.iter().flat_map(|status| &status.history);
+        history.clone().any(|entry| entry.outcome == Outcome::Succeeded)
+    };
+    stack
+        .wait_reboot(gone, "rebooted under its new uid", LONG, succeeded)
+        .await
+        .unwrap();
+    let next = [next.to_owned()];
+    stack.wait_rebooted_for(&next, "after-gone", LONG).await.unwrap();
+}
+
+async fn a_deleted_node_that_stays_away_fails_until_it_is_released(stack: &Stack) {
+    let (gone, next) = (name(stack, 2), name(stack, 3));
+    reboots_may_take(stack, REBOOT_SECONDS);
+    deleted_while_it_reboots(stack, gone, next).await;
+    let words = waits(stack, next, "BreakerOpen").await;
+    assert!(words.contains(&format!("1 failed node ({gone})")), "{words}");
+    assert_eq!(holders(stack).await, [gone]);
+    let said = word(stack, &["status"], 0).await;
+    assert!(said.contains("its Node was deleted while it rebooted"), "{said}");
+    let said = word(stack, &["release", gone], 0).await;
+    assert!(said.contains("its slot is free"), "{said}");
+    let next = [next.to_owned()];
+    stack.wait_rebooted_for(&next, "after-gone", LONG).await.unwrap();
+    stack.nodes.make_again(gone).await.unwrap();
+}
+
+fn reboots_may_take(stack: &Stack, seconds: u32) {
+    let patch = json!({"spec": {"reboot": {"timeoutSeconds": seconds}}}).to_string();
+    let patched = ["patch", "rbp", "general", "--type=merge", "-p", &patch];
+    stack.plane.kubectl(&patched).unwrap();
+}
+
+/// One node reboots and its Node is deleted; the next one requires a reboot and waits for the slot.
+async fn deleted_while_it_reboots(stack: &Stack, gone: &str, next: &str) {
+    stack.nodes.annotate(gone, NEVER_BACK, Some("true")).await.unwrap();
+    stack.stage_cause(gone, "gone").await.unwrap();
+    let rebooting = |reboot: &NodeReboot| {
+        let operation = reboot.status.as_ref().and_then(|status| status.operation.as_ref());
+        operation.is_some_and(|operation| operation.phase == Phase::Rebooting)
+    };
+    stack
+        .wait_reboot(gone, "ordered to reboot", LONG, rebooting)
+        .await
+        .unwrap();
+    stack.nodes.delete(gone).await.unwrap();
+    stack.stage_cause(next, "after-gone").await.unwrap();
+    let words = waits(stack, next, "NoFreeSlot").await;
+    assert!(words.contains(&format!("{gone} in progress")), "{words}");
+    assert_eq!(holders(stack).await, [gone]);
 }
 
 /// Runs the plugin, and returns what it said.

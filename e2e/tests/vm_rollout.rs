@@ -11,7 +11,7 @@ use kube::Api;
 use kube::ResourceExt;
 use kube::api::ListParams;
 use lockkeeper_crds::{NodeReboot, NodeState, RebootLock, names};
-use lockkeeper_drain::{ReadyDaemonSet, find_unready_daemon_set, ready_daemon_sets};
+use lockkeeper_drain::{ReadyWorkloads, find_unready, ready_workloads};
 use lockkeeper_e2e::pages;
 use lockkeeper_e2e::programs::program;
 use lockkeeper_e2e::recorder::Recorder;
@@ -129,20 +129,18 @@ async fn the_agent_has_no_capabilities(stack: &VmStack, node: &str) {
     assert!(!logs.contains("nothing confines this agent"), "{logs}");
 }
 
-async fn daemons_on(stack: &VmStack, node: &str) -> Vec<ReadyDaemonSet> {
+async fn daemons_on(stack: &VmStack, node: &str) -> ReadyWorkloads {
     let client = stack.plane.client();
-    let daemons = ready_daemon_sets(&client, node).await.unwrap();
-    assert!(!daemons.is_empty(), "the agent's pod is one");
-    let missing = find_unready_daemon_set(&client, node, &daemons).await.unwrap();
+    let daemons = ready_workloads(&client, node).await.unwrap();
+    assert!(!daemons.daemon_sets.is_empty(), "the agent's pod is one");
+    let missing = find_unready(&client, node, &daemons).await.unwrap();
     assert!(missing.is_some(), "no kubelet has reported Ready again yet");
     daemons
 }
 
 /// The operator waits for this after a reboot: a kubelet that starts sets a new time of Ready for each pod.
-async fn daemons_reported_ready_since(stack: &VmStack, node: &str, daemons: &[ReadyDaemonSet]) {
-    let missing = find_unready_daemon_set(&stack.plane.client(), node, daemons)
-        .await
-        .unwrap();
+async fn daemons_reported_ready_since(stack: &VmStack, node: &str, daemons: &ReadyWorkloads) {
+    let missing = find_unready(&stack.plane.client(), node, daemons).await.unwrap();
     assert_eq!(missing, None);
 }
 

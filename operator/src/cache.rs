@@ -1,4 +1,4 @@
-//! What the operator has seen: four watches, and the answers to its own writes.
+//! What the operator has seen: its watches, and the answers to its own writes.
 
 mod feed;
 mod parsed_policy;
@@ -11,6 +11,7 @@ use std::time::Duration;
 use kube::Resource;
 use lockkeeper_crds::{NodeReboot, RebootLock, RebootPolicy, names};
 use lockkeeper_snapshot::slim::Node;
+use lockkeeper_snapshot::static_pod::StaticPod;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -25,7 +26,7 @@ use crate::watched_kind::WatchedKind;
 /// A watch that fails for this long no longer shows the cluster as it is.
 const STALE_AFTER: Duration = Duration::from_mins(1);
 
-/// Four kinds of objects as they were last seen.
+/// The watched objects as they were last seen.
 #[derive(Debug, Default)]
 pub struct Cache {
     /// Nodes by name, of any operating system.
@@ -36,7 +37,9 @@ pub struct Cache {
     pub policies: Table<Result<Arc<RebootPolicy>, Arc<InvalidPolicy>>>,
     /// Locks; only [`Cache::lock`] means anything.
     pub locks: Table<Arc<RebootLock>>,
-    watch_failures: [Option<WatchFailure>; 4],
+    /// Pods that may be static pods of the control plane, by namespace and name.
+    pub static_pods: Table<Arc<StaticPod>>,
+    watch_failures: [Option<WatchFailure>; 5],
 }
 
 /// A watch that fails.
@@ -65,6 +68,7 @@ impl Cache {
             self.reboots.is_listed(),
             self.policies.is_listed(),
             self.locks.is_listed(),
+            self.static_pods.is_listed(),
         ];
         WatchedKind::ALL
             .into_iter()

@@ -228,6 +228,7 @@ impl Pass<'_> {
             Action::AddTaint { node, taint } => self.set_taint(node, *taint, true).await,
             Action::RemoveTaint { node, taint } => self.set_taint(node, *taint, false).await,
             Action::RemoveCommand { node, .. } => self.remove_command(node).await,
+            Action::RemoveLockCommand { .. } => self.remove_lock_command().await,
             Action::RemoveRequest { node, .. } => self.remove_annotation(node, names::REBOOT_REQUESTED).await,
             Action::RemoveApproval { node, .. } => self.remove_annotation(node, names::APPROVED).await,
         }

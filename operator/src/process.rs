@@ -46,6 +46,10 @@ struct Arguments {
     /// The node that this process runs on; it goes last. None on a workstation.
     #[arg(long, env = "NODE_NAME")]
     node_name: Option<String>,
+    /// The labels of a control-plane node, separated by commas; any of them counts. Control-plane nodes go last, one at a
+    /// time, and only while all others of them are up.
+    #[arg(long, value_name = "KEY,...", value_delimiter = ',', default_values = names::CONTROL_PLANE_LABELS)]
+    control_plane_labels: Vec<String>,
     /// How log lines look; `RUST_LOG` chooses which there are.
     #[arg(long, value_enum, default_value_t)]
     log_format: Format,
@@ -85,6 +89,7 @@ async fn run(arguments: Arguments, plan: PlanFn) -> anyhow::Result<()> {
     };
     let options = Options {
         own_node: arguments.node_name.filter(|name| !name.is_empty()),
+        control_plane_labels: arguments.control_plane_labels,
         namespace: arguments.lease_namespace,
         plan,
     };

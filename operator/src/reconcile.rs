@@ -44,6 +44,8 @@ pub type PlanFn = fn(&Snapshot, DateTime<Utc>) -> Plan;
 pub struct Options {
     /// The node it runs on.
     pub own_node: Option<String>,
+    /// The labels of a control-plane node; any of them counts.
+    pub control_plane_labels: Vec<String>,
     /// The namespace of our own pods.
     pub namespace: String,
     /// The planner.
@@ -79,6 +81,7 @@ impl Reconciler {
         let tasks = Tasks::new(&clients.evict, &options.namespace);
         let local = Local {
             own_node: options.own_node.clone(),
+            control_plane_labels: options.control_plane_labels.clone(),
             ..Local::default()
         };
         Self {

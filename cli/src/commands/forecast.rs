@@ -90,6 +90,7 @@ fn observed(objects: &Objects, nodes: objects::Nodes) -> ObservedObjects {
         reboots: reboots.map(|(name, it)| (name.clone(), Arc::new(it.clone()))).collect(),
         nodes: nodes.into_iter().map(|(name, it)| (name, Arc::new(it))).collect(),
         lock: objects.lock.clone().map(Arc::new),
+        static_pods: Vec::new(),
         undecodable: objects.undecodable.clone(),
     }
 }

@@ -15,6 +15,9 @@ impl ReasonName {
             Self::Suspended => {
                 format!("resume it: kubectl patch rbp {policy} --type merge -p '{{\"spec\":{{\"suspend\":false}}}}'")
             }
+            Self::BeingDeleted => {
+                format!("if a taint is stale, remove it: kubectl taint node {node} <key>-; the message names its key")
+            }
             Self::Held => {
                 format!("remove the hold: kubectl annotate node {node} lockkeeper.dev/hold- lockkeeper.dev/hold-until-")
             }

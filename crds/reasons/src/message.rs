@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::text::names;
-use crate::{BreakerRecovery, LimitScope, WaitReason, format_duration, format_time, plural};
+use crate::{BreakerRecovery, Instant, LimitScope, WaitReason, format_duration, format_time, plural};
 
 /// From this place in the queue on, a message no longer names the nodes in progress.
 ///
@@ -23,6 +23,7 @@ impl fmt::Display for WaitReason {
             ),
             Self::NoPolicy => f.write_str("no policy selects this node"),
             Self::Suspended { policy } => write!(f, "policy {policy} is suspended"),
+            Self::BeingDeleted { taint, since, stale } => being_deleted(f, taint.as_deref(), *since, *stale),
             Self::Held { reason, until } => {
                 write!(f, "held by annotation: \"{reason}\"")?;
                 until.map_or(Ok(()), |until| write!(f, ", until {}", format_time(until)))
@@ -161,6 +162,19 @@ impl fmt::Display for WaitReason {
                 write!(f, "rebooted; waiting for the node to become Ready: {message}")
             }
         }
+    }
+}
+
+fn being_deleted(f: &mut fmt::Formatter<'_>, taint: Option<&str>, since: Option<Instant>, stale: bool) -> fmt::Result {
+    let since = since.map(|since| format!(" since {}", format_time(since)));
+    let since = since.unwrap_or_default();
+    match (taint, stale) {
+        (None, _) => write!(f, "this Node is being deleted{since}"),
+        (Some(taint), false) => write!(f, "this node has been marked for deletion{since} (taint {taint})"),
+        (Some(taint), true) => write!(
+            f,
+            "this node has been marked for deletion{since} (taint {taint}) but is still Ready; remove the taint if it is stale"
+        ),
     }
 }
 

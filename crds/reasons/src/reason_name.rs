@@ -13,6 +13,8 @@ pub enum ReasonName {
     NoPolicy,
     /// The policy is suspended.
     Suspended,
+    /// The node is about to be deleted, or has a taint that says so.
+    BeingDeleted,
     /// The annotation `lockkeeper.dev/hold` holds the node.
     Held,
     /// The policy requires an approval of each node: `lockkeeper.dev/approved`.
@@ -71,7 +73,7 @@ pub enum ReasonName {
     VolumesAttached,
     /// The reboot is in progress.
     Rebooting,
-    /// Rebooted; the node, or a `DaemonSet` that was ready on it before, is not Ready yet.
+    /// Rebooted; the node, or a `DaemonSet` or static pod that was ready on it before, is not Ready yet.
     NodeNotReady,
     /// The operation failed; check the node, then `retry` or `release` it.
     Failed,
@@ -79,11 +81,12 @@ pub enum ReasonName {
 
 impl ReasonName {
     /// Every reason, in the order of the checks.
-    pub const ALL: [Self; 35] = [
+    pub const ALL: [Self; 36] = [
         Self::ViewIncomplete,
         Self::PolicyConflict,
         Self::NoPolicy,
         Self::Suspended,
+        Self::BeingDeleted,
         Self::Held,
         Self::AwaitingApproval,
         Self::AgentMissing,

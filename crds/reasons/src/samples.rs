@@ -65,6 +65,21 @@ fn node_samples() -> Vec<WaitReason> {
         WaitReason::Suspended {
             policy: "workers".to_owned(),
         },
+        WaitReason::BeingDeleted {
+            taint: None,
+            since: Some(at(0)),
+            stale: false,
+        },
+        WaitReason::BeingDeleted {
+            taint: Some("karpenter.sh/disrupted".to_owned()),
+            since: None,
+            stale: false,
+        },
+        WaitReason::BeingDeleted {
+            taint: Some("ToBeDeletedByClusterAutoscaler".to_owned()),
+            since: Some(at(-90)),
+            stale: true,
+        },
         WaitReason::Held {
             reason: "debugging the NIC".to_owned(),
             until: None,
@@ -166,7 +181,7 @@ fn slot_samples() -> Vec<WaitReason> {
             &[
                 ("w-01", "NotReady"),
                 ("w-02", "in progress"),
-                ("w-03", "being deleted by the autoscaler"),
+                ("w-03", "being deleted: taint ToBeDeletedByClusterAutoscaler"),
             ],
             2,
         ),

@@ -108,6 +108,13 @@ impl ReasonName {
             ),
             Self::NoPolicy => row("NoPolicy", "no policy selects the node", Normal, Person, false),
             Self::Suspended => row("Suspended", "the policy is suspended", Normal, Person, false),
+            Self::BeingDeleted => row(
+                "BeingDeleted",
+                "the Node is being deleted, or has the taint of a program that deletes nodes",
+                Normal,
+                TimeOrPerson,
+                false,
+            ),
             Self::Held => row(
                 "Held",
                 "the annotation `lockkeeper.dev/hold` holds the node",
@@ -283,7 +290,7 @@ impl ReasonName {
             Self::Rebooting => row("Rebooting", "the reboot is in progress", Normal, Time, false),
             Self::NodeNotReady => row(
                 "NodeNotReady",
-                "rebooted; the node, or a DaemonSet that was ready on it before, is not Ready yet",
+                "rebooted; the node, or a DaemonSet or static pod that was ready on it before, is not Ready yet",
                 Normal,
                 Time,
                 false,

@@ -23,6 +23,15 @@ pub enum WaitReason {
         /// The policy.
         policy: String,
     },
+    /// The node is about to be deleted.
+    BeingDeleted {
+        /// The key of the taint that says so; `None` if the API server deletes the Node.
+        taint: Option<String>,
+        /// Since when, if that is known.
+        since: Option<Instant>,
+        /// The node has been Ready with the taint for so long that nothing deletes it any more.
+        stale: bool,
+    },
     /// A person holds the node.
     Held {
         /// The person's reason.
@@ -257,6 +266,7 @@ impl WaitReason {
             Self::PolicyConflict { .. } => ReasonName::PolicyConflict,
             Self::NoPolicy => ReasonName::NoPolicy,
             Self::Suspended { .. } => ReasonName::Suspended,
+            Self::BeingDeleted { .. } => ReasonName::BeingDeleted,
             Self::Held { .. } => ReasonName::Held,
             Self::AwaitingApproval { .. } => ReasonName::AwaitingApproval,
             Self::AgentMissing { .. } => ReasonName::AgentMissing,
@@ -316,6 +326,7 @@ impl WaitReason {
             | Self::PolicyConflict { .. }
             | Self::NoPolicy
             | Self::Suspended { .. }
+            | Self::BeingDeleted { .. }
             | Self::AwaitingApproval { .. }
             | Self::AgentMissing { .. }
             | Self::AgentIncapable { .. }

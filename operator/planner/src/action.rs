@@ -83,6 +83,11 @@ pub enum Action {
         /// The command as it was read.
         command: Command,
     },
+    /// Remove a person's command from the lock.
+    RemoveLockCommand {
+        /// The command as it was read.
+        command: Command,
+    },
     /// Remove a request for a reboot that was fulfilled, if it still has this value.
     RemoveRequest {
         /// The node.
@@ -101,7 +106,7 @@ pub enum Action {
 
 impl Action {
     /// The name of every action.
-    pub const NAMES: [&str; 13] = [
+    pub const NAMES: [&str; 14] = [
         "CreateLock",
         "CreateRecord",
         "SetHolders",
@@ -113,6 +118,7 @@ impl Action {
         "AddTaint",
         "RemoveTaint",
         "RemoveCommand",
+        "RemoveLockCommand",
         "RemoveRequest",
         "RemoveApproval",
     ];
@@ -131,6 +137,7 @@ impl Action {
             Self::AddTaint { .. } => "AddTaint",
             Self::RemoveTaint { .. } => "RemoveTaint",
             Self::RemoveCommand { .. } => "RemoveCommand",
+            Self::RemoveLockCommand { .. } => "RemoveLockCommand",
             Self::RemoveRequest { .. } => "RemoveRequest",
             Self::RemoveApproval { .. } => "RemoveApproval",
         }
@@ -139,7 +146,7 @@ impl Action {
     /// The node it is about, if it is about one.
     pub fn node(&self) -> Option<&str> {
         match self {
-            Self::CreateLock | Self::SetHolders { .. } => None,
+            Self::CreateLock | Self::SetHolders { .. } | Self::RemoveLockCommand { .. } => None,
             Self::CreateRecord { node, .. }
             | Self::WriteRecord { node, .. }
             | Self::SetSpec { node, .. }

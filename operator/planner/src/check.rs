@@ -14,7 +14,7 @@ mod violation;
 use crate::Instant;
 use crate::action::Action;
 use crate::plan::Plan;
-use crate::snapshot::{Drain, Lock, Node, OnTimeout, Order, OrderAction, Phase, Snapshot, StageKind, Taint};
+use crate::snapshot::{Drain, Holder, Lock, Node, OnTimeout, Order, OrderAction, Phase, Snapshot, StageKind, Taint};
 use starts::Starts;
 use violation::violation;
 
@@ -45,7 +45,7 @@ pub fn check(snapshot: &Snapshot, plan: &Plan, now: Instant) -> Vec<Violation> {
             }
             Action::OrderReboot { node, order } => {
                 if let Some((name, node)) = there(node) {
-                    reboot(lock, name, node, order, &mut found);
+                    reboot(planned_holders(plan, lock), name, node, order, &mut found);
                 }
             }
             Action::Uncordon { node, .. } => {
@@ -70,6 +70,7 @@ pub fn check(snapshot: &Snapshot, plan: &Plan, now: Instant) -> Vec<Violation> {
             | Action::SetSpec { .. }
             | Action::RemoveTaint { .. }
             | Action::RemoveCommand { .. }
+            | Action::RemoveLockCommand { .. }
             | Action::RemoveRequest { .. }
             | Action::RemoveApproval { .. } => {}
         }
@@ -112,18 +113,27 @@ fn taints(snapshot: &Snapshot, name: &str, node: &Node, taint: Taint, found: &mu
     }
 }
 
-/// S3 and S4 right before the reboot order.
-fn reboot(lock: &Lock, name: &str, node: &Node, order: &Order, found: &mut Vec<Violation>) {
+/// The lock's entries once its own write is made.
+fn planned_holders<'a>(plan: &'a Plan, lock: &'a Lock) -> &'a [Holder] {
+    let planned = plan.actions.iter().find_map(|action| match action {
+        Action::SetHolders { holders, .. } => Some(holders.as_slice()),
+        _ => None,
+    });
+    planned.unwrap_or(&lock.holders)
+}
+
+/// S3 and S4 right before the reboot order. The entry says that the reboot is ordered: it keeps the slot if the Node is
+/// deleted meanwhile.
+fn reboot(holders: &[Holder], name: &str, node: &Node, order: &Order, found: &mut Vec<Violation>) {
     let operation = node.operation();
     let Some(operation) = operation.filter(|operation| operation.order_id() == order.id) else {
         let what = format!("order {} for {name} is of no operation", order.id);
         found.push(violation("S4", what));
         return;
     };
-    let holds = lock
-        .holders
-        .iter()
-        .any(|holder| holder.node == name && holder.operation_id == operation.id);
+    let entry = |holder: &&Holder| holder.node == name && holder.operation_id == operation.id;
+    let entry = holders.iter().find(entry);
+    let holds = entry.is_some_and(|holder| holder.reboot.is_some());
     let cordoned = node.unschedulable && node.cordoned_for.as_ref() == Some(&operation.id);
     let drained = matches!(node.drain, Drain::Done { .. })
         || operation.phase == Phase::Rebooting

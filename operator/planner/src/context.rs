@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::Instant;
 use crate::names::PolicyName;
-use crate::snapshot::{Host, Node, Operation, Phase, Policy, Record, Snapshot};
+use crate::snapshot::{Host, Node, Operation, Phase, Policy, Record, Snapshot, UnavailableCause};
 use crate::windows::Opening;
 
 /// A node that has a record.
@@ -27,7 +27,8 @@ pub(crate) struct Context<'a> {
     pub(crate) policies: BTreeMap<&'a PolicyName, PolicyContext<'a>>,
     /// How many nodes may be in progress over all policies.
     pub(crate) cluster_limit: usize,
-    /// Control-plane nodes that are not Ready or about to be deleted, whether or not they ever were Ready.
+    /// Control-plane nodes that are not Ready, run a static pod of the control plane that is not ready, or are about to be
+    /// deleted; whether or not they ever were Ready.
     pub(crate) control_plane_down: Vec<&'a str>,
     /// Nodes with an operation, by name.
     pub(crate) in_progress: Vec<NodeRef<'a>>,
@@ -55,7 +56,7 @@ pub(crate) struct PolicyContext<'a> {
     /// `maxUnavailable` as a number.
     pub(crate) max_unavailable: usize,
     /// Its nodes that are unavailable for a cause other than Lockkeeper, and that cause.
-    pub(crate) unavailable: BTreeMap<&'a str, &'static str>,
+    pub(crate) unavailable: BTreeMap<&'a str, UnavailableCause<'a>>,
     /// Whether its schedule is open; an invalid schedule is an error.
     pub(crate) opening: Result<Opening, &'a str>,
     /// Its Failed nodes, and since when.
@@ -92,6 +93,7 @@ impl<'a> Context<'a> {
         for (name, node) in &snapshot.nodes {
             context.observe_node(name, node);
         }
+        context.observe_deleted_holders();
         for policy in context.policies.values_mut() {
             policy.limit = policy.policy.max_in_progress.of(policy.selected);
             policy.max_unavailable = policy.policy.max_unavailable.of(policy.selected);
@@ -102,14 +104,34 @@ impl<'a> Context<'a> {
         context
     }
 
+    /// A node whose Node was deleted while it rebooted has failed if it is not back in time.
+    fn observe_deleted_holders(&mut self) {
+        let snapshot = self.snapshot;
+        for holder in snapshot.lock.iter().flat_map(|lock| &lock.holders) {
+            let Some(reboot) = holder.reboot.as_ref().filter(|_| holder.is_deleted(snapshot)) else {
+                continue;
+            };
+            self.changes_at(Some(reboot.deadline));
+            if let Some(policy) = self
+                .policies
+                .get_mut(&holder.policy)
+                .filter(|_| self.now >= reboot.deadline)
+            {
+                policy.failures.push((&holder.node, reboot.deadline));
+                policy.failures.sort_unstable();
+            }
+        }
+    }
+
     fn observe_node(&mut self, name: &'a str, node: &'a Node) {
-        if node.control_plane && (!node.ready.ready || node.deletion_taint.is_some()) {
+        if node.is_control_plane_down(self.now) {
             self.control_plane_down.push(name);
         }
         if !node.ready.ready {
             self.changes_at(Some(node.set_up_by()));
         }
         self.changes_at(node.hold.as_ref().and_then(|hold| hold.until));
+        self.changes_at(node.stale_taint_at());
         if node.cordoned_for.is_some() {
             self.cordoned.push((name, node));
         }
@@ -201,7 +223,7 @@ impl<'a> PolicyContext<'a> {
         matches!(self.opening, Ok(Opening::Open { .. }))
     }
 
-    fn observe_node(&mut self, name: &'a str, node: &'a Node, unavailable: Option<&'static str>) {
+    fn observe_node(&mut self, name: &'a str, node: &'a Node, unavailable: Option<UnavailableCause<'a>>) {
         self.selected += 1;
         if let Some(cause) = unavailable {
             self.unavailable.insert(name, cause);

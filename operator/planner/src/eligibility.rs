@@ -9,7 +9,7 @@ use crate::assessment::breaker::cooled_at;
 use crate::assessment::{Assessment, PolicyAssessment};
 use crate::context::NodeRef;
 use crate::history::{check_back_off, check_released, check_still_required};
-use crate::snapshot::{Approval, BreakerState, Operation};
+use crate::snapshot::{Approval, BreakerState, Deletion, Operation};
 use crate::windows::Opening;
 
 /// A node that may start: one that requires a reboot, or one that is in progress and not cordoned yet.
@@ -52,6 +52,7 @@ const CHECKS: &[Check] = &[
     always(&[ReasonName::ViewIncomplete], check_view),
     always(&[ReasonName::PolicyConflict, ReasonName::NoPolicy], check_policy),
     always(&[ReasonName::Suspended], check_suspended),
+    always(&[ReasonName::BeingDeleted], check_deletion),
     always(&[ReasonName::Held], check_hold),
     always(&[ReasonName::AwaitingApproval], check_approval),
     always(&[ReasonName::AgentMissing], check_agent_reports),
@@ -129,6 +130,23 @@ fn check_suspended(_: &Assessment, candidate: &Candidate) -> Result<(), WaitReas
             policy: policy.context.name.to_string(),
         }),
         Some(_) | None => Ok(()),
+    }
+}
+
+fn check_deletion(assessment: &Assessment, candidate: &Candidate) -> Result<(), WaitReason> {
+    let node = candidate.node_ref.node;
+    match &node.deletion {
+        None => Ok(()),
+        Some(Deletion::InProgress { since }) => Err(WaitReason::BeingDeleted {
+            taint: None,
+            since: Some(*since),
+            stale: false,
+        }),
+        Some(Deletion::Tainted { taint, since }) => Err(WaitReason::BeingDeleted {
+            taint: Some(taint.clone()),
+            since: *since,
+            stale: !node.is_leaving(assessment.context.now),
+        }),
     }
 }
 

@@ -46,10 +46,11 @@ pub use names::{BootId, PolicyName};
 pub use plan::{Plan, WaitReasons, plan};
 pub use preconditions::{Precondition, preconditions};
 pub use snapshot::{
-    AnswerState, Approval, Breaker, BreakerRule, BreakerState, Canary, Command, CountedDaemonSet, DaemonSetReadiness,
-    Deferred, Drain, DurationEstimate, Failure, Hold, Holder, Host, HostAnswer, LastReboot, Limit, Lock, Node,
-    OnTimeout, Operation, Order, OrderAction, Outcome, PendingOutcome, Phase, Policy, PolicyState, Preflight,
-    QueueOrder, Ready, Record, Released, Rollout, Settings, Snapshot, Stage, StageKind, Taint, Taints, Topology,
+    AnswerState, Approval, Breaker, BreakerRule, BreakerState, Canary, Command, CountedWorkload, DaemonSetReadiness,
+    Deferred, Deletion, Drain, DurationEstimate, Failure, Hold, Holder, Host, HostAnswer, LastReboot, Limit, Lock,
+    Node, OnTimeout, Operation, Order, OrderAction, OrderedReboot, Outcome, PendingOutcome, Phase, Policy, PolicyState,
+    Preflight, QueueOrder, Ready, Record, Released, Rollout, Settings, Snapshot, Stage, StageKind, Taint, Taints,
+    Topology,
 };
 pub use windows::{Exclusion, InsufficientWindowTime, OpenSpan, Opening, Schedule, Window, WindowError};
 

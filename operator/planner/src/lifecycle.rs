@@ -8,6 +8,8 @@ mod prepare;
 mod reboot;
 mod verify;
 
+use std::collections::BTreeMap;
+
 use lockkeeper_reasons::WaitReason;
 
 use crate::Instant;
@@ -16,7 +18,7 @@ use crate::assessment::Assessment;
 use crate::commands::handle_command;
 use crate::recovery::{Entry, Recovery};
 use crate::slots::SlotLedger;
-use crate::snapshot::Phase;
+use crate::snapshot::{OrderedReboot, Phase};
 use active::{ActiveOperation, Step};
 
 /// What the nodes in progress do next.
@@ -27,6 +29,8 @@ pub(crate) struct Progress {
     pub(crate) wait_reasons: Vec<(String, WaitReason)>,
     /// The nodes whose `DaemonSet`s are to be checked.
     pub(crate) daemon_set_probes: Vec<String>,
+    /// The reboots that the entries of these nodes must have before the order.
+    pub(crate) reboots: BTreeMap<String, OrderedReboot>,
     /// The next time-out.
     pub(crate) recheck_at: Option<Instant>,
 }
@@ -86,6 +90,8 @@ impl Progress {
         self.actions.extend(step.action);
         self.wait_reasons
             .extend(step.wait_reason.map(|why| (name.to_owned(), why)));
+        let reboot = step.reboot.map(|reboot| (name.to_owned(), reboot));
+        self.reboots.extend(reboot);
         if step.probe_daemon_sets {
             self.daemon_set_probes.push(name.to_owned());
         }

@@ -13,7 +13,7 @@ use crate::housekeeping::housekeeping;
 use crate::lifecycle::advance;
 use crate::names::PolicyName;
 use crate::recovery::{Recovery, recover};
-use crate::snapshot::{Holder, PolicyState, Snapshot};
+use crate::snapshot::{Holder, OrderedReboot, PolicyState, Snapshot};
 use crate::windows::InsufficientWindowTime;
 
 /// Why each node is not rebooted now, by its name.
@@ -58,11 +58,15 @@ pub fn plan(snapshot: &Snapshot, now: Instant) -> Plan {
     let admissions = admit(&assessment, &recovery);
     let progress = advance(&assessment, &recovery);
 
-    plan.actions.extend(set_holders(&recovery, &admissions.admitted));
+    plan.actions
+        .extend(set_holders(&recovery, &admissions.admitted, &progress.reboots));
     plan.actions.extend(recovery.actions.iter().cloned());
     plan.actions
         .extend(admissions.admitted.into_iter().flat_map(|one| one.actions));
     plan.actions.extend(progress.actions);
+    let command = lock.command.clone();
+    plan.actions
+        .extend(command.map(|command| Action::RemoveLockCommand { command }));
     let housekeeping = housekeeping(&assessment, &plan.actions);
     plan.actions.extend(housekeeping);
 
@@ -105,17 +109,29 @@ fn publish(assessment: &Assessment) -> Plan {
 }
 
 /// The lock as it must be, if it differs.
-fn set_holders(recovery: &Recovery, admitted: &[Admitted]) -> Option<Action> {
+fn set_holders(
+    recovery: &Recovery,
+    admitted: &[Admitted],
+    reboots: &BTreeMap<String, OrderedReboot>,
+) -> Option<Action> {
     let (reused, new): (Vec<&Admitted>, Vec<&Admitted>) = admitted.iter().partition(|one| one.reuses_entry);
     let reused: BTreeSet<&Holder> = reused.into_iter().map(|one| &one.holder).collect();
     let freed = recovery.unstarted.iter().filter(|holder| !reused.contains(**holder));
     let freed = freed.map(|holder| format!("{} is free", holder.node));
     let added = new.into_iter().map(|one| format!("{} starts", one.holder.node));
-    let because: Vec<String> = recovery.because.iter().cloned().chain(freed).chain(added).collect();
+    let rebooted = reboots.keys().map(|node| format!("{node} reboots"));
+    let because = recovery.because.iter().cloned();
+    let because: Vec<String> = because.chain(freed).chain(added).chain(rebooted).collect();
     if because.is_empty() {
         return None;
     }
-    let kept = recovery.entries().map(|entry| entry.holder.clone());
+    let kept = recovery.entries().map(|entry| {
+        let reboot = reboots.get(&entry.holder.node).or(entry.holder.reboot.as_ref());
+        Holder {
+            reboot: reboot.cloned(),
+            ..entry.holder.clone()
+        }
+    });
     Some(Action::SetHolders {
         holders: kept.chain(admitted.iter().map(|one| one.holder.clone())).collect(),
         because: because.join(", "),

@@ -37,6 +37,8 @@ pub enum Precondition {
         node_uid: String,
         /// The operation of the holder.
         operation_id: String,
+        /// Whether the holder must say that the reboot is ordered, so that it keeps the slot if the Node is deleted.
+        reboots: bool,
     },
     /// The lock has no holder that the plan did not count, because that node may be cordoned first; and the same limit.
     NoNewHolder {
@@ -175,7 +177,8 @@ impl Precondition {
                 node,
                 node_uid,
                 operation_id,
-            } => check_slot(fresh.lock()?, node, node_uid, operation_id),
+                reboots,
+            } => check_slot(fresh.lock()?, node, node_uid, operation_id, *reboots),
             Self::NoNewHolder { planned } => check_holders(fresh.lock()?, planned.as_ref()),
             Self::OperationUnchanged { node, planned } => {
                 check_operation(fresh.record(node)?.and_then(RecordState::operation), planned.as_deref())
@@ -243,17 +246,18 @@ fn is_node_of(node: Option<&NodeState>, holder: &Holder) -> bool {
     node.is_some_and(|node| node.uid == holder.node_uid)
 }
 
-fn check_slot(lock: &Lock, node: &str, node_uid: &str, operation_id: &str) -> Result<(), String> {
-    let mut holders = lock.holders.iter();
-    let is_holder = holders.any(|holder| {
-        (
-            holder.node.as_str(),
-            holder.node_uid.as_str(),
-            holder.operation_id.as_str(),
-        ) == (node, node_uid, operation_id)
-    });
-    holds(is_holder, || {
-        format!("it does not hold a slot of RebootLock for operation {operation_id}")
+fn check_slot(lock: &Lock, node: &str, node_uid: &str, operation_id: &str, reboots: bool) -> Result<(), String> {
+    let is_holder = |holder: &&Holder| {
+        let names = (holder.node.as_str(), holder.node_uid.as_str());
+        names == (node, node_uid) && holder.operation_id == operation_id
+    };
+    let Some(holder) = lock.holders.iter().find(is_holder) else {
+        return Err(format!(
+            "it does not hold a slot of RebootLock for operation {operation_id}"
+        ));
+    };
+    holds(!reboots || holder.reboot.is_some(), || {
+        format!("RebootLock does not say that operation {operation_id} reboots it")
     })
 }
 
@@ -262,7 +266,11 @@ fn check_holders(lock: &Lock, planned: Option<&Lock>) -> Result<(), String> {
         return Err("the limit of RebootLock has changed".to_owned());
     }
     let planned = planned.map_or(&[][..], |planned| planned.holders.as_slice());
-    match lock.holders.iter().find(|holder| !planned.contains(holder)) {
+    let is_planned = |holder: &Holder| {
+        let same = |other: &Holder| (&other.node, &other.operation_id) == (&holder.node, &holder.operation_id);
+        planned.iter().any(same)
+    };
+    match lock.holders.iter().find(|holder| !is_planned(holder)) {
         Some(new) => Err(format!(
             "{} holds a slot of RebootLock that the plan did not count",
             new.node

@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use crate::Instant;
 use crate::action::{Action, RecordChange};
 use crate::context::Context;
-use crate::snapshot::{Failure, Holder, Lock, Node, Operation, Phase, Record};
+use crate::names::BootId;
+use crate::snapshot::{Command, Failure, Holder, Lock, Node, Operation, OrderedReboot, Phase, Record, Settings};
 
 /// An entry of the lock, and the Node that has its name now, whichever that is.
 #[derive(Clone, Copy, Debug)]
@@ -46,7 +47,7 @@ pub(crate) fn recover<'a>(context: &Context<'a>, lock: &'a Lock) -> Recovery<'a>
     for entry in recovery.known.clone() {
         match entry.node.filter(|node| node.uid == entry.holder.node_uid) {
             Some(node) => recovery.keep_or_free(entry, node, context),
-            None => recovery.because.push(format!("{} is gone", entry.holder.node)),
+            None => recovery.keep_or_free_deleted(entry, lock, context),
         }
     }
     let has_entry = recovery.drop_duplicates();
@@ -102,6 +103,46 @@ impl<'a> Recovery<'a> {
         }
     }
 
+    /// The Node of the entry was deleted. If its reboot was ordered, the slot stays with its name until the node registers
+    /// again and its operation ends, or a person releases it.
+    fn keep_or_free_deleted(&mut self, entry: Entry<'a>, lock: &Lock, context: &Context) {
+        let holder = entry.holder;
+        let Some(reboot) = &holder.reboot else {
+            self.because.push(format!("{} is gone", holder.node));
+            return;
+        };
+        if lock.command.as_ref().is_some_and(|command| releases(command, holder)) {
+            self.because.push(format!("{} is gone and was released", holder.node));
+            return;
+        }
+        let Some((node, record)) = entry.node.and_then(|node| Some((node, node.record.as_ref()?))) else {
+            self.kept.push(entry);
+            return;
+        };
+        match &record.operation {
+            Some(operation) if operation.id != holder.operation_id => {
+                let because = format!("{} was listed under another operation", holder.node);
+                self.because.push(because);
+                return;
+            }
+            Some(_) => {}
+            None if record.finished.as_ref() == Some(&holder.operation_id) => {
+                self.because.push(format!("{} is free", holder.node));
+                return;
+            }
+            None => self.actions.push(Action::WriteRecord {
+                node: holder.node.clone(),
+                change: Box::new(RecordChange::operation(resume_operation(holder, reboot, context))),
+            }),
+        }
+        self.because.push(format!("{} registered again", holder.node));
+        let holder = Holder {
+            node_uid: node.uid.clone(),
+            ..holder.clone()
+        };
+        self.restored.push((holder, node));
+    }
+
     /// The node is cordoned for the entry's operation and has no operation: it has ended, or its record is lost.
     fn keep_cordoned(&mut self, holder: &'a Holder, node: &Node, context: &Context) {
         let Some(record) = &node.record else { return };
@@ -140,13 +181,16 @@ impl<'a> Recovery<'a> {
             }
             first
         });
+        self.restored.retain(|(holder, _)| !seen.contains(holder.node.as_str()));
         seen
     }
 
     /// A node with an operation always has an entry.
     fn restore_entries(&mut self, context: &Context<'a>, has_entry: &BTreeSet<&str>) {
         for one in &context.in_progress {
-            let Some(operation) = one.record.operation.as_ref().filter(|_| !has_entry.contains(one.name)) else {
+            let registered_again = self.restored.iter().any(|(holder, _)| holder.node == one.name);
+            let lost = !registered_again && !has_entry.contains(one.name);
+            let Some(operation) = one.record.operation.as_ref().filter(|_| lost) else {
                 continue;
             };
             self.because.push(format!("{} got its entry back", one.name));
@@ -156,6 +200,7 @@ impl<'a> Recovery<'a> {
                 policy: operation.policy.clone(),
                 operation_id: operation.id.clone(),
                 acquired: operation.started,
+                reboot: operation.reboot_ordered.map(|time| OrderedReboot::of(operation, time)),
             };
             self.restored.push((holder, one.node));
         }
@@ -196,16 +241,51 @@ fn was_used(id: &str, record: &Record) -> bool {
     record.finished.as_deref() == Some(id) || ordered || answered
 }
 
-/// The operation of a node that is cordoned, has an entry, and lost its record: a person must check it. It finishes with
-/// the settings of the policy that its entry names.
+/// Whether this command releases the holder, whose Node is gone.
+fn releases(command: &Command, holder: &Holder) -> bool {
+    command.verb == "release" && command.operation_id == holder.operation_id
+}
+
+/// The operation of a node whose Node was deleted while it rebooted, and that has registered again.
+fn resume_operation(holder: &Holder, reboot: &OrderedReboot, context: &Context) -> Operation {
+    let operation = lost_operation(holder, context);
+    Operation {
+        phase: Phase::Rebooting,
+        boot_id_before: reboot.boot_id_before.clone(),
+        asked: reboot.time,
+        reboot_ordered: Some(reboot.time),
+        settings: Settings {
+            reboot_timeout: reboot.deadline - reboot.time,
+            ..operation.settings
+        },
+        ..operation
+    }
+}
+
+/// The operation of a node that is cordoned, has an entry, and lost its record: a person must check it.
 fn reconstruct_operation(holder: &Holder, node: &Node, context: &Context) -> Operation {
+    Operation {
+        phase: Phase::Failed,
+        boot_id_before: node.boot_id.clone(),
+        failure: Some(Failure {
+            time: context.now,
+            message: "the record of this operation was lost while the node was cordoned; \
+                      check the node, then retry or release it"
+                .to_owned(),
+        }),
+        ..lost_operation(holder, context)
+    }
+}
+
+/// An operation as far as its entry tells. It finishes with the settings of the policy that the entry names.
+fn lost_operation(holder: &Holder, context: &Context) -> Operation {
     let policy = context.snapshot.policies.get(&holder.policy);
     Operation {
         id: holder.operation_id.clone(),
         attempt: 0,
         phase: Phase::Failed,
         policy: holder.policy.clone(),
-        boot_id_before: node.boot_id.clone(),
+        boot_id_before: BootId::default(),
         kernel_before: String::new(),
         reasons: Vec::new(),
         requested: None,
@@ -219,13 +299,9 @@ fn reconstruct_operation(holder: &Holder, node: &Node, context: &Context) -> Ope
         rebooted: None,
         pods_moved: 0,
         daemon_sets: Vec::new(),
+        static_pods: Vec::new(),
         settings: policy.map(|policy| policy.settings.clone()).unwrap_or_default(),
-        failure: Some(Failure {
-            time: context.now,
-            message: "the record of this operation was lost while the node was cordoned; \
-                      check the node, then retry or release it"
-                .to_owned(),
-        }),
+        failure: None,
         pending_outcome: None,
     }
 }
@@ -235,7 +311,7 @@ mod tests {
     use chrono::TimeDelta;
 
     use super::*;
-    use crate::snapshot::{DaemonSetReadiness, Drain, Policy, Preflight, Ready, Settings, Snapshot, Taints};
+    use crate::snapshot::{DaemonSetReadiness, Drain, Policy, Preflight, Ready, Snapshot, Taints};
 
     fn policy(seconds: i64) -> Policy {
         Policy {
@@ -261,9 +337,10 @@ mod tests {
             },
             unschedulable: true,
             cordoned_for: Some(operation.to_owned()),
-            deletion_taint: None,
+            deletion: None,
             taints: Taints::default(),
             control_plane: false,
+            unready_static_pod: None,
             hold: None,
             requested: None,
             approved: None,
@@ -284,10 +361,11 @@ mod tests {
             policy: "workers".into(),
             operation_id: "op".to_owned(),
             acquired: now,
+            reboot: None,
         };
         let lock = Lock {
-            max_in_progress: None,
             holders: vec![holder],
+            ..Lock::default()
         };
         let snapshot = Snapshot {
             policies: [("first".into(), policy(1)), ("workers".into(), policy(77))].into(),

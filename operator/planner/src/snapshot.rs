@@ -10,11 +10,12 @@ use std::collections::BTreeMap;
 use lockkeeper_reasons::ViewGap;
 
 use crate::Instant;
-use crate::names::PolicyName;
+use crate::names::{BootId, PolicyName};
 
 pub(crate) use node::PREFLIGHT_FRESH;
-pub use node::{DaemonSetReadiness, Drain, Hold, Node, Preflight, Ready, Taint, Taints};
-pub use operation::{CountedDaemonSet, Failure, Operation, Outcome, PendingOutcome, Phase, Stage, StageKind};
+pub(crate) use node::UnavailableCause;
+pub use node::{DaemonSetReadiness, Deletion, Drain, Hold, Node, Preflight, Ready, Taint, Taints};
+pub use operation::{CountedWorkload, Failure, Operation, Outcome, PendingOutcome, Phase, Stage, StageKind};
 pub use policy::{
     Approval, Breaker, BreakerRule, BreakerState, Canary, DurationEstimate, Limit, OnTimeout, Policy, PolicyState,
     QueueOrder, Rollout, Settings, Topology,
@@ -45,6 +46,8 @@ pub struct Lock {
     pub max_in_progress: Option<Limit>,
     /// The holders of its slots.
     pub holders: Vec<Holder>,
+    /// A person's command for a holder whose Node was deleted.
+    pub command: Option<Command>,
 }
 
 /// The entry of a node that has a slot.
@@ -60,4 +63,47 @@ pub struct Holder {
     pub operation_id: String,
     /// When it was admitted.
     pub acquired: Instant,
+    /// Its reboot, from right before the order on.
+    pub reboot: Option<OrderedReboot>,
+}
+
+impl Holder {
+    /// Whether its Node was deleted, and the operation has not gone on with another one of that name.
+    pub(crate) fn is_deleted(&self, snapshot: &Snapshot) -> bool {
+        let node = snapshot.nodes.get(&self.node);
+        node.is_none_or(|node| {
+            let record = node.record.as_ref();
+            let finished = record.and_then(|record| record.finished.as_ref());
+            node.uid != self.node_uid && node.operation().is_none() && finished != Some(&self.operation_id)
+        })
+    }
+}
+
+/// The reboot that is ordered for the holder of a slot. The slot stays with the node's name, also if its Node is deleted:
+/// cloud controllers delete the Node of a machine that is off.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct OrderedReboot {
+    /// When it was ordered, or was about to be.
+    pub time: Instant,
+    /// The boot before it.
+    pub boot_id_before: BootId,
+    /// When it times out.
+    pub deadline: Instant,
+}
+
+impl OrderedReboot {
+    /// The reboot of this operation, if it is ordered now or was ordered before.
+    pub(crate) fn of(operation: &Operation, now: Instant) -> Self {
+        let time = operation.reboot_ordered.unwrap_or(now);
+        Self {
+            time,
+            boot_id_before: operation.boot_id_before.clone(),
+            deadline: time + operation.settings.reboot_timeout,
+        }
+    }
+
+    /// Whether it is the one of the present attempt of this operation.
+    pub(crate) fn belongs_to(&self, operation: &Operation) -> bool {
+        self.boot_id_before == operation.boot_id_before && self.time >= operation.asked
+    }
 }

@@ -99,6 +99,12 @@ fn a_reboot_order_with_pods_left_requires_the_recorded_reboot_stage() {
     world.run(5);
     let order = |world: &mut World| {
         let operation = world.record("n1").operation.clone().unwrap();
+        let lock = world.snapshot.lock.as_mut().unwrap();
+        lock.holders[0].reboot = Some(OrderedReboot {
+            time: world.now,
+            boot_id_before: operation.boot_id_before.clone(),
+            deadline: world.now + operation.settings.reboot_timeout,
+        });
         let order = Order {
             id: operation.order_id(),
             action: OrderAction::Reboot,
@@ -209,6 +215,7 @@ fn the_rebooting_taint_stays_from_the_cordon_to_the_new_boot() {
         1    n1 Cordon 
         1    n1 WriteRecord Draining
         1    n1 AddTaint Rebooting
+        2    lock SetHolders n1 reboots
         2    n1 OrderReboot 
         2    n1 WriteRecord Rebooting
         43   n1 WriteRecord Verifying

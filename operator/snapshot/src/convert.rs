@@ -3,6 +3,7 @@
 mod policy;
 
 use chrono::TimeDelta;
+use kube::ResourceExt;
 use lockkeeper_crds as api;
 use lockkeeper_crds::host::Cause;
 use lockkeeper_crds::time::whole_seconds;
@@ -42,7 +43,8 @@ pub fn operation(from: &api::Operation) -> planner::Operation {
         reboot_ordered: from.reboot_ordered_time,
         rebooted: from.rebooted_time,
         pods_moved: from.pods_moved,
-        daemon_sets: from.daemon_sets.iter().map(daemon).collect(),
+        daemon_sets: from.daemon_sets.iter().map(workload).collect(),
+        static_pods: from.static_pods.iter().map(workload).collect(),
         settings: settings(&from.settings),
         failure: from
             .failure
@@ -59,6 +61,7 @@ pub fn operation(from: &api::Operation) -> planner::Operation {
 /// The API's operation, with whole seconds and bounded texts, and the policy's settings as they were when it began.
 pub fn operation_to_api(from: &planner::Operation, settings: &api::OperationSettings) -> api::Operation {
     let deadline = planner::deadline(from);
+    let named = |one: &planner::CountedWorkload| (one.name.clone(), one.since);
     api::Operation {
         id: from.id.clone(),
         attempt: from.attempt,
@@ -85,7 +88,8 @@ pub fn operation_to_api(from: &planner::Operation, settings: &api::OperationSett
         deadline_time: deadline.map(|deadline| whole_seconds(deadline.at)),
         on_deadline: deadline.map(|deadline| on_deadline_to_api(deadline.then)),
         pods_moved: from.pods_moved,
-        daemon_sets: daemon_sets(from.daemon_sets.iter().map(|one| (one.name.clone(), one.since))),
+        daemon_sets: workloads(from.daemon_sets.iter().map(named)),
+        static_pods: workloads(from.static_pods.iter().map(named)),
         settings: settings.clone(),
         failure: from.failure.as_ref().map(|failure| api::Failure {
             time: whole_seconds(failure.time),
@@ -112,16 +116,16 @@ fn on_deadline_to_api(from: planner::OnDeadline) -> api::OnDeadline {
     }
 }
 
-fn daemon(from: &api::CountedDaemonSet) -> planner::CountedDaemonSet {
-    planner::CountedDaemonSet {
+fn workload(from: &api::CountedWorkload) -> planner::CountedWorkload {
+    planner::CountedWorkload {
         name: from.name.clone(),
         since: from.ready_time,
     }
 }
 
-/// `DaemonSet`s, `namespace/name` and since when each is ready, as a record keeps them: of more than anybody runs the first.
-pub fn daemon_sets(all: impl Iterator<Item = (String, Option<planner::Instant>)>) -> Vec<api::CountedDaemonSet> {
-    let kept = all.take(100).map(|(name, since)| api::CountedDaemonSet {
+/// `DaemonSet`s or static pods, `namespace/name` and since when each is ready, as a record keeps them: the first 100.
+pub fn workloads(all: impl Iterator<Item = (String, Option<planner::Instant>)>) -> Vec<api::CountedWorkload> {
+    let kept = all.take(100).map(|(name, since)| api::CountedWorkload {
         name,
         ready_time: since.map(whole_seconds),
     });
@@ -243,6 +247,7 @@ pub fn lock(from: &api::RebootLock) -> planner::Lock {
     planner::Lock {
         max_in_progress: from.spec.max_in_progress.as_ref().map(limit),
         holders: holders.map(holder).collect(),
+        command: from.annotations().get(api::names::COMMAND).map(|text| command(text)),
     }
 }
 
@@ -254,6 +259,11 @@ pub fn holder(from: &api::Holder) -> planner::Holder {
         policy: from.policy.clone().into(),
         operation_id: from.operation_id.clone(),
         acquired: from.acquired_time,
+        reboot: from.reboot.as_ref().map(|reboot| planner::OrderedReboot {
+            time: reboot.ordered_time,
+            boot_id_before: reboot.boot_id_before.clone().into(),
+            deadline: reboot.deadline_time,
+        }),
     }
 }
 
@@ -265,6 +275,11 @@ pub fn holder_to_api(from: &planner::Holder) -> api::Holder {
         policy: from.policy.to_string(),
         operation_id: from.operation_id.clone(),
         acquired_time: whole_seconds(from.acquired),
+        reboot: from.reboot.as_ref().map(|reboot| api::OrderedReboot {
+            ordered_time: whole_seconds(reboot.time),
+            boot_id_before: reboot.boot_id_before.to_string(),
+            deadline_time: whole_seconds(reboot.deadline),
+        }),
     }
 }
 

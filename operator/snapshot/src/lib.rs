@@ -9,6 +9,7 @@ mod duration_history;
 pub mod slim;
 mod snapshot;
 pub mod states;
+pub mod static_pod;
 pub mod taints;
 
 pub use snapshot::{Local, ObservedObjects, snapshot};

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use kube::ResourceExt;
 use kube::core::{Selector, SelectorExt};
-use lockkeeper_crds::{LabelSelector, NodeReboot, RebootLock, RebootPolicy, names};
+use lockkeeper_crds::{LabelSelector, NodeReboot, NodeRebootStatus, RebootLock, RebootPolicy, names};
 use lockkeeper_planner as planner;
 use planner::{BootId, PolicyName, ViewGap};
 
@@ -14,6 +14,7 @@ use crate::convert;
 use crate::duration_history::{DurationHistory, policy_of};
 use crate::slim::{self, annotation};
 use crate::states::node_owners;
+use crate::static_pod::StaticPod;
 use crate::taints;
 
 /// The objects that a snapshot is made of; every write of its plan is guarded by the versions in here.
@@ -29,15 +30,29 @@ pub struct ObservedObjects {
     pub undecodable: BTreeMap<String, String>,
     /// The lock.
     pub lock: Option<Arc<RebootLock>>,
+    /// Pods that may be static pods of the control plane.
+    pub static_pods: Vec<Arc<StaticPod>>,
 }
 
 /// What is known beside the API: what the operator's own tasks do, and where it runs. A reader from outside has none.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Local {
     /// The node that the operator runs on.
     pub own_node: Option<String>,
     /// How far each drain is.
     pub drains: BTreeMap<String, planner::Drain>,
+    /// The labels of a control-plane node; any of them counts.
+    pub control_plane_labels: Vec<String>,
+}
+
+impl Default for Local {
+    fn default() -> Self {
+        Self {
+            own_node: None,
+            drains: BTreeMap::new(),
+            control_plane_labels: names::CONTROL_PLANE_LABELS.map(str::to_owned).into(),
+        }
+    }
 }
 
 /// The planner's view of what was seen.
@@ -80,6 +95,7 @@ pub fn snapshot(seen: &ObservedObjects, local: &Local) -> planner::Snapshot {
             snapshot.nodes.insert(name.clone(), view);
         }
     }
+    mark_control_plane(&mut snapshot.nodes, &seen.static_pods);
     let mut durations = DurationHistory::default();
     for (name, node) in &snapshot.nodes {
         if let (Some(policy), Some(reboot)) = (policy_of(node), seen.reboots.get(name)) {
@@ -151,15 +167,12 @@ fn node_view(
         return None;
     }
     let uid = node.uid().unwrap_or_default();
-    let record = reboot
-        .filter(|reboot| node_owners(reboot).any(|owner| owner == uid))
-        .map(|reboot| record(reboot));
+    let reboot = reboot.filter(|reboot| node_owners(reboot).any(|owner| owner == uid));
+    let deletion = deletion(node, reboot.and_then(|reboot| reboot.status.as_ref()));
+    let record = reboot.map(|reboot| record(reboot));
     let created = node
         .creation_timestamp()
         .map(|time| lockkeeper_crds::time::from_kubernetes(&time));
-    let mut taints = node.spec.taints.iter().map(|taint| &taint.key);
-    let deletion_taint =
-        taints.find(|key| [names::TAINT_CLUSTER_AUTOSCALER, names::TAINT_KARPENTER].contains(&key.as_str()));
     Some(planner::Node {
         uid,
         created: created.unwrap_or_default(),
@@ -168,11 +181,13 @@ fn node_view(
         ready: ready(node),
         unschedulable: node.spec.unschedulable,
         cordoned_for: annotation(node, names::OPERATION).map(str::to_owned),
-        deletion_taint: deletion_taint.cloned(),
+        deletion,
         taints: taints::on(node),
-        control_plane: names::CONTROL_PLANE_LABELS
+        control_plane: local
+            .control_plane_labels
             .iter()
-            .any(|label| labels.contains_key(*label)),
+            .any(|label| labels.contains_key(label)),
+        unready_static_pod: None,
         hold: hold(node),
         requested: annotation(node, names::REBOOT_REQUESTED).map(word),
         approved: annotation(node, names::APPROVED).map(word),
@@ -183,6 +198,39 @@ fn node_view(
         },
         drain: local.drains.get(name).cloned().unwrap_or_default(),
         daemon_sets: planner::DaemonSetReadiness::Unknown,
+    })
+}
+
+/// A node that runs a static pod of the control plane is a control-plane node, whatever its labels are.
+fn mark_control_plane(nodes: &mut BTreeMap<String, planner::Node>, pods: &[Arc<StaticPod>]) {
+    for pod in pods {
+        if let Some(node) = pod.node().and_then(|node| nodes.get_mut(node)) {
+            node.control_plane = true;
+            if !pod.is_ready() {
+                let name = pod.full_name();
+                let first = node
+                    .unready_static_pod
+                    .take()
+                    .map_or(name.clone(), |other| other.min(name));
+                node.unready_static_pod = Some(first);
+            }
+        }
+    }
+}
+
+/// Why a Node is about to be deleted, if it is.
+fn deletion(node: &slim::Node, status: Option<&NodeRebootStatus>) -> Option<planner::Deletion> {
+    if let Some(deleted) = &node.metadata.deletion_timestamp {
+        let since = lockkeeper_crds::time::from_kubernetes(deleted);
+        return Some(planner::Deletion::InProgress { since });
+    }
+    let mut taints = node.spec.taints.iter();
+    let taint = taints.find(|taint| names::DELETION_TAINTS.contains(&taint.key.as_str()))?;
+    let recorded = status.and_then(|status| status.deletion_taint.as_ref());
+    let recorded = recorded.filter(|recorded| recorded.key == taint.key);
+    Some(planner::Deletion::Tainted {
+        taint: taint.key.clone(),
+        since: recorded.map(|recorded| recorded.first_seen_time),
     })
 }
 

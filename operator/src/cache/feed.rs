@@ -1,4 +1,4 @@
-//! The four watches that fill the cache, for ever.
+//! The watches that fill the cache, for ever.
 
 use std::fmt::Debug;
 use std::pin::pin;
@@ -11,6 +11,7 @@ use kube::{Api, Client, Resource, ResourceExt};
 use lockkeeper_crds::{NodeReboot, RebootLock, RebootPolicy, names};
 use lockkeeper_kube_util::{WatchBackoff, error_chain};
 use lockkeeper_snapshot::slim::Node;
+use lockkeeper_snapshot::static_pod::{self, StaticPod};
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 
@@ -34,7 +35,13 @@ pub async fn feed(cache: SharedCache, client: Client) {
         WatchedTable::policies(),
     );
     let lock = follow(&cache, events::<RebootLock>(&client, &lock_only), WatchedTable::lock());
-    futures::join!(nodes, reboots, policies, lock);
+    let control_plane = config.clone().labels(static_pod::SELECTOR);
+    let static_pods = follow(
+        &cache,
+        events::<StaticPod>(&client, &control_plane),
+        WatchedTable::static_pods(),
+    );
+    futures::join!(nodes, reboots, policies, lock, static_pods);
 }
 
 /// How objects of one kind get into their table.
@@ -94,6 +101,21 @@ impl WatchedTable<RebootLock, Arc<RebootLock>> {
             table: |cache| &mut cache.locks,
             store: pruned,
             quiet: |_, _| false,
+        }
+    }
+}
+
+impl WatchedTable<StaticPod, Arc<StaticPod>> {
+    pub(super) fn static_pods() -> Self {
+        let store = |mut pod: StaticPod| {
+            pod.prune();
+            Arc::new(pod)
+        };
+        Self {
+            kind: WatchedKind::StaticPods,
+            table: |cache| &mut cache.static_pods,
+            store,
+            quiet: |old, new| (old.node(), old.is_ready()) == (new.node(), new.is_ready()),
         }
     }
 }

@@ -14,6 +14,7 @@ pub fn observe(cache: &Cache, local: &Local, now: tokio::time::Instant) -> (Snap
         nodes: kept(cache.nodes.iter()),
         reboots: kept(cache.reboots.iter()),
         lock: cache.lock().cloned(),
+        static_pods: cache.static_pods.iter().map(|(_, pod)| pod.clone()).collect(),
         ..ObservedObjects::default()
     };
     for (name, policy) in cache.policies.iter() {

@@ -40,10 +40,15 @@ pub struct Key {
 }
 
 impl Key {
-    /// Reads them off an object; a version that is no number counts as older than everything.
+    /// Reads them off an object; a version that is no number counts as older than everything. The name of an object in a
+    /// namespace is `namespace/name`.
     pub fn of<K: Resource>(object: &K) -> Self {
+        let name = object.name_any();
         Self {
-            name: object.name_any(),
+            name: match object.namespace() {
+                Some(namespace) => format!("{namespace}/{name}"),
+                None => name,
+            },
             version: object
                 .resource_version()
                 .and_then(|text| text.parse().ok())

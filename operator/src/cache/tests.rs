@@ -42,7 +42,12 @@ fn a_kind_is_seen_once_its_list_is_complete() {
     handle_event(&cache, &WatchedTable::nodes(), Event::InitDone);
     assert_eq!(
         cache.read().unlisted(),
-        [WatchedKind::Reboots, WatchedKind::Policies, WatchedKind::Lock]
+        [
+            WatchedKind::Reboots,
+            WatchedKind::Policies,
+            WatchedKind::Lock,
+            WatchedKind::StaticPods
+        ]
     );
     assert_eq!(cache.read().nodes.get("w-01").unwrap().metadata.managed_fields, None);
 }

@@ -11,7 +11,7 @@ use lockkeeper_crds::time::whole_seconds;
 use lockkeeper_crds::{
     Deferred, HistoryEntry, LastCommand, NodeReboot, NodeRebootStatus, OperationSettings, Released, names,
 };
-use lockkeeper_drain::ready_daemon_sets;
+use lockkeeper_drain::{ReadyWorkload, ready_workloads};
 use lockkeeper_kube_util::patch_params;
 use lockkeeper_planner::{Change, Finished, Operation, Order, RecordChange, WaitReason};
 use lockkeeper_snapshot::convert::{self, bounded, causes};
@@ -29,7 +29,7 @@ impl Pass<'_> {
         let seen = self.reboot("write the status of NodeReboot", node)?;
         let before = seen.status.clone().unwrap_or_default();
         let mut after = self.apply_change(&before, change);
-        self.record_ready_daemon_sets(node, &before, &mut after).await?;
+        self.record_ready_workloads(node, &before, &mut after).await?;
         if let Some(view) = self.snapshot.nodes.get(node) {
             let operation = after.operation.as_ref().map(convert::operation);
             // Why it failed is said in the same write; what else a node waits for is published when it is quiet.
@@ -45,11 +45,11 @@ impl Pass<'_> {
         self.patch_status(&seen, &before, &after).await
     }
 
-    /// Which `DaemonSet`s are ready on a node is read when its cordon is recorded, because it cannot be read later.
+    /// Which `DaemonSet`s and static pods are ready on a node is read when its cordon is recorded, because it cannot be read later.
     ///
     /// Not right before the reboot order: those that `daemonSetsLast` evicts would be gone by then. What an earlier try
     /// of the same operation has counted stays.
-    async fn record_ready_daemon_sets(
+    async fn record_ready_workloads(
         &self,
         node: &str,
         before: &NodeRebootStatus,
@@ -60,15 +60,16 @@ impl Pass<'_> {
             return Ok(());
         }
         let operation = after.operation.as_mut().filter(|operation| draining(operation));
-        if let Some(operation) = operation.filter(|operation| operation.daemon_sets.is_empty()) {
-            let found = ready_daemon_sets(&self.api.client, node).await;
+        if let Some(operation) = operation.filter(|one| one.daemon_sets.is_empty() && one.static_pods.is_empty()) {
+            let found = ready_workloads(&self.api.client, node).await;
             let found = found.map_err(|source| Error::Pods {
-                step: "count the DaemonSets of",
+                step: "count the DaemonSets and static pods of",
                 node: node.to_owned(),
                 source,
             })?;
-            operation.daemon_sets =
-                convert::daemon_sets(found.into_iter().map(|one| (one.name.to_string(), one.since)));
+            let named = |one: ReadyWorkload| (one.name.to_string(), one.since);
+            operation.daemon_sets = convert::workloads(found.daemon_sets.into_iter().map(named));
+            operation.static_pods = convert::workloads(found.static_pods.into_iter().map(named));
         }
         Ok(())
     }

@@ -41,6 +41,7 @@ fn operation() -> Operation {
         rebooted: Some(at(106)),
         pods_moved: 12,
         daemon_sets: vec![],
+        static_pods: vec![],
         settings: Settings::default(),
         failure: Some(Failure {
             time: at(965),

@@ -3,8 +3,8 @@
 use chrono::{DateTime, Utc};
 use lockkeeper_crds::host::Cause;
 use lockkeeper_crds::time::whole_seconds;
-use lockkeeper_crds::{NodeReboot, NodeRebootStatus, WaitingStatus};
-use lockkeeper_planner::{Drain, Node, Operation, StageKind, WaitReason};
+use lockkeeper_crds::{DeletionTaint, NodeReboot, NodeRebootStatus, WaitingStatus};
+use lockkeeper_planner::{Deletion, Drain, Node, Operation, StageKind, WaitReason};
 use lockkeeper_snapshot::convert::bounded;
 
 use super::condition::ConditionDraft;
@@ -23,6 +23,7 @@ pub fn apply_derived_status(
     let phase = operation.map(|operation| operation.phase);
     status.state = Some(node_state(node, phase, waiting.is_some(), failing_detectors(seen)));
     status.waiting = waiting.map(|waiting| waiting_status(waiting, status.waiting.as_ref(), now));
+    status.deletion_taint = deletion_taint(node, status.deletion_taint.as_ref(), now);
     let last = status.last_reboot.as_ref();
     let always = [
         required(node, seen),
@@ -62,6 +63,20 @@ fn waiting_status(waiting: &WaitReason, before: Option<&WaitingStatus>, now: Dat
         message: wait_message(waiting),
         since_time: since.unwrap_or_else(|| whole_seconds(now)),
         until_time: waiting.until().map(whole_seconds),
+    }
+}
+
+/// The taint that marks the node for deletion, with the time at which it was first observed.
+fn deletion_taint(node: &Node, before: Option<&DeletionTaint>, now: DateTime<Utc>) -> Option<DeletionTaint> {
+    match &node.deletion {
+        Some(Deletion::Tainted { taint, .. }) => {
+            let known = before.filter(|before| before.key == *taint);
+            Some(DeletionTaint {
+                key: taint.clone(),
+                first_seen_time: known.map_or_else(|| whole_seconds(now), |known| known.first_seen_time),
+            })
+        }
+        Some(Deletion::InProgress { .. }) | None => None,
     }
 }
 

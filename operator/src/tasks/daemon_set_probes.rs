@@ -1,12 +1,12 @@
-//! Whether the `DaemonSet`s of rebooted nodes are ready again: probed for as long as the planner asks.
+//! Whether the `DaemonSet`s and static pods of rebooted nodes are ready again: probed for as long as the planner asks.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use kube::Client;
-use lockkeeper_drain::{PodName, ReadyDaemonSet, find_unready_daemon_set};
+use lockkeeper_drain::{PodName, ReadyWorkload, ReadyWorkloads, find_unready};
 use lockkeeper_kube_util::{WatchBackoff, error_chain};
-use lockkeeper_planner::{BootId, CountedDaemonSet, DaemonSetReadiness, Node, Snapshot};
+use lockkeeper_planner::{BootId, CountedWorkload, DaemonSetReadiness, Node, Snapshot};
 use tokio::time::Instant;
 
 use super::supervisor::{AnswerSender, Supervisor, WakeUp};
@@ -28,7 +28,8 @@ pub struct DaemonSetProbes {
 struct Question {
     order: String,
     boot_id: BootId,
-    counted: Vec<CountedDaemonSet>,
+    daemon_sets: Vec<CountedWorkload>,
+    static_pods: Vec<CountedWorkload>,
 }
 
 impl std::fmt::Debug for DaemonSetProbes {
@@ -70,7 +71,10 @@ impl DaemonSetProbes {
         for (name, question) in wanted {
             if self.tasks.get(name).is_none() {
                 let (client, node) = (self.client.clone(), name.clone());
-                let counted: Vec<ReadyDaemonSet> = question.counted.iter().map(counted).collect();
+                let counted = ReadyWorkloads {
+                    daemon_sets: question.daemon_sets.iter().map(counted).collect(),
+                    static_pods: question.static_pods.iter().map(counted).collect(),
+                };
                 self.tasks
                     .start(name.clone(), question, DaemonSetReadiness::Unknown, |answer| {
                         probe(client, node, counted, answer)
@@ -98,10 +102,10 @@ impl DaemonSetProbes {
 }
 
 /// Probes a node until the task ends, with a backoff while it is not ready.
-async fn probe(client: Client, node: String, counted: Vec<ReadyDaemonSet>, answer: AnswerSender<DaemonSetReadiness>) {
+async fn probe(client: Client, node: String, counted: ReadyWorkloads, answer: AnswerSender<DaemonSetReadiness>) {
     let mut backoff = WatchBackoff::for_operator();
     loop {
-        let found = readiness(&node, find_unready_daemon_set(&client, &node, &counted).await);
+        let found = readiness(&node, find_unready(&client, &node, &counted).await);
         let is_ready = found == DaemonSetReadiness::Ready;
         answer.send(found);
         if is_ready {
@@ -120,13 +124,14 @@ fn question(node: &Node) -> Option<Question> {
     Some(Question {
         order: operation.order_id(),
         boot_id: node.boot_id.clone(),
-        counted: operation.daemon_sets.clone(),
+        daemon_sets: operation.daemon_sets.clone(),
+        static_pods: operation.static_pods.clone(),
     })
 }
 
-fn counted(from: &CountedDaemonSet) -> ReadyDaemonSet {
+fn counted(from: &CountedWorkload) -> ReadyWorkload {
     let (namespace, name) = from.name.split_once('/').unwrap_or(("", &from.name));
-    ReadyDaemonSet {
+    ReadyWorkload {
         name: PodName::new(namespace, name),
         since: from.since,
     }
@@ -142,8 +147,8 @@ fn readiness(node: &str, found: Result<Option<String>, lockkeeper_drain::Error>)
             if let Some(remedy) = error.remedy() {
                 why = format!("{why}; {remedy}");
             }
-            tracing::warn!(node, "checking its DaemonSets: {why}; retried");
-            let what = format!("its DaemonSets could not be checked: {why}");
+            tracing::warn!(node, "checking its DaemonSets and static pods: {why}; retried");
+            let what = format!("its DaemonSets and static pods could not be checked: {why}");
             DaemonSetReadiness::NotReady { what }
         }
     }

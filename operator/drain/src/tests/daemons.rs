@@ -1,10 +1,10 @@
-//! Which `DaemonSet`s count on a node, and when they are ready on it again.
+//! Which `DaemonSet`s and static pods count on a node, and when they are ready on it again.
 
 use serde_json::{Value, json};
 
 use super::fake::Fake;
 use super::{pod, with};
-use crate::{PodName, ReadyDaemonSet, find_unready_daemon_set, ready_daemon_sets};
+use crate::{PodName, ReadyWorkload, ReadyWorkloads, find_unready, ready_workloads};
 
 const BEFORE: &str = "2026-11-13T12:00:00Z";
 const AFTER: &str = "2026-11-21T12:03:00Z";
@@ -25,28 +25,45 @@ fn set(spec: &Value) -> Value {
     json!({"metadata": {"name": "cni", "namespace": "kube-system"}, "spec": {"template": {"spec": spec}}})
 }
 
-fn counted() -> Vec<ReadyDaemonSet> {
-    let name = PodName::new("kube-system", "cni");
+fn ready_before(name: &str) -> ReadyWorkload {
+    let name = PodName::new("kube-system", name);
     let since = Some(BEFORE.parse().unwrap());
-    vec![ReadyDaemonSet { name, since }]
+    ReadyWorkload { name, since }
+}
+
+fn counted() -> ReadyWorkloads {
+    ReadyWorkloads {
+        daemon_sets: vec![ready_before("cni")],
+        static_pods: vec![],
+    }
+}
+
+/// A mirror pod `kube-system/{name}` on `n1`, in this state since then.
+fn static_pod(name: &str, ready: bool, since: &str) -> Value {
+    let mirror = json!({"metadata": {"annotations": {"kubernetes.io/config.mirror": "x"}}});
+    with(of_set("none", name, ready, since), &mirror)
 }
 
 async fn again(fake: &Fake) -> Option<String> {
-    find_unready_daemon_set(&fake.client(), "n1", &counted()).await.unwrap()
+    find_unready(&fake.client(), "n1", &counted()).await.unwrap()
 }
 
 #[tokio::test]
-async fn daemon_sets_with_a_ready_pod_on_the_node_count() {
+async fn ready_daemon_sets_and_static_pods_count() {
     let fake = Fake::new();
     fake.put_pod(of_set("cni", "cni-x", true, BEFORE));
     fake.put_pod(of_set("broken", "broken-x", false, BEFORE));
     fake.put_pod(pod("shop/web-0"));
     // The mirror of a static pod, whatever it says of its owner; and a pod that is on its way out.
-    let mirror = json!({"metadata": {"annotations": {"kubernetes.io/config.mirror": "x"}}});
-    fake.put_pod(with(of_set("static", "static-n1", true, BEFORE), &mirror));
+    fake.put_pod(static_pod("etcd-n1", true, BEFORE));
+    fake.put_pod(static_pod("broken-n1", false, BEFORE));
     let leaves = json!({"metadata": {"deletionTimestamp": AFTER}});
     fake.put_pod(with(of_set("old", "old-x", true, BEFORE), &leaves));
-    assert_eq!(ready_daemon_sets(&fake.client(), "n1").await.unwrap(), counted());
+    let expected = ReadyWorkloads {
+        static_pods: vec![ready_before("etcd-n1")],
+        ..counted()
+    };
+    assert_eq!(ready_workloads(&fake.client(), "n1").await.unwrap(), expected);
     assert_eq!(fake.count(""), 1, "one list");
 }
 
@@ -71,6 +88,27 @@ async fn a_ready_condition_from_before_the_reboot_does_not_count() {
     fake.put_pod(of_set("cni", "cni-x", true, BEFORE));
     let words = "DaemonSet kube-system/cni: pod cni-x has not reported Ready since the reboot";
     assert_eq!(again(&fake).await.as_deref(), Some(words));
+}
+
+#[tokio::test]
+async fn a_static_pod_is_waited_for_until_it_is_ready_after_the_reboot() {
+    let fake = Fake::new();
+    let before = ReadyWorkloads {
+        daemon_sets: vec![],
+        static_pods: vec![ready_before("etcd-n1")],
+    };
+    let unready = async || find_unready(&fake.client(), "n1", &before).await.unwrap();
+    let words = "static pod kube-system/etcd-n1: its mirror pod does not exist yet";
+    assert_eq!(unready().await.as_deref(), Some(words));
+    fake.put_pod(static_pod("etcd-n1", true, BEFORE));
+    let words = "static pod kube-system/etcd-n1: pod etcd-n1 has not reported Ready since the reboot";
+    assert_eq!(unready().await.as_deref(), Some(words));
+    fake.put_pod(static_pod("etcd-n1", false, AFTER));
+    let words = "static pod kube-system/etcd-n1: pod etcd-n1 is not Ready: containers with unready status: [none]";
+    assert_eq!(unready().await.as_deref(), Some(words));
+    fake.put_pod(static_pod("kube-scheduler-n1", false, AFTER));
+    fake.put_pod(static_pod("etcd-n1", true, AFTER));
+    assert_eq!(unready().await, None);
 }
 
 #[tokio::test]
@@ -159,15 +197,15 @@ async fn the_first_unready_daemon_set_is_named_and_the_others_counted() {
     for name in names {
         fake.put_pod(of_set(name, &format!("{name}-x"), false, AFTER));
     }
-    let mut counted: Vec<ReadyDaemonSet> = Vec::new();
-    for name in ["cni", "csi", "logs"] {
-        let name = PodName::new("kube-system", name);
-        counted.push(ReadyDaemonSet { name, since: None });
-    }
-    let words = find_unready_daemon_set(&fake.client(), "n1", &counted)
-        .await
-        .unwrap()
-        .unwrap();
+    let never = |name| ReadyWorkload {
+        since: None,
+        ..ready_before(name)
+    };
+    let counted = ReadyWorkloads {
+        daemon_sets: ["cni", "csi", "logs"].map(never).into(),
+        static_pods: vec![],
+    };
+    let words = find_unready(&fake.client(), "n1", &counted).await.unwrap().unwrap();
     assert_eq!(
         words,
         "DaemonSet kube-system/cni: pod cni-x is not Ready: containers with unready status: [cni]; and 2 more"
@@ -179,9 +217,7 @@ async fn a_failed_list_of_daemon_set_pods_is_an_error() {
     let fake = Fake::new();
     fake.put_pod(of_set("cni", "cni-x", true, AFTER));
     fake.go_down_for_lists();
-    let error = find_unready_daemon_set(&fake.client(), "n1", &counted())
-        .await
-        .unwrap_err();
+    let error = find_unready(&fake.client(), "n1", &counted()).await.unwrap_err();
     assert_eq!(error.to_string(), "cannot read the pods of node n1");
-    assert!(ready_daemon_sets(&fake.client(), "n1").await.is_err());
+    assert!(ready_workloads(&fake.client(), "n1").await.is_err());
 }

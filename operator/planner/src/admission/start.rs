@@ -32,6 +32,7 @@ pub(super) fn start_operation(
         policy: policy.name.clone(),
         operation_id: operation.id.clone(),
         acquired: now,
+        reboot: None,
     });
     let order = Order {
         id: operation.order_id(),
@@ -87,6 +88,7 @@ fn new_operation(id: String, node: &Node, policy: &PolicyContext, now: Instant) 
         rebooted: None,
         pods_moved: 0,
         daemon_sets: Vec::new(),
+        static_pods: Vec::new(),
         settings: policy.policy.settings.clone(),
         failure: None,
         pending_outcome: None,

@@ -81,6 +81,7 @@ impl Starts<'_> {
             policy: node.policies.first()?.clone(),
             operation_id: String::new(),
             acquired: self.now,
+            reboot: None,
         })
     }
 

@@ -41,7 +41,7 @@ impl<'a> Starts<'a> {
         let mut control_plane_down = BTreeSet::new();
         for (name, node) in &snapshot.nodes {
             let down = node.unavailable_cause(now).is_some();
-            if node.control_plane && (!node.ready.ready || node.deletion_taint.is_some()) {
+            if node.is_control_plane_down(now) {
                 control_plane_down.insert(name.as_str());
             }
             for policy in &node.policies {
@@ -57,6 +57,13 @@ impl<'a> Starts<'a> {
                 if cordoned && !down {
                     count_cordoned(&mut policies, node);
                 }
+            }
+        }
+        for holder in snapshot.lock.iter().flat_map(|lock| &lock.holders) {
+            let late = holder.reboot.as_ref().filter(|reboot| now >= reboot.deadline);
+            if let Some(reboot) = late.filter(|_| holder.is_deleted(snapshot)) {
+                let counts = policies.entry(&holder.policy).or_default();
+                counts.failed.push((&holder.node, reboot.deadline));
             }
         }
         let all = snapshot.policies.iter();
@@ -180,6 +187,9 @@ impl<'a> Starts<'a> {
         }
         if node.hold.as_ref().is_some_and(|hold| hold.holds(self.now)) {
             no(format!("{name} would start while it is held"));
+        }
+        if node.deletion.is_some() {
+            no(format!("{name} would start while it is being deleted"));
         }
         if policy.approval == Approval::Manual && node.approved.is_none() {
             no(format!("{name} would start without approval"));

@@ -8,7 +8,10 @@ use crate::assessment::Assessment;
 use crate::commands::end;
 use crate::eligibility::breaker_admits;
 use crate::recovery::Entry;
-use crate::snapshot::{Drain, Failure, HostAnswer, Node, Operation, Order, OrderAction, Outcome, Phase, Record, Taint};
+use crate::snapshot::{
+    Drain, Failure, Holder, HostAnswer, Node, Operation, Order, OrderAction, OrderedReboot, Outcome, Phase, Record,
+    Taint,
+};
 
 /// What to do with a node in progress, why it waits, and when time alone changes that.
 #[derive(Debug, Default)]
@@ -18,6 +21,8 @@ pub(super) struct Step {
     pub(super) recheck_at: Option<Instant>,
     /// Its `DaemonSet`s are to be checked.
     pub(super) probe_daemon_sets: bool,
+    /// The reboot that its entry must have before the order.
+    pub(super) reboot: Option<OrderedReboot>,
 }
 
 impl Step {
@@ -44,6 +49,7 @@ pub(super) struct ActiveOperation<'a> {
     pub(super) node: &'a Node,
     pub(super) record: &'a Record,
     pub(super) operation: &'a Operation,
+    pub(super) holder: &'a Holder,
     pub(super) assessment: &'a Assessment<'a>,
 }
 
@@ -59,6 +65,7 @@ impl<'a> ActiveOperation<'a> {
             node,
             record,
             operation,
+            holder: entry.holder,
             assessment,
         })
     }
@@ -124,7 +131,8 @@ impl<'a> ActiveOperation<'a> {
     /// A new boot is what the operation wants. One without an order, of a node that went down by itself, is verified like
     /// any other.
     pub(super) fn verify_new_boot(&self) -> Option<Step> {
-        let rebooted = self.node.boot_id != self.operation.boot_id_before;
+        // A Node that registered a moment ago may not say which boot it is in.
+        let rebooted = !self.node.boot_id.is_empty() && self.node.boot_id != self.operation.boot_id_before;
         rebooted.then(|| {
             self.advance(Operation {
                 phase: Phase::Verifying,
@@ -170,11 +178,23 @@ impl<'a> ActiveOperation<'a> {
         }
     }
 
-    pub(super) fn order_reboot(&self) -> Action {
-        Action::OrderReboot {
+    /// Orders the reboot. The entry of the lock says so first: from then on the slot stays with the node's name.
+    pub(super) fn order_reboot(&self) -> Step {
+        let order = Action::OrderReboot {
             node: self.name.to_owned(),
             order: self.order(OrderAction::Reboot),
+        };
+        Step {
+            reboot: self.missing_reboot(),
+            ..Step::act(order)
         }
+    }
+
+    /// The reboot that the entry should have and does not.
+    pub(super) fn missing_reboot(&self) -> Option<OrderedReboot> {
+        let known = self.holder.reboot.as_ref();
+        let known = known.is_some_and(|reboot| reboot.belongs_to(self.operation));
+        (!known).then(|| OrderedReboot::of(self.operation, self.now()))
     }
 
     pub(super) fn set_order(&self, order: Option<Order>) -> Action {

@@ -35,7 +35,7 @@ pub(super) fn next_step(active: &ActiveOperation) -> Step {
         return Step::wait(WaitReason::LoadBalancerDelay { from }, Some(from));
     }
     match &active.node.drain {
-        Drain::Done { .. } => Step::act(active.order_reboot()),
+        Drain::Done { .. } => active.order_reboot(),
         Drain::Running { waiting, .. } => await_pods(active, waiting.clone()),
         Drain::NotStarted => await_pods(active, None),
     }
@@ -44,7 +44,7 @@ pub(super) fn next_step(active: &ActiveOperation) -> Step {
 /// Pods remain: wait for them, or do what the policy says once the drain has timed out.
 fn await_pods(active: &ActiveOperation, blocker: Option<WaitReason>) -> Step {
     let Some(deadline) = drain_deadline(active.operation) else {
-        return Step::act(active.order_reboot());
+        return active.order_reboot();
     };
     if active.now() < deadline {
         return Step {

@@ -11,8 +11,10 @@ pub(super) fn next_step(active: &ActiveOperation) -> Step {
     if let Some(step) = active.verify_new_boot() {
         return step;
     }
-    if active.record.order.as_ref() != Some(&active.order(OrderAction::Reboot)) {
-        return Step::act(active.order_reboot());
+    let ordered = active.record.order.as_ref() == Some(&active.order(OrderAction::Reboot));
+    // A Node that was deleted while its machine rebooted registers without the cordon. It is not ordered to reboot again.
+    if !ordered && active.is_cordoned() {
+        return active.order_reboot();
     }
     if let Some(answer) = active.answer() {
         match answer.state {
@@ -36,7 +38,10 @@ pub(super) fn next_step(active: &ActiveOperation) -> Step {
             format_time(since)
         ));
     }
-    Step::wait(WaitReason::Rebooting { since, until }, Some(until))
+    Step {
+        reboot: active.missing_reboot(),
+        ..Step::wait(WaitReason::Rebooting { since, until }, Some(until))
+    }
 }
 
 /// The next step of a Failed operation: it keeps its slot until a person acts.

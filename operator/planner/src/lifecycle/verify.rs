@@ -21,9 +21,11 @@ pub(super) fn next_step(active: &ActiveOperation) -> Step {
         return Step::act(action);
     }
     let ready = check_ready(active);
-    // After the uncordon workloads run on the node: its DaemonSets do not count any more.
-    let probe = ready.is_ok() && active.is_cordoned() && !active.operation.daemon_sets.is_empty();
-    let healthy = ready.and_then(|()| if probe { check_daemon_sets(active) } else { Ok(()) });
+    let operation = active.operation;
+    let counts = !(operation.daemon_sets.is_empty() && operation.static_pods.is_empty());
+    // After the uncordon workloads run on the node: its DaemonSets and static pods do not count any more.
+    let probe = ready.is_ok() && active.is_cordoned() && counts;
+    let healthy = ready.and_then(|()| if probe { check_workloads(active) } else { Ok(()) });
     let step = match healthy {
         Ok(()) => succeed(active),
         Err(unhealthy) => await_healthy(active, unhealthy),
@@ -87,15 +89,15 @@ fn check_ready(active: &ActiveOperation) -> Result<(), Unhealthy> {
     }
 }
 
-/// The `DaemonSet`s that were ready at the cordon are ready again; one that was not checked counts as not ready.
-fn check_daemon_sets(active: &ActiveOperation) -> Result<(), Unhealthy> {
+/// What was ready at the cordon and cannot move is ready again; what was not checked counts as not ready.
+fn check_workloads(active: &ActiveOperation) -> Result<(), Unhealthy> {
     let message = match &active.node.daemon_sets {
         DaemonSetReadiness::Ready => return Ok(()),
         DaemonSetReadiness::NotReady { what } => what.clone(),
-        DaemonSetReadiness::Unknown => "its DaemonSets have not been checked yet".to_owned(),
+        DaemonSetReadiness::Unknown => "its DaemonSets and static pods have not been checked yet".to_owned(),
     };
     Err(Unhealthy {
         message,
-        check: "that pod and its DaemonSet",
+        check: "that pod",
     })
 }

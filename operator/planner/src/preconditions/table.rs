@@ -35,6 +35,7 @@ pub fn preconditions(action: &Action, observed: &impl Observed, now: Instant) ->
         | Action::AddTaint { .. }
         | Action::RemoveTaint { .. }
         | Action::RemoveCommand { .. }
+        | Action::RemoveLockCommand { .. }
         | Action::RemoveRequest { .. }
         | Action::RemoveApproval { .. } => Ok(vec![]),
         Action::CreateRecord { node, uid, .. } => Ok(second_record(observed, node, uid)),
@@ -68,7 +69,8 @@ fn holder_changes(observed: &impl Observed, holders: &[Holder]) -> Result<Vec<Pr
     let restored = holders.iter().filter(|holder| {
         let record = observed.record(&holder.node);
         let operation = record.as_ref().and_then(RecordState::operation);
-        !planned.contains(holder) && operation.is_some_and(|operation| operation.id == holder.operation_id)
+        let known = |other: &Holder| (&other.node, &other.operation_id) == (&holder.node, &holder.operation_id);
+        !planned.iter().any(known) && operation.is_some_and(|operation| operation.id == holder.operation_id)
     });
     let restored = restored.map(|holder| Precondition::OperationInProgress {
         node: holder.node.clone(),
@@ -90,7 +92,7 @@ fn record_change(observed: &impl Observed, node: &str, change: &RecordChange) ->
     }
     match (&change.operation, before) {
         (Change::Set(Some(operation)), None) => {
-            needed.push(holds_slot(observed, node, &operation.id)?);
+            needed.push(holds_slot(observed, node, &operation.id, false)?);
             if operation.phase == Phase::Failed {
                 needed.push(Precondition::Cordoned {
                     node: node.to_owned(),
@@ -141,7 +143,7 @@ fn reboot_order(
         now,
     };
     Ok(vec![
-        holds_slot(observed, node, &operation.id)?,
+        holds_slot(observed, node, &operation.id, true)?,
         ready,
         drained(node, operation, now),
     ])
@@ -163,7 +165,7 @@ fn drained(node: &str, operation: &Operation, now: Instant) -> Precondition {
 /// All that the limits count, and all that lets a node start, is as the plan counted it.
 fn cordon(observed: &impl Observed, node: &str, operation_id: &str) -> Result<Vec<Precondition>, String> {
     Ok(vec![
-        holds_slot(observed, node, operation_id)?,
+        holds_slot(observed, node, operation_id, false)?,
         Precondition::NoNewHolder {
             planned: observed.lock(),
         },
@@ -179,12 +181,14 @@ fn cordon(observed: &impl Observed, node: &str, operation_id: &str) -> Result<Ve
     ])
 }
 
-fn holds_slot(observed: &impl Observed, node: &str, operation_id: &str) -> Result<Precondition, String> {
+/// The node has its slot; before the reboot order, the slot also says that the reboot is ordered.
+fn holds_slot(observed: &impl Observed, node: &str, operation_id: &str, reboots: bool) -> Result<Precondition, String> {
     let node_uid = observed.node(node).ok_or("its Node is gone")?.uid;
     Ok(Precondition::HoldsSlot {
         node: node.to_owned(),
         node_uid,
         operation_id: operation_id.to_owned(),
+        reboots,
     })
 }
 

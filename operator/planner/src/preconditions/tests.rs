@@ -34,6 +34,7 @@ fn operation(id: &str, phase: Phase) -> Operation {
         rebooted: None,
         pods_moved: 0,
         daemon_sets: vec![],
+        static_pods: vec![],
         settings: Settings::default(),
         failure: None,
         pending_outcome: None,
@@ -47,13 +48,14 @@ fn holder(node: &str, operation_id: &str) -> Holder {
         policy: "a".into(),
         operation_id: operation_id.to_owned(),
         acquired: seconds_ago(60),
+        reboot: None,
     }
 }
 
 fn lock(holders: Vec<Holder>) -> Lock {
     Lock {
-        max_in_progress: None,
         holders,
+        ..Lock::default()
     }
 }
 

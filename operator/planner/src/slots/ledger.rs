@@ -82,7 +82,10 @@ impl<'a> SlotLedger<'a> {
                 }
             }
         }
-        for selecting in node.iter().flat_map(|node| &node.policies) {
+        // A node whose Node was deleted while it rebooted is unavailable for the policy under which it was admitted.
+        let admitted_under = std::slice::from_ref(policy);
+        let selecting = node.map_or(admitted_under, |node| &node.policies);
+        for selecting in selecting {
             if let Some(slots) = self.policies.get_mut(selecting) {
                 let policy = self.assessment.policies.get(selecting);
                 if policy.is_some_and(|policy| !policy.context.unavailable.contains_key(name)) {
@@ -95,7 +98,8 @@ impl<'a> SlotLedger<'a> {
 
     fn add_name(&mut self, name: &'a str, node: Option<&'a Node>) {
         self.in_progress.push(name);
-        if node.is_some_and(|node| node.control_plane) {
+        // Of a Node that was deleted while it rebooted it is not known.
+        if node.is_none_or(|node| node.control_plane) {
             self.control_plane.push(name);
         }
     }

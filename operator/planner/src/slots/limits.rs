@@ -166,11 +166,10 @@ fn check_unavailable(request: &SlotRequest) -> Result<(), WaitReason> {
         return Ok(());
     }
     let list = || {
-        let others = context.unavailable.iter().map(|(name, cause)| (*name, *cause));
-        let ours = slots.unavailable.iter().map(|name| (*name, "in progress"));
-        let all = others
-            .chain(ours)
-            .map(|(name, cause)| (name.to_owned(), cause.to_owned()));
+        let others = context.unavailable.iter();
+        let others = others.map(|(name, cause)| (*name, cause.to_string()));
+        let ours = slots.unavailable.iter().map(|name| (*name, "in progress".to_owned()));
+        let all = others.chain(ours).map(|(name, cause)| (name.to_owned(), cause));
         all.collect::<Arc<[_]>>()
     };
     Err(WaitReason::TooManyUnavailable {

@@ -16,6 +16,9 @@ const AGENT_GRACE: TimeDelta = TimeDelta::seconds(120);
 const SETUP_TIME: TimeDelta = TimeDelta::minutes(10);
 /// The Ready condition is created with the Node; a change later than this after the creation was a real one.
 const FIRST_CONDITION: TimeDelta = TimeDelta::seconds(60);
+/// A node that is still Ready so long after it was tainted for its deletion is not deleted any more: the taint was left
+/// behind. cluster-autoscaler drains a node for at most 10 minutes, and Karpenter deletes the Node object itself.
+const STALE_TAINT: TimeDelta = TimeDelta::minutes(30);
 /// How long a preflight result is valid.
 pub(crate) const PREFLIGHT_FRESH: TimeDelta = TimeDelta::seconds(60);
 
@@ -36,12 +39,14 @@ pub struct Node {
     pub unschedulable: bool,
     /// The operation for which Lockkeeper cordoned it, by its annotation.
     pub cordoned_for: Option<String>,
-    /// The taint of a program that is about to delete it.
-    pub deletion_taint: Option<String>,
+    /// Why it is about to be deleted, if it is.
+    pub deletion: Option<Deletion>,
     /// Which of Lockkeeper's taints it has.
     pub taints: Taints,
-    /// Whether it is part of the control plane.
+    /// Whether it is part of the control plane: by its labels, or because it runs a static pod of the control plane.
     pub control_plane: bool,
+    /// A static pod of the control plane that is not ready on it, as `namespace/name`.
+    pub unready_static_pod: Option<String>,
     /// A person's hold.
     pub hold: Option<Hold>,
     /// A person's request for a reboot: the annotation's value.
@@ -98,19 +103,39 @@ impl Node {
     }
 
     /// Why the node is unavailable for a cause other than Lockkeeper, if it is.
-    pub(crate) fn unavailable_cause(&self, now: Instant) -> Option<&'static str> {
-        if let Some(taint) = &self.deletion_taint {
-            return Some(if taint.starts_with("karpenter") {
-                "Karpenter disrupts it"
-            } else {
-                "the autoscaler deletes it"
+    pub(crate) fn unavailable_cause(&self, now: Instant) -> Option<UnavailableCause<'_>> {
+        if let Some(deletion) = self.deletion.as_ref().filter(|_| self.is_leaving(now)) {
+            return Some(match deletion {
+                Deletion::InProgress { .. } => UnavailableCause::BeingDeleted,
+                Deletion::Tainted { taint, .. } => UnavailableCause::Tainted(taint),
             });
         }
         if self.ready.ready {
             return None;
         }
         let never_ready = self.ready.since - self.created < FIRST_CONDITION;
-        (!(never_ready && now < self.set_up_by())).then_some("NotReady")
+        (!(never_ready && now < self.set_up_by())).then_some(UnavailableCause::NotReady)
+    }
+
+    /// Whether it is about to be deleted, and not only marked for it by a stale taint.
+    pub(crate) fn is_leaving(&self, now: Instant) -> bool {
+        let stale = self.stale_taint_at();
+        self.deletion.is_some() && stale.is_none_or(|stale| now < stale)
+    }
+
+    /// When the taint of a program that deletes nodes becomes stale: the node is still Ready so long after it. `None` if
+    /// it has none, or it is not known since when.
+    pub(crate) fn stale_taint_at(&self) -> Option<Instant> {
+        match &self.deletion {
+            Some(Deletion::Tainted { since, .. }) if self.ready.ready => since.map(|since| since + STALE_TAINT),
+            Some(Deletion::Tainted { .. } | Deletion::InProgress { .. }) | None => None,
+        }
+    }
+
+    /// Whether the control plane must do without this member of it.
+    pub(crate) fn is_control_plane_down(&self, now: Instant) -> bool {
+        let up = self.ready.ready && self.unready_static_pod.is_none() && !self.is_leaving(now);
+        self.control_plane && !up
     }
 
     /// When a node that was never Ready starts to count as unavailable.
@@ -132,6 +157,44 @@ impl Node {
         };
         let stays_up = || self.trusted_host().is_some_and(|host| !reboots(host));
         !self.ready.ready || self.unschedulable && !ended() && !stays_up()
+    }
+}
+
+/// Why a Node is about to be deleted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Deletion {
+    /// The API server deletes it; a finalizer keeps it meanwhile.
+    InProgress {
+        /// `metadata.deletionTimestamp`.
+        since: Instant,
+    },
+    /// A program that deletes nodes, such as an autoscaler, has tainted it.
+    Tainted {
+        /// The taint's key.
+        taint: String,
+        /// Since when, as far as it is known.
+        since: Option<Instant>,
+    },
+}
+
+/// Why a node is unavailable for a cause other than Lockkeeper.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum UnavailableCause<'a> {
+    /// Its Ready condition is not `True`.
+    NotReady,
+    /// The API server deletes it.
+    BeingDeleted,
+    /// It has the taint of a program that deletes nodes.
+    Tainted(&'a str),
+}
+
+impl std::fmt::Display for UnavailableCause<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::NotReady => f.write_str("NotReady"),
+            Self::BeingDeleted => f.write_str("being deleted"),
+            Self::Tainted(taint) => write!(f, "being deleted: taint {taint}"),
+        }
     }
 }
 

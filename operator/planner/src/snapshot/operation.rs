@@ -44,7 +44,9 @@ pub struct Operation {
     /// Pods evicted.
     pub pods_moved: i32,
     /// The `DaemonSet`s that were ready on the node at the cordon: they must be ready again before the uncordon.
-    pub daemon_sets: Vec<CountedDaemonSet>,
+    pub daemon_sets: Vec<CountedWorkload>,
+    /// The static pods that were ready on the node at the cordon: they must be ready again before the uncordon.
+    pub static_pods: Vec<CountedWorkload>,
     /// The settings with which it finishes.
     pub settings: Settings,
     /// What failed.
@@ -89,9 +91,9 @@ impl Operation {
     }
 }
 
-/// A `DaemonSet` whose pod was ready on the node before the cordon.
+/// A `DaemonSet` whose pod was ready on the node before the cordon, or a static pod that was ready.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CountedDaemonSet {
+pub struct CountedWorkload {
     /// Its `namespace/name`.
     pub name: String,
     /// Since when its pod was ready: an unchanged time after the reboot means a status from before it.

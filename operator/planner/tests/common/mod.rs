@@ -31,7 +31,7 @@ pub struct World {
     pub refusing: Vec<String>,
     pub silent: Vec<String>,
     /// The `DaemonSet`s that are ready on each node when it is cordoned.
-    pub daemons: Vec<CountedDaemonSet>,
+    pub daemons: Vec<CountedWorkload>,
     /// When a node that is down comes back.
     coming: Vec<(String, Instant)>,
     boots: usize,
@@ -96,9 +96,10 @@ impl World {
                     ready,
                     unschedulable: false,
                     cordoned_for: None,
-                    deletion_taint: None,
+                    deletion: None,
                     taints: Taints::default(),
                     control_plane: false,
+                    unready_static_pod: None,
                     hold: None,
                     requested: None,
                     approved: None,
@@ -334,6 +335,9 @@ impl World {
             Action::AddTaint { node, taint } => self.node(node).taints.set(*taint, true),
             Action::RemoveTaint { node, taint } => self.node(node).taints.set(*taint, false),
             Action::RemoveCommand { node, .. } => self.record(node).command = None,
+            Action::RemoveLockCommand { .. } => {
+                self.snapshot.lock.as_mut().unwrap().command = None;
+            }
             Action::RemoveRequest { node, .. } => self.node(node).requested = None,
             Action::RemoveApproval { node, .. } => self.node(node).approved = None,
         }

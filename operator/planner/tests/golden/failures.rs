@@ -30,6 +30,7 @@ fn a_node_whose_drain_is_blocked_is_deferred() {
              n2 waits, Preparing: waiting for the node agent to respond (asked at 2026-11-21T12:15:01Z)
         902  n2 Cordon
         902  n2 WriteRecord Draining
+        903  lock SetHolders n2 reboots
         903  n2 OrderReboot
         903  n2 WriteRecord Rebooting
              n2 waits, Rebooting: rebooting since 2026-11-21T12:15:03Z; times out at 2026-11-21T12:30:03Z
@@ -66,6 +67,7 @@ fn a_node_whose_agent_refuses_is_deferred() {
              n1 waits, Preparing: waiting for the node agent to respond (asked at 2026-11-21T12:10:01Z)
         602  n1 Cordon
         602  n1 WriteRecord Draining
+        603  lock SetHolders n1 reboots
         603  n1 OrderReboot
         603  n1 WriteRecord Rebooting
              n1 waits, Rebooting: rebooting since 2026-11-21T12:10:03Z; times out at 2026-11-21T12:25:03Z
@@ -96,6 +98,7 @@ fn a_node_that_does_not_come_back_fails_and_can_be_retried() {
              n2 waits, NoFreeSlot: no free slot: n1 in progress (1 of 1, policy limit)
         1    n1 Cordon
         1    n1 WriteRecord Draining
+        2    lock SetHolders n1 reboots
         2    n1 OrderReboot
         2    n1 WriteRecord Rebooting
              n1 waits, Rebooting: rebooting since 2026-11-21T12:00:02Z; times out at 2026-11-21T12:15:02Z
@@ -114,6 +117,7 @@ fn a_node_that_does_not_come_back_fails_and_can_be_retried() {
              n2 waits, Preparing: waiting for the node agent to respond (asked at 2026-11-21T12:15:10Z)
         911  n2 Cordon
         911  n2 WriteRecord Draining
+        912  lock SetHolders n2 reboots
         912  n2 OrderReboot
         912  n2 WriteRecord Rebooting
              n2 waits, Rebooting: rebooting since 2026-11-21T12:15:12Z; times out at 2026-11-21T12:30:12Z
@@ -139,6 +143,7 @@ fn a_failed_node_can_be_released() {
              n2 waits, NoFreeSlot: no free slot: n1 in progress (1 of 1, policy limit)
         1    n1 Cordon
         1    n1 WriteRecord Draining
+        2    lock SetHolders n1 reboots
         2    n1 OrderReboot
         2    n1 WriteRecord Rebooting
              n1 waits, Rebooting: rebooting since 2026-11-21T12:00:02Z; times out at 2026-11-21T12:15:02Z
@@ -174,6 +179,7 @@ fn an_open_breaker_starts_a_probe_after_its_cooldown() {
              n3 waits, Pacing: the next node may start at 2026-11-21T12:07:40Z
         1    n1 Cordon
         1    n1 WriteRecord Draining
+        2    lock SetHolders n1 reboots
         2    n1 OrderReboot
         2    n1 WriteRecord Rebooting
              n1 waits, Rebooting: rebooting since 2026-11-21T12:00:02Z; times out at 2026-11-21T12:15:02Z
@@ -184,6 +190,7 @@ fn an_open_breaker_starts_a_probe_after_its_cooldown() {
              n3 waits, NoFreeSlot: no free slot: n1, n2 in progress (2 of 2, policy limit)
         461  n2 Cordon
         461  n2 WriteRecord Draining
+        462  lock SetHolders n2 reboots
         462  n2 OrderReboot
         462  n2 WriteRecord Rebooting
              n2 waits, Rebooting: rebooting since 2026-11-21T12:07:42Z; times out at 2026-11-21T12:22:42Z
@@ -203,6 +210,7 @@ fn an_open_breaker_starts_a_probe_after_its_cooldown() {
              n3 waits, Preparing: waiting for the node agent to respond (asked at 2026-11-21T12:17:02Z)
         1023 n3 Cordon
         1023 n3 WriteRecord Draining
+        1024 lock SetHolders n3 reboots
         1024 n3 OrderReboot
         1024 n3 WriteRecord Rebooting
              n3 waits, Rebooting: rebooting since 2026-11-21T12:17:04Z; times out at 2026-11-21T12:32:04Z
@@ -229,6 +237,7 @@ fn a_deleted_lock_is_rebuilt_from_the_operations() {
              n2 waits, NoFreeSlot: no free slot: n1 in progress (1 of 1, policy limit)
         1    n1 Cordon
         1    n1 WriteRecord Draining
+        2    lock SetHolders n1 reboots
         2    n1 OrderReboot
         2    n1 WriteRecord Rebooting
              n1 waits, Rebooting: rebooting since 2026-11-21T12:00:02Z; times out at 2026-11-21T12:15:02Z
@@ -245,6 +254,7 @@ fn a_deleted_lock_is_rebuilt_from_the_operations() {
              n2 waits, Preparing: waiting for the node agent to respond (asked at 2026-11-21T12:00:43Z)
         44   n2 Cordon
         44   n2 WriteRecord Draining
+        45   lock SetHolders n2 reboots
         45   n2 OrderReboot
         45   n2 WriteRecord Rebooting
              n2 waits, Rebooting: rebooting since 2026-11-21T12:00:45Z; times out at 2026-11-21T12:15:45Z
@@ -268,13 +278,14 @@ fn an_operator_that_restarts_after_each_write_finishes_the_rollout() {
         2    n1 SetSpec Prepare
         3    n1 Cordon
         4    n1 WriteRecord Draining
-        5    n1 OrderReboot
-        6    n1 WriteRecord Rebooting
-        46   n1 WriteRecord Verifying
-        47   n1 Uncordon
-        48   n1 SetSpec no order
-        49   n1 WriteRecord Succeeded
-        50   lock SetHolders n1 is free
+        5    lock SetHolders n1 reboots
+        6    n1 OrderReboot
+        7    n1 WriteRecord Rebooting
+        47   n1 WriteRecord Verifying
+        48   n1 Uncordon
+        49   n1 SetSpec no order
+        50   n1 WriteRecord Succeeded
+        51   lock SetHolders n1 is free
     "#]]
     .assert_eq(&story.told());
 }

@@ -21,6 +21,7 @@ fn two_policies_share_one_slot() {
              n2 waits, NoFreeSlot: no free slot: n1 in progress (1 of 1, cluster limit)
         1    n1 Cordon
         1    n1 WriteRecord Draining
+        2    lock SetHolders n1 reboots
         2    n1 OrderReboot
         2    n1 WriteRecord Rebooting
              n1 waits, Rebooting: rebooting since 2026-11-21T12:00:02Z; times out at 2026-11-21T12:15:02Z
@@ -34,6 +35,7 @@ fn two_policies_share_one_slot() {
              n2 waits, Preparing: waiting for the node agent to respond (asked at 2026-11-21T12:00:43Z)
         44   n2 Cordon
         44   n2 WriteRecord Draining
+        45   lock SetHolders n2 reboots
         45   n2 OrderReboot
         45   n2 WriteRecord Rebooting
              n2 waits, Rebooting: rebooting since 2026-11-21T12:00:45Z; times out at 2026-11-21T12:15:45Z
@@ -66,6 +68,7 @@ fn control_plane_nodes_reboot_last_and_one_at_a_time() {
         1    n3 Cordon
         1    n1 WriteRecord Draining
         1    n3 WriteRecord Draining
+        2    lock SetHolders n1 reboots, n3 reboots
         2    n1 OrderReboot
         2    n3 OrderReboot
         2    n1 WriteRecord Rebooting
@@ -86,6 +89,7 @@ fn control_plane_nodes_reboot_last_and_one_at_a_time() {
              n2 waits, Preparing: waiting for the node agent to respond (asked at 2026-11-21T12:00:43Z)
         44   n2 Cordon
         44   n2 WriteRecord Draining
+        45   lock SetHolders n2 reboots
         45   n2 OrderReboot
         45   n2 WriteRecord Rebooting
              n2 waits, Rebooting: rebooting since 2026-11-21T12:00:45Z; times out at 2026-11-21T12:15:45Z
@@ -126,6 +130,7 @@ fn zones_reboot_one_after_the_other() {
         1    n3 Cordon
         1    n1 WriteRecord Draining
         1    n3 WriteRecord Draining
+        2    lock SetHolders n1 reboots, n3 reboots
         2    n1 OrderReboot
         2    n3 OrderReboot
         2    n1 WriteRecord Rebooting
@@ -151,6 +156,7 @@ fn zones_reboot_one_after_the_other() {
         44   n4 Cordon
         44   n2 WriteRecord Draining
         44   n4 WriteRecord Draining
+        45   lock SetHolders n2 reboots, n4 reboots
         45   n2 OrderReboot
         45   n4 OrderReboot
         45   n2 WriteRecord Rebooting
@@ -186,6 +192,7 @@ fn an_unavailable_node_counts_against_max_unavailable() {
              n1 waits, Preparing: waiting for the node agent to respond (asked at 2026-11-21T12:00:03Z)
         4    n1 Cordon
         4    n1 WriteRecord Draining
+        5    lock SetHolders n1 reboots
         5    n1 OrderReboot
         5    n1 WriteRecord Rebooting
              n1 waits, Rebooting: rebooting since 2026-11-21T12:00:05Z; times out at 2026-11-21T12:15:05Z

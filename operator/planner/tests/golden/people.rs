@@ -46,6 +46,7 @@ fn a_hold_during_the_drain_ends_the_operation() {
              n2 waits, Preparing: waiting for the node agent to respond (asked at 2026-11-21T12:00:03Z)
         4    n2 Cordon
         4    n2 WriteRecord Draining
+        5    lock SetHolders n2 reboots
         5    n2 OrderReboot
         5    n2 WriteRecord Rebooting
              n2 waits, Rebooting: rebooting since 2026-11-21T12:00:05Z; times out at 2026-11-21T12:15:05Z
@@ -61,6 +62,7 @@ fn a_hold_during_the_drain_ends_the_operation() {
              n1 waits, Preparing: waiting for the node agent to respond (asked at 2026-11-21T12:00:53Z)
         54   n1 Cordon
         54   n1 WriteRecord Draining
+        55   lock SetHolders n1 reboots
         55   n1 OrderReboot
         55   n1 WriteRecord Rebooting
              n1 waits, Rebooting: rebooting since 2026-11-21T12:00:55Z; times out at 2026-11-21T12:15:55Z
@@ -150,6 +152,7 @@ fn a_requested_reboot_waits_for_its_approval() {
              n1 waits, Preparing: waiting for the node agent to respond (asked at 2026-11-21T12:00:02Z)
         3    n1 Cordon
         3    n1 WriteRecord Draining
+        4    lock SetHolders n1 reboots
         4    n1 OrderReboot
         4    n1 WriteRecord Rebooting
              n1 waits, Rebooting: rebooting since 2026-11-21T12:00:04Z; times out at 2026-11-21T12:15:04Z
@@ -178,6 +181,7 @@ fn a_suspended_policy_starts_no_node() {
              n2 waits, NoFreeSlot: no free slot: n1 in progress (1 of 1, policy limit)
         1    n1 Cordon
         1    n1 WriteRecord Draining
+        2    lock SetHolders n1 reboots
         2    n1 OrderReboot
         2    n1 WriteRecord Rebooting
              n1 waits, Rebooting: rebooting since 2026-11-21T12:00:02Z; times out at 2026-11-21T12:15:02Z
@@ -195,6 +199,7 @@ fn a_suspended_policy_starts_no_node() {
              n2 waits, Preparing: waiting for the node agent to respond (asked at 2026-11-21T12:01:03Z)
         64   n2 Cordon
         64   n2 WriteRecord Draining
+        65   lock SetHolders n2 reboots
         65   n2 OrderReboot
         65   n2 WriteRecord Rebooting
              n2 waits, Rebooting: rebooting since 2026-11-21T12:01:05Z; times out at 2026-11-21T12:16:05Z

@@ -19,6 +19,7 @@ fn a_first_rollout_reboots_every_node_once() {
              n2 waits, NoFreeSlot: no free slot: n1 in progress (1 of 1, policy limit)
         1    n1 Cordon
         1    n1 WriteRecord Draining
+        2    lock SetHolders n1 reboots
         2    n1 OrderReboot
         2    n1 WriteRecord Rebooting
              n1 waits, Rebooting: rebooting since 2026-11-21T12:00:02Z; times out at 2026-11-21T12:15:02Z
@@ -32,6 +33,7 @@ fn a_first_rollout_reboots_every_node_once() {
              n2 waits, Preparing: waiting for the node agent to respond (asked at 2026-11-21T12:00:43Z)
         44   n2 Cordon
         44   n2 WriteRecord Draining
+        45   lock SetHolders n2 reboots
         45   n2 OrderReboot
         45   n2 WriteRecord Rebooting
              n2 waits, Rebooting: rebooting since 2026-11-21T12:00:45Z; times out at 2026-11-21T12:15:45Z
@@ -57,6 +59,7 @@ fn a_node_that_no_longer_fits_the_window_waits_for_the_next_one() {
              n2 waits, NoFreeSlot: no free slot: n1 in progress (1 of 1, policy limit)
         1    n1 Cordon
         1    n1 WriteRecord Draining
+        2    lock SetHolders n1 reboots
         2    n1 OrderReboot
         2    n1 WriteRecord Rebooting
              n1 waits, Rebooting: rebooting since 2026-11-21T12:00:02Z; times out at 2026-11-21T12:15:02Z
@@ -83,6 +86,7 @@ fn nodes_start_when_the_window_opens() {
              n1 waits, Preparing: waiting for the node agent to respond (asked at 2026-11-21T12:01:00Z)
         61   n1 Cordon
         61   n1 WriteRecord Draining
+        62   lock SetHolders n1 reboots
         62   n1 OrderReboot
         62   n1 WriteRecord Rebooting
              n1 waits, Rebooting: rebooting since 2026-11-21T12:01:02Z; times out at 2026-11-21T12:16:02Z
@@ -116,6 +120,7 @@ fn an_exclusion_wins_over_the_window() {
              n1 waits, Preparing: waiting for the node agent to respond (asked at 2026-11-21T12:00:05Z)
         6    n1 Cordon
         6    n1 WriteRecord Draining
+        7    lock SetHolders n1 reboots
         7    n1 OrderReboot
         7    n1 WriteRecord Rebooting
              n1 waits, Rebooting: rebooting since 2026-11-21T12:00:07Z; times out at 2026-11-21T12:15:07Z
@@ -144,6 +149,7 @@ fn the_other_nodes_start_after_the_canary_has_soaked() {
              n3 waits, CanarySoaking: waiting for canary n1 to finish and stay healthy
         1    n1 Cordon
         1    n1 WriteRecord Draining
+        2    lock SetHolders n1 reboots
         2    n1 OrderReboot
         2    n1 WriteRecord Rebooting
              n1 waits, Rebooting: rebooting since 2026-11-21T12:00:02Z; times out at 2026-11-21T12:15:02Z
@@ -163,6 +169,7 @@ fn the_other_nodes_start_after_the_canary_has_soaked() {
         104  n3 Cordon
         104  n2 WriteRecord Draining
         104  n3 WriteRecord Draining
+        105  lock SetHolders n2 reboots, n3 reboots
         105  n2 OrderReboot
         105  n3 OrderReboot
         105  n2 WriteRecord Rebooting
@@ -195,6 +202,7 @@ fn nodes_start_at_the_pace_of_the_policy() {
              n2 waits, NoFreeSlot: no free slot: n1 in progress (1 of 1, policy limit)
         1    n1 Cordon
         1    n1 WriteRecord Draining
+        2    lock SetHolders n1 reboots
         2    n1 OrderReboot
         2    n1 WriteRecord Rebooting
              n1 waits, Rebooting: rebooting since 2026-11-21T12:00:02Z; times out at 2026-11-21T12:15:02Z
@@ -210,6 +218,7 @@ fn nodes_start_at_the_pace_of_the_policy() {
              n2 waits, Preparing: waiting for the node agent to respond (asked at 2026-11-21T12:01:30Z)
         91   n2 Cordon
         91   n2 WriteRecord Draining
+        92   lock SetHolders n2 reboots
         92   n2 OrderReboot
         92   n2 WriteRecord Rebooting
              n2 waits, Rebooting: rebooting since 2026-11-21T12:01:32Z; times out at 2026-11-21T12:16:32Z
@@ -235,6 +244,7 @@ fn the_operators_own_node_reboots_last() {
              n2 waits, Preparing: waiting for the node agent to respond (asked at 2026-11-21T12:00:00Z)
         1    n2 Cordon
         1    n2 WriteRecord Draining
+        2    lock SetHolders n2 reboots
         2    n2 OrderReboot
         2    n2 WriteRecord Rebooting
              n2 waits, Rebooting: rebooting since 2026-11-21T12:00:02Z; times out at 2026-11-21T12:15:02Z
@@ -248,6 +258,7 @@ fn the_operators_own_node_reboots_last() {
              n1 waits, Preparing: waiting for the node agent to respond (asked at 2026-11-21T12:00:43Z)
         44   n1 Cordon
         44   n1 WriteRecord Draining
+        45   lock SetHolders n1 reboots
         45   n1 OrderReboot
         45   n1 WriteRecord Rebooting
              n1 waits, Rebooting: rebooting since 2026-11-21T12:00:45Z; times out at 2026-11-21T12:15:45Z
@@ -289,7 +300,7 @@ fn a_window_that_closes_before_the_cordon_withdraws_the_node() {
 #[test]
 fn a_node_stays_cordoned_until_its_daemon_sets_are_ready() {
     let mut story = Story::new(2);
-    story.world.daemons = vec![CountedDaemonSet {
+    story.world.daemons = vec![CountedWorkload {
         name: "kube-system/cni".to_owned(),
         since: None,
     }];
@@ -314,6 +325,7 @@ fn a_node_stays_cordoned_until_its_daemon_sets_are_ready() {
              n2 waits, NoFreeSlot: no free slot: n1 in progress (1 of 1, policy limit)
         1    n1 Cordon
         1    n1 WriteRecord Draining
+        2    lock SetHolders n1 reboots
         2    n1 OrderReboot
         2    n1 WriteRecord Rebooting
              n1 waits, Rebooting: rebooting since 2026-11-21T12:00:02Z; times out at 2026-11-21T12:15:02Z

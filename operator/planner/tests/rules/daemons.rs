@@ -10,7 +10,7 @@ const WHAT: &str = "DaemonSet kube-system/cni: pod cni-x is not ready: container
 /// A node that is back and Ready after a reboot, and is still cordoned.
 fn back() -> World {
     let mut world = World::new(2);
-    world.daemons = vec![CountedDaemonSet {
+    world.daemons = vec![CountedWorkload {
         name: "kube-system/cni".to_owned(),
         since: Some(world.now - TimeDelta::days(8)),
     }];
@@ -46,7 +46,7 @@ fn a_daemon_set_not_checked_since_the_reboot_counts_as_not_ready() {
     assert!(
         world
             .wait_reasons()
-            .contains("its DaemonSets have not been checked yet"),
+            .contains("its DaemonSets and static pods have not been checked yet"),
         "{}",
         world.wait_reasons()
     );
@@ -69,6 +69,20 @@ fn a_node_waits_until_its_daemon_sets_are_ready_again() {
 }
 
 #[test]
+fn a_node_waits_until_its_static_pods_are_ready_again() {
+    let mut world = back();
+    let operation = world.record("n1").operation.as_mut().unwrap();
+    operation.static_pods = std::mem::take(&mut operation.daemon_sets);
+    let what = "static pod kube-system/etcd-n1: pod etcd-n1 is not Ready: CrashLoopBackOff";
+    says(&mut world, DaemonSetReadiness::NotReady { what: what.to_owned() });
+    assert!(world.node("n1").unschedulable, "{}", world.trace);
+    assert!(world.wait_reasons().contains(what), "{}", world.wait_reasons());
+    assert_eq!(world.plan().daemon_set_probes, ["n1"]);
+    says(&mut world, DaemonSetReadiness::Ready);
+    assert!(!world.node("n1").unschedulable, "{}", world.trace);
+}
+
+#[test]
 fn a_node_without_ready_daemon_sets_before_the_reboot_waits_for_none() {
     let mut world = back();
     world.node("n1").daemon_sets = not_ready();
@@ -82,7 +96,7 @@ fn a_node_without_ready_daemon_sets_before_the_reboot_waits_for_none() {
 #[test]
 fn daemon_sets_are_checked_only_once_the_node_is_ready() {
     let mut world = World::new(1);
-    world.daemons = vec![CountedDaemonSet {
+    world.daemons = vec![CountedWorkload {
         name: "kube-system/cni".to_owned(),
         since: None,
     }];
@@ -107,7 +121,7 @@ fn a_daemon_set_that_never_becomes_ready_fails_the_node() {
     let waits = world.wait_reasons();
     assert!(
         waits.contains("n1 Failed: n1 rebooted but was not healthy within 15 min: DaemonSet kube-system/cni")
-            && waits.contains("check that pod and its DaemonSet, then retry or release it"),
+            && waits.contains("check that pod, then retry or release it"),
         "{waits}"
     );
     assert!(world.node("n1").unschedulable);

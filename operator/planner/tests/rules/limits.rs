@@ -182,6 +182,87 @@ fn a_control_plane_node_waits_until_the_others_are_ready() {
 }
 
 #[test]
+fn a_control_plane_node_waits_for_the_static_pods_of_the_others() {
+    let mut world = World::new(3);
+    world.limit(3);
+    for name in ["n1", "n2"] {
+        world.node(name).control_plane = true;
+    }
+    world.node("n2").unready_static_pod = Some("kube-system/etcd-n2".to_owned());
+    world.record("n2").host.as_mut().unwrap().required = false;
+    world.run_until_idle();
+    assert_eq!(world.in_progress(), ["n3"], "{}", world.wait_reasons());
+    assert!(world.wait_reasons().contains("n1 ControlPlaneBusy"));
+    world.node("n2").unready_static_pod = None;
+    world.run_until_idle();
+    assert_eq!(world.in_progress(), ["n3", "n1"]);
+}
+
+fn tainted(world: &mut World, name: &str) {
+    let since = Some(world.now);
+    let taint = "ToBeDeletedByClusterAutoscaler".to_owned();
+    world.node(name).deletion = Some(Deletion::Tainted { taint, since });
+}
+
+#[test]
+fn a_node_about_to_be_deleted_never_starts_and_counts_as_unavailable() {
+    let mut world = World::new(2);
+    tainted(&mut world, "n1");
+    world.run_until_idle();
+    expect![[r#"
+        n1 BeingDeleted: this node has been marked for deletion since 2026-11-21T12:00:00Z (taint ToBeDeletedByClusterAutoscaler)
+        n2 TooManyUnavailable: 1 node unavailable, at most 1 allowed: n1 (being deleted: taint ToBeDeletedByClusterAutoscaler)
+    "#]]
+    .assert_eq(&world.wait_reasons());
+    let since = world.now;
+    world.node("n1").deletion = Some(Deletion::InProgress { since });
+    world.limit(2);
+    world.run_until_idle();
+    assert_eq!(world.in_progress(), ["n2"]);
+    assert!(
+        world
+            .wait_reasons()
+            .contains("n1 BeingDeleted: this Node is being deleted since ")
+    );
+}
+
+#[test]
+fn a_stale_deletion_taint_stops_counting_and_is_named() {
+    let mut world = World::new(2);
+    tainted(&mut world, "n1");
+    world.run_until_idle();
+    assert_eq!(world.in_progress(), Vec::<String>::new());
+    assert_eq!(world.plan().recheck_at, Some(world.now + TimeDelta::minutes(30)));
+    world.run(1799);
+    assert_eq!(world.in_progress(), Vec::<String>::new());
+    world.run(5);
+    assert_eq!(world.started(), ["n2"]);
+    let words = "n1 BeingDeleted: this node has been marked for deletion since 2026-11-21T12:00:00Z \
+                 (taint ToBeDeletedByClusterAutoscaler) but is still Ready; remove the taint if it is stale";
+    assert!(world.wait_reasons().contains(words), "{}", world.wait_reasons());
+    world.node("n1").ready.ready = false;
+    world.run_until_idle();
+    assert!(
+        !world.wait_reasons().contains("still Ready"),
+        "{}",
+        world.wait_reasons()
+    );
+}
+
+#[test]
+fn a_node_marked_for_deletion_after_its_admission_gives_its_slot_back() {
+    let mut world = World::new(1);
+    world.silent = vec!["n1".to_owned()];
+    world.run_until_idle();
+    assert_eq!(world.in_progress(), ["n1"]);
+    tainted(&mut world, "n1");
+    world.silent.clear();
+    world.run(5);
+    assert_eq!(world.in_progress(), Vec::<String>::new(), "{}", world.trace);
+    assert!(!world.node("n1").unschedulable);
+}
+
+#[test]
 fn percentages_round_down_to_at_least_one_and_zero_starts_nothing() {
     for (percent, nodes, expected) in [(10, 5, 1), (40, 5, 2), (50, 5, 2), (100, 3, 3), (0, 5, 0), (1, 1, 1)] {
         let mut world = World::new(nodes);
@@ -198,7 +279,7 @@ fn a_percentage_in_the_lock_counts_all_linux_nodes() {
     world.limit(8);
     world.snapshot.lock = Some(Lock {
         max_in_progress: Some(Limit::Percent(25)),
-        holders: vec![],
+        ..Lock::default()
     });
     world.run_until_idle();
     assert_eq!(world.in_progress(), ["n1", "n2"]);

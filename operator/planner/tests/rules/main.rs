@@ -7,6 +7,7 @@ mod canary;
 #[path = "../common/mod.rs"]
 mod common;
 mod daemons;
+mod deleted_nodes;
 mod exclusions;
 mod failures;
 mod fit;

@@ -43,6 +43,12 @@ fn draining() -> World {
 /// The reboot order that the planner would give `n1`.
 fn reboot_order(world: &mut World) -> Plan {
     let operation = world.record("n1").operation.clone().unwrap();
+    let lock = world.snapshot.lock.as_mut().unwrap();
+    lock.holders[0].reboot = Some(OrderedReboot {
+        time: world.now,
+        boot_id_before: operation.boot_id_before.clone(),
+        deadline: world.now + operation.settings.reboot_timeout,
+    });
     let order = Order {
         id: operation.order_id(),
         action: OrderAction::Reboot,
@@ -96,6 +102,13 @@ fn s3_reports_a_reboot_order_for_a_node_that_is_not_drained() {
     assert_eq!(broken(&world, &order), ["S3"]);
     world.node("n1").drain = Drain::Done { moved: 0 };
     assert_eq!(broken(&world, &order), Vec::<&str>::new());
+    let marked = world.snapshot.lock.as_mut().unwrap().holders[0].reboot.take();
+    assert_eq!(
+        broken(&world, &order),
+        ["S3"],
+        "its entry does not say that the reboot is ordered"
+    );
+    world.snapshot.lock.as_mut().unwrap().holders[0].reboot = marked;
     world.node("n1").unschedulable = false;
     assert_eq!(broken(&world, &order), ["S3"], "it is not cordoned");
 }

@@ -22,6 +22,7 @@ fn one_node_goes_through_all_phases_and_is_uncordoned() {
         0    n1 SetSpec Prepare
         1    n1 Cordon 
         1    n1 WriteRecord Draining
+        2    lock SetHolders n1 reboots
         2    n1 OrderReboot 
         2    n1 WriteRecord Rebooting
         43   n1 WriteRecord Verifying

@@ -98,6 +98,7 @@ fn a_lock_that_was_edited_by_hand_is_repaired_before_a_node_starts() {
     holders[0].operation_id = "unknown".to_owned();
     holders.push(Holder {
         node: "ghost".to_owned(),
+        reboot: None,
         ..holders[0].clone()
     });
     for _ in 0..200 {
@@ -159,7 +160,7 @@ fn an_orphaned_cordon_counts_under_each_policy_of_its_node() {
 fn a_node_that_is_deleted_and_recreated_leaves_no_holder() {
     let mut world = World::new(2);
     world.run_until_idle();
-    world.run(5);
+    world.run(1);
     let now = world.now;
     let node = world.node("n1");
     *node = Node {

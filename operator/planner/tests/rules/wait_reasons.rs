@@ -21,6 +21,10 @@ const BEFORE_THE_QUEUE: &[Cause] = &[
     }),
     (ReasonName::NoPolicy, |world| world.node("n1").policies = [].into()),
     (ReasonName::Suspended, |world| world.policy().suspend = true),
+    (ReasonName::BeingDeleted, |world| {
+        let since = world.now;
+        world.node("n1").deletion = Some(Deletion::InProgress { since });
+    }),
     (ReasonName::Held, |world| {
         world.node("n1").hold = Some(Hold {
             reason: "debugging the NIC".to_owned(),

@@ -38,6 +38,7 @@ pub(crate) fn operation(id: &str, phase: Phase) -> Operation {
         rebooted: None,
         pods_moved: 0,
         daemon_sets: vec![],
+        static_pods: vec![],
         settings: Settings::default(),
         failure: None,
         pending_outcome: None,
@@ -51,6 +52,7 @@ pub(crate) fn holder(node: &str, operation_id: &str) -> Holder {
         policy: "a".into(),
         operation_id: operation_id.to_owned(),
         acquired: now(),
+        reboot: None,
     }
 }
 
@@ -102,10 +104,9 @@ pub(crate) fn set_operation(cluster: &mut Cluster, index: usize, operation: Opti
 }
 
 pub(crate) fn set_holders(cluster: &mut Cluster, holders: Vec<Holder>) {
-    let max_in_progress = None;
     let value = Lock {
-        max_in_progress,
         holders,
+        ..Lock::default()
     };
     let (version, uid) = (0, 1);
     cluster.put_lock(Some(LockObject { version, uid, value }));

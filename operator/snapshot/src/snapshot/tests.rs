@@ -41,6 +41,82 @@ fn a_node_of_another_operating_system_is_none_of_ours() {
     assert_eq!(snapshot.nodes.keys().collect::<Vec<_>>(), ["l"]);
 }
 
+#[test]
+fn control_plane_nodes_are_found_by_the_configured_labels_and_by_static_pods() {
+    let microk8s = json!({"node.kubernetes.io/microk8s-controlplane": "microk8s-controlplane"});
+    let mut seen = seen(
+        &[],
+        &[
+            ("a", microk8s),
+            ("b", json!({"datastore": ""})),
+            ("c", json!({})),
+            ("d", json!({})),
+        ],
+    );
+    let pod = |name: &str, node: &str, mirror: bool, ready: &str| {
+        let annotations = if mirror {
+            json!({"kubernetes.io/config.mirror": "x"})
+        } else {
+            json!({})
+        };
+        let pod = json!({
+            "metadata": {"name": name, "namespace": "kube-system", "annotations": annotations},
+            "spec": {"nodeName": node}, "status": {"conditions": [{"type": "Ready", "status": ready}]},
+        });
+        Arc::new(serde_json::from_value(pod).unwrap())
+    };
+    seen.static_pods = vec![
+        pod("kube-apiserver-c", "c", true, "False"),
+        pod("etcd-c", "c", true, "False"),
+        pod("etcd-operator", "d", false, "True"),
+    ];
+    let control_plane = |local: &Local| -> Vec<String> {
+        let nodes = snapshot(&seen, local).nodes.into_iter();
+        nodes
+            .filter(|(_, node)| node.control_plane)
+            .map(|(name, _)| name)
+            .collect()
+    };
+    assert_eq!(control_plane(&Local::default()), ["a", "c"]);
+    let local = Local {
+        control_plane_labels: vec!["datastore".to_owned()],
+        ..Local::default()
+    };
+    assert_eq!(control_plane(&local), ["b", "c"]);
+    let unready = snapshot(&seen, &local).nodes["c"].unready_static_pod.clone();
+    assert_eq!(unready.as_deref(), Some("kube-system/etcd-c"));
+}
+
+#[test]
+fn a_node_is_about_to_be_deleted_by_its_timestamp_or_a_known_taint() {
+    let deletion = |node: Value, recorded: Value| {
+        let status: NodeRebootStatus = serde_json::from_value(json!({"deletionTaint": recorded})).unwrap();
+        deletion(&serde_json::from_value(node).unwrap(), Some(&status))
+    };
+    let taints = |key: &str| json!({"spec": {"taints": [{"key": "k", "effect": "NoSchedule"}, {"key": key, "effect": "NoSchedule"}]}});
+    let time = "2026-11-20T00:00:00Z";
+    let since: DateTime<Utc> = time.parse().unwrap();
+    let gone = json!({"metadata": {"deletionTimestamp": time}});
+    assert_eq!(
+        deletion(gone, Value::Null),
+        Some(planner::Deletion::InProgress { since })
+    );
+    for taint in names::DELETION_TAINTS {
+        let expected = |since| {
+            Some(planner::Deletion::Tainted {
+                taint: taint.to_owned(),
+                since,
+            })
+        };
+        assert_eq!(deletion(taints(taint), Value::Null), expected(None));
+        let recorded = json!({"key": taint, "firstSeenTime": time});
+        assert_eq!(deletion(taints(taint), recorded), expected(Some(since)));
+        let other = json!({"key": "other", "firstSeenTime": time});
+        assert_eq!(deletion(taints(taint), other), expected(None), "of another taint");
+    }
+    assert_eq!(deletion(taints("node.kubernetes.io/unreachable"), Value::Null), None);
+}
+
 fn reboot(outcome: &str, minutes: [i64; 3]) -> Arc<NodeReboot> {
     let entry = |index: i64| {
         let ended = "2026-11-20T00:00:00Z".parse::<DateTime<Utc>>().unwrap() + chrono::TimeDelta::hours(index);

@@ -1,7 +1,7 @@
 //! Each precondition: when it holds, and what it says if it does not.
 
 use super::*;
-use crate::snapshot::Limit;
+use crate::snapshot::{Limit, OrderedReboot};
 
 /// Nothing is read but what the test sets.
 fn nothing() -> Fresh {
@@ -59,6 +59,7 @@ fn a_node_holds_a_slot_only_with_its_own_uid_and_operation() {
         node: n1(),
         node_uid: "uid-n1".to_owned(),
         operation_id: op_1(),
+        reboots: false,
     };
     holds(&precondition, &with_lock(lock(vec![holder("n1", "op-1")])));
     let other_uid = Holder {
@@ -74,6 +75,28 @@ fn a_node_holds_a_slot_only_with_its_own_uid_and_operation() {
         let found = "it does not hold a slot of RebootLock for operation op-1";
         refuses(&precondition, &with_lock(lock(holders)), found);
     }
+}
+
+#[test]
+fn a_reboot_is_ordered_only_if_the_slot_says_so() {
+    let precondition = Precondition::HoldsSlot {
+        node: n1(),
+        node_uid: "uid-n1".to_owned(),
+        operation_id: op_1(),
+        reboots: true,
+    };
+    let found = "RebootLock does not say that operation op-1 reboots it";
+    refuses(&precondition, &with_lock(lock(vec![holder("n1", "op-1")])), found);
+    let reboot = Some(OrderedReboot {
+        time: seconds_ago(1),
+        boot_id_before: "boot".into(),
+        deadline: seconds_ago(-900),
+    });
+    let marked = Holder {
+        reboot,
+        ..holder("n1", "op-1")
+    };
+    holds(&precondition, &with_lock(lock(vec![marked])));
 }
 
 #[test]

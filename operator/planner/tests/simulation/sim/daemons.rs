@@ -32,9 +32,9 @@ pub struct Daemon {
 
 impl Daemon {
     /// What whoever writes that the cordon stands puts into the record.
-    pub fn counted(&self) -> Vec<CountedDaemonSet> {
+    pub fn counted(&self) -> Vec<CountedWorkload> {
         let ready = self.shown.filter(|_| self.there);
-        let counted = ready.map(|since| CountedDaemonSet {
+        let counted = ready.map(|since| CountedWorkload {
             name: "kube-system/cni".to_owned(),
             since: Some(since),
         });

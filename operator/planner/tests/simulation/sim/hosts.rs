@@ -244,6 +244,8 @@ impl World {
         }
         host.up = true;
         host.lost = false;
+        self.judge.is_up(node);
+        let host = &mut self.hosts[node];
         let ordered = host.ordered.take().is_some();
         if new {
             host.boot += 1;

@@ -25,6 +25,9 @@ pub struct Judge {
     ended: Vec<Vec<String>>,
     /// The operations of each node whose record was lost and that a person released: their hosts may go down still.
     released_without_record: Vec<Vec<String>>,
+    /// The operation for which each host is down, if that operation holds a slot: it keeps the slot until the host is up,
+    /// whatever becomes of its Node.
+    down_for: Vec<Option<String>>,
 }
 
 /// What people did to a node since its last operation began.
@@ -104,6 +107,7 @@ impl Judge {
             manual_changes: vec![ManualChanges::default(); cluster.nodes.len()],
             ended: vec![vec![]; cluster.nodes.len()],
             released_without_record: vec![vec![]; cluster.nodes.len()],
+            down_for: vec![None; cluster.nodes.len()],
             ..Self::default()
         };
         judge.look(cluster);
@@ -128,6 +132,15 @@ impl Judge {
         for violation in check::unexplained_waits(snapshot, plan, now) {
             self.violations.push(format!("unexplained_waits {violation}"));
         }
+    }
+
+    /// A person gave a command for the node, or edited the lock: its slot may go while its host is down.
+    pub fn slot_may_go(&mut self, node: usize) {
+        self.down_for[node] = None;
+    }
+
+    pub fn is_up(&mut self, node: usize) {
+        self.down_for[node] = None;
     }
 
     pub fn uncordoned(&mut self, node: usize) {
@@ -172,7 +185,8 @@ impl Judge {
                 format!("{} loses its slot in the middle of its operation", holder.node)
             });
         }
-        for holder in after.iter().filter(|holder| !before.contains(holder)) {
+        let new = |holder: &&Holder| !before.iter().any(|other| other.operation_id == holder.operation_id);
+        for holder in after.iter().filter(new) {
             if allowed.in_progress.contains(&holder.operation_id) {
                 continue;
             }
@@ -321,6 +335,7 @@ impl Judge {
             .holders()
             .iter()
             .any(|holder| &holder.node == name && &holder.operation_id == operation);
+        self.down_for[node] = holds.then(|| operation.clone());
         let known = cluster.operation(node).is_some_and(|known| &known.id == operation);
         let ours = known || manual.record_lost || self.released_without_record[node].contains(operation);
         let cordoned = manual.uncordoned || object.value.unschedulable && pods == 0;
@@ -349,6 +364,17 @@ impl Judge {
 
     fn marked(&mut self, cluster: &Cluster) {
         let marked = &cluster.marked;
+        let down = self.down_for.iter().enumerate();
+        let down = down.filter(|(node, operation)| operation.is_some() && !marked.contains(node));
+        let down: Vec<&String> = down.map(|(node, _)| &cluster.names[node]).collect();
+        if marked.len() + down.len() > self.highest_limit {
+            let what = format!(
+                "{down:?} reboot without a cordon beside {} that are marked, {} were allowed at most",
+                marked.len(),
+                self.highest_limit
+            );
+            self.broken("S1", &what);
+        }
         if marked.len() > self.highest_limit {
             let names: Vec<&String> = marked.iter().map(|index| &cluster.names[*index]).collect();
             let what = format!("{names:?} are marked, {} were allowed at most", self.highest_limit);

@@ -47,6 +47,8 @@ mutants! {
     IgnoresLimits,
     /// A lost lock is taken for "no node in progress".
     LostLockIsEmpty,
+    /// A node whose Node is deleted while it reboots loses its slot.
+    DeletedNodeReleasesSlot,
     /// A failed node releases its slot without a command of a person.
     FailedNodeReleasesSlot,
     /// What waits on time is not looked at again.
@@ -153,6 +155,12 @@ fn doctor(mutant: Mutant, seen: &mut Snapshot) -> bool {
                     node.cordoned_for = None;
                     node.record.iter_mut().for_each(|record| record.operation = None);
                 }
+            }
+        }
+        Mutant::DeletedNodeReleasesSlot => {
+            let holders = seen.lock.iter_mut().flat_map(|lock| &mut lock.holders);
+            for holder in holders.filter(|holder| !seen.nodes.contains_key(&holder.node)) {
+                holder.reboot = None;
             }
         }
         Mutant::IgnoresWindows => {

@@ -96,7 +96,10 @@ impl World {
                 self.command(node, verb, true)
             }
             Fault::LockEdited => self.edits_lock(),
-            Fault::LockLost => self.cluster.lock.is_some() && self.cluster.put_lock(None).version > 0,
+            Fault::LockLost => {
+                (0..self.hosts.len()).for_each(|node| self.judge.slot_may_go(node));
+                self.cluster.lock.is_some() && self.cluster.put_lock(None).version > 0
+            }
             Fault::RecordLost => {
                 let boot = self.hosts[node].boot;
                 self.after(2000, Event::Report(node, boot));
@@ -190,6 +193,7 @@ impl World {
         } else {
             id.unwrap_or_default()
         };
+        self.judge.slot_may_go(node);
         let verb = verb.to_owned();
         let command = Some(Command { verb, operation_id });
         self.cluster
@@ -209,6 +213,7 @@ impl World {
             return false;
         };
         let mut object = lock.clone();
+        (0..self.hosts.len()).for_each(|node| self.judge.slot_may_go(node));
         // Another one each time, as an id that was used never comes again.
         let unknown = format!("unknown{}", self.at);
         let holders = &mut object.value.holders;
@@ -225,6 +230,7 @@ impl World {
                 policy: "a".into(),
                 operation_id: unknown,
                 acquired: self.start,
+                reboot: None,
             }),
         }
         self.cluster.put_lock(Some(object));

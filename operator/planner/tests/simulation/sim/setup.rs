@@ -167,10 +167,9 @@ fn cluster(count: usize, start: Instant, no_faults: bool, rng: &mut Rng) -> (Clu
     }
     if rng.chance(800) {
         let max_in_progress = rng.chance(150).then_some(Limit::Count(2));
-        let holders = vec![];
         let value = Lock {
             max_in_progress,
-            holders,
+            ..Lock::default()
         };
         cluster.put_lock(Some(LockObject {
             version: 0,
@@ -245,9 +244,10 @@ pub fn node(boot_id: BootId, uid: String, created: Instant, ready: bool) -> Node
         },
         unschedulable: false,
         cordoned_for: None,
-        deletion_taint: None,
+        deletion: None,
         taints: Taints::default(),
         control_plane: false,
+        unready_static_pod: None,
         hold: None,
         requested: None,
         approved: None,

@@ -1,0 +1,175 @@
+//! A Node that is deleted while its machine reboots, as cloud controllers do it, and registers again under another uid.
+
+use expect_test::expect;
+use lockkeeper_planner::*;
+
+use crate::common::World;
+
+/// Two nodes, one at a time; `n1` reboots, and its Node has been deleted with its record.
+fn deleted() -> (World, Node) {
+    let mut world = World::new(2);
+    world.never_back = vec!["n1".to_owned()];
+    world.run_until_idle();
+    world.run(10);
+    let phase = world.record("n1").operation.as_ref().map(|operation| operation.phase);
+    assert_eq!(phase, Some(Phase::Rebooting), "{}", world.trace);
+    let node = world.snapshot.nodes.remove("n1").unwrap();
+    world.run_until_idle();
+    (world, node)
+}
+
+/// The node registers again: another uid, no cordon, no record, not Ready yet.
+fn register(world: &mut World, before: &Node, boot_id: &str) {
+    let now = world.now;
+    let node = Node {
+        uid: "uid-again".to_owned(),
+        created: now,
+        boot_id: boot_id.into(),
+        unschedulable: false,
+        cordoned_for: None,
+        record: None,
+        ready: Ready {
+            ready: false,
+            since: now,
+            heartbeat: now,
+            message: "KubeletNotReady: no network".to_owned(),
+        },
+        ..before.clone()
+    };
+    world.snapshot.nodes.insert("n1".to_owned(), node);
+    world.run_until_idle();
+}
+
+fn holder(world: &World) -> Holder {
+    let lock = world.snapshot.lock.as_ref().unwrap();
+    lock.holders.iter().find(|holder| holder.node == "n1").unwrap().clone()
+}
+
+#[test]
+fn a_node_deleted_while_it_reboots_keeps_its_slot_until_it_is_back() {
+    let (mut world, before) = deleted();
+    assert_eq!(world.in_progress(), ["n1"]);
+    let waits = "n2 NoFreeSlot: no free slot: n1 in progress (1 of 1, policy limit)";
+    assert!(world.wait_reasons().contains(waits), "{}", world.wait_reasons());
+    world.run(100);
+    assert_eq!(world.in_progress(), ["n1"]);
+
+    register(&mut world, &before, "boot-1-1");
+    assert_eq!(holder(&world).node_uid, "uid-again");
+    let operation = world.record("n1").operation.clone().unwrap();
+    assert_eq!(
+        (operation.phase, operation.id),
+        (Phase::Verifying, holder(&world).operation_id)
+    );
+    world.run(10);
+    assert_eq!(world.in_progress(), ["n1"], "it is not Ready yet");
+
+    world.boot("n1");
+    world.run(3);
+    let last = world.record("n1").last_reboot.as_ref().unwrap();
+    assert!(last.started < last.time);
+    assert_eq!(world.in_progress(), ["n2"], "{}", world.trace);
+}
+
+#[test]
+fn a_node_deleted_before_its_reboot_frees_its_slot_at_once() {
+    let mut world = World::new(2);
+    world.blocked = vec!["n1".to_owned()];
+    world.run_until_idle();
+    world.run(10);
+    assert!(world.node("n1").unschedulable, "{}", world.trace);
+    world.snapshot.nodes.remove("n1");
+    world.run_until_idle();
+    assert_eq!(world.in_progress(), ["n2"]);
+}
+
+#[test]
+fn a_deleted_node_that_does_not_come_back_fails_and_is_released_by_a_command() {
+    let (mut world, _) = deleted();
+    assert_eq!(world.plan().recheck_at, Some(holder(&world).reboot.unwrap().deadline));
+    world.run(900);
+    expect![[r#"
+        n2 BreakerOpen: breaker open: 1 failed node (n1); retry or release it to continue
+    "#]]
+    .assert_eq(&world.wait_reasons());
+    assert_eq!(world.in_progress(), ["n1"]);
+
+    let command = |operation_id: &str| Command {
+        verb: "release".to_owned(),
+        operation_id: operation_id.to_owned(),
+    };
+    let lock = world.snapshot.lock.as_mut().unwrap();
+    lock.command = Some(command("another"));
+    world.run_until_idle();
+    assert_eq!(world.in_progress(), ["n1"]);
+    assert_eq!(
+        world.snapshot.lock.as_ref().unwrap().command,
+        None,
+        "it means no holder"
+    );
+
+    let operation = holder(&world).operation_id;
+    world.snapshot.lock.as_mut().unwrap().command = Some(command(&operation));
+    world.run_until_idle();
+    assert_eq!(world.in_progress(), ["n2"], "{}", world.trace);
+    assert!(world.trace.contains("n1 is gone and was released"), "{}", world.trace);
+}
+
+#[test]
+fn a_node_that_registers_again_in_its_old_boot_is_not_ordered_to_reboot_again() {
+    let (mut world, before) = deleted();
+    let boot_id = before.boot_id.to_string();
+    register(&mut world, &before, &boot_id);
+    let phase = |world: &mut World| world.record("n1").operation.as_ref().map(|operation| operation.phase);
+    assert_eq!(phase(&mut world), Some(Phase::Rebooting));
+    world.node("n1").ready.ready = true;
+    world.run(30);
+    assert_eq!(world.record("n1").order, None);
+    assert!(
+        world.wait_reasons().contains("n1 Rebooting"),
+        "{}",
+        world.wait_reasons()
+    );
+    world.run(900);
+    assert_eq!(phase(&mut world), Some(Phase::Failed), "{}", world.trace);
+    world.command("release", "n1");
+    world.run_until_idle();
+    assert_eq!(world.in_progress(), ["n2"]);
+}
+
+#[test]
+fn a_node_that_registers_without_a_boot_id_has_not_rebooted_yet() {
+    let (mut world, before) = deleted();
+    register(&mut world, &before, "");
+    world.run(30);
+    let operation = world.record("n1").operation.as_ref().unwrap();
+    assert_eq!((operation.phase, operation.rebooted), (Phase::Rebooting, None));
+    world.boot("n1");
+    world.run(3);
+    assert_eq!(world.in_progress(), ["n2"], "{}", world.trace);
+}
+
+#[test]
+fn no_control_plane_node_starts_while_a_deleted_node_reboots() {
+    let (mut world, _) = deleted();
+    world.limit(2);
+    world.node("n2").control_plane = true;
+    world.run_until_idle();
+    assert!(
+        world.wait_reasons().contains("n2 ControlPlaneBusy"),
+        "{}",
+        world.wait_reasons()
+    );
+}
+
+#[test]
+fn a_deleted_node_that_reboots_counts_as_unavailable() {
+    let (mut world, _) = deleted();
+    world.policy().max_in_progress = Limit::Count(2);
+    world.run_until_idle();
+    let waits = "n2 TooManyUnavailable: 1 node unavailable, at most 1 allowed: n1 (in progress)";
+    assert!(world.wait_reasons().contains(waits), "{}", world.wait_reasons());
+    world.policy().max_unavailable = Limit::Count(2);
+    world.run_until_idle();
+    assert_eq!(world.in_progress(), ["n1", "n2"]);
+}
