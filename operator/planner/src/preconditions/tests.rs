@@ -2,7 +2,7 @@ use chrono::TimeDelta;
 
 use super::*;
 use crate::action::{Action, Change, Finished, RecordChange};
-use crate::snapshot::{OnTimeout, Order, OrderAction, Outcome, Phase, Settings, Stage, StageKind};
+use crate::snapshot::{OnTimeout, Order, OrderAction, OrderedReboot, Outcome, Phase, Settings, Stage, StageKind};
 
 mod verdicts;
 
@@ -48,7 +48,11 @@ fn holder(node: &str, operation_id: &str) -> Holder {
         policy: "a".into(),
         operation_id: operation_id.to_owned(),
         acquired: seconds_ago(60),
-        reboot: None,
+        reboot: Some(OrderedReboot {
+            time: seconds_ago(1),
+            boot_id_before: "boot".into(),
+            deadline: seconds_ago(-900),
+        }),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use chrono::TimeDelta;
 use lockkeeper_planner::*;
 
 use crate::sim::cluster::{Cluster, Cordon, LockObject, NodeObject, PolicyObject, RebootObject, Refusal};
@@ -52,7 +53,11 @@ pub(crate) fn holder(node: &str, operation_id: &str) -> Holder {
         policy: "a".into(),
         operation_id: operation_id.to_owned(),
         acquired: now(),
-        reboot: None,
+        reboot: Some(OrderedReboot {
+            time: now(),
+            boot_id_before: "boot".into(),
+            deadline: now() + TimeDelta::minutes(15),
+        }),
     }
 }
 

@@ -93,7 +93,7 @@ fn a_node_is_about_to_be_deleted_by_its_timestamp_or_a_known_taint() {
         let status: NodeRebootStatus = serde_json::from_value(json!({"deletionTaint": recorded})).unwrap();
         deletion(&serde_json::from_value(node).unwrap(), Some(&status))
     };
-    let taints = |key: &str| json!({"spec": {"taints": [{"key": "k", "effect": "NoSchedule"}, {"key": key, "effect": "NoSchedule"}]}});
+    let taints = |key: &str| json!({"metadata": {}, "spec": {"taints": [{"key": "k", "effect": "NoSchedule"}, {"key": key, "effect": "NoSchedule"}]}});
     let time = "2026-11-20T00:00:00Z";
     let since: DateTime<Utc> = time.parse().unwrap();
     let gone = json!({"metadata": {"deletionTimestamp": time}});
