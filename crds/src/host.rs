@@ -54,7 +54,8 @@ pub struct RebootRequired {
     /// Whether a reboot is required.
     #[serde(default)]
     pub required: bool,
-    /// Since when; absent if none is required.
+    /// When the agent first saw in this boot that a reboot is required. It stays while a reboot is required without a break,
+    /// also if more reasons follow. Absent if none is required.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<DateTime<Utc>>,
     /// Why, such as the names of packages, in a stable order.

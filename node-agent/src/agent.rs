@@ -1,13 +1,14 @@
 //! The agent's loop: it watches its own `NodeReboot` and its host, decides, and reports.
 //!
-//! The agent keeps no state: orders and answers are read from the API server and the shared directory, so the agent may
-//! be killed at any point. Only a request for facts or an error starts a timer.
+//! The agent keeps no state: orders, answers and since when a reboot is required are read from the API server and the
+//! shared directory, so the agent may be killed at any point. Only a request for facts or an error starts a timer.
 
 use std::future::Future;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::pin::pin;
 use std::time::Duration;
 
+use chrono::Utc;
 use futures::{Stream, StreamExt};
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event, watcher};
@@ -18,6 +19,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::decide::{Inputs, decide};
 use crate::host::{Host, HostView};
 use crate::report::{OwnNodeReboot, ReportError, Reporter, host_report};
+use crate::since::first_seen;
 use crate::text::describe;
 use lockkeeper_kube_util::WatchBackoff;
 
@@ -122,11 +124,12 @@ impl<H: Host> Agent<H> {
         if !self.own.known {
             return Ok(());
         }
-        let view = self.host.observe().await?;
+        let mut view = self.host.observe().await?;
         let Some(own) = self.own.object.clone() else {
             // Without the object there is no order. The operator creates it, and the watch shows it.
             return self.host.set_order(None).await;
         };
+        view.reboot_required.since = first_seen(&view, own.status.host.as_ref(), Utc::now());
         let answer = self.handle_order(&own, &view).await;
         let report = host_report(&view, answer, env!("CARGO_PKG_VERSION"));
         if own.status.host.as_ref() != Some(&report) && self.may_report(&view) {

@@ -8,9 +8,11 @@
 //! | `reboot-needed` | SUSE; the first word is how much of a reboot |
 //! | `lockkeeper/reboot-required.d/<source>` | any program: empty, lines of reasons, or `{"reasons": [..]}` |
 //!
-//! A detector that cannot be read is reported as failing.
+//! The file itself is the signal. If it is there but its reasons cannot be read, a reboot is required for the reason that
+//! is known, the file's name, and the detector is reported as failing beside it.
 
 use std::collections::BTreeSet;
+use std::fs::FileType;
 use std::io;
 use std::path::Path;
 use std::time::SystemTime;
@@ -19,9 +21,10 @@ use chrono::{DateTime, Utc};
 use lockkeeper_crds::RebootRequired;
 use lockkeeper_crds::host::Cause;
 use lockkeeper_crds::time::whole_seconds;
+use rustix::io::Errno;
 use serde::Deserialize;
 
-use crate::channel::read_bounded;
+use crate::channel::{not_a_file, read_bounded};
 use crate::text::{NAME, fit};
 
 /// Debian's sentinel, in the host's `/run`.
@@ -42,13 +45,31 @@ const MAX_FAILING: usize = 16;
 /// The longest list of detectors that the custom resource accepts.
 const MAX_SOURCE_LENGTH: usize = 128;
 
+/// When the present boot began, if that is known, and the present time. A file that was written outside of them was dated by
+/// a wrong clock, or by hand.
+#[derive(Clone, Copy, Debug)]
+pub struct BootSpan {
+    /// When the host booted.
+    pub began: Option<DateTime<Utc>>,
+    /// The present time.
+    pub now: DateTime<Utc>,
+}
+
+impl BootSpan {
+    /// The time of a file, or the present time if the file's time is not one of this boot.
+    fn credible(&self, time: DateTime<Utc>) -> DateTime<Utc> {
+        let credible = self.began.is_some_and(|began| began <= time) && time <= self.now;
+        whole_seconds(if credible { time } else { self.now })
+    }
+}
+
 /// Runs all detectors.
-pub fn detect(run: &Path) -> RebootRequired {
-    let mut findings = Findings::default();
+pub fn detect(run: &Path, boot: BootSpan) -> RebootRequired {
+    let mut findings = Findings::new(boot);
     match std::fs::metadata(run) {
         Ok(metadata) if metadata.is_dir() => {
-            findings.add("Debian sentinel", debian(run));
-            findings.add("SUSE sentinel", suse(run));
+            findings.add("Debian sentinel", DEBIAN, debian(run));
+            findings.add("SUSE sentinel", SUSE, suse(run));
             findings.add_all(drop_directory(&run.join(LOCKKEEPER).join(DROP_DIRECTORY)));
         }
         Ok(_) => findings.fail(&format!(
@@ -62,12 +83,14 @@ pub fn detect(run: &Path) -> RebootRequired {
 
 /// A detector that requires a reboot.
 struct Finding {
-    since: DateTime<Utc>,
-    reasons: Vec<String>,
+    written: DateTime<Utc>,
+    /// The name of the file that has the reasons.
+    file: String,
+    reasons: io::Result<Vec<String>>,
 }
 
-#[derive(Default)]
 struct Findings {
+    boot: BootSpan,
     since: Option<DateTime<Utc>>,
     sources: Vec<String>,
     reasons: BTreeSet<String>,
@@ -75,32 +98,52 @@ struct Findings {
 }
 
 impl Findings {
-    fn add(&mut self, source: &str, finding: io::Result<Option<Finding>>) {
+    fn new(boot: BootSpan) -> Self {
+        Self {
+            boot,
+            since: None,
+            sources: Vec::new(),
+            reasons: BTreeSet::new(),
+            failing: BTreeSet::new(),
+        }
+    }
+
+    fn add(&mut self, source: &str, signal: &str, finding: io::Result<Option<Finding>>) {
         match finding {
             Ok(None) => {}
-            Ok(Some(finding)) => {
-                self.since = Some(self.since.map_or(finding.since, |since| since.min(finding.since)));
-                self.sources.push(source.to_owned());
-                self.reasons.extend(
-                    finding
-                        .reasons
-                        .iter()
-                        .map(|reason| fit(reason, NAME))
-                        .filter(|reason| !reason.is_empty()),
-                );
-            }
-            Err(error) => self.fail(&format!("{source} cannot be read: {error}")),
+            Ok(Some(finding)) => self.require(source, signal, finding),
+            Err(error) => self.fail(&format!("{source} cannot be read: {}", explain(&error))),
         }
+    }
+
+    /// Adds a detector that requires a reboot; `signal` is the reason if it gives no other.
+    fn require(&mut self, source: &str, signal: &str, finding: Finding) {
+        let written = self.boot.credible(finding.written);
+        self.since = Some(self.since.map_or(written, |since| since.min(written)));
+        self.sources.push(source.to_owned());
+        let reasons = finding.reasons.unwrap_or_else(|error| {
+            let (file, error) = (finding.file, explain(&error));
+            self.fail(&format!(
+                "{source} requires a reboot, but {file} cannot be read: {error}"
+            ));
+            Vec::new()
+        });
+        let reasons = reasons.iter().map(|reason| fit(reason, NAME));
+        let mut reasons: Vec<String> = reasons.filter(|reason| !reason.is_empty()).collect();
+        if reasons.is_empty() {
+            reasons.push(fit(signal, NAME));
+        }
+        self.reasons.extend(reasons);
     }
 
     fn add_all(&mut self, found: io::Result<Vec<(String, io::Result<Option<Finding>>)>>) {
         match found {
             Ok(found) => {
                 for (source, finding) in found {
-                    self.add(&source, finding);
+                    self.add(&source, &source, finding);
                 }
             }
-            Err(error) => self.fail(&format!("{DROP_DIRECTORY} cannot be read: {error}")),
+            Err(error) => self.fail(&format!("{DROP_DIRECTORY} cannot be read: {}", explain(&error))),
         }
     }
 
@@ -120,28 +163,32 @@ impl Findings {
 }
 
 fn debian(run: &Path) -> io::Result<Option<Finding>> {
-    let Some(since) = modified(&run.join(DEBIAN))? else {
+    let Some(written) = written(&run.join(DEBIAN))? else {
         return Ok(None);
     };
-    let packages = read_bounded(&run.join(DEBIAN_PACKAGES))?.map_or_else(Vec::new, |bytes| lines(&bytes));
     Ok(Some(Finding {
-        since,
-        reasons: reasons_or_name(packages, DEBIAN),
+        written,
+        file: DEBIAN_PACKAGES.to_owned(),
+        reasons: read_present(&run.join(DEBIAN_PACKAGES))
+            .map_or(Ok(Vec::new()), |bytes| bytes.map(|bytes| lines(&bytes))),
     }))
 }
 
 fn suse(run: &Path) -> io::Result<Option<Finding>> {
     let path = run.join(SUSE);
-    let Some(since) = modified(&path)? else {
+    let Some(written) = written(&path)? else {
         return Ok(None);
     };
-    let text = read_bounded(&path)?.unwrap_or_default();
-    let text = String::from_utf8_lossy(&text);
-    // A full reboot also satisfies the weaker kinds (`kexec`, `soft-reboot`).
-    let word = text.split_whitespace().next().unwrap_or("reboot");
-    Ok(Some(Finding {
-        since,
-        reasons: vec![format!("{SUSE}: {word}")],
+    let kind = |bytes: Vec<u8>| {
+        let text = String::from_utf8_lossy(&bytes);
+        // A full reboot also satisfies the weaker kinds (`kexec`, `soft-reboot`).
+        let word = text.split_whitespace().next().unwrap_or("reboot");
+        vec![format!("{SUSE}: {word}")]
+    };
+    Ok(read_present(&path).map(|bytes| Finding {
+        written,
+        file: SUSE.to_owned(),
+        reasons: bytes.map(kind),
     }))
 }
 
@@ -170,25 +217,46 @@ fn drop_file(path: &Path, name: &str) -> io::Result<Option<Finding>> {
         #[serde(default)]
         reasons: Vec<String>,
     }
-    let (Some(since), Some(bytes)) = (modified(path)?, read_bounded(path)?) else {
+    let Some(written) = written(path)? else {
         return Ok(None);
     };
-    let reasons = match serde_json::from_slice::<Reasons>(&bytes) {
+    let reasons = |bytes: Vec<u8>| match serde_json::from_slice::<Reasons>(&bytes) {
         Ok(Reasons { reasons }) => reasons,
         Err(_) => lines(&bytes),
     };
-    Ok(Some(Finding {
-        since,
-        reasons: reasons_or_name(reasons, name),
+    Ok(read_present(path).map(|bytes| Finding {
+        written,
+        file: name.to_owned(),
+        reasons: bytes.map(reasons),
     }))
 }
 
-/// When a file was last written; `None` if it does not exist.
-fn modified(path: &Path) -> io::Result<Option<DateTime<Utc>>> {
-    match std::fs::symlink_metadata(path).and_then(|metadata| metadata.modified()) {
-        Ok(time) => Ok(Some(to_chrono(time))),
+/// When a file was written; `None` if it does not exist, an error if it is something else than a file.
+///
+/// A symbolic link counts as a file: it is there, although its target, a path of the host, is not read.
+fn written(path: &Path) -> io::Result<Option<DateTime<Utc>>> {
+    let is_signal = |kind: FileType| kind.is_file() || kind.is_symlink();
+    match std::fs::symlink_metadata(path) {
+        Ok(metadata) if is_signal(metadata.file_type()) => metadata.modified().map(|time| Some(to_chrono(time))),
+        Ok(_) => Err(not_a_file()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
+    }
+}
+
+/// What a file contains; `None` if it does not exist.
+fn read_present(path: &Path) -> Option<io::Result<Vec<u8>>> {
+    read_bounded(path).transpose()
+}
+
+/// The error with its remedy, if the remedy is known.
+fn explain(error: &io::Error) -> String {
+    if error.raw_os_error() == Some(Errno::LOOP.raw_os_error()) {
+        return "a symbolic link is not followed; replace it with the file".to_owned();
+    }
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => format!("{error}; make it readable for all users (chmod a+rX)"),
+        _ => error.to_string(),
     }
 }
 
@@ -200,155 +268,5 @@ fn lines(bytes: &[u8]) -> Vec<String> {
     String::from_utf8_lossy(bytes).lines().map(str::to_owned).collect()
 }
 
-fn reasons_or_name(reasons: Vec<String>, name: &str) -> Vec<String> {
-    if reasons.iter().all(|reason| reason.trim().is_empty()) {
-        return vec![name.to_owned()];
-    }
-    reasons
-}
-
 #[cfg(test)]
-mod tests {
-    use std::fs;
-    use std::time::Duration;
-
-    use expect_test::{Expect, expect};
-
-    use super::*;
-
-    /// Each file is written ten seconds after the one before, the first at 1,800,000,000 s.
-    fn check(files: &[(&str, &str)], expected: &Expect) {
-        let run = tempfile::tempdir().unwrap();
-        for (index, (name, text)) in files.iter().enumerate() {
-            let path = run.path().join(name);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(&path, text).unwrap();
-            let time = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000 + 10 * index as u64);
-            fs::File::options()
-                .append(true)
-                .open(&path)
-                .unwrap()
-                .set_modified(time)
-                .unwrap();
-        }
-        expected.assert_eq(&print(&detect(run.path())));
-    }
-
-    fn print(found: &RebootRequired) -> String {
-        let reasons: Vec<&str> = found.reasons.iter().map(|Cause(reason)| reason.as_str()).collect();
-        let since = found.since.map(|time| time.timestamp() - 1_800_000_000);
-        format!(
-            "{} since={since:?} source={:?} {reasons:?}",
-            found.required, found.source
-        )
-    }
-
-    #[test]
-    fn an_empty_run_directory_requires_no_reboot() {
-        check(&[], &expect![[r#"false since=None source="" []"#]]);
-    }
-
-    #[test]
-    fn debian_names_its_packages_sorted_and_once() {
-        check(
-            &[
-                ("reboot-required", "*** System restart required ***\n"),
-                ("reboot-required.pkgs", "linux-image-6.12\nlibc6\nlinux-image-6.12\n"),
-            ],
-            &expect![[r#"true since=Some(0) source="Debian sentinel" ["libc6", "linux-image-6.12"]"#]],
-        );
-    }
-
-    #[test]
-    fn debian_without_packages_still_has_a_reason() {
-        check(
-            &[("reboot-required", "")],
-            &expect![[r#"true since=Some(0) source="Debian sentinel" ["reboot-required"]"#]],
-        );
-    }
-
-    #[test]
-    fn packages_without_the_sentinel_require_no_reboot() {
-        check(
-            &[("reboot-required.pkgs", "libc6\n")],
-            &expect![[r#"false since=None source="" []"#]],
-        );
-    }
-
-    #[test]
-    fn the_first_word_of_the_suse_file_is_the_kind_of_reboot() {
-        check(
-            &[("reboot-needed", "soft-reboot and more\n")],
-            &expect![[r#"true since=Some(0) source="SUSE sentinel" ["reboot-needed: soft-reboot"]"#]],
-        );
-    }
-
-    #[test]
-    fn a_dropped_file_may_be_empty_or_hold_lines_or_json() {
-        check(
-            &[
-                (
-                    "lockkeeper/reboot-required.d/needrestart",
-                    "{\"reasons\": [\"kernel 6.1 -> 6.12\"]}",
-                ),
-                ("lockkeeper/reboot-required.d/firmware", "microcode\nbios\n"),
-                ("lockkeeper/reboot-required.d/uptime", ""),
-                ("lockkeeper/reboot-required.d/.half", "written"),
-            ],
-            &expect![[
-                r#"true since=Some(0) source="firmware, needrestart, uptime" ["bios", "kernel 6.1 -> 6.12", "microcode", "uptime"]"#
-            ]],
-        );
-    }
-
-    #[test]
-    fn the_oldest_of_several_files_sets_the_time() {
-        check(
-            &[("reboot-needed", "reboot"), ("reboot-required", "")],
-            &expect![[
-                r#"true since=Some(0) source="Debian sentinel, SUSE sentinel" ["reboot-needed: reboot", "reboot-required"]"#
-            ]],
-        );
-    }
-
-    #[test]
-    fn a_failing_detector_is_reported_by_name() {
-        let run = tempfile::tempdir().unwrap();
-        fs::create_dir(run.path().join("reboot-needed")).unwrap();
-        let found = detect(run.path());
-        assert!(!found.required);
-        assert_eq!(
-            found.failing,
-            [Cause("SUSE sentinel cannot be read: not a regular file".into())]
-        );
-    }
-
-    #[test]
-    fn a_failing_detector_does_not_change_the_reasons_of_the_others() {
-        let run = tempfile::tempdir().unwrap();
-        fs::write(run.path().join(DEBIAN), "").unwrap();
-        let healthy = detect(run.path());
-        fs::create_dir(run.path().join("reboot-needed")).unwrap();
-        let found = detect(run.path());
-        assert_eq!((found.required, found.since), (true, healthy.since));
-        assert_eq!((found.reasons, found.failing.len()), (healthy.reasons, 1));
-    }
-
-    #[test]
-    fn the_error_of_a_missing_run_directory_names_the_remedy() {
-        let found = detect(Path::new("/nowhere/run"));
-        assert!(!found.required);
-        assert!(found.failing[0].0.contains("mount the host's /run there"), "{found:?}");
-    }
-
-    #[test]
-    fn reasons_are_bounded() {
-        let packages: Vec<String> = (0..100).map(|number| format!("package-{number:03}")).collect();
-        let run = tempfile::tempdir().unwrap();
-        fs::write(run.path().join(DEBIAN), "").unwrap();
-        fs::write(run.path().join(DEBIAN_PACKAGES), packages.join("\n")).unwrap();
-        let found = detect(run.path());
-        assert_eq!(found.reasons.len(), 32);
-        assert_eq!(found.reasons[31].0, "package-031");
-    }
-}
+mod tests;

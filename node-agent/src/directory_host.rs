@@ -8,7 +8,7 @@ use anyhow::Context;
 use chrono::{DateTime, Utc};
 
 use crate::channel::{ANSWER, Channel, FACTS, FACTS_WANTED, FactsWanted, HostOrder, ORDER};
-use crate::detect::{self, DEBIAN, DEBIAN_PACKAGES, DROP_DIRECTORY, LOCKKEEPER, SUSE};
+use crate::detect::{self, BootSpan, DEBIAN, DEBIAN_PACKAGES, DROP_DIRECTORY, LOCKKEEPER, SUSE};
 use crate::facts::{FactPaths, KernelFacts, boot_id, boot_time, kernel_facts};
 use crate::host::{Host, HostView};
 use crate::watch::{DirectoryWatch, Watched};
@@ -75,14 +75,21 @@ impl Host for DirectoryHost {
         // Watch before reading, so that no change is missed.
         self.watch.arm();
         self.boot_time = boot_time(self.boot_time);
+        let boot = BootSpan {
+            began: self.boot_time,
+            now: Utc::now(),
+        };
+        // The actuator publishes its facts before it refuses an order because of them: read them after the answer.
+        let answer = readable(self.channel.read(ANSWER));
+        let facts = readable(self.channel.read(FACTS));
         Ok(HostView {
             boot_id: boot_id(&self.boot_id)?,
             boot_time: self.boot_time,
             os: self.kernel.os.clone(),
             kernel: self.kernel.kernel.clone(),
-            reboot_required: detect::detect(&self.run),
-            facts: readable(self.channel.read(FACTS)),
-            answer: readable(self.channel.read(ANSWER)),
+            reboot_required: detect::detect(&self.run, boot),
+            facts,
+            answer,
         })
     }
 

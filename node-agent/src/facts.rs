@@ -17,7 +17,7 @@ pub struct FactPaths {
 }
 
 /// A boot time that moves by less than this is unchanged: the clock is being corrected.
-const CLOCK_DRIFT: TimeDelta = TimeDelta::seconds(30);
+pub(crate) const CLOCK_DRIFT: TimeDelta = TimeDelta::seconds(30);
 
 /// What stays the same for a whole boot.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

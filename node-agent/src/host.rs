@@ -33,7 +33,7 @@ pub struct HostView {
     pub os: String,
     /// The running kernel's release.
     pub kernel: String,
-    /// Whether the host requires a reboot.
+    /// Whether the host requires a reboot. Its `since` is the time of the oldest file; the report keeps the first sight.
     pub reboot_required: RebootRequired,
     /// What the actuator published; it may be of an earlier boot.
     pub facts: Option<HostFacts>,

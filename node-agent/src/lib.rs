@@ -16,6 +16,7 @@ pub mod host;
 pub mod logging;
 pub mod logind;
 pub mod report;
+pub mod since;
 pub mod text;
 pub mod watch;
 

@@ -15,6 +15,10 @@ mod world;
 use std::fs;
 use std::time::Duration;
 
+use chrono::{TimeDelta, Utc};
+use lockkeeper_crds::HostReport;
+use lockkeeper_crds::host::Cause;
+use lockkeeper_crds::time::whole_seconds;
 use lockkeeper_node_agent::channel::{
     ANSWER, AnswerState, Channel, FACTS, FACTS_WANTED, FactsWanted, HostAnswer, HostOrder, ORDER,
 };
@@ -67,6 +71,42 @@ async fn the_agent_reports_again_only_after_a_change() {
     api.wait(|report| report.reboot_required.required).await;
     sleep(IDLE).await;
     assert_eq!(reports(&api), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn since_outlives_the_agent_and_further_packages_but_not_the_boot() {
+    let (api, host) = (Api::default(), MemoryHost::new("a"));
+    let hours_ago = |hours| Some(whole_seconds(Utc::now() - TimeDelta::hours(hours)));
+    let (first, later) = (hours_ago(5), hours_ago(1));
+    let requires = |since, reason: &str| {
+        let reason = Cause(reason.to_owned());
+        host.change(|memory| {
+            memory.view.boot_time = hours_ago(9);
+            memory.view.reboot_required.required = true;
+            memory.view.reboot_required.since = since;
+            memory.view.reboot_required.reasons.push(reason);
+        });
+    };
+    api.make();
+    requires(first, "libc6");
+    let agent = start(&api, host.clone());
+    assert_eq!(api.wait(|_| true).await.reboot_required.since, first);
+    requires(later, "linux-image");
+    let both = |report: &HostReport| report.reboot_required.reasons.len() == 2;
+    assert_eq!(api.wait(both).await.reboot_required.since, first);
+
+    agent.abort();
+    requires(later, "openssl");
+    let _agent = start(&api, host.clone());
+    let three = |report: &HostReport| report.reboot_required.reasons.len() == 3;
+    assert_eq!(api.wait(three).await.reboot_required.since, first);
+
+    host.change(|memory| {
+        memory.view.boot_id = "b".into();
+        memory.view.facts = Some(capable("b", ""));
+    });
+    let next = api.wait(|report| report.boot_id == "b").await;
+    assert_eq!(next.reboot_required.since, later);
 }
 
 #[tokio::test(start_paused = true)]
@@ -278,10 +318,22 @@ async fn real_files_are_followed() {
     let report = timeout(long, api.wait(|_| true)).await.expect("a report");
     assert!(report.reboot_capable && !report.reboot_required.required && !report.kernel.is_empty());
 
-    fs::write(run.join("reboot-required"), "").unwrap();
-    timeout(long, api.wait(|report| report.reboot_required.required))
+    let sentinel = run.join("reboot-required");
+    fs::write(&sentinel, "").unwrap();
+    fs::File::options()
+        .append(true)
+        .open(&sentinel)
+        .unwrap()
+        .set_modified(std::time::UNIX_EPOCH)
+        .unwrap();
+    let began = whole_seconds(Utc::now());
+    let report = timeout(long, api.wait(|report| report.reboot_required.required))
         .await
         .expect("required");
+    assert!(
+        report.reboot_required.since >= Some(began - TimeDelta::seconds(1)),
+        "{report:?}"
+    );
     let drop_directory = run.join("lockkeeper/reboot-required.d");
     fs::create_dir_all(&drop_directory).unwrap();
     fs::write(
@@ -289,7 +341,7 @@ async fn real_files_are_followed() {
         json!({"reasons": ["microcode"]}).to_string(),
     )
     .unwrap();
-    let both = |report: &lockkeeper_crds::HostReport| report.reboot_required.source == "Debian sentinel, firmware";
+    let both = |report: &HostReport| report.reboot_required.source == "Debian sentinel, firmware";
     timeout(long, api.wait(both)).await.expect("both detectors");
 
     let mut watch = DirectoryWatch::new(vec![Watched {

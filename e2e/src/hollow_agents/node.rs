@@ -58,16 +58,19 @@ impl HollowNode {
         let is_true = |key: &str| node.annotations().get(key).is_some_and(|value| value == "true");
         let info = node.status.as_ref().and_then(|status| status.node_info.as_ref());
         let boot_id = info.map(|info| info.boot_id.clone()).unwrap_or_default();
+        let required = RebootRequired {
+            failing: annotation(DETECTOR_FAILS).into_iter().map(Cause).collect(),
+            ..required(annotation(REBOOT_REQUIRED), annotation(REBOOT_REQUIRED_SINCE))
+        };
+        // An agent believes no time before the boot, so a host that has asked for long has been up for as long.
+        let boot_time = boot_time(node).map(|boot| required.since.map_or(boot, |since| since.min(boot)));
         Self {
             next_boot_id: annotation(BOOT_ID).unwrap_or_else(|| boot_id.clone()),
             boot_id,
-            boot_time: boot_time(node),
+            boot_time,
             os: info.map(|info| info.os_image.clone()).unwrap_or_default(),
             kernel: info.map(|info| info.kernel_version.clone()).unwrap_or_default(),
-            required: RebootRequired {
-                failing: annotation(DETECTOR_FAILS).into_iter().map(Cause).collect(),
-                ..required(annotation(REBOOT_REQUIRED), annotation(REBOOT_REQUIRED_SINCE))
-            },
+            required,
             still_required: is_true(STILL_REQUIRED),
             incapable: annotation(INCAPABLE),
             inhibitor: annotation(INHIBITED).map(|text| inhibitor(&text)),
