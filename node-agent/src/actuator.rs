@@ -1,37 +1,57 @@
 //! The actuator: publishes logind's answers, and executes one order, reboot, for exactly this boot.
 //!
-//! It holds no credential and talks to the bus only. It probes logind when it starts, when the agent requests facts,
-//! and repeatedly while the host cannot be rebooted, so that it notices when the host recovers.
+//! It holds no credential and talks to the bus only. It probes logind when it starts, when the agent requests facts, and
+//! when a signal of the bus or a new socket shows that the answers may have changed. Only what no signal shows, such as a
+//! rule of polkit, is probed repeatedly, while the host cannot be rebooted.
 
 use std::future::Future;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep};
 
 use crate::channel::{
     ANSWER, AnswerState, Channel, FACTS, FACTS_WANTED, FactsWanted, HostAction, HostAnswer, HostFacts, HostOrder, ORDER,
 };
 use crate::facts::boot_id;
 use crate::logind::{Logind, Probe, Reply};
+use crate::logind_signals::LogindSignals;
 use crate::text::describe;
+use crate::timer::sleep_until_or_forever;
 use crate::watch::{DirectoryWatch, Watched};
 
-/// The first delay before the next probe while the host cannot be rebooted, and the longest.
-const PROBE_BACKOFF: (Duration, Duration) = (Duration::from_secs(15), Duration::from_mins(10));
+/// How long changes are collected before the next probe: a package manager acquires and releases its lock many times, and a
+/// new bus is not complete when its socket appears.
+const COLLECT: Duration = Duration::from_secs(1);
 /// How many times to send the reboot request if no reply arrives, and the delay in between.
 const LOST_REPLY_RETRIES: (u32, Duration) = (3, Duration::from_secs(5));
+/// The index of the shared directory among those watched; the other one has the socket of the bus.
+const SHARED: usize = 0;
 
 /// The settings of an actuator.
 #[derive(Clone, Debug)]
 pub struct ActuatorConfig {
     /// The directory shared with the agent.
     pub channel: PathBuf,
-    /// The system bus.
+    /// The socket of the system bus.
     pub bus: PathBuf,
     /// The kernel's id of the present boot.
     pub boot_id: PathBuf,
+    /// The first delay before the next probe while the host cannot be rebooted, and the longest.
+    pub probe_backoff: (Duration, Duration),
+}
+
+impl ActuatorConfig {
+    /// The usual settings.
+    pub fn new(channel: PathBuf, bus: PathBuf, boot_id: PathBuf) -> Self {
+        Self {
+            channel,
+            bus,
+            boot_id,
+            probe_backoff: (Duration::from_secs(5), Duration::from_mins(10)),
+        }
+    }
 }
 
 /// Runs until shutdown.
@@ -41,14 +61,15 @@ pub async fn run_actuator(config: ActuatorConfig, shutdown: impl Future<Output =
         "{} is no directory: mount the directory shared with the agent there (--channel-dir)",
         config.channel.display()
     );
-    let watch = DirectoryWatch::new(vec![Watched {
-        directory: config.channel.clone(),
-        names: &[FACTS_WANTED, ORDER],
-    }])
+    let watch = DirectoryWatch::new(vec![
+        Watched::new(&config.channel, &[FACTS_WANTED, ORDER]),
+        watched_socket(&config.bus),
+    ])
     .context("start file notification")?;
     let mut actuator = Actuator {
         channel: Channel::new(&config.channel),
         logind: Logind::new(&config.bus),
+        signals: None,
         config,
         published: None,
         probe_at: None,
@@ -61,10 +82,19 @@ pub async fn run_actuator(config: ActuatorConfig, shutdown: impl Future<Output =
     }
 }
 
+/// The socket within its directory: a bus that is started or restarted makes it anew.
+fn watched_socket(socket: &Path) -> Watched {
+    let directory = socket.parent().unwrap_or(Path::new("/"));
+    let name = socket.file_name().unwrap_or_default().to_string_lossy();
+    Watched::new(directory, &[&name])
+}
+
 struct Actuator {
     config: ActuatorConfig,
     channel: Channel,
     logind: Logind,
+    /// The subscription to changes; `None` while the bus cannot be used.
+    signals: Option<LogindSignals>,
     published: Option<HostFacts>,
     probe_at: Option<Instant>,
     wait: Duration,
@@ -79,17 +109,35 @@ impl Actuator {
                 tracing::error!(error = %describe(&error), "the step failed; it is repeated later");
                 self.probe_later();
             }
-            let again = self.probe_at;
+            let probe_at = self.probe_at;
             tokio::select! {
                 changed = watch.changed() => {
-                    changed.context("watch the shared directory")?;
+                    if changed.context("watch the shared directory and the bus")? != Some(SHARED) {
+                        self.reconnect();
+                    }
                 }
-                () = async { match again {
-                    Some(at) => sleep_until(at).await,
-                    None => std::future::pending().await,
-                }} => {}
+                connected = next_signal(&mut self.signals) => {
+                    if connected {
+                        self.probe_soon();
+                    } else {
+                        self.reconnect();
+                    }
+                }
+                () = sleep_until_or_forever(probe_at) => {}
             }
         }
+    }
+
+    /// The bus has ended, or another one may be there.
+    fn reconnect(&mut self) {
+        self.signals = None;
+        self.wait = Duration::ZERO;
+        self.probe_soon();
+    }
+
+    fn probe_soon(&mut self) {
+        let soon = Instant::now() + COLLECT;
+        self.probe_at = Some(self.probe_at.map_or(soon, |at| at.min(soon)));
     }
 
     async fn step(&mut self) -> anyhow::Result<()> {
@@ -110,8 +158,20 @@ impl Actuator {
         Ok(())
     }
 
+    /// Probes logind and publishes the result.
     async fn publish(&mut self, order_id: String) -> anyhow::Result<()> {
+        if self.signals.is_none() {
+            // Subscribe before the probe, so that no change is missed. What is wrong with the bus shows in the probe.
+            let subscription = LogindSignals::subscribe(&self.logind).await;
+            self.signals = subscription
+                .inspect_err(|error| tracing::debug!(%error, "not subscribed to the signals of logind"))
+                .ok();
+        }
         let probe = self.logind.probe().await;
+        self.publish_probe(probe, order_id)
+    }
+
+    fn publish_probe(&mut self, probe: Probe, order_id: String) -> anyhow::Result<()> {
         let facts = HostFacts {
             boot_id: boot_id(&self.config.boot_id)?,
             order_id,
@@ -120,45 +180,46 @@ impl Actuator {
             inhibitors: probe.inhibitors,
         };
         self.channel.write(FACTS, &facts).context("publish the facts")?;
-        tracing::info!(
-            capable = facts.reboot_capable,
-            message = facts.message,
-            inhibitors = facts.inhibitors.len(),
-            order = facts.order_id,
-            "facts"
-        );
-        if facts.reboot_capable && facts.inhibitors.is_empty() {
-            self.probe_at = None;
-            self.wait = Duration::ZERO;
-        } else {
-            self.probe_later();
+        if self.published.as_ref() != Some(&facts) {
+            tracing::info!(
+                capable = facts.reboot_capable,
+                message = facts.message,
+                inhibitors = facts.inhibitors.len(),
+                order = facts.order_id,
+                "facts"
+            );
+        }
+        match (&self.signals, facts.reboot_capable, facts.inhibitors.is_empty()) {
+            (Some(_), true, true) => {
+                self.probe_at = None;
+                self.wait = Duration::ZERO;
+            }
+            // A signal shows the end of the inhibitor; the probe is for one that is lost.
+            (Some(_), true, false) => self.probe_at = Some(Instant::now() + self.config.probe_backoff.1),
+            (Some(_), false, _) | (None, ..) => self.probe_later(),
         }
         self.published = Some(facts);
         Ok(())
     }
 
     fn probe_later(&mut self) {
-        let (first, longest) = PROBE_BACKOFF;
+        let (first, longest) = self.config.probe_backoff;
         self.wait = (self.wait * 2).clamp(first, longest);
         self.probe_at = Some(Instant::now() + self.wait);
     }
 
-    async fn execute_order(&self, order: &HostOrder) -> anyhow::Result<()> {
+    async fn execute_order(&mut self, order: &HostOrder) -> anyhow::Result<()> {
         let answered: Option<HostAnswer> = self.read(ANSWER);
         if answered.is_some_and(|answer| answer.id == order.id && answer.boot_id == order.boot_id) {
             return Ok(());
         }
         let boot_id = boot_id(&self.config.boot_id)?;
-        let refusal = match check_boot(order, &boot_id) {
-            Some(message) => Some(message),
-            None => check_host(&self.logind.probe().await),
+        let answer = match check_boot(order, &boot_id) {
+            Some(message) => Some((AnswerState::Refused, message)),
+            None => self.check_and_reboot(order).await?,
         };
-        let (state, message) = match refusal {
-            Some(message) => (AnswerState::Refused, message),
-            None => match self.reboot(order).await? {
-                Some(answer) => answer,
-                None => return Ok(()),
-            },
+        let Some((state, message)) = answer else {
+            return Ok(());
         };
         tracing::info!(order = order.id, answer = ?state, message, "order answered");
         let answer = HostAnswer {
@@ -168,6 +229,33 @@ impl Actuator {
             message,
         };
         self.channel.write(ANSWER, &answer).context("answer the order")
+    }
+
+    /// Requests the reboot if logind would carry it out; `None` if the order was withdrawn before that.
+    ///
+    /// The facts are published before a refusal, so that the operator reads the inhibitor with it.
+    async fn check_and_reboot(&mut self, order: &HostOrder) -> anyhow::Result<Option<(AnswerState, String)>> {
+        if let Some(message) = self.check_and_publish_refusal().await? {
+            return Ok(Some((AnswerState::Refused, message)));
+        }
+        let answer = self.reboot(order).await?;
+        let Some((AnswerState::Refused, message)) = answer else {
+            return Ok(answer);
+        };
+        // A lock may have been acquired since the check.
+        let message = self.check_and_publish_refusal().await?.unwrap_or(message);
+        Ok(Some((AnswerState::Refused, message)))
+    }
+
+    async fn check_and_publish_refusal(&mut self) -> anyhow::Result<Option<String>> {
+        let probe = self.logind.probe().await;
+        let refusal = check_host(&probe);
+        if refusal.is_some() {
+            let published = self.published.as_ref();
+            let order_id = published.map_or_else(String::new, |facts| facts.order_id.clone());
+            self.publish_probe(probe, order_id)?;
+        }
+        Ok(refusal)
     }
 
     /// Requests the reboot; `None` if the order was withdrawn before that.
@@ -223,4 +311,12 @@ fn check_host(probe: &Probe) -> Option<String> {
     }
     let inhibitor = probe.inhibitors.first()?;
     Some(format!("shutdown inhibited by {}: {}", inhibitor.who, inhibitor.why))
+}
+
+/// Whether the bus still sends signals, after the next one; never while there is no subscription.
+async fn next_signal(signals: &mut Option<LogindSignals>) -> bool {
+    match signals {
+        Some(signals) => signals.changed().await,
+        None => std::future::pending().await,
+    }
 }

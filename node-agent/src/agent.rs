@@ -14,13 +14,14 @@ use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Client};
 use lockkeeper_crds::{HostReport, OrderAnswer, OrderState};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 
 use crate::decide::{Inputs, decide};
 use crate::host::{Host, HostView};
 use crate::report::{OwnNodeReboot, ReportError, Reporter, host_report};
 use crate::since::first_seen;
 use crate::text::describe;
+use crate::timer::sleep_until_or_forever;
 use lockkeeper_kube_util::WatchBackoff;
 
 /// The first delay after a failed report, and the longest.
@@ -295,12 +296,5 @@ impl Retry {
         let wait = self.wait.mul_f64(0.5 + random as f64 / 1000.0);
         self.at = Some(Instant::now() + wait);
         wait
-    }
-}
-
-async fn sleep_until_or_forever(wake: Option<Instant>) {
-    match wake {
-        Some(at) => sleep_until(at).await,
-        None => std::future::pending().await,
     }
 }

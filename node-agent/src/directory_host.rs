@@ -39,23 +39,12 @@ impl DirectoryHost {
             "{} is no directory: mount the directory shared with the actuator there (--channel-dir)",
             channel.directory().display()
         );
+        let lockkeeper = run.join(LOCKKEEPER);
         let watch = DirectoryWatch::new(vec![
-            Watched {
-                directory: channel.directory().to_owned(),
-                names: &[FACTS, ANSWER],
-            },
-            Watched {
-                directory: run.clone(),
-                names: &[DEBIAN, DEBIAN_PACKAGES, SUSE, LOCKKEEPER],
-            },
-            Watched {
-                directory: run.join(LOCKKEEPER),
-                names: &[DROP_DIRECTORY],
-            },
-            Watched {
-                directory: run.join(LOCKKEEPER).join(DROP_DIRECTORY),
-                names: &[],
-            },
+            Watched::new(channel.directory(), &[FACTS, ANSWER]),
+            Watched::new(&run, &[DEBIAN, DEBIAN_PACKAGES, SUSE, LOCKKEEPER]),
+            Watched::new(&lockkeeper, &[DROP_DIRECTORY]),
+            Watched::new(lockkeeper.join(DROP_DIRECTORY), &[]),
         ]);
         Ok(Self {
             kernel: kernel_facts(&paths),

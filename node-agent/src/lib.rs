@@ -15,9 +15,11 @@ pub mod facts;
 pub mod host;
 pub mod logging;
 pub mod logind;
+pub mod logind_signals;
 pub mod report;
 pub mod since;
 pub mod text;
+pub mod timer;
 pub mod watch;
 
 pub use agent::{AgentConfig, run_agent};

@@ -1,6 +1,6 @@
 //! The host's logind, over the system bus: whether the host can reboot, who inhibits that, and the reboot itself.
 //!
-//! Each request uses a connection of its own.
+//! Each request uses a connection of its own, so that a bus that was restarted is found again.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -10,7 +10,14 @@ use zbus::proxy::CacheProperties;
 use zbus::{Address, Connection, connection, fdo};
 
 use crate::text::{MESSAGE, fit};
-use manager::ManagerProxy;
+use manager::{InhibitorTuple, ManagerProxy};
+
+/// logind's name on the bus.
+pub(crate) const LOGIND: &str = "org.freedesktop.login1";
+/// Its object that reboots the host.
+pub(crate) const MANAGER_PATH: &str = "/org/freedesktop/login1";
+/// The interface of that object.
+pub(crate) const MANAGER_INTERFACE: &str = "org.freedesktop.login1.Manager";
 
 /// A host that is going down answers slowly; one that hangs never answers.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(20);
@@ -82,33 +89,15 @@ impl Logind {
     async fn ask(&self) -> zbus::Result<Probe> {
         let connection = self.connect().await?;
         let manager = manager(&connection).await?;
-        let word = manager.can_reboot().await?;
-        let inhibitors = blocking(manager.list_inhibitors().await?);
-        let (capable, message) = match word.as_str() {
-            "yes" => (true, String::new()),
-            "challenge" => (
-                false,
-                "logind requires a password (CanReboot returned challenge): run the actuator as uid 0 without user namespaces, \
-                 or allow org.freedesktop.login1.reboot in polkit"
-                    .to_owned(),
-            ),
-            "no" => (
-                false,
-                "logind does not allow a reboot (CanReboot returned no): allow org.freedesktop.login1.reboot in polkit".to_owned(),
-            ),
-            other => (
-                false,
-                format!("logind cannot reboot this host (CanReboot returned {})", fit(other, 32)),
-            ),
-        };
-        Ok(Probe {
-            capable,
-            message,
-            inhibitors,
-        })
+        let (mut word, mut locks) = ask_both(&manager).await?;
+        if is_inhibited(&word) && blocking(&locks).is_empty() {
+            // The lock may have been released between the two calls.
+            (word, locks) = ask_both(&manager).await?;
+        }
+        Ok(read_answers(&word, &locks))
     }
 
-    async fn connect(&self) -> zbus::Result<Connection> {
+    pub(crate) async fn connect(&self) -> zbus::Result<Connection> {
         let address: Address = format!("unix:path={}", self.socket.display()).parse()?;
         let connecting = connection::Builder::address(address)
             .method_timeout(REPLY_TIMEOUT)
@@ -148,13 +137,63 @@ async fn manager(connection: &Connection) -> zbus::Result<ManagerProxy<'_>> {
         .await
 }
 
+async fn ask_both(manager: &ManagerProxy<'_>) -> zbus::Result<(String, Vec<InhibitorTuple>)> {
+    Ok((manager.can_reboot().await?, manager.list_inhibitors().await?))
+}
+
+/// What logind's answers mean: the word for whether it can reboot, and the inhibitor locks.
+fn read_answers(word: &str, locks: &[InhibitorTuple]) -> Probe {
+    let mut inhibitors = blocking(locks);
+    let message = match word {
+        "yes" => String::new(),
+        word if is_inhibited(word) => {
+            if inhibitors.is_empty() {
+                inhibitors.push(unnamed_inhibitor(word));
+            }
+            String::new()
+        }
+        "challenge" => {
+            "logind requires a password (CanReboot returned challenge): run the actuator as uid 0 without user namespaces, \
+             or allow org.freedesktop.login1.reboot in polkit"
+                .to_owned()
+        }
+        "no" => {
+            "logind does not allow a reboot (CanReboot returned no): allow org.freedesktop.login1.reboot in polkit"
+                .to_owned()
+        }
+        other => format!("logind cannot reboot this host (CanReboot returned {})", fit(other, 32)),
+    };
+    Probe {
+        capable: message.is_empty(),
+        message,
+        inhibitors,
+    }
+}
+
+/// Whether only an inhibitor lock prevents the reboot. Since systemd 257, locks also block root, and `CanReboot` says so.
+fn is_inhibited(word: &str) -> bool {
+    matches!(word, "inhibited" | "inhibitor-blocked" | "challenge-inhibitor-blocked")
+}
+
+/// logind refuses because of a lock that its list does not have.
+fn unnamed_inhibitor(word: &str) -> Inhibitor {
+    Inhibitor {
+        who: "a program".to_owned(),
+        why: format!("logind does not name it (CanReboot returned {word}); run systemd-inhibit --list on the host"),
+    }
+}
+
 /// The inhibitors that block a shutdown by root: mode `block`. Locks of mode `delay`, such as the kubelet's, only delay
 /// it, and root may override `block-weak`.
-fn blocking(inhibitors: Vec<manager::InhibitorTuple>) -> Vec<Inhibitor> {
-    inhibitors
-        .into_iter()
-        .filter(|(what, _, _, mode, ..)| mode == "block" && what.split(':').any(|word| word == "shutdown"))
-        .map(|(_, who, why, ..)| Inhibitor { who, why })
+fn blocking(locks: &[InhibitorTuple]) -> Vec<Inhibitor> {
+    let blocks =
+        |(what, _, _, mode, ..): &&InhibitorTuple| mode == "block" && what.split(':').any(|word| word == "shutdown");
+    let blocking = locks.iter().filter(blocks);
+    blocking
+        .map(|(_, who, why, ..)| Inhibitor {
+            who: who.clone(),
+            why: why.clone(),
+        })
         .collect()
 }
 
@@ -194,13 +233,13 @@ fn advice(error: &zbus::Error, socket: &str) -> String {
     };
     match (kind, error) {
         (Some(std::io::ErrorKind::NotFound), _) => {
-            format!("no system bus at {socket}: mount that socket (hostPath of type Socket) into the actuator")
+            format!("no system bus at {socket}: install dbus on the host, or set agent.actuator.busSocket to its socket")
         }
         (Some(std::io::ErrorKind::PermissionDenied), _) => format!(
             "{socket} refuses the actuator: run it as uid 0, and if SELinux is on give it seLinuxOptions {{type: spc_t}}"
         ),
         (Some(std::io::ErrorKind::ConnectionRefused), _) => format!(
-            "no process listens at {socket}: the host's bus was restarted or is down; delete this pod so that the socket is mounted again"
+            "no process listens at {socket}: the host's bus is down; start dbus.socket on the host"
         ),
         (_, zbus::Error::FDO(fdo)) => match &**fdo {
             fdo::Error::ServiceUnknown(_) | fdo::Error::NameHasNoOwner(_) => {
@@ -240,5 +279,47 @@ mod manager {
         fn list_inhibitors(&self) -> zbus::Result<Vec<InhibitorTuple>>;
         fn reboot_with_flags(&self, flags: u64) -> zbus::Result<()>;
         fn reboot(&self, interactive: bool) -> zbus::Result<()>;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lock(mode: &str) -> InhibitorTuple {
+        let text = str::to_owned;
+        (
+            text("shutdown"),
+            text("fwupd"),
+            text("firmware update"),
+            text(mode),
+            0,
+            1,
+        )
+    }
+
+    #[test]
+    fn a_host_that_only_an_inhibitor_keeps_from_rebooting_is_capable() {
+        for word in ["inhibited", "inhibitor-blocked", "challenge-inhibitor-blocked"] {
+            let probe = read_answers(word, &[lock("delay"), lock("block")]);
+            assert_eq!((probe.capable, probe.message.as_str()), (true, ""), "{word}");
+            let who: Vec<&str> = probe.inhibitors.iter().map(|one| one.who.as_str()).collect();
+            assert_eq!(who, ["fwupd"], "{word}");
+        }
+    }
+
+    #[test]
+    fn an_inhibitor_that_logind_does_not_name_still_blocks() {
+        let probe = read_answers("inhibited", &[lock("delay"), lock("block-weak")]);
+        assert!(probe.capable);
+        assert!(probe.inhibitors[0].why.contains("systemd-inhibit --list"), "{probe:?}");
+    }
+
+    #[test]
+    fn an_unknown_word_is_no_permission() {
+        for word in ["na", "no", "challenge", "maybe", ""] {
+            let probe = read_answers(word, &[]);
+            assert!(!probe.capable && !probe.message.is_empty(), "{word}: {probe:?}");
+        }
     }
 }

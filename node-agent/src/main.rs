@@ -65,7 +65,7 @@ struct AgentArgs {
 
 #[derive(Debug, Args)]
 struct ActuatorArgs {
-    /// The host's system bus.
+    /// The socket of the host's system bus; mount its directory, so that a restarted bus is found again.
     #[arg(long, default_value = "/run/dbus/system_bus_socket")]
     bus_socket: PathBuf,
     #[command(flatten)]
@@ -96,11 +96,7 @@ async fn run(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Agent(args) => agent(args, shutdown).await,
         Command::Actuator(args) => {
-            let config = ActuatorConfig {
-                channel: args.shared.channel_dir,
-                bus: args.bus_socket,
-                boot_id: args.shared.boot_id_file,
-            };
+            let config = ActuatorConfig::new(args.shared.channel_dir, args.bus_socket, args.shared.boot_id_file);
             run_actuator(config, shutdown).await
         }
     }

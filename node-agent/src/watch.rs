@@ -16,7 +16,17 @@ pub struct Watched {
     /// The directory; it may be absent.
     pub directory: PathBuf,
     /// The names; empty for all but dot files.
-    pub names: &'static [&'static str],
+    pub names: Vec<String>,
+}
+
+impl Watched {
+    /// Watches these names in a directory; none for all but dot files.
+    pub fn new(directory: impl Into<PathBuf>, names: &[&str]) -> Self {
+        Self {
+            directory: directory.into(),
+            names: names.iter().map(|&name| name.to_owned()).collect(),
+        }
+    }
 }
 
 /// Notices changes in some directories.
@@ -86,11 +96,11 @@ impl DirectoryWatch {
         let names = self
             .armed
             .get(&event.wd)
-            .map_or(&[][..], |index| self.watched[*index].names);
+            .map_or(&[][..], |index| &self.watched[*index].names);
         if names.is_empty() {
             return !name.starts_with('.');
         }
-        names.contains(&name)
+        names.iter().any(|watched| watched == name)
     }
 }
 
@@ -118,11 +128,7 @@ mod tests {
     #[tokio::test]
     async fn a_new_file_and_its_removal_are_noticed() {
         let directory = tempfile::tempdir().unwrap();
-        let mut watch = DirectoryWatch::new(vec![Watched {
-            directory: directory.path().into(),
-            names: &["sentinel"],
-        }])
-        .unwrap();
+        let mut watch = DirectoryWatch::new(vec![Watched::new(directory.path(), &["sentinel"])]).unwrap();
         fs::write(directory.path().join("sentinel"), "").unwrap();
         noticed(&mut watch).await;
         while !quiet(&mut watch).await {}
@@ -133,11 +139,7 @@ mod tests {
     #[tokio::test]
     async fn other_files_are_not_noticed() {
         let directory = tempfile::tempdir().unwrap();
-        let mut watch = DirectoryWatch::new(vec![Watched {
-            directory: directory.path().into(),
-            names: &["sentinel"],
-        }])
-        .unwrap();
+        let mut watch = DirectoryWatch::new(vec![Watched::new(directory.path(), &["sentinel"])]).unwrap();
         fs::write(directory.path().join("utmp"), "").unwrap();
         assert!(quiet(&mut watch).await);
         fs::write(directory.path().join("sentinel"), "").unwrap();
@@ -148,17 +150,8 @@ mod tests {
     async fn a_directory_created_later_is_watched_after_arming() {
         let directory = tempfile::tempdir().unwrap();
         let child = directory.path().join("child");
-        let mut watch = DirectoryWatch::new(vec![
-            Watched {
-                directory: directory.path().into(),
-                names: &["child"],
-            },
-            Watched {
-                directory: child.clone(),
-                names: &[],
-            },
-        ])
-        .unwrap();
+        let watched = vec![Watched::new(directory.path(), &["child"]), Watched::new(&child, &[])];
+        let mut watch = DirectoryWatch::new(watched).unwrap();
         fs::create_dir(&child).unwrap();
         noticed(&mut watch).await;
         watch.arm();

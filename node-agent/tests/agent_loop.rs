@@ -344,11 +344,7 @@ async fn real_files_are_followed() {
     let both = |report: &HostReport| report.reboot_required.source == "Debian sentinel, firmware";
     timeout(long, api.wait(both)).await.expect("both detectors");
 
-    let mut watch = DirectoryWatch::new(vec![Watched {
-        directory: shared.clone(),
-        names: &[FACTS_WANTED, ORDER],
-    }])
-    .unwrap();
+    let mut watch = DirectoryWatch::new(vec![Watched::new(&shared, &[FACTS_WANTED, ORDER])]).unwrap();
     api.order("1", "Prepare", "a");
     timeout(long, watch.changed()).await.expect("a question").unwrap();
     assert_eq!(

@@ -30,7 +30,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use zbus::Connection;
 
-use logind::{Script, Shared, bus_daemon, stand_in};
+use logind::{Lock, Script, Shared, announce_inhibitors, bus_daemon, stand_in};
 
 /// Long enough for a busy machine; only a broken actuator waits for it.
 const LONG: Duration = Duration::from_secs(30);
@@ -39,27 +39,51 @@ const LONG: Duration = Duration::from_secs(30);
 struct Bench {
     directory: TempDir,
     script: Shared,
-    _daemon: Child,
+    daemon: Option<Child>,
     logind: Option<Connection>,
 }
 
 impl Bench {
     async fn new() -> Self {
+        let mut bench = Self::without_bus();
+        bench.start_bus().await;
+        bench
+    }
+
+    fn without_bus() -> Self {
         let directory = tempfile::tempdir().unwrap();
         fs::create_dir(directory.path().join("channel")).unwrap();
-        let daemon = bus_daemon(directory.path()).await;
-        let script = Shared::new(Mutex::new(Script {
-            can_reboot: "yes".into(),
-            ..Script::default()
-        }));
         let bench = Self {
-            logind: Some(stand_in(&directory.path().join("bus"), script.clone()).await),
             directory,
-            script,
-            _daemon: daemon,
+            script: Shared::new(Mutex::new(Script {
+                can_reboot: "yes".into(),
+                ..Script::default()
+            })),
+            daemon: None,
+            logind: None,
         };
         bench.boot("boot-a");
         bench
+    }
+
+    async fn start_bus(&mut self) {
+        self.daemon = Some(bus_daemon(self.directory.path()).await);
+        self.logind = Some(stand_in(&self.bus(), self.script.clone()).await);
+    }
+
+    async fn stop_bus(&mut self) {
+        self.logind = None;
+        self.daemon.take().unwrap().kill().await.unwrap();
+        fs::remove_file(self.bus()).unwrap();
+    }
+
+    /// Changes what logind says about its inhibitors, and sends the signal about it.
+    async fn inhibit(&self, word: &str, inhibitors: Vec<Lock>) {
+        self.script(|script| {
+            script.can_reboot = word.into();
+            script.inhibitors = inhibitors;
+        });
+        announce_inhibitors(self.logind.as_ref().unwrap()).await;
     }
 
     fn bus(&self) -> PathBuf {
@@ -85,9 +109,13 @@ impl Bench {
     fn actuator(&self) -> JoinHandle<anyhow::Result<()>> {
         tokio::spawn(run_actuator(
             ActuatorConfig {
-                channel: self.channel().directory().to_owned(),
-                bus: self.bus(),
-                boot_id: self.directory.path().join("boot_id"),
+                // Only a signal or a new socket leads to a probe in time.
+                probe_backoff: (Duration::from_hours(1), Duration::from_hours(1)),
+                ..ActuatorConfig::new(
+                    self.channel().directory().to_owned(),
+                    self.bus(),
+                    self.directory.path().join("boot_id"),
+                )
             },
             std::future::pending(),
         ))
@@ -95,11 +123,7 @@ impl Bench {
 
     /// Waits until a file of the shared directory says what is expected of it.
     async fn wait<T: serde::de::DeserializeOwned>(&self, name: &str, good: impl Fn(&T) -> bool) -> T {
-        let mut watch = DirectoryWatch::new(vec![Watched {
-            directory: self.channel().directory().to_owned(),
-            names: &[],
-        }])
-        .unwrap();
+        let mut watch = DirectoryWatch::new(vec![Watched::new(self.channel().directory(), &[])]).unwrap();
         timeout(LONG, async {
             loop {
                 match self.channel().read::<T>(name).unwrap() {
@@ -161,7 +185,7 @@ fn order(id: &str) -> HostOrder {
     }
 }
 
-fn lock(what: &str, mode: &str) -> (String, String, String, String, u32, u32) {
+fn lock(what: &str, mode: &str) -> Lock {
     (what.into(), "dpkg".into(), "mid-update".into(), mode.into(), 0, 1)
 }
 
@@ -221,6 +245,78 @@ async fn a_blocking_lock_refuses_the_reboot_and_a_delaying_one_does_not() {
     bench.script(|script| script.inhibitors = vec![lock("shutdown", "delay"), lock("sleep", "block")]);
     assert_eq!(bench.answer("2").await.state, AnswerState::Rebooting);
     assert_eq!(bench.reboots().len(), 1);
+}
+
+#[tokio::test]
+async fn a_refusal_because_of_a_lock_comes_after_the_facts_that_name_it() {
+    let bench = Bench::new().await;
+    let _actuator = bench.actuator();
+    let first = bench.wait(FACTS, |facts: &HostFacts| facts.order_id.is_empty()).await;
+    assert!(first.inhibitors.is_empty());
+    bench.script(|script| script.inhibitors = vec![lock("shutdown", "block")]);
+    assert_eq!(bench.answer("1").await.state, AnswerState::Refused);
+    let facts: HostFacts = bench.channel().read(FACTS).unwrap().unwrap();
+    assert_eq!(facts.inhibitors.len(), 1);
+}
+
+#[tokio::test]
+async fn an_inhibitor_that_begins_or_ends_is_noticed_by_its_signal() {
+    let bench = Bench::new().await;
+    let _actuator = bench.actuator();
+    bench.wait(FACTS, |facts: &HostFacts| facts.inhibitors.is_empty()).await;
+    for word in ["yes", "inhibited", "inhibitor-blocked", "challenge-inhibitor-blocked"] {
+        bench.inhibit(word, vec![lock("shutdown", "block")]).await;
+        let facts = bench
+            .wait(FACTS, |facts: &HostFacts| !facts.inhibitors.is_empty())
+            .await;
+        assert_eq!(
+            (facts.reboot_capable, facts.inhibitors[0].who.as_str()),
+            (true, "dpkg"),
+            "{word}"
+        );
+        bench.inhibit("yes", vec![]).await;
+        let facts = bench.wait(FACTS, |facts: &HostFacts| facts.inhibitors.is_empty()).await;
+        assert!(facts.reboot_capable, "{word}");
+    }
+}
+
+#[tokio::test]
+async fn a_bus_that_starts_later_is_found() {
+    let mut bench = Bench::without_bus();
+    let _actuator = bench.actuator();
+    let facts = bench.wait(FACTS, |facts: &HostFacts| !facts.reboot_capable).await;
+    assert!(facts.message.starts_with("no system bus at "), "{}", facts.message);
+    bench.start_bus().await;
+    bench.wait(FACTS, |facts: &HostFacts| facts.reboot_capable).await;
+}
+
+#[tokio::test]
+async fn a_bus_that_was_restarted_is_found_again() {
+    let mut bench = Bench::new().await;
+    let _actuator = bench.actuator();
+    bench.wait(FACTS, |facts: &HostFacts| facts.reboot_capable).await;
+    bench.stop_bus().await;
+    bench.wait(FACTS, |facts: &HostFacts| !facts.reboot_capable).await;
+    bench.start_bus().await;
+    bench.wait(FACTS, |facts: &HostFacts| facts.reboot_capable).await;
+    assert_eq!(bench.answer("1").await.state, AnswerState::Rebooting);
+    bench.inhibit("inhibited", vec![lock("shutdown", "block")]).await;
+    bench
+        .wait(FACTS, |facts: &HostFacts| !facts.inhibitors.is_empty())
+        .await;
+}
+
+#[tokio::test]
+async fn a_logind_that_stops_and_starts_is_noticed() {
+    let mut bench = Bench::new().await;
+    let _actuator = bench.actuator();
+    bench.wait(FACTS, |facts: &HostFacts| facts.reboot_capable).await;
+    let logind = bench.logind.take().unwrap();
+    logind.release_name("org.freedesktop.login1").await.unwrap();
+    let facts = bench.wait(FACTS, |facts: &HostFacts| !facts.reboot_capable).await;
+    assert!(facts.message.contains("start systemd-logind"), "{}", facts.message);
+    bench.logind = Some(stand_in(&bench.bus(), bench.script.clone()).await);
+    bench.wait(FACTS, |facts: &HostFacts| facts.reboot_capable).await;
 }
 
 #[tokio::test]
@@ -288,7 +384,7 @@ async fn the_errors_of_a_missing_socket_or_logind_name_the_remedy() {
     let mut bench = Bench::new().await;
     let none = Logind::new(bench.directory.path().join("no-bus")).probe().await;
     assert!(
-        !none.capable && none.message.contains("mount that socket"),
+        !none.capable && none.message.contains("install dbus"),
         "{}",
         none.message
     );

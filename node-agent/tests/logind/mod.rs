@@ -1,5 +1,6 @@
 //! A private D-Bus daemon and a stand-in for logind on it.
 
+use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
 use std::process::Stdio;
@@ -8,16 +9,19 @@ use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
-use zbus::names::OwnedErrorName;
-use zbus::{Connection, connection, interface};
+use zbus::names::{BusName, OwnedErrorName};
+use zbus::{Connection, Variant, connection, interface};
 
 use crate::LONG;
+
+/// An inhibitor lock: what, who, why, mode, uid, pid.
+pub type Lock = (String, String, String, String, u32, u32);
 
 /// What the stand-in says, and what it was asked.
 #[derive(Default)]
 pub struct Script {
     pub can_reboot: String,
-    pub inhibitors: Vec<(String, String, String, String, u32, u32)>,
+    pub inhibitors: Vec<Lock>,
     pub refusal: Option<&'static str>,
     pub without_flags: bool,
     pub reboots: Vec<String>,
@@ -61,7 +65,7 @@ impl StandIn {
         self.0.lock().unwrap().can_reboot.clone()
     }
 
-    fn list_inhibitors(&self) -> Vec<(String, String, String, String, u32, u32)> {
+    fn list_inhibitors(&self) -> Vec<Lock> {
         let mut script = self.0.lock().unwrap();
         if let Some(slip_in) = script.on_look.as_mut() {
             slip_in();
@@ -122,4 +126,14 @@ pub async fn stand_in(bus: &Path, script: Shared) -> Connection {
         .build()
         .await
         .unwrap()
+}
+
+/// The signal that logind sends when a program acquires or releases an inhibitor lock.
+pub async fn announce_inhibitors(logind: &Connection) {
+    let changed = HashMap::from([("BlockInhibited", Variant::from("shutdown"))]);
+    let body = ("org.freedesktop.login1.Manager", changed, Vec::<&str>::new());
+    let (path, properties) = ("/org/freedesktop/login1", "org.freedesktop.DBus.Properties");
+    let everyone = None::<BusName<'_>>;
+    let sent = logind.emit_signal(everyone, path, properties, "PropertiesChanged", &body);
+    sent.await.unwrap();
 }

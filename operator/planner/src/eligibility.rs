@@ -69,7 +69,8 @@ const CHECKS: &[Check] = &[
         check_still_required(node, record, assessment.context.now)
     }),
     at_admission(&[ReasonName::BackingOff], |assessment, candidate| {
-        check_back_off(candidate.node_ref.record, assessment.context.now)
+        let NodeRef { node, record, .. } = candidate.node_ref;
+        check_back_off(node, record, assessment.context.now)
     }),
 ];
 

@@ -1,19 +1,26 @@
 //! What a node's own past says against a reboot: released, rebooted in vain, deferred.
 
 use chrono::TimeDelta;
-use lockkeeper_reasons::WaitReason;
+use lockkeeper_reasons::{ReasonName, WaitReason};
 
 use crate::Instant;
-use crate::snapshot::{LastReboot, Node, Record, Released};
+use crate::snapshot::{Deferred, LastReboot, Node, Operation, Record, Released};
 
 /// How long a node that was rebooted and still requires it for the same cause is left alone.
 const STILL_REQUIRED: TimeDelta = TimeDelta::hours(24);
+/// The longest time for which such a node is left alone.
+const LONGEST_PAUSE: TimeDelta = TimeDelta::days(28);
+/// How many reasons a host lists at most, the first ones in alphabetical order.
+const MAX_REASONS: usize = 32;
+/// How many deferrals because of an inhibitor end together with it. Then the back-off counts: a program that inhibits each
+/// attempt would otherwise have the pods evicted again and again.
+const SHORTENED_DEFERRALS: i32 = 3;
 
 /// Checks a node's own past, in the order of the wait reasons.
 pub fn check_history(node: &Node, record: &Record, now: Instant) -> Result<(), WaitReason> {
     check_released(node, record)?;
     check_still_required(node, record, now)?;
-    check_back_off(record, now)
+    check_back_off(node, record, now)
 }
 
 /// Checks that no person released the node after a failure for the same cause.
@@ -37,10 +44,10 @@ pub(crate) fn check_still_required(node: &Node, record: &Record, now: Instant) -
     }
 }
 
-/// Checks that the back-off of a deferred operation is over.
-pub(crate) fn check_back_off(record: &Record, now: Instant) -> Result<(), WaitReason> {
+/// Checks that the back-off of a deferred operation is over, by time or because its cause has ended.
+pub(crate) fn check_back_off(node: &Node, record: &Record, now: Instant) -> Result<(), WaitReason> {
     match &record.deferred {
-        Some(deferred) if now < deferred.until => Err(WaitReason::BackingOff {
+        Some(deferred) if now < deferred.until && !inhibitor_has_ended(node, deferred) => Err(WaitReason::BackingOff {
             count: deferred.count,
             cause: deferred.cause.clone(),
             message: deferred.message.clone(),
@@ -58,6 +65,14 @@ pub(crate) fn is_set_aside(node: &Node, record: &Record, now: Instant) -> bool {
 fn released<'a>(node: &Node, record: &'a Record) -> Option<&'a Released> {
     let released = record.released.as_ref()?;
     is_same_cause(node, &released.reasons).then_some(released)
+}
+
+/// Whether the node was deferred because of an inhibitor, and its host could reboot now.
+fn inhibitor_has_ended(node: &Node, deferred: &Deferred) -> bool {
+    let inhibited = ReasonName::parse(&deferred.cause) == Some(ReasonName::Inhibited);
+    let host = node.trusted_host();
+    let could_reboot = host.is_some_and(|host| host.incapable.is_none() && host.inhibitors.is_empty());
+    inhibited && deferred.count <= SHORTENED_DEFERRALS && could_reboot
 }
 
 fn rebooted_in_vain<'a>(node: &Node, record: &'a Record, now: Instant) -> Option<&'a LastReboot> {

@@ -12,6 +12,7 @@ mod exclusions;
 mod failures;
 mod fit;
 mod forecast;
+mod inhibitors;
 mod limits;
 mod order;
 mod preflight;
