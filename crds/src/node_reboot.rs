@@ -299,6 +299,11 @@ pub struct HistoryEntry {
     #[serde(default, skip_serializing_if = "String::is_empty")]
     #[schemars(length(max = 256))]
     pub kernel_after: String,
+    /// Number of reboots in a row right before this one that were for the same reasons and did not clear them. The pause
+    /// before the next attempt doubles with each.
+    #[serde(default)]
+    #[schemars(range(min = 0))]
+    pub repeats: i32,
 }
 
 /// The last command of a person and its result.

@@ -34,9 +34,13 @@ impl ReasonName {
             }
             Self::TooManyUnavailable => "bring those nodes back, or raise disruption.maxUnavailable".to_owned(),
             Self::NoFreeSlot => "no action needed; raise disruption.maxInProgress to reboot more at once".to_owned(),
-            Self::Released | Self::StillRequired => {
+            Self::Released => {
                 format!("request another reboot: kubectl annotate node {node} lockkeeper.dev/reboot-requested='retry'")
             }
+            Self::StillRequired => format!(
+                "check which program on {node} still requires it, or request another reboot: kubectl annotate node {node} \
+                 lockkeeper.dev/reboot-requested='retry'"
+            ),
             Self::PreflightBlocked => {
                 "repair the workload, raise its budget, or add a rule for it to drain.rules".to_owned()
             }

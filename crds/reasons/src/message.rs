@@ -104,12 +104,19 @@ impl fmt::Display for WaitReason {
                     "released manually after a failure ({failure}); not rebooted again for the same cause"
                 )
             }
-            Self::StillRequired { rebooted, until } => write!(
-                f,
-                "still requires a reboot for the same cause after rebooting at {}; next attempt not before {}",
-                format_time(*rebooted),
-                format_time(*until)
-            ),
+            Self::StillRequired {
+                reboots,
+                rebooted,
+                until,
+            } => {
+                let (rebooted, until) = (format_time(*rebooted), format_time(*until));
+                f.write_str("still requires a reboot for the same cause after ")?;
+                match reboots {
+                    0 | 1 => write!(f, "rebooting at {rebooted}")?,
+                    reboots => write!(f, "{reboots} reboots in a row, the last at {rebooted}")?,
+                }
+                write!(f, "; next attempt not before {until}")
+            }
             Self::BackingOff {
                 count,
                 cause,

@@ -220,8 +220,14 @@ fn history_samples() -> Vec<WaitReason> {
             failure: "w-01 rebooted but was not healthy within 15 min".to_owned(),
         },
         WaitReason::StillRequired {
+            reboots: 1,
             rebooted: at(0),
             until: at(1440),
+        },
+        WaitReason::StillRequired {
+            reboots: 3,
+            rebooted: at(0),
+            until: at(4 * 1440),
         },
         deferred(1, "EvictionBlocked", budget),
         deferred(2, "Cancelled", "cancelled manually"),

@@ -149,7 +149,9 @@ pub enum WaitReason {
     },
     /// The node was rebooted and still requires a reboot for the same cause.
     StillRequired {
-        /// When it was rebooted.
+        /// How many reboots in a row were for this cause.
+        reboots: usize,
+        /// When it was rebooted last.
         rebooted: Instant,
         /// When it may be tried again.
         until: Instant,

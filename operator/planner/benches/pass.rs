@@ -81,6 +81,7 @@ fn cluster(size: usize, pending: usize, limit: Limit) -> Snapshot {
                     started: now - TimeDelta::days(9),
                     time: now - TimeDelta::days(9),
                     reasons: vec!["linux-image-6.1.0-27".to_owned()],
+                    repeats: 0,
                 }),
                 ..Record::default()
             }),

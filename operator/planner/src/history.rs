@@ -6,7 +6,8 @@ use lockkeeper_reasons::{ReasonName, WaitReason};
 use crate::Instant;
 use crate::snapshot::{Deferred, LastReboot, Node, Operation, Record, Released};
 
-/// How long a node that was rebooted and still requires it for the same cause is left alone.
+/// How long a node that was rebooted and still requires it for the same cause is left alone; it doubles with each reboot in
+/// vain. A requirement that begins later is a new one: the names of packages come again with each update.
 const STILL_REQUIRED: TimeDelta = TimeDelta::hours(24);
 /// The longest time for which such a node is left alone.
 const LONGEST_PAUSE: TimeDelta = TimeDelta::days(28);
@@ -37,8 +38,9 @@ pub(crate) fn check_released(node: &Node, record: &Record) -> Result<(), WaitRea
 pub(crate) fn check_still_required(node: &Node, record: &Record, now: Instant) -> Result<(), WaitReason> {
     match rebooted_in_vain(node, record, now) {
         Some(last) => Err(WaitReason::StillRequired {
+            reboots: usize::try_from(last.repeats).unwrap_or_default() + 1,
             rebooted: last.time,
-            until: last.time + STILL_REQUIRED,
+            until: last.time + pause(last.repeats),
         }),
         None => Ok(()),
     }
@@ -77,15 +79,43 @@ fn inhibitor_has_ended(node: &Node, deferred: &Deferred) -> bool {
 
 fn rebooted_in_vain<'a>(node: &Node, record: &'a Record, now: Instant) -> Option<&'a LastReboot> {
     let last = record.last_reboot.as_ref()?;
-    let recent = now < last.time + STILL_REQUIRED;
+    let required = node.trusted_host().and_then(|host| host.required_since);
+    let recent = now < last.time + pause(last.repeats) && outlived(last, required);
     (recent && is_same_cause(node, &last.reasons)).then_some(last)
 }
 
-/// Whether the host requires a reboot for these reasons and no others, in whatever order; a person's request is always
+/// How many reboots in a row before this operation were for its cause and did not clear it.
+pub(crate) fn repeats(last: Option<&LastReboot>, operation: &Operation) -> i32 {
+    let in_vain = |last: &&LastReboot| {
+        let same = operation.requested.is_none() && contains_all(&last.reasons, &operation.reasons);
+        same && outlived(last, operation.required)
+    };
+    last.filter(in_vain).map_or(0, |last| last.repeats.saturating_add(1))
+}
+
+/// Whether a requirement since then is what the reboot should have cleared.
+fn outlived(last: &LastReboot, required: Option<Instant>) -> bool {
+    required.is_none_or(|since| since < last.time + STILL_REQUIRED)
+}
+
+/// How long a node is left alone after a reboot in vain that repeated so many others.
+fn pause(repeats: i32) -> TimeDelta {
+    let doublings = u32::try_from(repeats).unwrap_or(0).min(16);
+    (STILL_REQUIRED * 2_i32.pow(doublings)).min(LONGEST_PAUSE)
+}
+
+/// Whether the host requires a reboot for these reasons or some of them, in whatever order; a person's request is always
 /// another cause.
 fn is_same_cause(node: &Node, reasons: &[String]) -> bool {
     let host = node.trusted_host();
     let current = host.map(|host| host.reasons.as_slice()).unwrap_or_default();
-    let same = current.len() == reasons.len() && reasons.iter().all(|reason| current.contains(reason));
-    node.requested.is_none() && same
+    node.requested.is_none() && contains_all(reasons, current)
+}
+
+/// Whether the earlier reasons contain all current ones. Unknown reasons are the same only as unknown ones.
+fn contains_all(earlier: &[String], current: &[String]) -> bool {
+    // A list of full length may have been cut after its last reason.
+    let cut_after = earlier.get(MAX_REASONS - 1);
+    let known = |reason: &String| earlier.contains(reason) || cut_after.is_some_and(|last| last < reason);
+    current.is_empty() == earlier.is_empty() && current.iter().all(known)
 }

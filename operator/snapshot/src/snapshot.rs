@@ -303,6 +303,7 @@ fn record(reboot: &NodeReboot) -> planner::Record {
             started: last.started_time,
             time: last.ended_time,
             reasons: convert::words(&last.reasons),
+            repeats: last.repeats,
         }),
         finished: status.history.first().map(|last| last.operation_id.clone()),
         answered_command: status.last_command.as_ref().map(|last| planner::Command {

@@ -237,5 +237,6 @@ fn history_entry(finished: &Finished) -> HistoryEntry {
         boot_id_after: finished.boot_id_after.to_string(),
         kernel_before: operation.kernel_before.clone(),
         kernel_after: finished.kernel_after.clone(),
+        repeats: finished.last_reboot.as_ref().map_or(0, |last| last.repeats),
     }
 }

@@ -257,6 +257,7 @@ fn back(node: &mut Node, operation: &Operation, now: Instant) {
             started: operation.started,
             time: now,
             reasons: operation.reasons.clone(),
+            repeats: 0,
         });
         record.host = Some(Host {
             boot_id,

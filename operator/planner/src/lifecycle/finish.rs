@@ -4,6 +4,7 @@ use chrono::TimeDelta;
 
 use super::active::ActiveOperation;
 use crate::action::{Action, Change, Finished, RecordChange};
+use crate::history::repeats;
 use crate::snapshot::{Deferred, LastReboot, Operation, Outcome, PendingOutcome, Released};
 
 /// The next action, in this order: taint, cordon, order, request, approval, operation. The entry goes last, by recovery.
@@ -46,6 +47,7 @@ fn finished(active: &ActiveOperation, pending: &PendingOutcome) -> RecordChange 
                 started: operation.started,
                 time: now,
                 reasons: operation.reasons.clone(),
+                repeats: repeats(active.record.last_reboot.as_ref(), operation),
             });
         }
         Outcome::Deferred => {

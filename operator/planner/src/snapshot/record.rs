@@ -131,6 +131,8 @@ pub struct LastReboot {
     pub time: Instant,
     /// Its causes.
     pub reasons: Vec<String>,
+    /// How many reboots in a row right before it were for the same cause and did not clear it.
+    pub repeats: i32,
 }
 
 /// A person's command.

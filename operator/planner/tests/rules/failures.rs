@@ -274,26 +274,6 @@ fn a_retry_after_a_lost_record_waits_for_the_agents_report() {
 }
 
 #[test]
-fn a_node_that_still_requires_a_reboot_is_left_alone_for_a_day() {
-    let mut world = World::new(1);
-    world.run_until_idle();
-    world.run(60);
-    let host = world.record("n1").host.as_mut().unwrap();
-    host.required = true;
-    host.reasons = vec!["linux-image-6.1.0-28".to_owned()];
-    world.run_until_idle();
-    assert_wait_reasons(
-        &world,
-        expect![[r#"
-            n1 StillRequired: still requires a reboot for the same cause after rebooting at 2026-11-21T12:00:43Z; next attempt not before 2026-11-22T12:00:43Z
-        "#]],
-    );
-    world.now += TimeDelta::hours(25);
-    world.run_until_idle();
-    assert_eq!(world.snapshot.lock.as_ref().unwrap().holders.len(), 1);
-}
-
-#[test]
 fn an_orphaned_cordon_is_removed_before_the_next_cordon() {
     let mut world = World::new(1);
     let now = world.now;

@@ -12,6 +12,7 @@ mod exclusions;
 mod failures;
 mod fit;
 mod forecast;
+mod in_vain;
 mod inhibitors;
 mod limits;
 mod order;
