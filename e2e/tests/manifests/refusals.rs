@@ -24,6 +24,7 @@ const CASES: &[(&str, &[&str])] = &[
     ("operator.image.pullPolicy=Sometimes", &["image", "pullPolicy"]),
     ("operator.podDisruptionBudget.maxUnavailable=some", &["maxUnavailable"]),
     ("agent.host.run=run", &["agent", "host", "run"]),
+    ("agent.actuator.busSocket=/bus", &["agent", "actuator", "busSocket"]),
     ("networkPolicy.apiServer.cidrs[0]=10.0.0.1", &["apiServer", "cidrs"]),
     ("fullnameOverride=Lock_Keeper", &["fullnameOverride"]),
     // Checked by the templates.
