@@ -3,6 +3,9 @@
 mod connect;
 pub(crate) mod find;
 pub(crate) mod live;
+mod no_proxy;
 pub(crate) mod objects;
+mod proxied;
+mod proxy;
 
 pub(crate) use self::connect::{Cluster, ParsedPolicy, connect, connect_to_drain};
