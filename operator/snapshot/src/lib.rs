@@ -6,8 +6,10 @@
 
 pub mod convert;
 mod duration_history;
+mod managed;
 pub mod slim;
 mod snapshot;
 pub mod taints;
 
+pub use managed::{Unmanaged, unmanaged};
 pub use snapshot::{Local, ObservedObjects, owned_by, snapshot};
