@@ -19,7 +19,7 @@ mod stop;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use lockkeeper_drain::{Preflight, preflight, quick_preflight};
+use lockkeeper_drain::{OwnPods, Preflight, preflight, quick_preflight};
 use lockkeeper_kube_util::error_chain;
 use serde::Serialize;
 
@@ -32,7 +32,7 @@ use self::result::{NodeResult, Outcome};
 use self::stop::Stop;
 use crate::args::DrainArgs;
 use crate::clock::DisplayClock;
-use crate::cluster::{Cluster, find};
+use crate::cluster::{Cluster, find, installation};
 use crate::failure::{Exit, Failure};
 use crate::render::{Line, terminal};
 
@@ -49,14 +49,16 @@ pub(crate) async fn run(cluster: &Cluster, args: &DrainArgs) -> Result<(), Failu
         ownership::check(&cordon::find(cluster, node).await?, lock.as_ref())?;
     }
     let policies = DrainPolicies::of_nodes(cluster, &args.policy, &nodes).await?;
+    let own_pods = OwnPods::in_namespace(installation::namespace(cluster).await);
     if args.dry_run {
-        return dry_run(cluster, args, &nodes, &policies).await;
+        return dry_run(cluster, args, &nodes, &policies, &own_pods).await;
     }
     let stop = Stop::listen()?;
-    let planned = plan(cluster, &nodes, &policies).await?;
+    let planned = plan(cluster, &nodes, &policies, &own_pods).await?;
     let mut run = Run {
         cluster,
         args,
+        own_pods,
         stop,
         nodes: planned.len(),
         results: Vec::new(),
@@ -75,11 +77,12 @@ async fn dry_run(
     args: &DrainArgs,
     nodes: &[String],
     policies: &DrainPolicies,
+    own_pods: &OwnPods,
 ) -> Result<(), Failure> {
     let (mut all, mut lines, mut blocked) = (Vec::new(), Vec::new(), Vec::new());
     for node in nodes {
         let policy = policies.of(node)?;
-        let settings = policy.settings(node, Utc::now())?;
+        let settings = policy.settings(node, own_pods, Utc::now())?;
         let found = preflight(&cluster.client, &settings).await;
         let found = found.map_err(|error| Failure::error(format!("check node {node}: {}", error_chain(&error))))?;
         lines.extend(table(node, &policy.source(), &found, &DisplayClock::now()));
@@ -111,11 +114,16 @@ struct PlannedNode {
     found: Preflight,
 }
 
-async fn plan(cluster: &Cluster, nodes: &[String], policies: &DrainPolicies) -> Result<Vec<PlannedNode>, Failure> {
+async fn plan(
+    cluster: &Cluster,
+    nodes: &[String],
+    policies: &DrainPolicies,
+    own_pods: &OwnPods,
+) -> Result<Vec<PlannedNode>, Failure> {
     let mut planned = Vec::new();
     for node in nodes {
         let policy = policies.of(node)?;
-        let settings = policy.settings(node, Utc::now())?;
+        let settings = policy.settings(node, own_pods, Utc::now())?;
         let found = quick_preflight(&cluster.client, &settings).await;
         let found = found.map_err(|error| Failure::error(format!("check node {node}: {}", error_chain(&error))))?;
         planned.push(PlannedNode {
@@ -137,6 +145,7 @@ struct ReadyNode<'a> {
 struct Run<'a> {
     cluster: &'a Cluster,
     args: &'a DrainArgs,
+    own_pods: OwnPods,
     stop: Stop,
     /// How many nodes are to be drained.
     nodes: usize,
@@ -215,7 +224,7 @@ impl Run<'_> {
 
     async fn drain_node(&mut self, node: &ReadyNode<'_>) -> NodeResult {
         let PlannedNode { name, policy, .. } = node.planned;
-        let settings = match policy.settings(name, node.at) {
+        let settings = match policy.settings(name, &self.own_pods, node.at) {
             Ok(settings) => settings,
             Err(failure) => return NodeResult::unchanged(name, None, Outcome::Failed, failure.message),
         };

@@ -3,7 +3,9 @@
 use futures::stream::{self, StreamExt};
 use kube::ResourceExt;
 use kube::api::ListParams;
-use lockkeeper_drain::{Blocker, BudgetNumbers, Cause, Decision, PodName, Preflight, group_by_cause, preflight};
+use lockkeeper_drain::{
+    Blocker, BudgetNumbers, Cause, Decision, OwnPods, PodName, Preflight, group_by_cause, preflight,
+};
 use lockkeeper_kube_util::error_chain;
 use serde::Serialize;
 
@@ -13,7 +15,7 @@ use super::drain::json::NodePreflight;
 use super::drain::policy::{DrainPolicies, DrainPolicy};
 use crate::args::ReportArgs;
 use crate::clock::DisplayClock;
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, installation};
 use crate::failure::Failure;
 use crate::render::{Line, counted, terminal, thousands};
 use crate::view::ActionRequired;
@@ -31,7 +33,8 @@ pub(crate) async fn run(cluster: &Cluster, args: &ReportArgs) -> Result<(), Fail
     } else {
         DrainPolicies::of_nodes(cluster, &args.policy, &nodes).await?
     };
-    let reports = stream::iter(&nodes).map(|node| check(cluster, node, policies.of(node)));
+    let own_pods = OwnPods::in_namespace(installation::namespace(cluster).await);
+    let reports = stream::iter(&nodes).map(|node| check(cluster, node, policies.of(node), &own_pods));
     let reports: Vec<NodeReport> = reports.buffered(MAX_CONCURRENT_NODES).collect().await;
     match args.output {
         Some(_) => {
@@ -89,13 +92,18 @@ async fn nodes(cluster: &Cluster, args: &ReportArgs) -> Result<Vec<String>, Fail
     Ok(names)
 }
 
-async fn check(cluster: &Cluster, node: &str, policy: Result<DrainPolicy, Failure>) -> NodeReport {
+async fn check(
+    cluster: &Cluster,
+    node: &str,
+    policy: Result<DrainPolicy, Failure>,
+    own_pods: &OwnPods,
+) -> NodeReport {
     let settings = policy
         .as_ref()
         .map_err(|failure| failure.message.clone())
         .and_then(|policy| {
             policy
-                .settings(node, chrono::Utc::now())
+                .settings(node, own_pods, chrono::Utc::now())
                 .map_err(|failure| failure.message)
         });
     let found = match settings {
