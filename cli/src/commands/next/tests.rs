@@ -180,6 +180,22 @@ fn an_invalid_file_is_one_line_with_field_and_remedy() {
         &policy(r#"{window: [{schedule: "0 1 * * *", durationSeconds: 60}]}"#),
         &expect!["RebootPolicy workers: there is no field spec.window; see: kubectl explain rbp.spec"],
     );
+    for empty in ["[]", "{}", "null", "''", "false"] {
+        refuses(
+            &policy(&format!("{{window: {empty}}}")),
+            &expect!["RebootPolicy workers: there is no field spec.window; see: kubectl explain rbp.spec"],
+        );
+    }
+    refuses(
+        &policy("{drain: {rules: [{podSelecter: {}}]}}"),
+        &expect![
+            "RebootPolicy workers: there is no field spec.drain.rules[0].podSelecter; see: kubectl explain rbp.spec.drain.rules"
+        ],
+    );
+    refuses(
+        &policy("{}").replace("spec:", "specs:"),
+        &expect!["RebootPolicy workers: there is no field specs; see: kubectl explain rbp"],
+    );
     refuses(
         &policy(r#"{windows: [{schedule: "0 1 * * *", durationSeconds: 60, timezone: Europe/Berlin}]}"#),
         &expect![
