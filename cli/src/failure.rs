@@ -78,7 +78,7 @@ impl Failure {
     }
 
     /// Both in one line, with the exit code of the first.
-    pub(crate) fn and(self, other: Self) -> Self {
+    pub(crate) fn and(self, other: &Self) -> Self {
         Self::new(self.exit, format!("{}; {}", self.message, other.message))
     }
 

@@ -131,7 +131,8 @@ async fn dry_run(context: &Context<'_>, nodes: &[String]) -> Result<(), Failure>
         None if lines.is_empty() => {}
         None => terminal::print(&lines),
     }
-    match (failures.into_iter().reduce(Failure::and), &blocked[..]) {
+    let failure = failures.into_iter().reduce(|first, next| first.and(&next));
+    match (failure, &blocked[..]) {
         (Some(failure), _) => Err(failure),
         (None, []) => Ok(()),
         (None, blocked) => Err(Failure::blocked(format!("blocked: {}", blocked.join(", ")))),
