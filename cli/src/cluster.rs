@@ -2,7 +2,11 @@
 
 mod connect;
 pub(crate) mod find;
+pub(crate) mod installation;
 pub(crate) mod live;
+mod no_proxy;
 pub(crate) mod objects;
+mod proxied;
+pub(crate) mod proxy;
 
 pub(crate) use self::connect::{Cluster, ParsedPolicy, connect, connect_to_drain};

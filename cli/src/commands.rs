@@ -39,8 +39,8 @@ pub(crate) async fn run(args: Args) -> Result<(), Failure> {
         Command::Retry(args) => command::send(&cluster().await?, Verb::Retry, &args).await,
         Command::Release(args) => command::send(&cluster().await?, Verb::Release, &args).await,
         Command::Cancel(args) => command::send(&cluster().await?, Verb::Cancel, &args).await,
-        Command::Drain(args) => drain::run(&drain_cluster().await?, &args).await,
-        Command::Report(args) => report::run(&drain_cluster().await?, &args).await,
+        Command::Drain(args) => drain::run(drain_cluster().await, &args).await,
+        Command::Report(args) => report::run(drain_cluster().await, &args).await,
         Command::Pause(args) => pause::pause(&cluster().await?, &args).await,
         Command::Resume => pause::resume(&cluster().await?).await,
     }

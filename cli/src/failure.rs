@@ -77,6 +77,11 @@ impl Failure {
         ))
     }
 
+    /// Both in one line, with the exit code of the first.
+    pub(crate) fn and(self, other: &Self) -> Self {
+        Self::new(self.exit, format!("{}; {}", self.message, other.message))
+    }
+
     pub(crate) fn new(exit: Exit, message: impl Into<String>) -> Self {
         Self {
             exit,

@@ -4,13 +4,14 @@ mod drain;
 
 use chrono::{DateTime, FixedOffset, TimeDelta};
 use clap::CommandFactory;
-use kube::core::Status;
-use lockkeeper_crds::reasons::ReasonName;
-use lockkeeper_crds::{LastCommand, NodeState, OnDeadline, OrderedReboot};
+use kube::core::{ObjectMeta, Status};
+use lockkeeper_crds::reasons::{Installation, ReasonName};
+use lockkeeper_crds::{LastCommand, NodeState, OnDeadline, OrderedReboot, names};
+use lockkeeper_snapshot::slim;
 
 use crate::args::Args;
 use crate::clock::DisplayClock;
-use crate::cluster::find;
+use crate::cluster::{find, proxy};
 use crate::commands::command::{self, Verb};
 use crate::commands::explain::next_step;
 use crate::commands::{forecast, pause, release_deleted, status};
@@ -41,6 +42,14 @@ fn sample_clock() -> DisplayClock {
     DisplayClock {
         now: DateTime::UNIX_EPOCH + TimeDelta::seconds(1_795_557_600),
         offset: |_| FixedOffset::east_opt(0).unwrap_or_else(|| unreachable!("zero is an offset")),
+    }
+}
+
+/// As the plugin finds it, with the agent's pod of the node.
+fn installation() -> Installation {
+    Installation {
+        namespace: names::NAMESPACE.to_owned(),
+        agent_pod: Some("lockkeeper-node-agent-x7k2p".to_owned()),
     }
 }
 
@@ -121,11 +130,12 @@ fn explain_samples(clock: &DisplayClock) -> Samples {
         all.push(sample(topic, next_step::at_deadline(state, on_deadline, &time)));
     }
     for state in STATES {
-        let step = next_step::manual_step(state, "w-02");
+        let step = next_step::manual_step(state, "w-02", &installation());
         all.extend(step.map(|step| sample(format!("explain, you can, {}", state.as_str()), step)));
     }
+    all.push(sample("explain, you can, Unknown", next_step::bring_back("w-02")));
     for reason in ReasonName::ALL {
-        let advice = reason.advice("w-02", "workers");
+        let advice = reason.advice("w-02", "workers", &installation());
         all.extend(advice.map(|advice| sample(format!("explain, you can, {reason}"), advice)));
     }
     all
@@ -164,7 +174,7 @@ fn command_samples(clock: &DisplayClock) -> Samples {
         sample("release, no answer", command::not_answered(Verb::Release, "w-02", 30)),
         sample(
             "retry, not in progress",
-            command::not_in_progress(Verb::Retry, &idle, clock),
+            command::not_in_progress(Verb::Retry, &idle, &installation(), clock),
         ),
     ]
 }
@@ -187,11 +197,23 @@ fn pause_samples() -> Samples {
 
 fn error_samples() -> Samples {
     let server = "https://10.0.0.1:6443";
+    let unanswered = |server: &str| {
+        let error = kube::Error::Service("proxy authorization required".into());
+        Failure::of_request("list NodeReboots", server, &error).message
+    };
     let request = |code: u16, reason: &str, message: &str| {
         let status = Status::failure(message, reason).with_code(code);
         Failure::of_request("list NodeReboots", server, &kube::Error::Api(status.boxed())).message
     };
-    vec![
+    let proxied = "https://10.0.0.1:6443 (through proxy http://proxy.example.com:3128 of HTTPS_PROXY)";
+    let virtual_node = slim::Node {
+        metadata: ObjectMeta {
+            labels: Some([(names::VIRTUAL_NODE_LABEL.to_owned(), "virtual-kubelet".to_owned())].into()),
+            ..ObjectMeta::default()
+        },
+        ..slim::Node::default()
+    };
+    let mut all = vec![
         sample("error 404", request(404, "NotFound", "404 page not found")),
         sample("error 401", request(401, "Unauthorized", "Unauthorized")),
         sample(
@@ -208,8 +230,20 @@ fn error_samples() -> Samples {
         ),
         sample("error, node", find::no_node_reboot("w-1", None, ["w-01", "w-10"])),
         sample("error, node", find::no_node_reboot("x", None, [])),
+        sample(
+            "error, node",
+            find::no_node_reboot("x", Some(&slim::Node::default()), []),
+        ),
+        sample("error, node", find::no_node_reboot("x", Some(&virtual_node), [])),
         sample("error, policy", find::no_policy("worker", ["workers"]).message),
-    ]
+    ];
+    all.push(sample("error, proxy", unanswered(proxied)));
+    all.extend(
+        proxy::error_samples()
+            .into_iter()
+            .map(|text| sample("error, proxy", text)),
+    );
+    all
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ mod policy;
 use serde::Serialize;
 
 pub(crate) use self::action_required::{ActionRequired, Reason};
-pub(crate) use self::node::{NOT_REPORTED, NodeView, activity, node_view};
+pub(crate) use self::node::{NOT_REPORTED, NodeView, activity, is_lost, node_view};
 pub(crate) use self::policy::{NOT_OBSERVED, PolicyView, WindowView};
 use crate::cluster::find::no_policy;
 use crate::cluster::objects::Objects;

@@ -54,6 +54,10 @@ pub const DELETION_TAINTS: [&str; 6] = [
 pub const TAINT_REBOOTING: &str = "lockkeeper.dev/rebooting";
 /// Our taint `PreferNoSchedule` under `drain.preferUpdatedNodes`: on nodes that have not rebooted yet.
 pub const TAINT_REBOOT_PENDING: &str = "lockkeeper.dev/reboot-pending";
+/// The label by which virtual-kubelet and its kind mark a Node that is no machine.
+pub const VIRTUAL_NODE_LABEL: &str = "type";
+/// The values of [`VIRTUAL_NODE_LABEL`] for such a Node.
+pub const VIRTUAL_NODE_VALUES: [&str; 2] = ["virtual-kubelet", "virtual-node"];
 /// Labels of a control-plane node, unless the operator's `--control-plane-labels` names others; any of them counts.
 pub const CONTROL_PLANE_LABELS: [&str; 5] = [
     "node-role.kubernetes.io/control-plane",
@@ -67,6 +71,9 @@ pub const CONTROL_PLANE_LABELS: [&str; 5] = [
 pub const PART_OF_LABEL: &str = "app.kubernetes.io/part-of";
 /// The value of [`PART_OF_LABEL`].
 pub const PART_OF: &str = "lockkeeper";
+
+/// The label that tells the operator's objects from the node agent's: `operator` or `node-agent`.
+pub const COMPONENT_LABEL: &str = "app.kubernetes.io/component";
 
 /// The operator's Lease.
 pub const LEASE: &str = "lockkeeper-operator";

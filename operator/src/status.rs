@@ -14,7 +14,8 @@ use lockkeeper_crds::NodeState;
 use lockkeeper_crds::host::Cause;
 use lockkeeper_planner::{Node, Phase};
 
-/// Where a node is. It is not up to date while its agent has not reported from its boot, or while a detector fails.
+/// Where a node is. It is not up to date while its agent has not reported from its boot, while a detector fails, or while
+/// the node is not Ready: whatever its agent last reported may be outdated.
 pub fn node_state(node: &Node, phase: Option<Phase>, waits: bool, failing_detectors: &[Cause]) -> NodeState {
     match phase {
         Some(Phase::Preparing) => NodeState::Preparing,
@@ -23,7 +24,9 @@ pub fn node_state(node: &Node, phase: Option<Phase>, waits: bool, failing_detect
         Some(Phase::Verifying) => NodeState::Verifying,
         Some(Phase::Failed) => NodeState::Failed,
         None if node.requires_reboot() => NodeState::Pending,
-        None if node.trusted_host().is_none() || !failing_detectors.is_empty() => NodeState::Unknown,
+        None if node.trusted_host().is_none() || !failing_detectors.is_empty() || !node.ready.ready => {
+            NodeState::Unknown
+        }
         None if waits => NodeState::Pending,
         None => NodeState::UpToDate,
     }

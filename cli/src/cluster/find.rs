@@ -1,10 +1,11 @@
 //! Finds the object of one node; an error suggests similar names.
 
-use k8s_openapi::api::core::v1::Node;
-use kube::ResourceExt;
+use kube::Api;
 use lockkeeper_crds::{NodeReboot, RebootLock, names};
+use lockkeeper_snapshot::{Unmanaged, slim, unmanaged};
 
 use super::connect::Cluster;
+use super::installation::SHOW_PODS;
 use super::objects::{self, if_exists};
 use crate::failure::Failure;
 use crate::suggest::hint;
@@ -22,21 +23,28 @@ pub(crate) async fn reboot(cluster: &Cluster, name: &str) -> Result<NodeReboot, 
         return Ok(reboot);
     }
     let objects = objects::fetch(cluster).await?;
-    let node = cluster.nodes().get_opt(name).await.ok().flatten();
+    let nodes: Api<slim::Node> = Api::all(cluster.client.clone());
+    let node = nodes.get_opt(name).await.ok().flatten();
     let names = objects.reboots.keys().map(String::as_str);
     Err(Failure::error(no_node_reboot(name, node.as_ref(), names)))
 }
 
 /// The message for a node that has no `NodeReboot`.
-pub(crate) fn no_node_reboot<'a>(name: &str, node: Option<&Node>, names: impl IntoIterator<Item = &'a str>) -> String {
-    let os = |node: &Node| node.labels().get("kubernetes.io/os").cloned();
-    match node {
-        Some(node) if os(node).is_some_and(|os| os != "linux") => {
+pub(crate) fn no_node_reboot<'a>(
+    name: &str,
+    node: Option<&slim::Node>,
+    names: impl IntoIterator<Item = &'a str>,
+) -> String {
+    match node.map(unmanaged) {
+        Some(Some(Unmanaged::OtherSystem)) => {
             format!("node {name} does not run Linux, so Lockkeeper does not manage it")
         }
-        Some(_) => format!(
+        Some(Some(Unmanaged::Virtual)) => format!(
+            "node {name} is a virtual node (label type, or no boot ID and no kernel), so Lockkeeper does not manage it"
+        ),
+        Some(None) => format!(
             "node {name} has no NodeReboot yet; the operator creates one for each Linux node; \
-             check whether it is running: kubectl -n lockkeeper-system get pods"
+             check whether it is running: {SHOW_PODS}"
         ),
         None => format!("there is no node {name}; {}", hint(name, names, "kubectl get nrb")),
     }
@@ -59,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_unknown_node_name_leads_to_similar_names() {
+    fn a_node_without_a_node_reboot_is_explained() {
         assert_eq!(
             no_node_reboot("w-1", None, ["w-01", "w-10"]),
             "there is no node w-1; did you mean w-01, w-10?"
@@ -67,6 +75,12 @@ mod tests {
         assert_eq!(
             no_node_reboot("x", None, []),
             "there is no node x; see: kubectl get nrb"
+        );
+        let node = serde_json::json!({"metadata": {"name": "v", "labels": {"type": "virtual-kubelet"}}});
+        let node: slim::Node = serde_json::from_value(node).unwrap();
+        assert_eq!(
+            no_node_reboot("v", Some(&node), []),
+            "node v is a virtual node (label type, or no boot ID and no kernel), so Lockkeeper does not manage it"
         );
     }
 }

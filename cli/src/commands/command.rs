@@ -8,6 +8,7 @@ use futures::TryStreamExt;
 use kube::api::Patch;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, ResourceExt};
+use lockkeeper_crds::reasons::Installation;
 use lockkeeper_crds::{LastCommand, NodeReboot, names};
 use lockkeeper_kube_util::patch_params;
 use serde_json::json;
@@ -16,6 +17,7 @@ use tokio::time::timeout;
 use super::release_deleted;
 use crate::args::CommandArgs;
 use crate::clock::DisplayClock;
+use crate::cluster::installation::{self, SHOW_PODS};
 use crate::cluster::{Cluster, find};
 use crate::failure::Failure;
 use crate::render::{Line, message, terminal};
@@ -88,7 +90,7 @@ pub(crate) fn refused(verb: Verb, node: &str, answer: &LastCommand, clock: &Disp
 pub(crate) fn not_answered(verb: Verb, node: &str, seconds: u64) -> String {
     format!(
         "{verb} {node}: the operator did not answer within {seconds} s; the command stays queued and runs when the \
-         operator is back; check it: kubectl -n lockkeeper-system get pods"
+         operator is back; check it: {SHOW_PODS}"
     )
 }
 
@@ -99,7 +101,9 @@ pub(crate) async fn write(cluster: &Cluster, verb: Verb, node: &str) -> Result<S
         let reboot = find::reboot(cluster, node).await?;
         let status = reboot.status.clone().unwrap_or_default();
         let Some(operation) = status.operation else {
-            let message = not_in_progress(verb, &node_view(node, &reboot), &DisplayClock::now());
+            let installation = installation::of_node(cluster, node).await;
+            let view = node_view(node, &reboot);
+            let message = not_in_progress(verb, &view, &installation, &DisplayClock::now());
             return Err(Failure::refused(message));
         };
         let patch = Patch::Merge(json!({"metadata": {
@@ -160,13 +164,18 @@ fn answer(reboot: &NodeReboot, sent: &SentCommand) -> Option<LastCommand> {
 }
 
 /// The error for a node without an operation, with its state and advice.
-pub(crate) fn not_in_progress(verb: Verb, node: &NodeView, clock: &DisplayClock) -> String {
+pub(crate) fn not_in_progress(
+    verb: Verb,
+    node: &NodeView,
+    installation: &Installation,
+    clock: &DisplayClock,
+) -> String {
     let since = |time: DateTime<Utc>| format!(" since {}", clock.time_and_age(time));
     let since = node.since_time.map_or_else(String::new, since);
     let advice = node
         .reason
         .as_ref()
-        .and_then(|reason| reason.advice(&node.name, "POLICY"));
+        .and_then(|reason| reason.advice(&node.name, "POLICY", installation));
     let advice = advice.map_or_else(String::new, |advice| format!("; you can: {advice}"));
     format!(
         "{verb} {}: no operation is in progress on this node, so there is nothing to {verb}; it is {}{since}: {}{advice}",
@@ -231,6 +240,11 @@ mod tests {
             {"reason": "Held", "message": "held by annotation: \"NIC\"", "sinceTime": THEN}});
         let view = node_view("w-04", &reboot("w-04", waiting));
         expect_test::expect![[r#"retry w-04: no operation is in progress on this node, so there is nothing to retry; it is Pending since 22:00, 8 min ago: held by annotation: "NIC"; you can: remove the hold: kubectl annotate node w-04 lockkeeper.dev/hold- lockkeeper.dev/hold-until-"#]]
-            .assert_eq(&not_in_progress(Verb::Retry, &view, &clock(NOW)));
+            .assert_eq(&not_in_progress(
+                Verb::Retry,
+                &view,
+                &Installation::in_namespace("ops"),
+                &clock(NOW),
+            ));
     }
 }

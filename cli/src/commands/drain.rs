@@ -6,6 +6,7 @@
 
 pub(crate) mod cordon;
 pub(crate) mod decision;
+pub(crate) mod early;
 mod follow;
 pub(crate) mod json;
 pub(crate) mod messages;
@@ -19,12 +20,12 @@ mod stop;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use lockkeeper_drain::{Preflight, preflight, quick_preflight};
+use lockkeeper_drain::{OwnPods, Preflight, preflight, quick_preflight};
 use lockkeeper_kube_util::error_chain;
-use serde::Serialize;
 
 use self::cordon::CordonedNode;
 use self::decision::counts;
+use self::early::{Document, EarlyFailure};
 use self::json::{CauseJson, NodePreflight};
 use self::policy::{DrainPolicies, DrainPolicy};
 use self::render::table;
@@ -32,31 +33,37 @@ use self::result::{NodeResult, Outcome};
 use self::stop::Stop;
 use crate::args::DrainArgs;
 use crate::clock::DisplayClock;
-use crate::cluster::{Cluster, find};
+use crate::cluster::{Cluster, find, installation};
 use crate::failure::{Exit, Failure};
 use crate::render::{Line, terminal};
 
 /// Drains, shows what a drain would do, or uncordons, depending on the options.
-pub(crate) async fn run(cluster: &Cluster, args: &DrainArgs) -> Result<(), Failure> {
+///
+/// With `-o json` it prints a document whatever happens, also if there is no connection to the cluster.
+pub(crate) async fn run(cluster: Result<Cluster, Failure>, args: &DrainArgs) -> Result<(), Failure> {
     let mut nodes = args.nodes.clone();
     nodes.sort();
     nodes.dedup();
     if args.cancel {
-        return cancel(cluster, &nodes).await;
+        return cancel(&cluster?, &nodes).await;
     }
-    let lock = find::lock(cluster).await?;
-    for node in &nodes {
-        ownership::check(&cordon::find(cluster, node).await?, lock.as_ref())?;
-    }
-    let policies = DrainPolicies::of_nodes(cluster, &args.policy, &nodes).await?;
+    let failed = |early: EarlyFailure| {
+        match (args.output, args.dry_run) {
+            (Some(_), true) => terminal::print_json(&early.preflight_document(&nodes)),
+            (Some(_), false) => terminal::print_json(&early.drain_document(&nodes)),
+            (None, _) => {}
+        }
+        early.failure
+    };
+    let cluster = cluster.map_err(|failure| failed(failure.into()))?;
+    let context = prepare(&cluster, args, &nodes).await.map_err(failed)?;
     if args.dry_run {
-        return dry_run(cluster, args, &nodes, &policies).await;
+        return dry_run(&context, &nodes).await;
     }
-    let stop = Stop::listen()?;
-    let planned = plan(cluster, &nodes, &policies).await?;
+    let stop = Stop::listen().map_err(|failure| failed(failure.into()))?;
+    let planned = plan(&context, &nodes).await.map_err(failed)?;
     let mut run = Run {
-        cluster,
-        args,
+        context,
         stop,
         nodes: planned.len(),
         results: Vec::new(),
@@ -69,39 +76,71 @@ pub(crate) async fn run(cluster: &Cluster, args: &DrainArgs) -> Result<(), Failu
     run.end()
 }
 
-/// Shows what would happen, with a dry-run eviction for each pod.
-async fn dry_run(
-    cluster: &Cluster,
-    args: &DrainArgs,
-    nodes: &[String],
-    policies: &DrainPolicies,
-) -> Result<(), Failure> {
-    let (mut all, mut lines, mut blocked) = (Vec::new(), Vec::new(), Vec::new());
-    for node in nodes {
-        let policy = policies.of(node)?;
-        let settings = policy.settings(node, Utc::now())?;
-        let found = preflight(&cluster.client, &settings).await;
-        let found = found.map_err(|error| Failure::error(format!("check node {node}: {}", error_chain(&error))))?;
-        lines.extend(table(node, &policy.source(), &found, &DisplayClock::now()));
-        if !found.blockers.is_empty() {
-            blocked.push(node.as_str());
-        }
-        all.push(NodePreflight::new(node, policy.name, &found));
-    }
-    match args.output {
-        Some(_) => terminal::print_json(&All { nodes: all }),
-        None => terminal::print(&lines),
-    }
-    if blocked.is_empty() {
-        return Ok(());
-    }
-    Err(Failure::blocked(format!("blocked: {}", blocked.join(", "))))
+/// What all steps of a drain need.
+struct Context<'a> {
+    cluster: &'a Cluster,
+    args: &'a DrainArgs,
+    policies: DrainPolicies,
+    own_pods: OwnPods,
 }
 
-/// What `-o json` prints.
-#[derive(Serialize)]
-struct All<T> {
-    nodes: Vec<T>,
+/// Checks that the nodes exist and that the operator holds none of them, and reads the policies.
+async fn prepare<'a>(cluster: &'a Cluster, args: &'a DrainArgs, nodes: &[String]) -> Result<Context<'a>, EarlyFailure> {
+    let lock = find::lock(cluster).await?;
+    for name in nodes {
+        let of_node = |failure| EarlyFailure::of_node(name, failure);
+        let node = cordon::find(cluster, name).await.map_err(of_node)?;
+        ownership::check(&node, lock.as_ref()).map_err(of_node)?;
+    }
+    Ok(Context {
+        cluster,
+        args,
+        policies: DrainPolicies::of_nodes(cluster, &args.policy, nodes).await?,
+        own_pods: OwnPods::in_namespace(installation::namespace(cluster).await),
+    })
+}
+
+/// Shows what would happen, with a dry-run eviction for each pod.
+async fn dry_run(context: &Context<'_>, nodes: &[String]) -> Result<(), Failure> {
+    let (mut all, mut lines, mut blocked, mut failures) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for node in nodes {
+        let checked = async {
+            let policy = context.policies.of(node)?;
+            let settings = policy.settings(node, &context.own_pods, Utc::now())?;
+            let found = preflight(&context.cluster.client, &settings).await;
+            found
+                .map(|found| (policy, found))
+                .map_err(|error| not_checked(node, &error))
+        };
+        match checked.await {
+            Ok((policy, found)) => {
+                lines.extend(table(node, &policy.source(), &found, &DisplayClock::now()));
+                if !found.blockers.is_empty() {
+                    blocked.push(node.as_str());
+                }
+                all.push(NodePreflight::new(node, policy.name, &found));
+            }
+            Err(failure) => {
+                all.push(NodePreflight::failed(node, None, failure.message.clone()));
+                failures.push(failure);
+            }
+        }
+    }
+    match context.args.output {
+        Some(_) => terminal::print_json(&Document::of(all)),
+        None if lines.is_empty() => {}
+        None => terminal::print(&lines),
+    }
+    let failure = failures.into_iter().reduce(|first, next| first.and(&next));
+    match (failure, &blocked[..]) {
+        (Some(failure), _) => Err(failure),
+        (None, []) => Ok(()),
+        (None, blocked) => Err(Failure::blocked(format!("blocked: {}", blocked.join(", ")))),
+    }
+}
+
+fn not_checked(node: &str, error: &lockkeeper_drain::Error) -> Failure {
+    Failure::error(format!("check node {node}: {}", error_chain(error)))
 }
 
 /// A node, the policy for its pods, and what a quick preflight found.
@@ -111,13 +150,14 @@ struct PlannedNode {
     found: Preflight,
 }
 
-async fn plan(cluster: &Cluster, nodes: &[String], policies: &DrainPolicies) -> Result<Vec<PlannedNode>, Failure> {
+async fn plan(context: &Context<'_>, nodes: &[String]) -> Result<Vec<PlannedNode>, EarlyFailure> {
     let mut planned = Vec::new();
     for node in nodes {
-        let policy = policies.of(node)?;
-        let settings = policy.settings(node, Utc::now())?;
-        let found = quick_preflight(&cluster.client, &settings).await;
-        let found = found.map_err(|error| Failure::error(format!("check node {node}: {}", error_chain(&error))))?;
+        let of_node = |failure| EarlyFailure::of_node(node, failure);
+        let policy = context.policies.of(node).map_err(of_node)?;
+        let settings = policy.settings(node, &context.own_pods, Utc::now()).map_err(of_node)?;
+        let found = quick_preflight(&context.cluster.client, &settings).await;
+        let found = found.map_err(|error| of_node(not_checked(node, &error)))?;
         planned.push(PlannedNode {
             name: node.clone(),
             policy,
@@ -135,8 +175,7 @@ struct ReadyNode<'a> {
 }
 
 struct Run<'a> {
-    cluster: &'a Cluster,
-    args: &'a DrainArgs,
+    context: Context<'a>,
     stop: Stop,
     /// How many nodes are to be drained.
     nodes: usize,
@@ -191,7 +230,7 @@ impl Run<'_> {
             if self.stop.is_requested() {
                 break;
             }
-            match cordon::cordon(self.cluster, &node.name).await {
+            match cordon::cordon(self.context.cluster, &node.name).await {
                 Ok(cordoned) => {
                     ready.push(ReadyNode {
                         planned: node,
@@ -202,10 +241,7 @@ impl Run<'_> {
                     self.print(&messages::cordoned(&node.name, &node.policy.source(), counts));
                 }
                 Err(failure) => {
-                    let outcome = match failure.exit {
-                        Exit::Refused => Outcome::Refused,
-                        Exit::Error | Exit::Usage | Exit::TimedOut | Exit::Blocked => Outcome::Failed,
-                    };
+                    let outcome = Outcome::of_exit(failure.exit);
                     self.add(node, NodeResult::unchanged(&node.name, None, outcome, failure.message));
                 }
             }
@@ -215,16 +251,16 @@ impl Run<'_> {
 
     async fn drain_node(&mut self, node: &ReadyNode<'_>) -> NodeResult {
         let PlannedNode { name, policy, .. } = node.planned;
-        let settings = match policy.settings(name, node.at) {
+        let settings = match policy.settings(name, &self.context.own_pods, node.at) {
             Ok(settings) => settings,
             Err(failure) => return NodeResult::unchanged(name, None, Outcome::Failed, failure.message),
         };
-        let limit = self.args.timeout.map_or(policy.timeout(), Duration::from_secs);
-        let is_json = self.args.output.is_some();
+        let limit = self.context.args.timeout.map_or(policy.timeout(), Duration::from_secs);
+        let is_json = self.context.args.output.is_some();
         let mut print = |line: &str| print_with_time(is_json, &format!("{name} {line}"));
-        let mut result = node_run::drain(self.cluster, settings, limit, &mut self.stop, &mut print).await;
+        let mut result = node_run::drain(self.context.cluster, settings, limit, &mut self.stop, &mut print).await;
         if result.result == Outcome::Drained {
-            match cordon::find(self.cluster, name).await {
+            match cordon::find(self.context.cluster, name).await {
                 Ok(node) if !cordon::is_cordoned(&node) => {
                     result.result = Outcome::Failed;
                     result.message += messages::UNCORDONED_MEANWHILE;
@@ -244,7 +280,7 @@ impl Run<'_> {
         if node.by_earlier_run {
             return messages::cordon_of_earlier_run(&node.name);
         }
-        match cordon::uncordon(self.cluster, &node.name, &node.uid).await {
+        match cordon::uncordon(self.context.cluster, &node.name, &node.uid).await {
             Ok(uncordoned) => messages::after_failure(uncordoned).to_owned(),
             Err(failure) => format!("; {}", failure.message),
         }
@@ -262,7 +298,7 @@ impl Run<'_> {
     }
 
     fn print(&self, line: &str) {
-        print_with_time(self.args.output.is_some(), line);
+        print_with_time(self.context.args.output.is_some(), line);
     }
 
     /// The exit code is that of the first node that failed for a reason of its own.
@@ -285,8 +321,8 @@ impl Run<'_> {
             }
         };
         let is_drained = failed.is_empty() && self.results.len() == self.nodes;
-        if self.args.output.is_some() {
-            terminal::print_json(&All { nodes: self.results });
+        if self.context.args.output.is_some() {
+            terminal::print_json(&Document::of(self.results));
         }
         if is_drained {
             return Ok(());

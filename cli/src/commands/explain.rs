@@ -3,25 +3,34 @@
 pub(crate) mod next_step;
 
 use k8s_openapi::api::core::v1::Node;
+use lockkeeper_crds::reasons::Installation;
 use lockkeeper_crds::{NodeReboot, NodeRebootStatus, NodeState, RebootRequired};
 
 use crate::clock::DisplayClock;
-use crate::cluster::{Cluster, find};
+use crate::cluster::{Cluster, find, installation};
 use crate::failure::Failure;
 use crate::render::{Line, ended, message, terminal};
-use crate::view::{ActionRequired, NodeView, node_view};
+use crate::view::{ActionRequired, NodeView, is_lost, node_view};
 
 /// Prints why a node is in its state.
 pub(crate) async fn explain(cluster: &Cluster, name: &str) -> Result<(), Failure> {
     let reboot = find::reboot(cluster, name).await?;
     // A reader who may not read Nodes still gets the rest.
     let node = cluster.nodes().get_opt(name).await.ok().flatten();
-    terminal::print(&render(name, &reboot, node.as_ref(), &DisplayClock::now()));
+    let installation = installation::of_node(cluster, name).await;
+    let lines = render(name, &reboot, node.as_ref(), &installation, &DisplayClock::now());
+    terminal::print(&lines);
     Ok(())
 }
 
 /// The screen of `explain`.
-pub(crate) fn render(name: &str, reboot: &NodeReboot, node: Option<&Node>, clock: &DisplayClock) -> Vec<Line> {
+pub(crate) fn render(
+    name: &str,
+    reboot: &NodeReboot,
+    node: Option<&Node>,
+    installation: &Installation,
+    clock: &DisplayClock,
+) -> Vec<Line> {
     let view = node_view(name, reboot);
     let status = reboot.status.clone().unwrap_or_default();
     let policy = reboot.spec.policy.as_deref();
@@ -50,7 +59,11 @@ pub(crate) fn render(name: &str, reboot: &NodeReboot, node: Option<&Node>, clock
     let last = status.history.first().or(status.last_reboot.as_ref());
     add("last time", last.map(|entry| ended(entry, clock)), ActionRequired::None);
     add("command", last_command(&status, clock), ActionRequired::None);
-    add("you can", you_can(&view, policy), ActionRequired::None);
+    add(
+        "you can",
+        you_can(&view, &status, policy, installation),
+        ActionRequired::None,
+    );
     lines
 }
 
@@ -158,12 +171,20 @@ fn last_command(status: &NodeRebootStatus, clock: &DisplayClock) -> Option<Strin
     ))
 }
 
-fn you_can(view: &NodeView, policy: Option<&str>) -> Option<String> {
+fn you_can(
+    view: &NodeView,
+    status: &NodeRebootStatus,
+    policy: Option<&str>,
+    installation: &Installation,
+) -> Option<String> {
+    if view.reason.is_none() && is_lost(status) {
+        return Some(next_step::bring_back(&view.name));
+    }
     let advice = view
         .reason
         .as_ref()
-        .and_then(|reason| reason.advice(&view.name, policy.unwrap_or("POLICY")));
-    advice.or_else(|| next_step::manual_step(view.state, &view.name))
+        .and_then(|reason| reason.advice(&view.name, policy.unwrap_or("POLICY"), installation));
+    advice.or_else(|| next_step::manual_step(view.state, &view.name, installation))
 }
 
 #[cfg(test)]

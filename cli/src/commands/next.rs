@@ -155,7 +155,9 @@ pub(crate) fn render(next: &Next, clock: &DisplayClock) -> Vec<Line> {
 }
 
 fn row(opening: &Opening, policy: &PolicyNext, next: &Next, clock: &DisplayClock) -> Line {
-    let opens = if opening.opens <= clock.now {
+    let opens = if opening.closes <= clock.now {
+        format!("{} (past)", clock.time(opening.opens))
+    } else if opening.opens <= clock.now {
         format!("{} (open now)", clock.time(opening.opens))
     } else {
         clock.time_and_remaining(opening.opens)

@@ -1,19 +1,22 @@
 //! `report`: what would block a drain today, on any node; it changes nothing.
 
 use futures::stream::{self, StreamExt};
-use kube::ResourceExt;
 use kube::api::ListParams;
-use lockkeeper_drain::{Blocker, BudgetNumbers, Cause, Decision, PodName, Preflight, group_by_cause, preflight};
+use kube::{Api, ResourceExt};
+use lockkeeper_drain::{
+    Blocker, BudgetNumbers, Cause, Decision, OwnPods, PodName, Preflight, group_by_cause, preflight,
+};
 use lockkeeper_kube_util::error_chain;
-use serde::Serialize;
+use lockkeeper_snapshot::{slim, unmanaged};
 
 use super::drain::cordon;
 use super::drain::decision::counts;
+use super::drain::early::{Document, EarlyFailure};
 use super::drain::json::NodePreflight;
 use super::drain::policy::{DrainPolicies, DrainPolicy};
 use crate::args::ReportArgs;
 use crate::clock::DisplayClock;
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, installation};
 use crate::failure::Failure;
 use crate::render::{Line, counted, terminal, thousands};
 use crate::view::ActionRequired;
@@ -23,30 +26,33 @@ const MAX_CONCURRENT_NODES: usize = 4;
 /// How many nodes a line names at most.
 const MAX_NODES: usize = 5;
 
-/// Checks each node and prints what would block.
-pub(crate) async fn run(cluster: &Cluster, args: &ReportArgs) -> Result<(), Failure> {
-    let nodes = nodes(cluster, args).await?;
-    let policies = if args.nodes.is_empty() {
-        DrainPolicies::of_all(cluster, &args.policy).await?
-    } else {
-        DrainPolicies::of_nodes(cluster, &args.policy, &nodes).await?
+/// Checks each node and prints what would block. With `-o json` it prints a document whatever happens.
+pub(crate) async fn run(cluster: Result<Cluster, Failure>, args: &ReportArgs) -> Result<(), Failure> {
+    let failed = |early: EarlyFailure| {
+        if args.output.is_some() {
+            terminal::print_json(&early.preflight_document(&args.nodes));
+        }
+        early.failure
     };
-    let reports = stream::iter(&nodes).map(|node| check(cluster, node, policies.of(node)));
+    let cluster = &cluster.map_err(|failure| failed(failure.into()))?;
+    let nodes = nodes(cluster, args).await.map_err(failed)?;
+    let policies = if args.nodes.is_empty() {
+        DrainPolicies::of_all(cluster, &args.policy).await
+    } else {
+        DrainPolicies::of_nodes(cluster, &args.policy, &nodes).await
+    };
+    let policies = policies.map_err(|failure| failed(failure.into()))?;
+    let own_pods = OwnPods::in_namespace(installation::namespace(cluster).await);
+    let reports = stream::iter(&nodes).map(|node| check(cluster, node, policies.of(node), &own_pods));
     let reports: Vec<NodeReport> = reports.buffered(MAX_CONCURRENT_NODES).collect().await;
     match args.output {
         Some(_) => {
             let all = reports.iter().map(NodeReport::json);
-            terminal::print_json(&All { nodes: all.collect() });
+            terminal::print_json(&Document::of(all.collect()));
         }
         None => terminal::print(&render(&reports, &DisplayClock::now())),
     }
     end(&reports)
-}
-
-/// What `-o json` prints.
-#[derive(Serialize)]
-struct All {
-    nodes: Vec<NodePreflight>,
 }
 
 /// One node, and what its preflight found.
@@ -66,22 +72,24 @@ impl NodeReport {
     }
 }
 
-async fn nodes(cluster: &Cluster, args: &ReportArgs) -> Result<Vec<String>, Failure> {
+async fn nodes(cluster: &Cluster, args: &ReportArgs) -> Result<Vec<String>, EarlyFailure> {
     let mut names = args.nodes.clone();
     if names.is_empty() {
         let mut params = ListParams::default();
         params.label_selector.clone_from(&args.selector);
-        let list = cluster.nodes().list_metadata(&params).await;
+        let api: Api<slim::Node> = Api::all(cluster.client.clone());
+        let list = api.list(&params).await;
         let list = list.map_err(|error| cordon::failed(cluster, "list nodes", &error))?;
-        names = list.iter().map(ResourceExt::name_any).collect();
+        let managed = list.iter().filter(|node| unmanaged(node).is_none());
+        names = managed.map(ResourceExt::name_any).collect();
         if let (true, Some(selector)) = (names.is_empty(), &args.selector) {
-            return Err(Failure::error(format!(
-                "no node has the labels {selector}; see: kubectl get nodes --show-labels"
-            )));
+            let message = format!("no node has the labels {selector}; see: kubectl get nodes --show-labels");
+            return Err(Failure::error(message).into());
         }
     } else {
         for node in &names {
-            cordon::find(cluster, node).await?;
+            let found = cordon::find(cluster, node).await;
+            found.map_err(|failure| EarlyFailure::of_node(node, failure))?;
         }
     }
     names.sort();
@@ -89,13 +97,13 @@ async fn nodes(cluster: &Cluster, args: &ReportArgs) -> Result<Vec<String>, Fail
     Ok(names)
 }
 
-async fn check(cluster: &Cluster, node: &str, policy: Result<DrainPolicy, Failure>) -> NodeReport {
+async fn check(cluster: &Cluster, node: &str, policy: Result<DrainPolicy, Failure>, own_pods: &OwnPods) -> NodeReport {
     let settings = policy
         .as_ref()
         .map_err(|failure| failure.message.clone())
         .and_then(|policy| {
             policy
-                .settings(node, chrono::Utc::now())
+                .settings(node, own_pods, chrono::Utc::now())
                 .map_err(|failure| failure.message)
         });
     let found = match settings {

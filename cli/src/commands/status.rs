@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use lockkeeper_crds::NodeState;
 
 use crate::clock::{DisplayClock, duration};
+use crate::cluster::installation::SHOW_PODS;
 use crate::render::{Line, counted, message, not_ready, state_column, thousands, window};
 use crate::view::{ActionRequired, NodeView, PolicyView, Reason, View};
 
@@ -51,9 +52,7 @@ pub(crate) fn without_policy_line(nodes: usize) -> String {
 /// The line of a cluster that has no policy.
 pub(crate) fn no_policies(nodes: usize) -> String {
     if nodes == 0 {
-        return "no RebootPolicy and no NodeReboot yet; if this lasts, check the operator: \
-                kubectl -n lockkeeper-system get pods"
-            .to_owned();
+        return format!("no RebootPolicy and no NodeReboot yet; if this lasts, check the operator: {SHOW_PODS}");
     }
     let are = if nodes == 1 { "is" } else { "are" };
     format!(

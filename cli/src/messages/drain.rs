@@ -49,6 +49,7 @@ pub(super) fn samples(clock: &DisplayClock) -> Samples {
         ),
         sample("drain, blocked", messages::unchanged("w-03")),
         sample("drain, not started", messages::not_started(node)),
+        sample("drain --dry-run", messages::not_checked("w-03")),
         sample("drain, timed out", messages::timed_out(node, 900, &running, clock)),
         sample("drain, stopped", messages::stopped(node, &running, clock)),
         sample("drain, stopped", messages::STOPPING),

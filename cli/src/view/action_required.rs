@@ -1,6 +1,6 @@
 //! Which action the next step requires: none, time, or that of a person.
 
-use lockkeeper_crds::reasons::ReasonName;
+use lockkeeper_crds::reasons::{Installation, ReasonName};
 use serde::{Serialize, Serializer};
 
 /// Which action the next step requires; the colour of a line follows from this alone.
@@ -41,9 +41,9 @@ impl Reason {
     }
 
     /// What a person can do about it, if anything.
-    pub(crate) fn advice(&self, node: &str, policy: &str) -> Option<String> {
+    pub(crate) fn advice(&self, node: &str, policy: &str, installation: &Installation) -> Option<String> {
         match self {
-            Self::Known(reason) => reason.advice(node, policy),
+            Self::Known(reason) => reason.advice(node, policy, installation),
             Self::Newer(_) => None,
         }
     }
@@ -83,7 +83,10 @@ mod tests {
     fn a_reason_of_a_newer_version_counts_as_waiting() {
         let reason = Reason::parse("FromANewerVersion");
         assert_eq!(ActionRequired::from(&reason), ActionRequired::Wait);
-        assert_eq!(reason.advice("w-01", "workers"), None);
+        assert_eq!(
+            reason.advice("w-01", "workers", &Installation::in_namespace("ops")),
+            None
+        );
         assert_eq!(serde_json::to_value(&reason).unwrap(), "FromANewerVersion");
     }
 
@@ -92,7 +95,8 @@ mod tests {
         for reason in ReasonName::ALL {
             let reason = Reason::Known(reason);
             if ActionRequired::from(&reason) >= ActionRequired::Manual {
-                assert!(reason.advice("w-01", "workers").is_some(), "{reason:?}");
+                let advice = reason.advice("w-01", "workers", &Installation::in_namespace("ops"));
+                assert!(advice.is_some(), "{reason:?}");
             }
         }
     }

@@ -1,6 +1,7 @@
 //! One node: its state, the reason it waits for, and which action is required.
 
 use chrono::{DateTime, Utc};
+use lockkeeper_crds::condition::{self, Condition};
 use lockkeeper_crds::{NodeReboot, NodeRebootStatus, NodeState, Operation};
 use serde::Serialize;
 
@@ -92,14 +93,27 @@ fn entered(state: NodeState, operation: &Operation) -> Option<DateTime<Utc>> {
     }
 }
 
-/// Why it is not known whether a reboot is required, as far as the agent has reported it.
+/// Why it is not known whether a reboot is required, as far as the agent has reported it or the operator has observed it.
 fn unknown_cause(status: &NodeRebootStatus) -> Option<String> {
     if status.state != Some(NodeState::Unknown) {
         return None;
     }
+    if let Some(condition) = reboot_required(status).filter(|condition| condition.status == "Unknown") {
+        return Some(format!("{}: {}", activity(NodeState::Unknown), condition.message));
+    }
     let failing = &status.host.as_ref()?.reboot_required.failing;
     let failing: Vec<&str> = failing.iter().map(|cause| cause.0.as_str()).collect();
     (!failing.is_empty()).then(|| format!("{}: {}", activity(NodeState::Unknown), failing.join("; ")))
+}
+
+/// Whether nothing is known about a node because it is not Ready, rather than because of its agent.
+pub(crate) fn is_lost(status: &NodeRebootStatus) -> bool {
+    status.state == Some(NodeState::Unknown)
+        && reboot_required(status).is_some_and(|condition| condition.reason == "NodeNotReady")
+}
+
+fn reboot_required(status: &NodeRebootStatus) -> Option<&Condition> {
+    condition::find(&status.conditions, "RebootRequired")
 }
 
 /// The message of a state that comes without a reason of its own.

@@ -1,14 +1,13 @@
 //! What a person can do about a reason.
 
-use crate::ReasonName;
+use crate::{Installation, ReasonName};
 
 impl ReasonName {
     /// The next step of a person about a node that waits for this reason under `policy`; `None` if only time helps.
-    pub fn advice(self, node: &str, policy: &str) -> Option<String> {
+    pub fn advice(self, node: &str, policy: &str, installation: &Installation) -> Option<String> {
         let text = match self {
             Self::ViewIncomplete => {
-                "if this lasts, read the operator's log: kubectl -n lockkeeper-system logs deploy/lockkeeper-operator"
-                    .to_owned()
+                format!("if this lasts, read the operator's log: {}", installation.operator_logs())
             }
             Self::PolicyConflict => "narrow the nodeSelector of one of the policies: kubectl get rbp".to_owned(),
             Self::NoPolicy => "create a policy whose nodeSelector selects this node, or leave it alone".to_owned(),
@@ -24,15 +23,17 @@ impl ReasonName {
             Self::AwaitingApproval => {
                 format!("approve it: kubectl annotate node {node} lockkeeper.dev/approved='<reason>'")
             }
-            Self::AgentMissing | Self::AgentNotAnswering => format!(
-                "check its agent: kubectl -n lockkeeper-system get pods -o wide --field-selector spec.nodeName={node}"
-            ),
+            Self::AgentMissing | Self::AgentNotAnswering => installation.check_agent(node),
             Self::AgentIncapable => "follow the remedy in the message; the agent checks again by itself".to_owned(),
             Self::Inhibited => format!("let that program on {node} finish, or stop it"),
             Self::BreakerOpen => {
                 "check the failed nodes, then retry or release them: kubectl lockkeeper status".to_owned()
             }
-            Self::TooManyUnavailable => "bring those nodes back, or raise disruption.maxUnavailable".to_owned(),
+            Self::TooManyUnavailable => {
+                "bring those nodes back, delete the Node of one that will not return (kubectl delete node NAME), or raise \
+                 disruption.maxUnavailable"
+                    .to_owned()
+            },
             Self::NoFreeSlot => "no action needed; raise disruption.maxInProgress to reboot more at once".to_owned(),
             Self::Released => {
                 format!("request another reboot: kubectl annotate node {node} lockkeeper.dev/reboot-requested='retry'")
@@ -76,14 +77,32 @@ impl ReasonName {
 
 #[cfg(test)]
 mod tests {
-    use crate::ReasonName;
+    use crate::{Installation, ReasonName};
 
     #[test]
     fn every_reason_that_needs_a_person_says_what_to_do() {
         for reason in ReasonName::ALL {
             if reason.actor().needs_person() {
-                assert!(reason.advice("w-01", "workers").is_some(), "{reason}");
+                let installation = Installation::in_namespace("ops");
+                assert!(reason.advice("w-01", "workers", &installation).is_some(), "{reason}");
             }
+        }
+    }
+
+    #[test]
+    fn advice_names_the_namespace_of_the_installation_and_the_nodes_pod() {
+        let mut installation = Installation::in_namespace("ops");
+        let all = ReasonName::ALL.map(|reason| reason.advice("w-01", "workers", &installation));
+        let all = all.into_iter().flatten().collect::<Vec<_>>().join(" ");
+        assert!(
+            all.contains("kubectl -n ops logs -l app.kubernetes.io/component=operator --prefix"),
+            "{all}"
+        );
+        assert!(!all.contains("lockkeeper-system"), "{all}");
+        installation.agent_pod = Some("agent-x7k2p".to_owned());
+        for reason in [ReasonName::AgentMissing, ReasonName::AgentNotAnswering] {
+            let advice = reason.advice("w-01", "workers", &installation).unwrap();
+            assert!(advice.contains("kubectl -n ops logs agent-x7k2p -c agent"), "{advice}");
         }
     }
 }

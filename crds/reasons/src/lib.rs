@@ -7,6 +7,7 @@
 #![warn(missing_docs)]
 
 mod advice;
+mod installation;
 mod message;
 mod reason_name;
 mod samples;
@@ -15,6 +16,7 @@ mod text;
 mod view_gap;
 mod wait_reason;
 
+pub use installation::Installation;
 pub use reason_name::ReasonName;
 pub use samples::samples;
 pub use table::{Actor, Severity};

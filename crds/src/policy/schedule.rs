@@ -2,16 +2,28 @@
 
 use chrono::{DateTime, Utc};
 use kube::KubeSchema;
+use kube::core::Rule;
 use serde::{Deserialize, Serialize};
 
 use super::Defaults;
+
+/// A rule instead of a pattern: the API server would answer with the whole pattern, which does not say what to write.
+fn five_fields() -> Rule {
+    let pattern = include_str!("../cron-pattern.txt").trim_ascii_end();
+    Rule::new(format!("self.matches(r'{pattern}')")).message(
+        "write five fields of cron (minute, hour, day of month, month, day of week), such as \"0 22 * * MON-FRI\"; \
+         seconds, @daily, L, W and # are not supported",
+    )
+}
 
 /// A recurring period in which nodes may start.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Window {
-    /// When it opens, as in cron: minute, hour, day of month, month, day of week, with names, ranges, lists and steps.
-    #[schemars(length(max = 256), regex(pattern = include_str!("../cron-pattern.txt").trim_ascii_end()))]
+    /// When it opens, as in cron: minute, hour, day of month, month, day of week, with names, ranges, lists and steps; a
+    /// range may go over the edge, such as `FRI-MON` or `22-4`.
+    #[schemars(length(max = 256))]
+    #[x_kube(validation = five_fields())]
     pub schedule: String,
     /// How long it stays open, in elapsed seconds.
     #[schemars(range(min = 60, max = 604_800))]
@@ -42,7 +54,8 @@ pub struct Exclusion {
     pub until: Option<DateTime<Utc>>,
     /// When a recurring exclusion begins, as in `windows`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 256), regex(pattern = include_str!("../cron-pattern.txt").trim_ascii_end()))]
+    #[schemars(length(max = 256))]
+    #[x_kube(validation = five_fields())]
     pub schedule: Option<String>,
     /// How long a recurring exclusion lasts, in elapsed seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -5,7 +5,8 @@
 use std::fmt::Write as _;
 
 use expect_test::expect_file;
-use lockkeeper_crds::reasons::{ReasonName, samples};
+use lockkeeper_crds::names;
+use lockkeeper_crds::reasons::{Installation, ReasonName, samples};
 use lockkeeper_e2e::install::repository;
 use lockkeeper_operator::metrics::Metrics;
 use lockkeeper_operator::{report, status};
@@ -58,6 +59,7 @@ fn conditions() -> Vec<(String, String)> {
 fn wait_reasons(text: &mut String) {
     text.push_str("\n## Wait reasons\n\n`status.waiting` of a NodeReboot, Events about the Node, the plugin.\n");
     let samples = samples();
+    let installation = Installation::in_namespace(names::NAMESPACE);
     for reason in ReasonName::ALL {
         let actor = reason.actor().as_str();
         let _ = write!(
@@ -68,7 +70,7 @@ fn wait_reasons(text: &mut String) {
         for sample in samples.iter().filter(|sample| sample.name() == reason) {
             let _ = writeln!(text, "- {sample}");
         }
-        if let Some(advice) = reason.advice("w-01", "workers") {
+        if let Some(advice) = reason.advice("w-01", "workers", &installation) {
             let _ = writeln!(text, "- you can: {advice}");
         }
     }

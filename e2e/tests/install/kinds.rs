@@ -11,6 +11,7 @@ pub(crate) async fn takes_what_is_valid_and_refuses_the_rest_with_a_reason(admin
         window("0 22 * * MON-THU", 21_600, "Europe/Berlin"),
         window("*/15 0,12 1-7 JAN,JUL 0", 60, "America/Argentina/Buenos_Aires"),
         window("0 2 * * 7", 604_800, "UTC"),
+        window("0 22-4 * NOV-FEB fri-mon", 3600, "UTC"),
         json!({"disruption": {"maxInProgress": "10%", "maxUnavailable": 0}}),
         json!({"nodeSelector": {"matchLabels": {"pool": ""}}}),
     ] {

@@ -80,6 +80,15 @@ pub(crate) async fn gives_people_what_they_need(admin: Client) {
         !may(&admin, "boss", "update lockkeeper.dev/rebootlocks/status").await,
         "no role may edit the lock"
     );
+    let binding = "get rbac.authorization.k8s.io/clusterrolebindings";
+    assert!(
+        may(&admin, "reader", &format!("{binding} named lockkeeper-operator")).await,
+        "finds the namespace of the operator"
+    );
+    assert!(
+        !may(&admin, "reader", &format!("{binding} named cluster-admin")).await,
+        "reads no other binding"
+    );
     assert!(
         !may(&admin, "reader", "patch lockkeeper.dev/nodereboots").await,
         "reads and no more"

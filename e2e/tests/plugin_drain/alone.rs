@@ -56,6 +56,15 @@ pub(super) async fn drains_without_lockkeeper_in_the_cluster(plane: &ControlPlan
         said.contains("there is no node hollow-000; did you mean hollow-0000"),
         "{said}"
     );
+    let unknown = json_of(plane, 1, &["drain", from, "hollow-000", "-o", "json"]).await?;
+    let results = [&unknown["nodes"][0]["result"], &unknown["nodes"][1]["result"]];
+    ensure!(results == ["Failed", "NotStarted"], "{unknown}");
+    for options in [&["drain"][..], &["drain", "--dry-run"][..], &["report"][..]] {
+        let arguments = [options, &[from, "-f", "/no/such/policy.yaml", "-o", "json"]].concat();
+        let unreadable = json_of(plane, 1, &arguments).await?;
+        let error = unreadable["error"].as_str().unwrap_or_default();
+        ensure!(error.contains("/no/such/policy.yaml"), "{arguments:?}: {unreadable}");
+    }
     Ok(())
 }
 

@@ -32,6 +32,8 @@ pub(super) async fn refuses_a_node_that_the_operator_holds(plane: &ControlPlane,
             "{said}"
         );
     }
+    let refused = json_of(plane, 5, &["drain", name, "-o", "json"]).await?;
+    ensure!(refused["nodes"][0]["result"] == "Refused", "{refused}");
     locks
         .patch_status(names::LOCK, &PatchParams::default(), &status(json!([])))
         .await?;

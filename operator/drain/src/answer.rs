@@ -22,7 +22,7 @@ pub(crate) enum EvictionAnswer {
     },
     /// More than one budget selects it.
     TwoBudgets,
-    /// An admission webhook refuses.
+    /// An admission webhook refuses, or whatever else answers 429 with a message of its own.
     Webhook {
         /// The HTTP status. 429 and 5xx mean that the webhook is moving the pod itself, or fails.
         code: u16,
@@ -73,10 +73,12 @@ pub(crate) fn classify(code: u16, retry_after: Option<Duration>, body: &[u8]) ->
         200..=299 => EvictionAnswer::Granted,
         404 => EvictionAnswer::Gone,
         409 if !webhook && message.contains("UID") => EvictionAnswer::Gone,
-        429 => match status.cause("DisruptionBudget") {
+        // A webhook may answer in the form of an exhausted budget; its own message is the one that helps.
+        429 if !webhook => match status.cause("DisruptionBudget") {
             Some(cause) => budget(cause, message, retry_after),
-            None if webhook => EvictionAnswer::Webhook { code, message },
-            None => EvictionAnswer::Busy { retry_after },
+            None if status.is_overload() => EvictionAnswer::Busy { retry_after },
+            // Not the API server's own message, so it is that of a webhook, or of a proxy before it.
+            None => EvictionAnswer::Webhook { code, message },
         },
         _ if webhook => EvictionAnswer::Webhook { code, message },
         403 if status.cause("NamespaceTerminating").is_some() => EvictionAnswer::NamespaceTerminating,
@@ -135,6 +137,12 @@ struct Cause {
 }
 
 impl Status {
+    /// Whether the API server says that it has too many requests of all kinds, as status or as plain text.
+    fn is_overload(&self) -> bool {
+        let message = self.message.to_lowercase();
+        message.is_empty() || message.contains("too many requests") || message.contains("(re)initializing")
+    }
+
     fn cause(&self, reason: &str) -> Option<&Cause> {
         self.details.causes.iter().find(|cause| cause.reason == reason)
     }

@@ -6,10 +6,12 @@
 
 pub mod convert;
 mod duration_history;
+mod managed;
 pub mod slim;
 mod snapshot;
 pub mod states;
 pub mod static_pod;
 pub mod taints;
 
+pub use managed::{Unmanaged, unmanaged};
 pub use snapshot::{Local, ObservedObjects, snapshot};

@@ -12,6 +12,7 @@ use planner::{BootId, PolicyName, ViewGap};
 
 use crate::convert;
 use crate::duration_history::{DurationHistory, policy_of};
+use crate::managed::unmanaged;
 use crate::slim::{self, annotation};
 use crate::states::node_owners;
 use crate::static_pod::StaticPod;
@@ -150,7 +151,7 @@ fn selecting(policies: &[(PolicyName, Selector)], labels: &BTreeMap<String, Stri
     selecting.map(|(name, _)| name.clone()).collect()
 }
 
-/// A Linux node; others are none of ours.
+/// A node that Lockkeeper manages; an operation that is in progress ends whatever becomes of its Node's labels.
 fn node_view(
     name: &str,
     node: &slim::Node,
@@ -160,16 +161,14 @@ fn node_view(
     local: &Local,
 ) -> Option<planner::Node> {
     let labels = node.labels();
-    let os = labels
-        .get("kubernetes.io/os")
-        .map_or(node.status.node_info.operating_system.as_str(), String::as_str);
-    if !(os.is_empty() || os == "linux") {
-        return None;
-    }
     let uid = node.uid().unwrap_or_default();
     let reboot = reboot.filter(|reboot| node_owners(reboot).any(|owner| owner == uid));
     let deletion = deletion(node, reboot.and_then(|reboot| reboot.status.as_ref()));
     let record = reboot.map(|reboot| record(reboot));
+    let in_progress = record.as_ref().is_some_and(|record| record.operation.is_some());
+    if !in_progress && unmanaged(node).is_some() {
+        return None;
+    }
     let created = node
         .creation_timestamp()
         .map(|time| lockkeeper_crds::time::from_kubernetes(&time));

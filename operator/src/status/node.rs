@@ -88,5 +88,10 @@ pub fn failing_detectors(reboot: &NodeReboot) -> &[Cause] {
 
 /// Whether the node requires a reboot, and why.
 pub fn required(node: &Node, seen: &NodeReboot) -> ConditionDraft {
-    reboot_required(node.requested.as_deref(), node.trusted_host(), failing_detectors(seen))
+    reboot_required(
+        node.requested.as_deref(),
+        node.trusted_host(),
+        failing_detectors(seen),
+        &node.ready,
+    )
 }

@@ -10,7 +10,14 @@ use super::condition::{ConditionDraft, ConditionReason as Reason, ConditionStatu
 const NO_REPORT: &str = "no node agent has reported from this boot";
 
 /// Whether the node requires a reboot: because a person `requested` it, or by the report of its agent.
-pub(super) fn reboot_required(requested: Option<&str>, host: Option<&Host>, failing: &[Cause]) -> ConditionDraft {
+///
+/// The report of a node that is not Ready may be outdated, so that it shows only that a reboot was required.
+pub(super) fn reboot_required(
+    requested: Option<&str>,
+    host: Option<&Host>,
+    failing: &[Cause],
+    ready: &Ready,
+) -> ConditionDraft {
     let draft = |status, reason, message: String| ConditionDraft::new(Type::RebootRequired, status, reason, message);
     if let Some(value) = requested {
         return draft(Status::True, Reason::Requested, format!("requested manually: {value}"));
@@ -25,6 +32,13 @@ pub(super) fn reboot_required(requested: Option<&str>, host: Option<&Host>, fail
         Some(_) if !failing.is_empty() => {
             let failing: Vec<&str> = failing.iter().map(|cause| cause.0.as_str()).collect();
             draft(Status::Unknown, Reason::DetectorFailing, failing.join("; "))
+        }
+        Some(_) if !ready.ready => {
+            let message = format!(
+                "the node is not Ready, so the last report of its agent may be outdated ({})",
+                ready.message
+            );
+            draft(Status::Unknown, Reason::NodeNotReady, message)
         }
         Some(_) => {
             let message = "no reboot is required".to_owned();

@@ -97,8 +97,9 @@ pub(super) fn up_to_date(count: &NodeCounts) -> ConditionDraft {
         }
         outdated if outdated == unknown => {
             let nodes = plural(usize::try_from(unknown).unwrap_or_default(), "node");
-            let message =
-                format!("it is unknown whether {nodes} must be rebooted: no agent report, or a detector fails");
+            let message = format!(
+                "it is unknown whether {nodes} must be rebooted: no agent report, a failing detector, or not Ready"
+            );
             draft(Status::Unknown, Reason::NodesUnknown, message)
         }
         _ => draft(Status::False, Reason::NodesPending, not_up_to_date(count)),

@@ -45,13 +45,16 @@ fn of_nodes() -> Vec<ConditionDraft> {
         heartbeat: Instant::default(),
         message: message.to_owned(),
     };
+    let up = kubelet(true, "KubeletReady: kubelet is posting ready status");
+    let silent = kubelet(false, "NodeStatusUnknown: Kubelet stopped posting node status.");
     vec![
-        reboot_required(Some("kernel update"), None, &[]),
-        reboot_required(None, None, &[]),
-        reboot_required(None, Some(&required(&[])), &[]),
-        reboot_required(None, Some(&required(&["linux-image-6.8.0-50", "libc6"])), &[]),
-        reboot_required(None, Some(&host()), &failing),
-        reboot_required(None, Some(&host()), &[]),
+        reboot_required(Some("kernel update"), None, &[], &up),
+        reboot_required(None, None, &[], &up),
+        reboot_required(None, Some(&required(&[])), &[], &up),
+        reboot_required(None, Some(&required(&["linux-image-6.8.0-50", "libc6"])), &[], &up),
+        reboot_required(None, Some(&host()), &failing, &up),
+        reboot_required(None, Some(&host()), &[], &up),
+        reboot_required(None, Some(&host()), &[], &silent),
         cordoned(true, Some("7f3c")),
         cordoned(true, None),
         cordoned(false, None),
@@ -63,7 +66,7 @@ fn of_nodes() -> Vec<ConditionDraft> {
         rebooted(Some(("826d", false)), None),
         rebooted(None, Some(("826d", "91c0"))),
         rebooted(None, None),
-        healthy(&kubelet(true, "KubeletReady: kubelet is posting ready status")),
+        healthy(&up),
         healthy(&kubelet(false, "KubeletNotReady: container runtime is down")),
         reboot_capable(None),
         reboot_capable(Some(&incapable)),

@@ -38,6 +38,11 @@ pub(crate) fn unchanged(node: &str) -> String {
     format!("{node} was not changed either")
 }
 
+/// Another node of the same dry run or report ended it.
+pub(crate) fn not_checked(node: &str) -> String {
+    format!("{node} was not checked")
+}
+
 /// Another node of the same run could not be cordoned, or the run was stopped.
 pub(crate) fn not_started(node: &str) -> String {
     format!("{node} is not drained; nothing was evicted")

@@ -6,7 +6,6 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use kube::ResourceExt;
 use lockkeeper_crds as crds;
-use lockkeeper_crds::names;
 use lockkeeper_drain::{OwnPods, Settings};
 use lockkeeper_kube_util::error_chain;
 
@@ -107,9 +106,13 @@ impl DrainPolicy {
 
     /// The settings of the engine. `onTimeout`, `daemonSetsLast` and `preferUpdatedNodes` apply to the operator only: a
     /// person who drains a node decides what follows, and no taint is set.
-    pub(crate) fn settings(&self, node: &str, cordoned_at: DateTime<Utc>) -> Result<Settings, Failure> {
-        let own = OwnPods::in_namespace(names::NAMESPACE);
-        let settings = Settings::of_policy(node, &self.drain, own, cordoned_at);
+    pub(crate) fn settings(
+        &self,
+        node: &str,
+        own_pods: &OwnPods,
+        cordoned_at: DateTime<Utc>,
+    ) -> Result<Settings, Failure> {
+        let settings = Settings::of_policy(node, &self.drain, own_pods.clone(), cordoned_at);
         let settings =
             settings.map_err(|error| Failure::error(format!("{}: {}", self.source(), error_chain(&error))))?;
         Ok(Settings {
@@ -191,6 +194,10 @@ mod tests {
 
     const NOW: &str = "2026-11-24T22:00:00Z";
 
+    fn own_pods() -> OwnPods {
+        OwnPods::in_namespace("ops")
+    }
+
     fn policy(drain: serde_json::Value) -> DrainPolicy {
         DrainPolicy {
             drain: serde_json::from_value(drain).unwrap(),
@@ -200,8 +207,8 @@ mod tests {
 
     #[test]
     fn a_node_without_a_policy_has_the_safe_default_settings() {
-        let settings = DrainPolicy::default().settings("w-01", time(NOW)).unwrap();
-        let own = OwnPods::in_namespace("lockkeeper-system");
+        let own = own_pods();
+        let settings = DrainPolicy::default().settings("w-01", &own, time(NOW)).unwrap();
         assert_eq!(settings, Settings::new("w-01", own, time(NOW)));
         assert_eq!(DrainPolicy::default().timeout(), Duration::from_mins(15));
     }
@@ -209,7 +216,7 @@ mod tests {
     #[test]
     fn settings_that_apply_to_the_operator_only_are_ignored() {
         let drain = json!({"gracePeriodSeconds": 7, "excludeFromLoadBalancersSeconds": 30, "daemonSetsLast": true});
-        let settings = policy(drain).settings("w-01", time(NOW)).unwrap();
+        let settings = policy(drain).settings("w-01", &own_pods(), time(NOW)).unwrap();
         assert_eq!(settings.grace_period_seconds, Some(7));
         assert_eq!(settings.evict_from, Some(time("2026-11-24T22:00:30Z")));
         assert!(!settings.daemon_sets_last, "no taint would keep them off the node");
@@ -218,7 +225,7 @@ mod tests {
     #[test]
     fn an_invalid_selector_is_an_error_that_names_its_policy() {
         let drain = json!({"rules": [{"podSelector": {"matchExpressions": [{"key": "a", "operator": "Near"}]}}]});
-        let failure = policy(drain).settings("w-01", time(NOW)).unwrap_err();
+        let failure = policy(drain).settings("w-01", &own_pods(), time(NOW)).unwrap_err();
         expect_test::expect!["policy workers: drain.rules[0].podSelector is invalid and must be corrected in the policy: failed to parse value as expression: Invalid expression operator"].assert_eq(&failure.message);
     }
 

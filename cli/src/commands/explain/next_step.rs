@@ -1,6 +1,6 @@
 //! What the operator does next, and what a person can do about a node.
 
-use lockkeeper_crds::reasons::ReasonName;
+use lockkeeper_crds::reasons::{Installation, ReasonName};
 use lockkeeper_crds::{NodeRebootStatus, NodeState, OnDeadline};
 
 use crate::clock::DisplayClock;
@@ -60,8 +60,13 @@ pub(crate) fn at_deadline(state: NodeState, on_deadline: OnDeadline, time: &str)
     format!("{unfinished} {time}, {consequence}")
 }
 
+/// What a person can do about a node that is not Ready and whose last report may be outdated.
+pub(crate) fn bring_back(node: &str) -> String {
+    format!("bring {node} back, or, if it will not return, delete its Node: kubectl delete node {node}")
+}
+
 /// What a person can do in this state, whatever the wait reason is.
-pub(crate) fn manual_step(state: NodeState, node: &str) -> Option<String> {
+pub(crate) fn manual_step(state: NodeState, node: &str, installation: &Installation) -> Option<String> {
     match state {
         NodeState::UpToDate => Some(format!(
             "request a reboot: kubectl annotate node {node} lockkeeper.dev/reboot-requested='<reason>'"
@@ -69,10 +74,8 @@ pub(crate) fn manual_step(state: NodeState, node: &str) -> Option<String> {
         NodeState::Preparing | NodeState::Draining => {
             Some(format!("cancel the operation: kubectl lockkeeper cancel {node}"))
         }
-        NodeState::Failed => ReasonName::Failed.advice(node, ""),
-        NodeState::Unknown => Some(format!(
-            "check its agent: kubectl -n lockkeeper-system get pods -o wide --field-selector spec.nodeName={node}"
-        )),
+        NodeState::Failed => ReasonName::Failed.advice(node, "", installation),
+        NodeState::Unknown => Some(installation.check_agent(node)),
         NodeState::Pending | NodeState::Rebooting | NodeState::Verifying => None,
     }
 }

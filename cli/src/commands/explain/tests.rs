@@ -7,7 +7,9 @@ use crate::fixture::{clock, reboot};
 const NOW: &str = "2026-11-24T22:08:00Z";
 
 fn check(name: &str, status: Value, expected: &Expect) {
-    let lines = render(name, &reboot(name, status), None, &clock(NOW));
+    let mut installation = Installation::in_namespace("ops");
+    installation.agent_pod = Some("lockkeeper-node-agent-x7k2p".to_owned());
+    let lines = render(name, &reboot(name, status), None, &installation, &clock(NOW));
     let text: Vec<String> = lines.into_iter().map(|line| line.text).collect();
     expected.assert_eq(&text.join("\n"));
 }
@@ -115,6 +117,23 @@ fn a_node_whose_detectors_fail_is_unknown() {
         It is not known whether w-01 requires a reboot under policy workers.
           why          failing checks of the agent: apt: exit 3
           blocked by   it is not known whether a reboot is required: apt: exit 3
-          you can      check its agent: kubectl -n lockkeeper-system get pods -o wide --field-selector spec.nodeName=w-01"#]],
+          you can      check its agent: kubectl -n ops describe pod lockkeeper-node-agent-x7k2p, and its log: kubectl -n ops logs lockkeeper-node-agent-x7k2p -c agent --tail=100"#]],
+    );
+}
+
+#[test]
+fn a_node_that_is_not_ready_is_unknown_and_may_be_deleted() {
+    let condition = json!({"type": "RebootRequired", "status": "Unknown", "reason": "NodeNotReady",
+        "message": "the node is not Ready, so the last report of its agent may be outdated (NodeStatusUnknown: silent)",
+        "lastTransitionTime": "2026-11-24T20:00:00Z"});
+    let status = json!({"state": "Unknown", "conditions": [condition],
+        "host": {"rebootCapable": true, "rebootRequired": {"required": false}}});
+    check(
+        "w-01",
+        status,
+        &expect![[r#"
+        It is not known whether w-01 requires a reboot under policy workers.
+          blocked by   it is not known whether a reboot is required: the node is not Ready, so the last report of its agent may be outdated (NodeStatusUnknown: silent)
+          you can      bring w-01 back, or, if it will not return, delete its Node: kubectl delete node w-01"#]],
     );
 }

@@ -3,8 +3,12 @@
 use std::io::Read;
 use std::path::Path;
 
-use lockkeeper_crds::RebootPolicySpec;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
+    JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
+};
+use kube::CustomResourceExt;
 use lockkeeper_crds::names::GROUP;
+use lockkeeper_crds::{RebootPolicy, RebootPolicySpec};
 use serde::Deserialize;
 use serde_yaml_ng::{Deserializer, Value};
 
@@ -56,15 +60,13 @@ fn collect(object: &Value, specs: &mut Specs) -> Result<(), String> {
         .get("spec")
         .cloned()
         .unwrap_or_else(|| Value::Mapping(serde_yaml_ng::Mapping::new()));
+    let schema = schema().ok_or("the definition of RebootPolicy has no schema")?;
+    if let Some(field) = unknown(object, &schema, "") {
+        let see = see(&field);
+        return Err(format!("RebootPolicy {name}: there is no field {field}; {see}"));
+    }
     let parsed: RebootPolicySpec =
         serde_path_to_error::deserialize(spec.clone()).map_err(|error| unreadable(&name, &error))?;
-    let known = serde_yaml_ng::to_value(&parsed).map_err(|error| format!("RebootPolicy {name}: {error}"))?;
-    if let Some(field) = unknown(&spec, &known, "spec") {
-        return Err(format!(
-            "RebootPolicy {name}: there is no field {field}; {}",
-            see(&field)
-        ));
-    }
     specs.push((name, parsed));
     Ok(())
 }
@@ -79,39 +81,59 @@ fn unreadable(policy: &str, error: &serde_path_to_error::Error<serde_yaml_ng::Er
 
 /// The command that explains the parent of a field.
 fn see(field: &str) -> String {
-    let parent = field.rsplit_once('.').map_or(field, |(parent, _)| parent);
+    let parent = field.rsplit_once('.').map_or("", |(parent, _)| parent);
     let plain: String = parent
         .split('[')
         .map(|part| part.split_once(']').map_or(part, |(_, rest)| rest))
         .collect();
-    format!("see: kubectl explain rbp.{plain}")
+    let path = if plain.is_empty() { plain } else { format!(".{plain}") };
+    format!("see: kubectl explain rbp{path}")
 }
 
-/// The first field that is written in the file but not part of the parsed policy.
-fn unknown(written: &Value, known: &Value, path: &str) -> Option<String> {
+/// The fields of a policy as the API server knows them.
+fn schema() -> Option<JSONSchemaProps> {
+    let version = RebootPolicy::crd().spec.versions.into_iter().next()?;
+    let mut schema = version.schema?.open_api_v3_schema?;
+    let properties = schema.properties.get_or_insert_default();
+    for name in ["apiVersion", "kind"] {
+        properties.insert(name.to_owned(), JSONSchemaProps::default());
+    }
+    let any = JSONSchemaProps {
+        x_kubernetes_preserve_unknown_fields: Some(true),
+        ..JSONSchemaProps::default()
+    };
+    // The operator writes the status, and every object has the same metadata.
+    properties.insert("metadata".to_owned(), any.clone());
+    properties.insert("status".to_owned(), any);
+    Some(schema)
+}
+
+/// The first field that a policy does not have, also if it is empty.
+fn unknown(written: &Value, schema: &JSONSchemaProps, path: &str) -> Option<String> {
     match written {
+        Value::Mapping(_) if schema.x_kubernetes_preserve_unknown_fields == Some(true) => None,
         Value::Mapping(fields) => fields.iter().find_map(|(key, value)| {
-            let path = format!("{path}.{}", key.as_str().unwrap_or("?"));
-            match known.get(key) {
-                Some(known) => unknown(value, known, &path),
-                // Empty values are not serialized.
-                None => (!is_empty(value)).then_some(path),
+            let name = key.as_str().unwrap_or("?");
+            let path = if path.is_empty() {
+                name.to_owned()
+            } else {
+                format!("{path}.{name}")
+            };
+            let property = schema.properties.as_ref().and_then(|all| all.get(name));
+            match (property, &schema.additional_properties) {
+                (Some(property), _) => unknown(value, property, &path),
+                (None, Some(JSONSchemaPropsOrBool::Schema(any))) => unknown(value, any, &path),
+                (None, Some(JSONSchemaPropsOrBool::Bool(true))) => None,
+                (None, Some(JSONSchemaPropsOrBool::Bool(false)) | None) => Some(path),
             }
         }),
-        Value::Sequence(items) => {
-            let mut pairs = items.iter().zip(known.as_sequence()?).enumerate();
-            pairs.find_map(|(index, (item, known))| unknown(item, known, &format!("{path}[{index}]")))
-        }
+        Value::Sequence(items) => match &schema.items {
+            Some(JSONSchemaPropsOrArray::Schema(each)) => {
+                let mut items = items.iter().enumerate();
+                items.find_map(|(index, item)| unknown(item, each, &format!("{path}[{index}]")))
+            }
+            Some(JSONSchemaPropsOrArray::Schemas(_)) | None => None,
+        },
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Tagged(_) => None,
-    }
-}
-
-fn is_empty(value: &Value) -> bool {
-    match value {
-        Value::Null => true,
-        Value::String(text) => text.is_empty(),
-        Value::Sequence(items) => items.is_empty(),
-        Value::Mapping(fields) => fields.is_empty(),
-        Value::Bool(_) | Value::Number(_) | Value::Tagged(_) => false,
     }
 }

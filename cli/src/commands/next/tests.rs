@@ -72,6 +72,35 @@ fn a_policy_without_windows_is_one_opening_between_its_exclusions() {
 }
 
 #[test]
+fn an_opening_that_has_closed_is_past_and_not_open_now() {
+    shows(
+        &policy(NIGHTS),
+        "2026-11-23T12:00:00Z",
+        "2026-11-25T12:00:00Z",
+        &expect![[r#"
+        workers   2 openings from Mon 12:00 to Wed 12:00
+          Mon 21:00 (past) to 03:00, 6 h   window "0 22 * * MON-THU" Europe/Berlin for 6 h; Mon 22:00 to Tue 04:00 Europe/Berlin
+          21:00 (open now) to Wed 03:00, 6 h   window "0 22 * * MON-THU" Europe/Berlin for 6 h; Tue 22:00 to Wed 04:00 Europe/Berlin"#]],
+    );
+    shows(
+        &policy(NIGHTS),
+        "2026-04-01T12:00:00Z",
+        "2026-04-02T01:00:00Z",
+        &expect![[r#"
+        workers   1 opening from 2026-04-01 12:00 to 2026-04-02 01:00
+          2026-04-01 20:00 (past) to 2026-04-02 01:00 or later, 5 h   window "0 22 * * MON-THU" Europe/Berlin for 6 h; Wed 22:00 to Thu 03:00 Europe/Berlin"#]],
+    );
+    shows(
+        &policy("{}"),
+        "2026-11-24T12:00:00Z",
+        "2026-11-24T21:48:00Z",
+        &expect![[r#"
+        workers   1 opening from 12:00 to 21:48
+          12:00 (past) to 21:48 or later, 9 h 48 min   no windows: always open"#]],
+    );
+}
+
+#[test]
 fn json_has_both_ends_of_each_opening() {
     let next = ask(&policy(NIGHTS), NOW, "2026-11-26T12:00:00Z").unwrap();
     expect![[r#"
@@ -150,6 +179,22 @@ fn an_invalid_file_is_one_line_with_field_and_remedy() {
     refuses(
         &policy(r#"{window: [{schedule: "0 1 * * *", durationSeconds: 60}]}"#),
         &expect!["RebootPolicy workers: there is no field spec.window; see: kubectl explain rbp.spec"],
+    );
+    for empty in ["[]", "{}", "null", "''", "false"] {
+        refuses(
+            &policy(&format!("{{window: {empty}}}")),
+            &expect!["RebootPolicy workers: there is no field spec.window; see: kubectl explain rbp.spec"],
+        );
+    }
+    refuses(
+        &policy("{drain: {rules: [{podSelecter: {}}]}}"),
+        &expect![
+            "RebootPolicy workers: there is no field spec.drain.rules[0].podSelecter; see: kubectl explain rbp.spec.drain.rules"
+        ],
+    );
+    refuses(
+        &policy("{}").replace("spec:", "specs:"),
+        &expect!["RebootPolicy workers: there is no field specs; see: kubectl explain rbp"],
     );
     refuses(
         &policy(r#"{windows: [{schedule: "0 1 * * *", durationSeconds: 60, timezone: Europe/Berlin}]}"#),

@@ -192,7 +192,7 @@ fn a_cluster_without_a_policy_shows_how_to_create_one() {
     check(
         &objects(vec![], vec![]),
         &expect![
-            "no RebootPolicy and no NodeReboot yet; if this lasts, check the operator: kubectl -n lockkeeper-system get pods"
+            "no RebootPolicy and no NodeReboot yet; if this lasts, check the operator: kubectl get pods -A -l app.kubernetes.io/part-of=lockkeeper"
         ],
     );
 }

@@ -102,6 +102,28 @@ fn a_busy_api_server_is_no_refusal_of_the_pod() {
 }
 
 #[test]
+fn the_message_of_a_429_that_is_no_overload_is_kept() {
+    let own = "admission webhook \"virt.example\" denied the request: evacuation of the VM has started";
+    for message in [own, "pod web-0 is being migrated, try again in a minute"] {
+        let mut body = status(message);
+        let expected = EvictionAnswer::Webhook {
+            code: 429,
+            message: message.to_owned(),
+        };
+        assert_eq!(classify(429, None, body.to_string().as_bytes()), expected);
+        body["reason"] = json!("TooManyRequests");
+        assert_eq!(classify(429, None, body.to_string().as_bytes()), expected);
+    }
+    let mut body = budget_429("The disruption budget web needs 2 healthy pods and has 2 currently");
+    body["message"] = json!(own);
+    let expected = EvictionAnswer::Webhook {
+        code: 429,
+        message: own.to_owned(),
+    };
+    assert_eq!(classify(429, None, body.to_string().as_bytes()), expected);
+}
+
+#[test]
 fn a_webhook_may_refuse_with_any_status_code() {
     for code in [400, 403, 409, 422, 429, 500] {
         let message = "admission webhook \"virt.example\" denied the request: migration first";

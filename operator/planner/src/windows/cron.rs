@@ -27,20 +27,21 @@ pub(super) struct Cron {
 }
 
 impl Cron {
-    /// Parses five fields with names, ranges, lists and steps; no other extension of cron is accepted.
+    /// Parses five fields with names, ranges (also over the edge: `FRI-MON`), lists and steps; no other extension of cron
+    /// is accepted.
     pub(super) fn parse(schedule: &str) -> Result<Self, String> {
         let fields: Vec<&str> = schedule.split_whitespace().collect();
         let [minute, hour, day, month, weekday] = fields.as_slice() else {
             return Err(format!("it has {} fields", fields.len()));
         };
-        let weekdays = field(weekday, 5, 0..=7, &WEEKDAYS, 0)?;
+        let weekdays = WEEKDAY.parse(weekday)?;
         // Every day is no restriction, however it is written with a star.
         let any = |text: &str| text.split(',').any(|part| part == "*" || part == "*/1");
         Ok(Self {
-            minutes: field(minute, 1, 0..=59, &[], 0)?,
-            hours: field(hour, 2, 0..=23, &[], 0)?,
-            days: field(day, 3, 1..=31, &[], 0)?,
-            months: field(month, 4, 1..=12, &MONTHS, 1)?,
+            minutes: MINUTE.parse(minute)?,
+            hours: HOUR.parse(hour)?,
+            days: DAY.parse(day)?,
+            months: MONTH.parse(month)?,
             // 0 and 7 are Sunday.
             weekdays: (weekdays | weekdays >> 7) & 0b111_1111,
             any_day: any(day),
@@ -132,47 +133,93 @@ impl Cron {
     }
 }
 
-fn field(
-    text: &str,
+/// One of the five fields: its place, the numbers that it may have, and their names.
+struct Field {
     place: usize,
-    all: std::ops::RangeInclusive<u32>,
-    names: &[&str],
-    first_name: u32,
-) -> Result<u64, String> {
-    let refuse = |part: &str| format!("\"{part}\" in field {place}");
-    let number = |text: &str| {
-        let by_name = names.iter().zip(first_name..).find(|(name, _)| **name == text);
-        let digits = !text.is_empty() && text.len() <= 2 && text.bytes().all(|byte| byte.is_ascii_digit());
-        let number = by_name
-            .map(|(_, number)| number)
-            .or_else(|| digits.then(|| text.parse().ok())?);
-        number.filter(|number| all.contains(number))
-    };
-    let mut bits = 0;
-    for part in text.split(',') {
-        let read = || {
-            let (range, step) = match part.split_once('/') {
-                Some((range, step)) => (
-                    range,
-                    Some(step.parse::<u32>().ok().filter(|step| (1..=99).contains(step))?),
-                ),
-                None => (part, None),
-            };
-            let (from, to) = match (range.split_once('-'), step) {
-                (Some((from, "SUN")), _) if number(from)? > 0 => (number(from)?, 7),
-                (Some((from, to)), _) => (number(from)?, number(to)?),
-                (None, _) if range == "*" => (*all.start(), *all.end()),
-                // As in CronJob: from there to the end.
-                (None, Some(_)) => (number(range)?, *all.end()),
-                (None, None) => (number(range)?, number(range)?),
-            };
-            (from <= to).then(|| (from..=to).step_by(step.unwrap_or(1) as usize))
-        };
-        for number in read().ok_or_else(|| refuse(part))? {
-            bits |= 1_u64 << number;
+    first: u32,
+    last: u32,
+    /// The name of `first`, and those that follow.
+    names: &'static [&'static str],
+    /// The number before a range begins anew at `first`; of the weekdays 7 is another 0.
+    wraps_after: u32,
+}
+
+const MINUTE: Field = Field::numbers(1, 0, 59);
+const HOUR: Field = Field::numbers(2, 0, 23);
+const DAY: Field = Field::numbers(3, 1, 31);
+const MONTH: Field = Field {
+    names: &MONTHS,
+    ..Field::numbers(4, 1, 12)
+};
+const WEEKDAY: Field = Field {
+    names: &WEEKDAYS,
+    wraps_after: 6,
+    ..Field::numbers(5, 0, 7)
+};
+
+impl Field {
+    const fn numbers(place: usize, first: u32, last: u32) -> Self {
+        Self {
+            place,
+            first,
+            last,
+            names: &[],
+            wraps_after: last,
         }
     }
-    Ok(bits)
+
+    /// The bits that a list names.
+    fn parse(&self, text: &str) -> Result<u64, String> {
+        let mut bits = 0;
+        for part in text.split(',') {
+            bits |= self
+                .part(part)
+                .ok_or_else(|| format!("\"{part}\" in field {}", self.place))?;
+        }
+        Ok(bits)
+    }
+
+    /// The bits of a star, a number, or a range, with or without a step.
+    fn part(&self, part: &str) -> Option<u64> {
+        let (range, step) = match part.split_once('/') {
+            Some((range, step)) => (range, Some(step_of(step)?)),
+            None => (part, None),
+        };
+        let (from, to) = match (range.split_once('-'), step) {
+            (Some((from, to)), _) => (self.number(from)?, self.number(to)?),
+            (None, _) if range == "*" => (self.first, self.last),
+            // As in CronJob: from there to the end.
+            (None, Some(_)) => (self.number(range)?, self.last),
+            (None, None) => (self.number(range)?, self.number(range)?),
+        };
+        let step = step.unwrap_or(1);
+        if from <= to {
+            return Some(bits_of((from..=to).step_by(step)));
+        }
+        // FRI-MON or 22-4 goes on at the first number, and the step counts across the edge. A range from the other 0
+        // (7-3) begins at the first.
+        let before_the_edge = from..=self.wraps_after;
+        Some(bits_of(before_the_edge.chain(self.first..=to).step_by(step)))
+    }
+
+    /// A number, or a name in upper or lower case.
+    fn number(&self, text: &str) -> Option<u32> {
+        let named = self.names.iter().zip(self.first..);
+        let by_name = named
+            .filter(|(name, _)| name.eq_ignore_ascii_case(text))
+            .map(|(_, number)| number);
+        let is_number = !text.is_empty() && text.len() <= 2 && text.bytes().all(|byte| byte.is_ascii_digit());
+        let number = by_name.last().or_else(|| is_number.then(|| text.parse().ok())?);
+        number.filter(|number| (self.first..=self.last).contains(number))
+    }
+}
+
+fn step_of(text: &str) -> Option<usize> {
+    text.parse().ok().filter(|step| (1..=99).contains(step))
+}
+
+fn bits_of(numbers: impl Iterator<Item = u32>) -> u64 {
+    numbers.fold(0, |bits, number| bits | 1 << number)
 }
 
 fn time(date: NaiveDate, hour: u32, minute: u32) -> Option<NaiveDateTime> {

@@ -112,13 +112,14 @@ fn what_the_contract_does_not_name_is_refused() {
         "0 0 * 13 *",
         "0 0 * * 8",
         "*/0 * * * *",
-        "0 22-2 * * *",
-        "0 0 * * 5-0",
         "1/2/3 * * * *",
         "1-2-3 * * * *",
         "*-5 * * * *",
         "0 0 * * MON,,TUE",
-        "0 0 * * mon",
+        "0 0 * * mond",
+        "0 0 * * *-MON",
+        "0 22-24 * * *",
+        "0 0 0-3 * *",
         "-1 0 * * *",
         "+1 0 * * *",
         "0 0 * * MON-",
@@ -177,9 +178,55 @@ fn names_ranges_lists_and_steps_are_those_of_cron_jobs() {
         ("40/15 23 1 * *", "Sun 01 23:40, Sun 01 23:55"),
         ("0 5-9/3,22 2 NOV *", "Mon 02 05:00, Mon 02 08:00, Mon 02 22:00"),
         ("0 0 2,* * MON", "Mon 02 00:00, Mon 09 00:00"),
+        ("0 0 * nov mon,Wed", "Mon 02 00:00, Wed 04 00:00, Mon 09 00:00"),
     ] {
         assert_eq!(opens(schedule), expected, "{schedule}");
     }
+}
+
+#[test]
+fn a_range_over_the_edge_goes_on_at_the_beginning() {
+    let named = |schedule: &str, from: &str, until: &str| {
+        let schedule = Schedule {
+            windows: vec![Window::parse(schedule, 60, "UTC").unwrap()],
+            exclusions: vec![],
+        };
+        let spans = schedule.openings(at(from), at(until), 400);
+        let spans = spans.iter().map(|span| span.opens.format("%m-%d %a %H:%M").to_string());
+        spans.collect::<Vec<_>>()
+    };
+    // 2026-11-02 is a Monday.
+    let week = |schedule: &str| {
+        let days = named(schedule, "2026-11-02T00:00:00Z", "2026-11-09T00:00:00Z");
+        days.iter()
+            .map(|day| day[6..9].to_owned())
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
+    for (weekdays, expected) in [
+        ("FRI-MON", "Mon Fri Sat Sun"),
+        ("fri-mon", "Mon Fri Sat Sun"),
+        ("5-1", "Mon Fri Sat Sun"),
+        ("5-0", "Fri Sat Sun"),
+        ("SAT-FRI", "Mon Tue Wed Thu Fri Sat Sun"),
+        ("7-2", "Mon Tue Sun"),
+        ("7-SUN", "Sun"),
+        ("THU-TUE/2", "Mon Thu Sat"),
+    ] {
+        assert_eq!(week(&format!("0 0 * * {weekdays}")), expected, "{weekdays}");
+    }
+    let hours = named("0 22-4 * * *", "2026-11-02T00:00:00Z", "2026-11-03T00:00:00Z");
+    let hours: Vec<&str> = hours.iter().map(|hour| &hour[10..12]).collect();
+    assert_eq!(hours, ["00", "01", "02", "03", "04", "22", "23"]);
+    let months = named("0 1 1 NOV-FEB *", "2026-01-01T00:00:00Z", "2027-01-01T00:00:00Z");
+    let months: Vec<&str> = months.iter().map(|month| &month[..2]).collect();
+    assert_eq!(months, ["01", "02", "11", "12"]);
+    let days = named("0 0 30-2 10 *", "2026-10-01T00:00:00Z", "2026-11-01T00:00:00Z");
+    let days: Vec<&str> = days.iter().map(|day| &day[3..5]).collect();
+    assert_eq!(days, ["01", "02", "30", "31"]);
+    let minutes = named("50-10/10 0 * * *", "2026-11-02T00:00:00Z", "2026-11-03T00:00:00Z");
+    let minutes: Vec<&str> = minutes.iter().map(|minute| &minute[13..]).collect();
+    assert_eq!(minutes, ["00", "10", "50"]);
 }
 
 #[test]

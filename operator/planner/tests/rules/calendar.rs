@@ -88,7 +88,14 @@ fn set(field: &str, first: u32, last: u32, names: &[&str], offset: u32) -> BTree
             None if range == "*" => (first, last),
             None => (number(range), number(range)),
         };
-        all.extend((from..=to).step_by(step));
+        // Over the edge: the numbers are walked in their order, and a week has no eighth day.
+        let edge = if last == 7 { 6 } else { last };
+        let walked: Vec<u32> = if from <= to {
+            (from..=to).collect()
+        } else {
+            (from..=edge).chain(first..=to).collect()
+        };
+        all.extend(walked.into_iter().step_by(step));
     }
     all
 }
@@ -138,9 +145,9 @@ fn field(first: u32, last: u32, names: &'static [&'static str]) -> impl Strategy
         4 => Just("*".to_owned()),
         4 => one.clone().prop_map(written),
         1 => (2u32..=7).prop_map(|step| format!("*/{step}")),
-        1 => (one.clone(), one.clone()).prop_map(|(a, b)| format!("{}-{}", a.min(b), a.max(b))),
+        1 => (one.clone(), one.clone()).prop_map(|(a, b)| format!("{a}-{b}")),
         1 => (one.clone(), one.clone()).prop_map(|(a, b)| format!("{a},{b}")),
-        1 => (one.clone(), one, 2u32..=4).prop_map(|(a, b, step)| format!("{}-{}/{step}", a.min(b), a.max(b))),
+        1 => (one.clone(), one, 2u32..=4).prop_map(|(a, b, step)| format!("{a}-{b}/{step}")),
     ]
 }
 

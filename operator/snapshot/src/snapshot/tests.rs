@@ -117,6 +117,28 @@ fn a_node_is_about_to_be_deleted_by_its_timestamp_or_a_known_taint() {
     assert_eq!(deletion(taints("node.kubernetes.io/unreachable"), Value::Null), None);
 }
 
+#[test]
+fn a_virtual_node_is_none_of_ours_unless_an_operation_is_in_progress() {
+    let virtual_node = json!({"kubernetes.io/os": "linux", "type": "virtual-kubelet"});
+    let mut seen = seen(&[("all", json!({}))], &[("l", json!({})), ("v", virtual_node)]);
+    let names = |seen: &ObservedObjects| {
+        let snapshot = snapshot(seen, &Local::default());
+        snapshot.nodes.keys().cloned().collect::<Vec<_>>()
+    };
+    assert_eq!(names(&seen), ["l"]);
+    let operation = json!({"id": "7f3c", "phase": "Draining", "policy": "all", "bootIDBefore": "b",
+        "startedTime": "2026-11-24T22:04:00Z",
+        "settings": {"drain": {"timeoutSeconds": 900}, "reboot": {"timeoutSeconds": 900}, "requireAgentSeconds": 60}});
+    let record = json!({
+        "apiVersion": "lockkeeper.dev/v1alpha1", "kind": "NodeReboot", "spec": {},
+        "metadata": {"name": "v", "ownerReferences": [{"apiVersion": "v1", "kind": "Node", "name": "v", "uid": "u"}]},
+        "status": {"operation": operation},
+    });
+    let record = Arc::new(serde_json::from_value(record).unwrap());
+    seen.reboots.insert("v".to_owned(), record);
+    assert_eq!(names(&seen), ["l", "v"]);
+}
+
 fn reboot(outcome: &str, minutes: [i64; 3]) -> Arc<NodeReboot> {
     let entry = |index: i64| {
         let ended = "2026-11-20T00:00:00Z".parse::<DateTime<Utc>>().unwrap() + chrono::TimeDelta::hours(index);

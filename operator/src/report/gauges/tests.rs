@@ -183,6 +183,15 @@ fn a_node_without_a_report_of_its_boot_or_with_a_failing_detector_is_unknown() {
     shows(&text, r#"nodes{policy="workers",state="UpToDate"} 1"#);
     let failing = [Cause("SUSE sentinel cannot be read".into())];
     assert_eq!(node_state(&node(None), None, false, &failing), NodeState::Unknown);
+    let mut dead = node(None);
+    dead.ready.ready = false;
+    assert_eq!(node_state(&dead, None, false, &[]), NodeState::Unknown);
+    assert_eq!(
+        node_state(&dead, Some(Phase::Rebooting), false, &[]),
+        NodeState::Rebooting
+    );
+    dead.requested = Some("kernel".to_owned());
+    assert_eq!(node_state(&dead, None, true, &[]), NodeState::Pending);
     let mut requested = node(None);
     requested.requested = Some("kernel update".into());
     assert_eq!(node_state(&requested, None, false, &failing), NodeState::Pending);
