@@ -5,9 +5,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output};
 
+use chrono::{TimeDelta, Utc};
 use lockkeeper_crds::RebootRequired;
 use lockkeeper_e2e::pages::block;
-use lockkeeper_node_agent::detect::detect;
+use lockkeeper_node_agent::detect::{BootSpan, detect};
 
 const PAGE: &str = "docs/recipes.md";
 
@@ -22,6 +23,13 @@ fn sh(script: &str, run: &Path, path: &Path) -> Output {
         .unwrap()
 }
 
+/// The agent's report in a boot that began an hour ago.
+fn report(run: &Path) -> RebootRequired {
+    let now = Utc::now();
+    let began = Some(now - TimeDelta::hours(1));
+    detect(run, BootSpan { began, now })
+}
+
 /// The agent's report: required, source, reasons.
 fn found(run: &Path) -> (bool, String, Vec<String>) {
     let RebootRequired {
@@ -29,7 +37,7 @@ fn found(run: &Path) -> (bool, String, Vec<String>) {
         source,
         reasons,
         ..
-    } = detect(run);
+    } = report(run);
     (required, source, reasons.into_iter().map(|cause| cause.0).collect())
 }
 
@@ -66,10 +74,10 @@ fn the_dnf_script_distinguishes_required_not_required_and_errors() {
     assert_eq!(found(run.path()), no());
     assert!(ask(yes));
     assert_eq!(found(run.path()), required());
-    let since = detect(run.path()).since;
+    let since = report(run.path()).since;
     assert!(ask(yes));
     assert_eq!(
-        detect(run.path()).since,
+        report(run.path()).since,
         since,
         "a second run keeps the time of the first"
     );
