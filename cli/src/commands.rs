@@ -7,7 +7,7 @@ pub(crate) mod forecast;
 mod history;
 pub(crate) mod next;
 pub(crate) mod pause;
-mod report;
+pub(crate) mod report;
 pub(crate) mod status;
 
 use crate::args::{Args, ClusterArgs, Command, HistoryArgs, NextArgs, Output, StatusArgs};

@@ -33,7 +33,7 @@ pub use node_reboot::{
     RebootMethod, Released, WaitingStatus,
 };
 pub use operation::{
-    CountedDaemonSet, DrainStage, Failure, OnDeadline, Operation, OperationSettings, Outcome, PendingOutcome, Phase,
+    CountedDaemonSet, DrainStage, Failure, OnDeadline, Operation, OperationSettings, OwnerName, Outcome, PendingOutcome, Phase,
     StageKind,
 };
 pub use policy::{

@@ -100,6 +100,9 @@ impl Defaults {
     pub(crate) const fn require_agent_seconds() -> i32 {
         60
     }
+    const fn wait_for_grace_period() -> bool {
+        true
+    }
     const fn timeout_seconds() -> i32 {
         900
     }

@@ -26,6 +26,7 @@ use serde::Serialize;
 use self::cordon::CordonedNode;
 use self::decision::counts;
 use self::json::{CauseJson, NodePreflight};
+use self::node_run::TimeLimit;
 use self::policy::{DrainPolicies, DrainPolicy};
 use self::render::table;
 use self::result::{NodeResult, Outcome};
@@ -219,7 +220,10 @@ impl Run<'_> {
             Ok(settings) => settings,
             Err(failure) => return NodeResult::unchanged(name, None, Outcome::Failed, failure.message),
         };
-        let limit = self.args.timeout.map_or(policy.timeout(), Duration::from_secs);
+        let limit = TimeLimit {
+            drain: self.args.timeout.map_or(policy.timeout(), Duration::from_secs),
+            wait_for_grace: self.args.timeout.is_none() && policy.drain.wait_for_grace_period,
+        };
         let is_json = self.args.output.is_some();
         let mut print = |line: &str| print_with_time(is_json, &format!("{name} {line}"));
         let mut result = node_run::drain(self.cluster, settings, limit, &mut self.stop, &mut print).await;

@@ -215,9 +215,11 @@ fn reconstruct_operation(holder: &Holder, node: &Node, context: &Context) -> Ope
         asked: context.now,
         cordoned: None,
         stage: None,
+        grace_until: None,
         reboot_ordered: None,
         rebooted: None,
         pods_moved: 0,
+        returning_owners: vec![],
         daemon_sets: Vec::new(),
         settings: policy.map(|policy| policy.settings.clone()).unwrap_or_default(),
         failure: Some(Failure {
@@ -235,7 +237,7 @@ mod tests {
     use chrono::TimeDelta;
 
     use super::*;
-    use crate::snapshot::{DaemonSetReadiness, Drain, Policy, Preflight, Ready, Settings, Snapshot, Taints};
+    use crate::snapshot::{DaemonSetReadiness, Drain, DrainDetails, Policy, Preflight, Ready, Settings, Snapshot, Taints};
 
     fn policy(seconds: i64) -> Policy {
         Policy {
@@ -271,6 +273,7 @@ mod tests {
             record: Some(Record::default()),
             preflight: Preflight::default(),
             drain: Drain::default(),
+            drain_details: DrainDetails::default(),
             daemon_sets: DaemonSetReadiness::default(),
         }
     }

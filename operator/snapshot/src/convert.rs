@@ -39,9 +39,11 @@ pub fn operation(from: &api::Operation) -> planner::Operation {
         asked: from.asked_time.unwrap_or(from.started_time),
         cordoned: from.cordoned_time,
         stage: from.stage.as_ref().and_then(stage),
+        grace_until: from.grace_until_time,
         reboot_ordered: from.reboot_ordered_time,
         rebooted: from.rebooted_time,
         pods_moved: from.pods_moved,
+        returning_owners: from.returning_owners.iter().map(|owner| owner.0.clone()).collect(),
         daemon_sets: from.daemon_sets.iter().map(daemon).collect(),
         settings: settings(&from.settings),
         failure: from
@@ -80,11 +82,13 @@ pub fn operation_to_api(from: &planner::Operation, settings: &api::OperationSett
         asked_time: Some(whole_seconds(from.asked)),
         cordoned_time: from.cordoned.map(whole_seconds),
         stage: from.stage.map(stage_to_api),
+        grace_until_time: from.grace_until.map(whole_seconds),
         reboot_ordered_time: from.reboot_ordered.map(whole_seconds),
         rebooted_time: from.rebooted.map(whole_seconds),
         deadline_time: deadline.map(|deadline| whole_seconds(deadline.at)),
         on_deadline: deadline.map(|deadline| on_deadline_to_api(deadline.then)),
         pods_moved: from.pods_moved,
+        returning_owners: from.returning_owners.iter().cloned().map(api::OwnerName).collect(),
         daemon_sets: daemon_sets(from.daemon_sets.iter().map(|one| (one.name.clone(), one.since))),
         settings: settings.clone(),
         failure: from.failure.as_ref().map(|failure| api::Failure {
@@ -272,6 +276,7 @@ pub fn settings_of(policy: &api::RebootPolicySpec) -> api::OperationSettings {
 fn settings(from: &api::OperationSettings) -> planner::Settings {
     planner::Settings {
         drain_timeout: seconds(from.drain.timeout_seconds),
+        wait_for_grace_period: from.drain.wait_for_grace_period,
         on_timeout: match from.drain.on_timeout {
             api::OnTimeout::Defer | api::OnTimeout::Unknown => planner::OnTimeout::Defer,
             api::OnTimeout::Delete => planner::OnTimeout::Delete,

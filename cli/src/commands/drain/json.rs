@@ -29,6 +29,11 @@ pub(crate) struct PodJson {
     detail: String,
     order: i32,
     critical: bool,
+    /// How long it may take to shut down.
+    grace_period_seconds: i64,
+    /// The owner that may place it on the node again after its eviction.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    may_return: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     budget: Option<Budget>,
     blockers: Vec<CauseJson>,
@@ -98,6 +103,8 @@ impl From<&PodPreflight> for PodJson {
             detail: decision_text(&line.decision),
             order: line.tier.order,
             critical: line.tier.critical,
+            grace_period_seconds: line.grace,
+            may_return: line.may_return.clone(),
             budget: line.budget.as_ref().map(|(name, numbers)| Budget::new(name, *numbers)),
             blockers: line.blockers.iter().map(CauseJson::from).collect(),
         }
@@ -172,6 +179,8 @@ mod tests {
             tier: Tier::default(),
             budget: None,
             blockers: Vec::new(),
+            grace: 30,
+            may_return: None,
         }
     }
 
@@ -197,6 +206,7 @@ mod tests {
                   "detail": "blocks",
                   "order": 0,
                   "critical": false,
+                  "gracePeriodSeconds": 30,
                   "blockers": [
                     {
                       "reason": "EvictionBlocked",
@@ -211,6 +221,7 @@ mod tests {
                   "detail": "stays: finished",
                   "order": 0,
                   "critical": false,
+                  "gracePeriodSeconds": 30,
                   "blockers": []
                 }
               ],

@@ -61,7 +61,10 @@ fn row(line: &PodPreflight) -> [String; 4] {
     });
     [
         line.pod.to_string(),
-        decision_text(&line.decision),
+        match &line.may_return {
+            Some(_) => format!("{}, may return", decision_text(&line.decision)),
+            None => decision_text(&line.decision),
+        },
         order(line),
         budget.unwrap_or_default(),
     ]
@@ -89,6 +92,8 @@ mod tests {
             tier: Tier::default(),
             budget: None,
             blockers: Vec::new(),
+            grace: 30,
+            may_return: None,
         }
     }
 

@@ -1,7 +1,14 @@
 //! When the present phase of an operation times out, and what the operator does then: the only place that computes it.
 
+use chrono::TimeDelta;
+
 use crate::Instant;
 use crate::snapshot::{OnTimeout, Operation, Phase, StageKind};
+
+/// How much longer than its time-out a drain waits for pods within their own grace period.
+pub const MAX_GRACE_WAIT: TimeDelta = TimeDelta::hours(2);
+/// A kubelet kills the containers at the end of the grace period and reports a moment later.
+pub const SHUTDOWN_DELAY: TimeDelta = TimeDelta::seconds(10);
 
 /// The time-out of the present phase.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +54,12 @@ pub(super) fn agent_deadline(operation: &Operation) -> Instant {
 
 /// When the drain, or the deletion that followed it, must be complete; `None` once the node reboots with its pods.
 pub(super) fn drain_deadline(operation: &Operation) -> Option<Instant> {
+    let time_out = drain_time_out(operation)?;
+    Some(operation.grace_until.map_or(time_out, |until| time_out.max(until)))
+}
+
+/// The same without the time that it waits longer for pods within their own grace period.
+pub(super) fn drain_time_out(operation: &Operation) -> Option<Instant> {
     let since = match operation.stage {
         None => operation.evict_from(),
         Some(stage) => match stage.kind {

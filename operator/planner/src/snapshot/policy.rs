@@ -206,6 +206,8 @@ pub enum BreakerState {
 pub struct Settings {
     /// How long a drain may take, from the time at which evictions may start.
     pub drain_timeout: TimeDelta,
+    /// A drain that waits only for pods within their own grace period does not time out before that has ended.
+    pub wait_for_grace_period: bool,
     /// What follows when the drain times out.
     pub on_timeout: OnTimeout,
     /// The time from the cordon to the first eviction, for load balancers to stop sending traffic.
@@ -225,6 +227,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             drain_timeout: TimeDelta::seconds(900),
+            wait_for_grace_period: true,
             on_timeout: OnTimeout::Defer,
             load_balancer_delay: TimeDelta::zero(),
             daemon_sets_last: false,

@@ -26,9 +26,11 @@ fn operation(phase: Phase) -> Operation {
         asked: at(1),
         cordoned: Some(at(2)),
         stage: None,
+        grace_until: None,
         reboot_ordered: Some(at(3)),
         rebooted: None,
         pods_moved: 0,
+        returning_owners: vec![],
         daemon_sets: vec![],
         settings: Settings::default(),
         failure: None,
@@ -69,6 +71,7 @@ fn node(operation: Option<Operation>) -> Node {
         }),
         preflight: lockkeeper_planner::Preflight::Unknown,
         drain: lockkeeper_planner::Drain::NotStarted,
+        drain_details: lockkeeper_planner::DrainDetails::default(),
         daemon_sets: lockkeeper_planner::DaemonSetReadiness::Unknown,
     }
 }
