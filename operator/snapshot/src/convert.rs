@@ -17,6 +17,7 @@ pub fn operation(from: &api::Operation) -> planner::Operation {
         time: from.started_time,
         message: "the operation is in a phase of a newer version of Lockkeeper; run that version, or release the node"
             .to_owned(),
+        awaits_daemon_sets: false,
     });
     planner::Operation {
         id: from.id.clone(),
@@ -52,6 +53,7 @@ pub fn operation(from: &api::Operation) -> planner::Operation {
             .map(|failure| planner::Failure {
                 time: failure.time,
                 message: failure.message.clone(),
+                awaits_daemon_sets: failure.awaits_daemon_sets,
             })
             .or(unknown),
         pending_outcome: from.pending_outcome.as_ref().map(pending_outcome),
@@ -94,6 +96,7 @@ pub fn operation_to_api(from: &planner::Operation, settings: &api::OperationSett
         failure: from.failure.as_ref().map(|failure| api::Failure {
             time: whole_seconds(failure.time),
             message: bounded(&failure.message, 1024),
+            awaits_daemon_sets: failure.awaits_daemon_sets,
         }),
         pending_outcome: from
             .pending_outcome
@@ -286,6 +289,7 @@ fn settings(from: &api::OperationSettings) -> planner::Settings {
         daemon_sets_last: from.drain.daemon_sets_last,
         prefer_updated_nodes: from.drain.prefer_updated_nodes,
         reboot_timeout: seconds(from.reboot.timeout_seconds),
+        daemon_sets_timeout: from.reboot.daemon_sets_timeout_seconds.map(seconds),
         agent_timeout: seconds(from.require_agent_seconds),
     }
 }

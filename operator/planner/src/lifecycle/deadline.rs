@@ -41,7 +41,7 @@ pub fn deadline(operation: &Operation) -> Option<Deadline> {
         Phase::Preparing => (agent_deadline(operation), OnDeadline::Defer),
         Phase::Draining => (drain_deadline(operation)?, after_drain(operation)),
         Phase::Rebooting => (reboot_deadline(operation), OnDeadline::Fail),
-        Phase::Verifying => (ready_deadline(operation), OnDeadline::Fail),
+        Phase::Verifying => (verify_deadline(operation), OnDeadline::Fail),
         Phase::Failed => return None,
     };
     Some(Deadline { at, then })
@@ -92,4 +92,23 @@ pub(super) fn reboot_deadline(operation: &Operation) -> Instant {
 /// When the node must be healthy in its new boot: counted from the order, or from the `retry` after it.
 pub(super) fn ready_deadline(operation: &Operation) -> Instant {
     rebooting_since(operation).max(operation.asked) + operation.settings.reboot_timeout
+}
+
+/// When the counted `DaemonSet`s must be ready again: if they have a time-out of their own, counted from the boot, or from
+/// the `retry` after it.
+pub(super) fn daemon_sets_deadline(operation: &Operation) -> Instant {
+    match (operation.settings.daemon_sets_timeout, operation.rebooted) {
+        (Some(timeout), Some(rebooted)) => rebooted.max(operation.asked) + timeout,
+        (Some(_), None) | (None, _) => ready_deadline(operation),
+    }
+}
+
+/// The later of the two: whether the node is Ready is no part of the operation.
+fn verify_deadline(operation: &Operation) -> Instant {
+    let ready = ready_deadline(operation);
+    if operation.daemon_sets.is_empty() {
+        ready
+    } else {
+        ready.max(daemon_sets_deadline(operation))
+    }
 }

@@ -218,6 +218,8 @@ pub struct Settings {
     pub prefer_updated_nodes: bool,
     /// The time from the reboot order until the node must be Ready again.
     pub reboot_timeout: TimeDelta,
+    /// The time from the boot until the `DaemonSet`s must be ready again; `None` if `reboot_timeout` applies to them.
+    pub daemon_sets_timeout: Option<TimeDelta>,
     /// How long the agent may take to answer.
     pub agent_timeout: TimeDelta,
 }
@@ -233,6 +235,7 @@ impl Default for Settings {
             daemon_sets_last: false,
             prefer_updated_nodes: false,
             reboot_timeout: TimeDelta::seconds(900),
+            daemon_sets_timeout: None,
             agent_timeout: TimeDelta::seconds(60),
         }
     }
