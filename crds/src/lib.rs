@@ -33,8 +33,8 @@ pub use node_reboot::{
     RebootMethod, Released, WaitingStatus,
 };
 pub use operation::{
-    CountedDaemonSet, DrainStage, Failure, OnDeadline, Operation, OperationSettings, OwnerName, Outcome, PendingOutcome, Phase,
-    StageKind,
+    CountedDaemonSet, DrainStage, Failure, OnDeadline, Operation, OperationSettings, Outcome, OwnerName,
+    PendingOutcome, Phase, StageKind,
 };
 pub use policy::{
     Approval, Breaker, BreakerState, BreakerStatus, Canary, DeleteExempt, Disruption, Drain, DrainBehavior, DrainRule,

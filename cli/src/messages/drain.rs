@@ -41,7 +41,10 @@ pub(super) fn samples(clock: &DisplayClock) -> Samples {
         sample("drain", messages::cordoned(node, source, (3, 2))),
         sample("drain", messages::drained(&drained) + &messages::stays_cordoned(node)),
         sample("drain", messages::drained(&drained) + messages::UNCORDONED_MEANWHILE),
-        sample("report", outlook::may_return("CloneSet.apps.kruise.io shop/set", &["shop/set-0".to_owned()])),
+        sample(
+            "report",
+            outlook::may_return("CloneSet.apps.kruise.io shop/set", &["shop/set-0".to_owned()]),
+        ),
         sample(
             "report",
             outlook::long_grace("policy workers", 900, true, 3600, &["shop/broker-0".to_owned()]),

@@ -172,6 +172,9 @@ pub enum DrainBehavior {
     WaitCompleted,
     /// It blocks the drain.
     Block,
+    /// It is evicted. A disruption budget that never allows that does not keep the node from being cordoned: its controller
+    /// may open it then.
+    Try,
     /// A value of a newer version; treated as `Block`.
     #[serde(other)]
     #[schemars(skip)]

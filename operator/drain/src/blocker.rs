@@ -169,13 +169,15 @@ pub enum BudgetOutlook {
     MaxUnavailableZero,
     /// Never: its spec has `minAvailable: 100%`.
     MinAvailableAll,
+    /// Never as it is, but its controller may open it once the node is cordoned.
+    AfterCordon,
 }
 
 impl BudgetOutlook {
     /// Whether waiting does not help.
     pub fn is_never(self) -> bool {
         match self {
-            Self::MayAllow => false,
+            Self::MayAllow | Self::AfterCordon => false,
             Self::NeedsAllPods | Self::MaxUnavailableZero | Self::MinAvailableAll => true,
         }
     }

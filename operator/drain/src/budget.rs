@@ -23,6 +23,8 @@ pub struct BudgetView {
     pub numbers: BudgetNumbers,
     /// What its spec alone says about the future, whatever its numbers are.
     pub by_spec: BudgetOutlook,
+    /// Whether a controller owns it, or it has the marks of a product, that opens it once the node is cordoned.
+    pub may_open: bool,
     /// Whether unready pods may be evicted regardless of the numbers (`AlwaysAllow`).
     pub always_allow_unready: bool,
     /// Pods whose eviction was granted and whose shutdown the controller has not seen.
@@ -63,12 +65,12 @@ impl BudgetView {
     }
 
     /// The blocker of a pod under this budget, with the API server's message if the numbers do not explain it.
-    pub(crate) fn blocker(&self, pod: PodName, message: &str) -> Blocker {
+    pub(crate) fn blocker(&self, pod: PodName, outlook: BudgetOutlook, message: &str) -> Blocker {
         Blocker::Budget {
             pod,
             budget: Some(self.name.clone()),
             numbers: Some(self.numbers),
-            outlook: self.outlook(),
+            outlook,
             message: self.sync_error.clone().unwrap_or_else(|| message.to_owned()),
         }
     }
@@ -122,6 +124,7 @@ impl From<SlimBudget> for BudgetView {
             spec,
             status,
         } = budget;
+        let may_open = may_open(&meta, spec.selector.as_ref());
         Self {
             name: PodName::new(meta.namespace.unwrap_or_default(), meta.name.unwrap_or_default()),
             version: meta.resource_version.unwrap_or_default(),
@@ -132,12 +135,44 @@ impl From<SlimBudget> for BudgetView {
                 desired: status.desired_healthy,
                 total: status.expected_pods,
             },
+            may_open,
             by_spec: outlook_by_spec(spec.max_unavailable.as_ref(), spec.min_available.as_ref()),
             always_allow_unready: spec.unhealthy_pod_eviction_policy.as_deref() == Some("AlwaysAllow"),
             disrupted: status.disrupted_pods.unwrap_or_default().into_keys().collect(),
             sync_error: sync_error(&status.conditions.unwrap_or_default()),
         }
     }
+}
+
+/// Keys of labels, also in selectors, of products that change their budgets while a node is being drained: Longhorn,
+/// Portworx, Rook, `CloudNativePG`, Zalando's Postgres operator, Strimzi and `KubeVirt`. docs/drain.md lists them.
+const PRODUCTS: [&str; 7] = [
+    "longhorn.io/",
+    "portworx.io/",
+    "rook.io/",
+    "cnpg.io/",
+    "spilo-role",
+    "strimzi.io/",
+    "kubevirt.io/",
+];
+
+fn may_open(meta: &ObjectMeta, selector: Option<&LabelSelector>) -> bool {
+    let mut owners = meta.owner_references.iter().flatten();
+    let labels = meta.labels.iter().flat_map(BTreeMap::keys);
+    let equal = selector
+        .iter()
+        .flat_map(|selector| selector.match_labels.iter().flat_map(BTreeMap::keys));
+    let expressions = selector
+        .iter()
+        .flat_map(|selector| selector.match_expressions.iter().flatten());
+    let mut keys = labels.chain(equal).chain(expressions.map(|one| &one.key));
+    // `ceph.rook.io/cluster` is a key of `rook.io/`.
+    let of_product = |key: &str| {
+        PRODUCTS
+            .iter()
+            .any(|mark| key.starts_with(mark) || key.contains(&format!(".{mark}")))
+    };
+    owners.any(|owner| owner.controller == Some(true)) || keys.any(|key| of_product(key))
 }
 
 /// What the spec says, for each number of pods.

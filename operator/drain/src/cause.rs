@@ -106,7 +106,8 @@ impl Cause {
             (*until, *grace) = (*u, *g);
         } else if let (Blocker::Stuck { since, .. }, Blocker::Stuck { since: s, .. }) = (&mut self.blocker, other) {
             *since = (*since).min(*s);
-        } else if let (Blocker::OptedOut { until, .. }, Blocker::OptedOut { until: u, .. }) = (&mut self.blocker, other) {
+        } else if let (Blocker::OptedOut { until, .. }, Blocker::OptedOut { until: u, .. }) = (&mut self.blocker, other)
+        {
             *until = (*until).max(*u);
         }
     }

@@ -88,7 +88,11 @@ impl State {
             .collect();
         let volumes: BTreeSet<&String> = in_use.iter().filter_map(|claimed| claimed.volume.as_ref()).collect();
         let inline = self.remaining_pods().flat_map(|pod| &pod.view.inline_volumes);
-        let in_use: Vec<&StatusName> = in_use.iter().flat_map(|claimed| &claimed.status_names).chain(inline).collect();
+        let in_use: Vec<&StatusName> = in_use
+            .iter()
+            .flat_map(|claimed| &claimed.status_names)
+            .chain(inline)
+            .collect();
         let used = |name: &String| in_use.iter().any(|known| known.matches(name));
         let mut names: Vec<String> = attached
             .values()

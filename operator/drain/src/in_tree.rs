@@ -140,7 +140,8 @@ mod tests {
             (
                 json!({"gcePersistentDisk": {"pdName": "pd-1"}}),
                 "kubernetes.io/gce-pd/pd-1".to_owned(),
-                "kubernetes.io/csi/pd.csi.storage.gke.io^projects/UNSPECIFIED/zones/europe-west3-a/disks/pd-1".to_owned(),
+                "kubernetes.io/csi/pd.csi.storage.gke.io^projects/UNSPECIFIED/zones/europe-west3-a/disks/pd-1"
+                    .to_owned(),
             ),
             (
                 json!({"azureDisk": {"diskName": "d", "diskURI": disk}}),
@@ -168,7 +169,10 @@ mod tests {
             assert!(matches(source.clone(), &migrated), "{migrated}");
             assert!(!matches(source, "kubernetes.io/csi/ebs.csi.aws.com^vol-other"));
         }
-        assert!(!matches(json!({"gcePersistentDisk": {"pdName": "1"}}), "kubernetes.io/csi/pd.csi.storage.gke.io^p/disks/pd-1"));
+        assert!(!matches(
+            json!({"gcePersistentDisk": {"pdName": "1"}}),
+            "kubernetes.io/csi/pd.csi.storage.gke.io^p/disks/pd-1"
+        ));
         assert!(!matches(json!({"nfs": {"path": "/"}}), "kubernetes.io/nfs/x"));
     }
 }

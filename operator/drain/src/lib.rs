@@ -46,14 +46,15 @@ mod settings;
 mod state;
 #[cfg(test)]
 mod tests;
+mod trial;
 mod volumes;
 mod watch_intake;
 mod watches;
 
-pub use clients::{DrainClients, eviction_client};
 pub use blocker::{Blocker, BudgetNumbers, BudgetOutlook};
 pub use budget::BudgetView;
 pub use cause::{Cause, MAX_CAUSES, MAX_PODS, group_by_cause};
+pub use clients::{DrainClients, eviction_client};
 pub use daemon_sets::{ReadyDaemonSet, find_unready_daemon_set, ready_daemon_sets};
 pub use dry_run::DryRunCache;
 pub use error::Error;

@@ -173,6 +173,9 @@ fn budget_message(
     }
     match outlook {
         BudgetOutlook::MayAllow => text,
+        BudgetOutlook::AfterCordon => {
+            format!("budget {budget} allows none now; its controller may open it once the node is cordoned")
+        }
         BudgetOutlook::NeedsAllPods => format!("{text} and never will: run more replicas or relax the budget"),
         BudgetOutlook::MaxUnavailableZero => {
             format!("{text} and never will, as its maxUnavailable is 0: relax the budget")
@@ -191,7 +194,10 @@ impl Display for ReturningOwner {
             "they are placed on it in spite of its cordon"
         };
         let owner = &self.owner;
-        write!(f, "pods of {owner} return to this node: {cause}; they are no longer evicted and go down with it")
+        write!(
+            f,
+            "pods of {owner} return to this node: {cause}; they are no longer evicted and go down with it"
+        )
     }
 }
 

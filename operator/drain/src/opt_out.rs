@@ -60,7 +60,9 @@ fn duration(text: &str) -> Option<TimeDelta> {
         let unit_at = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
         let number: f64 = rest[..unit_at].parse().ok()?;
         rest = &rest[unit_at..];
-        let unit_end = rest.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(rest.len());
+        let unit_end = rest
+            .find(|c: char| c.is_ascii_digit() || c == '.')
+            .unwrap_or(rest.len());
         let unit = match &rest[..unit_end] {
             "h" => 3600.0,
             "m" => 60.0,
@@ -114,7 +116,8 @@ mod tests {
     #[test]
     fn an_unknown_value_of_an_opt_out_keeps_the_pod() {
         let started = Some(at("2026-11-24T20:00:00Z"));
-        let read = |key: &str, value: &str| OptOut::read(&BTreeMap::from([(key.to_owned(), value.to_owned())]), started);
+        let read =
+            |key: &str, value: &str| OptOut::read(&BTreeMap::from([(key.to_owned(), value.to_owned())]), started);
         for value in ["true", "True", "yes", "", "4 hours", "on-completion"] {
             let found = read(DO_NOT_DISRUPT, value).unwrap();
             assert_eq!((found.annotation, found.until), (DO_NOT_DISRUPT, None), "{value}");

@@ -220,7 +220,10 @@ impl From<SlimPod> for PodView {
                 .as_ref()
                 .and_then(|annotations| OptOut::read(annotations, status.start_time)),
             claims: volumes.iter().filter_map(|volume| claim(&name.name, volume)).collect(),
-            inline_volumes: volumes.iter().flat_map(|volume| volume.in_tree.status_names()).collect(),
+            inline_volumes: volumes
+                .iter()
+                .flat_map(|volume| volume.in_tree.status_names())
+                .collect(),
             criticality: criticality(spec.priority_class_name.as_deref()),
             tolerates_all: spec.tolerations.iter().flatten().any(tolerates_all),
             tolerates_cordon: spec.tolerations.iter().flatten().any(tolerates_cordon),

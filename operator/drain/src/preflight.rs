@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use futures::stream::{self, StreamExt, TryStreamExt};
 use kube::Client;
 
-use crate::blocker::{Blocker, BudgetNumbers};
+use crate::blocker::{Blocker, BudgetNumbers, BudgetOutlook};
 use crate::cause::{Cause, group_by_cause};
 use crate::dry_run::{DryRunCache, UnansweredPod};
 use crate::error::Error;
@@ -38,6 +38,8 @@ pub struct PodPreflight {
     pub budget: Option<(PodName, BudgetNumbers)>,
     /// What blocks it permanently.
     pub blockers: Vec<Blocker>,
+    /// The budget that is tried once the node is cordoned, although it never allows a disruption as it is.
+    pub doubt: Option<Blocker>,
     /// How long it may take to shut down, in seconds.
     pub grace: i64,
     /// Its owner, if that may place it on the node again after its eviction.
@@ -54,6 +56,12 @@ pub struct PreflightBlock {
 }
 
 impl Preflight {
+    /// What waiting may solve once the node is cordoned, and may not: one entry for all pods with the same cause.
+    pub fn doubts(&self) -> Vec<Cause> {
+        let doubts = self.pods.iter().filter(|pod| pod.blockers.is_empty());
+        group_by_cause(doubts.filter_map(|pod| pod.doubt.clone()).collect())
+    }
+
     /// The longest time, in seconds, that a pod which is evicted may take to shut down.
     pub fn longest_grace(&self) -> i64 {
         let evicted = self.pods.iter().filter(|pod| pod.decision == Decision::Evict);
@@ -130,6 +138,7 @@ fn combine(
             tier: pod.tier,
             budget: guard.map(|budget| (budget.name.clone(), budget.numbers)),
             blockers,
+            doubt: doubt(pod, state),
             grace: state.settings.grace_period_seconds.unwrap_or(pod.view.grace),
             may_return: may_return(pod),
         }
@@ -144,10 +153,7 @@ fn combine(
 }
 
 /// Lists the pods and budgets, and returns dry runs for the pods that the lists do not decide.
-async fn read(
-    client: &Client,
-    settings: &Settings,
-) -> Result<(State, DateTime<Utc>, Vec<EvictionRequest>), Error> {
+async fn read(client: &Client, settings: &Settings) -> Result<(State, DateTime<Utc>, Vec<EvictionRequest>), Error> {
     let mut state = State::new(settings.clone());
     let pods = fresh_reads::pods(client, &settings.node).await?;
     let now = Utc::now();
@@ -171,6 +177,14 @@ async fn read(
 /// Whether only the node can tell what keeps a pod that is past its grace period.
 fn needs_node(now: DateTime<Utc>, pod: &TrackedPod, state: &State) -> bool {
     pod.decision == Decision::Wait && pod.view.finalizers.is_empty() && state.stuck_blocker(now, pod).is_some()
+}
+
+/// The budget under which the eviction of a pod is tried.
+fn doubt(pod: &TrackedPod, state: &State) -> Option<Blocker> {
+    let budget = state
+        .tried_budget(&pod.view)
+        .filter(|budget| budget.sync_error.is_none())?;
+    (pod.decision == Decision::Evict).then(|| budget.blocker(pod.view.name.clone(), BudgetOutlook::AfterCordon, ""))
 }
 
 /// The owner of a pod that is evicted, if the pod tolerates the cordon.
@@ -214,9 +228,10 @@ fn listed_blockers(now: DateTime<Utc>, pod: &TrackedPod, state: &State) -> Vec<B
         return vec![Blocker::TwoBudgets { pod: name, budgets }];
     }
     let guard = state.budgets_of(&pod.view).find(|budget| budget.guards(&pod.view));
-    let never_allows = guard.filter(|budget| budget.never_allows());
-    never_allows
-        .map(|budget| budget.blocker(name, ""))
+    let blocker = guard.map(|budget| (budget, state.outlook(&pod.view, budget)));
+    let never = blocker.filter(|(budget, outlook)| budget.sync_error.is_some() || outlook.is_never());
+    never
+        .map(|(budget, outlook)| budget.blocker(name, outlook, ""))
         .into_iter()
         .collect()
 }

@@ -220,7 +220,7 @@ impl State {
         } else {
             ""
         };
-        Some(budget.blocker(name, message))
+        Some(budget.blocker(name, self.outlook(&pod.view, budget), message))
     }
 
     fn shutdown_blocker(&self, now: DateTime<Utc>, pod: &TrackedPod) -> Option<Blocker> {
@@ -235,7 +235,10 @@ impl State {
 
     /// What keeps a pod that still exists after its grace period; `None` if it is not over.
     pub(crate) fn stuck_blocker(&self, now: DateTime<Utc>, pod: &TrackedPod) -> Option<Blocker> {
-        let shutdown = pod.view.shutdown.filter(|shutdown| now >= shutdown.until + STUCK_DELAY)?;
+        let shutdown = pod
+            .view
+            .shutdown
+            .filter(|shutdown| now >= shutdown.until + STUCK_DELAY)?;
         let not_ready = self.node.as_ref().and_then(|node| node.not_ready.as_ref());
         let cause = match not_ready {
             _ if !pod.view.finalizers.is_empty() => format!("held by finalizer {}", pod.view.finalizers.join(", ")),

@@ -55,7 +55,11 @@ impl State {
     ///
     /// The scheduler may know of a young cordon too late; only a pod that tolerates the cordon counts during that time.
     pub(crate) fn note_arrival(&mut self, now: DateTime<Utc>, view: &PodView) -> bool {
-        let Some(owner) = view.owner.as_ref().filter(|owner| self.returns.departed.contains(*owner)) else {
+        let Some(owner) = view
+            .owner
+            .as_ref()
+            .filter(|owner| self.returns.departed.contains(*owner))
+        else {
             return false;
         };
         let cordon_is_known = self.cordoned_since.is_some_and(|since| now >= since + MIN_CORDON_AGE);

@@ -129,7 +129,8 @@ impl Run {
             }
         }
         for request in self.state.pick(now) {
-            self.evictions.push(Box::pin(send(self.clients.requests.clone(), request)));
+            self.evictions
+                .push(Box::pin(send(self.clients.requests.clone(), request)));
         }
         let volumes_unknown = self.state.remaining() == Some(0) && self.state.detach_state(now) == DetachState::Unknown;
         if volumes_unknown && !self.attachments_watched {

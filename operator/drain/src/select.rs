@@ -164,8 +164,8 @@ fn decide_daemon_set_pod(pod: &PodView, ruling: Ruling, settings: &Settings, now
             Decision::Skip(StayReason::Rule(index))
         }
         Ruling::Unknown => Decision::Unknown,
-        Ruling::Rule(_, Behavior::Evict, _) | Ruling::None if pod.shutdown.is_some() => Decision::Wait,
-        Ruling::Rule(_, Behavior::Evict, _) | Ruling::None => for_stage(pod, settings, Decision::Evict),
+        Ruling::Rule(_, Behavior::Evict | Behavior::Try, _) | Ruling::None if pod.shutdown.is_some() => Decision::Wait,
+        Ruling::Rule(_, Behavior::Evict | Behavior::Try, _) | Ruling::None => for_stage(pod, settings, Decision::Evict),
     }
 }
 
@@ -179,7 +179,7 @@ fn decide_movable_pod(pod: &PodView, ruling: Ruling, settings: &Settings, now: D
         Ruling::Rule(_, _, _) | Ruling::None if pod.shutdown.is_some() => return Decision::Wait,
         Ruling::Rule(index, Behavior::Block, _) => bars.push(EvictionBar::Rule(index)),
         Ruling::Rule(index, Behavior::WaitCompleted, _) => decision = Decision::Complete(index),
-        Ruling::Rule(_, Behavior::Evict, _) | Ruling::None => {}
+        Ruling::Rule(_, Behavior::Evict | Behavior::Try, _) | Ruling::None => {}
     }
     let decision = for_stage(pod, settings, decision);
     if let Decision::Complete(_) = decision {
@@ -241,11 +241,7 @@ pub(crate) fn holds_node(decision: &Decision) -> bool {
 pub(crate) fn keeps_running(decision: &Decision) -> bool {
     match decision {
         Decision::Skip(
-            StayReason::Mirror
-            | StayReason::DaemonSet
-            | StayReason::Own
-            | StayReason::Rule(_)
-            | StayReason::Returns,
+            StayReason::Mirror | StayReason::DaemonSet | StayReason::Own | StayReason::Rule(_) | StayReason::Returns,
         ) => true,
         Decision::Skip(StayReason::Finished)
         | Decision::Evict

@@ -57,6 +57,8 @@ pub(crate) struct TrackedPod {
     pub(crate) attempt: Attempt,
     /// Consecutive failures that do not concern the pod.
     pub(crate) failures: u32,
+    /// Whether its eviction has been requested.
+    pub(crate) requested: bool,
 }
 
 /// What is remembered of a pod that had to leave.
@@ -351,13 +353,16 @@ impl State {
             };
             self.pods_to_move.insert(view.uid.clone(), pod);
         }
-        let (attempt, failures) = before.map_or((Attempt::Open, 0), |pod| (pod.attempt, pod.failures));
+        let (attempt, failures, requested) = before.map_or((Attempt::Open, 0, false), |pod| {
+            (pod.attempt, pod.failures, pod.requested)
+        });
         let pod = TrackedPod {
             view,
             decision,
             tier,
             attempt,
             failures,
+            requested,
         };
         (pod, stays)
     }

@@ -44,8 +44,8 @@ pub use names::{BootId, PolicyName};
 pub use plan::{Plan, WaitReasons, plan};
 pub use snapshot::{
     AnswerState, Approval, Breaker, BreakerRule, BreakerState, Canary, Command, CountedDaemonSet, DaemonSetReadiness,
-    Deferred, Drain, DrainDetails, DurationEstimate, Failure, Hold, Holder, Host, HostAnswer, LastReboot, Limit, Lock, Node,
-    OnTimeout, Operation, Order, OrderAction, Outcome, PendingOutcome, Phase, Policy, PolicyState, Preflight,
+    Deferred, Drain, DrainDetails, DurationEstimate, Failure, Hold, Holder, Host, HostAnswer, LastReboot, Limit, Lock,
+    Node, OnTimeout, Operation, Order, OrderAction, Outcome, PendingOutcome, Phase, Policy, PolicyState, Preflight,
     QueueOrder, Ready, Record, Released, Rollout, Settings, Snapshot, Stage, StageKind, Taint, Taints, Topology,
 };
 pub use windows::{Exclusion, InsufficientWindowTime, OpenSpan, Opening, Schedule, Window, WindowError};

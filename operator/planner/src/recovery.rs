@@ -238,7 +238,9 @@ mod tests {
     use chrono::TimeDelta;
 
     use super::*;
-    use crate::snapshot::{DaemonSetReadiness, Drain, DrainDetails, Policy, Preflight, Ready, Settings, Snapshot, Taints};
+    use crate::snapshot::{
+        DaemonSetReadiness, Drain, DrainDetails, Policy, Preflight, Ready, Settings, Snapshot, Taints,
+    };
 
     fn policy(seconds: i64) -> Policy {
         Policy {

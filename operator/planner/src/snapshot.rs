@@ -14,7 +14,9 @@ use crate::names::PolicyName;
 
 pub(crate) use node::PREFLIGHT_FRESH;
 pub use node::{DaemonSetReadiness, Drain, DrainDetails, Hold, Node, Preflight, Ready, Taint, Taints};
-pub use operation::{CountedDaemonSet, Failure, MAX_RETURNING_OWNERS, Operation, Outcome, PendingOutcome, Phase, Stage, StageKind};
+pub use operation::{
+    CountedDaemonSet, Failure, MAX_RETURNING_OWNERS, Operation, Outcome, PendingOutcome, Phase, Stage, StageKind,
+};
 pub use policy::{
     Approval, Breaker, BreakerRule, BreakerState, Canary, DurationEstimate, Limit, OnTimeout, Policy, PolicyState,
     QueueOrder, Rollout, Settings, Topology,

@@ -336,7 +336,10 @@ fn owners_whose_pods_return_are_recorded_before_the_reboot_is_ordered() {
     world.blocked = vec!["n1".to_owned()];
     world.run_until_idle();
     world.run(5);
-    let owners = vec!["CloneSet.apps.kruise.io shop/a".to_owned(), "ReplicaSet shop/b".to_owned()];
+    let owners = vec![
+        "CloneSet.apps.kruise.io shop/a".to_owned(),
+        "ReplicaSet shop/b".to_owned(),
+    ];
     world.node("n1").drain_details.returning_owners = owners[..1].to_vec();
     world.run(1);
     let recorded = |world: &mut World| world.record("n1").operation.as_ref().unwrap().returning_owners.clone();

@@ -274,10 +274,7 @@ fn drain(state: &State) -> Drain {
         message: format!("the drain cannot continue: {}", state.failure),
     });
     match &state.progress {
-        Progress::Starting if failed.is_some() => Drain::Running {
-            moved,
-            waiting: failed,
-        },
+        Progress::Starting if failed.is_some() => Drain::Running { moved, waiting: failed },
         Progress::Starting => Drain::NotStarted,
         Progress::Running { waiting_on, .. } => Drain::Running {
             moved,

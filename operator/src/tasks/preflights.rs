@@ -39,6 +39,8 @@ struct Answer {
     verdict: planner::Preflight,
     /// The pods that block.
     blocked: BTreeSet<String>,
+    /// Whether only a trial shows that it can be drained.
+    doubtful: bool,
     /// The longest grace period of its pods.
     longest_grace: TimeDelta,
     /// The answers of the dry runs: most of them need not be repeated. Kept only while the node is checked again and again.
@@ -84,6 +86,7 @@ impl Preflights {
         for (name, node) in &mut snapshot.nodes {
             let answer = self.tasks.get(name).map(Task::answer);
             node.preflight = answer.as_ref().map(|answer| answer.verdict.clone()).unwrap_or_default();
+            node.drain_details.doubtful = answer.as_ref().is_some_and(|answer| answer.doubtful);
             node.drain_details.longest_grace = answer.map(|answer| answer.longest_grace).unwrap_or_default();
         }
     }
@@ -177,11 +180,13 @@ async fn check(
                 dry_runs = DryRunCache::default();
             }
             let blocked = blocked(&found);
+            let doubtful = !found.doubts().is_empty();
             let longest_grace = TimeDelta::try_seconds(found.longest_grace()).unwrap_or_default();
             answer.modify(|answer| {
                 *answer = Answer {
                     verdict,
                     blocked,
+                    doubtful,
                     longest_grace,
                     dry_runs,
                     pauses: false,

@@ -14,6 +14,9 @@ pub(crate) struct NodePreflight {
     pub(crate) policy: Option<String>,
     pub(crate) pods: Vec<PodJson>,
     pub(crate) blockers: Vec<CauseJson>,
+    /// Budgets that are tried once the node is cordoned.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) doubts: Vec<CauseJson>,
     /// Why the node could not be checked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) error: Option<String>,
@@ -82,6 +85,7 @@ impl NodePreflight {
             policy,
             pods: found.pods.iter().map(PodJson::from).collect(),
             blockers: found.blockers.iter().map(CauseJson::from).collect(),
+            doubts: found.doubts().iter().map(CauseJson::from).collect(),
             error: None,
         }
     }
@@ -179,6 +183,7 @@ mod tests {
             tier: Tier::default(),
             budget: None,
             blockers: Vec::new(),
+            doubt: None,
             grace: 30,
             may_return: None,
         }

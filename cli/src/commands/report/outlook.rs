@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use lockkeeper_drain::{BudgetNumbers, Decision, PodName, PodPreflight};
+use lockkeeper_drain::{BudgetNumbers, Cause, Decision, PodName, PodPreflight, group_by_cause};
 use lockkeeper_planner::MAX_GRACE_WAIT;
 
 use super::NodeReport;
@@ -16,7 +16,8 @@ const MAX_PODS: usize = 3;
 
 /// All lines of this kind.
 pub(super) fn lines(reports: &[NodeReport]) -> Vec<Line> {
-    let mut lines = exhausted_budgets(reports);
+    let mut lines = tried_budgets(reports);
+    lines.extend(exhausted_budgets(reports));
     lines.extend(returning_pods(reports));
     lines.extend(long_grace_periods(reports));
     lines
@@ -31,11 +32,20 @@ fn evicted(reports: &[NodeReport]) -> impl Iterator<Item = (&NodeReport, &PodPre
     all.filter(|(_, pod)| pod.blockers.is_empty() && pod.decision == Decision::Evict)
 }
 
+/// Budgets that are tried once the node is cordoned.
+fn tried_budgets(reports: &[NodeReport]) -> Vec<Line> {
+    let doubts = evicted(reports).filter_map(|(_, pod)| pod.doubt.clone());
+    let causes = group_by_cause(doubts.collect());
+    let line = |cause: Cause| Line::new(cause.to_string(), ActionRequired::Wait);
+    causes.into_iter().map(line).collect()
+}
+
 /// Budgets that allow no disruption now: these block only for a time.
 fn exhausted_budgets(reports: &[NodeReport]) -> Vec<Line> {
     let mut budgets: BTreeMap<&PodName, (BudgetNumbers, usize)> = BTreeMap::new();
     for (_, pod) in evicted(reports) {
-        if let Some((name, numbers)) = pod.budget.as_ref().filter(|(_, numbers)| numbers.allowed < 1) {
+        let exhausted = pod.budget.as_ref().filter(|(_, numbers)| numbers.allowed < 1);
+        if let Some((name, numbers)) = exhausted.filter(|_| pod.doubt.is_none()) {
             budgets.entry(name).or_insert((*numbers, 0)).1 += 1;
         }
     }

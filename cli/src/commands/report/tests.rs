@@ -13,6 +13,7 @@ fn pod(name: &str, blockers: Vec<Blocker>) -> PodPreflight {
         tier: Tier::default(),
         budget: None,
         blockers,
+        doubt: None,
         grace: 30,
         may_return: None,
     }
@@ -101,7 +102,10 @@ fn pods_that_may_return_are_foretold_and_do_not_block() {
     };
     let set = "CloneSet.apps.kruise.io shop/set";
     let reports = [
-        report("w-01", vec![pinned("set-0", set), pinned("pinned-0", "ReplicaSet shop/pinned")]),
+        report(
+            "w-01",
+            vec![pinned("set-0", set), pinned("pinned-0", "ReplicaSet shop/pinned")],
+        ),
         report("w-02", (1..5).map(|n| pinned(&format!("set-{n}"), set)).collect()),
     ];
     expect_test::expect![[r#"

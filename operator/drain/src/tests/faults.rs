@@ -261,7 +261,10 @@ async fn a_drain_watches_with_the_client_for_watches() {
     let shown = running.blocked().await;
     assert!(shown[0].starts_with("pod shop/web-0: budget shop/web"), "{shown:?}");
     seconds(120).await;
-    let shown: Vec<String> = blockers(&running.progress.borrow()).iter().map(ToString::to_string).collect();
+    let shown: Vec<String> = blockers(&running.progress.borrow())
+        .iter()
+        .map(ToString::to_string)
+        .collect();
     assert_eq!(shown.len(), 1, "{shown:?}");
     assert_eq!(fake.count("WATCH"), 3, "a quiet watch is not opened anew");
 }

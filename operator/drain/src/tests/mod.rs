@@ -17,6 +17,7 @@ mod rules;
 mod selection;
 mod stuck;
 mod tiers;
+mod trials;
 mod volumes;
 mod world;
 

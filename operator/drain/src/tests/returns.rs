@@ -43,7 +43,8 @@ fn tolerating(object: Value, toleration: &Value) -> Value {
 #[tokio::test(start_paused = true)]
 async fn a_pod_that_comes_back_twice_is_no_longer_evicted() {
     let exists = json!({"operator": "Exists"});
-    let unschedulable = json!({"key": "node.kubernetes.io/unschedulable", "operator": "Exists", "effect": "NoSchedule"});
+    let unschedulable =
+        json!({"key": "node.kubernetes.io/unschedulable", "operator": "Exists", "effect": "NoSchedule"});
     let cases = [
         tolerating(owned("shop/set-0", "apps.kruise.io/v1alpha1", "CloneSet"), &exists),
         tolerating(owned("shop/set-0", "apps/v1", "ReplicaSet"), &unschedulable),
@@ -144,7 +145,12 @@ async fn pods_that_return_block_if_a_rule_says_block() {
         ..settings
     };
     assert!(remaining_pods(&fake.client(), &free).await.unwrap().is_empty());
-    let verdict = decide(&view(set), &crate::rule::Namespaces::new(), &free, chrono::DateTime::UNIX_EPOCH);
+    let verdict = decide(
+        &view(set),
+        &crate::rule::Namespaces::new(),
+        &free,
+        chrono::DateTime::UNIX_EPOCH,
+    );
     assert_eq!(verdict.decision, Decision::Skip(StayReason::Returns));
 }
 
@@ -156,10 +162,16 @@ fn a_toleration_of_the_cordon_is_recognized() {
         (json!({"operator": "Exists", "effect": "NoExecute"}), false),
         (json!({"key": key, "operator": "Exists"}), true),
         (json!({"key": key}), true),
-        (json!({"key": key, "operator": "Equal", "value": "", "effect": "NoSchedule"}), true),
+        (
+            json!({"key": key, "operator": "Equal", "value": "", "effect": "NoSchedule"}),
+            true,
+        ),
         (json!({"key": key, "value": "true"}), false),
         (json!({"key": key, "operator": "Exists", "effect": "NoExecute"}), false),
-        (json!({"key": "node.kubernetes.io/not-ready", "operator": "Exists"}), false),
+        (
+            json!({"key": "node.kubernetes.io/not-ready", "operator": "Exists"}),
+            false,
+        ),
     ];
     let found: BTreeSet<usize> = (0..cases.len())
         .filter(|index| view(tolerating(pod("shop/web-0"), &cases[*index].0)).tolerates_cordon != cases[*index].1)

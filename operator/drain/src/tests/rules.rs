@@ -211,7 +211,9 @@ fn an_opt_out_is_respected_unless_pod_opt_outs_is_ignore() {
     check(
         asks(autoscaler, "false"),
         &settings(),
-        expect![[r#"Block([OptedOut(OptOut { annotation: "cluster-autoscaler.kubernetes.io/safe-to-evict", until: None })]) at order 0"#]],
+        expect![[
+            r#"Block([OptedOut(OptOut { annotation: "cluster-autoscaler.kubernetes.io/safe-to-evict", until: None })]) at order 0"#
+        ]],
     );
     check(asks(autoscaler, "true"), &settings(), expect!["Evict at order 0"]);
     check(asks(autoscaler, "false"), &ignore, expect!["Evict at order 0"]);

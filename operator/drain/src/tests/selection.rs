@@ -10,7 +10,10 @@ use crate::{Namespaces, Settings, Unmanaged, decide};
 #[expect(clippy::needless_pass_by_value, reason = "reads better with literals")]
 fn check(change: Value, settings: &Settings, expected: Expect) {
     let pod = view(with(pod("shop/web-0"), &change));
-    expected.assert_eq(&format!("{:?}", decide(&pod, &Namespaces::new(), settings, DateTime::UNIX_EPOCH).decision));
+    expected.assert_eq(&format!(
+        "{:?}",
+        decide(&pod, &Namespaces::new(), settings, DateTime::UNIX_EPOCH).decision
+    ));
 }
 
 fn evicting_unmanaged() -> Settings {

@@ -19,8 +19,16 @@ fn shutting_down(name: &str, until: &str, finalizers: &[&str]) -> Value {
 async fn a_pod_that_is_stuck_already_blocks_before_anything_is_touched() {
     let fake = Fake::new();
     fake.put_pod(pod("shop/web-0"));
-    fake.put_pod(shutting_down("shop/stuck-0", "2026-11-18T11:06:40Z", &["example.com/cleanup"]));
-    fake.put_pod(shutting_down("shop/going-0", "2126-11-18T11:06:40Z", &["example.com/cleanup"]));
+    fake.put_pod(shutting_down(
+        "shop/stuck-0",
+        "2026-11-18T11:06:40Z",
+        &["example.com/cleanup"],
+    ));
+    fake.put_pod(shutting_down(
+        "shop/going-0",
+        "2126-11-18T11:06:40Z",
+        &["example.com/cleanup"],
+    ));
     check(
         &fake,
         &expect![[r#"

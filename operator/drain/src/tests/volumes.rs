@@ -191,7 +191,9 @@ async fn a_migrated_in_tree_volume_of_a_pod_that_stays_is_not_waited_for() {
         fake.put_pod(daemon(using("shop/logs-0", "logs")));
         bind(&fake, "logs", "pv-logs");
         let volume = json!({"metadata": {"name": "pv-logs"}, "spec": source});
-        fake.world().named.insert("persistentvolumes/pv-logs".to_owned(), volume);
+        fake.world()
+            .named
+            .insert("persistentvolumes/pv-logs".to_owned(), volume);
         fake.change_node(&json!({"status": {"volumesInUse": [in_use]}}));
         let settings = waiting(&fake);
         assert_eq!(start(&fake, settings).done().await, done(0, 1), "{in_use}");
@@ -203,7 +205,10 @@ async fn a_migrated_in_tree_volume_of_a_pod_that_stays_is_not_waited_for() {
 async fn a_volume_without_a_claim_of_a_pod_that_stays_is_not_waited_for() {
     let fake = Fake::new();
     let volume = json!({"name": "data", "awsElasticBlockStore": {"volumeID": "vol-0abc"}});
-    fake.put_pod(daemon(with(pod("shop/logs-0"), &json!({"spec": {"volumes": [volume]}}))));
+    fake.put_pod(daemon(with(
+        pod("shop/logs-0"),
+        &json!({"spec": {"volumes": [volume]}}),
+    )));
     fake.put_pod(using("shop/db-0", "data-0"));
     let name = "kubernetes.io/csi/ebs.csi.aws.com^vol-0abc";
     fake.change_node(&json!({"status": {"volumesInUse": [name]}}));

@@ -258,6 +258,8 @@ pub struct DrainDetails {
     pub returning_owners: Vec<String>,
     /// When the last of the remaining pods ends its own grace period; `None` if the drain waits for anything else.
     pub grace_ends: Option<Instant>,
+    /// Whether budgets have to be tried, by the last preflight: whether it can be drained shows only after its cordon.
+    pub doubtful: bool,
     /// The longest grace period of its pods, by the last preflight.
     pub longest_grace: TimeDelta,
 }

@@ -107,7 +107,9 @@ fn a_daemon_set_that_never_becomes_ready_fails_the_node() {
     let waits = world.wait_reasons();
     assert!(
         waits.contains("n1 Failed: n1 rebooted but was not healthy within 15 min: DaemonSet kube-system/cni")
-            && waits.contains("check that pod and its DaemonSet; the node continues once it is ready; or retry or release it"),
+            && waits.contains(
+                "check that pod and its DaemonSet; the node continues once it is ready; or retry or release it"
+            ),
         "{waits}"
     );
     assert!(world.node("n1").unschedulable);
@@ -156,7 +158,9 @@ fn a_node_that_failed_for_its_daemon_sets_recovers_once_they_are_ready() {
     world.run(900);
     assert_eq!(phase(&mut world), Some(Phase::Failed), "{}", world.trace);
     assert!(
-        world.wait_reasons().contains("the node continues once it is ready; or retry or release it"),
+        world
+            .wait_reasons()
+            .contains("the node continues once it is ready; or retry or release it"),
         "{}",
         world.wait_reasons()
     );
@@ -190,5 +194,9 @@ fn daemon_sets_have_a_time_out_of_their_own_from_the_boot() {
     assert_eq!(phase(&mut world), Some(Phase::Verifying), "{}", world.trace);
     world.run(2);
     assert_eq!(phase(&mut world), Some(Phase::Failed), "{}", world.trace);
-    assert!(world.wait_reasons().contains("was not healthy within 30 min"), "{}", world.wait_reasons());
+    assert!(
+        world.wait_reasons().contains("was not healthy within 30 min"),
+        "{}",
+        world.wait_reasons()
+    );
 }

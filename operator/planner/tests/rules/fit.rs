@@ -124,5 +124,12 @@ fn a_node_whose_pods_take_long_to_shut_down_needs_a_longer_window() {
     assert_eq!(world.in_progress(), ["n2"]);
     world.now = at("2026-11-22T12:00:00Z");
     world.node("n2").record.as_mut().unwrap().operation = None;
-    assert_eq!(world.wait_reasons().lines().filter(|line| line.contains("DoesNotFit")).count(), 0);
+    assert_eq!(
+        world
+            .wait_reasons()
+            .lines()
+            .filter(|line| line.contains("DoesNotFit"))
+            .count(),
+        0
+    );
 }

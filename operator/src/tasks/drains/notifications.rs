@@ -201,7 +201,9 @@ mod tests {
                 returning,
             };
             let events = notifications.take_events(&done, Instant::now());
-            let named = events.iter().filter(|event| event.message.contains("return to this node"));
+            let named = events
+                .iter()
+                .filter(|event| event.message.contains("return to this node"));
             named.count()
         };
         assert_eq!(count(vec![owner("a")]), 1);
