@@ -23,7 +23,7 @@ pub struct BudgetView {
     pub numbers: BudgetNumbers,
     /// What its spec alone says about the future, whatever its numbers are.
     pub by_spec: BudgetOutlook,
-    /// Whether a controller owns it, or it has the marks of a product, that opens it once the node is cordoned.
+    /// Whether a controller owns it, or it belongs to a product, that opens it once the node is cordoned.
     pub may_open: bool,
     /// Whether unready pods may be evicted regardless of the numbers (`AlwaysAllow`).
     pub always_allow_unready: bool,

@@ -13,6 +13,7 @@
 #![warn(missing_docs)]
 
 mod answer;
+mod arrivals;
 mod blocker;
 mod budget;
 mod cause;

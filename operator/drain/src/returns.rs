@@ -5,12 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chrono::{DateTime, Utc};
-
-use crate::limits::{MAX_RETURNS, MIN_CORDON_AGE};
-use crate::pod::PodView;
-use crate::select::holds_node;
-use crate::state::{State, TrackedPod};
+use crate::limits::MAX_RETURNS;
 
 /// An owner whose pods return to the node. `Display` is the message.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,11 +27,11 @@ pub(crate) struct Returns {
     found: BTreeMap<String, bool>,
 }
 
-impl State {
-    /// The owners whose pods are no longer evicted because they return to the node.
-    pub(crate) fn returning_owners(&self) -> Vec<ReturningOwner> {
-        let found = self.returns.found.iter();
-        found
+impl Returns {
+    /// The owners whose pods stay.
+    pub(crate) fn owners(&self) -> Vec<ReturningOwner> {
+        let owners = self.found.iter();
+        owners
             .map(|(owner, tolerates_cordon)| ReturningOwner {
                 owner: owner.clone(),
                 tolerates_cordon: *tolerates_cordon,
@@ -44,34 +39,23 @@ impl State {
             .collect()
     }
 
-    /// Records that a pod has left the node.
-    pub(crate) fn note_departure(&mut self, pod: &TrackedPod) {
-        if let Some(owner) = pod.view.owner.as_ref().filter(|_| holds_node(&pod.decision)) {
-            self.returns.departed.insert(owner.clone());
-        }
+    /// A pod of this owner has left.
+    pub(crate) fn add_departure(&mut self, owner: &str) {
+        self.departed.insert(owner.to_owned());
     }
 
-    /// Records that a pod which holds the node is new on it. Returns whether the pods of its owner stay from now on.
-    ///
-    /// The scheduler may know of a young cordon too late; only a pod that tolerates the cordon counts during that time.
-    pub(crate) fn note_arrival(&mut self, now: DateTime<Utc>, view: &PodView) -> bool {
-        let Some(owner) = view
-            .owner
-            .as_ref()
-            .filter(|owner| self.returns.departed.contains(*owner))
-        else {
-            return false;
-        };
-        let cordon_is_known = self.cordoned_since.is_some_and(|since| now >= since + MIN_CORDON_AGE);
-        if !view.tolerates_cordon && !cordon_is_known {
-            return false;
-        }
-        let arrivals = self.returns.arrivals.entry(owner.clone()).or_default();
+    /// Whether a pod of this owner has left.
+    pub(crate) fn has_departed(&self, owner: &str) -> bool {
+        self.departed.contains(owner)
+    }
+
+    /// A pod of this owner came after another one had left. Returns whether the pods of the owner stay from now on.
+    pub(crate) fn add_arrival(&mut self, owner: &str, tolerates_cordon: bool) -> bool {
+        let arrivals = self.arrivals.entry(owner.to_owned()).or_default();
         *arrivals = arrivals.saturating_add(1);
         let stays = *arrivals >= MAX_RETURNS;
         if stays {
-            self.returns.found.insert(owner.clone(), view.tolerates_cordon);
-            self.settings.returning.insert(owner.clone());
+            self.found.insert(owner.to_owned(), tolerates_cordon);
         }
         stays
     }
