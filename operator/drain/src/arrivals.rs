@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use crate::limits::MIN_CORDON_AGE;
-use crate::pod::PodView;
+use crate::pod::{PodView, Tolerance};
 use crate::returns::ReturningOwner;
 use crate::select::holds_node;
 use crate::state::{State, TrackedPod};
@@ -27,10 +27,11 @@ impl State {
     pub(crate) fn note_arrival(&mut self, now: DateTime<Utc>, view: &PodView) -> bool {
         let owner = view.owner.as_ref().filter(|owner| self.returns.has_departed(owner));
         let cordon_is_known = self.cordoned_since.is_some_and(|since| now >= since + MIN_CORDON_AGE);
-        let Some(owner) = owner.filter(|_| view.tolerates_cordon || cordon_is_known) else {
+        let tolerates_cordon = view.tolerance != Tolerance::None;
+        let Some(owner) = owner.filter(|_| tolerates_cordon || cordon_is_known) else {
             return false;
         };
-        let stays = self.returns.add_arrival(owner, view.tolerates_cordon);
+        let stays = self.returns.add_arrival(owner, tolerates_cordon);
         if stays {
             self.settings.returning.insert(owner.clone());
         }

@@ -61,7 +61,7 @@ pub use dry_run::DryRunCache;
 pub use error::Error;
 pub use fresh_reads::remaining_pods;
 pub use opt_out::OptOut;
-pub use pod::{Controller, Criticality, Phase, PodName, PodView, Shutdown, Uid};
+pub use pod::{Controller, Criticality, Phase, PodName, PodView, Shutdown, Tolerance, Uid};
 pub use preflight::{PodPreflight, Preflight, PreflightBlock, preflight, preflight_with_cache, quick_preflight};
 pub use progress::{PodLine, PodState, Progress, WaitingTier};
 pub use returns::ReturningOwner;

@@ -73,10 +73,19 @@ pub struct PodView {
     pub(crate) inline_volumes: Vec<StatusName>,
     /// Whether the node or the cluster depends on it.
     pub criticality: Criticality,
-    /// Whether it tolerates every taint, so that it would be scheduled to the node again at once.
-    pub tolerates_all: bool,
     /// Whether it tolerates the cordon, so that it may be scheduled to the node again.
-    pub tolerates_cordon: bool,
+    pub tolerance: Tolerance,
+}
+
+/// Which taints of a cordoned node a pod tolerates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Tolerance {
+    /// Not that of the cordon.
+    None,
+    /// That of the cordon.
+    Cordon,
+    /// Every taint.
+    All,
 }
 
 /// What would recreate a pod.
@@ -225,8 +234,7 @@ impl From<SlimPod> for PodView {
                 .flat_map(|volume| volume.in_tree.status_names())
                 .collect(),
             criticality: criticality(spec.priority_class_name.as_deref()),
-            tolerates_all: spec.tolerations.iter().flatten().any(tolerates_all),
-            tolerates_cordon: spec.tolerations.iter().flatten().any(tolerates_cordon),
+            tolerance: tolerance(spec.tolerations.as_deref().unwrap_or_default()),
             grace: spec.termination_grace_period_seconds.unwrap_or(DEFAULT_GRACE),
             name,
             uid: Uid(meta.uid.clone().unwrap_or_default()),
@@ -284,6 +292,16 @@ fn criticality(class: Option<&str>) -> Criticality {
     }
 }
 
+fn tolerance(tolerations: &[SlimToleration]) -> Tolerance {
+    if tolerations.iter().any(tolerates_all) {
+        Tolerance::All
+    } else if tolerations.iter().any(tolerates_cordon) {
+        Tolerance::Cordon
+    } else {
+        Tolerance::None
+    }
+}
+
 fn tolerates_all(toleration: &SlimToleration) -> bool {
     let any_key = toleration.key.as_deref().unwrap_or_default().is_empty();
     let no_schedule = matches!(toleration.effect.as_deref(), None | Some("" | "NoSchedule"));
@@ -299,7 +317,7 @@ fn tolerates_cordon(toleration: &SlimToleration) -> bool {
         None | Some("" | "Equal") => toleration.value.as_deref().unwrap_or_default().is_empty(),
         Some(_) => false,
     };
-    tolerates_all(toleration) || (key && no_schedule && value)
+    key && no_schedule && value
 }
 
 fn phase(phase: Option<&str>) -> Phase {

@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::evict::{EvictionMethod, EvictionRequest};
 use crate::fresh_reads;
 use crate::limits::MAX_REQUESTS_PER_BUDGET;
-use crate::pod::PodName;
+use crate::pod::{PodName, Tolerance};
 use crate::select::{Decision, Tier};
 use crate::settings::Settings;
 use crate::state::{State, TrackedPod};
@@ -189,7 +189,7 @@ fn doubt(pod: &TrackedPod, state: &State) -> Option<Blocker> {
 
 /// The owner of a pod that is evicted, if the pod tolerates the cordon.
 fn may_return(pod: &TrackedPod) -> Option<String> {
-    let tolerates = pod.decision == Decision::Evict && pod.view.tolerates_cordon;
+    let tolerates = pod.decision == Decision::Evict && pod.view.tolerance != Tolerance::None;
     pod.view.owner.clone().filter(|_| tolerates)
 }
 

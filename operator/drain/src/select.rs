@@ -7,7 +7,7 @@ use kube::core::SelectorExt;
 
 use crate::blocker::Blocker;
 use crate::opt_out::OptOut;
-use crate::pod::{Controller, Criticality, Phase, PodName, PodView};
+use crate::pod::{Controller, Criticality, Phase, PodName, PodView, Tolerance};
 use crate::rule::{Behavior, Namespaces, Ruling, ruling};
 use crate::settings::{EmptyDir, PodOptOuts, Settings, Stage, Unmanaged};
 
@@ -156,7 +156,7 @@ fn stay_reason(pod: &PodView, settings: &Settings) -> Option<StayReason> {
 /// Pods that the node itself depends on, such as network and storage, stay, and so do pods that tolerate every taint.
 fn decide_daemon_set_pod(pod: &PodView, ruling: Ruling, settings: &Settings, now: DateTime<Utc>) -> Decision {
     let opted_out = opt_out(pod, settings, now).is_some();
-    if pod.criticality == Criticality::Node || pod.tolerates_all || opted_out {
+    if pod.criticality == Criticality::Node || pod.tolerance == Tolerance::All || opted_out {
         return Decision::Skip(StayReason::DaemonSet);
     }
     match ruling {

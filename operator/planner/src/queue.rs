@@ -30,8 +30,8 @@ pub(crate) struct Queued<'a> {
 struct Priority {
     is_own_node: bool,
     control_plane: bool,
-    was_deferred: bool,
-    is_doubtful: bool,
+    /// Whether it was deferred, and whether only a trial shows if it can be drained.
+    setbacks: (bool, bool),
 }
 
 impl<'a> Queued<'a> {
@@ -50,8 +50,10 @@ impl<'a> Queued<'a> {
             priority: Priority {
                 is_own_node: own_node == Some(node_ref.name),
                 control_plane: node_ref.node.control_plane,
-                is_doubtful: node_ref.node.drain_details.doubtful,
-                was_deferred: node_ref.record.deferred.is_some() || node_ref.record.released.is_some(),
+                setbacks: (
+                    node_ref.record.deferred.is_some() || node_ref.record.released.is_some(),
+                    node_ref.node.drain_details.doubtful,
+                ),
             },
             domain_rank: 0,
             required_since,

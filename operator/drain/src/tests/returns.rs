@@ -174,7 +174,10 @@ fn a_toleration_of_the_cordon_is_recognized() {
         ),
     ];
     let found: BTreeSet<usize> = (0..cases.len())
-        .filter(|index| view(tolerating(pod("shop/web-0"), &cases[*index].0)).tolerates_cordon != cases[*index].1)
+        .filter(|index| {
+            (view(tolerating(pod("shop/web-0"), &cases[*index].0)).tolerance == crate::Tolerance::None)
+                == cases[*index].1
+        })
         .collect();
     assert!(found.is_empty(), "{found:?}");
 }
