@@ -8,7 +8,7 @@ mod history;
 pub(crate) mod next;
 pub(crate) mod pause;
 pub(crate) mod release_deleted;
-mod report;
+pub(crate) mod report;
 pub(crate) mod status;
 
 use crate::args::{Args, ClusterArgs, Command, HistoryArgs, NextArgs, Output, StatusArgs};

@@ -63,6 +63,9 @@ pub struct Operation {
     /// What follows the time-out of the drain, written before it takes effect.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stage: Option<DrainStage>,
+    /// Until when the drain waits longer than `drain.timeoutSeconds`, for pods within their own grace period.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grace_until_time: Option<DateTime<Utc>>,
     /// When the reboot was ordered; `reboot.timeoutSeconds` counts from here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reboot_ordered_time: Option<DateTime<Utc>>,
@@ -78,6 +81,10 @@ pub struct Operation {
     /// Number of pods that were evicted.
     #[serde(default)]
     pub pods_moved: i32,
+    /// Owners whose pods are no longer evicted, because they return to the node in spite of its cordon.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 100))]
+    pub returning_owners: Vec<OwnerName>,
     /// The DaemonSets that were ready on the node when it was cordoned. They must be ready again before it is
     /// uncordoned.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -146,6 +153,11 @@ pub struct CountedWorkload {
     pub ready_time: Option<DateTime<Utc>>,
 }
 
+/// The controlling owner of pods, as `kind[.group] namespace/name`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub struct OwnerName(#[schemars(length(max = 700))] pub String);
+
 /// What follows the time-out of a drain.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
@@ -203,6 +215,9 @@ pub struct Failure {
     /// What did not happen within which time, and where to look.
     #[schemars(length(max = 1024))]
     pub message: String,
+    /// If true, only DaemonSets were not ready in time: the operation continues by itself once they are.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub awaits_daemon_sets: bool,
 }
 
 /// The outcome of an operation that is being ended.

@@ -100,6 +100,9 @@ impl Defaults {
     pub(crate) const fn require_agent_seconds() -> i32 {
         60
     }
+    const fn wait_for_grace_period() -> bool {
+        true
+    }
     const fn timeout_seconds() -> i32 {
         900
     }
@@ -126,12 +129,18 @@ pub struct Reboot {
     #[serde(default = "Defaults::timeout_seconds")]
     #[schemars(range(min = 10, max = 86_400))]
     pub timeout_seconds: i32,
+    /// Seconds from the boot until the DaemonSets that were ready before must be ready again; otherwise the node is Failed
+    /// until they are. By default, `timeoutSeconds` applies to them too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 10, max = 86_400))]
+    pub daemon_sets_timeout_seconds: Option<i32>,
 }
 
 impl Default for Reboot {
     fn default() -> Self {
         Self {
             timeout_seconds: Defaults::timeout_seconds(),
+            daemon_sets_timeout_seconds: None,
         }
     }
 }

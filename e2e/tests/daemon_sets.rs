@@ -109,7 +109,7 @@ async fn one_that_never_gets_ready_fails_the_node_until_a_person_says_a_word(sta
     let words = waits(stack, node, "Failed").await;
     assert!(
         words.contains("was not healthy within 60 s: DaemonSet default/cni: pod cni-")
-            && words.contains("check that pod, then retry or release it"),
+            && words.contains("check that pod; the node continues once it is ready; or retry"),
         "{words}"
     );
     assert!(cordoned(stack, node).await);

@@ -29,9 +29,9 @@ pub const AGENT: &str = concat!("lockkeeper-operator/", env!("CARGO_PKG_VERSION"
 pub struct Clients {
     /// Reads and writes of the loop; a request that gets no answer fails after 15 s.
     pub api: Client,
-    /// Watches, which may be silent for long.
+    /// Watches, those of drains too: they may be silent for long.
     pub watch: Client,
-    /// Evictions, whose admission webhooks may take up to 30 s.
+    /// The requests of drains: evictions, whose admission webhooks may take up to 30 s.
     pub evict: Client,
     /// The Lease: an answer that comes late is worse than none.
     pub lease: Client,

@@ -9,6 +9,8 @@ pub fn of_operation(node: &str, operation: &Operation, namespace: &str) -> Resul
     let drain = &operation.settings.drain;
     let cordoned_at = operation.cordoned_time.unwrap_or(operation.started_time);
     let mut settings = Settings::of_policy(node, drain, OwnPods::in_namespace(namespace), cordoned_at)?;
+    // The last list of pods leaves them out, and a drain that starts anew does not evict them again.
+    settings.returning = operation.returning_owners.iter().map(|owner| owner.0.clone()).collect();
     if settings.evict_from.is_some() {
         // The planner says until then why the node waits.
         settings.evict_from = Some(convert::operation(operation).evict_from());
@@ -49,6 +51,16 @@ mod tests {
         let delayed = operation(&json!({"excludeFromLoadBalancersSeconds": 30}), None);
         let settings = of_operation("w-01", &delayed, "here").unwrap();
         assert_eq!(settings.evict_from, Some(at("2026-11-21T12:00:41Z")));
+    }
+
+    #[test]
+    fn owners_whose_pods_return_are_left_alone_by_the_next_drain() {
+        let mut operation = operation(&json!({}), None);
+        assert!(of_operation("w-01", &operation, "here").unwrap().returning.is_empty());
+        let owner = "CloneSet.apps.kruise.io shop/agent".to_owned();
+        operation.returning_owners = vec![lockkeeper_crds::OwnerName(owner.clone())];
+        let settings = of_operation("w-01", &operation, "here").unwrap();
+        assert_eq!(settings.returning, [owner].into());
     }
 
     #[test]

@@ -78,7 +78,7 @@ type NextPass = Option<Instant>;
 impl Reconciler {
     /// A loop before its first pass.
     pub fn new(clients: &Clients, cache: SharedCache, options: Options, reporter: Reporter, health: Component) -> Self {
-        let tasks = Tasks::new(&clients.evict, &options.namespace);
+        let tasks = Tasks::new(clients, &options.namespace);
         let local = Local {
             own_node: options.own_node.clone(),
             control_plane_labels: options.control_plane_labels.clone(),

@@ -7,7 +7,7 @@ pub mod preflights;
 pub mod supervisor;
 
 use chrono::{DateTime, Utc};
-use kube::Client;
+use lockkeeper_drain::DrainClients;
 use lockkeeper_planner::{Plan, Snapshot};
 use lockkeeper_snapshot::ObservedObjects;
 use tokio::sync::mpsc;
@@ -18,6 +18,7 @@ use self::drains::Drains;
 use self::forecasts::{Ends, Forecasts};
 use self::preflights::Preflights;
 use self::supervisor::WakeUp;
+use crate::client::Clients;
 use crate::report::event::Event;
 
 /// All tasks of the leader. They run only while it leads, and each pass brings them in line with its plan.
@@ -31,11 +32,16 @@ pub struct Tasks {
 }
 
 impl Tasks {
-    /// No task runs yet. The client must not retry by itself; `namespace` is that of our own pods.
-    pub fn new(client: &Client, namespace: &str) -> Self {
+    /// No task runs yet; `namespace` is that of our own pods.
+    pub fn new(clients: &Clients, namespace: &str) -> Self {
         let (wake_up, wake_ups) = WakeUp::channel();
+        let client = &clients.evict;
+        let drain_clients = DrainClients {
+            requests: client.clone(),
+            watches: clients.watch.clone(),
+        };
         Self {
-            drains: Drains::new(client.clone(), namespace.to_owned(), wake_up.clone()),
+            drains: Drains::new(drain_clients, namespace.to_owned(), wake_up.clone()),
             preflights: Preflights::new(client.clone(), namespace.to_owned(), wake_up.clone()),
             probes: DaemonSetProbes::new(client.clone(), wake_up.clone()),
             forecasts: Forecasts::new(wake_up),

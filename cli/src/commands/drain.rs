@@ -27,6 +27,7 @@ use self::cordon::CordonedNode;
 use self::decision::counts;
 use self::early::{Document, EarlyFailure};
 use self::json::{CauseJson, NodePreflight};
+use self::node_run::TimeLimit;
 use self::policy::{DrainPolicies, DrainPolicy};
 use self::render::table;
 use self::result::{NodeResult, Outcome};
@@ -255,7 +256,10 @@ impl Run<'_> {
             Ok(settings) => settings,
             Err(failure) => return NodeResult::unchanged(name, None, Outcome::Failed, failure.message),
         };
-        let limit = self.context.args.timeout.map_or(policy.timeout(), Duration::from_secs);
+        let limit = TimeLimit {
+            drain: self.context.args.timeout.map_or(policy.timeout(), Duration::from_secs),
+            wait_for_grace: self.context.args.timeout.is_none() && policy.drain.wait_for_grace_period,
+        };
         let is_json = self.context.args.output.is_some();
         let mut print = |line: &str| print_with_time(is_json, &format!("{name} {line}"));
         let mut result = node_run::drain(self.context.cluster, settings, limit, &mut self.stop, &mut print).await;

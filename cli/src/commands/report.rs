@@ -1,11 +1,11 @@
 //! `report`: what would block a drain today, on any node; it changes nothing.
 
+pub(crate) mod outlook;
+
 use futures::stream::{self, StreamExt};
 use kube::api::ListParams;
 use kube::{Api, ResourceExt};
-use lockkeeper_drain::{
-    Blocker, BudgetNumbers, Cause, Decision, OwnPods, PodName, Preflight, group_by_cause, preflight,
-};
+use lockkeeper_drain::{Blocker, Cause, OwnPods, Preflight, group_by_cause, preflight};
 use lockkeeper_kube_util::error_chain;
 use lockkeeper_snapshot::{slim, unmanaged};
 
@@ -153,7 +153,7 @@ fn render(reports: &[NodeReport], clock: &DisplayClock) -> Vec<Line> {
         let error = report.found.as_ref().err().cloned().unwrap_or_default();
         lines.push(Line::new(format!("{}: {error}", report.node), ActionRequired::Repair));
     }
-    lines.extend(exhausted_budgets(reports));
+    lines.extend(outlook::lines(reports));
     lines
 }
 
@@ -193,36 +193,6 @@ fn on(reports: &[NodeReport], cause: &Cause) -> String {
         0 => nodes.join(", "),
         more => format!("{} and {} more", nodes[..MAX_NODES].join(", "), thousands(more)),
     }
-}
-
-/// Budgets that allow no disruption now: these block only for a time, and are good to know.
-fn exhausted_budgets(reports: &[NodeReport]) -> Vec<Line> {
-    let mut budgets: Vec<(&PodName, BudgetNumbers, usize)> = Vec::new();
-    let pods = reports
-        .iter()
-        .flat_map(|report| report.found.iter().flat_map(|found| &found.pods));
-    for pod in pods.filter(|pod| pod.blockers.is_empty() && pod.decision == Decision::Evict) {
-        let Some((name, numbers)) = pod.budget.as_ref().filter(|(_, numbers)| numbers.allowed < 1) else {
-            continue;
-        };
-        match budgets.iter_mut().find(|(known, _, _)| *known == name) {
-            Some((_, _, pods)) => *pods += 1,
-            None => budgets.push((name, *numbers, 1)),
-        }
-    }
-    budgets.sort_by_key(|(name, _, _)| *name);
-    let line = |(name, numbers, pods): (&PodName, BudgetNumbers, usize)| {
-        let wait = if pods == 1 { "waits" } else { "wait" };
-        let text = format!(
-            "{} {wait} for budget {name}, which allows no disruption now ({} of {} ready, {} needed)",
-            counted(pods, "pod"),
-            numbers.healthy,
-            numbers.total,
-            numbers.desired
-        );
-        Line::new(text, ActionRequired::Wait)
-    };
-    budgets.into_iter().map(line).collect()
 }
 
 fn end(reports: &[NodeReport]) -> Result<(), Failure> {

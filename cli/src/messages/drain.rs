@@ -8,6 +8,7 @@ use crate::clock::DisplayClock;
 use crate::commands::drain::cordon::Uncordoned;
 use crate::commands::drain::result::{NodeResult, Outcome};
 use crate::commands::drain::{messages, ownership};
+use crate::commands::report::outlook;
 
 pub(super) fn samples(clock: &DisplayClock) -> Samples {
     let node = "w-02";
@@ -23,6 +24,8 @@ pub(super) fn samples(clock: &DisplayClock) -> Samples {
         remaining: 1,
         with_empty_dir: 0,
         waiting_tiers: Vec::new(),
+        grace_ends: None,
+        returning: Vec::new(),
         waiting_on,
         pods: Vec::new(),
     };
@@ -38,6 +41,18 @@ pub(super) fn samples(clock: &DisplayClock) -> Samples {
         sample("drain", messages::cordoned(node, source, (3, 2))),
         sample("drain", messages::drained(&drained) + &messages::stays_cordoned(node)),
         sample("drain", messages::drained(&drained) + messages::UNCORDONED_MEANWHILE),
+        sample(
+            "report",
+            outlook::may_return("CloneSet.apps.kruise.io shop/set", &["shop/set-0".to_owned()]),
+        ),
+        sample(
+            "report",
+            outlook::long_grace("policy workers", 900, true, 3600, &["shop/broker-0".to_owned()]),
+        ),
+        sample(
+            "report",
+            outlook::long_grace("policy workers", 900, false, 3600, &["shop/broker-0".to_owned()]),
+        ),
         sample("drain, refused", ownership::refused(node, "7f3c").message),
         sample(
             "drain, blocked",

@@ -15,6 +15,10 @@ pub struct Drain {
     #[serde(default = "Defaults::timeout_seconds")]
     #[schemars(range(min = 10, max = 86_400))]
     pub timeout_seconds: i32,
+    /// If true, a drain that waits only for pods within their own grace period does not time out before that has ended,
+    /// but at most 2 hours later than without.
+    #[serde(default = "Defaults::wait_for_grace_period")]
+    pub wait_for_grace_period: bool,
     /// Grace period of evicted pods in seconds, at least 1; defaults to the grace period of each pod.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 86_400))]
@@ -26,7 +30,7 @@ pub struct Drain {
     #[serde(default)]
     pub empty_dir_data: EmptyDirData,
     /// Whether pods may opt out of eviction (`cluster-autoscaler.kubernetes.io/safe-to-evict: "false"`,
-    /// `karpenter.sh/do-not-disrupt: "true"`).
+    /// `karpenter.sh/do-not-disrupt: "true"` or, for that long since its start, `"4h"`).
     #[serde(default)]
     pub pod_opt_outs: PodOptOuts,
     /// Exceptions and their order. The first rule that matches a pod applies.
@@ -61,6 +65,7 @@ impl Default for Drain {
     fn default() -> Self {
         Self {
             timeout_seconds: Defaults::timeout_seconds(),
+            wait_for_grace_period: Defaults::wait_for_grace_period(),
             grace_period_seconds: None,
             unmanaged_pods: UnmanagedPods::default(),
             empty_dir_data: EmptyDirData::default(),
@@ -167,6 +172,9 @@ pub enum DrainBehavior {
     WaitCompleted,
     /// It blocks the drain.
     Block,
+    /// It is evicted. A disruption budget that never allows that does not keep the node from being cordoned: its controller
+    /// may open it then.
+    Try,
     /// A value of a newer version; treated as `Block`.
     #[serde(other)]
     #[schemars(skip)]

@@ -311,6 +311,7 @@ pub(super) fn done(moved: usize, stayed: usize) -> Progress {
         stayed,
         with_empty_dir: 0,
         still_attached: Vec::new(),
+        returning: Vec::new(),
     }
 }
 

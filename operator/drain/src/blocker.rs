@@ -7,7 +7,8 @@ use crate::pod::PodName;
 
 /// Why a pod is still on the node. `Display` is the message.
 ///
-/// The order of the variants is the order in which they are shown: those that need a person come first.
+/// The order of the variants is the order in which they are shown: those that need a person come first, trouble with the
+/// API server comes last.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Blocker {
     /// The node is not cordoned, so that evicted pods could be scheduled to it again.
@@ -31,6 +32,8 @@ pub enum Blocker {
         pod: PodName,
         /// The annotation.
         annotation: String,
+        /// When it ends by itself, if it does.
+        until: Option<DateTime<Utc>>,
     },
     /// A rule of the policy blocks the eviction.
     Rule {
@@ -86,6 +89,8 @@ pub enum Blocker {
         budget: Option<PodName>,
         /// Its numbers, if they are known.
         numbers: Option<BudgetNumbers>,
+        /// Whether it may allow a disruption later.
+        outlook: BudgetOutlook,
         /// The message of the API server or of the budget's condition; empty if the numbers explain it.
         message: String,
     },
@@ -93,11 +98,6 @@ pub enum Blocker {
     NamespaceTerminating {
         /// The pod.
         pod: PodName,
-    },
-    /// The API server does not answer.
-    ApiUnavailable {
-        /// The error.
-        message: String,
     },
     /// The pod may complete first.
     MayComplete {
@@ -129,6 +129,11 @@ pub enum Blocker {
         /// When evictions start.
         from: DateTime<Utc>,
     },
+    /// The API server does not answer. It comes last: as long as a pod is known to hold the node, the pod is the cause.
+    ApiUnavailable {
+        /// The error.
+        message: String,
+    },
 }
 
 /// The numbers of a disruption budget.
@@ -145,10 +150,36 @@ pub struct BudgetNumbers {
 }
 
 impl BudgetNumbers {
-    /// Whether the budget allows no disruption even while every pod is healthy. False for a budget that counts no pods
+    /// Whether the budget allows no disruption even once every pod is healthy. False for a budget that counts no pods
     /// yet.
     pub fn never_allow(self) -> bool {
-        self.total > 0 && self.allowed < 1 && self.desired >= self.total && self.healthy >= self.total
+        self.total > 0 && self.allowed < 1 && self.desired >= self.total
+    }
+}
+
+/// Whether a budget that allows no disruption now may allow one later. How many pods are healthy now does not matter.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum BudgetOutlook {
+    /// It may: more pods may become healthy.
+    #[default]
+    MayAllow,
+    /// Never: it needs as many pods as there are.
+    NeedsAllPods,
+    /// Never: its spec has `maxUnavailable: 0`.
+    MaxUnavailableZero,
+    /// Never: its spec has `minAvailable: 100%`.
+    MinAvailableAll,
+    /// Never as it is, but its controller may open it once the node is cordoned.
+    AfterCordon,
+}
+
+impl BudgetOutlook {
+    /// Whether waiting does not help.
+    pub fn is_never(self) -> bool {
+        match self {
+            Self::MayAllow | Self::AfterCordon => false,
+            Self::NeedsAllPods | Self::MaxUnavailableZero | Self::MinAvailableAll => true,
+        }
     }
 }
 
@@ -182,10 +213,10 @@ impl Blocker {
             Self::Terminating { until, .. }
             | Self::VolumesAttached { until, .. }
             | Self::LoadBalancerDelay { from: until } => Some(*until),
+            Self::OptedOut { until, .. } => *until,
             Self::Uncordoned { .. }
             | Self::Unmanaged { .. }
             | Self::EmptyDir { .. }
-            | Self::OptedOut { .. }
             | Self::Rule { .. }
             | Self::TwoBudgets { .. }
             | Self::Forbidden { .. }
@@ -235,9 +266,12 @@ impl Blocker {
                 (*pod, *until, *grace) = (PodName::default(), DateTime::default(), 0);
             }
             Self::Stuck { pod, since, .. } => (*pod, *since) = (PodName::default(), DateTime::default()),
+            Self::OptedOut { pod, until, .. } => {
+                *pod = PodName::default();
+                *until = until.map(|_| DateTime::default());
+            }
             Self::Unmanaged { pod }
             | Self::EmptyDir { pod }
-            | Self::OptedOut { pod, .. }
             | Self::Rule { pod, .. }
             | Self::TwoBudgets { pod, .. }
             | Self::Forbidden { pod, .. }

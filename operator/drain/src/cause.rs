@@ -98,7 +98,7 @@ impl Cause {
                 self.pods.push(pod.clone());
             }
         }
-        // The last shutdown to end counts, and the pod that has been stuck for longest.
+        // The last shutdown or opt-out to end counts, and the pod that has been stuck for longest.
         if let (Blocker::Terminating { until, grace, .. }, Blocker::Terminating { until: u, grace: g, .. }) =
             (&mut self.blocker, other)
             && u > until
@@ -106,6 +106,9 @@ impl Cause {
             (*until, *grace) = (*u, *g);
         } else if let (Blocker::Stuck { since, .. }, Blocker::Stuck { since: s, .. }) = (&mut self.blocker, other) {
             *since = (*since).min(*s);
+        } else if let (Blocker::OptedOut { until, .. }, Blocker::OptedOut { until: u, .. }) = (&mut self.blocker, other)
+        {
+            *until = (*until).max(*u);
         }
     }
 }

@@ -7,10 +7,11 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+use crate::in_tree::StatusName;
 use crate::limits::FRESH_CORDON;
 use crate::pod::PodName;
 use crate::select::keeps_running;
-use crate::state::State;
+use crate::state::{State, TrackedPod};
 use crate::volumes::ClaimedVolume;
 
 /// Whether attached volumes delay the end of the drain.
@@ -86,29 +87,35 @@ impl State {
             .filter_map(|claim| self.volumes.claims.get(&claim))
             .collect();
         let volumes: BTreeSet<&String> = in_use.iter().filter_map(|claimed| claimed.volume.as_ref()).collect();
-        let handles: BTreeSet<&String> = in_use.iter().filter_map(|claimed| claimed.handle.as_ref()).collect();
+        let inline = self.remaining_pods().flat_map(|pod| &pod.view.inline_volumes);
+        let in_use: Vec<&StatusName> = in_use
+            .iter()
+            .flat_map(|claimed| &claimed.status_names)
+            .chain(inline)
+            .collect();
+        let used = |name: &String| in_use.iter().any(|known| known.matches(name));
         let mut names: Vec<String> = attached
             .values()
-            .filter(|volume| !volumes.contains(volume))
+            .filter(|volume| !volumes.contains(volume) && !used(volume))
             .cloned()
             .collect();
         if names.is_empty() {
             // Attached without a VolumeAttachment: by an in-tree driver, or the object was deleted.
             let listed = self.node.iter().flat_map(|node| &node.volumes);
-            names.extend(listed.filter(|volume| !handles.contains(volume)).cloned());
+            names.extend(listed.filter(|volume| !used(volume)).cloned());
         }
         names.sort();
         names.dedup();
         Some(names)
     }
 
+    fn remaining_pods(&self) -> impl Iterator<Item = &TrackedPod> {
+        let pods = self.pods.iter().flatten().map(|(_, pod)| pod);
+        pods.filter(|pod| keeps_running(&pod.decision))
+    }
+
     fn claims_of_remaining_pods(&self) -> impl Iterator<Item = PodName> {
-        let remaining = self
-            .pods
-            .iter()
-            .flatten()
-            .filter(|(_, pod)| keeps_running(&pod.decision));
-        remaining.flat_map(|(_, pod)| {
+        self.remaining_pods().flat_map(|pod| {
             let namespace = &pod.view.name.namespace;
             pod.view.claims.iter().map(move |claim| PodName::new(namespace, claim))
         })

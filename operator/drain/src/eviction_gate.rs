@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 
+use crate::blocker::BudgetOutlook;
 use crate::budget::BudgetView;
 use crate::evict::{EvictionMethod, EvictionRequest};
 use crate::limits::{DELETE_ANNOUNCEMENT, GRANT_TIMEOUT, MAX_REQUESTS, MAX_REQUESTS_PER_BUDGET};
@@ -32,6 +33,9 @@ impl State {
     pub(crate) fn pick(&mut self, now: DateTime<Utc>) -> Vec<EvictionRequest> {
         let mut picked = Vec::new();
         while let Some((request, pending)) = self.next_request(now) {
+            if let Some(pod) = self.pods.as_mut().and_then(|pods| pods.get_mut(&request.uid)) {
+                pod.requested = true;
+            }
             self.requests.insert(request.uid.clone(), pending);
             picked.push(request);
         }
@@ -162,6 +166,9 @@ impl State {
         }
         let guard = self.budgets_of(&pod.view).find(|budget| budget.guards(&pod.view));
         match guard {
+            Some(budget) if self.outlook(&pod.view, budget) == BudgetOutlook::AfterCordon => {
+                self.check_tried_budget(now, pod, budget, in_flight)
+            }
             Some(budget) => self.check_budget(now, budget, in_flight),
             None => GateDecision::Now(None),
         }
@@ -195,6 +202,31 @@ impl State {
             Some(at) if at > now => GateDecision::At(at),
             Some(_) | None => pass(),
         }
+    }
+
+    /// A budget that is tried gets a request for each pod once the others have left, and one more after each of its changes.
+    fn check_tried_budget(
+        &self,
+        now: DateTime<Utc>,
+        pod: &TrackedPod,
+        budget: &BudgetView,
+        in_flight: &InFlight,
+    ) -> GateDecision {
+        if self.others_remain() {
+            return GateDecision::OnEvent;
+        }
+        let pending = in_flight.budgets.get(&budget.name).copied().unwrap_or_default().pending;
+        let gate = self.gates.get(&budget.name);
+        let changed = gate.is_some_and(|gate| {
+            gate.refused_version
+                .as_ref()
+                .is_some_and(|known| *known != budget.version)
+        });
+        let first = !pod.requested && pending < MAX_REQUESTS_PER_BUDGET;
+        if first || (changed && pending == 0) {
+            return GateDecision::Now(Some((budget.name.clone(), budget.version.clone())));
+        }
+        self.check_budget(now, budget, in_flight)
     }
 
     /// The requests and granted evictions in flight, by budget, and the first tier that still has a pod.

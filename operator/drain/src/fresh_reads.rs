@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 
+use chrono::Utc;
 use futures::stream::{self, StreamExt, TryStreamExt};
-use k8s_openapi::api::core::v1::{Namespace, PersistentVolume, PersistentVolumeClaim};
+use k8s_openapi::api::core::v1::{Namespace, PersistentVolumeClaim};
 use kube::api::ListParams;
 use kube::core::PartialObjectMeta;
 use kube::{Api, Client, Resource};
@@ -13,19 +14,21 @@ use serde::de::DeserializeOwned;
 use crate::budget::{BudgetView, SlimBudget};
 use crate::error::Error;
 use crate::limits::{MAX_REQUESTS_PER_BUDGET, READ_TIMEOUT};
+use crate::node::{NodeView, SlimNode};
 use crate::pod::{PodName, PodView, SlimPod};
 use crate::rule::Namespaces;
 use crate::select::{Decision, decide, holds_node};
 use crate::settings::Settings;
-use crate::volumes::ClaimedVolume;
+use crate::volumes::{ClaimedVolume, SlimVolume};
 
 /// The pods that still have to leave, from a fresh list: for use right before a reboot is ordered.
 pub async fn remaining_pods(client: &Client, settings: &Settings) -> Result<Vec<PodName>, Error> {
     let pods = pods(client, &settings.node).await?;
     let namespaces = namespaces(client, settings, &pods).await?;
+    let now = Utc::now();
     let mut remaining: Vec<PodName> = pods
         .into_iter()
-        .filter(|pod| holds_node(&decide(pod, &namespaces, settings).decision))
+        .filter(|pod| holds_node(&decide(pod, &namespaces, settings, now).decision))
         .map(|pod| pod.name)
         .collect();
     remaining.sort();
@@ -48,6 +51,13 @@ where
     list(&api, &here, || format!("the pods of node {node}")).await
 }
 
+/// The node; `None` if it does not exist.
+pub(crate) async fn node(client: &Client, name: &str) -> Result<Option<NodeView>, Error> {
+    let api: Api<SlimNode> = Api::all(client.clone());
+    let found = with_timeout(api.get_opt(name), || format!("node {name}")).await?;
+    Ok(found.map(NodeView::from))
+}
+
 /// The field selector for pods of a node; the API server has an index for it.
 pub(crate) fn on_node(node: &str) -> String {
     format!("spec.nodeName={node}")
@@ -56,7 +66,7 @@ pub(crate) fn on_node(node: &str) -> String {
 /// Labels of the namespaces that decide whether a rule matches one of the pods; mostly none.
 pub(crate) async fn namespaces(client: &Client, settings: &Settings, pods: &[PodView]) -> Result<Namespaces, Error> {
     let none = Namespaces::new();
-    let undecided = |pod: &&PodView| decide(pod, &none, settings).decision == Decision::Unknown;
+    let undecided = |pod: &&PodView| decide(pod, &none, settings, Utc::now()).decision == Decision::Unknown;
     let names = pods.iter().filter(undecided).map(|pod| pod.name.namespace.clone());
     let names: BTreeSet<String> = names.collect();
     let labels = stream::iter(names).map(|name| async move {
@@ -81,11 +91,10 @@ pub(crate) async fn claimed_volume(client: &Client, claim: &PodName) -> Result<C
     let Some(volume) = found.and_then(|claim| claim.spec?.volume_name) else {
         return Ok(ClaimedVolume::default());
     };
-    let volumes: Api<PersistentVolume> = Api::all(client.clone());
+    let volumes: Api<SlimVolume> = Api::all(client.clone());
     let found = with_timeout(volumes.get_opt(&volume), || format!("volume {volume}")).await?;
-    let csi = found.and_then(|volume| volume.spec?.csi);
     Ok(ClaimedVolume {
-        handle: csi.map(|csi| format!("kubernetes.io/csi/{}^{}", csi.driver, csi.volume_handle)),
+        status_names: found.map(|volume| volume.status_names()).unwrap_or_default(),
         volume: Some(volume),
     })
 }

@@ -13,9 +13,11 @@
 #![warn(missing_docs)]
 
 mod answer;
+mod arrivals;
 mod blocker;
 mod budget;
 mod cause;
+mod clients;
 mod completion;
 mod daemon_pod;
 mod daemonset_selector;
@@ -25,9 +27,11 @@ mod error;
 mod evict;
 mod eviction_gate;
 mod fresh_reads;
+mod in_tree;
 mod limits;
 mod message;
 mod node;
+mod opt_out;
 mod pod;
 mod policy;
 mod preflight;
@@ -35,6 +39,7 @@ mod progress;
 mod reaction;
 mod ready_workloads;
 mod report;
+mod returns;
 mod rule;
 mod run;
 mod select;
@@ -42,29 +47,25 @@ mod settings;
 mod state;
 #[cfg(test)]
 mod tests;
+mod trial;
 mod volumes;
 mod watch_intake;
 mod watches;
 
-use kube::{Client, Config};
-
-pub use blocker::{Blocker, BudgetNumbers};
+pub use blocker::{Blocker, BudgetNumbers, BudgetOutlook};
 pub use budget::BudgetView;
 pub use cause::{Cause, MAX_CAUSES, MAX_PODS, group_by_cause};
+pub use clients::{DrainClients, eviction_client};
 pub use dry_run::DryRunCache;
 pub use error::Error;
 pub use fresh_reads::remaining_pods;
-pub use pod::{Controller, Criticality, Phase, PodName, PodView, Shutdown, Uid};
+pub use opt_out::OptOut;
+pub use pod::{Controller, Criticality, Phase, PodName, PodView, Shutdown, Tolerance, Uid};
 pub use preflight::{PodPreflight, Preflight, PreflightBlock, preflight, preflight_with_cache, quick_preflight};
 pub use progress::{PodLine, PodState, Progress, WaitingTier};
 pub use ready_workloads::{ReadyWorkload, ReadyWorkloads, find_unready, ready_workloads};
+pub use returns::ReturningOwner;
 pub use rule::{Behavior, Namespaces, Rule};
 pub use run::drain;
 pub use select::{Decision, EvictionBar, StayReason, Tier, Verdict, decide};
 pub use settings::{Deletion, EmptyDir, OwnPods, PodOptOuts, Settings, Stage, Unmanaged};
-
-/// Creates the client for a drain. It does not retry: kube's own retries would repeat a refused eviction for minutes.
-pub fn eviction_client(mut config: Config) -> Result<Client, Error> {
-    config.default_retry = false;
-    Client::try_from(config).map_err(|error| Error::Client(Box::new(error)))
-}

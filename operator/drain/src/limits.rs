@@ -21,6 +21,8 @@ pub(crate) const DRY_RUN_MAX_AGE: Duration = Duration::from_mins(10);
 
 /// Minimum age of the cordon at the last list: pods were observed to land on a node up to 2.0 s after its cordon.
 pub(crate) const MIN_CORDON_AGE: TimeDelta = TimeDelta::seconds(3);
+/// Pods of one owner are no longer evicted after this many returns to the cordoned node: a single return may be chance.
+pub(crate) const MAX_RETURNS: u32 = 2;
 /// Delay before the next fresh list if the last one showed other pods than the watch, which is a moment behind.
 pub(crate) const LIST_RETRY: TimeDelta = TimeDelta::seconds(1);
 /// Delay before failed reads of namespace labels or volume claims are repeated; the drain cannot continue without them.
@@ -34,6 +36,9 @@ pub(crate) const STUCK_DELAY: TimeDelta = TimeDelta::seconds(10);
 pub(crate) const GRANT_TIMEOUT: TimeDelta = TimeDelta::seconds(30);
 /// How long a failure of the API server is shown: a watch that works again reports nothing until something changes.
 pub(crate) const FAILURE_SHOWN_FOR: TimeDelta = TimeDelta::seconds(20);
+/// Failures within this time count as one: a broken connection ends all watches that share it, and a first attempt to
+/// open them again may come too early.
+pub(crate) const SAME_FAILURE: TimeDelta = TimeDelta::seconds(1);
 
 /// Delay after a refusal whose end no watch reports; with up to the same again as jitter, so that nodes do not retry at
 /// the same time.

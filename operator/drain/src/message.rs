@@ -4,8 +4,9 @@ use std::fmt::{self, Display};
 
 use lockkeeper_reasons::{format_time, plural};
 
-use crate::blocker::{Blocker, BudgetNumbers};
+use crate::blocker::{Blocker, BudgetNumbers, BudgetOutlook};
 use crate::pod::PodName;
+use crate::returns::ReturningOwner;
 
 /// The pods that a message is about.
 #[derive(Debug)]
@@ -87,6 +88,15 @@ pub(crate) fn message_without_pods(blocker: &Blocker, pods: &PodList) -> String 
         Blocker::EmptyDir { .. } => {
             "data in an emptyDir would be lost (the policy's drain.emptyDirData is Block)".to_owned()
         }
+        Blocker::OptedOut {
+            annotation,
+            until: Some(until),
+            ..
+        } => format!(
+            "{} out of eviction until {} (annotation {annotation}; the policy's drain.podOptOuts is Respect)",
+            pods.pick("opts", "opt"),
+            format_time(*until)
+        ),
         Blocker::OptedOut { annotation, .. } => format!(
             "{} out of eviction (annotation {annotation}; the policy's drain.podOptOuts is Respect)",
             pods.pick("opts", "opt")
@@ -110,9 +120,10 @@ pub(crate) fn message_without_pods(blocker: &Blocker, pods: &PodList) -> String 
         Blocker::Budget {
             budget,
             numbers,
+            outlook,
             message,
             ..
-        } => budget_message(budget.as_ref(), *numbers, message),
+        } => budget_message(budget.as_ref(), *numbers, *outlook, message),
         Blocker::NamespaceTerminating { .. } => {
             format!("{} namespace is being deleted", pods.pick("its", "their"))
         }
@@ -140,7 +151,12 @@ pub(crate) fn message_without_pods(blocker: &Blocker, pods: &PodList) -> String 
     }
 }
 
-fn budget_message(budget: Option<&PodName>, numbers: Option<BudgetNumbers>, message: &str) -> String {
+fn budget_message(
+    budget: Option<&PodName>,
+    numbers: Option<BudgetNumbers>,
+    outlook: BudgetOutlook,
+    message: &str,
+) -> String {
     let (Some(budget), Some(numbers)) = (budget, numbers) else {
         return budget.map_or_else(|| message.to_owned(), |budget| format!("budget {budget}: {message}"));
     };
@@ -152,10 +168,36 @@ fn budget_message(budget: Option<&PodName>, numbers: Option<BudgetNumbers>, mess
     } = numbers;
     let allowed = plural(usize::try_from(allowed).unwrap_or_default(), "disruption");
     let text = format!("budget {budget} allows {allowed} ({healthy} of {total} ready, {desired} needed)");
-    match message {
-        "" if numbers.never_allow() => format!("{text} and never will: run more replicas or relax the budget"),
-        "" => text,
-        message => format!("{text}: {message}"),
+    if !message.is_empty() {
+        return format!("{text}: {message}");
+    }
+    match outlook {
+        BudgetOutlook::MayAllow => text,
+        BudgetOutlook::AfterCordon => {
+            format!("budget {budget} allows none now; its controller may open it once the node is cordoned")
+        }
+        BudgetOutlook::NeedsAllPods => format!("{text} and never will: run more replicas or relax the budget"),
+        BudgetOutlook::MaxUnavailableZero => {
+            format!("{text} and never will, as its maxUnavailable is 0: relax the budget")
+        }
+        BudgetOutlook::MinAvailableAll => {
+            format!("{text} and never will, as its minAvailable is 100%: relax the budget")
+        }
+    }
+}
+
+impl Display for ReturningOwner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let cause = if self.tolerates_cordon {
+            "they tolerate its cordon"
+        } else {
+            "they are placed on it in spite of its cordon"
+        };
+        let owner = &self.owner;
+        write!(
+            f,
+            "pods of {owner} return to this node: {cause}; they are no longer evicted and go down with it"
+        )
     }
 }
 

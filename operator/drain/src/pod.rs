@@ -8,6 +8,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference}
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
+use crate::in_tree::{InTreeSource, StatusName};
+use crate::opt_out::OptOut;
+
 /// A namespaced name, written `namespace/name`: of a pod, a budget, a claim or a `DaemonSet`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PodName {
@@ -48,6 +51,8 @@ pub struct PodView {
     pub labels: BTreeMap<String, String>,
     /// What would recreate it.
     pub controller: Controller,
+    /// The controlling owner, as `kind[.group] namespace/name`.
+    pub owner: Option<String>,
     /// Its phase.
     pub phase: Phase,
     /// Whether it is Ready.
@@ -60,14 +65,27 @@ pub struct PodView {
     pub grace: i64,
     /// Whether it has data in an `emptyDir`.
     pub empty_dir: bool,
-    /// The annotation by which it opts out of eviction.
-    pub opted_out: Option<&'static str>,
+    /// How it opts out of eviction.
+    pub opt_out: Option<OptOut>,
     /// The volume claims it uses.
     pub claims: Vec<String>,
+    /// Names in the node's status of volumes that it uses without a claim.
+    pub(crate) inline_volumes: Vec<StatusName>,
     /// Whether the node or the cluster depends on it.
     pub criticality: Criticality,
-    /// Whether it tolerates every taint, so that it would be scheduled to the node again at once.
-    pub tolerates_all: bool,
+    /// Whether it tolerates the cordon, so that it may be scheduled to the node again.
+    pub tolerance: Tolerance,
+}
+
+/// Which taints of a cordoned node a pod tolerates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Tolerance {
+    /// Not that of the cordon.
+    None,
+    /// That of the cordon.
+    Cordon,
+    /// Every taint.
+    All,
 }
 
 /// What would recreate a pod.
@@ -77,7 +95,7 @@ pub enum Controller {
     None,
     /// The kubelet, from a file; the API object is a mirror.
     Kubelet,
-    /// A `DaemonSet`, on the same node.
+    /// A `DaemonSet`, of any API group, on the same node.
     DaemonSet,
     /// A `StatefulSet`, under the same name: never while the old pod may be running.
     StatefulSet,
@@ -144,6 +162,8 @@ struct SlimVolume {
     persistent_volume_claim: Option<SlimClaim>,
     /// An ephemeral claim, named after pod and volume.
     ephemeral: Option<IgnoredAny>,
+    #[serde(flatten)]
+    in_tree: InTreeSource,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -157,13 +177,15 @@ struct SlimClaim {
 struct SlimToleration {
     key: Option<String>,
     operator: Option<String>,
+    value: Option<String>,
     effect: Option<String>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default)]
+#[serde(rename_all = "camelCase", default)]
 struct SlimStatus {
     phase: Option<String>,
+    start_time: Option<DateTime<Utc>>,
     conditions: Option<Vec<SlimCondition>>,
 }
 
@@ -177,11 +199,6 @@ struct SlimCondition {
 
 /// The annotation of the mirror of a static pod.
 const MIRROR: &str = "kubernetes.io/config.mirror";
-/// The annotations of cluster-autoscaler and Karpenter by which pods opt out of eviction.
-const OPT_OUTS: [(&str, &str); 2] = [
-    ("cluster-autoscaler.kubernetes.io/safe-to-evict", "false"),
-    ("karpenter.sh/do-not-disrupt", "true"),
-];
 /// The default grace period of Kubernetes.
 const DEFAULT_GRACE: i64 = 30;
 
@@ -202,16 +219,25 @@ impl From<SlimPod> for PodView {
             meta.name.clone().unwrap_or_default(),
         );
         let volumes = spec.volumes.unwrap_or_default();
+        let (controller, owner) = controller_of(&meta);
         Self {
+            controller,
+            owner: owner.map(|owner| owner_name(owner, &name.namespace)),
             empty_dir: volumes.iter().any(|volume| volume.empty_dir.is_some()),
-            opted_out: opted_out(&meta),
+            opt_out: meta
+                .annotations
+                .as_ref()
+                .and_then(|annotations| OptOut::read(annotations, status.start_time)),
             claims: volumes.iter().filter_map(|volume| claim(&name.name, volume)).collect(),
+            inline_volumes: volumes
+                .iter()
+                .flat_map(|volume| volume.in_tree.status_names())
+                .collect(),
             criticality: criticality(spec.priority_class_name.as_deref()),
-            tolerates_all: spec.tolerations.iter().flatten().any(tolerates_all),
+            tolerance: tolerance(spec.tolerations.as_deref().unwrap_or_default()),
             grace: spec.termination_grace_period_seconds.unwrap_or(DEFAULT_GRACE),
             name,
             uid: Uid(meta.uid.clone().unwrap_or_default()),
-            controller: controller_of(&meta).0,
             phase: phase(status.phase.as_deref()),
             ready: status.conditions.is_some_and(ready),
             shutdown: shutdown(&meta),
@@ -230,18 +256,24 @@ pub(crate) fn controller_of(meta: &ObjectMeta) -> (Controller, Option<&OwnerRefe
     let owner = owners.iter().find(|owner| owner.controller == Some(true));
     let controller = match owner {
         None => Controller::None,
-        Some(owner) if owner.api_version != "apps/v1" => Controller::Other,
+        // Other API groups have DaemonSets too, and all of them place a pod on each node.
         Some(owner) if owner.kind == "DaemonSet" => Controller::DaemonSet,
+        Some(owner) if owner.api_version != "apps/v1" => Controller::Other,
         Some(owner) if owner.kind == "StatefulSet" => Controller::StatefulSet,
         Some(_) => Controller::Other,
     };
     (controller, owner)
 }
 
-fn opted_out(meta: &ObjectMeta) -> Option<&'static str> {
-    let annotations = meta.annotations.as_ref()?;
-    let set = |(key, value): &&(&'static str, &str)| annotations.get(*key).is_some_and(|found| found == value);
-    OPT_OUTS.iter().find(set).map(|(key, _)| *key)
+/// The owner for messages and comparisons; the groups of Kubernetes' own workloads go without saying.
+fn owner_name(owner: &OwnerReference, namespace: &str) -> String {
+    let kind = &owner.kind;
+    let group = owner.api_version.split_once('/').map_or("", |(group, _)| group);
+    let kind = match group {
+        "" | "apps" | "batch" => kind.clone(),
+        group => format!("{kind}.{group}"),
+    };
+    format!("{kind} {namespace}/{}", owner.name)
 }
 
 fn claim(pod: &str, volume: &SlimVolume) -> Option<String> {
@@ -260,10 +292,32 @@ fn criticality(class: Option<&str>) -> Criticality {
     }
 }
 
+fn tolerance(tolerations: &[SlimToleration]) -> Tolerance {
+    if tolerations.iter().any(tolerates_all) {
+        Tolerance::All
+    } else if tolerations.iter().any(tolerates_cordon) {
+        Tolerance::Cordon
+    } else {
+        Tolerance::None
+    }
+}
+
 fn tolerates_all(toleration: &SlimToleration) -> bool {
     let any_key = toleration.key.as_deref().unwrap_or_default().is_empty();
     let no_schedule = matches!(toleration.effect.as_deref(), None | Some("" | "NoSchedule"));
     any_key && no_schedule && toleration.operator.as_deref() == Some("Exists")
+}
+
+/// The taint of a cordoned node has no value.
+fn tolerates_cordon(toleration: &SlimToleration) -> bool {
+    let key = toleration.key.as_deref() == Some("node.kubernetes.io/unschedulable");
+    let no_schedule = matches!(toleration.effect.as_deref(), None | Some("" | "NoSchedule"));
+    let value = match toleration.operator.as_deref() {
+        Some("Exists") => true,
+        None | Some("" | "Equal") => toleration.value.as_deref().unwrap_or_default().is_empty(),
+        Some(_) => false,
+    };
+    key && no_schedule && value
 }
 
 fn phase(phase: Option<&str>) -> Phase {

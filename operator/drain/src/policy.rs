@@ -71,6 +71,7 @@ fn parse_rule(index: usize, rule: &crds::DrainRule) -> Result<Rule, Error> {
             crds::DrainBehavior::Evict => Behavior::Evict,
             crds::DrainBehavior::Skip => Behavior::Skip,
             crds::DrainBehavior::WaitCompleted => Behavior::WaitCompleted,
+            crds::DrainBehavior::Try => Behavior::Try,
             crds::DrainBehavior::Block | crds::DrainBehavior::Unknown => Behavior::Block,
         },
         rule.order,

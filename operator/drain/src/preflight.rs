@@ -1,16 +1,17 @@
 //! The preflight: what would block a drain permanently, without a change to the cluster.
 
+use chrono::{DateTime, Utc};
 use futures::stream::{self, StreamExt, TryStreamExt};
 use kube::Client;
 
-use crate::blocker::{Blocker, BudgetNumbers};
+use crate::blocker::{Blocker, BudgetNumbers, BudgetOutlook};
 use crate::cause::{Cause, group_by_cause};
 use crate::dry_run::{DryRunCache, UnansweredPod};
 use crate::error::Error;
 use crate::evict::{EvictionMethod, EvictionRequest};
 use crate::fresh_reads;
 use crate::limits::MAX_REQUESTS_PER_BUDGET;
-use crate::pod::PodName;
+use crate::pod::{PodName, Tolerance};
 use crate::select::{Decision, Tier};
 use crate::settings::Settings;
 use crate::state::{State, TrackedPod};
@@ -37,6 +38,12 @@ pub struct PodPreflight {
     pub budget: Option<(PodName, BudgetNumbers)>,
     /// What blocks it permanently.
     pub blockers: Vec<Blocker>,
+    /// The budget that is tried once the node is cordoned, although it never allows a disruption as it is.
+    pub doubt: Option<Blocker>,
+    /// How long it may take to shut down, in seconds.
+    pub grace: i64,
+    /// Its owner, if that may place it on the node again after its eviction.
+    pub may_return: Option<String>,
 }
 
 /// Why a node cannot be drained, for a status with the pod in a field of its own.
@@ -49,6 +56,18 @@ pub struct PreflightBlock {
 }
 
 impl Preflight {
+    /// What waiting may solve once the node is cordoned, and may not: one entry for all pods with the same cause.
+    pub fn doubts(&self) -> Vec<Cause> {
+        let doubts = self.pods.iter().filter(|pod| pod.blockers.is_empty());
+        group_by_cause(doubts.filter_map(|pod| pod.doubt.clone()).collect())
+    }
+
+    /// The longest time, in seconds, that a pod which is evicted may take to shut down.
+    pub fn longest_grace(&self) -> i64 {
+        let evicted = self.pods.iter().filter(|pod| pod.decision == Decision::Evict);
+        evicted.map(|pod| pod.grace).max().unwrap_or_default()
+    }
+
     /// Why the node cannot be drained; `None` if nothing blocks permanently.
     pub fn block(&self) -> Option<PreflightBlock> {
         let (first, others) = self.blockers.split_first()?;
@@ -69,7 +88,7 @@ impl Preflight {
 
 /// Finds what a drain of the node would do, and what would block it permanently, without changing anything.
 ///
-/// Lists show protected pods, pods under two budgets, and budgets that never allow a disruption. Dry runs of evictions,
+/// Lists show protected pods, pods that are stuck in their shutdown, pods under two budgets, and budgets that never allow a disruption. Dry runs of evictions,
 /// one for each other pod, show webhooks that refuse and missing permissions. A budget that is exhausted now does not
 /// block: it may allow a disruption later. An empty result is no promise, as the cluster changes. If dry runs have no
 /// conclusive answer and nothing else blocks, the result is an error.
@@ -85,26 +104,31 @@ pub async fn preflight_with_cache(
     settings: &Settings,
     dry_runs: &mut DryRunCache,
 ) -> Result<Preflight, Error> {
-    let (state, requests) = read(client, settings).await?;
+    let (state, now, requests) = read(client, settings).await?;
     let unanswered = dry_runs.refresh(client, requests).await;
-    combine(&state, dry_runs, unanswered)
+    combine(&state, now, dry_runs, unanswered)
 }
 
 /// Like [`preflight`], with only one dry run for each namespace: for use right before a drain.
 ///
 /// Permissions and most webhooks are the same for all pods of a namespace. The drain shows the others a moment later.
 pub async fn quick_preflight(client: &Client, settings: &Settings) -> Result<Preflight, Error> {
-    let (state, requests) = read(client, settings).await?;
+    let (state, now, requests) = read(client, settings).await?;
     let mut dry_runs = DryRunCache::default();
     let unanswered = dry_runs.sample_namespaces(client, requests).await;
-    combine(&state, &dry_runs, unanswered)
+    combine(&state, now, &dry_runs, unanswered)
 }
 
 /// Combines what the lists and the dry runs show.
-fn combine(state: &State, dry_runs: &DryRunCache, unanswered: Option<UnansweredPod>) -> Result<Preflight, Error> {
+fn combine(
+    state: &State,
+    now: DateTime<Utc>,
+    dry_runs: &DryRunCache,
+    unanswered: Option<UnansweredPod>,
+) -> Result<Preflight, Error> {
     let pods = state.pods.iter().flatten().map(|(uid, pod)| {
         let guard = state.budgets_of(&pod.view).find(|budget| budget.guards(&pod.view));
-        let mut blockers = listed_blockers(pod, state);
+        let mut blockers = listed_blockers(now, pod, state);
         if blockers.is_empty() {
             blockers.extend(dry_runs.by_pod.get(uid).cloned().flatten());
         }
@@ -114,6 +138,9 @@ fn combine(state: &State, dry_runs: &DryRunCache, unanswered: Option<UnansweredP
             tier: pod.tier,
             budget: guard.map(|budget| (budget.name.clone(), budget.numbers)),
             blockers,
+            doubt: doubt(pod, state),
+            grace: state.settings.grace_period_seconds.unwrap_or(pod.view.grace),
+            may_return: may_return(pod),
         }
     });
     let mut pods: Vec<PodPreflight> = pods.collect();
@@ -126,11 +153,15 @@ fn combine(state: &State, dry_runs: &DryRunCache, unanswered: Option<UnansweredP
 }
 
 /// Lists the pods and budgets, and returns dry runs for the pods that the lists do not decide.
-async fn read(client: &Client, settings: &Settings) -> Result<(State, Vec<EvictionRequest>), Error> {
+async fn read(client: &Client, settings: &Settings) -> Result<(State, DateTime<Utc>, Vec<EvictionRequest>), Error> {
     let mut state = State::new(settings.clone());
     let pods = fresh_reads::pods(client, &settings.node).await?;
+    let now = Utc::now();
     state.namespaces = fresh_reads::namespaces(client, settings, &pods).await?;
-    state.pods_listed(pods);
+    state.pods_listed(now, pods);
+    if state.pods.iter().flatten().any(|(_, pod)| needs_node(now, pod, &state)) {
+        state.node = fresh_reads::node(client, &settings.node).await?;
+    }
     let budgets = stream::iter(state.namespaces_with_evictions()).map(|namespace| async move {
         let budgets = fresh_reads::budgets(client, &namespace).await?;
         Ok::<_, Error>((namespace, budgets))
@@ -139,18 +170,40 @@ async fn read(client: &Client, settings: &Settings) -> Result<(State, Vec<Evicti
     for (namespace, budgets) in budgets {
         state.budgets_listed(&namespace, budgets);
     }
-    let requests = dry_runs(&state);
-    Ok((state, requests))
+    let requests = dry_runs(now, &state);
+    Ok((state, now, requests))
+}
+
+/// Whether only the node can tell what keeps a pod that is past its grace period.
+fn needs_node(now: DateTime<Utc>, pod: &TrackedPod, state: &State) -> bool {
+    pod.decision == Decision::Wait && pod.view.finalizers.is_empty() && state.stuck_blocker(now, pod).is_some()
+}
+
+/// The budget under which the eviction of a pod is tried.
+fn doubt(pod: &TrackedPod, state: &State) -> Option<Blocker> {
+    let budget = state
+        .tried_budget(&pod.view)
+        .filter(|budget| budget.sync_error.is_none())?;
+    (pod.decision == Decision::Evict).then(|| budget.blocker(pod.view.name.clone(), BudgetOutlook::AfterCordon, ""))
+}
+
+/// The owner of a pod that is evicted, if the pod tolerates the cordon.
+fn may_return(pod: &TrackedPod) -> Option<String> {
+    let tolerates = pod.decision == Decision::Evict && pod.view.tolerance != Tolerance::None;
+    pod.view.owner.clone().filter(|_| tolerates)
 }
 
 /// Dry runs for pods without a blocker. An exhausted budget would refuse; that answer is known.
-fn dry_runs(state: &State) -> Vec<EvictionRequest> {
+fn dry_runs(now: DateTime<Utc>, state: &State) -> Vec<EvictionRequest> {
     let allowed = |pod: &TrackedPod| {
         let guard = state.budgets_of(&pod.view).find(|budget| budget.guards(&pod.view));
         guard.is_none_or(|budget| budget.numbers.allowed > 0)
     };
     let pods = state.pods.iter().flatten();
-    pods.filter(|(_, pod)| pod.decision == Decision::Evict && allowed(pod) && listed_blockers(pod, state).is_empty())
+    let undecided = |pod: &TrackedPod| {
+        pod.decision == Decision::Evict && allowed(pod) && listed_blockers(now, pod, state).is_empty()
+    };
+    pods.filter(|(_, pod)| undecided(pod))
         .map(|(uid, pod)| EvictionRequest {
             pod: pod.view.name.clone(),
             uid: uid.clone(),
@@ -162,22 +215,23 @@ fn dry_runs(state: &State) -> Vec<EvictionRequest> {
 }
 
 /// What blocks a pod permanently, as far as the lists show.
-fn listed_blockers(pod: &TrackedPod, state: &State) -> Vec<Blocker> {
+fn listed_blockers(now: DateTime<Utc>, pod: &TrackedPod, state: &State) -> Vec<Blocker> {
     let name = pod.view.name.clone();
     match &pod.decision {
         Decision::Block(bars) => return bars.iter().map(|bar| bar.blocker(name.clone())).collect(),
-        Decision::Skip(_) | Decision::Wait | Decision::Delete | Decision::Complete(_) | Decision::Unknown => {
-            return Vec::new();
-        }
+        // A finalizer, or the kubelet, has kept it for longer than its grace period already.
+        Decision::Wait => return state.stuck_blocker(now, pod).into_iter().collect(),
+        Decision::Skip(_) | Decision::Delete | Decision::Complete(_) | Decision::Unknown => return Vec::new(),
         Decision::Evict => {}
     }
     if let Some(budgets) = state.conflicting_budgets(&pod.view) {
         return vec![Blocker::TwoBudgets { pod: name, budgets }];
     }
     let guard = state.budgets_of(&pod.view).find(|budget| budget.guards(&pod.view));
-    let never_allows = guard.filter(|budget| budget.never_allows());
-    never_allows
-        .map(|budget| budget.blocker(name, ""))
+    let blocker = guard.map(|budget| (budget, state.outlook(&pod.view, budget)));
+    let never = blocker.filter(|(budget, outlook)| budget.sync_error.is_some() || outlook.is_never());
+    never
+        .map(|(budget, outlook)| budget.blocker(name, outlook, ""))
         .into_iter()
         .collect()
 }

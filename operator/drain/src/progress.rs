@@ -1,8 +1,11 @@
 //! The progress of a drain: counts, causes of delay, and a line for each pod.
 
+use chrono::{DateTime, Utc};
+
 use crate::blocker::Blocker;
 use crate::cause::Cause;
 use crate::pod::PodName;
+use crate::returns::ReturningOwner;
 use crate::select::{StayReason, Tier};
 
 /// The progress of a drain.
@@ -22,6 +25,10 @@ pub enum Progress {
         with_empty_dir: usize,
         /// Pods that wait for an earlier tier, by tier.
         waiting_tiers: Vec<WaitingTier>,
+        /// When the last of the remaining pods ends its own grace period; `None` if the drain waits for anything else.
+        grace_ends: Option<DateTime<Utc>>,
+        /// Owners whose pods are no longer evicted, as they return to the node.
+        returning: Vec<ReturningOwner>,
         /// Why pods are still there: those that need a person first, at most [`crate::MAX_CAUSES`].
         waiting_on: Vec<Cause>,
         /// Each pod of the node, including those that have left, by tier and name.
@@ -31,12 +38,15 @@ pub enum Progress {
     Done {
         /// Pods that have left.
         moved: usize,
-        /// Running pods that stay: of `DaemonSet`s, static pods, Lockkeeper's own, and those that a rule skips.
+        /// Running pods that stay: of `DaemonSet`s, static pods, Lockkeeper's own, those that a rule skips, and those that
+        /// return.
         stayed: usize,
         /// Pods of `moved` that had data in an `emptyDir`.
         with_empty_dir: usize,
         /// Volumes of evicted pods that were still attached when the drain stopped waiting for them.
         still_attached: Vec<String>,
+        /// Owners whose pods stay, as they return to the node.
+        returning: Vec<ReturningOwner>,
     },
 }
 

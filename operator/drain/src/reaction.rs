@@ -5,7 +5,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::answer::EvictionAnswer;
-use crate::blocker::Blocker;
+use crate::blocker::{Blocker, BudgetOutlook};
 use crate::limits::{FAILURE_BACKOFF, NAMESPACE_RETRY, PERMISSION_BACKOFF, REFUSAL_RETRY, RetryBackoff};
 use crate::pod::{PodName, Uid};
 use crate::state::{Attempt, EvictionGate, PendingRequest, State};
@@ -76,6 +76,7 @@ impl State {
                         pod,
                         budget,
                         numbers: None,
+                        outlook: BudgetOutlook::MayAllow,
                         message,
                     },
                 )

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::blocker::Blocker;
 use crate::cause::{MAX_CAUSES, MAX_PODS, group_by_cause};
@@ -12,7 +12,7 @@ use crate::eviction_gate::{GateDecision, InFlight};
 use crate::limits::STUCK_DELAY;
 use crate::pod::Uid;
 use crate::progress::{PodLine, PodState, Progress, WaitingTier};
-use crate::select::{Decision, Tier, keeps_running};
+use crate::select::{Decision, Tier, holds_node, keeps_running};
 use crate::state::{Attempt, State, TrackedPod};
 
 impl State {
@@ -22,7 +22,7 @@ impl State {
             return Progress::Starting;
         }
         let remaining = self.remaining().unwrap_or_default();
-        let to_move = self.pods_to_move.len();
+        let to_move = self.to_move();
         let in_flight = self.in_flight();
         let pods = self.pod_lines(now, &in_flight);
         let mut blockers: Vec<Blocker> = pods.iter().flat_map(|line| line.blockers.clone()).collect();
@@ -35,6 +35,8 @@ impl State {
             remaining,
             with_empty_dir: self.with_empty_dir(),
             waiting_tiers: waiting_tiers(&pods),
+            grace_ends: self.grace_ends(now),
+            returning: self.returning_owners(),
             waiting_on,
             pods,
         }
@@ -45,14 +47,38 @@ impl State {
         let pods = self.pods.iter().flatten();
         let stayed = pods.filter(|(_, pod)| keeps_running(&pod.decision)).count();
         Progress::Done {
-            moved: self.pods_to_move.len(),
+            moved: self.to_move(),
             stayed,
             with_empty_dir: self.with_empty_dir(),
             still_attached: match self.detach_state(now) {
                 DetachState::TimedOut(names) | DetachState::Attached(names, _) => names,
                 DetachState::Detached | DetachState::Unknown => Vec::new(),
             },
+            returning: self.returning_owners(),
         }
+    }
+
+    /// How many pods have had to leave. Those that return to the node do not leave it.
+    fn to_move(&self) -> usize {
+        let returns = |owner: &String| self.settings.returning.contains(owner);
+        let pods = self.pods_to_move.values();
+        pods.filter(|pod| !pod.owner.as_ref().is_some_and(returns)).count()
+    }
+
+    /// When the last pod ends its own grace period, if all pods that hold the node are shutting down within theirs.
+    fn grace_ends(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        let holding = self.pods.iter().flatten().filter(|(_, pod)| holds_node(&pod.decision));
+        let ends = holding.map(|(_, pod)| match (&pod.decision, pod.view.shutdown, &pod.attempt) {
+            (_, Some(shutdown), _) => (now < shutdown.until + STUCK_DELAY).then_some(shutdown.until),
+            // The watch is about to show its shutdown.
+            (Decision::Evict | Decision::Delete, None, Attempt::Granted { at, .. }) => {
+                let grace = self.settings.grace_period_seconds.unwrap_or(pod.view.grace);
+                TimeDelta::try_seconds(grace).and_then(|grace| at.checked_add_signed(grace))
+            }
+            (_, None, _) => None,
+        });
+        let ends: Option<Vec<DateTime<Utc>>> = ends.collect();
+        ends?.into_iter().max()
     }
 
     fn with_empty_dir(&self) -> usize {
@@ -81,6 +107,7 @@ impl State {
             .chain(stuck)
             .chain(complete)
             .chain(self.failure_shown_until())
+            .chain(self.opt_out_ends())
             .filter(|at| *at > now)
             .min()
     }
@@ -193,19 +220,25 @@ impl State {
         } else {
             ""
         };
-        Some(budget.blocker(name, message))
+        Some(budget.blocker(name, self.outlook(&pod.view, budget), message))
     }
 
     fn shutdown_blocker(&self, now: DateTime<Utc>, pod: &TrackedPod) -> Option<Blocker> {
         let shutdown = pod.view.shutdown?;
-        let name = pod.view.name.clone();
-        if now < shutdown.until + STUCK_DELAY {
-            return Some(Blocker::Terminating {
-                pod: name,
-                until: shutdown.until,
-                grace: shutdown.grace,
-            });
-        }
+        let terminating = Blocker::Terminating {
+            pod: pod.view.name.clone(),
+            until: shutdown.until,
+            grace: shutdown.grace,
+        };
+        Some(self.stuck_blocker(now, pod).unwrap_or(terminating))
+    }
+
+    /// What keeps a pod that still exists after its grace period; `None` if it is not over.
+    pub(crate) fn stuck_blocker(&self, now: DateTime<Utc>, pod: &TrackedPod) -> Option<Blocker> {
+        let shutdown = pod
+            .view
+            .shutdown
+            .filter(|shutdown| now >= shutdown.until + STUCK_DELAY)?;
         let not_ready = self.node.as_ref().and_then(|node| node.not_ready.as_ref());
         let cause = match not_ready {
             _ if !pod.view.finalizers.is_empty() => format!("held by finalizer {}", pod.view.finalizers.join(", ")),
@@ -213,7 +246,7 @@ impl State {
             None => "the kubelet has not confirmed the shutdown".to_owned(),
         };
         Some(Blocker::Stuck {
-            pod: name,
+            pod: pod.view.name.clone(),
             since: shutdown.until,
             cause,
         })

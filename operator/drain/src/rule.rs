@@ -35,6 +35,8 @@ pub enum Behavior {
     WaitCompleted,
     /// It is not evicted, and blocks the drain until it is removed.
     Block,
+    /// It is evicted, and a budget that never allows that is tried all the same once the node is cordoned.
+    Try,
 }
 
 /// Which rule applies to a pod.

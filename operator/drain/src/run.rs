@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::answer::EvictionAnswer;
+use crate::clients::DrainClients;
 use crate::completion::Completion;
 use crate::detach::DetachState;
 use crate::error::Error;
@@ -31,11 +32,16 @@ use crate::watches::{self, WatchEvent};
 ///
 /// Pods that are bound late are drained too. A fresh call continues where a crashed one stopped, since everything is
 /// read from the API server; dropping the future stops new requests at once. The drain outlasts an unavailable API
-/// server; a deleted node is an error. The client must come from [`crate::eviction_client`].
-pub async fn drain(client: Client, settings: Settings, progress: watch::Sender<Progress>) -> Result<(), Error> {
-    let mut run = Run::new(client, settings);
+/// server; a deleted node is an error. A single client for both purposes comes from [`crate::eviction_client`].
+pub async fn drain(
+    clients: impl Into<DrainClients>,
+    settings: Settings,
+    progress: watch::Sender<Progress>,
+) -> Result<(), Error> {
+    let mut run = Run::new(clients.into(), settings);
     loop {
         let now = run.clock.now();
+        run.state.end_opt_outs(now);
         run.state.note_last_pod(now);
         run.send_requests(now);
         publish(&progress, run.state.progress(now));
@@ -72,7 +78,7 @@ enum Read {
 type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 struct Run {
-    client: Client,
+    clients: DrainClients,
     clock: Clock,
     state: State,
     intake: WatchIntake,
@@ -91,16 +97,16 @@ struct Run {
 }
 
 impl Run {
-    fn new(client: Client, mut settings: Settings) -> Self {
+    fn new(clients: DrainClients, mut settings: Settings) -> Self {
         let clock = Clock::start();
         // The clock of the machine that wrote the time may be ahead; the cordon is older than the drain in any case.
         settings.cordoned_at = settings.cordoned_at.min(clock.now());
         let watches = [
-            watches::pods(&client, &settings.node),
-            watches::node(&client, &settings.node),
+            watches::pods(&clients.watches, &settings.node),
+            watches::node(&clients.watches, &settings.node),
         ];
         Self {
-            client,
+            clients,
             clock,
             state: State::new(settings),
             intake: WatchIntake::default(),
@@ -119,24 +125,25 @@ impl Run {
     fn send_requests(&mut self, now: DateTime<Utc>) {
         for namespace in self.state.namespaces_with_evictions() {
             if self.watched_namespaces.insert(namespace.clone()) {
-                self.watches.push(watches::budgets(&self.client, &namespace));
+                self.watches.push(watches::budgets(&self.clients.watches, &namespace));
             }
         }
         for request in self.state.pick(now) {
-            self.evictions.push(Box::pin(send(self.client.clone(), request)));
+            self.evictions
+                .push(Box::pin(send(self.clients.requests.clone(), request)));
         }
         let volumes_unknown = self.state.remaining() == Some(0) && self.state.detach_state(now) == DetachState::Unknown;
         if volumes_unknown && !self.attachments_watched {
             self.attachments_watched = true;
             let node = &self.state.settings.node;
-            self.watches.push(watches::attachments(&self.client, node));
+            self.watches.push(watches::attachments(&self.clients.watches, node));
         }
         if self.reads.is_empty() && self.reads_from.is_none_or(|at| now >= at) {
             self.start_reads(volumes_unknown);
         }
         let too_early = self.list_from.is_some_and(|at| now < at);
         if self.list.is_none() && !too_early && self.state.completion(now) == Completion::Verify {
-            let (client, settings) = (self.client.clone(), self.state.settings.clone());
+            let (client, settings) = (self.clients.requests.clone(), self.state.settings.clone());
             self.list = Some(Box::pin(async move { remaining_pods(&client, &settings).await }));
         }
     }
@@ -144,7 +151,7 @@ impl Run {
     /// Reads what decisions depend on: labels of namespaces, volumes of claims.
     fn start_reads(&self, claims: bool) {
         for namespace in self.state.namespaces_unknown() {
-            let client = self.client.clone();
+            let client = self.clients.requests.clone();
             self.reads.push(Box::pin(async move {
                 let labels = namespace_labels(&client, &namespace).await;
                 Read::Labels(namespace, labels)
@@ -152,7 +159,7 @@ impl Run {
         }
         let claims = claims.then(|| self.state.claims_unknown());
         for claim in claims.into_iter().flatten() {
-            let client = self.client.clone();
+            let client = self.clients.requests.clone();
             self.reads.push(Box::pin(async move {
                 let found = claimed_volume(&client, &claim).await;
                 Read::Claim(claim, found)
@@ -197,7 +204,7 @@ impl Run {
     fn handle_read(&mut self, read: Read) {
         let failed = match read {
             Read::Labels(namespace, Ok(labels)) => {
-                self.state.namespace_read(namespace, labels);
+                self.state.namespace_read(self.clock.now(), namespace, labels);
                 None
             }
             Read::Claim(claim, Ok(found)) => {

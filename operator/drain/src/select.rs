@@ -2,10 +2,12 @@
 
 use std::fmt;
 
+use chrono::{DateTime, Utc};
 use kube::core::SelectorExt;
 
 use crate::blocker::Blocker;
-use crate::pod::{Controller, Criticality, Phase, PodName, PodView};
+use crate::opt_out::OptOut;
+use crate::pod::{Controller, Criticality, Phase, PodName, PodView, Tolerance};
 use crate::rule::{Behavior, Namespaces, Ruling, ruling};
 use crate::settings::{EmptyDir, PodOptOuts, Settings, Stage, Unmanaged};
 
@@ -50,6 +52,8 @@ pub enum StayReason {
     Finished,
     /// The policy's rule with this index.
     Rule(usize),
+    /// Its owner places it on the node again, in spite of the cordon.
+    Returns,
 }
 
 /// Why a pod must not be evicted.
@@ -59,8 +63,8 @@ pub enum EvictionBar {
     Unmanaged,
     /// It has data in an `emptyDir`, which would be lost.
     EmptyDir,
-    /// It opts out of eviction with this annotation.
-    OptedOut(&'static str),
+    /// It opts out of eviction.
+    OptedOut(OptOut),
     /// The policy's rule with this index.
     Rule(usize),
 }
@@ -71,9 +75,10 @@ impl EvictionBar {
         match self {
             Self::Unmanaged => Blocker::Unmanaged { pod },
             Self::EmptyDir => Blocker::EmptyDir { pod },
-            Self::OptedOut(annotation) => Blocker::OptedOut {
+            Self::OptedOut(OptOut { annotation, until }) => Blocker::OptedOut {
                 pod,
                 annotation: annotation.to_owned(),
+                until,
             },
             Self::Rule(rule) => Blocker::Rule { pod, rule },
         }
@@ -102,7 +107,7 @@ impl fmt::Display for Tier {
 }
 
 /// Decides what the drain does with a pod, with the checks of `kubectl drain` in the same order.
-pub fn decide(pod: &PodView, namespaces: &Namespaces, settings: &Settings) -> Verdict {
+pub fn decide(pod: &PodView, namespaces: &Namespaces, settings: &Settings, now: DateTime<Utc>) -> Verdict {
     let mut tier = Tier {
         daemon_set: pod.controller == Controller::DaemonSet,
         order: 0,
@@ -123,9 +128,9 @@ pub fn decide(pod: &PodView, namespaces: &Namespaces, settings: &Settings) -> Ve
             daemon_set: true,
             ..Tier::default()
         };
-        decide_daemon_set_pod(pod, ruling, settings)
+        decide_daemon_set_pod(pod, ruling, settings, now)
     } else {
-        decide_movable_pod(pod, ruling, settings)
+        decide_movable_pod(pod, ruling, settings, now)
     };
     Verdict { decision, tier }
 }
@@ -149,9 +154,9 @@ fn stay_reason(pod: &PodView, settings: &Settings) -> Option<StayReason> {
 /// Decides about a `DaemonSet` pod if these are evicted too.
 ///
 /// Pods that the node itself depends on, such as network and storage, stay, and so do pods that tolerate every taint.
-fn decide_daemon_set_pod(pod: &PodView, ruling: Ruling, settings: &Settings) -> Decision {
-    let opted_out = pod.opted_out.is_some() && settings.pod_opt_outs == PodOptOuts::Respect;
-    if pod.criticality == Criticality::Node || pod.tolerates_all || opted_out {
+fn decide_daemon_set_pod(pod: &PodView, ruling: Ruling, settings: &Settings, now: DateTime<Utc>) -> Decision {
+    let opted_out = opt_out(pod, settings, now).is_some();
+    if pod.criticality == Criticality::Node || pod.tolerance == Tolerance::All || opted_out {
         return Decision::Skip(StayReason::DaemonSet);
     }
     match ruling {
@@ -159,13 +164,13 @@ fn decide_daemon_set_pod(pod: &PodView, ruling: Ruling, settings: &Settings) -> 
             Decision::Skip(StayReason::Rule(index))
         }
         Ruling::Unknown => Decision::Unknown,
-        Ruling::Rule(_, Behavior::Evict, _) | Ruling::None if pod.shutdown.is_some() => Decision::Wait,
-        Ruling::Rule(_, Behavior::Evict, _) | Ruling::None => for_stage(pod, settings, Decision::Evict),
+        Ruling::Rule(_, Behavior::Evict | Behavior::Try, _) | Ruling::None if pod.shutdown.is_some() => Decision::Wait,
+        Ruling::Rule(_, Behavior::Evict | Behavior::Try, _) | Ruling::None => for_stage(pod, settings, Decision::Evict),
     }
 }
 
 /// Decides about a pod that can run on another node.
-fn decide_movable_pod(pod: &PodView, ruling: Ruling, settings: &Settings) -> Decision {
+fn decide_movable_pod(pod: &PodView, ruling: Ruling, settings: &Settings, now: DateTime<Utc>) -> Decision {
     let mut bars = Vec::new();
     let mut decision = Decision::Evict;
     match ruling {
@@ -174,25 +179,33 @@ fn decide_movable_pod(pod: &PodView, ruling: Ruling, settings: &Settings) -> Dec
         Ruling::Rule(_, _, _) | Ruling::None if pod.shutdown.is_some() => return Decision::Wait,
         Ruling::Rule(index, Behavior::Block, _) => bars.push(EvictionBar::Rule(index)),
         Ruling::Rule(index, Behavior::WaitCompleted, _) => decision = Decision::Complete(index),
-        Ruling::Rule(_, Behavior::Evict, _) | Ruling::None => {}
+        Ruling::Rule(_, Behavior::Evict | Behavior::Try, _) | Ruling::None => {}
     }
     let decision = for_stage(pod, settings, decision);
     if let Decision::Complete(_) = decision {
         return decision;
     }
-    if let (Some(annotation), PodOptOuts::Respect) = (pod.opted_out, settings.pod_opt_outs) {
-        bars.push(EvictionBar::OptedOut(annotation));
-    }
+    bars.extend(opt_out(pod, settings, now).map(EvictionBar::OptedOut));
     if let (Controller::None, Unmanaged::Block) = (pod.controller, settings.unmanaged) {
         bars.push(EvictionBar::Unmanaged);
     }
     if let (true, EmptyDir::Block) = (pod.empty_dir, settings.empty_dir) {
         bars.push(EvictionBar::EmptyDir);
     }
-    if bars.is_empty() {
-        decision
-    } else {
-        Decision::Block(bars)
+    if !bars.is_empty() {
+        return Decision::Block(bars);
+    }
+    match &pod.owner {
+        Some(owner) if settings.returning.contains(owner) => Decision::Skip(StayReason::Returns),
+        Some(_) | None => decision,
+    }
+}
+
+/// The pod's opt-out, if it is in force and respected.
+fn opt_out(pod: &PodView, settings: &Settings, now: DateTime<Utc>) -> Option<OptOut> {
+    match settings.pod_opt_outs {
+        PodOptOuts::Respect => pod.opt_out.filter(|opt_out| opt_out.holds(now)),
+        PodOptOuts::Ignore => None,
     }
 }
 
@@ -227,7 +240,9 @@ pub(crate) fn holds_node(decision: &Decision) -> bool {
 /// Whether a pod with this decision stays and keeps running, with its volumes.
 pub(crate) fn keeps_running(decision: &Decision) -> bool {
     match decision {
-        Decision::Skip(StayReason::Mirror | StayReason::DaemonSet | StayReason::Own | StayReason::Rule(_)) => true,
+        Decision::Skip(
+            StayReason::Mirror | StayReason::DaemonSet | StayReason::Own | StayReason::Rule(_) | StayReason::Returns,
+        ) => true,
         Decision::Skip(StayReason::Finished)
         | Decision::Evict
         | Decision::Delete

@@ -1,5 +1,6 @@
 //! The settings of one drain: the node, and the policy's choices.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -29,6 +30,8 @@ pub struct Settings {
     pub grace_period_seconds: Option<i64>,
     /// Lockkeeper's own pods, which stay.
     pub own_pods: OwnPods,
+    /// Owners whose pods stay, as they return to the node; the drain adds those that it finds.
+    pub returning: BTreeSet<String>,
     /// When the node was cordoned: a drain that starts soon afterwards has seen every pod that has to leave.
     ///
     /// The minimum age of the cordon at the end counts from when the drain saw it, as this time may be of another
@@ -56,6 +59,7 @@ impl Settings {
             daemon_sets_last: false,
             grace_period_seconds: None,
             own_pods,
+            returning: BTreeSet::new(),
             cordoned_at,
             evict_from: None,
             wait_for_volume_detach: Duration::from_mins(5),
@@ -84,8 +88,8 @@ pub enum EmptyDir {
     Block,
 }
 
-/// Whether pods with `cluster-autoscaler.kubernetes.io/safe-to-evict: "false"` or `karpenter.sh/do-not-disrupt: "true"`
-/// are evicted.
+/// Whether pods with `cluster-autoscaler.kubernetes.io/safe-to-evict: "false"`, `karpenter.sh/do-not-disrupt: "true"` or
+/// such a duration since their start are evicted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum PodOptOuts {
     /// A pod with one of these annotations blocks the drain, by name.

@@ -8,11 +8,12 @@ use chrono::{DateTime, Utc};
 
 use crate::blocker::Blocker;
 use crate::budget::BudgetView;
-use crate::limits::FAILURE_SHOWN_FOR;
+use crate::limits::{FAILURE_SHOWN_FOR, SAME_FAILURE};
 use crate::node::NodeView;
 use crate::pod::{PodName, PodView, Uid};
+use crate::returns::Returns;
 use crate::rule::Namespaces;
-use crate::select::{Decision, Tier, Verdict, decide, holds_node};
+use crate::select::{Decision, EvictionBar, StayReason, Tier, Verdict, decide, holds_node};
 use crate::settings::Settings;
 use crate::volumes::VolumeState;
 
@@ -41,6 +42,8 @@ pub(crate) struct State {
     pub(crate) gates: BTreeMap<PodName, EvictionGate>,
     /// Requests without an answer.
     pub(crate) requests: BTreeMap<Uid, PendingRequest>,
+    /// Pods that came back after they had left.
+    pub(crate) returns: Returns,
     /// The last failure of the API server.
     pub(crate) failure: Option<ApiFailure>,
 }
@@ -54,6 +57,8 @@ pub(crate) struct TrackedPod {
     pub(crate) attempt: Attempt,
     /// Consecutive failures that do not concern the pod.
     pub(crate) failures: u32,
+    /// Whether its eviction has been requested.
+    pub(crate) requested: bool,
 }
 
 /// What is remembered of a pod that had to leave.
@@ -64,6 +69,8 @@ pub(crate) struct PodToMove {
     pub(crate) empty_dir: bool,
     /// Whether it uses volume claims.
     pub(crate) claims: bool,
+    /// Its controlling owner.
+    pub(crate) owner: Option<String>,
 }
 
 /// The state of an eviction.
@@ -116,8 +123,11 @@ pub(crate) struct ApiFailure {
     at: DateTime<Utc>,
     /// The error.
     message: String,
-    /// How often in a row, without a success or a longer pause in between.
+    /// How often in a row, without a success or a longer pause in between. Failures of one moment count as one: when a
+    /// connection breaks, all watches that share it end.
     count: u32,
+    /// When the last of them was counted.
+    counted_at: DateTime<Utc>,
 }
 
 impl State {
@@ -134,35 +144,48 @@ impl State {
             budgets: BTreeMap::new(),
             gates: BTreeMap::new(),
             requests: BTreeMap::new(),
+            returns: Returns::default(),
             failure: None,
         }
     }
 
     /// The watch has listed the node's pods.
-    pub(crate) fn pods_listed(&mut self, pods: Vec<PodView>) {
+    pub(crate) fn pods_listed(&mut self, now: DateTime<Utc>, pods: Vec<PodView>) {
         let mut before = self.pods.take().unwrap_or_default();
-        let mut now = BTreeMap::new();
+        let listed: BTreeSet<Uid> = pods.iter().map(|view| view.uid.clone()).collect();
+        for (_, pod) in before.iter().filter(|(uid, _)| !listed.contains(uid)) {
+            self.note_departure(pod);
+        }
+        let (mut present, mut stay) = (BTreeMap::new(), false);
         for view in pods {
             let uid = view.uid.clone();
-            let tracked = self.tracked(view, before.remove(&uid));
-            now.insert(uid, tracked);
+            let (tracked, stays) = self.tracked(now, view, before.remove(&uid));
+            present.insert(uid, tracked);
+            stay |= stays;
         }
-        self.pods = Some(now);
+        self.pods = Some(present);
+        if stay {
+            self.decide_again(now);
+        }
     }
 
     /// The watch shows a new or changed pod.
-    pub(crate) fn pod_applied(&mut self, view: PodView) {
+    pub(crate) fn pod_applied(&mut self, now: DateTime<Utc>, view: PodView) {
         let mut pods = self.pods.take().unwrap_or_default();
         let uid = view.uid.clone();
-        let tracked = self.tracked(view, pods.remove(&uid));
+        let (tracked, stays) = self.tracked(now, view, pods.remove(&uid));
         pods.insert(uid, tracked);
         self.pods = Some(pods);
+        if stays {
+            self.decide_again(now);
+        }
     }
 
     /// The watch shows that a pod is gone.
     pub(crate) fn pod_deleted(&mut self, uid: &Uid) {
-        if let Some(pods) = &mut self.pods {
-            pods.remove(uid);
+        let pod = self.pods.as_mut().and_then(|pods| pods.remove(uid));
+        if let Some(pod) = pod {
+            self.note_departure(&pod);
         }
     }
 
@@ -224,10 +247,39 @@ impl State {
     }
 
     /// The labels of a namespace are known: its pods are decided again.
-    pub(crate) fn namespace_read(&mut self, namespace: String, labels: BTreeMap<String, String>) {
+    pub(crate) fn namespace_read(&mut self, now: DateTime<Utc>, namespace: String, labels: BTreeMap<String, String>) {
         self.namespaces.insert(namespace, labels);
+        self.decide_again(now);
+    }
+
+    /// Decides about each known pod anew if the opt-out of one has ended.
+    pub(crate) fn end_opt_outs(&mut self, now: DateTime<Utc>) {
+        let ended = self.opt_out_ends().any(|until| until <= now);
+        if ended {
+            self.decide_again(now);
+        }
+    }
+
+    /// When the opt-outs end that block pods now.
+    pub(crate) fn opt_out_ends(&self) -> impl Iterator<Item = DateTime<Utc>> {
+        let pods = self.pods.iter().flatten();
+        let blocked = pods.filter(|(_, pod)| match &pod.decision {
+            Decision::Block(bars) => bars.iter().any(|bar| matches!(bar, EvictionBar::OptedOut(_))),
+            Decision::Skip(StayReason::DaemonSet) => true,
+            Decision::Skip(_)
+            | Decision::Evict
+            | Decision::Delete
+            | Decision::Wait
+            | Decision::Complete(_)
+            | Decision::Unknown => false,
+        });
+        blocked.filter_map(|(_, pod)| pod.view.opt_out?.until)
+    }
+
+    /// Decides about each known pod anew.
+    pub(crate) fn decide_again(&mut self, now: DateTime<Utc>) {
         let views = self.pods.iter().flatten().map(|(_, pod)| pod.view.clone()).collect();
-        self.pods_listed(views);
+        self.pods_listed(now, views);
     }
 
     /// A request or watch failed.
@@ -236,10 +288,16 @@ impl State {
             .failure
             .take()
             .filter(|failure| now < failure.at + FAILURE_SHOWN_FOR);
+        let (count, counted_at) = match before {
+            Some(before) if now < before.counted_at + SAME_FAILURE => (before.count, before.counted_at),
+            Some(before) => (before.count.saturating_add(1), now),
+            None => (1, now),
+        };
         self.failure = Some(ApiFailure {
             at: now,
             message,
-            count: before.map_or(1, |failure| failure.count.saturating_add(1)),
+            count,
+            counted_at,
         });
     }
 
@@ -280,24 +338,32 @@ impl State {
         }
     }
 
-    fn tracked(&mut self, view: PodView, before: Option<TrackedPod>) -> TrackedPod {
-        let Verdict { decision, tier } = decide(&view, &self.namespaces, &self.settings);
-        if holds_node(&decision) && decision != Decision::Unknown {
+    /// The pod as it is tracked from now on, and whether the decision about others of its owner has changed.
+    fn tracked(&mut self, now: DateTime<Utc>, view: PodView, before: Option<TrackedPod>) -> (TrackedPod, bool) {
+        let Verdict { decision, tier } = decide(&view, &self.namespaces, &self.settings, now);
+        let to_move = holds_node(&decision) && decision != Decision::Unknown;
+        let stays = to_move && before.is_none() && self.note_arrival(now, &view);
+        if to_move {
             let pod = PodToMove {
                 name: view.name.clone(),
                 tier,
                 empty_dir: view.empty_dir,
                 claims: !view.claims.is_empty(),
+                owner: view.owner.clone(),
             };
             self.pods_to_move.insert(view.uid.clone(), pod);
         }
-        let (attempt, failures) = before.map_or((Attempt::Open, 0), |pod| (pod.attempt, pod.failures));
-        TrackedPod {
+        let (attempt, failures, requested) = before.map_or((Attempt::Open, 0, false), |pod| {
+            (pod.attempt, pod.failures, pod.requested)
+        });
+        let pod = TrackedPod {
             view,
             decision,
             tier,
             attempt,
             failures,
-        }
+            requested,
+        };
+        (pod, stays)
     }
 }

@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::Deserialize;
 
+use crate::in_tree::{InTreeSource, StatusName};
 use crate::pod::PodName;
 
 /// What is known of the node's volumes.
@@ -25,8 +26,42 @@ pub(crate) struct VolumeState {
 pub(crate) struct ClaimedVolume {
     /// The volume; `None` if the claim is not bound.
     pub(crate) volume: Option<String>,
-    /// Its name in the node's status; `None` if it is not attached through CSI.
-    pub(crate) handle: Option<String>,
+    /// Its possible names in the node's status; none if it is not attached there, or by a driver that is not known.
+    pub(crate) status_names: Vec<StatusName>,
+}
+
+/// The parts of a `PersistentVolume` that are decoded.
+#[derive(Clone, Debug, Deserialize, kube::Resource)]
+#[resource(inherit = k8s_openapi::api::core::v1::PersistentVolume)]
+pub(crate) struct SlimVolume {
+    metadata: ObjectMeta,
+    #[serde(default)]
+    spec: SlimVolumeSpec,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+struct SlimVolumeSpec {
+    csi: Option<SlimCsi>,
+    #[serde(flatten)]
+    in_tree: InTreeSource,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct SlimCsi {
+    driver: String,
+    volume_handle: String,
+}
+
+impl SlimVolume {
+    /// The volume's possible names in the status of a node.
+    pub(crate) fn status_names(&self) -> Vec<StatusName> {
+        let mut names = self.spec.in_tree.status_names();
+        let csi = self.spec.csi.as_ref();
+        names.extend(csi.map(|csi| StatusName::csi(&csi.driver, &csi.volume_handle)));
+        names
+    }
 }
 
 /// The parts of a `VolumeAttachment` that are decoded.
@@ -49,13 +84,19 @@ struct SlimSpec {
 #[serde(rename_all = "camelCase", default)]
 struct SlimSource {
     persistent_volume_name: Option<String>,
+    /// A volume that a pod names without a claim, migrated to CSI.
+    inline_volume_spec: Option<SlimVolumeSpec>,
 }
 
 impl SlimAttachment {
-    /// The attachment's name and its volume, if it is attached to this node.
+    /// The attachment's name and its volume, if it is attached to this node. A volume without a name of its own has that
+    /// in the status of the node.
     pub(crate) fn on_node(self, node: &str) -> Option<(String, String)> {
         let name = self.metadata.name?;
-        let volume = self.spec.source.persistent_volume_name;
+        let source = self.spec.source;
+        let csi = source.inline_volume_spec.and_then(|spec| spec.csi);
+        let inline = csi.map(|csi| format!("kubernetes.io/csi/{}^{}", csi.driver, csi.volume_handle));
+        let volume = source.persistent_volume_name.or(inline);
         (self.spec.node_name == node).then(|| (name.clone(), volume.unwrap_or(name)))
     }
 }

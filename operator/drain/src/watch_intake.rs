@@ -29,9 +29,9 @@ impl WatchIntake {
             WatchEvent::PodListing(Some(pod)) => self.pods.push(pod),
             WatchEvent::PodsListed => {
                 state.note_first_list(now);
-                state.pods_listed(std::mem::take(&mut self.pods));
+                state.pods_listed(now, std::mem::take(&mut self.pods));
             }
-            WatchEvent::Pod(pod) => state.pod_applied(pod),
+            WatchEvent::Pod(pod) => state.pod_applied(now, pod),
             WatchEvent::PodGone(uid) => state.pod_deleted(&uid),
             WatchEvent::BudgetListing(namespace, None) => {
                 self.budgets.remove(&namespace);

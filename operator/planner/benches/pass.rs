@@ -88,6 +88,7 @@ fn cluster(size: usize, pending: usize, limit: Limit) -> Snapshot {
             taints: Taints::default(),
             preflight: Preflight::Clear { at: Instant::MAX_UTC },
             drain: Drain::NotStarted,
+            drain_details: DrainDetails::default(),
             daemon_sets: DaemonSetReadiness::Unknown,
         }
     };

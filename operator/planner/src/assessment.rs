@@ -109,6 +109,19 @@ impl<'a> PolicyAssessment<'a> {
         }
     }
 
+    /// Why this node does not fit the open window although others would: one of its pods may take long to shut down.
+    pub(crate) fn too_late_for(&self, node: &Node, now: Instant) -> Option<WaitReason> {
+        let policy = self.context.policy;
+        let estimate = policy.duration_estimate.cordoned;
+        let needs = window_fit::needed_time(estimate, node.drain_details.longest_grace);
+        match (&policy.schedule, &self.context.opening) {
+            (Ok(schedule), Ok(Opening::Open { closes: Some(closes) })) if needs > estimate => {
+                window_fit::too_late(schedule, needs, *closes, now)
+            }
+            _ => None,
+        }
+    }
+
     /// What the policy's status must remember.
     pub(crate) fn state(&self) -> PolicyState {
         PolicyState {

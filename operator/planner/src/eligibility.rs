@@ -248,8 +248,11 @@ fn check_schedule(_: &Assessment, candidate: &Candidate) -> Result<(), WaitReaso
     }
 }
 
-fn check_window_fit(_: &Assessment, candidate: &Candidate) -> Result<(), WaitReason> {
-    let too_late = candidate.policy.and_then(|policy| policy.too_late.clone());
+fn check_window_fit(assessment: &Assessment, candidate: &Candidate) -> Result<(), WaitReason> {
+    let too_late = candidate.policy.and_then(|policy| {
+        let of_node = || policy.too_late_for(candidate.node_ref.node, assessment.context.now);
+        policy.too_late.clone().or_else(of_node)
+    });
     too_late.map_or(Ok(()), Err)
 }
 

@@ -38,7 +38,7 @@ pub use commands::command_answer_samples;
 pub use durations::{MAX_SUCCESSES, Success, estimate_durations};
 pub use forecast::{Forecast, Horizon, Span, forecast};
 pub use history::check_history;
-pub use lifecycle::deadline::{Deadline, OnDeadline, deadline};
+pub use lifecycle::deadline::{Deadline, MAX_GRACE_WAIT, OnDeadline, SHUTDOWN_DELAY, deadline};
 pub use lockkeeper_reasons::{
     BreakerRecovery, LimitScope, ReasonName, ViewGap, WaitReason, format_duration, format_time,
 };
@@ -47,10 +47,10 @@ pub use plan::{Plan, WaitReasons, plan};
 pub use preconditions::{Precondition, preconditions};
 pub use snapshot::{
     AnswerState, Approval, Breaker, BreakerRule, BreakerState, Canary, Command, CountedWorkload, DaemonSetReadiness,
-    Deferred, Deletion, Drain, DurationEstimate, Failure, Hold, Holder, Host, HostAnswer, LastReboot, Limit, Lock,
-    Node, OnTimeout, Operation, Order, OrderAction, OrderedReboot, Outcome, PendingOutcome, Phase, Policy, PolicyState,
-    Preflight, QueueOrder, Ready, Record, Released, Rollout, Settings, Snapshot, Stage, StageKind, Taint, Taints,
-    Topology,
+    Deferred, Deletion, Drain, DrainDetails, DurationEstimate, Failure, Hold, Holder, Host, HostAnswer, LastReboot,
+    Limit, Lock, Node, OnTimeout, Operation, Order, OrderAction, OrderedReboot, Outcome, PendingOutcome, Phase, Policy,
+    PolicyState, Preflight, QueueOrder, Ready, Record, Released, Rollout, Settings, Snapshot, Stage, StageKind, Taint,
+    Taints, Topology,
 };
 pub use windows::{Exclusion, InsufficientWindowTime, OpenSpan, Opening, Schedule, Window, WindowError};
 

@@ -24,12 +24,14 @@ pub(crate) struct Queued<'a> {
     earliest_behind: Option<Instant>,
 }
 
-/// Lower comes first: the operator's own node last, the control plane before it, and deferred nodes before that.
+/// Lower comes first: the operator's own node last, the control plane before it, deferred nodes before that, and before
+/// those the nodes of which only a trial shows whether they can be drained.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Priority {
     is_own_node: bool,
     control_plane: bool,
-    was_deferred: bool,
+    /// Whether it was deferred, and whether only a trial shows if it can be drained.
+    setbacks: (bool, bool),
 }
 
 impl<'a> Queued<'a> {
@@ -48,7 +50,10 @@ impl<'a> Queued<'a> {
             priority: Priority {
                 is_own_node: own_node == Some(node_ref.name),
                 control_plane: node_ref.node.control_plane,
-                was_deferred: node_ref.record.deferred.is_some() || node_ref.record.released.is_some(),
+                setbacks: (
+                    node_ref.record.deferred.is_some() || node_ref.record.released.is_some(),
+                    node_ref.node.drain_details.doubtful,
+                ),
             },
             domain_rank: 0,
             required_since,

@@ -272,6 +272,7 @@ fn reconstruct_operation(holder: &Holder, node: &Node, context: &Context) -> Ope
             message: "the record of this operation was lost while the node was cordoned; \
                       check the node, then retry or release it"
                 .to_owned(),
+            awaits_daemon_sets: false,
         }),
         ..lost_operation(holder, context)
     }
@@ -295,9 +296,11 @@ fn lost_operation(holder: &Holder, context: &Context) -> Operation {
         asked: context.now,
         cordoned: None,
         stage: None,
+        grace_until: None,
         reboot_ordered: None,
         rebooted: None,
         pods_moved: 0,
+        returning_owners: vec![],
         daemon_sets: Vec::new(),
         static_pods: Vec::new(),
         settings: policy.map(|policy| policy.settings.clone()).unwrap_or_default(),
@@ -311,7 +314,7 @@ mod tests {
     use chrono::TimeDelta;
 
     use super::*;
-    use crate::snapshot::{DaemonSetReadiness, Drain, Policy, Preflight, Ready, Snapshot, Taints};
+    use crate::snapshot::{DaemonSetReadiness, Drain, DrainDetails, Policy, Preflight, Ready, Snapshot, Taints};
 
     fn policy(seconds: i64) -> Policy {
         Policy {
@@ -348,6 +351,7 @@ mod tests {
             record: Some(Record::default()),
             preflight: Preflight::default(),
             drain: Drain::default(),
+            drain_details: DrainDetails::default(),
             daemon_sets: DaemonSetReadiness::default(),
         }
     }

@@ -14,8 +14,10 @@ use crate::names::{BootId, PolicyName};
 
 pub(crate) use node::PREFLIGHT_FRESH;
 pub(crate) use node::UnavailableCause;
-pub use node::{DaemonSetReadiness, Deletion, Drain, Hold, Node, Preflight, Ready, Taint, Taints};
-pub use operation::{CountedWorkload, Failure, Operation, Outcome, PendingOutcome, Phase, Stage, StageKind};
+pub use node::{DaemonSetReadiness, Deletion, Drain, DrainDetails, Hold, Node, Preflight, Ready, Taint, Taints};
+pub use operation::{
+    CountedWorkload, Failure, MAX_RETURNING_OWNERS, Operation, Outcome, PendingOutcome, Phase, Stage, StageKind,
+};
 pub use policy::{
     Approval, Breaker, BreakerRule, BreakerState, Canary, DurationEstimate, Limit, OnTimeout, Policy, PolicyState,
     QueueOrder, Rollout, Settings, Topology,

@@ -2,6 +2,7 @@
 
 mod common;
 
+use chrono::TimeDelta;
 use common::{World, windows};
 use expect_test::expect;
 use lockkeeper_planner::*;
@@ -334,4 +335,99 @@ fn a_pass_writes_few_taints_and_writes_them_last() {
     assert_eq!(plan.actions[0].name(), "SetHolders");
     world.run_until_idle();
     assert!(world.snapshot.nodes.values().all(|node| node.taints.reboot_pending));
+}
+
+#[test]
+fn owners_whose_pods_return_are_recorded_before_the_reboot_is_ordered() {
+    let mut world = World::new(1);
+    world.blocked = vec!["n1".to_owned()];
+    world.run_until_idle();
+    world.run(5);
+    let owners = vec![
+        "CloneSet.apps.kruise.io shop/a".to_owned(),
+        "ReplicaSet shop/b".to_owned(),
+    ];
+    world.node("n1").drain_details.returning_owners = owners[..1].to_vec();
+    world.run(1);
+    let recorded = |world: &mut World| world.record("n1").operation.as_ref().unwrap().returning_owners.clone();
+    assert_eq!(recorded(&mut world), owners[..1]);
+    // A drain that was started anew does not find the first one again.
+    world.node("n1").drain_details.returning_owners = owners[1..].to_vec();
+    world.blocked.clear();
+    world.node("n1").drain = Drain::Done { moved: 2 };
+    let plan = world.plan();
+    let is_order = |action: &Action| matches!(action, Action::OrderReboot { .. });
+    assert!(!plan.actions.iter().any(is_order), "{:?}", plan.actions);
+    world.run(1);
+    assert!(world.plan().actions.is_empty() || recorded(&mut world) == owners);
+    world.run(60);
+    assert!(world.record("n1").last_reboot.is_some(), "{}", world.trace);
+}
+
+/// One node whose pods are shutting down for so long from now on.
+fn shutting_down(seconds: i64) -> World {
+    let mut world = blocked(OnTimeout::Defer);
+    world.run_until_idle();
+    let ends = world.now + TimeDelta::seconds(seconds);
+    world.node("n1").drain_details.grace_ends = Some(ends);
+    world
+}
+
+#[test]
+fn a_drain_waits_for_pods_within_their_own_grace_period() {
+    let mut world = shutting_down(3600);
+    let begun = world.now;
+    world.run(901);
+    let operation = world.record("n1").operation.clone().expect("it goes on");
+    let until = begun + TimeDelta::seconds(3610);
+    assert_eq!(operation.grace_until, Some(until));
+    assert_eq!(deadline(&operation).map(|deadline| deadline.at), Some(until));
+    world.run(2600);
+    world.blocked.clear();
+    world.run(60);
+    assert!(world.record("n1").last_reboot.is_some(), "{}", world.trace);
+}
+
+#[test]
+fn a_pod_that_outlasts_its_grace_period_ends_the_wait() {
+    let mut world = shutting_down(1200);
+    world.run(1205);
+    assert!(world.record("n1").operation.is_some());
+    world.node("n1").drain_details.grace_ends = None;
+    world.run(10);
+    assert!(world.record("n1").deferred.is_some(), "{}", world.trace);
+}
+
+#[test]
+fn a_drain_waits_no_longer_than_two_hours_for_a_grace_period() {
+    let mut world = shutting_down(86_400);
+    world.run(900 + 7190);
+    assert!(world.record("n1").operation.is_some());
+    world.run(20);
+    assert!(world.record("n1").deferred.is_some(), "{}", world.trace);
+}
+
+#[test]
+fn a_policy_may_time_out_a_drain_within_a_grace_period() {
+    let mut world = shutting_down(3600);
+    world.policy().settings.wait_for_grace_period = false;
+    let operation = world.record("n1").operation.as_mut().unwrap();
+    operation.settings.wait_for_grace_period = false;
+    world.run(910);
+    assert!(world.record("n1").deferred.is_some(), "{}", world.trace);
+}
+
+#[test]
+fn neither_deletion_nor_reboot_cuts_a_grace_period_short() {
+    for on_timeout in [OnTimeout::Delete, OnTimeout::Reboot] {
+        let mut world = blocked(on_timeout);
+        world.run_until_idle();
+        let ends = world.now + TimeDelta::seconds(1800);
+        world.node("n1").drain_details.grace_ends = Some(ends);
+        world.run(1700);
+        assert_eq!(stage(&mut world), None, "{}", world.trace);
+        world.node("n1").drain_details.grace_ends = None;
+        world.run(120);
+        assert!(stage(&mut world).is_some() || world.record("n1").last_reboot.is_some());
+    }
 }

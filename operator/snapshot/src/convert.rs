@@ -18,6 +18,7 @@ pub fn operation(from: &api::Operation) -> planner::Operation {
         time: from.started_time,
         message: "the operation is in a phase of a newer version of Lockkeeper; run that version, or release the node"
             .to_owned(),
+        awaits_daemon_sets: false,
     });
     planner::Operation {
         id: from.id.clone(),
@@ -40,9 +41,11 @@ pub fn operation(from: &api::Operation) -> planner::Operation {
         asked: from.asked_time.unwrap_or(from.started_time),
         cordoned: from.cordoned_time,
         stage: from.stage.as_ref().and_then(stage),
+        grace_until: from.grace_until_time,
         reboot_ordered: from.reboot_ordered_time,
         rebooted: from.rebooted_time,
         pods_moved: from.pods_moved,
+        returning_owners: from.returning_owners.iter().map(|owner| owner.0.clone()).collect(),
         daemon_sets: from.daemon_sets.iter().map(workload).collect(),
         static_pods: from.static_pods.iter().map(workload).collect(),
         settings: settings(&from.settings),
@@ -52,6 +55,7 @@ pub fn operation(from: &api::Operation) -> planner::Operation {
             .map(|failure| planner::Failure {
                 time: failure.time,
                 message: failure.message.clone(),
+                awaits_daemon_sets: failure.awaits_daemon_sets,
             })
             .or(unknown),
         pending_outcome: from.pending_outcome.as_ref().map(pending_outcome),
@@ -83,17 +87,20 @@ pub fn operation_to_api(from: &planner::Operation, settings: &api::OperationSett
         asked_time: Some(whole_seconds(from.asked)),
         cordoned_time: from.cordoned.map(whole_seconds),
         stage: from.stage.map(stage_to_api),
+        grace_until_time: from.grace_until.map(whole_seconds),
         reboot_ordered_time: from.reboot_ordered.map(whole_seconds),
         rebooted_time: from.rebooted.map(whole_seconds),
         deadline_time: deadline.map(|deadline| whole_seconds(deadline.at)),
         on_deadline: deadline.map(|deadline| on_deadline_to_api(deadline.then)),
         pods_moved: from.pods_moved,
+        returning_owners: from.returning_owners.iter().cloned().map(api::OwnerName).collect(),
         daemon_sets: workloads(from.daemon_sets.iter().map(named)),
         static_pods: workloads(from.static_pods.iter().map(named)),
         settings: settings.clone(),
         failure: from.failure.as_ref().map(|failure| api::Failure {
             time: whole_seconds(failure.time),
             message: bounded(&failure.message, 1024),
+            awaits_daemon_sets: failure.awaits_daemon_sets,
         }),
         pending_outcome: from
             .pending_outcome
@@ -296,6 +303,7 @@ pub fn settings_of(policy: &api::RebootPolicySpec) -> api::OperationSettings {
 fn settings(from: &api::OperationSettings) -> planner::Settings {
     planner::Settings {
         drain_timeout: seconds(from.drain.timeout_seconds),
+        wait_for_grace_period: from.drain.wait_for_grace_period,
         on_timeout: match from.drain.on_timeout {
             api::OnTimeout::Defer | api::OnTimeout::Unknown => planner::OnTimeout::Defer,
             api::OnTimeout::Delete => planner::OnTimeout::Delete,
@@ -305,6 +313,7 @@ fn settings(from: &api::OperationSettings) -> planner::Settings {
         daemon_sets_last: from.drain.daemon_sets_last,
         prefer_updated_nodes: from.drain.prefer_updated_nodes,
         reboot_timeout: seconds(from.reboot.timeout_seconds),
+        daemon_sets_timeout: from.reboot.daemon_sets_timeout_seconds.map(seconds),
         agent_timeout: seconds(from.require_agent_seconds),
     }
 }

@@ -196,6 +196,7 @@ fn node_view(
             at: planner::Instant::MAX_UTC,
         },
         drain: local.drains.get(name).cloned().unwrap_or_default(),
+        drain_details: planner::DrainDetails::default(),
         daemon_sets: planner::DaemonSetReadiness::Unknown,
     })
 }

@@ -1,6 +1,7 @@
 //! Every Event that the operator sends: its reason, its severity and its message.
 
 use lockkeeper_crds::{BreakerStatus, names};
+use lockkeeper_drain::ReturningOwner;
 use lockkeeper_planner::{Command, Finished, Instant, Operation, Outcome, StageKind, Violation};
 use lockkeeper_reasons::{ReasonName, Severity, WaitReason, format_duration, format_time, plural};
 
@@ -17,6 +18,8 @@ pub enum EventReason {
     Cordoned,
     /// The drain of a node starts.
     DrainStarted,
+    /// Pods return to the node that is being drained.
+    PodsReturn,
     /// The drain of a node timed out.
     DrainTimedOut,
     /// The reboot of a node is ordered.
@@ -69,6 +72,7 @@ impl EventReason {
             Self::LockAcquired => "LockAcquired",
             Self::Cordoned => "Cordoned",
             Self::DrainStarted => "DrainStarted",
+            Self::PodsReturn => "PodsReturn",
             Self::DrainTimedOut => "DrainTimedOut",
             Self::RebootOrdered => "RebootOrdered",
             Self::NodeRebooted => "NodeRebooted",
@@ -187,6 +191,11 @@ impl Event {
     /// Pods of a node are blocked that no Event has named yet.
     pub fn pods_blocked(reason: ReasonName, message: &str) -> Self {
         Self::warning(EventReason::Wait(reason), message)
+    }
+
+    /// Pods of an owner are no longer evicted, as they return to the node.
+    pub fn pods_return(returning: &ReturningOwner) -> Self {
+        Self::warning(EventReason::PodsReturn, returning.to_string())
     }
 
     /// The time to wait for volumes is over.

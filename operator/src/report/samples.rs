@@ -1,6 +1,7 @@
 //! One sample of every Event, for the file that shows all messages.
 
 use lockkeeper_crds::{BreakerState, BreakerStatus};
+use lockkeeper_drain::ReturningOwner;
 use lockkeeper_planner::{
     Command, Failure, Finished, Instant, Operation, Outcome, Phase, Settings, Stage, StageKind, Violation,
 };
@@ -37,15 +38,18 @@ fn operation() -> Operation {
         asked: at(1),
         cordoned: Some(at(5)),
         stage: None,
+        grace_until: None,
         reboot_ordered: Some(at(65)),
         rebooted: Some(at(106)),
         pods_moved: 12,
+        returning_owners: vec![],
         daemon_sets: vec![],
         static_pods: vec![],
         settings: Settings::default(),
         failure: Some(Failure {
             time: at(965),
             message: "w-01 did not come back within 15 min".to_owned(),
+            awaits_daemon_sets: false,
         }),
         pending_outcome: None,
     }
@@ -66,6 +70,8 @@ fn of_operations() -> Vec<Event> {
         Event::drain_started(12, 0, 1),
         Event::drain_started(1, 1, 2),
         Event::pods_blocked(ReasonName::EvictionBlocked, blocked),
+        Event::pods_return(&returning("CloneSet.apps.kruise.io shop/agent", true)),
+        Event::pods_return(&returning("ReplicaSet shop/pinned-5d9c", false)),
         Event::volumes_still_attached(&["pv-1".to_owned(), "pv-2".to_owned()]),
         Event::reboot_ordered(&operation()),
         Event::node_rebooted(&operation()),
@@ -75,6 +81,13 @@ fn of_operations() -> Vec<Event> {
         Event::wait(&WaitReason::NoPolicy),
         Event::wait_of_many(40, &WaitReason::Pacing { until: at(600) }),
     ]
+}
+
+fn returning(owner: &str, tolerates_cordon: bool) -> ReturningOwner {
+    ReturningOwner {
+        owner: owner.to_owned(),
+        tolerates_cordon,
+    }
 }
 
 fn of_ends() -> Vec<Event> {

@@ -5,10 +5,9 @@ mod notifications;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use chrono::{TimeDelta, Utc};
-use kube::Client;
+use chrono::{DateTime, TimeDelta, Utc};
 use lockkeeper_crds::Operation;
-use lockkeeper_drain::{Cause, Progress, Settings};
+use lockkeeper_drain::{Cause, DrainClients, Progress, ReturningOwner, Settings};
 use lockkeeper_kube_util::error_chain;
 use lockkeeper_planner::{Action, Change, Drain, Node, Phase, Snapshot, StageKind, WaitReason};
 use lockkeeper_snapshot::ObservedObjects;
@@ -28,11 +27,13 @@ const AFTER_BLOCKED: Duration = Duration::from_secs(1);
 
 /// The drains that run, by node.
 pub struct Drains {
-    client: Client,
+    clients: DrainClients,
     namespace: String,
     tasks: Supervisor<String, Attempt, State>,
     /// What Events have told of each drain.
     notifications: BTreeMap<String, (Attempt, DrainNotifications)>,
+    /// Pods moved by earlier runs of a drain that was started anew.
+    moved_before: BTreeMap<String, (Attempt, usize)>,
 }
 
 /// What a drain is started for; another attempt is another drain.
@@ -47,6 +48,8 @@ struct Attempt {
 #[derive(Clone, Debug, PartialEq)]
 struct State {
     progress: Progress,
+    /// Pods moved by earlier runs of the engine: each run counts from zero.
+    moved_before: usize,
     /// Why the engine returned; empty while it runs.
     failure: String,
 }
@@ -61,12 +64,13 @@ impl std::fmt::Debug for Drains {
 
 impl Drains {
     /// No drain runs yet.
-    pub fn new(client: Client, namespace: String, wake_up: WakeUp) -> Self {
+    pub fn new(clients: DrainClients, namespace: String, wake_up: WakeUp) -> Self {
         Self {
-            client,
+            clients,
             namespace,
             tasks: Supervisor::new(wake_up),
             notifications: BTreeMap::new(),
+            moved_before: BTreeMap::new(),
         }
     }
 
@@ -74,7 +78,11 @@ impl Drains {
     pub fn fill(&self, snapshot: &mut Snapshot) {
         for (name, task) in self.tasks.iter() {
             if let Some(node) = snapshot.nodes.get_mut(name) {
-                node.drain = drain(&task.answer());
+                let state = task.answer();
+                node.drain = drain(&state);
+                let owners = returning(&state.progress).iter().map(|one| one.owner.clone());
+                node.drain_details.returning_owners = owners.collect();
+                node.drain_details.grace_ends = grace_ends(&state.progress);
             }
         }
     }
@@ -107,6 +115,8 @@ impl Drains {
             .collect();
         self.tasks.retain(|node| wanted.get(node).cloned());
         self.notifications.retain(|node, _| self.tasks.get(node).is_some());
+        self.moved_before
+            .retain(|node, (attempt, _)| wanted.get(node) == Some(attempt));
         for (node, attempt) in wanted {
             let status = observed.reboots.get(node).and_then(|reboot| reboot.status.as_ref());
             let operation = status.and_then(|status| status.operation.as_ref());
@@ -118,6 +128,10 @@ impl Drains {
 
     /// Ends the drain of a node; the next pass starts it anew.
     pub fn restart(&mut self, node: &str) {
+        if let Some(task) = self.tasks.get(node) {
+            let moved = (task.question.clone(), task.answer().moved());
+            self.moved_before.insert(node.to_owned(), moved);
+        }
         self.tasks.end(node);
         self.notifications.remove(node);
     }
@@ -126,13 +140,17 @@ impl Drains {
     pub fn stop(&mut self) {
         self.tasks.stop();
         self.notifications.clear();
+        self.moved_before.clear();
     }
 
     fn start(&mut self, node: &str, attempt: Attempt, operation: &Operation) {
         let settings = of_operation(node, operation, &self.namespace).map(with_rounded_cordon_time);
-        let (client, name) = (self.client.clone(), node.to_owned());
+        let (clients, name) = (self.clients.clone(), node.to_owned());
+        let before = self.moved_before.get(node).filter(|(known, _)| *known == attempt);
+        let recorded = usize::try_from(operation.pods_moved).unwrap_or_default();
         let initial = State {
             progress: Progress::Starting,
+            moved_before: before.map_or(recorded, |(_, moved)| *moved),
             failure: String::new(),
         };
         self.tasks
@@ -147,7 +165,7 @@ impl Drains {
                 };
                 let (sender, progress) = watch::channel(Progress::Starting);
                 tokio::join!(
-                    run(client, settings, sender, name, answer.clone()),
+                    run(clients, settings, sender, name, answer.clone()),
                     forward(progress, answer)
                 );
             });
@@ -156,16 +174,20 @@ impl Drains {
 
 /// Runs the engine, again and again if it fails.
 async fn run(
-    client: Client,
+    clients: DrainClients,
     settings: Settings,
     progress: watch::Sender<Progress>,
     node: String,
     answer: AnswerSender<State>,
 ) {
-    while let Err(error) = lockkeeper_drain::drain(client.clone(), settings.clone(), progress.clone()).await {
+    while let Err(error) = lockkeeper_drain::drain(clients.clone(), settings.clone(), progress.clone()).await {
         let delay = RETRY_DELAY.as_secs();
         tracing::warn!(node, "drain: {}; retried in {delay} s", error_chain(&error));
-        answer.modify(|state| state.failure = error_chain(&error));
+        answer.modify(|state| {
+            state.moved_before = state.moved();
+            state.progress = Progress::Starting;
+            state.failure = error_chain(&error);
+        });
         tokio::time::sleep(RETRY_DELAY).await;
         answer.modify(|state| state.failure.clear());
     }
@@ -219,21 +241,46 @@ fn with_rounded_cordon_time(settings: Settings) -> Settings {
     }
 }
 
+impl State {
+    /// Pods moved by all runs of the engine.
+    fn moved(&self) -> usize {
+        let moved = match &self.progress {
+            Progress::Starting => 0,
+            Progress::Running { moved, .. } | Progress::Done { moved, .. } => *moved,
+        };
+        self.moved_before + moved
+    }
+}
+
+/// The owners whose pods return to the node.
+fn returning(progress: &Progress) -> &[ReturningOwner] {
+    match progress {
+        Progress::Starting => &[],
+        Progress::Running { returning, .. } | Progress::Done { returning, .. } => returning,
+    }
+}
+
+/// When the last grace period ends, if the drain waits for nothing else.
+fn grace_ends(progress: &Progress) -> Option<DateTime<Utc>> {
+    match progress {
+        Progress::Running { grace_ends, .. } => *grace_ends,
+        Progress::Starting | Progress::Done { .. } => None,
+    }
+}
+
 fn drain(state: &State) -> Drain {
+    let moved = state.moved();
     let failed = (!state.failure.is_empty()).then(|| WaitReason::EvictionBlocked {
         message: format!("the drain cannot continue: {}", state.failure),
     });
     match &state.progress {
-        Progress::Starting if failed.is_some() => Drain::Running {
-            moved: 0,
-            waiting: failed,
-        },
+        Progress::Starting if failed.is_some() => Drain::Running { moved, waiting: failed },
         Progress::Starting => Drain::NotStarted,
-        Progress::Running { moved, waiting_on, .. } => Drain::Running {
-            moved: *moved,
+        Progress::Running { waiting_on, .. } => Drain::Running {
+            moved,
             waiting: failed.or_else(|| wait_reason(waiting_on)),
         },
-        Progress::Done { moved, .. } => Drain::Done { moved: *moved },
+        Progress::Done { .. } => Drain::Done { moved },
     }
 }
 
@@ -258,9 +305,12 @@ mod tests {
                 remaining: 1,
                 with_empty_dir: 0,
                 waiting_tiers: vec![],
+                grace_ends: None,
+                returning: vec![],
                 waiting_on: group_by_cause(vec![blocker]),
                 pods: vec![],
             },
+            moved_before: 0,
             failure: String::new(),
         }
     }
@@ -279,9 +329,28 @@ mod tests {
     }
 
     #[test]
+    fn trouble_with_the_api_server_does_not_replace_the_reason_of_a_drain() {
+        let terminating = Blocker::Terminating {
+            pod: lockkeeper_drain::PodName::new("shop", "db-0"),
+            until: "2026-11-24T22:10:00Z".parse().unwrap(),
+            grace: 60,
+        };
+        let away = Blocker::ApiUnavailable {
+            message: "timed out".to_owned(),
+        };
+        let waiting = wait_reason(&group_by_cause(vec![away, terminating])).unwrap();
+        assert_eq!(
+            waiting.to_string(),
+            "pod shop/db-0 is shutting down; its grace period of 60 s ends at 2026-11-24T22:10:00Z; the API server is unavailable: timed out"
+        );
+        assert_eq!(waiting.name(), lockkeeper_reasons::ReasonName::PodTerminating);
+    }
+
+    #[test]
     fn a_drain_that_failed_says_why_and_blocks() {
         let state = State {
             progress: Progress::Starting,
+            moved_before: 0,
             failure: "listing the pods: refused".to_owned(),
         };
         let Drain::Running {
@@ -294,5 +363,21 @@ mod tests {
             waiting.to_string(),
             "the drain cannot continue: listing the pods: refused"
         );
+    }
+
+    #[test]
+    fn pods_that_an_earlier_run_of_a_drain_moved_are_counted() {
+        let mut state = state(Blocker::Uncordoned {
+            node: "w-01".to_owned(),
+        });
+        state.moved_before = 7;
+        state.progress = Progress::Done {
+            moved: 4,
+            stayed: 2,
+            with_empty_dir: 0,
+            still_attached: vec![],
+            returning: vec![],
+        };
+        assert_eq!(drain(&state), Drain::Done { moved: 11 });
     }
 }

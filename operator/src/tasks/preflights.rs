@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use kube::Client;
 use lockkeeper_crds::RebootPolicy;
 use lockkeeper_drain::{DryRunCache, OwnPods, Settings, preflight_with_cache};
@@ -39,6 +39,10 @@ struct Answer {
     verdict: planner::Preflight,
     /// The pods that block.
     blocked: BTreeSet<String>,
+    /// Whether only a trial shows that it can be drained.
+    doubtful: bool,
+    /// The longest grace period of its pods.
+    longest_grace: TimeDelta,
     /// The answers of the dry runs: most of them need not be repeated. Kept only while the node is checked again and again.
     dry_runs: DryRunCache,
     /// The check failed and pauses before the next one.
@@ -80,8 +84,10 @@ impl Preflights {
         self.notified
             .retain(|name, _| snapshot.nodes.contains_key(name) && !self.tasks.get(name).is_some_and(is_clear));
         for (name, node) in &mut snapshot.nodes {
-            let verdict = self.tasks.get(name).map(|task| task.answer().verdict.clone());
-            node.preflight = verdict.unwrap_or_default();
+            let answer = self.tasks.get(name).map(Task::answer);
+            node.preflight = answer.as_ref().map(|answer| answer.verdict.clone()).unwrap_or_default();
+            node.drain_details.doubtful = answer.as_ref().is_some_and(|answer| answer.doubtful);
+            node.drain_details.longest_grace = answer.map(|answer| answer.longest_grace).unwrap_or_default();
         }
     }
 
@@ -174,10 +180,14 @@ async fn check(
                 dry_runs = DryRunCache::default();
             }
             let blocked = blocked(&found);
+            let doubtful = !found.doubts().is_empty();
+            let longest_grace = TimeDelta::try_seconds(found.longest_grace()).unwrap_or_default();
             answer.modify(|answer| {
                 *answer = Answer {
                     verdict,
                     blocked,
+                    doubtful,
+                    longest_grace,
                     dry_runs,
                     pauses: false,
                 }

@@ -44,6 +44,7 @@ pub(super) fn decision_text(decision: &Decision) -> String {
         Decision::Skip(StayReason::DaemonSet) => "stays: belongs to a DaemonSet".to_owned(),
         Decision::Skip(StayReason::Own) => "stays: belongs to Lockkeeper".to_owned(),
         Decision::Skip(StayReason::Finished) => "stays: finished".to_owned(),
+        Decision::Skip(StayReason::Returns) => "stays: returns to this node".to_owned(),
         Decision::Skip(StayReason::Rule(rule)) => format!("stays: rule {rule}"),
         Decision::Evict => "evict".to_owned(),
         Decision::Delete => "delete".to_owned(),

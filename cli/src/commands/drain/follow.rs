@@ -21,11 +21,17 @@ impl Follower {
     pub(crate) fn lines(&mut self, progress: &Progress, clock: &DisplayClock) -> Vec<String> {
         match progress {
             Progress::Starting => Vec::new(),
-            Progress::Running { pods, waiting_on, .. } => {
+            Progress::Running {
+                pods,
+                waiting_on,
+                returning,
+                ..
+            } => {
                 self.pods.clone_from(pods);
                 let mut lines: Vec<String> = pods.iter().filter_map(|pod| self.pod(pod, clock)).collect();
                 let general = waiting_on.iter().filter(|cause| cause.pods.is_empty());
-                let general: BTreeSet<String> = general.map(|cause| clock.localize(&cause.to_string())).collect();
+                let mut general: BTreeSet<String> = general.map(|cause| clock.localize(&cause.to_string())).collect();
+                general.extend(returning.iter().map(ToString::to_string));
                 lines.extend(general.difference(&self.general).cloned());
                 self.general = general;
                 lines
@@ -86,7 +92,7 @@ fn messages(blockers: &[Blocker], clock: &DisplayClock) -> String {
 
 #[cfg(test)]
 mod tests {
-    use lockkeeper_drain::{BudgetNumbers, StayReason, Tier};
+    use lockkeeper_drain::{BudgetNumbers, BudgetOutlook, StayReason, Tier};
 
     use super::*;
     use crate::fixture::{clock, time};
@@ -98,6 +104,8 @@ mod tests {
             remaining: pods.len(),
             with_empty_dir: 0,
             waiting_tiers: Vec::new(),
+            grace_ends: None,
+            returning: Vec::new(),
             waiting_on: Vec::new(),
             pods,
         }
@@ -122,6 +130,7 @@ mod tests {
                 desired: 3,
                 total: 4,
             }),
+            outlook: BudgetOutlook::MayAllow,
             message: String::new(),
         }
     }
@@ -158,6 +167,7 @@ mod tests {
                 stayed: 1,
                 with_empty_dir: 0,
                 still_attached: vec![],
+                returning: vec![],
             },
         ] {
             lines.extend(follower.lines(&progress, &clock));

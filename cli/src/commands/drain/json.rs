@@ -14,6 +14,9 @@ pub(crate) struct NodePreflight {
     pub(crate) policy: Option<String>,
     pub(crate) pods: Vec<PodJson>,
     pub(crate) blockers: Vec<CauseJson>,
+    /// Budgets that are tried once the node is cordoned.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) doubts: Vec<CauseJson>,
     /// Why the node could not be checked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) error: Option<String>,
@@ -29,6 +32,11 @@ pub(crate) struct PodJson {
     detail: String,
     order: i32,
     critical: bool,
+    /// How long it may take to shut down.
+    grace_period_seconds: i64,
+    /// The owner that may place it on the node again after its eviction.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    may_return: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     budget: Option<Budget>,
     blockers: Vec<CauseJson>,
@@ -77,6 +85,7 @@ impl NodePreflight {
             policy,
             pods: found.pods.iter().map(PodJson::from).collect(),
             blockers: found.blockers.iter().map(CauseJson::from).collect(),
+            doubts: found.doubts().iter().map(CauseJson::from).collect(),
             error: None,
         }
     }
@@ -98,6 +107,8 @@ impl From<&PodPreflight> for PodJson {
             detail: decision_text(&line.decision),
             order: line.tier.order,
             critical: line.tier.critical,
+            grace_period_seconds: line.grace,
+            may_return: line.may_return.clone(),
             budget: line.budget.as_ref().map(|(name, numbers)| Budget::new(name, *numbers)),
             blockers: line.blockers.iter().map(CauseJson::from).collect(),
         }
@@ -172,6 +183,9 @@ mod tests {
             tier: Tier::default(),
             budget: None,
             blockers: Vec::new(),
+            doubt: None,
+            grace: 30,
+            may_return: None,
         }
     }
 
@@ -197,6 +211,7 @@ mod tests {
                   "detail": "blocks",
                   "order": 0,
                   "critical": false,
+                  "gracePeriodSeconds": 30,
                   "blockers": [
                     {
                       "reason": "EvictionBlocked",
@@ -211,6 +226,7 @@ mod tests {
                   "detail": "stays: finished",
                   "order": 0,
                   "critical": false,
+                  "gracePeriodSeconds": 30,
                   "blockers": []
                 }
               ],

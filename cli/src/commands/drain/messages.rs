@@ -196,6 +196,8 @@ mod tests {
             remaining: 1,
             with_empty_dir: 0,
             waiting_tiers: vec![],
+            grace_ends: None,
+            returning: Vec::new(),
             waiting_on: group_by_cause(blockers),
             pods: vec![],
         };

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use chrono::Utc;
 use lockkeeper_drain::{Blocker, Cause, Progress, Settings};
 use lockkeeper_kube_util::error_chain;
+use lockkeeper_planner::{MAX_GRACE_WAIT, SHUTDOWN_DELAY};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -14,6 +16,31 @@ use super::result::{NodeResult, Outcome};
 use super::stop::Stop;
 use crate::clock::DisplayClock;
 use crate::cluster::Cluster;
+
+/// How long the drain of a node may take.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct TimeLimit {
+    /// The time-out.
+    pub(super) drain: Duration,
+    /// Whether it waits longer for pods within their own grace period.
+    pub(super) wait_for_grace: bool,
+}
+
+impl TimeLimit {
+    /// Until when the drain goes on although it has timed out, as the operator's would.
+    fn extend_for_grace(self, progress: &Progress, begin: Instant) -> Option<Instant> {
+        let Progress::Running {
+            grace_ends: Some(ends), ..
+        } = progress
+        else {
+            return None;
+        };
+        let rest = (*ends + SHUTDOWN_DELAY - Utc::now()).to_std().ok()?;
+        let latest = begin + self.drain + MAX_GRACE_WAIT.to_std().ok()?;
+        let until = (Instant::now() + rest).min(latest);
+        (self.wait_for_grace && until > Instant::now()).then_some(until)
+    }
+}
 
 /// What ended the drain.
 enum End {
@@ -27,7 +54,7 @@ enum End {
 pub(crate) async fn drain(
     cluster: &Cluster,
     settings: Settings,
-    limit: Duration,
+    limit: TimeLimit,
     stop: &mut Stop,
     print: &mut dyn FnMut(&str),
 ) -> NodeResult {
@@ -37,11 +64,14 @@ pub(crate) async fn drain(
     let mut follower = Follower::default();
     let end = {
         let mut engine = std::pin::pin!(lockkeeper_drain::drain(cluster.client.clone(), settings, to));
-        let mut timeout = std::pin::pin!(tokio::time::sleep(limit));
+        let mut timeout = std::pin::pin!(tokio::time::sleep(limit.drain));
         loop {
             tokio::select! {
                 ended = &mut engine => break End::Engine(ended),
-                () = &mut timeout => break End::Timeout,
+                () = &mut timeout => match limit.extend_for_grace(&progress.borrow(), begin) {
+                    Some(until) => timeout.as_mut().reset(until),
+                    None => break End::Timeout,
+                },
                 () = stop.requested() => break End::Stop,
                 Ok(()) = progress.changed() => {
                     let now = progress.borrow_and_update().clone();
@@ -71,7 +101,7 @@ pub(crate) async fn drain(
         End::Uncordoned => (Outcome::Failed, messages::uncordoned_by_other(&node)),
         End::Timeout => (
             Outcome::TimedOut,
-            messages::timed_out(&node, limit.as_secs(), &last, &DisplayClock::now()),
+            messages::timed_out(&node, begin.elapsed().as_secs(), &last, &DisplayClock::now()),
         ),
         End::Stop => (Outcome::Stopped, messages::stopped(&node, &last, &DisplayClock::now())),
     };
@@ -104,6 +134,7 @@ fn fill(result: &mut NodeResult, last: &Progress) {
             stayed,
             with_empty_dir,
             still_attached,
+            ..
         } => {
             (result.moved, result.stayed, result.with_empty_dir) = (*moved, *stayed, *with_empty_dir);
             result.still_attached.clone_from(still_attached);
@@ -126,10 +157,45 @@ mod tests {
             remaining: 1,
             with_empty_dir: 0,
             waiting_tiers: vec![],
+            grace_ends: None,
+            returning: Vec::new(),
             waiting_on: group_by_cause(vec![Blocker::Uncordoned { node }]),
             pods: vec![],
         };
         assert!(is_uncordoned(&progress));
         assert!(!is_uncordoned(&Progress::Starting));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_drain_waits_for_a_grace_period_but_not_past_an_explicit_limit() {
+        let running = |seconds: i64| Progress::Running {
+            to_move: 1,
+            moved: 0,
+            remaining: 1,
+            with_empty_dir: 0,
+            waiting_tiers: vec![],
+            grace_ends: Some(Utc::now() + chrono::TimeDelta::seconds(seconds)),
+            returning: vec![],
+            waiting_on: vec![],
+            pods: vec![],
+        };
+        let limit = TimeLimit {
+            drain: Duration::from_secs(60),
+            wait_for_grace: true,
+        };
+        let begin = Instant::now();
+        let extended = |limit: TimeLimit, seconds| {
+            let until = limit.extend_for_grace(&running(seconds), begin)?;
+            Some((until - begin).as_secs_f64().round())
+        };
+        assert_eq!(extended(limit, 600), Some(610.0));
+        assert_eq!(extended(limit, 86_400), Some(7260.0));
+        assert_eq!(extended(limit, -11), None);
+        let explicit = TimeLimit {
+            wait_for_grace: false,
+            ..limit
+        };
+        assert_eq!(extended(explicit, 600), None);
+        assert_eq!(limit.extend_for_grace(&Progress::Starting, begin), None);
     }
 }

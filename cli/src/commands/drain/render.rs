@@ -14,6 +14,8 @@ pub(crate) fn table(node: &str, source: &str, found: &Preflight, clock: &Display
     if found.blockers.is_empty() {
         let summary = move_summary(counts(found));
         lines.push(Line::plain(format!("{node} can be drained, under {source}: {summary}")));
+        let doubts = found.doubts().into_iter().map(|cause| format!("  {cause}"));
+        lines.extend(doubts.map(|doubt| Line::new(doubt, ActionRequired::Wait)));
     } else {
         lines.push(Line::new(
             format!("{node} cannot be drained, under {source}:"),
@@ -61,7 +63,10 @@ fn row(line: &PodPreflight) -> [String; 4] {
     });
     [
         line.pod.to_string(),
-        decision_text(&line.decision),
+        match &line.may_return {
+            Some(_) => format!("{}, may return", decision_text(&line.decision)),
+            None => decision_text(&line.decision),
+        },
         order(line),
         budget.unwrap_or_default(),
     ]
@@ -89,6 +94,9 @@ mod tests {
             tier: Tier::default(),
             budget: None,
             blockers: Vec::new(),
+            doubt: None,
+            grace: 30,
+            may_return: None,
         }
     }
 

@@ -1,6 +1,6 @@
 //! The report's text.
 
-use lockkeeper_drain::{PodPreflight, StayReason, Tier};
+use lockkeeper_drain::{BudgetNumbers, Decision, PodName, PodPreflight, StayReason, Tier};
 
 use super::*;
 use crate::failure::Exit;
@@ -13,6 +13,9 @@ fn pod(name: &str, blockers: Vec<Blocker>) -> PodPreflight {
         tier: Tier::default(),
         budget: None,
         blockers,
+        doubt: None,
+        grace: 30,
+        may_return: None,
     }
 }
 
@@ -89,4 +92,57 @@ fn a_node_that_could_not_be_checked_is_an_error() {
     "#]]
     .assert_eq(&text(&reports));
     assert_eq!(end(&reports).unwrap_err().exit, Exit::Error);
+}
+
+#[test]
+fn pods_that_may_return_are_foretold_and_do_not_block() {
+    let pinned = |name: &str, owner: &str| PodPreflight {
+        may_return: Some(owner.to_owned()),
+        ..pod(name, vec![])
+    };
+    let set = "CloneSet.apps.kruise.io shop/set";
+    let reports = [
+        report(
+            "w-01",
+            vec![pinned("set-0", set), pinned("pinned-0", "ReplicaSet shop/pinned")],
+        ),
+        report("w-02", (1..5).map(|n| pinned(&format!("set-{n}"), set)).collect()),
+    ];
+    expect_test::expect![[r#"
+        all 2 nodes can be drained today: 6 pods to evict
+        pods shop/set-0, shop/set-1, shop/set-2 and 2 more of CloneSet.apps.kruise.io shop/set tolerate the cordon and may return to their nodes; after two returns they stay and go down with the node, unless a drain rule says Block
+        pod shop/pinned-0 of ReplicaSet shop/pinned tolerates the cordon and may return to its node; after two returns it stays and goes down with the node, unless a drain rule says Block
+    "#]]
+    .assert_eq(&text(&reports));
+    assert!(end(&reports).is_ok());
+}
+
+#[test]
+fn a_grace_period_longer_than_the_drain_may_take_is_foretold() {
+    let broker = |name: &str, grace: i64| PodPreflight {
+        grace,
+        ..pod(name, vec![])
+    };
+    let with = |drain: serde_json::Value, pods: Vec<PodPreflight>| {
+        let mut report = report("w-01", pods);
+        report.policy.drain = serde_json::from_value(drain).unwrap();
+        text(&[report])
+    };
+    let all = || vec![broker("broker-0", 3600), broker("web-0", 60), broker("slow-0", 1800)];
+    let texts = [
+        with(serde_json::json!({"timeoutSeconds": 60}), all()),
+        with(serde_json::json!({"timeoutSeconds": 3600}), all()),
+        with(serde_json::json!({"waitForGracePeriod": false}), all()),
+        with(serde_json::json!({}), vec![broker("broker-0", 86_400)]),
+    ];
+    expect_test::expect![[r#"
+        the node can be drained today: 3 pods to evict
+        pods shop/broker-0, shop/slow-0 may take 3600 s to shut down, longer than drain.timeoutSeconds (60, the default settings): the drain waits for that
+        the node can be drained today: 3 pods to evict
+        the node can be drained today: 3 pods to evict
+        pods shop/broker-0, shop/slow-0 may take 3600 s to shut down, longer than drain.timeoutSeconds (900, the default settings): the drain times out before that
+        the node can be drained today: 1 pod to evict
+        pod shop/broker-0 may take 86400 s to shut down, longer than drain.timeoutSeconds (900, the default settings): the drain times out before that
+    "#]]
+    .assert_eq(&texts.concat());
 }

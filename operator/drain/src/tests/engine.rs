@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 
 use super::fake::Fake;
 use super::{budget, done, pod, settings, with};
-use crate::{Cause, Error, Progress, Settings, drain, remaining_pods};
+use crate::{Cause, DrainClients, Error, Progress, Settings, drain, remaining_pods};
 
 /// A drain that runs.
 pub(super) struct Running {
@@ -18,10 +18,14 @@ pub(super) struct Running {
 }
 
 pub(super) fn start(fake: &Fake, settings: Settings) -> Running {
+    start_with(fake.client().into(), settings)
+}
+
+pub(super) fn start_with(clients: DrainClients, settings: Settings) -> Running {
     let (to, progress) = watch::channel(Progress::Starting);
     Running {
         progress,
-        task: tokio::spawn(drain(fake.client(), settings, to)),
+        task: tokio::spawn(drain(clients, settings, to)),
     }
 }
 
@@ -340,4 +344,18 @@ async fn dropping_a_drain_stops_new_requests_at_once() {
     running.task.abort();
     seconds(120).await;
     assert_eq!(fake.count("POST"), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pod_is_evicted_when_its_opt_out_has_ended() {
+    let fake = Fake::new();
+    let started = fake.world().now() - chrono::TimeDelta::minutes(50);
+    let change = json!({
+        "metadata": {"annotations": {"karpenter.sh/do-not-disrupt": "1h"}},
+        "status": {"startTime": started},
+    });
+    fake.put_pod(with(pod("shop/build-0"), &change));
+    assert_eq!(start(&fake, settings()).done().await, done(1, 0));
+    let times = fake.times("POST");
+    assert!(times.len() == 1 && (599_000..600_100).contains(&times[0]), "{times:?}");
 }

@@ -89,10 +89,31 @@ impl Fake {
         world.put("nodes", node);
     }
 
+    /// A client that cannot watch, as one with a read timeout cannot.
+    pub(super) fn client_without_watches(&self) -> Client {
+        let fake = self.clone();
+        let service = tower::service_fn(move |request: Request<Body>| {
+            let fake = fake.clone();
+            async move {
+                let query = request.uri().query().unwrap_or_default();
+                if query.contains("watch=true") {
+                    return Err(reset());
+                }
+                fake.serve(request).await
+            }
+        });
+        Client::new(service, "default")
+    }
+
     /// Breaks every watch and every later request.
     pub(super) fn go_down(&self) {
+        self.world().down = true;
+        self.break_watches();
+    }
+
+    /// Breaks every watch.
+    pub(super) fn break_watches(&self) {
         let mut world = self.world();
-        world.down = true;
         for (_, watcher) in world.watchers.drain(..) {
             let _ = watcher.send(None);
         }

@@ -3,10 +3,10 @@
 use expect_test::expect;
 use serde_json::{Value, json};
 
-use super::engine::{blockers, seconds, start};
+use super::engine::{blockers, seconds, start, start_with};
 use super::fake::{Fake, Fault};
 use super::{budget, done, pod, settings};
-use crate::{Blocker, Cause, Progress};
+use crate::{Blocker, Cause, DrainClients, PodName, Progress, group_by_cause};
 
 fn refusal(code: u16, body: Value) -> Fault {
     Fault::Answer {
@@ -246,4 +246,70 @@ async fn a_failed_last_list_is_repeated() {
     assert!(!running.task.is_finished());
     fake.come_back();
     running.done().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_watches_with_the_client_for_watches() {
+    let fake = Fake::new();
+    fake.put_budget(budget("shop/web", 0, 2, 2, 3));
+    fake.put_pod(pod("shop/web-0"));
+    let clients = DrainClients {
+        requests: fake.client_without_watches(),
+        watches: fake.client(),
+    };
+    let mut running = start_with(clients, settings());
+    let shown = running.blocked().await;
+    assert!(shown[0].starts_with("pod shop/web-0: budget shop/web"), "{shown:?}");
+    seconds(120).await;
+    let shown: Vec<String> = blockers(&running.progress.borrow())
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    assert_eq!(shown.len(), 1, "{shown:?}");
+    assert_eq!(fake.count("WATCH"), 3, "a quiet watch is not opened anew");
+}
+
+#[tokio::test(start_paused = true)]
+async fn watches_that_break_together_are_not_shown_as_an_outage() {
+    let fake = Fake::new();
+    fake.put_budget(budget("shop/web", 0, 2, 2, 3));
+    fake.put_pod(pod("shop/web-0"));
+    let mut running = start(&fake, settings());
+    running.blocked().await;
+    for _ in 0..3 {
+        fake.break_watches();
+        for _ in 0..25 {
+            seconds(1).await;
+            let shown = blockers(&running.progress.borrow()).to_vec();
+            assert_eq!(shown.len(), 1, "{shown:?}");
+        }
+    }
+}
+
+#[test]
+fn trouble_with_the_api_server_is_shown_after_the_pods() {
+    let away = || Blocker::ApiUnavailable {
+        message: "timed out".to_owned(),
+    };
+    let web = || PodName::new("shop", "web-0");
+    let until = chrono::DateTime::UNIX_EPOCH;
+    let others = [
+        Blocker::Terminating {
+            pod: web(),
+            until,
+            grace: 30,
+        },
+        Blocker::MayComplete { pod: web(), rule: 0 },
+        Blocker::VolumesAttached {
+            names: vec!["pv-1".to_owned()],
+            count: 1,
+            until,
+        },
+        Blocker::NamespaceTerminating { pod: web() },
+    ];
+    for other in others {
+        let causes = group_by_cause(vec![away(), other.clone()]);
+        assert_eq!(causes[0].blocker, other);
+        assert_eq!(causes[0].reason(), other.reason());
+    }
 }

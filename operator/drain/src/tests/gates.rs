@@ -118,11 +118,11 @@ async fn a_budget_of_three_disruptions_gets_three_requests() {
 #[tokio::test(start_paused = true)]
 async fn an_exhausted_budget_gets_one_request_and_then_few_probes() {
     let fake = Fake::new();
-    fake.put_budget(budget("shop/web", 0, 2, 3, 3));
+    fake.put_budget(budget("shop/web", 0, 2, 2, 3));
     replicas(&fake, "web", 10);
     let mut running = start(&fake, settings());
     let shown = running.blocked().await;
-    expect!["pods shop/web-0, shop/web-1, shop/web-2 and 7 more: budget shop/web allows 0 disruptions (2 of 3 ready, 3 needed)"].assert_eq(&shown.join("\n"));
+    expect!["pods shop/web-0, shop/web-1, shop/web-2 and 7 more: budget shop/web allows 0 disruptions (2 of 3 ready, 2 needed)"].assert_eq(&shown.join("\n"));
     seconds(60).await;
     let posts = fake.count("POST");
     assert!((3..=5).contains(&posts), "{posts} requests in a minute");

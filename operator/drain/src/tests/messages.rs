@@ -5,7 +5,7 @@ use expect_test::{Expect, expect};
 use lockkeeper_reasons::ReasonName;
 
 use crate::cause::group_by_cause;
-use crate::{Blocker, BudgetNumbers, PodName};
+use crate::{Blocker, BudgetNumbers, BudgetOutlook, PodName};
 
 fn check(blocker: &Blocker, reason: ReasonName, expected: &Expect) {
     assert_eq!(blocker.reason(), reason);
@@ -29,6 +29,7 @@ fn a_message_names_the_pod_the_cause_and_the_numbers() {
         pod: db(),
         budget: Some(PodName::new("shop", "db")),
         numbers,
+        outlook: BudgetOutlook::MayAllow,
         message: String::new(),
     };
     check(
@@ -87,6 +88,7 @@ fn causes_that_need_a_person_come_first() {
             pod: db(),
             budget: None,
             numbers: None,
+            outlook: BudgetOutlook::MayAllow,
             message: String::new(),
         },
         Blocker::Unmanaged { pod: db() },
@@ -114,6 +116,7 @@ fn pods_with_the_same_cause_share_a_line_with_three_names_and_a_count() {
         pod,
         budget: Some(PodName::new("shop", "web")),
         numbers: None,
+        outlook: BudgetOutlook::MayAllow,
         message: "full".to_owned(),
     };
     let mut all: Vec<Blocker> = (0..5).rev().map(|number| budget(web(number))).collect();
@@ -163,6 +166,17 @@ fn a_protected_pod_names_the_policy_field_that_protects_it() {
         Blocker::OptedOut {
             pod: db(),
             annotation: "karpenter.sh/do-not-disrupt".to_owned(),
+            until: None,
+        },
+        Blocker::OptedOut {
+            pod: web(1),
+            annotation: "karpenter.sh/do-not-disrupt".to_owned(),
+            until: Some(at - chrono::TimeDelta::hours(1)),
+        },
+        Blocker::OptedOut {
+            pod: db(),
+            annotation: "karpenter.sh/do-not-disrupt".to_owned(),
+            until: Some(at),
         },
         Blocker::Rule { pod: db(), rule: 2 },
         Blocker::MayComplete { pod: db(), rule: 0 },
@@ -176,6 +190,7 @@ fn a_protected_pod_names_the_policy_field_that_protects_it() {
     expect![[r#"
         EvictionBlocked: pod shop/db-0: data in an emptyDir would be lost (the policy's drain.emptyDirData is Block)
         EvictionBlocked: pod shop/db-0 opts out of eviction (annotation karpenter.sh/do-not-disrupt; the policy's drain.podOptOuts is Respect)
+        EvictionBlocked: pods shop/db-0, shop/web-1 opt out of eviction until 2026-11-18T11:06:40Z (annotation karpenter.sh/do-not-disrupt; the policy's drain.podOptOuts is Respect)
         EvictionBlocked: pod shop/db-0: the policy's drain.rules[2] blocks the eviction
         PodRunning: pod shop/db-0 may complete first (the policy's drain.rules[0])
         VolumesAttached: volumes pv-1, pv-2 and 2 more are still attached
@@ -195,4 +210,6 @@ fn a_budget_without_computed_numbers_may_allow_disruptions_later() {
     assert!(!numbers(0, 0, 0, 0).never_allow());
     assert!(numbers(0, 1, 1, 1).never_allow());
     assert!(!numbers(0, 1, 1, 2).never_allow());
+    assert!(numbers(0, 1, 2, 2).never_allow(), "whatever is healthy now");
+    assert!(numbers(0, 0, 3, 2).never_allow());
 }

@@ -12,9 +12,12 @@ mod nodes;
 mod page;
 mod preflights;
 mod races;
+mod returns;
 mod rules;
 mod selection;
+mod stuck;
 mod tiers;
+mod trials;
 mod volumes;
 mod world;
 
@@ -40,6 +43,7 @@ fn done(moved: usize, stayed: usize) -> Progress {
         stayed,
         with_empty_dir: 0,
         still_attached: Vec::new(),
+        returning: Vec::new(),
     }
 }
 

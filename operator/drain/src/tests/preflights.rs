@@ -7,7 +7,7 @@ use super::fake::{Fake, Fault};
 use super::{budget, pod, settings, with};
 use crate::{DryRunCache, Error, preflight, preflight_with_cache, quick_preflight};
 
-async fn check(fake: &Fake, expected: &Expect) {
+pub(super) async fn check(fake: &Fake, expected: &Expect) {
     let found = preflight(&fake.client(), &settings()).await.unwrap();
     let mut lines: Vec<String> = found.blockers.iter().map(ToString::to_string).collect();
     lines.push(String::new());
@@ -44,6 +44,54 @@ async fn a_budget_that_is_exhausted_now_is_no_permanent_blocker() {
     fake.put_pod(pod("shop/web-0"));
     fake.put_budget(budget("shop/web", 0, 2, 2, 3));
     check(&fake, &expect![""]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_budget_that_never_allows_blocks_whatever_is_healthy_now() {
+    for healthy in 0..=2 {
+        let fake = Fake::new();
+        fake.put_pod(pod("shop/web-0"));
+        fake.put_budget(budget("shop/web", 0, healthy, 2, 2));
+        let expected = format!(
+            "pod shop/web-0: budget shop/web allows 0 disruptions ({healthy} of 2 ready, 2 needed) and never will: run more replicas or relax the budget"
+        );
+        assert_eq!(permanent(&fake).await, [expected]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_spec_that_allows_no_disruption_blocks_whatever_the_numbers_are() {
+    let zero = "and never will, as its maxUnavailable is 0: relax the budget";
+    let all = "and never will, as its minAvailable is 100%: relax the budget";
+    let cases = [
+        (json!({"maxUnavailable": 0}), Some(zero)),
+        (json!({"maxUnavailable": "0%"}), Some(zero)),
+        (json!({"minAvailable": "100%"}), Some(all)),
+        (json!({"maxUnavailable": 1}), None),
+        (json!({"maxUnavailable": "1%"}), None),
+        (json!({"minAvailable": "99%"}), None),
+        (json!({"minAvailable": 0}), None),
+    ];
+    // The controller has not counted the pods yet, or counts one that is not healthy.
+    for (healthy, desired, total) in [(0, 0, 0), (1, 1, 3)] {
+        for (spec, expected) in &cases {
+            let fake = Fake::new();
+            fake.put_pod(pod("shop/web-0"));
+            fake.put_budget(with(
+                budget("shop/web", 0, healthy, desired, total),
+                &json!({"spec": spec}),
+            ));
+            let found = permanent(&fake).await;
+            assert_eq!(found.len(), usize::from(expected.is_some()), "{spec}: {found:?}");
+            assert!(found.iter().all(|line| line.ends_with(expected.unwrap())), "{found:?}");
+        }
+    }
+}
+
+/// What a preflight finds that waiting does not solve.
+async fn permanent(fake: &Fake) -> Vec<String> {
+    let found = preflight(&fake.client(), &settings()).await.unwrap();
+    found.blockers.iter().map(ToString::to_string).collect()
 }
 
 #[tokio::test(start_paused = true)]

@@ -37,6 +37,7 @@ fn new_state() -> State {
 fn state(pods: usize, allowed: i32) -> State {
     let mut state = new_state();
     state.pods_listed(
+        at(0),
         (0..pods)
             .map(|number| view(pod(&format!("shop/web-{number:02}"))))
             .collect(),
@@ -64,7 +65,7 @@ fn uid(name: &str) -> Uid {
 #[test]
 fn no_pod_is_evicted_before_its_budgets_are_listed() {
     let mut state = new_state();
-    state.pods_listed(vec![view(pod("shop/web-00"))]);
+    state.pods_listed(at(0), vec![view(pod("shop/web-00"))]);
     assert!(state.pick(at(0)).is_empty());
     state.budgets_listed("shop", Vec::new());
     assert_eq!(state.pick(at(0)).len(), 1);
@@ -73,7 +74,7 @@ fn no_pod_is_evicted_before_its_budgets_are_listed() {
 #[test]
 fn budgets_that_cannot_be_listed_do_not_stop_evictions() {
     let mut state = new_state();
-    state.pods_listed(vec![view(pod("shop/web-00"))]);
+    state.pods_listed(at(0), vec![view(pod("shop/web-00"))]);
     state.budgets_unavailable("shop");
     assert_eq!(state.pick(at(0)).len(), 1);
 }
@@ -83,6 +84,7 @@ fn at_most_eight_requests_per_budget_and_sixteen_in_total() {
     assert_eq!(state(20, 20).pick(at(0)).len(), 8);
     let mut without_budget = new_state();
     without_budget.pods_listed(
+        at(0),
         (0..40)
             .map(|number| view(pod(&format!("shop/web-{number:02}"))))
             .collect(),
@@ -169,7 +171,7 @@ fn an_answer_about_a_gone_pod_changes_nothing() {
 #[test]
 fn a_grant_without_a_shutdown_is_requested_again_after_30_s() {
     let mut state = new_state();
-    state.pods_listed(vec![view(pod("shop/web-00"))]);
+    state.pods_listed(at(0), vec![view(pod("shop/web-00"))]);
     state.budgets_listed("shop", Vec::new());
     state.pick(at(0));
     state.record_answer(at(0), &uid("web-00"), EvictionAnswer::Granted);

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use chrono::DateTime;
 use expect_test::{Expect, expect};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use serde_json::{Value, json};
@@ -29,7 +30,7 @@ fn namespaces() -> Namespaces {
 #[expect(clippy::needless_pass_by_value, reason = "reads better with literals")]
 fn check(change: Value, settings: &Settings, expected: Expect) {
     let pod = view(with(pod("shop/web-0"), &change));
-    let verdict = decide(&pod, &namespaces(), settings);
+    let verdict = decide(&pod, &namespaces(), settings, DateTime::UNIX_EPOCH);
     expected.assert_eq(&format!("{:?} at {}", verdict.decision, verdict.tier));
 }
 
@@ -210,14 +211,16 @@ fn an_opt_out_is_respected_unless_pod_opt_outs_is_ignore() {
     check(
         asks(autoscaler, "false"),
         &settings(),
-        expect![[r#"Block([OptedOut("cluster-autoscaler.kubernetes.io/safe-to-evict")]) at order 0"#]],
+        expect![[
+            r#"Block([OptedOut(OptOut { annotation: "cluster-autoscaler.kubernetes.io/safe-to-evict", until: None })]) at order 0"#
+        ]],
     );
     check(asks(autoscaler, "true"), &settings(), expect!["Evict at order 0"]);
     check(asks(autoscaler, "false"), &ignore, expect!["Evict at order 0"]);
     check(
         asks("karpenter.sh/do-not-disrupt", "true"),
         &settings(),
-        expect![[r#"Block([OptedOut("karpenter.sh/do-not-disrupt")]) at order 0"#]],
+        expect![[r#"Block([OptedOut(OptOut { annotation: "karpenter.sh/do-not-disrupt", until: None })]) at order 0"#]],
     );
     check(
         asks("karpenter.sh/do-not-disrupt", "false"),
@@ -304,7 +307,7 @@ fn the_delete_stage_does_not_delete_protected_or_exempt_pods() {
     check(
         opted_out,
         &delete(vec![]),
-        expect![[r#"Block([OptedOut("karpenter.sh/do-not-disrupt")]) at order 0"#]],
+        expect![[r#"Block([OptedOut(OptOut { annotation: "karpenter.sh/do-not-disrupt", until: None })]) at order 0"#]],
     );
     let allowed = Settings {
         unmanaged: Unmanaged::Evict,

@@ -1,5 +1,6 @@
 //! Which pods leave: the rows of the decision table.
 
+use chrono::DateTime;
 use expect_test::{Expect, expect};
 use serde_json::{Value, json};
 
@@ -9,7 +10,10 @@ use crate::{Namespaces, Settings, Unmanaged, decide};
 #[expect(clippy::needless_pass_by_value, reason = "reads better with literals")]
 fn check(change: Value, settings: &Settings, expected: Expect) {
     let pod = view(with(pod("shop/web-0"), &change));
-    expected.assert_eq(&format!("{:?}", decide(&pod, &Namespaces::new(), settings).decision));
+    expected.assert_eq(&format!(
+        "{:?}",
+        decide(&pod, &Namespaces::new(), settings, DateTime::UNIX_EPOCH).decision
+    ));
 }
 
 fn evicting_unmanaged() -> Settings {
@@ -46,12 +50,11 @@ fn daemon_set_pods_stay() {
 }
 
 #[test]
-fn pods_of_another_kind_named_daemon_set_are_evicted() {
-    check(
-        owned_by("DaemonSet", "apps.kruise.io/v1"),
-        &settings(),
-        expect!["Evict"],
-    );
+fn pods_of_a_daemon_set_of_any_api_group_stay() {
+    for version in ["apps.kruise.io/v1alpha1", "apps.example.com/v2", "extensions/v1beta1"] {
+        check(owned_by("DaemonSet", version), &settings(), expect!["Skip(DaemonSet)"]);
+    }
+    check(owned_by("CloneSet", "apps.kruise.io/v1"), &settings(), expect!["Evict"]);
 }
 
 #[test]

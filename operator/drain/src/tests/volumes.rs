@@ -167,3 +167,55 @@ async fn a_late_pod_is_evicted_and_the_wait_for_volumes_starts_again() {
     assert_eq!((moved, still_attached.len()), (2, 1));
     assert!(fake.age() > Duration::from_secs(90), "{:?}", fake.age());
 }
+
+fn daemon(object: Value) -> Value {
+    let owner = json!({"apiVersion": "apps/v1", "kind": "DaemonSet", "name": "d", "uid": "d", "controller": true});
+    with(object, &json!({"metadata": {"ownerReferences": [owner]}}))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_migrated_in_tree_volume_of_a_pod_that_stays_is_not_waited_for() {
+    let cases = [
+        (
+            json!({"awsElasticBlockStore": {"volumeID": "aws://eu-central-1a/vol-0abc"}}),
+            "kubernetes.io/csi/ebs.csi.aws.com^vol-0abc",
+        ),
+        (
+            json!({"gcePersistentDisk": {"pdName": "pd-1"}}),
+            "kubernetes.io/csi/pd.csi.storage.gke.io^projects/UNSPECIFIED/zones/a/disks/pd-1",
+        ),
+        (json!({"cinder": {"volumeID": "4f-1"}}), "kubernetes.io/cinder/4f-1"),
+    ];
+    for (source, in_use) in cases {
+        let fake = Fake::new();
+        fake.put_pod(daemon(using("shop/logs-0", "logs")));
+        bind(&fake, "logs", "pv-logs");
+        let volume = json!({"metadata": {"name": "pv-logs"}, "spec": source});
+        fake.world()
+            .named
+            .insert("persistentvolumes/pv-logs".to_owned(), volume);
+        fake.change_node(&json!({"status": {"volumesInUse": [in_use]}}));
+        let settings = waiting(&fake);
+        assert_eq!(start(&fake, settings).done().await, done(0, 1), "{in_use}");
+        assert!(fake.age() < Duration::from_secs(5), "{in_use}: {:?}", fake.age());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_volume_without_a_claim_of_a_pod_that_stays_is_not_waited_for() {
+    let fake = Fake::new();
+    let volume = json!({"name": "data", "awsElasticBlockStore": {"volumeID": "vol-0abc"}});
+    fake.put_pod(daemon(with(
+        pod("shop/logs-0"),
+        &json!({"spec": {"volumes": [volume]}}),
+    )));
+    fake.put_pod(using("shop/db-0", "data-0"));
+    let name = "kubernetes.io/csi/ebs.csi.aws.com^vol-0abc";
+    fake.change_node(&json!({"status": {"volumesInUse": [name]}}));
+    let inline = json!({"csi": {"driver": "ebs.csi.aws.com", "volumeHandle": "vol-0abc"}});
+    let spec = json!({"nodeName": "n1", "attacher": "ebs.csi.aws.com", "source": {"inlineVolumeSpec": inline}});
+    let attachment = json!({"metadata": {"name": "csi-1", "uid": "csi-1"}, "spec": spec});
+    fake.world().put("volumeattachments", attachment);
+    assert_eq!(start(&fake, waiting(&fake)).done().await, done(1, 1));
+    assert!(fake.age() < Duration::from_secs(5), "{:?}", fake.age());
+}

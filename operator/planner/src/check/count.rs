@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::Instant;
 use crate::snapshot::{Node, Phase, Policy};
 use crate::windows::Opening;
-use crate::windows::window_fit::too_late;
+use crate::windows::window_fit::{needed_time, too_late};
 
 /// One policy's nodes, counted.
 #[derive(Debug, Default)]
@@ -116,5 +116,17 @@ pub(super) fn closed(policy: &Policy, now: Instant) -> Option<&'static str> {
         Opening::Open { closes: Some(closes) } => too_late(schedule, policy.duration_estimate.cordoned, closes, now)
             .map(|_| "it does not fit what is left of the window"),
         Opening::Closed { .. } | Opening::Excluded { .. } => Some("it is outside its windows"),
+    }
+}
+
+/// Whether the grace periods of this node's pods do not fit what is left of the window.
+pub(super) fn grace_does_not_fit(node: &Node, policy: &Policy, now: Instant) -> bool {
+    let Ok(schedule) = &policy.schedule else {
+        return true;
+    };
+    let needs = needed_time(policy.duration_estimate.cordoned, node.drain_details.longest_grace);
+    match schedule.opening(now) {
+        Opening::Open { closes: Some(closes) } => too_late(schedule, needs, closes, now).is_some(),
+        Opening::Open { closes: None } | Opening::Closed { .. } | Opening::Excluded { .. } => false,
     }
 }

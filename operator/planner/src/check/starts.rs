@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::count::{Failures, PolicyCounts, closed};
+use super::count::{Failures, PolicyCounts, closed, grace_does_not_fit};
 use super::violation::{Violation, violation};
 use crate::Instant;
 use crate::plan::Plan;
@@ -184,6 +184,11 @@ impl<'a> Starts<'a> {
         };
         if let Some(why) = self.closed.get(policy_name.as_str()) {
             no(format!("{name} would start under {policy_name} although {why}"));
+        }
+        if !self.closed.contains_key(policy_name.as_str()) && grace_does_not_fit(node, policy, self.now) {
+            no(format!(
+                "{name} would start although the grace periods of its pods do not fit what is left of the window"
+            ));
         }
         if node.hold.as_ref().is_some_and(|hold| hold.holds(self.now)) {
             no(format!("{name} would start while it is held"));

@@ -225,11 +225,17 @@ impl<'a> ActiveOperation<'a> {
     }
 
     pub(super) fn fail(&self, message: String) -> Step {
+        self.fail_with(message, false)
+    }
+
+    /// Marks the operation Failed. If it awaits `DaemonSet`s only, it continues once they are ready.
+    pub(super) fn fail_with(&self, message: String, awaits_daemon_sets: bool) -> Step {
         self.advance(Operation {
             phase: Phase::Failed,
             failure: Some(Failure {
                 time: self.now(),
                 message,
+                awaits_daemon_sets,
             }),
             ..self.operation.clone()
         })

@@ -1,7 +1,14 @@
 //! When the present phase of an operation times out, and what the operator does then: the only place that computes it.
 
+use chrono::TimeDelta;
+
 use crate::Instant;
 use crate::snapshot::{OnTimeout, Operation, Phase, StageKind};
+
+/// How much longer than its time-out a drain waits for pods within their own grace period.
+pub const MAX_GRACE_WAIT: TimeDelta = TimeDelta::hours(2);
+/// A kubelet kills the containers at the end of the grace period and reports a moment later.
+pub const SHUTDOWN_DELAY: TimeDelta = TimeDelta::seconds(10);
 
 /// The time-out of the present phase.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +41,7 @@ pub fn deadline(operation: &Operation) -> Option<Deadline> {
         Phase::Preparing => (agent_deadline(operation), OnDeadline::Defer),
         Phase::Draining => (drain_deadline(operation)?, after_drain(operation)),
         Phase::Rebooting => (reboot_deadline(operation), OnDeadline::Fail),
-        Phase::Verifying => (ready_deadline(operation), OnDeadline::Fail),
+        Phase::Verifying => (verify_deadline(operation), OnDeadline::Fail),
         Phase::Failed => return None,
     };
     Some(Deadline { at, then })
@@ -47,6 +54,12 @@ pub(super) fn agent_deadline(operation: &Operation) -> Instant {
 
 /// When the drain, or the deletion that followed it, must be complete; `None` once the node reboots with its pods.
 pub(super) fn drain_deadline(operation: &Operation) -> Option<Instant> {
+    let time_out = drain_time_out(operation)?;
+    Some(operation.grace_until.map_or(time_out, |until| time_out.max(until)))
+}
+
+/// The same without the time that it waits longer for pods within their own grace period.
+pub(super) fn drain_time_out(operation: &Operation) -> Option<Instant> {
     let since = match operation.stage {
         None => operation.evict_from(),
         Some(stage) => match stage.kind {
@@ -79,4 +92,23 @@ pub(super) fn reboot_deadline(operation: &Operation) -> Instant {
 /// When the node must be healthy in its new boot: counted from the order, or from the `retry` after it.
 pub(super) fn ready_deadline(operation: &Operation) -> Instant {
     rebooting_since(operation).max(operation.asked) + operation.settings.reboot_timeout
+}
+
+/// When the counted `DaemonSet`s must be ready again: if they have a time-out of their own, counted from the boot, or from
+/// the `retry` after it.
+pub(super) fn daemon_sets_deadline(operation: &Operation) -> Instant {
+    match (operation.settings.daemon_sets_timeout, operation.rebooted) {
+        (Some(timeout), Some(rebooted)) => rebooted.max(operation.asked) + timeout,
+        (Some(_), None) | (None, _) => ready_deadline(operation),
+    }
+}
+
+/// The later of the two: whether the node is Ready is no part of the operation.
+fn verify_deadline(operation: &Operation) -> Instant {
+    let ready = ready_deadline(operation);
+    if operation.daemon_sets.is_empty() {
+        ready
+    } else {
+        ready.max(daemon_sets_deadline(operation))
+    }
 }

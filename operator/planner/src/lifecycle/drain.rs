@@ -1,11 +1,14 @@
 //! From the cordon to the reboot order: the taint, load balancers, pods, and what follows a time-out.
 
+use std::collections::BTreeSet;
+
 use lockkeeper_reasons::{WaitReason, format_duration};
 
 use super::active::{ActiveOperation, Step};
-use super::deadline::{OnDeadline, after_drain, drain_deadline};
+use super::deadline::{MAX_GRACE_WAIT, OnDeadline, SHUTDOWN_DELAY, after_drain, drain_deadline, drain_time_out};
+use crate::Instant;
 use crate::action::Action;
-use crate::snapshot::{Drain, Operation, OrderAction, Phase, Stage, StageKind, Taint};
+use crate::snapshot::{Drain, MAX_RETURNING_OWNERS, Operation, OrderAction, Phase, Stage, StageKind, Taint};
 
 /// The next step.
 pub(super) fn next_step(active: &ActiveOperation) -> Step {
@@ -34,11 +37,30 @@ pub(super) fn next_step(active: &ActiveOperation) -> Step {
     if now < from {
         return Step::wait(WaitReason::LoadBalancerDelay { from }, Some(from));
     }
+    if let Some(step) = record_returning_owners(active) {
+        return step;
+    }
     match &active.node.drain {
         Drain::Done { .. } => active.order_reboot(),
         Drain::Running { waiting, .. } => await_pods(active, waiting.clone()),
         Drain::NotStarted => await_pods(active, None),
     }
+}
+
+/// Owners whose pods return to the node are recorded before the reboot is ordered: the last list of pods leaves them out,
+/// and so does the next drain if this one ends with its process.
+fn record_returning_owners(active: &ActiveOperation) -> Option<Step> {
+    let recorded = &active.operation.returning_owners;
+    let mut owners: BTreeSet<&String> = active.node.drain_details.returning_owners.iter().collect();
+    owners.extend(recorded);
+    let owners: Vec<String> = owners.into_iter().take(MAX_RETURNING_OWNERS).cloned().collect();
+    (owners != *recorded).then(|| {
+        active.advance(Operation {
+            returning_owners: owners,
+            pods_moved: active.pods_moved(),
+            ..active.operation.clone()
+        })
+    })
 }
 
 /// Pods remain: wait for them, or do what the policy says once the drain has timed out.
@@ -53,6 +75,13 @@ fn await_pods(active: &ActiveOperation, blocker: Option<WaitReason>) -> Step {
             ..Step::default()
         };
     }
+    if let Some(until) = extend_for_grace(active) {
+        return active.advance(Operation {
+            grace_until: Some(until),
+            pods_moved: active.pods_moved(),
+            ..active.operation.clone()
+        });
+    }
     if let Some(kind) = next_stage(active) {
         let since = active.now();
         return active.advance(Operation {
@@ -65,6 +94,15 @@ fn await_pods(active: &ActiveOperation, blocker: Option<WaitReason>) -> Step {
     active.defer(&blocker.unwrap_or_else(|| WaitReason::EvictionBlocked {
         message: format!("the drain did not end within {timeout}"),
     }))
+}
+
+/// Until when the drain goes on although it has timed out: only pods within their own grace period remain, and these would
+/// shut down all the same if the node were deferred.
+fn extend_for_grace(active: &ActiveOperation) -> Option<Instant> {
+    let ends = active.node.drain_details.grace_ends?;
+    let latest = drain_time_out(active.operation)? + MAX_GRACE_WAIT;
+    let until = (ends + SHUTDOWN_DELAY).min(latest);
+    (active.operation.settings.wait_for_grace_period && until > active.now()).then_some(until)
 }
 
 /// The stage that begins now that the drain has timed out, if a window is open.

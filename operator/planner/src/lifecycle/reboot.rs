@@ -4,6 +4,7 @@ use lockkeeper_reasons::{WaitReason, format_duration, format_time};
 
 use super::active::{ActiveOperation, Step};
 use super::deadline::{reboot_deadline, rebooting_since};
+use super::verify;
 use crate::snapshot::{AnswerState, OrderAction};
 
 /// The next step.
@@ -44,7 +45,8 @@ pub(super) fn next_step(active: &ActiveOperation) -> Step {
     }
 }
 
-/// The next step of a Failed operation: it keeps its slot until a person acts.
+/// The next step of a Failed operation: it keeps its slot until a person acts, or until the `DaemonSet`s are ready for which
+/// it failed.
 pub(super) fn next_step_of_failed(active: &ActiveOperation) -> Step {
     // An agent that is late must not reboot a node that no operation waits for.
     if active.record.order.is_some() {
@@ -54,7 +56,14 @@ pub(super) fn next_step_of_failed(active: &ActiveOperation) -> Step {
     if let Some(action) = active.remove_drain_taint() {
         return Step::act(action);
     }
+    let recovery = verify::next_step_of_failed(active).unwrap_or_default();
+    if recovery.action.is_some() {
+        return recovery;
+    }
     let failure = active.operation.failure.as_ref();
     let message = failure.map(|failure| failure.message.clone()).unwrap_or_default();
-    Step::wait(WaitReason::Failed { message }, None)
+    Step {
+        wait_reason: Some(WaitReason::Failed { message }),
+        ..recovery
+    }
 }

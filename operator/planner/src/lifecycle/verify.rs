@@ -3,15 +3,17 @@
 use lockkeeper_reasons::{WaitReason, format_duration, format_time};
 
 use super::active::{ActiveOperation, Step};
-use super::deadline::ready_deadline;
+use super::deadline::{daemon_sets_deadline, ready_deadline};
 use super::finish;
-use crate::snapshot::{DaemonSetReadiness, Outcome, PendingOutcome, StageKind};
+use crate::snapshot::{DaemonSetReadiness, Failure, Operation, Outcome, PendingOutcome, Phase, StageKind};
 
 /// Why a rebooted node is not healthy yet.
 struct Unhealthy {
     message: String,
     /// What to check if it takes too long.
     check: &'static str,
+    /// Only its `DaemonSet`s are not ready.
+    daemon_sets: bool,
 }
 
 /// The next step.
@@ -20,13 +22,8 @@ pub(super) fn next_step(active: &ActiveOperation) -> Step {
     if let Some(action) = active.remove_drain_taint() {
         return Step::act(action);
     }
-    let ready = check_ready(active);
-    let operation = active.operation;
-    let counts = !(operation.daemon_sets.is_empty() && operation.static_pods.is_empty());
-    // After the uncordon workloads run on the node: its DaemonSets and static pods do not count any more.
-    let probe = ready.is_ok() && active.is_cordoned() && counts;
-    let healthy = ready.and_then(|()| if probe { check_workloads(active) } else { Ok(()) });
-    let step = match healthy {
+    let (health, probe) = check_health(active);
+    let step = match health {
         Ok(()) => succeed(active),
         Err(unhealthy) => await_healthy(active, unhealthy),
     };
@@ -36,17 +33,62 @@ pub(super) fn next_step(active: &ActiveOperation) -> Step {
     }
 }
 
-fn await_healthy(active: &ActiveOperation, unhealthy: Unhealthy) -> Step {
-    let Unhealthy { message, check } = unhealthy;
-    let until = ready_deadline(active.operation);
-    if active.now() >= until {
-        return active.fail(format!(
-            "{} rebooted but was not healthy within {}: {message}; check {check}, then retry or release it",
-            active.name,
-            format_duration(active.operation.settings.reboot_timeout)
-        ));
+/// The next step of an operation that failed because its `DaemonSet`s were not ready in time: once they are, it continues.
+pub(super) fn next_step_of_failed(active: &ActiveOperation) -> Option<Step> {
+    let awaits = |failure: &Failure| failure.awaits_daemon_sets;
+    if !active.operation.failure.as_ref().is_some_and(awaits) {
+        return None;
     }
-    Step::wait(WaitReason::NodeNotReady { message, until }, Some(until))
+    let (health, probe) = check_health(active);
+    if health.is_err() {
+        return probe.then(|| Step {
+            probe_daemon_sets: true,
+            ..Step::default()
+        });
+    }
+    Some(Step {
+        probe_daemon_sets: probe,
+        ..active.advance(Operation {
+            phase: Phase::Verifying,
+            failure: None,
+            ..active.operation.clone()
+        })
+    })
+}
+
+/// Whether the node and its `DaemonSet`s are healthy, and whether the `DaemonSet`s are to be probed.
+fn check_health(active: &ActiveOperation) -> (Result<(), Unhealthy>, bool) {
+    let ready = check_ready(active);
+    let operation = active.operation;
+    let counts = !(operation.daemon_sets.is_empty() && operation.static_pods.is_empty());
+    // After the uncordon workloads run on the node: its DaemonSets and static pods do not count any more.
+    let probe = ready.is_ok() && active.is_cordoned() && counts;
+    let health = ready.and_then(|()| if probe { check_workloads(active) } else { Ok(()) });
+    (health, probe)
+}
+
+fn await_healthy(active: &ActiveOperation, unhealthy: Unhealthy) -> Step {
+    let Unhealthy {
+        message,
+        check,
+        daemon_sets,
+    } = unhealthy;
+    let (operation, name) = (active.operation, active.name);
+    let (until, timeout) = match operation.settings.daemon_sets_timeout.filter(|_| daemon_sets) {
+        Some(timeout) => (daemon_sets_deadline(operation), timeout),
+        None => (ready_deadline(operation), operation.settings.reboot_timeout),
+    };
+    if active.now() < until {
+        return Step::wait(WaitReason::NodeNotReady { message, until }, Some(until));
+    }
+    let next = if daemon_sets {
+        "; the node continues once it is ready; or retry or release it"
+    } else {
+        ", then retry or release it"
+    };
+    let timeout = format_duration(timeout);
+    let message = format!("{name} rebooted but was not healthy within {timeout}: {message}; check {check}{next}");
+    active.fail_with(message, daemon_sets)
 }
 
 fn succeed(active: &ActiveOperation) -> Step {
@@ -72,6 +114,7 @@ fn check_ready(active: &ActiveOperation) -> Result<(), Unhealthy> {
     let unhealthy = |message: String| Unhealthy {
         message,
         check: "the kubelet and the node agent on it",
+        daemon_sets: false,
     };
     let ready = &active.node.ready;
     if !ready.ready {
@@ -99,5 +142,6 @@ fn check_workloads(active: &ActiveOperation) -> Result<(), Unhealthy> {
     Err(Unhealthy {
         message,
         check: "that pod",
+        daemon_sets: true,
     })
 }

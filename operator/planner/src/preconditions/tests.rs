@@ -35,6 +35,8 @@ fn operation(id: &str, phase: Phase) -> Operation {
         pods_moved: 0,
         daemon_sets: vec![],
         static_pods: vec![],
+        grace_until: None,
+        returning_owners: vec![],
         settings: Settings::default(),
         failure: None,
         pending_outcome: None,

@@ -61,6 +61,8 @@ pub struct Node {
     pub preflight: Preflight,
     /// How far its drain is.
     pub drain: Drain,
+    /// What its drain and its preflight found beside that.
+    pub drain_details: DrainDetails,
     /// Whether the `DaemonSet`s that its operation counts are ready, by the last probe.
     pub daemon_sets: DaemonSetReadiness,
 }
@@ -310,6 +312,19 @@ pub enum Drain {
         /// Pods evicted.
         moved: usize,
     },
+}
+
+/// What a node's drain and preflight found about its pods.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DrainDetails {
+    /// Owners whose pods return to the node during its drain, sorted.
+    pub returning_owners: Vec<String>,
+    /// When the last of the remaining pods ends its own grace period; `None` if the drain waits for anything else.
+    pub grace_ends: Option<Instant>,
+    /// Whether budgets have to be tried, by the last preflight: whether it can be drained shows only after its cordon.
+    pub doubtful: bool,
+    /// The longest grace period of its pods, by the last preflight.
+    pub longest_grace: TimeDelta,
 }
 
 /// Whether the counted `DaemonSet`s of a node are ready again after its reboot.

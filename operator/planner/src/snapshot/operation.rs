@@ -6,6 +6,9 @@ use super::policy::Settings;
 use crate::Instant;
 use crate::names::{BootId, PolicyName};
 
+/// How many owners a record keeps whose pods return to the node; pods of others keep the drain from its end.
+pub const MAX_RETURNING_OWNERS: usize = 100;
+
 /// One attempt to reboot one node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Operation {
@@ -37,12 +40,16 @@ pub struct Operation {
     pub cordoned: Option<Instant>,
     /// What followed the time-out of the drain.
     pub stage: Option<Stage>,
+    /// Until when the drain waits longer than its time-out, for pods within their own grace period.
+    pub grace_until: Option<Instant>,
     /// When the reboot order was observed.
     pub reboot_ordered: Option<Instant>,
     /// When the new boot was observed.
     pub rebooted: Option<Instant>,
     /// Pods evicted.
     pub pods_moved: i32,
+    /// Owners whose pods are no longer evicted, because they return to the node: sorted, at most [`MAX_RETURNING_OWNERS`].
+    pub returning_owners: Vec<String>,
     /// The `DaemonSet`s that were ready on the node at the cordon: they must be ready again before the uncordon.
     pub daemon_sets: Vec<CountedWorkload>,
     /// The static pods that were ready on the node at the cordon: they must be ready again before the uncordon.
@@ -140,6 +147,8 @@ pub struct Failure {
     pub time: Instant,
     /// What did not happen, and what to check.
     pub message: String,
+    /// Only `DaemonSet`s were not ready in time: the operation continues once they are.
+    pub awaits_daemon_sets: bool,
 }
 
 /// How an operation is about to end; recorded before the first step of its end.

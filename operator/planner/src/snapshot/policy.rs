@@ -206,6 +206,8 @@ pub enum BreakerState {
 pub struct Settings {
     /// How long a drain may take, from the time at which evictions may start.
     pub drain_timeout: TimeDelta,
+    /// A drain that waits only for pods within their own grace period does not time out before that has ended.
+    pub wait_for_grace_period: bool,
     /// What follows when the drain times out.
     pub on_timeout: OnTimeout,
     /// The time from the cordon to the first eviction, for load balancers to stop sending traffic.
@@ -216,6 +218,8 @@ pub struct Settings {
     pub prefer_updated_nodes: bool,
     /// The time from the reboot order until the node must be Ready again.
     pub reboot_timeout: TimeDelta,
+    /// The time from the boot until the `DaemonSet`s must be ready again; `None` if `reboot_timeout` applies to them.
+    pub daemon_sets_timeout: Option<TimeDelta>,
     /// How long the agent may take to answer.
     pub agent_timeout: TimeDelta,
 }
@@ -225,11 +229,13 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             drain_timeout: TimeDelta::seconds(900),
+            wait_for_grace_period: true,
             on_timeout: OnTimeout::Defer,
             load_balancer_delay: TimeDelta::zero(),
             daemon_sets_last: false,
             prefer_updated_nodes: false,
             reboot_timeout: TimeDelta::seconds(900),
+            daemon_sets_timeout: None,
             agent_timeout: TimeDelta::seconds(60),
         }
     }

@@ -22,6 +22,18 @@ pub(crate) fn too_late(schedule: &Schedule, needs: TimeDelta, closes: Instant, n
     Some(WaitReason::DoesNotFitWindow { needs, closes, opens })
 }
 
+/// How long a reboot of a node takes: as long as others, but if a pod may take longer than that to shut down, that long and
+/// a short reboot.
+pub(crate) fn needed_time(estimate: TimeDelta, longest_grace: TimeDelta) -> TimeDelta {
+    /// From the end of the drain to the uncordon.
+    const SHORT_REBOOT: TimeDelta = TimeDelta::minutes(5);
+    if longest_grace > estimate {
+        longest_grace + SHORT_REBOOT
+    } else {
+        estimate
+    }
+}
+
 /// The first instant at which a reboot that takes `needs` does not fit any more into the window that `closes`.
 pub(crate) fn too_late_from(needs: TimeDelta, closes: Instant) -> Instant {
     closes - needs + TimeDelta::nanoseconds(1)

@@ -107,6 +107,7 @@ impl World {
                     record: Some(record),
                     preflight: Preflight::Clear { at: Instant::MAX_UTC },
                     drain: Drain::NotStarted,
+                    drain_details: DrainDetails::default(),
                     daemon_sets: DaemonSetReadiness::Unknown,
                 },
             );

@@ -121,7 +121,7 @@ fn a_daemon_set_that_never_becomes_ready_fails_the_node() {
     let waits = world.wait_reasons();
     assert!(
         waits.contains("n1 Failed: n1 rebooted but was not healthy within 15 min: DaemonSet kube-system/cni")
-            && waits.contains("check that pod, then retry or release it"),
+            && waits.contains("check that pod; the node continues once it is ready; or retry or release it"),
         "{waits}"
     );
     assert!(world.node("n1").unschedulable);
@@ -161,4 +161,54 @@ fn daemon_sets_are_not_checked_after_the_node_is_uncordoned() {
     assert_eq!(world.plan().daemon_set_probes, Vec::<String>::new());
     world.run_until_idle();
     assert!(world.record("n1").last_reboot.is_some(), "{}", world.trace);
+}
+
+#[test]
+fn a_node_that_failed_for_its_daemon_sets_recovers_once_they_are_ready() {
+    let mut world = back();
+    says(&mut world, not_ready());
+    world.run(900);
+    assert_eq!(phase(&mut world), Some(Phase::Failed), "{}", world.trace);
+    assert!(
+        world
+            .wait_reasons()
+            .contains("the node continues once it is ready; or retry or release it"),
+        "{}",
+        world.wait_reasons()
+    );
+    assert_eq!(world.plan().daemon_set_probes, ["n1"], "looked at until they are ready");
+    says(&mut world, DaemonSetReadiness::Ready);
+    assert!(!world.node("n1").unschedulable, "{}", world.trace);
+    assert!(world.record("n1").last_reboot.is_some(), "{}", world.trace);
+}
+
+#[test]
+fn a_node_that_failed_for_another_cause_does_not_recover_by_itself() {
+    let mut world = back();
+    world.node("n1").ready.ready = false;
+    world.run(900);
+    assert_eq!(phase(&mut world), Some(Phase::Failed), "{}", world.trace);
+    world.node("n1").ready.ready = true;
+    says(&mut world, DaemonSetReadiness::Ready);
+    assert_eq!(phase(&mut world), Some(Phase::Failed), "{}", world.trace);
+}
+
+#[test]
+fn daemon_sets_have_a_time_out_of_their_own_from_the_boot() {
+    let mut world = back();
+    let operation = world.record("n1").operation.as_mut().unwrap();
+    operation.settings.daemon_sets_timeout = Some(TimeDelta::seconds(1800));
+    let rebooted = operation.rebooted.unwrap();
+    let until = rebooted + TimeDelta::seconds(1800);
+    assert_eq!(deadline(operation).map(|deadline| deadline.at), Some(until));
+    says(&mut world, not_ready());
+    world.run((until - world.now).num_seconds() - 1);
+    assert_eq!(phase(&mut world), Some(Phase::Verifying), "{}", world.trace);
+    world.run(2);
+    assert_eq!(phase(&mut world), Some(Phase::Failed), "{}", world.trace);
+    assert!(
+        world.wait_reasons().contains("was not healthy within 30 min"),
+        "{}",
+        world.wait_reasons()
+    );
 }

@@ -108,3 +108,28 @@ fn the_duration_estimate_covers_nine_of_ten_after_five_reboots() {
     many.extend((0..50).map(|number| success(number, 5000)));
     assert_eq!(estimate_durations(many).cordoned, TimeDelta::seconds(100));
 }
+
+#[test]
+fn a_node_whose_pods_take_long_to_shut_down_needs_a_longer_window() {
+    let mut world = World::new(2);
+    world.policy().schedule = Ok(windows(&[("0 12 * * *", 7200)]));
+    world.now = at("2026-11-21T13:00:00Z");
+    world.node("n1").drain_details.longest_grace = TimeDelta::seconds(3600);
+    world.run_until_idle();
+    expect![[r#"
+        n1 DoesNotFitWindow: a reboot takes about 65 min but the window closes at 2026-11-21T14:00:00Z; the next one opens at 2026-11-22T12:00:00Z
+        n2 Preparing: waiting for the node agent to respond (asked at 2026-11-21T13:00:00Z)
+    "#]]
+    .assert_eq(&world.wait_reasons());
+    assert_eq!(world.in_progress(), ["n2"]);
+    world.now = at("2026-11-22T12:00:00Z");
+    world.node("n2").record.as_mut().unwrap().operation = None;
+    assert_eq!(
+        world
+            .wait_reasons()
+            .lines()
+            .filter(|line| line.contains("DoesNotFit"))
+            .count(),
+        0
+    );
+}

@@ -124,3 +124,25 @@ fn a_node_whose_preflight_failed_is_skipped_and_shows_the_error() {
         world.trace
     );
 }
+
+#[test]
+fn a_node_whose_budgets_must_be_tried_starts_after_those_that_drain_surely() {
+    let mut world = unknown(3);
+    for name in ["n1", "n2", "n3"] {
+        answer(&mut world, name, false);
+    }
+    world.node("n1").drain_details.doubtful = true;
+    let plan = world.plan();
+    assert!(
+        world
+            .wait_reasons()
+            .lines()
+            .any(|line| line.starts_with("n1 NoFreeSlot")),
+        "{}",
+        world.wait_reasons()
+    );
+    assert!(!plan.actions.is_empty());
+    world.snapshot.nodes.retain(|name, _| name == "n1");
+    world.run_until_idle();
+    assert_eq!(world.in_progress(), ["n1"]);
+}

@@ -170,6 +170,7 @@ fn a_node_that_is_deleted_and_recreated_leaves_no_holder() {
         cordoned_for: None,
         record: None,
         drain: Drain::NotStarted,
+        drain_details: DrainDetails::default(),
         daemon_sets: DaemonSetReadiness::Unknown,
         ..node.clone()
     };

@@ -26,9 +26,11 @@ fn operation(phase: Phase) -> Operation {
         asked: at(1),
         cordoned: Some(at(2)),
         stage: None,
+        grace_until: None,
         reboot_ordered: Some(at(3)),
         rebooted: None,
         pods_moved: 0,
+        returning_owners: vec![],
         daemon_sets: vec![],
         static_pods: vec![],
         settings: Settings::default(),
@@ -71,6 +73,7 @@ fn node(operation: Option<Operation>) -> Node {
         }),
         preflight: lockkeeper_planner::Preflight::Unknown,
         drain: lockkeeper_planner::Drain::NotStarted,
+        drain_details: lockkeeper_planner::DrainDetails::default(),
         daemon_sets: lockkeeper_planner::DaemonSetReadiness::Unknown,
     }
 }
@@ -138,6 +141,7 @@ fn a_node_is_away_from_the_order_until_it_is_ready_again_or_its_host_refused() {
         failure: Some(Failure {
             time: at(900),
             message: "no new boot".into(),
+            awaits_daemon_sets: false,
         }),
         ..operation(Phase::Failed)
     };

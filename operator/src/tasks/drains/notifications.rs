@@ -18,6 +18,8 @@ pub(super) const BLOCKED_FOR: Duration = Duration::from_secs(10);
 pub(super) struct DrainNotifications {
     start: bool,
     volumes: bool,
+    /// Owners whose pods return, and that an Event has named.
+    returning: BTreeSet<String>,
     /// The pods that are blocked, and since when these.
     blocked: Option<(BTreeSet<String>, Instant)>,
     notified: NotifiedPods,
@@ -32,6 +34,11 @@ impl DrainNotifications {
         }
         if !std::mem::replace(&mut self.start, true) {
             events.push(started(progress));
+        }
+        for returning in super::returning(progress) {
+            if self.returning.insert(returning.owner.clone()) {
+                events.push(Event::pods_return(returning));
+            }
         }
         match progress {
             Progress::Starting => {}
@@ -96,7 +103,7 @@ fn started(progress: &Progress) -> Event {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lockkeeper_drain::{Blocker, PodName, Tier, group_by_cause};
+    use lockkeeper_drain::{Blocker, PodName, ReturningOwner, Tier, group_by_cause};
 
     fn blocked_by_webhook(names: &[&str]) -> Progress {
         let pods: Vec<PodLine> = names
@@ -117,6 +124,8 @@ mod tests {
             remaining: pods.len(),
             with_empty_dir: 0,
             waiting_tiers: vec![],
+            grace_ends: None,
+            returning: vec![],
             waiting_on: group_by_cause(pods.iter().flat_map(|pod| pod.blockers.clone()).collect()),
             pods,
         }
@@ -162,6 +171,7 @@ mod tests {
             stayed: 2,
             with_empty_dir: 1,
             still_attached: vec!["pv-1".to_owned()],
+            returning: vec![],
         };
         let events = notifications.take_events(&done, Instant::now());
         let messages: Vec<&str> = events.iter().map(|event| event.message.as_str()).collect();
@@ -173,5 +183,31 @@ mod tests {
             ]
         );
         assert_eq!(notifications.take_events(&done, Instant::now()), []);
+    }
+
+    #[test]
+    fn an_owner_whose_pods_return_is_named_in_one_event() {
+        let mut notifications = DrainNotifications::default();
+        let owner = |name: &str| ReturningOwner {
+            owner: format!("CloneSet.apps.kruise.io shop/{name}"),
+            tolerates_cordon: true,
+        };
+        let mut count = |returning: Vec<ReturningOwner>| {
+            let done = Progress::Done {
+                moved: 1,
+                stayed: 2,
+                with_empty_dir: 0,
+                still_attached: vec![],
+                returning,
+            };
+            let events = notifications.take_events(&done, Instant::now());
+            let named = events
+                .iter()
+                .filter(|event| event.message.contains("return to this node"));
+            named.count()
+        };
+        assert_eq!(count(vec![owner("a")]), 1);
+        assert_eq!(count(vec![owner("a")]), 0);
+        assert_eq!(count(vec![owner("a"), owner("b")]), 1);
     }
 }

@@ -255,6 +255,7 @@ pub fn node(boot_id: BootId, uid: String, created: Instant, ready: bool) -> Node
         record: None,
         preflight: Preflight::Unknown,
         drain: Drain::NotStarted,
+        drain_details: DrainDetails::default(),
         daemon_sets: DaemonSetReadiness::Unknown,
     }
 }
