@@ -180,7 +180,7 @@ mod tests {
             pods: vec![],
         };
         let limit = TimeLimit {
-            drain: Duration::from_secs(60),
+            drain: Duration::from_mins(1),
             wait_for_grace: true,
         };
         let begin = Instant::now();
