@@ -11,7 +11,7 @@ pub(crate) mod release_deleted;
 pub(crate) mod report;
 pub(crate) mod status;
 
-use crate::args::{Args, ClusterArgs, Command, HistoryArgs, NextArgs, Output, StatusArgs};
+use crate::args::{Args, ClusterArgs, Command, CommandArgs, HistoryArgs, NextArgs, Output, StatusArgs};
 use crate::clock::DisplayClock;
 use crate::cluster::{Cluster, connect, connect_to_drain, find, objects};
 use crate::failure::Failure;
@@ -37,7 +37,7 @@ pub(crate) async fn run(args: Args) -> Result<(), Failure> {
         }
         Command::History(args) => show_history(&cluster().await?, &args).await,
         Command::Retry(args) => command::send(&cluster().await?, Verb::Retry, &args).await,
-        Command::Release(args) => command::send(&cluster().await?, Verb::Release, &args).await,
+        Command::Release(args) => release(&cluster().await?, &args).await,
         Command::Cancel(args) => command::send(&cluster().await?, Verb::Cancel, &args).await,
         Command::Drain(args) => drain::run(drain_cluster().await, &args).await,
         Command::Report(args) => report::run(drain_cluster().await, &args).await,
@@ -65,6 +65,14 @@ async fn show_next(cluster: &ClusterArgs, args: &NextArgs) -> Result<(), Failure
     let found = next::next(&specs, args, clock.now)?;
     show(args.output, &found, || next::render(&found, &clock));
     Ok(())
+}
+
+/// Releases a node; of one whose Node was deleted while it rebooted only the lock knows.
+async fn release(cluster: &Cluster, args: &CommandArgs) -> Result<(), Failure> {
+    if release_deleted::release(cluster, args).await? {
+        return Ok(());
+    }
+    command::send(cluster, Verb::Release, args).await
 }
 
 async fn show_history(cluster: &Cluster, args: &HistoryArgs) -> Result<(), Failure> {

@@ -14,7 +14,6 @@ use lockkeeper_kube_util::patch_params;
 use serde_json::json;
 use tokio::time::timeout;
 
-use super::release_deleted;
 use crate::args::CommandArgs;
 use crate::clock::DisplayClock;
 use crate::cluster::installation::{self, SHOW_PODS};
@@ -55,9 +54,6 @@ pub(crate) struct SentCommand {
 /// Writes the command for the node's operation and waits for the operator's answer.
 pub(crate) async fn send(cluster: &Cluster, verb: Verb, args: &CommandArgs) -> Result<(), Failure> {
     let node = &args.node;
-    if verb == Verb::Release && release_deleted::release(cluster, args).await? {
-        return Ok(());
-    }
     let sent = write(cluster, verb, node).await?;
     let answer = timeout(Duration::from_secs(args.timeout), wait_for_answer(cluster, node, &sent));
     let Ok(answer) = answer.await else {
