@@ -27,7 +27,7 @@ pub(super) fn leaves(decision: &Decision) -> bool {
 /// The name of the decision in JSON.
 pub(super) fn decision_name(decision: &Decision) -> &'static str {
     match decision {
-        Decision::Skip(_) => "StayReason",
+        Decision::Skip(_) => "Stays",
         Decision::Evict => "Evict",
         Decision::Delete => "Delete",
         Decision::Wait => "Leaving",

@@ -156,7 +156,7 @@ impl From<&PodLine> for PodProgress {
             namespace: line.pod.namespace.clone(),
             name: line.pod.name.clone(),
             state: match line.state {
-                PodState::Stays(_) => "StayReason",
+                PodState::Stays(_) => "Stays",
                 PodState::Later => "Later",
                 PodState::Waiting => "Waiting",
                 PodState::Asked => "Asked",
@@ -222,7 +222,7 @@ mod tests {
                 {
                   "namespace": "shop",
                   "name": "old",
-                  "decision": "StayReason",
+                  "decision": "Stays",
                   "detail": "stays: finished",
                   "order": 0,
                   "critical": false,
