@@ -176,9 +176,9 @@ async fn words_that_make_no_sense_are_refused(stack: &Stack) {
 
 /// A cloud controller deletes the Node of a machine that is off; the kubelet registers it again.
 async fn a_node_deleted_while_it_reboots_keeps_its_slot_and_its_history(stack: &Stack) {
-    let (gone, next) = (name(stack, 2), name(stack, 3));
+    let (gone, next) = (name(stack, 2), name(stack, 1));
     reboots_may_take(stack, 300);
-    deleted_while_it_reboots(stack, gone, next).await;
+    deleted_while_it_reboots(stack, gone, next, "after-gone").await;
     stack.nodes.make_again(gone).await.unwrap();
     write_kubeconfigs(&stack.plane, &[gone.to_owned()]).await.unwrap();
     let succeeded = |reboot: &NodeReboot| {
@@ -194,9 +194,9 @@ async fn a_node_deleted_while_it_reboots_keeps_its_slot_and_its_history(stack: &
 }
 
 async fn a_deleted_node_that_stays_away_fails_until_it_is_released(stack: &Stack) {
-    let (gone, next) = (name(stack, 2), name(stack, 3));
+    let (gone, next) = (name(stack, 2), name(stack, 1));
     reboots_may_take(stack, REBOOT_SECONDS);
-    deleted_while_it_reboots(stack, gone, next).await;
+    deleted_while_it_reboots(stack, gone, next, "after-away").await;
     let words = waits(stack, next, "BreakerOpen").await;
     assert!(words.contains(&format!("1 failed node ({gone})")), "{words}");
     assert_eq!(holders(stack).await, [gone]);
@@ -205,8 +205,9 @@ async fn a_deleted_node_that_stays_away_fails_until_it_is_released(stack: &Stack
     let said = word(stack, &["release", gone], 0).await;
     assert!(said.contains("its slot is free"), "{said}");
     let next = [next.to_owned()];
-    stack.wait_rebooted_for(&next, "after-gone", LONG).await.unwrap();
+    stack.wait_rebooted_for(&next, "after-away", LONG).await.unwrap();
     stack.nodes.make_again(gone).await.unwrap();
+    write_kubeconfigs(&stack.plane, &[gone.to_owned()]).await.unwrap();
 }
 
 fn reboots_may_take(stack: &Stack, seconds: u32) {
@@ -216,7 +217,7 @@ fn reboots_may_take(stack: &Stack, seconds: u32) {
 }
 
 /// One node reboots and its Node is deleted; the next one requires a reboot and waits for the slot.
-async fn deleted_while_it_reboots(stack: &Stack, gone: &str, next: &str) {
+async fn deleted_while_it_reboots(stack: &Stack, gone: &str, next: &str, cause: &str) {
     stack.nodes.annotate(gone, NEVER_BACK, Some("true")).await.unwrap();
     stack.stage_cause(gone, "gone").await.unwrap();
     let rebooting = |reboot: &NodeReboot| {
@@ -228,7 +229,7 @@ async fn deleted_while_it_reboots(stack: &Stack, gone: &str, next: &str) {
         .await
         .unwrap();
     stack.nodes.delete(gone).await.unwrap();
-    stack.stage_cause(next, "after-gone").await.unwrap();
+    stack.stage_cause(next, cause).await.unwrap();
     let words = waits(stack, next, "NoFreeSlot").await;
     assert!(words.contains(&format!("{gone} in progress")), "{words}");
     assert_eq!(holders(stack).await, [gone]);

@@ -60,7 +60,7 @@ async fn turn(client: &Client, node: &str, up: bool) -> Result<()> {
     let patch = Patch::Merge(json!({ "metadata": { "annotations": { NODE_DOWN: mark } } }));
     for pod in pods {
         let api: Api<Pod> = Api::namespaced(client.clone(), &pod.namespace().unwrap_or_default());
-        if up && of_daemon_set(&pod) {
+        if up && cannot_move(&pod) {
             starts_anew(&api, &pod).await?;
         }
         match api.patch(&pod.name_any(), &PatchParams::default(), &patch).await {
@@ -73,14 +73,15 @@ async fn turn(client: &Client, node: &str, up: bool) -> Result<()> {
     Ok(())
 }
 
-fn of_daemon_set(pod: &Pod) -> bool {
-    let owners = pod.metadata.owner_references.iter().flatten();
-    owners.into_iter().any(|owner| owner.kind == "DaemonSet")
+/// The pod of a `DaemonSet`, or the mirror of a static pod.
+fn cannot_move(pod: &Pod) -> bool {
+    let mut owners = pod.metadata.owner_references.iter().flatten();
+    owners.any(|owner| owner.kind == "DaemonSet") || pod.annotations().contains_key("kubernetes.io/config.mirror")
 }
 
 /// A kubelet's first word about a pod that was there before the boot: its containers do not run yet.
 ///
-/// The pods that were moved are gone by then, so that only those of `DaemonSet`s are looked at.
+/// The pods that were moved are gone by then, so that only those that cannot move are looked at.
 async fn starts_anew(api: &Api<Pod>, pod: &Pod) -> Result<()> {
     let now = to_kubernetes(Utc::now());
     let conditions = ["Ready", "ContainersReady"].map(|condition| {
