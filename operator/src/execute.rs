@@ -10,6 +10,7 @@ mod preconditions;
 mod record;
 mod taints;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -26,6 +27,8 @@ use crate::cache::{ParsedPolicy, SharedCache};
 
 /// Writes that do not depend on each other are sent this many at a time.
 pub const MAX_CONCURRENT_WRITES: usize = 16;
+/// A pass makes at most so many writes of housekeeping, so that what a node in progress needs never waits for long.
+const MAX_HOUSEKEEPING: usize = 128;
 
 /// What one pass writes with: clients, the versions it saw, and the time.
 #[derive(Debug)]
@@ -158,6 +161,30 @@ pub enum Retry {
 }
 
 impl Error {
+    /// What refuses the write, if it is not allowed: a webhook, a quota, missing rights, another field manager. It may
+    /// last, so the node does not wait for it in silence.
+    pub fn refusal(&self) -> Option<String> {
+        match self {
+            Self::Api {
+                step,
+                object,
+                source: kube::Error::Api(status),
+            } if matches!(status.code, 400 | 401 | 403 | 405 | 413 | 415) => {
+                Some(format!("the API server refuses to {step} {object}: {}", status.message))
+            }
+            Self::CordonConflict {
+                node, manager, field, ..
+            } => Some(format!(
+                "cannot cordon {node}: field {field} is owned by {manager} with a different value"
+            )),
+            Self::Api { .. }
+            | Self::Stale { .. }
+            | Self::NotEmpty { .. }
+            | Self::Settings { .. }
+            | Self::Pods { .. } => None,
+        }
+    }
+
     /// The one place that decides how a failed write goes on.
     pub fn retry(&self) -> Retry {
         match self {
@@ -171,35 +198,127 @@ impl Error {
     }
 }
 
+/// What became of the actions of one pass.
+#[derive(Debug, Default)]
+pub struct Executed {
+    /// The failure of a write that all nodes depend on; it ended the pass.
+    pub shared: Option<Error>,
+    /// The failures about nodes, by node.
+    pub failed: Vec<(String, Error)>,
+    /// The nodes about which a write was made.
+    pub written: BTreeSet<String>,
+}
+
+impl Executed {
+    fn has_failed(&self, node: &str) -> bool {
+        self.failed.iter().any(|(failed, _)| failed == node)
+    }
+
+    fn has_failed_at(&self, action: &Action) -> bool {
+        action.node().is_some_and(|node| self.has_failed(node))
+    }
+
+    fn add(&mut self, action: &Action, result: Result<(), Error>) {
+        match (action.node(), result) {
+            (Some(node), Ok(())) => drop(self.written.insert(node.to_owned())),
+            (Some(node), Err(error)) => self.failed.push((node.to_owned(), error)),
+            (None, Ok(())) => {}
+            (None, Err(error)) => self.shared = Some(error),
+        }
+    }
+}
+
 impl Pass<'_> {
-    /// Carries actions out, in order, and says of each how it ended; the first that fails is the last.
+    /// Carries actions out, in order, and says of each how it ended.
     ///
-    /// New records are made side by side: each stands alone, and a new cluster has thousands.
+    /// After a failure about a node, its other actions are left out and those of other nodes go on. A failure about the
+    /// lock ends the pass. Housekeeping comes last, in a bounded batch and side by side: a new cluster or a first policy
+    /// has thousands of such writes.
     pub async fn execute_all(
         &mut self,
         actions: &[Action],
         mut ended: impl FnMut(&Action, Option<&Error>),
-    ) -> Result<(), Error> {
-        let new = |action: &&Action| matches!(action, Action::CreateRecord { .. });
-        for action in actions.iter().filter(|action| !new(action)) {
+    ) -> Executed {
+        let mut executed = Executed::default();
+        let (housekeeping, urgent): (Vec<&Action>, Vec<&Action>) =
+            actions.iter().partition(|action| self.is_housekeeping(action));
+        for action in urgent {
+            if executed.has_failed_at(action) {
+                continue;
+            }
             let result = self.execute(action).await;
             ended(action, result.as_ref().err());
-            result?;
-        }
-        let mut creations = Vec::new();
-        for action in actions.iter().filter(new) {
-            creations.push(self.create_verified_record(action));
-        }
-        let created: Vec<_> = stream::iter(creations).buffered(MAX_CONCURRENT_WRITES).collect().await;
-        let mut first = Ok(());
-        for (action, result) in actions.iter().filter(new).zip(created) {
-            ended(action, result.as_ref().err());
-            match result {
-                Ok(reboot) => self.store_created(action, reboot),
-                Err(error) => first = first.and(Err(error)),
+            executed.add(action, result);
+            if executed.shared.is_some() {
+                return executed;
             }
         }
-        first
+        let batch = housekeeping.into_iter().take(MAX_HOUSEKEEPING);
+        let batch: Vec<&Action> = batch.filter(|action| !executed.has_failed_at(action)).collect();
+        for (action, result) in self.keep_house(&batch).await {
+            ended(action, result.as_ref().err());
+            executed.add(action, result);
+        }
+        executed
+    }
+
+    /// Whether the action is about a node that is not in progress and has no order: nothing waits for it.
+    fn is_housekeeping(&self, action: &Action) -> bool {
+        match action {
+            Action::CreateRecord { .. } => true,
+            Action::SetSpec { node, order: None, .. } => self.seen.reboots.get(node).is_some_and(|reboot| {
+                let status = reboot.status.as_ref();
+                reboot.spec.order.is_none() && status.is_none_or(|status| status.operation.is_none())
+            }),
+            Action::CreateLock
+            | Action::SetHolders { .. }
+            | Action::WriteRecord { .. }
+            | Action::SetSpec { .. }
+            | Action::OrderReboot { .. }
+            | Action::Cordon { .. }
+            | Action::Uncordon { .. }
+            | Action::AddTaint { .. }
+            | Action::RemoveTaint { .. }
+            | Action::RemoveCommand { .. }
+            | Action::RemoveLockCommand { .. }
+            | Action::RemoveRequest { .. }
+            | Action::RemoveApproval { .. } => false,
+        }
+    }
+
+    /// Creates records and names the policies of nodes, side by side: each write stands alone.
+    async fn keep_house<'a>(&mut self, batch: &[&'a Action]) -> Vec<(&'a Action, Result<(), Error>)> {
+        // The policies are read once for all of them.
+        if let Some(first) = batch.iter().find(|action| matches!(action, Action::SetSpec { .. })) {
+            match self.verify(first).await {
+                Ok(verified) => self.policies_verified |= verified.policies,
+                Err(error) => return vec![(*first, Err(error))],
+            }
+        }
+        let mut writes = Vec::new();
+        for action in batch {
+            writes.push(self.write_housekeeping(action));
+        }
+        let written: Vec<_> = stream::iter(writes).buffered(MAX_CONCURRENT_WRITES).collect().await;
+        let mut results = Vec::new();
+        for (action, result) in batch.iter().zip(written) {
+            let result = result.map(|reboot| match action {
+                Action::CreateRecord { .. } => self.store_created(action, reboot),
+                _ => reboot.into_iter().for_each(|reboot| self.store_reboot(reboot)),
+            });
+            results.push((*action, result));
+        }
+        results
+    }
+
+    async fn write_housekeeping(&self, action: &Action) -> Result<Option<NodeReboot>, Error> {
+        match action {
+            Action::SetSpec { node, policy, order } => {
+                let written = self.write_spec(node, policy.as_deref(), order.as_ref()).await;
+                written.map(Some)
+            }
+            _ => self.create_verified_record(action).await,
+        }
     }
 
     /// Carries one action out, if its preconditions hold.

@@ -5,6 +5,7 @@ pub mod client;
 pub mod drain_settings;
 pub mod election;
 pub mod execute;
+pub mod failed_writes;
 pub mod health;
 pub mod http;
 pub mod logging;

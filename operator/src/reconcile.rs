@@ -13,7 +13,8 @@ use tokio_util::sync::CancellationToken;
 use crate::cache::SharedCache;
 use crate::cache::observe;
 use crate::client::Clients;
-use crate::execute::{Apis, CreatedRecords, Error, Pass, Retry};
+use crate::execute::{Apis, CreatedRecords, Error, Executed, Pass, Retry};
+use crate::failed_writes::FailedWrites;
 use crate::health::Component;
 use crate::report::{RecordsBefore, Reporter};
 use crate::tasks::Tasks;
@@ -66,6 +67,7 @@ pub struct Reconciler {
     last_plan: Vec<Action>,
     /// How many passes in a row ended with a conflict.
     conflicts: u32,
+    failed_writes: FailedWrites,
     created: CreatedRecords,
     last_write: Option<Instant>,
     last_publication: Option<Instant>,
@@ -94,6 +96,7 @@ impl Reconciler {
             health,
             last_plan: vec![],
             conflicts: 0,
+            failed_writes: FailedWrites::default(),
             created: CreatedRecords::default(),
             last_write: None,
             last_publication: None,
@@ -143,6 +146,7 @@ impl Reconciler {
         let now = Utc::now();
         let (mut snapshot, seen) = observe(&self.cache.read(), &self.local, Instant::now());
         self.tasks.fill(&mut snapshot, &seen);
+        self.failed_writes.fill(&mut snapshot, Instant::now());
         let plan = (self.options.plan)(&snapshot, now);
         let violations = check(&snapshot, &plan, now);
         self.reporter.pass(&snapshot, &seen, &plan, &violations, now);
@@ -175,23 +179,33 @@ impl Reconciler {
             policies_verified: false,
             created: std::mem::take(&mut self.created),
         };
+        let actions = self.due_actions(plan);
+        if !actions.is_empty() && self.is_publication_overdue() {
+            // However many writes are left: people read first what becomes of a policy.
+            self.last_publication = Some(Instant::now());
+            let ends = self.tasks.forecast_ends();
+            if let Err(error) = self.reporter.publish_policies(&pass, plan, &ends).await {
+                tracing::warn!("{}; the next pass tries again", error_chain(&error));
+            }
+        }
         let reporter = &mut self.reporter;
-        let before = RecordsBefore::of(&plan.actions, &pass.seen);
-        let ended = pass
-            .execute_all(&plan.actions, |action, error| {
+        let before = RecordsBefore::of(&actions, &pass.seen);
+        let executed = pass
+            .execute_all(&actions, |action, error| {
                 reporter.action_done(snapshot, &before, action, error);
             })
             .await;
         self.created = std::mem::take(&mut pass.created);
-        if let Err(error) = ended {
+        learn(&mut self.failed_writes, &mut self.tasks, &executed);
+        if let Some(error) = executed.shared {
             return Some(self.handle_error(&error));
         }
         self.conflicts = 0;
-        if !plan.actions.is_empty() {
+        if !actions.is_empty() {
             // The cache has the answers already, so that the next pass can follow at once. A plan that is the same again
             // after it was carried out must not become a hot loop.
-            let repeated = self.last_plan == plan.actions;
-            self.last_plan.clone_from(&plan.actions);
+            let repeated = self.last_plan == actions;
+            self.last_plan = actions;
             self.last_write = Some(Instant::now());
             return Some(if repeated {
                 Instant::now() + RETRY_DELAY
@@ -212,8 +226,24 @@ impl Reconciler {
         if let Err(error) = published {
             return Some(self.handle_error(&error));
         }
-        let recheck = until(plan.recheck_at, now);
-        due.map(|due| recheck.map_or(due, |recheck| recheck.min(due)))
+        let attempt = self.failed_writes.next_attempt(Instant::now());
+        [due, until(plan.recheck_at, now), attempt].into_iter().flatten().min()
+    }
+
+    /// The actions of the plan, without those about nodes whose last write failed a moment ago.
+    fn due_actions(&self, plan: &Plan) -> Vec<Action> {
+        let now = Instant::now();
+        let waits = |action: &&Action| {
+            let node = action.node();
+            node.is_some_and(|node| self.failed_writes.is_waiting(node, now))
+        };
+        plan.actions.iter().filter(|action| !waits(action)).cloned().collect()
+    }
+
+    /// Whether nothing was published for longer than a status may be old.
+    fn is_publication_overdue(&self) -> bool {
+        let since = self.last_publication.unwrap_or(self.started);
+        since.elapsed() >= MAX_STATUS_DELAY
     }
 
     /// When to publish the statuses, if not now.
@@ -238,14 +268,7 @@ impl Reconciler {
     }
 
     fn handle_error(&mut self, error: &Error) -> Instant {
-        match error {
-            Error::NotEmpty { node, .. } => self.tasks.restart_drain(node),
-            Error::CordonConflict { .. }
-            | Error::Api { .. }
-            | Error::Stale { .. }
-            | Error::Pods { .. }
-            | Error::Settings { .. } => {}
-        }
+        restart_drain(&mut self.tasks, error);
         let retry = error.retry();
         match retry {
             Retry::OnChange => tracing::info!("{}", error_chain(error)),
@@ -260,6 +283,32 @@ impl Reconciler {
             }
         };
         Instant::now() + pause
+    }
+}
+
+/// Remembers which nodes had a write that failed, and restarts the drain of a node that has pods again.
+fn learn(failed_writes: &mut FailedWrites, tasks: &mut Tasks, executed: &Executed) {
+    for node in &executed.written {
+        failed_writes.clear(node);
+    }
+    for (node, error) in &executed.failed {
+        let pause = failed_writes.record(node, error, Instant::now());
+        restart_drain(tasks, error);
+        match error.retry() {
+            Retry::OnChange => tracing::info!(node, "{}", error_chain(error)),
+            Retry::Later => tracing::warn!(node, "{}; retried in {} s", error_chain(error), pause.as_secs()),
+        }
+    }
+}
+
+fn restart_drain(tasks: &mut Tasks, error: &Error) {
+    match error {
+        Error::NotEmpty { node, .. } => tasks.restart_drain(node),
+        Error::CordonConflict { .. }
+        | Error::Api { .. }
+        | Error::Stale { .. }
+        | Error::Pods { .. }
+        | Error::Settings { .. } => {}
     }
 }
 

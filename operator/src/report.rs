@@ -207,8 +207,10 @@ impl Reporter {
             }
         }
         self.report_waits(&new_waits);
+        // A policy's status is not older than those of its nodes, and a node whose status is refused delays no other.
+        let policies = self.publish_policies(pass, plan, ends).await;
         pass.write_statuses(changes).await?;
-        self.publish_policies(pass, plan, ends).await?;
+        policies?;
         self.publish_invalid_policies(pass.now).await
     }
 
@@ -265,7 +267,8 @@ impl Reporter {
         }
     }
 
-    async fn publish_policies(&self, pass: &Pass<'_>, plan: &Plan, ends: &Ends) -> Result<(), Error> {
+    /// Writes the statuses of the policies that changed.
+    pub async fn publish_policies(&self, pass: &Pass<'_>, plan: &Plan, ends: &Ends) -> Result<(), Error> {
         let statuses = pass.seen.policies.iter().filter_map(|(name, object)| {
             let parsed = pass.snapshot.policies.get(name.as_str())?;
             let after = RebootPolicyStatus {

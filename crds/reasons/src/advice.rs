@@ -51,6 +51,9 @@ impl ReasonName {
             Self::EvictionBlocked => {
                 format!("repair the workload or raise its budget, or defer the node: kubectl lockkeeper cancel {node}")
             }
+            Self::WriteRefused => "change the webhook, field manager or role that the message names; the operator tries \
+                                   again by itself"
+                .to_owned(),
             Self::PodStuck => "check that pod: its finalizers, its volumes, its node".to_owned(),
             Self::NodeNotReady => format!("if this lasts, check the node: kubectl describe node {node}"),
             Self::Failed => {

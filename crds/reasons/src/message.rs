@@ -154,6 +154,7 @@ impl fmt::Display for WaitReason {
             Self::PodRunning { message }
             | Self::VolumesAttached { message, .. }
             | Self::EvictionBlocked { message }
+            | Self::WriteRefused { message }
             | Self::PodTerminating { message, .. }
             | Self::PodStuck { message }
             | Self::Failed { message } => f.write_str(message),

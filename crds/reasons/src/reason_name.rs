@@ -57,6 +57,8 @@ pub enum ReasonName {
     PreflightBlocked,
     /// The operator waits for the node agent to respond.
     Preparing,
+    /// The API server refuses a write about the node; the message names what refuses it.
+    WriteRefused,
     /// Load balancers have time to stop sending traffic; then evictions start.
     LoadBalancerDelay,
     /// Another client uncordoned the node during the drain.
@@ -81,7 +83,7 @@ pub enum ReasonName {
 
 impl ReasonName {
     /// Every reason, in the order of the checks.
-    pub const ALL: [Self; 36] = [
+    pub const ALL: [Self; 37] = [
         Self::ViewIncomplete,
         Self::PolicyConflict,
         Self::NoPolicy,
@@ -108,6 +110,7 @@ impl ReasonName {
         Self::ControlPlaneBusy,
         Self::PreflightBlocked,
         Self::Preparing,
+        Self::WriteRefused,
         Self::LoadBalancerDelay,
         Self::Uncordoned,
         Self::EvictionBlocked,

@@ -251,6 +251,10 @@ fn progress_samples() -> Vec<WaitReason> {
             asked: at(0),
             until: at(1),
         },
+        WaitReason::WriteRefused {
+            message: "cannot cordon w-01: field .spec.unschedulable is owned by argocd with a different value"
+                .to_owned(),
+        },
         WaitReason::LoadBalancerDelay { from: at(2) },
         WaitReason::Uncordoned,
         WaitReason::EvictionBlocked {

@@ -250,6 +250,13 @@ impl ReasonName {
                 Time,
                 false,
             ),
+            Self::WriteRefused => row(
+                "WriteRefused",
+                "the API server refuses a write about the node; the message names what refuses it",
+                Warning,
+                Person,
+                true,
+            ),
             Self::LoadBalancerDelay => row(
                 "LoadBalancerDelay",
                 "load balancers have time to stop sending traffic; then evictions start",

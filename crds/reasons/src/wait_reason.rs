@@ -183,6 +183,11 @@ pub enum WaitReason {
         /// When it times out.
         until: Instant,
     },
+    /// The API server refuses a write about the node again and again.
+    WriteRefused {
+        /// The write, and what refuses it.
+        message: String,
+    },
     /// Load balancers have time to stop sending traffic.
     LoadBalancerDelay {
         /// When evictions start.
@@ -290,6 +295,7 @@ impl WaitReason {
             Self::BackingOff { .. } => ReasonName::BackingOff,
             Self::PreflightBlocked { .. } => ReasonName::PreflightBlocked,
             Self::Preparing { .. } => ReasonName::Preparing,
+            Self::WriteRefused { .. } => ReasonName::WriteRefused,
             Self::LoadBalancerDelay { .. } => ReasonName::LoadBalancerDelay,
             Self::Uncordoned => ReasonName::Uncordoned,
             Self::EvictionBlocked { .. } => ReasonName::EvictionBlocked,
@@ -343,6 +349,7 @@ impl WaitReason {
             | Self::Uncordoned
             | Self::Released { .. }
             | Self::EvictionBlocked { .. }
+            | Self::WriteRefused { .. }
             | Self::PodStuck { .. }
             | Self::Failed { .. } => None,
         }

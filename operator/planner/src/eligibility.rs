@@ -9,7 +9,7 @@ use crate::assessment::breaker::cooled_at;
 use crate::assessment::{Assessment, PolicyAssessment};
 use crate::context::NodeRef;
 use crate::history::{check_back_off, check_released, check_still_required};
-use crate::snapshot::{Approval, BreakerState, Deletion, Operation};
+use crate::snapshot::{Approval, BreakerState, Deletion, Node, Operation};
 use crate::windows::Opening;
 
 /// A node that may start: one that requires a reboot, or one that is in progress and not cordoned yet.
@@ -71,6 +71,9 @@ const CHECKS: &[Check] = &[
     at_admission(&[ReasonName::BackingOff], |assessment, candidate| {
         let NodeRef { node, record, .. } = candidate.node_ref;
         check_back_off(node, record, assessment.context.now)
+    }),
+    at_admission(&[ReasonName::WriteRefused], |_, candidate| {
+        check_writes(candidate.node_ref.node)
     }),
 ];
 
@@ -148,6 +151,16 @@ fn check_deletion(assessment: &Assessment, candidate: &Candidate) -> Result<(), 
             since: *since,
             stale: !node.is_leaving(assessment.context.now),
         }),
+    }
+}
+
+/// A node whose writes are refused would take a slot and not use it.
+fn check_writes(node: &Node) -> Result<(), WaitReason> {
+    match &node.refused_write {
+        Some(message) => Err(WaitReason::WriteRefused {
+            message: message.clone(),
+        }),
+        None => Ok(()),
     }
 }
 

@@ -344,6 +344,7 @@ mod tests {
             taints: Taints::default(),
             control_plane: false,
             unready_static_pod: None,
+            refused_write: None,
             hold: None,
             requested: None,
             approved: None,

@@ -187,6 +187,7 @@ fn node_view(
             .iter()
             .any(|label| labels.contains_key(label)),
         unready_static_pod: None,
+        refused_write: None,
         hold: hold(node),
         requested: annotation(node, names::REBOOT_REQUESTED).map(word),
         approved: annotation(node, names::APPROVED).map(word),

@@ -171,14 +171,24 @@ impl Pass<'_> {
         policy: Option<&str>,
         order: Option<&Order>,
     ) -> Result<(), Error> {
+        let written = self.write_spec(node, policy, order).await?;
+        self.store_reboot(written);
+        Ok(())
+    }
+
+    pub(super) async fn write_spec(
+        &self,
+        node: &str,
+        policy: Option<&str>,
+        order: Option<&Order>,
+    ) -> Result<NodeReboot, Error> {
         const STEP: &str = "write the order of NodeReboot";
         let seen = self.reboot(STEP, node)?;
         let spec = json!({"policy": policy, "order": order.map(convert::order_to_api)});
         let patch = json!({"metadata": {"resourceVersion": seen.resource_version()}, "spec": spec});
         let params = patch_params(names::OPERATOR_MANAGER);
         let written = self.api.reboots.patch(node, &params, &Patch::Merge(&patch)).await;
-        self.store_reboot(written.map_err(api_error(STEP, node))?);
-        Ok(())
+        written.map_err(api_error(STEP, node))
     }
 
     /// The point of no return, after its preconditions.

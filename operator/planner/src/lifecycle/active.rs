@@ -79,6 +79,12 @@ impl<'a> ActiveOperation<'a> {
         self.node.cordoned_for.as_ref() == Some(&self.operation.id)
     }
 
+    /// Ends an operation whose next write is refused again and again, before its reboot is ordered.
+    pub(super) fn defer_refused(&self) -> Option<Step> {
+        let message = self.node.refused_write.clone()?;
+        Some(self.defer(&WaitReason::WriteRefused { message }))
+    }
+
     /// The wait reason of a hold that is in force.
     pub(super) fn held(&self) -> Option<WaitReason> {
         let hold = self.node.hold_at(self.now())?;

@@ -21,7 +21,8 @@ pub(super) fn next_step(active: &ActiveOperation) -> Step {
             ..operation.clone()
         });
     }
-    if let Some(step) = active.verify_new_boot().or_else(|| active.abort()) {
+    let end = active.verify_new_boot().or_else(|| active.abort());
+    if let Some(step) = end.or_else(|| active.defer_refused()) {
         return step;
     }
     if !active.is_cordoned() || !active.node.unschedulable {

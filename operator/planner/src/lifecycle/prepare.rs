@@ -12,7 +12,8 @@ use crate::snapshot::{AnswerState, Operation, OrderAction, Outcome, Phase};
 
 /// The next step. `admitted_before` are the nodes whose turn is before this one's, `all` are all holders.
 pub(super) fn next_step(active: &ActiveOperation, admitted_before: &SlotLedger, all: &SlotLedger) -> Step {
-    if let Some(step) = active.verify_new_boot().or_else(|| active.abort()) {
+    let end = active.verify_new_boot().or_else(|| active.abort());
+    if let Some(step) = end.or_else(|| active.defer_refused()) {
         return step;
     }
     let order = active.order(OrderAction::Prepare);

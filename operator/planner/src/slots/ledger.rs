@@ -73,13 +73,9 @@ impl<'a> SlotLedger<'a> {
             slots.in_progress.push(name);
             slots.last_start = slots.last_start.max(Some(started));
             for (place, topology) in policy.context.policy.topology.iter().enumerate() {
-                if let Some(node) = node {
-                    slots
-                        .domains
-                        .entry((place, node.domain(&topology.key)))
-                        .or_default()
-                        .push(name);
-                }
+                // Of a Node that was deleted while it rebooted it is not known: it fills a domain of its own.
+                let domain = node.map_or("", |node| node.domain(&topology.key));
+                slots.domains.entry((place, domain)).or_default().push(name);
             }
         }
         // A node whose Node was deleted while it rebooted is unavailable for the policy under which it was admitted.

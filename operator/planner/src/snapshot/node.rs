@@ -61,6 +61,8 @@ pub struct Node {
     pub preflight: Preflight,
     /// How far its drain is.
     pub drain: Drain,
+    /// What refuses the last writes about it, if they are not allowed.
+    pub refused_write: Option<String>,
     /// What its drain and its preflight found beside that.
     pub drain_details: DrainDetails,
     /// Whether the `DaemonSet`s that its operation counts are ready, by the last probe.

@@ -100,6 +100,7 @@ impl World {
                     taints: Taints::default(),
                     control_plane: false,
                     unready_static_pod: None,
+                    refused_write: None,
                     hold: None,
                     requested: None,
                     approved: None,

@@ -163,6 +163,21 @@ fn no_control_plane_node_starts_while_a_deleted_node_reboots() {
 }
 
 #[test]
+fn no_other_domain_begins_while_a_deleted_node_reboots() {
+    let (mut world, _) = deleted();
+    world.limit(2);
+    world.policy().topology = vec![Topology {
+        key: "zone".to_owned(),
+        max_domains: Some(1),
+        max_in_progress_per_domain: None,
+    }];
+    world.node("n2").domains = [("zone".to_owned(), "a".to_owned())].into();
+    world.run_until_idle();
+    let waits = "n2 TopologyFull: limit for zone \"\" reached (in progress: n1)";
+    assert!(world.wait_reasons().contains(waits), "{}", world.wait_reasons());
+}
+
+#[test]
 fn a_deleted_node_that_reboots_counts_as_unavailable() {
     let (mut world, _) = deleted();
     world.policy().max_in_progress = Limit::Count(2);

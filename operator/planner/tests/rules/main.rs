@@ -19,6 +19,7 @@ mod order;
 mod preflight;
 mod recovery;
 mod refusals;
+mod refused_writes;
 mod safety;
 mod sanity;
 mod scenarios;

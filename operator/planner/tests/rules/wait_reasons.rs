@@ -139,6 +139,13 @@ const IN_PROGRESS: &[Cause] = &[
         world.run_until_idle();
         world.run(61);
     }),
+    (ReasonName::WriteRefused, |world| {
+        world.run_until_idle();
+        world.run(20);
+        world.boot("n1");
+        world.node("n1").ready.ready = true;
+        world.node("n1").refused_write = Some("the API server refuses to uncordon n1: not today".to_owned());
+    }),
     (ReasonName::LoadBalancerDelay, |world| {
         world.policy().settings.load_balancer_delay = TimeDelta::seconds(30);
         world.run_until_idle();

@@ -57,6 +57,7 @@ fn node(operation: Option<Operation>) -> Node {
         taints: lockkeeper_planner::Taints::default(),
         control_plane: false,
         unready_static_pod: None,
+        refused_write: None,
         hold: None,
         requested: None,
         approved: None,

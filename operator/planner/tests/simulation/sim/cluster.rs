@@ -118,6 +118,8 @@ pub enum Refusal {
     NotEmpty,
     /// The API server was in trouble, or its answer was lost.
     Trouble,
+    /// A webhook or another field manager does not allow it.
+    Denied,
 }
 
 #[derive(Clone, Debug, Default)]

@@ -61,6 +61,7 @@ impl Coverage {
             Refusal::Stale => "stale at the last look",
             Refusal::NotEmpty => "not empty at the last look",
             Refusal::Trouble => "5xx or reply lost",
+            Refusal::Denied => "not allowed",
         };
         *self.refusals.entry(name).or_default() += 1;
     }

@@ -248,6 +248,7 @@ pub fn node(boot_id: BootId, uid: String, created: Instant, ready: bool) -> Node
         taints: Taints::default(),
         control_plane: false,
         unready_static_pod: None,
+        refused_write: None,
         hold: None,
         requested: None,
         approved: None,

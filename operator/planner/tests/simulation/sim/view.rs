@@ -204,6 +204,12 @@ impl View {
         self.edit(index, |node| node.daemon_sets = daemons.clone());
     }
 
+    /// Whether the last writes about this node are known to be denied.
+    pub fn set_denied(&mut self, index: usize, denied: bool) {
+        let refusal = denied.then(|| "the API server refuses to write it: not today".to_owned());
+        self.edit(index, |node| node.refused_write = refusal);
+    }
+
     pub fn set_drain(&mut self, index: usize, drain: &Drain) {
         self.edit(index, |node| node.drain = drain.clone());
     }

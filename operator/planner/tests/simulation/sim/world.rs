@@ -108,6 +108,8 @@ pub struct World {
     pub start: Instant,
     pub cluster: Cluster,
     pub hosts: Vec<Host>,
+    /// Until when the API server denies all writes about each node.
+    pub denied: Vec<i64>,
     pub operators: Vec<Operator>,
     pub faults: Faults,
     pub judge: Judge,
@@ -176,6 +178,7 @@ impl World {
             start,
             judge: Judge::new(&cluster),
             cluster,
+            denied: vec![0; hosts.len()],
             hosts,
             operators: vec![],
             faults,

@@ -1,0 +1,89 @@
+//! A write that the API server refuses harms its own node only.
+
+use std::collections::BTreeSet;
+
+use crate::common::World;
+
+const REFUSAL: &str = "cannot cordon n1: field .spec.unschedulable is owned by argocd with a different value";
+
+#[test]
+fn a_node_whose_cordon_is_refused_is_deferred_and_the_next_one_starts() {
+    let mut world = World::new(2);
+    world.run_until_idle();
+    assert_eq!(world.in_progress(), ["n1"]);
+    world.node("n1").refused_write = Some(REFUSAL.to_owned());
+    world.run_until_idle();
+    world.node("n1").refused_write = None;
+    assert_eq!(world.in_progress(), ["n2"], "{}", world.trace);
+    let reasons = world.wait_reasons();
+    let words = format!("n1 BackingOff: deferred once (WriteRefused: {REFUSAL}); next attempt at ");
+    assert!(reasons.contains(&words), "{reasons}");
+}
+
+#[test]
+fn a_node_whose_record_cannot_be_written_takes_no_slot() {
+    let mut world = World::new(2);
+    world.pass(1);
+    assert_eq!(world.in_progress(), ["n1"], "its operation is not written yet");
+    world.node("n1").refused_write = Some(REFUSAL.to_owned());
+    world.run_until_idle();
+    assert_eq!(world.in_progress(), ["n2"], "{}", world.trace);
+    assert!(world.wait_reasons().contains("n1 WriteRefused: cannot cordon n1"));
+}
+
+#[test]
+fn a_drain_whose_next_write_is_refused_is_deferred_before_its_reboot() {
+    let mut world = World::new(1);
+    world.blocked = vec!["n1".to_owned()];
+    world.run_until_idle();
+    world.run(5);
+    assert!(world.node("n1").unschedulable);
+    world.node("n1").refused_write = Some(REFUSAL.to_owned());
+    world.run_until_idle();
+    assert!(!world.node("n1").unschedulable, "{}", world.trace);
+    assert_eq!(world.in_progress(), Vec::<String>::new());
+}
+
+#[test]
+fn a_node_that_reboots_goes_on_although_a_write_was_refused() {
+    let mut world = World::new(1);
+    world.run_until_idle();
+    world.run(10);
+    world.node("n1").refused_write = Some(REFUSAL.to_owned());
+    world.run_until_idle();
+    assert_eq!(world.in_progress(), ["n1"]);
+    world.run(60);
+    assert!(world.record("n1").last_reboot.is_some(), "{}", world.trace);
+}
+
+/// S8: in each pass the actions about one node are left out, another one each time.
+#[test]
+fn a_plan_without_the_actions_about_one_node_is_safe() {
+    for limit in [1, 2, 4] {
+        let mut world = World::new(5);
+        world.limit(limit);
+        let mut pass = 0;
+        for _ in 0..600 {
+            world.now += chrono::TimeDelta::seconds(1);
+            world.surroundings();
+            for _ in 0..4 {
+                pass += 1;
+                let left_out = format!("n{}", pass % 5 + 1);
+                let plan = world.plan();
+                for action in plan.actions.iter().filter(|action| action.node() != Some(&left_out)) {
+                    world.apply(action);
+                }
+                let cordoned = world.snapshot.nodes.values().filter(|node| node.cordoned_for.is_some());
+                assert!(cordoned.count() <= limit, "limit {limit}\n{}", world.trace);
+            }
+        }
+        let done: BTreeSet<&String> = world
+            .snapshot
+            .nodes
+            .iter()
+            .filter(|(_, node)| node.record.as_ref().is_some_and(|record| record.last_reboot.is_some()))
+            .map(|(name, _)| name)
+            .collect();
+        assert_eq!(done.len(), 5, "limit {limit}: {done:?}\n{}", world.wait_reasons());
+    }
+}
