@@ -16,7 +16,7 @@ use lockkeeper_e2e::tokens::{Account, Bound};
 use lockkeeper_e2e::workdir::Workdir;
 use lockkeeper_operator::cache::{Cache, SharedCache, feed};
 use lockkeeper_operator::client::{Clients, clients};
-use lockkeeper_operator::execute::{Apis, CreatedRecords, Pass};
+use lockkeeper_operator::execute::{Apis, CreatedRecords, Error, Executed, Pass};
 use lockkeeper_operator::metrics::Metrics;
 use lockkeeper_operator::report::event::{Event, EventReason};
 use lockkeeper_operator::report::event_recorder::{EventRecorder, EventTarget};
@@ -174,17 +174,22 @@ async fn makes_no_second_record_for_a_node_that_is_gone(
         policy: None,
     }];
     let reboots = Api::<NodeReboot>::all(plane.client());
-    pass.execute_all(&creation, |_, _| {}).await?;
+    first_failure(pass.execute_all(&creation, |_, _| {}).await)?;
     plane.kubectl(&["delete", "nodereboot", "w-01"])?;
-    pass.execute_all(&creation, |_, _| {}).await?;
+    first_failure(pass.execute_all(&creation, |_, _| {}).await)?;
     let again = reboots.get("w-01").await?.uid().context("a uid")?;
     plane.kubectl(&["delete", "node", "w-01"])?;
     let collected = await_condition(reboots, "w-01", is_deleted(&again));
     tokio::time::timeout(Duration::from_mins(5), collected).await??;
-    let refused = pass.execute_all(&creation, |_, _| {}).await;
+    let refused = first_failure(pass.execute_all(&creation, |_, _| {}).await);
     let words = refused.err().context("a record for a Node that is gone")?.to_string();
     ensure!(words.contains("create NodeReboot w-01: its Node with uid"), "{words}");
     Ok(())
+}
+
+fn first_failure(executed: Executed) -> Result<(), Error> {
+    let failed = executed.failed.into_iter().map(|(_, error)| error);
+    executed.shared.into_iter().chain(failed).next().map_or(Ok(()), Err)
 }
 
 async fn says_what_kubectl_describe_shows(
