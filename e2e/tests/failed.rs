@@ -213,7 +213,7 @@ async fn a_deleted_node_that_stays_away_fails_until_it_is_released(stack: &Stack
     write_kubeconfigs(&stack.plane, &[gone.to_owned()]).await.unwrap();
 }
 
-/// A GitOps tool owns `spec.unschedulable` of one Node by server-side apply.
+/// A `GitOps` tool owns `spec.unschedulable` of one Node by server-side apply.
 async fn a_cordon_that_another_manager_refuses_delays_its_own_node_only(stack: &Stack) {
     let (owned, next) = (name(stack, 0), name(stack, 1));
     let nodes: Api<Node> = Api::all(stack.plane.client());

@@ -244,8 +244,8 @@ impl Scene {
     /// What the drain asked, from the audit log, without the requests that ran out of time in the API server.
     ///
     /// Evictions of one budget's pods that meet each other conflict when they write the budget. The API server answers
-    /// 504 to the one that lost too often ("couldn't update PodDisruptionBudget due to conflicts"), and the drain asks
-    /// again. How many do depends on how busy the machine is.
+    /// 504 to the one that lost too often, because it could not update the budget, and the drain asks again. How many do
+    /// depends on how busy the machine is.
     pub(super) fn asked(&self, plane: &ControlPlane) -> Result<Vec<Request>> {
         let all = plane.requests()?;
         Ok(all
