@@ -201,9 +201,9 @@ impl Error {
 /// What became of the actions of one pass.
 #[derive(Debug, Default)]
 pub struct Executed {
-    /// The failure of a write that all nodes depend on; it ended the pass.
+    /// The failure of a write of the lock that may succeed in the next pass; it ended this one.
     pub shared: Option<Error>,
-    /// The failures about nodes, by node.
+    /// The failures about nodes, by node; under the name of the lock, that its write is refused.
     pub failed: Vec<(String, Error)>,
     /// The nodes about which a write was made.
     pub written: BTreeSet<String>,
@@ -222,7 +222,9 @@ impl Executed {
         match (action.node(), result) {
             (Some(node), Ok(())) => drop(self.written.insert(node.to_owned())),
             (Some(node), Err(error)) => self.failed.push((node.to_owned(), error)),
-            (None, Ok(())) => {}
+            (None, Ok(())) => drop(self.written.insert(names::LOCK.to_owned())),
+            // Without it no node starts. What is in progress goes on: each write has its own preconditions.
+            (None, Err(error)) if error.refusal().is_some() => self.failed.push((names::LOCK.to_owned(), error)),
             (None, Err(error)) => self.shared = Some(error),
         }
     }
@@ -280,7 +282,6 @@ impl Pass<'_> {
             | Action::AddTaint { .. }
             | Action::RemoveTaint { .. }
             | Action::RemoveCommand { .. }
-            | Action::RemoveLockCommand { .. }
             | Action::RemoveRequest { .. }
             | Action::RemoveApproval { .. } => false,
         }
@@ -347,7 +348,6 @@ impl Pass<'_> {
             Action::AddTaint { node, taint } => self.set_taint(node, *taint, true).await,
             Action::RemoveTaint { node, taint } => self.set_taint(node, *taint, false).await,
             Action::RemoveCommand { node, .. } => self.remove_command(node).await,
-            Action::RemoveLockCommand { .. } => self.remove_lock_command().await,
             Action::RemoveRequest { node, .. } => self.remove_annotation(node, names::REBOOT_REQUESTED).await,
             Action::RemoveApproval { node, .. } => self.remove_annotation(node, names::APPROVED).await,
         }

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use lockkeeper_crds::names;
 use lockkeeper_planner::Snapshot;
 use tokio::time::Instant;
 
@@ -72,7 +73,8 @@ impl FailedWrites {
 
     /// Puts lasting refusals into the snapshot, and forgets nodes that are gone.
     pub fn fill(&mut self, snapshot: &mut Snapshot, now: Instant) {
-        self.0.retain(|name, _| snapshot.nodes.contains_key(name));
+        self.0
+            .retain(|name, _| name == names::LOCK || snapshot.nodes.contains_key(name));
         for (name, failed) in &self.0 {
             let is_valid = failed.count >= LASTING && now < failed.retry_at + VALID_FOR;
             if let Some(node) = snapshot.nodes.get_mut(name).filter(|_| is_valid) {

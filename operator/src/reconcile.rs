@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use lockkeeper_crds::names;
 use lockkeeper_kube_util::error_chain;
 use lockkeeper_planner::{Action, Plan, Snapshot, check};
 use lockkeeper_snapshot::{Local, ObservedObjects};
@@ -234,8 +235,8 @@ impl Reconciler {
     fn due_actions(&self, plan: &Plan) -> Vec<Action> {
         let now = Instant::now();
         let waits = |action: &&Action| {
-            let node = action.node();
-            node.is_some_and(|node| self.failed_writes.is_waiting(node, now))
+            let object = action.node().unwrap_or(names::LOCK);
+            self.failed_writes.is_waiting(object, now)
         };
         plan.actions.iter().filter(|action| !waits(action)).cloned().collect()
     }

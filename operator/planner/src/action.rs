@@ -83,11 +83,6 @@ pub enum Action {
         /// The command as it was read.
         command: Command,
     },
-    /// Remove a person's command from the lock.
-    RemoveLockCommand {
-        /// The command as it was read.
-        command: Command,
-    },
     /// Remove a request for a reboot that was fulfilled, if it still has this value.
     RemoveRequest {
         /// The node.
@@ -106,7 +101,7 @@ pub enum Action {
 
 impl Action {
     /// The name of every action.
-    pub const NAMES: [&str; 14] = [
+    pub const NAMES: [&str; 13] = [
         "CreateLock",
         "CreateRecord",
         "SetHolders",
@@ -118,7 +113,6 @@ impl Action {
         "AddTaint",
         "RemoveTaint",
         "RemoveCommand",
-        "RemoveLockCommand",
         "RemoveRequest",
         "RemoveApproval",
     ];
@@ -137,7 +131,6 @@ impl Action {
             Self::AddTaint { .. } => "AddTaint",
             Self::RemoveTaint { .. } => "RemoveTaint",
             Self::RemoveCommand { .. } => "RemoveCommand",
-            Self::RemoveLockCommand { .. } => "RemoveLockCommand",
             Self::RemoveRequest { .. } => "RemoveRequest",
             Self::RemoveApproval { .. } => "RemoveApproval",
         }
@@ -146,7 +139,7 @@ impl Action {
     /// The node it is about, if it is about one.
     pub fn node(&self) -> Option<&str> {
         match self {
-            Self::CreateLock | Self::SetHolders { .. } | Self::RemoveLockCommand { .. } => None,
+            Self::CreateLock | Self::SetHolders { .. } => None,
             Self::CreateRecord { node, .. }
             | Self::WriteRecord { node, .. }
             | Self::SetSpec { node, .. }

@@ -70,7 +70,6 @@ pub fn check(snapshot: &Snapshot, plan: &Plan, now: Instant) -> Vec<Violation> {
             | Action::SetSpec { .. }
             | Action::RemoveTaint { .. }
             | Action::RemoveCommand { .. }
-            | Action::RemoveLockCommand { .. }
             | Action::RemoveRequest { .. }
             | Action::RemoveApproval { .. } => {}
         }

@@ -64,9 +64,6 @@ pub fn plan(snapshot: &Snapshot, now: Instant) -> Plan {
     plan.actions
         .extend(admissions.admitted.into_iter().flat_map(|one| one.actions));
     plan.actions.extend(progress.actions);
-    let command = lock.command.clone();
-    plan.actions
-        .extend(command.map(|command| Action::RemoveLockCommand { command }));
     let housekeeping = housekeeping(&assessment, &plan.actions);
     plan.actions.extend(housekeeping);
 

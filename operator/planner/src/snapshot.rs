@@ -48,7 +48,7 @@ pub struct Lock {
     pub max_in_progress: Option<Limit>,
     /// The holders of its slots.
     pub holders: Vec<Holder>,
-    /// A person's command for a holder whose Node was deleted.
+    /// A person's last command for a holder whose Node was deleted; it stays, and means no later holder.
     pub command: Option<Command>,
 }
 

@@ -2,12 +2,10 @@
 
 use std::sync::Arc;
 
-use kube::api::Patch;
 use lockkeeper_crds::{RebootLock, RebootLockSpec, RebootLockStatus, names};
-use lockkeeper_kube_util::{patch_params, post_params};
+use lockkeeper_kube_util::post_params;
 use lockkeeper_planner::Holder;
 use lockkeeper_snapshot::convert;
-use serde_json::json;
 
 use super::{Error, Pass, api_error, object_gone};
 
@@ -45,18 +43,6 @@ impl Pass<'_> {
             .await
             .map_err(api_error(STEP, names::LOCK))?;
         self.store_lock(written);
-        Ok(())
-    }
-
-    /// Removes the command of a person that was carried out, or that meant no holder whose Node was deleted.
-    pub(super) async fn remove_lock_command(&mut self) -> Result<(), Error> {
-        const STEP: &str = "remove the command from RebootLock";
-        let seen = self.seen.lock.as_ref();
-        let version = seen.and_then(|lock| lock.metadata.resource_version.clone());
-        let patch = json!({"metadata": {"resourceVersion": version, "annotations": {names::COMMAND: null}}});
-        let params = patch_params(names::OPERATOR_MANAGER);
-        let written = self.api.locks.patch(names::LOCK, &params, &Patch::Merge(&patch)).await;
-        self.store_lock(written.map_err(api_error(STEP, names::LOCK))?);
         Ok(())
     }
 

@@ -101,7 +101,6 @@ impl<'a> Target<'a> {
             Action::Uncordon { .. } => "uncordon",
             Action::AddTaint { .. } | Action::RemoveTaint { .. } => "write the taints of",
             Action::RemoveCommand { .. } => "remove the command from NodeReboot",
-            Action::RemoveLockCommand { .. } => "remove the command from RebootLock",
             Action::RemoveRequest { .. } => "remove the request from",
             Action::RemoveApproval { .. } => "remove the approval from",
         };

@@ -25,7 +25,6 @@ pub(super) fn describe(action: &Action) -> String {
         Action::AddTaint { taint, .. } => format!("taint added: {taint:?}"),
         Action::RemoveTaint { taint, .. } => format!("taint removed: {taint:?}"),
         Action::RemoveCommand { command, .. } => format!("command {} removed after its answer", command.verb),
-        Action::RemoveLockCommand { command } => format!("command {} removed from the RebootLock", command.verb),
         Action::RemoveRequest { value, .. } => format!("request \"{value}\" removed: it is fulfilled"),
         Action::RemoveApproval { value, .. } => format!("approval \"{value}\" removed: it was used"),
     }
@@ -67,7 +66,6 @@ pub(super) fn event(action: &Action) -> Option<Event> {
         | Action::AddTaint { .. }
         | Action::RemoveTaint { .. }
         | Action::RemoveCommand { .. }
-        | Action::RemoveLockCommand { .. }
         | Action::RemoveRequest { .. }
         | Action::RemoveApproval { .. } => None,
     }

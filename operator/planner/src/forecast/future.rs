@@ -179,11 +179,6 @@ impl Future {
                 node.unschedulable = *keep_cordon;
             }
             (Action::RemoveCommand { .. }, node) => record(node, &|record| record.command = None),
-            (Action::RemoveLockCommand { .. }, _) => {
-                if let Some(lock) = &mut self.snapshot.lock {
-                    lock.command = None;
-                }
-            }
             (Action::RemoveRequest { .. }, Some(node)) => node.requested = None,
             (Action::RemoveApproval { .. }, Some(node)) => node.approved = None,
             // No node's start depends on our taints.

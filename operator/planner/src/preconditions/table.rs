@@ -35,7 +35,6 @@ pub fn preconditions(action: &Action, observed: &impl Observed, now: Instant) ->
         | Action::AddTaint { .. }
         | Action::RemoveTaint { .. }
         | Action::RemoveCommand { .. }
-        | Action::RemoveLockCommand { .. }
         | Action::RemoveRequest { .. }
         | Action::RemoveApproval { .. } => Ok(vec![]),
         Action::CreateRecord { node, uid, .. } => Ok(second_record(observed, node, uid)),

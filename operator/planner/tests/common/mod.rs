@@ -337,9 +337,6 @@ impl World {
             Action::AddTaint { node, taint } => self.node(node).taints.set(*taint, true),
             Action::RemoveTaint { node, taint } => self.node(node).taints.set(*taint, false),
             Action::RemoveCommand { node, .. } => self.record(node).command = None,
-            Action::RemoveLockCommand { .. } => {
-                self.snapshot.lock.as_mut().unwrap().command = None;
-            }
             Action::RemoveRequest { node, .. } => self.node(node).requested = None,
             Action::RemoveApproval { node, .. } => self.node(node).approved = None,
         }

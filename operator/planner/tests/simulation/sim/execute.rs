@@ -108,7 +108,6 @@ impl Write<'_> {
             Action::AddTaint { node, taint } => self.annotation(node, |node| node.taints.set(*taint, true)),
             Action::RemoveTaint { node, taint } => self.annotation(node, |node| node.taints.set(*taint, false)),
             Action::RemoveCommand { node, .. } => self.record(node, |record| record.command = None),
-            Action::RemoveLockCommand { .. } => self.remove_lock_command(),
             Action::RemoveRequest { node, .. } => self.annotation(node, |node| node.requested = None),
             Action::RemoveApproval { node, .. } => self.annotation(node, |node| node.approved = None),
         }
@@ -125,20 +124,6 @@ impl Write<'_> {
             value: Lock::default(),
         };
         let answer = self.cluster.put_lock(Some(made));
-        self.keep(answer);
-        Ok(())
-    }
-
-    /// Merge patch with resourceVersion.
-    fn remove_lock_command(&mut self) -> Result<(), Refusal> {
-        let truth = self.cluster.lock.as_ref().ok_or(Refusal::Conflict)?;
-        let seen = self.seen.lock.as_ref().ok_or(Refusal::Stale)?;
-        if (seen.version, seen.uid) != (truth.version, truth.uid) {
-            return Err(Refusal::Conflict);
-        }
-        let mut object = LockObject::clone(truth);
-        object.value.command = None;
-        let answer = self.cluster.put_lock(Some(object));
         self.keep(answer);
         Ok(())
     }
