@@ -237,7 +237,7 @@ async fn a_cordon_that_another_manager_refuses_delays_its_own_node_only(stack: &
 
 /// An admission policy denies every write of the status of one NodeReboot.
 async fn a_record_that_may_not_be_written_delays_its_own_node_only(stack: &Stack) {
-    let (denied, next) = (name(stack, 3), name(stack, 1));
+    let (denied, next) = (name(stack, 2), name(stack, 1));
     let policy = format!(
         r#"
 apiVersion: admissionregistration.k8s.io/v1
