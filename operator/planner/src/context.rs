@@ -40,6 +40,8 @@ pub(crate) struct Context<'a> {
     pub(crate) cordoned: Vec<(&'a str, &'a Node)>,
     /// Nodes without an operation whose record is missing, has an order or a command, or names another policy, by name.
     pub(crate) outdated_records: Vec<(&'a str, &'a Node)>,
+    /// Nodes whose last writes are refused, and by what, by name.
+    pub(crate) refused_writes: Vec<(&'a str, &'a str)>,
     /// When a node's own times change something next.
     pub(crate) next_change: Option<Instant>,
 }
@@ -88,6 +90,7 @@ impl<'a> Context<'a> {
             without_agent: Vec::new(),
             cordoned: Vec::new(),
             outdated_records: Vec::new(),
+            refused_writes: Vec::new(),
             next_change: None,
         };
         for (name, node) in &snapshot.nodes {
@@ -134,6 +137,9 @@ impl<'a> Context<'a> {
         self.changes_at(node.stale_taint_at());
         if node.cordoned_for.is_some() {
             self.cordoned.push((name, node));
+        }
+        if let Some(refusal) = &node.refused_write {
+            self.refused_writes.push((name, refusal));
         }
         let unavailable = node.unavailable_cause(self.now);
         for policy in &node.policies {

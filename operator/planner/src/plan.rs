@@ -69,7 +69,7 @@ pub fn plan(snapshot: &Snapshot, now: Instant) -> Plan {
 
     plan.wait_reasons = admissions.wait_reasons;
     plan.wait_reasons.extend(progress.wait_reasons);
-    add_refused_writes(&mut plan.wait_reasons, snapshot);
+    add_refused_writes(&mut plan.wait_reasons, &context);
     plan.preflight = admissions.preflight;
     plan.daemon_set_probes = progress.daemon_set_probes;
     if plan.actions.is_empty() {
@@ -91,14 +91,12 @@ fn nothing_is_known(snapshot: &Snapshot, gap: &ViewGap) -> Plan {
 }
 
 /// A node whose writes are refused waits for that, if it waits for nothing else.
-fn add_refused_writes(wait_reasons: &mut WaitReasons, snapshot: &Snapshot) {
-    for (name, node) in &snapshot.nodes {
-        if let Some(message) = &node.refused_write {
-            let refused = || WaitReason::WriteRefused {
-                message: message.clone(),
-            };
-            wait_reasons.entry(name.clone()).or_insert_with(refused);
-        }
+fn add_refused_writes(wait_reasons: &mut WaitReasons, context: &Context) {
+    for (name, message) in &context.refused_writes {
+        let refused = || WaitReason::WriteRefused {
+            message: (*message).to_owned(),
+        };
+        wait_reasons.entry((*name).to_owned()).or_insert_with(refused);
     }
 }
 
