@@ -1,11 +1,11 @@
 #!/bin/bash
 # Runs all tests: `make test`. The last line is the number of tests that passed and failed.
-# FAST=1 leaves out the virtual machines, for a quick local run. E2E_JOBS is the number of clusters at a time (default 2).
+# FAST=1 leaves out the virtual machines, for a quick local run. E2E_JOBS is the number of clusters at a time (default 3).
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
 
-# A cluster test mostly waits for pods to end and for nodes to return, so two cores can run two clusters.
-jobs=${E2E_JOBS:-2}
+# A cluster test mostly waits for pods to end and for nodes to return, so two cores can run three clusters.
+jobs=${E2E_JOBS:-3}
 logs=$(mktemp -d)
 log=$logs/all
 trap 'rm -rf "$logs"' EXIT
