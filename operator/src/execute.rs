@@ -1,7 +1,7 @@
 //! One action, one API write, after its preconditions; after a refused write the next pass plans again.
 //!
 //! Every write names the version that was seen. A pass's own answers become the versions of its next writes, so that a
-//! change by anybody else in between is noticed and ends the pass.
+//! change by another client in between is noticed: it ends what the pass does about that node, or about the lock the pass.
 
 mod cordon;
 mod creation;
@@ -234,7 +234,7 @@ impl Pass<'_> {
     /// Carries actions out, in order, and says of each how it ended.
     ///
     /// After a failure about a node, its other actions are left out and those of other nodes go on. A failure about the
-    /// lock ends the pass. Housekeeping comes last, in a bounded batch and side by side: a new cluster or a first policy
+    /// lock ends the pass, unless the write is refused. Housekeeping comes last, in a bounded batch and side by side: a new cluster or a first policy
     /// has thousands of such writes.
     pub async fn execute_all(
         &mut self,

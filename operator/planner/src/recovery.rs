@@ -98,7 +98,14 @@ impl<'a> Recovery<'a> {
                 self.kept.push(entry);
                 self.keep_cordoned(holder, node, context);
             }
-            (None, Some(record)) if !was_used(&holder.operation_id, record) => self.unstarted.push(holder),
+            (None, Some(record)) if !was_used(&holder.operation_id, record) => match &holder.reboot {
+                // An operator died after the entry had got the uid of the Node that registered again.
+                Some(reboot) => {
+                    self.kept.push(entry);
+                    self.resume(holder, reboot, context);
+                }
+                None => self.unstarted.push(holder),
+            },
             (None, _) => self.because.push(format!("{} is free", holder.node)),
         }
     }
@@ -130,10 +137,7 @@ impl<'a> Recovery<'a> {
                 self.because.push(format!("{} is free", holder.node));
                 return;
             }
-            None => self.actions.push(Action::WriteRecord {
-                node: holder.node.clone(),
-                change: Box::new(RecordChange::operation(resume_operation(holder, reboot, context))),
-            }),
+            None => self.resume(holder, reboot, context),
         }
         self.because.push(format!("{} registered again", holder.node));
         let holder = Holder {
@@ -141,6 +145,13 @@ impl<'a> Recovery<'a> {
             ..holder.clone()
         };
         self.restored.push((holder, node));
+    }
+
+    fn resume(&mut self, holder: &Holder, reboot: &OrderedReboot, context: &Context) {
+        self.actions.push(Action::WriteRecord {
+            node: holder.node.clone(),
+            change: Box::new(RecordChange::operation(resume_operation(holder, reboot, context))),
+        });
     }
 
     /// The node is cordoned for the entry's operation and has no operation: it has ended, or its record is lost.

@@ -72,6 +72,25 @@ fn a_node_deleted_while_it_reboots_keeps_its_slot_until_it_is_back() {
 }
 
 #[test]
+fn an_operator_that_dies_after_each_write_does_not_lose_a_node_that_registers_again() {
+    let (mut world, before) = deleted();
+    let node = Node {
+        uid: "uid-again".to_owned(),
+        boot_id: "boot-1-1".into(),
+        unschedulable: false,
+        cordoned_for: None,
+        record: None,
+        ..before
+    };
+    world.snapshot.nodes.insert("n1".to_owned(), node);
+    while world.pass(1) > 0 {
+        assert_eq!(world.in_progress(), ["n1"], "{}", world.trace);
+    }
+    let phase = world.record("n1").operation.as_ref().map(|operation| operation.phase);
+    assert_eq!(phase, Some(Phase::Verifying), "{}", world.trace);
+}
+
+#[test]
 fn a_node_deleted_before_its_reboot_frees_its_slot_at_once() {
     let mut world = World::new(2);
     world.blocked = vec!["n1".to_owned()];
