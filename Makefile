@@ -24,7 +24,7 @@ cluster: ## start a cluster with Lockkeeper until Ctrl-C (NODES=hollow COUNT=20)
 	@cargo build --quiet --workspace --bins
 	@cargo run --quiet -p lockkeeper-e2e --bin cluster -- --nodes $(NODES) $(if $(COUNT),--count $(COUNT))
 
-check: ## check format, lints, planner purity, words, imports, scripts, spelling and dependencies
+check: ## check format, lints, purity, words, imports, scripts, spelling and dependencies
 	@hack/check.sh
 
 unit: ## run the tests that need no cluster

@@ -1,5 +1,5 @@
 #!/bin/bash
-# Runs all checks that need no cluster and no tests: format, lints, planner purity, words, names of tests, imports,
+# Runs all checks that need no cluster and no tests: format, lints, purity, words, names of tests, imports,
 # scripts, spelling, dependencies.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -14,8 +14,8 @@ cargo fmt --all -- --check
 hack/say "lints"
 cargo clippy --quiet --workspace --all-targets -- -D warnings
 
-hack/say "the planner has no I/O and no hidden state"
-hack/planner-purity.sh
+hack/say "the planner has no I/O and no hidden state, the actuator no network"
+hack/purity.sh
 
 hack/say "words that the glossary replaced"
 hack/glossary

@@ -102,12 +102,15 @@ async fn three_virtual_machines_reboot_one_at_a_time_and_one_that_stays_down_fai
 
 /// What docs/security.md says about the two containers of the agent, as the kernel sees it.
 async fn the_agent_has_no_capabilities(stack: &VmStack, node: &str) {
-    let command = "for p in $(pidof lockkeeper-node-agent); do \
-                   awk -v args=\"$(tr '\\0' ' ' </proc/$p/cmdline)\" \
-                   '/^Uid|^CapEff|^CapPrm|^NoNewPrivs/ {printf \"%s%s \", $1, $2} END {print args}' /proc/$p/status; done";
+    let command = "for name in lockkeeper-node-agent lockkeeper-actuator; do for p in $(pidof $name); do \
+                   awk -v name=$name \
+                   '/^Uid|^CapEff|^CapPrm|^NoNewPrivs/ {printf \"%s%s \", $1, $2} END {print name}' /proc/$p/status; done; done";
     let processes = stack.nodes.exec(node, command).await.unwrap();
-    for (container, uid) in [(" agent ", "Uid:65532 "), (" actuator ", "Uid:0 ")] {
-        let status = processes.lines().find(|line| line.contains(container));
+    for (program, uid) in [
+        ("lockkeeper-node-agent", "Uid:65532 "),
+        ("lockkeeper-actuator", "Uid:0 "),
+    ] {
+        let status = processes.lines().find(|line| line.ends_with(program));
         let status = status.unwrap_or_default();
         for expected in [
             uid,
@@ -115,7 +118,7 @@ async fn the_agent_has_no_capabilities(stack: &VmStack, node: &str) {
             "CapPrm:0000000000000000 ",
             "NoNewPrivs:1 ",
         ] {
-            assert!(status.contains(expected), "{expected} of{container}in:\n{processes}");
+            assert!(status.contains(expected), "{expected} of {program} in:\n{processes}");
         }
     }
     let namespace = format!("--namespace={}", names::NAMESPACE);

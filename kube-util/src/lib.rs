@@ -10,10 +10,9 @@ mod backoff;
 mod debug;
 mod error;
 mod params;
-mod text;
 
 pub use backoff::WatchBackoff;
 pub use debug::Opaque;
 pub use error::{Remedies, error_chain, explain};
+pub use lockkeeper_text::{bounded, single_line};
 pub use params::{patch_params, post_params};
-pub use text::{bounded, single_line};

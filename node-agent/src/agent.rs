@@ -21,7 +21,7 @@ use crate::host::{Host, HostView};
 use crate::report::{OwnNodeReboot, ReportError, Reporter, host_report};
 use crate::since::first_seen;
 use crate::text::describe;
-use crate::timer::sleep_until_or_forever;
+use lockkeeper_channel::timer::sleep_until_or_forever;
 use lockkeeper_kube_util::WatchBackoff;
 
 /// The first delay after a failed report, and the longest.

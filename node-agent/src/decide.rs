@@ -5,8 +5,8 @@
 
 use lockkeeper_crds::{Order, OrderAction, OrderAnswer, OrderState, RebootMethod};
 
-use crate::channel::{AnswerState, HostAction, HostAnswer, HostFacts, HostOrder};
-use crate::text::{MESSAGE, fit};
+use lockkeeper_channel::text::{MESSAGE, fit};
+use lockkeeper_channel::{AnswerState, HostAction, HostAnswer, HostFacts, HostOrder};
 
 /// The inputs of the decision.
 #[derive(Clone, Copy, Debug)]

@@ -24,8 +24,8 @@ use lockkeeper_crds::time::whole_seconds;
 use rustix::io::Errno;
 use serde::Deserialize;
 
-use crate::channel::{not_a_file, read_bounded};
-use crate::text::{NAME, fit};
+use lockkeeper_channel::files::{not_a_file, read_bounded};
+use lockkeeper_channel::text::{NAME, fit};
 
 /// Debian's sentinel, in the host's `/run`.
 pub const DEBIAN: &str = "reboot-required";

@@ -7,11 +7,12 @@ use std::time::Duration;
 use anyhow::Context;
 use chrono::{DateTime, Utc};
 
-use crate::channel::{ANSWER, Channel, FACTS, FACTS_WANTED, FactsWanted, HostOrder, ORDER};
 use crate::detect::{self, BootSpan, DEBIAN, DEBIAN_PACKAGES, DROP_DIRECTORY, LOCKKEEPER, SUSE};
-use crate::facts::{FactPaths, KernelFacts, boot_id, boot_time, kernel_facts};
+use crate::facts::{FactPaths, KernelFacts, boot_time, kernel_facts};
 use crate::host::{Host, HostView};
-use crate::watch::{DirectoryWatch, Watched};
+use lockkeeper_channel::boot::boot_id;
+use lockkeeper_channel::watch::{DirectoryWatch, Watched};
+use lockkeeper_channel::{ANSWER, Channel, FACTS, FACTS_WANTED, FactsWanted, HostOrder, ORDER};
 
 /// A package manager writes its files in a burst; one report for it is enough, and it names the packages. The two files
 /// of Debian's hook were observed more than 250 ms apart on a busy machine.

@@ -2,10 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, ensure};
 use chrono::{DateTime, TimeDelta, Utc};
-
-use crate::text::{NAME, fit};
+use lockkeeper_channel::text::{NAME, fit};
 
 /// The files to read; a container sees its host's kernel in `/proc`.
 #[derive(Clone, Debug)]
@@ -44,18 +42,6 @@ pub fn kernel_facts(paths: &FactPaths) -> KernelFacts {
 pub fn boot_time(before: Option<DateTime<Utc>>) -> Option<DateTime<Utc>> {
     let now = read("/proc/stat".as_ref()).and_then(|text| parse_boot_time(&text));
     same_or_new(before, now)
-}
-
-/// Reads the boot id, which every decision needs.
-pub fn boot_id(path: &Path) -> anyhow::Result<String> {
-    let text = std::fs::read_to_string(path).with_context(|| format!("read the boot id from {}", path.display()))?;
-    let id = text.trim();
-    ensure!(
-        !id.is_empty() && id.len() <= 64,
-        "{} holds no boot id; is it the kernel's random/boot_id?",
-        path.display()
-    );
-    Ok(id.to_owned())
 }
 
 fn same_or_new(before: Option<DateTime<Utc>>, now: Option<DateTime<Utc>>) -> Option<DateTime<Utc>> {
@@ -106,13 +92,6 @@ mod tests {
     fn the_name_of_the_system_has_no_quotes() {
         let text = "NAME=\"Debian GNU/Linux\"\nPRETTY_NAME=\"Debian GNU/Linux 13 (trixie)\"\n";
         assert_eq!(pretty_name(text).unwrap(), "Debian GNU/Linux 13 (trixie)");
-    }
-
-    #[test]
-    fn an_empty_boot_id_is_an_error_that_names_the_file() {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        let error = boot_id(file.path()).unwrap_err().to_string();
-        assert!(error.contains(&file.path().display().to_string()), "{error}");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::future::Future;
 use chrono::{DateTime, Utc};
 use lockkeeper_crds::RebootRequired;
 
-use crate::channel::{HostAnswer, HostFacts, HostOrder};
+use lockkeeper_channel::{HostAnswer, HostFacts, HostOrder};
 
 /// The host of an agent.
 pub trait Host: Send {

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use crate::host::HostView;
-use crate::text::{MESSAGE, NAME, fit};
+use lockkeeper_channel::text::{MESSAGE, NAME, fit};
 
 /// The timeout of a write.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(15);

@@ -16,15 +16,15 @@ use std::fs;
 use std::time::Duration;
 
 use chrono::{TimeDelta, Utc};
+use lockkeeper_channel::watch::{DirectoryWatch, Watched};
+use lockkeeper_channel::{
+    ANSWER, AnswerState, Channel, FACTS, FACTS_WANTED, FactsWanted, HostAnswer, HostOrder, ORDER,
+};
 use lockkeeper_crds::HostReport;
 use lockkeeper_crds::host::Cause;
 use lockkeeper_crds::time::whole_seconds;
-use lockkeeper_node_agent::channel::{
-    ANSWER, AnswerState, Channel, FACTS, FACTS_WANTED, FactsWanted, HostAnswer, HostOrder, ORDER,
-};
 use lockkeeper_node_agent::directory_host::DirectoryHost;
 use lockkeeper_node_agent::facts::FactPaths;
-use lockkeeper_node_agent::watch::{DirectoryWatch, Watched};
 use serde_json::json;
 use tokio::time::{Instant, sleep, timeout};
 

@@ -4,9 +4,8 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use expect_test::{Expect, expect};
-use lockkeeper_crds::host::Inhibitor;
+use lockkeeper_channel::{AnswerState, HostAnswer, HostFacts, Inhibitor};
 use lockkeeper_crds::{Order, OrderAction, OrderAnswer, OrderState, RebootMethod};
-use lockkeeper_node_agent::channel::{AnswerState, HostAnswer, HostFacts};
 use lockkeeper_node_agent::decide::{Decision, Inputs, decide};
 
 /// A case in words: the host is in boot `b`, orders have the id `1` unless they say so.

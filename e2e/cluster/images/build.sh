@@ -26,7 +26,8 @@ for name in $names; do
     case $name in
         # The operator's image also holds the kubectl plugin: `helm test` runs it.
         operator) crates+=(-p lockkeeper-operator -p kubectl-lockkeeper) ;;
-        node-agent) crates+=(-p lockkeeper-node-agent) ;;
+        # Two programs for the two containers of a pod; the agent is the entrypoint.
+        node-agent) crates+=(-p lockkeeper-node-agent -p lockkeeper-actuator) ;;
         web | pause) crates+=(-p lockkeeper-e2e-images) ;;
         *) echo "images: there is no image $name" >&2; exit 1 ;;
     esac
@@ -39,7 +40,7 @@ mkdir -p "$out"
 for name in $names; do
     case $name in
         operator) image=lockkeeper/$name:$tag programs="lockkeeper-operator kubectl-lockkeeper" ;;
-        node-agent) image=lockkeeper/$name:$tag programs=lockkeeper-node-agent ;;
+        node-agent) image=lockkeeper/$name:$tag programs="lockkeeper-node-agent lockkeeper-actuator" ;;
         web | pause) image=lockkeeper/$name:e2e programs=$name ;;
     esac
     paths=()

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::Parser;
+use lockkeeper_channel::logging::{self, LogFormat};
 use lockkeeper_e2e::control_plane;
 use lockkeeper_e2e::hollow_agents::{HOST_USER_AGENT, HollowAgentsOptions, run};
-use lockkeeper_node_agent::logging::{self, LogFormat};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Runs our real agent on every hollow node, in one process.

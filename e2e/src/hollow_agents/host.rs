@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::core::v1::Node;
 use kube::Api;
 use kube::api::{Patch, PatchParams};
-use lockkeeper_node_agent::channel::{AnswerState, HostAnswer, HostFacts, HostOrder};
+use lockkeeper_channel::{AnswerState, HostAnswer, HostFacts, HostOrder};
 use lockkeeper_node_agent::{Host, HostView};
 use serde_json::json;
 use tokio::sync::watch;

@@ -3,8 +3,9 @@
 use chrono::{DateTime, Utc};
 use k8s_openapi::api::core::v1::Node;
 use kube::ResourceExt;
+use lockkeeper_channel::Inhibitor;
 use lockkeeper_crds::RebootRequired;
-use lockkeeper_crds::host::{Cause, Inhibitor};
+use lockkeeper_crds::host::Cause;
 use lockkeeper_crds::time::{from_kubernetes, whole_seconds};
 
 use super::{

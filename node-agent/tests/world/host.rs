@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use lockkeeper_node_agent::channel::{HostAnswer, HostFacts, HostOrder};
+use lockkeeper_channel::{HostAnswer, HostFacts, HostOrder};
 use lockkeeper_node_agent::{Host, HostView};
 use tokio::sync::Notify;
 

@@ -16,7 +16,9 @@ pub enum LogFormat {
 /// Starts logging; call it once.
 pub fn start(format: LogFormat, level: &str) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(level).map_err(|error| {
-        anyhow::anyhow!("--log-level {level:?}: {error}; try `info` or `lockkeeper_node_agent=debug`")
+        anyhow::anyhow!(
+            "--log-level {level:?}: {error}; try `info` or `info,lockkeeper_node_agent=debug,lockkeeper_actuator=debug`"
+        )
     })?;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)

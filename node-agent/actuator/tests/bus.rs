@@ -18,12 +18,12 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use lockkeeper_node_agent::actuator::{ActuatorConfig, run_actuator};
-use lockkeeper_node_agent::channel::{
+use lockkeeper_actuator::logind::{Logind, Reply};
+use lockkeeper_actuator::{ActuatorConfig, run_actuator};
+use lockkeeper_channel::watch::{DirectoryWatch, Watched};
+use lockkeeper_channel::{
     ANSWER, AnswerState, Channel, FACTS, FACTS_WANTED, FactsWanted, HostAction, HostAnswer, HostFacts, HostOrder, ORDER,
 };
-use lockkeeper_node_agent::logind::{Logind, Reply};
-use lockkeeper_node_agent::watch::{DirectoryWatch, Watched};
 use tempfile::TempDir;
 use tokio::process::Child;
 use tokio::task::JoinHandle;

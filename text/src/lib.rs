@@ -1,5 +1,7 @@
 //! Text that fits into fields of limited length.
 
+#![warn(missing_docs)]
+
 /// At most `limit` characters of a text; the last one is an ellipsis if the text is longer.
 pub fn bounded(text: &str, limit: usize) -> String {
     if text.chars().count() <= limit {

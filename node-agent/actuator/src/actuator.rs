@@ -9,17 +9,17 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
-use tokio::time::{Instant, sleep};
-
-use crate::channel::{
+use lockkeeper_channel::boot::boot_id;
+use lockkeeper_channel::text::{MESSAGE, fit};
+use lockkeeper_channel::timer::sleep_until_or_forever;
+use lockkeeper_channel::watch::{DirectoryWatch, Watched};
+use lockkeeper_channel::{
     ANSWER, AnswerState, Channel, FACTS, FACTS_WANTED, FactsWanted, HostAction, HostAnswer, HostFacts, HostOrder, ORDER,
 };
-use crate::facts::boot_id;
+use tokio::time::{Instant, sleep};
+
 use crate::logind::{Logind, Probe, Reply};
 use crate::logind_signals::LogindSignals;
-use crate::text::describe;
-use crate::timer::sleep_until_or_forever;
-use crate::watch::{DirectoryWatch, Watched};
 
 /// How long changes are collected before the next probe: a package manager acquires and releases its lock many times, and a
 /// new bus is not complete when its socket appears.
@@ -106,7 +106,10 @@ impl Actuator {
             // Watch before reading, so that no change is missed.
             watch.arm();
             if let Err(error) = self.step().await {
-                tracing::error!(error = %describe(&error), "the step failed; it is repeated later");
+                tracing::error!(
+                    error = fit(&format!("{error:#}"), MESSAGE),
+                    "the step failed; it is repeated later"
+                );
                 self.probe_later();
             }
             let probe_at = self.probe_at;

@@ -5,11 +5,11 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use lockkeeper_crds::host::Inhibitor;
+use lockkeeper_channel::Inhibitor;
+use lockkeeper_channel::text::{MESSAGE, fit};
 use zbus::proxy::CacheProperties;
 use zbus::{Address, Connection, connection, fdo};
 
-use crate::text::{MESSAGE, fit};
 use manager::{InhibitorTuple, ManagerProxy};
 
 /// logind's name on the bus.

@@ -16,7 +16,6 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use lockkeeper_crds::host::Inhibitor;
 use rustix::fs::OFlags;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -59,6 +58,15 @@ pub struct HostFacts {
     /// Programs that inhibit the shutdown.
     #[serde(default)]
     pub inhibitors: Vec<Inhibitor>,
+}
+
+/// A program that inhibits the shutdown.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Inhibitor {
+    /// The name that the program gave.
+    pub who: String,
+    /// The reason that it gave.
+    pub why: String,
 }
 
 /// An order for the actuator.

@@ -1,0 +1,12 @@
+//! The actuator: publishes logind's answers, and executes one order, reboot, for exactly one boot.
+//!
+//! It runs as root, so it is small: it holds no credential and knows neither TLS nor HTTP nor Kubernetes. It talks to the
+//! system bus, and to the agent through the directory of [`lockkeeper_channel`].
+
+#![warn(missing_docs)]
+
+pub mod actuator;
+pub mod logind;
+pub mod logind_signals;
+
+pub use actuator::{ActuatorConfig, run_actuator};
