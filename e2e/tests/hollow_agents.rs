@@ -73,7 +73,18 @@ impl Bench {
         boot_id(&node).unwrap().to_owned()
     }
 
+    /// Orders as the operator does: the operation first, whose id and attempt make the order's id.
     async fn order(&self, name: &str, id: &str, action: &str, boot_id: &str) {
+        let (operation, attempt) = id.rsplit_once('-').unwrap();
+        let attempt: i32 = attempt.parse().unwrap();
+        let phase = if action == "Reboot" { "Rebooting" } else { "Preparing" };
+        let operation = json!({
+            "id": operation, "attempt": attempt, "phase": phase, "policy": "general", "bootIDBefore": boot_id,
+            "startedTime": "2026-01-01T00:00:00Z", "settings": {},
+        });
+        let patch = Patch::Merge(json!({"status": {"operation": operation}}));
+        let params = PatchParams::default();
+        self.reboots.patch_status(name, &params, &patch).await.unwrap();
         self.patch(name, json!({"id": id, "action": action, "bootID": boot_id}))
             .await;
     }

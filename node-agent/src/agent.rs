@@ -16,7 +16,7 @@ use kube::{Api, Client};
 use lockkeeper_crds::{HostReport, OrderAnswer, OrderState};
 use tokio::time::Instant;
 
-use crate::decide::{Inputs, decide};
+use crate::decide::{Decision, Inputs, decide};
 use crate::host::{Host, HostView};
 use crate::report::{OwnNodeReboot, ReportError, Reporter, host_report};
 use crate::since::first_seen;
@@ -64,6 +64,7 @@ pub async fn run_agent(
         own: Own::default(),
         facts_request: None,
         retry: Retry::default(),
+        not_passed_on: None,
         confinement_checked: false,
     };
     tokio::select! {
@@ -83,6 +84,8 @@ struct Agent<H> {
     /// Until then the actuator may still be starting, and a report without its facts would be misleading.
     first_report_by: Instant,
     retry: Retry,
+    /// The refusal of an order that could not be passed on. It stays: it may be reported already.
+    not_passed_on: Option<OrderAnswer>,
     confinement_checked: bool,
 }
 
@@ -125,13 +128,13 @@ impl<H: Host> Agent<H> {
         if !self.own.known {
             return Ok(());
         }
-        let mut view = self.host.observe().await?;
         let Some(own) = self.own.object.clone() else {
             // Without the object there is no order. The operator creates it, and the watch shows it.
-            return self.host.set_order(None).await;
+            return self.host.withdraw_order().await.map(drop);
         };
+        let mut view = self.host.observe().await?;
+        let answer = self.handle_order(&own, &mut view).await?;
         view.reboot_required.since = first_seen(&view, own.status.host.as_ref(), Utc::now());
-        let answer = self.handle_order(&own, &view).await;
         let report = host_report(&view, answer, env!("CARGO_PKG_VERSION"));
         if own.status.host.as_ref() != Some(&report) && self.may_report(&view) {
             self.report(&report).await;
@@ -140,42 +143,69 @@ impl<H: Host> Agent<H> {
     }
 
     /// Executes the order and returns the answer to it.
-    async fn handle_order(&mut self, own: &OwnNodeReboot, view: &HostView) -> Option<OrderAnswer> {
+    async fn handle_order(&mut self, own: &OwnNodeReboot, view: &mut HostView) -> anyhow::Result<Option<OrderAnswer>> {
+        let mut decision = self.decide(own, view);
+        if decision.host_order.is_none() {
+            match self.host.withdraw_order().await {
+                Ok(false) => {}
+                Ok(true) => {
+                    // The actuator answers `Requested` before it reads the order for the last time. Read after the
+                    // withdrawal, the answer tells whether a request may have left.
+                    *view = self.host.observe().await?;
+                    decision = self.decide(own, view);
+                }
+                Err(error) => {
+                    tracing::error!(error = %describe(&error), "cannot withdraw the order from the actuator");
+                    return Ok(own.status.host.as_ref().and_then(|host| host.order.clone()));
+                }
+            }
+        }
+        if let Err(error) = self.pass_on(&decision).await {
+            tracing::error!(error = %describe(&error), "cannot pass the order to the actuator");
+            self.not_passed_on = own.spec.order.as_ref().map(|order| OrderAnswer {
+                id: order.id.clone(),
+                state: OrderState::Refused,
+                message: describe(&error),
+            });
+            return Ok(self.not_passed_on.clone());
+        }
+        Ok(decision.answer)
+    }
+
+    fn decide(&self, own: &OwnNodeReboot, view: &HostView) -> Decision {
         let reported = own.status.host.as_ref();
         let order = own.spec.order.as_ref();
-        let decision = decide(&Inputs {
+        let order_id = order.map(|order| order.id.as_str());
+        let not_passed_on = self.not_passed_on.as_ref();
+        if let Some(refused) = not_passed_on.filter(|refused| Some(refused.id.as_str()) == order_id) {
+            return Decision::keep(Some(refused.clone()));
+        }
+        decide(&Inputs {
             boot_id: &view.boot_id,
             order,
+            operation: own.status.operation.as_ref(),
             reported: reported.and_then(|host| host.order.as_ref()),
             reported_boot_id: reported.map_or("", |host| &host.boot_id),
             facts: view.facts.as_ref(),
             answer: view.answer.as_ref(),
-            facts_overdue: self.facts_overdue(order.map(|order| order.id.as_str())),
-        });
-        let mut passed_on = self.host.set_order(decision.host_order.as_ref()).await;
+            facts_overdue: self.facts_overdue(order_id),
+        })
+    }
+
+    /// Passes on to the actuator what the decision asks of it.
+    async fn pass_on(&mut self, decision: &Decision) -> anyhow::Result<()> {
+        if let Some(order) = &decision.host_order {
+            self.host.set_order(order).await?;
+        }
         match &decision.request_facts {
             Some(id) if self.facts_request.as_ref().is_none_or(|(asked, _)| asked != id) => {
                 self.facts_request = Some((id.clone(), Instant::now() + self.config.facts_within));
-                passed_on = passed_on.and(self.host.request_facts(id).await);
+                self.host.request_facts(id).await?;
             }
             Some(_) => {}
             None => self.facts_request = None,
         }
-        match (passed_on, order) {
-            (Ok(()), _) => decision.answer,
-            (Err(error), Some(order)) => {
-                tracing::error!(error = %describe(&error), "cannot pass the order to the actuator");
-                Some(OrderAnswer {
-                    id: order.id.clone(),
-                    state: OrderState::Refused,
-                    message: describe(&error),
-                })
-            }
-            (Err(error), None) => {
-                tracing::error!(error = %describe(&error), "cannot withdraw the order from the actuator");
-                reported.and_then(|host| host.order.clone())
-            }
-        }
+        Ok(())
     }
 
     fn facts_overdue(&self, order_id: Option<&str>) -> bool {

@@ -2,11 +2,17 @@
 //!
 //! An order applies to exactly one boot. A final answer of this boot stays, so that an agent that restarts or loses its
 //! directory requests each reboot at most once.
-
-use lockkeeper_crds::{Order, OrderAction, OrderAnswer, OrderState, RebootMethod};
+//!
+//! A Reboot order is obeyed only for the operation in the status, in phase Rebooting: many may write the spec of a
+//! NodeReboot, the status only the operator. Both are in one object, so neither is older than the other. The operator writes
+//! the operation, then the order, then the phase; until then the agent waits. A Prepare changes nothing on the host and is
+//! answered in any case.
 
 use lockkeeper_channel::text::{MESSAGE, fit};
 use lockkeeper_channel::{AnswerState, HostAction, HostAnswer, HostFacts, HostOrder};
+use lockkeeper_crds::{Order, OrderAction, OrderAnswer, OrderState, Phase, RebootMethod};
+
+use crate::report::OwnOperation;
 
 /// The inputs of the decision.
 #[derive(Clone, Copy, Debug)]
@@ -15,6 +21,8 @@ pub struct Inputs<'a> {
     pub boot_id: &'a str,
     /// The order, if there is one.
     pub order: Option<&'a Order>,
+    /// The operation in progress, of the same object.
+    pub operation: Option<&'a OwnOperation>,
     /// The answer that the API server holds.
     pub reported: Option<&'a OrderAnswer>,
     /// The boot in which that answer was given.
@@ -63,15 +71,7 @@ pub fn decide(inputs: &Inputs) -> Decision {
     }
     match order.action {
         OrderAction::Prepare => prepare(order, inputs),
-        OrderAction::Reboot => Decision {
-            answer: inputs.reported.cloned(),
-            host_order: Some(HostOrder {
-                id: order.id.clone(),
-                action: HostAction::Reboot,
-                boot_id: order.boot_id.clone(),
-            }),
-            request_facts: None,
-        },
+        OrderAction::Reboot => reboot(order, inputs),
         OrderAction::Unknown => Decision::refuse(
             order,
             "this agent does not support the action of the order; upgrade the agent",
@@ -80,7 +80,8 @@ pub fn decide(inputs: &Inputs) -> Decision {
 }
 
 impl Decision {
-    fn keep(answer: Option<OrderAnswer>) -> Self {
+    /// No order for the actuator.
+    pub(crate) fn keep(answer: Option<OrderAnswer>) -> Self {
         Self {
             answer,
             host_order: None,
@@ -93,15 +94,78 @@ impl Decision {
     }
 }
 
-/// The host has accepted an order of this boot. This is reported even if the order was withdrawn or the object was
-/// created again, so that the operator does not expect the node to stay up.
+/// The host has accepted an order of this boot, or may have. This is reported even if the order was withdrawn or the object
+/// was created again, so that the operator does not expect the node to stay up.
 fn accepted_reboot(inputs: &Inputs) -> Option<OrderAnswer> {
     let given = inputs.answer.filter(|given| given.boot_id == inputs.boot_id)?;
-    (given.state == AnswerState::Rebooting).then(|| OrderAnswer {
+    let message = match given.state {
+        AnswerState::Rebooting => &given.message,
+        AnswerState::Requested => "the reboot was requested and is not confirmed yet",
+        AnswerState::Refused | AnswerState::Failed => return None,
+    };
+    Some(OrderAnswer {
         id: given.id.clone(),
         state: OrderState::Rebooting,
-        message: fit(&given.message, MESSAGE),
+        message: fit(message, MESSAGE),
     })
+}
+
+/// Whether the order may be executed, or why it is refused.
+enum Standing {
+    Valid,
+    /// The operator writes the phase after the order.
+    NotYet,
+    Invalid(String),
+}
+
+fn reboot(order: &Order, inputs: &Inputs) -> Decision {
+    match check_operation(order, inputs.operation) {
+        Standing::Valid => Decision {
+            answer: inputs.reported.cloned(),
+            host_order: Some(HostOrder {
+                id: order.id.clone(),
+                action: HostAction::Reboot,
+                boot_id: order.boot_id.clone(),
+            }),
+            request_facts: None,
+        },
+        Standing::NotYet => Decision::keep(inputs.reported.cloned()),
+        // A request that may have left is no refusal.
+        Standing::Invalid(message) => {
+            Decision::keep(accepted_reboot(inputs).or_else(|| Some(answer(order, OrderState::Refused, &message))))
+        }
+    }
+}
+
+/// Whether the order is that of the operation, and the phase allows it.
+fn check_operation(order: &Order, operation: Option<&OwnOperation>) -> Standing {
+    let Some(operation) = operation else {
+        return Standing::Invalid(format!(
+            "order {} belongs to no operation of this node: only a reboot that the operator has begun is executed",
+            order.id
+        ));
+    };
+    if operation.order_id() != order.id {
+        return Standing::Invalid(format!(
+            "order {} is not that of the operation of this node, {}: only the operator's order is executed",
+            order.id,
+            operation.order_id()
+        ));
+    }
+    if operation.pending_outcome.is_some() {
+        return Standing::Invalid(format!("operation {} is being ended", operation.id));
+    }
+    match operation.phase {
+        Phase::Rebooting => Standing::Valid,
+        Phase::Preparing | Phase::Draining => Standing::NotYet,
+        phase @ (Phase::Verifying | Phase::Failed) => Standing::Invalid(format!(
+            "operation {} is in phase {phase:?}: no reboot is expected any more",
+            operation.id
+        )),
+        Phase::Unknown => {
+            Standing::Invalid("this agent does not know the phase of the operation; upgrade the agent".to_owned())
+        }
+    }
 }
 
 /// The order was withdrawn: reports that, but keeps the message of a refusal or failure for people to read.
@@ -140,6 +204,8 @@ fn actuator_answer(order: &Order, inputs: &Inputs) -> Option<OrderAnswer> {
         return None;
     }
     let state = match given.state {
+        // Not final: the actuator goes on with the order.
+        AnswerState::Requested => return None,
         AnswerState::Rebooting => OrderState::Rebooting,
         AnswerState::Refused => OrderState::Refused,
         AnswerState::Failed => OrderState::Failed,

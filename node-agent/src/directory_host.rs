@@ -99,20 +99,21 @@ impl Host for DirectoryHost {
             .context("request facts from the actuator")
     }
 
-    async fn set_order(&mut self, order: Option<&HostOrder>) -> anyhow::Result<()> {
+    async fn set_order(&mut self, order: &HostOrder) -> anyhow::Result<()> {
         // An order that cannot be decoded is replaced.
         let held: Option<HostOrder> = readable(self.channel.read(ORDER));
-        match order {
-            Some(order) if held.as_ref() == Some(order) => Ok(()),
-            Some(order) => self
-                .channel
-                .write(ORDER, order)
-                .context("pass the order to the actuator"),
-            None => self
-                .channel
-                .remove(ORDER)
-                .context("withdraw the order from the actuator"),
+        if held.as_ref() == Some(order) {
+            return Ok(());
         }
+        self.channel
+            .write(ORDER, order)
+            .context("pass the order to the actuator")
+    }
+
+    async fn withdraw_order(&mut self) -> anyhow::Result<bool> {
+        self.channel
+            .remove(ORDER)
+            .context("withdraw the order from the actuator")
     }
 }
 

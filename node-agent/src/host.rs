@@ -18,8 +18,11 @@ pub trait Host: Send {
     /// Requests facts that carry this order's id, so that they prove that the actuator runs.
     fn request_facts(&mut self, order_id: &str) -> impl Future<Output = anyhow::Result<()>> + Send;
 
-    /// Sets or withdraws the order of the actuator; repeating that changes nothing.
-    fn set_order(&mut self, order: Option<&HostOrder>) -> impl Future<Output = anyhow::Result<()>> + Send;
+    /// Passes an order to the actuator; repeating that changes nothing. After an error it was not passed.
+    fn set_order(&mut self, order: &HostOrder) -> impl Future<Output = anyhow::Result<()>> + Send;
+
+    /// Withdraws the order from the actuator; returns whether there was one.
+    fn withdraw_order(&mut self) -> impl Future<Output = anyhow::Result<bool>> + Send;
 }
 
 /// The observed state of a host.

@@ -6,9 +6,10 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Client, Resource};
 use lockkeeper_crds::names::AGENT_MANAGER;
-use lockkeeper_crds::{HostReport, NodeReboot, Order, OrderAnswer};
+use lockkeeper_crds::{HostReport, NodeReboot, Order, OrderAnswer, Phase};
 use lockkeeper_kube_util::patch_params;
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::json;
 
 use crate::host::HostView;
@@ -40,11 +41,36 @@ pub struct OwnSpec {
     pub order: Option<Order>,
 }
 
-/// The part of the status that the agent writes.
+/// The part of the status that the agent uses.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub struct OwnStatus {
     /// The report.
     pub host: Option<HostReport>,
+    /// The operation in progress. Only the operator can write it: an order without it is not the operator's.
+    pub operation: Option<OwnOperation>,
+}
+
+/// The part of the operation that the agent uses.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OwnOperation {
+    /// Its id.
+    pub id: String,
+    /// Number of times that `retry` repeated its order.
+    #[serde(default)]
+    pub attempt: i32,
+    /// Its phase.
+    pub phase: Phase,
+    /// Present while it is being ended.
+    #[serde(default)]
+    pub pending_outcome: Option<IgnoredAny>,
+}
+
+impl OwnOperation {
+    /// The id of the order of the present attempt.
+    pub fn order_id(&self) -> String {
+        format!("{}-{}", self.id, self.attempt)
+    }
 }
 
 /// Why a report was not written.

@@ -38,10 +38,14 @@ fn reports(api: &Api) -> usize {
 }
 
 fn rebooting(id: &str) -> HostAnswer {
+    answered(id, AnswerState::Rebooting)
+}
+
+fn answered(id: &str, state: AnswerState) -> HostAnswer {
     HostAnswer {
         id: id.into(),
         boot_id: "a".into(),
-        state: AnswerState::Rebooting,
+        state,
         message: String::new(),
     }
 }
@@ -198,11 +202,11 @@ async fn a_prepare_is_answered_after_the_actuator_was_asked() {
     api.make();
     let _agent = start(&api, host.clone());
     api.wait(|_| true).await;
-    api.order("1", "Prepare", "a");
-    api.answer("1", "Ready").await;
-    assert_eq!(host.inner.lock().unwrap().view.facts, Some(capable("a", "1")));
+    api.order("1-0", "Prepare", "a");
+    api.answer("1-0", "Ready").await;
+    assert_eq!(host.inner.lock().unwrap().view.facts, Some(capable("a", "1-0")));
     api.withdraw();
-    api.answer("1", "Withdrawn").await;
+    api.answer("1-0", "Withdrawn").await;
     assert!(host.orders().is_empty());
 }
 
@@ -214,9 +218,9 @@ async fn a_prepare_is_refused_when_the_actuator_is_silent() {
     let _agent = start(&api, host);
     api.wait(|_| true).await;
     let began = Instant::now();
-    api.order("1", "Prepare", "a");
+    api.order("1-0", "Prepare", "a");
     assert!(
-        api.answer("1", "Refused")
+        api.answer("1-0", "Refused")
             .await
             .contains("the actuator does not respond")
     );
@@ -230,7 +234,7 @@ async fn a_withdrawn_order_or_a_deleted_object_removes_the_order_file() {
     let _agent = start(&api, host.clone());
     api.wait(|_| true).await;
     for withdraw in [Api::withdraw, Api::delete] {
-        api.order("1", "Reboot", "a");
+        api.order("1-0", "Reboot", "a");
         sleep(IDLE).await;
         assert!(host.inner.lock().unwrap().orders.last().unwrap().is_some());
         withdraw(&api);
@@ -240,19 +244,78 @@ async fn a_withdrawn_order_or_a_deleted_object_removes_the_order_file() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_order_without_its_operation_is_refused_and_not_passed_on() {
+    let (api, host) = (Api::default(), MemoryHost::new("a"));
+    api.make();
+    let _agent = start(&api, host.clone());
+    api.wait(|_| true).await;
+    api.forge_order("1-0", "Reboot", "a");
+    let message = api.answer("1-0", "Refused").await;
+    assert!(message.contains("no operation of this node"), "{message}");
+    assert!(host.orders().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_order_is_obeyed_once_its_operation_is_in_phase_rebooting() {
+    let (api, host) = (Api::default(), MemoryHost::new("a"));
+    api.make();
+    let _agent = start(&api, host.clone());
+    api.operation("1-0", "Draining");
+    api.forge_order("1-0", "Reboot", "a");
+    sleep(IDLE).await;
+    assert!(host.orders().is_empty());
+    api.operation("1-0", "Rebooting");
+    sleep(IDLE).await;
+    assert_eq!(host.orders(), ["1-0"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_leaves_while_the_order_is_withdrawn_is_no_refusal() {
+    let (api, host) = (Api::default(), MemoryHost::new("a"));
+    api.make();
+    let _agent = start(&api, host.clone());
+    api.order("1-0", "Reboot", "a");
+    sleep(IDLE).await;
+    host.change(|memory| memory.answer_at_withdrawal = Some(answered("1-0", AnswerState::Requested)));
+    api.operation("1-0", "Failed");
+    let message = api.answer("1-0", "Rebooting").await;
+    assert!(message.contains("not confirmed"), "{message}");
+    let refused = |report: &serde_json::Value| report["order"]["state"] == "Refused";
+    assert!(!api.held().reports.iter().any(refused), "{:?}", api.held().reports);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_order_that_was_not_passed_on_stays_refused_when_the_answer_is_lost() {
+    let (api, host) = (Api::default(), MemoryHost::new("a"));
+    api.make();
+    let _agent = start(&api, host.clone());
+    api.wait(|_| true).await;
+    host.change(|memory| memory.directory_full = true);
+    api.held().faults = [Fault::Status(500)].into();
+    api.order("1-0", "Reboot", "a");
+    // Less than the delay before the next report.
+    sleep(Duration::from_millis(100)).await;
+    assert_eq!(reports(&api), 2, "the report of the refusal failed");
+    host.change(|memory| memory.directory_full = false);
+    api.answer("1-0", "Refused").await;
+    sleep(IDLE).await;
+    assert!(host.orders().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_restarted_agent_with_an_empty_directory_repeats_no_answered_order() {
     let (api, host) = (Api::default(), MemoryHost::new("a"));
     api.make();
     let agent = start(&api, host.clone());
-    api.order("1", "Reboot", "a");
+    api.order("1-0", "Reboot", "a");
     sleep(IDLE).await;
-    host.answer(rebooting("1"));
-    api.answer("1", "Rebooting").await;
+    host.answer(rebooting("1-0"));
+    api.answer("1-0", "Rebooting").await;
     agent.abort();
     let other = MemoryHost::new("a");
     let _agent = start(&api, other.clone());
     sleep(IDLE).await;
-    assert_eq!(host.orders(), ["1"]);
+    assert_eq!(host.orders(), ["1-0"]);
     assert!(other.orders().is_empty());
 }
 
@@ -261,22 +324,22 @@ async fn an_accepted_reboot_is_reported_to_a_recreated_object() {
     let (api, host) = (Api::default(), MemoryHost::new("a"));
     api.make();
     let _agent = start(&api, host.clone());
-    api.order("1", "Reboot", "a");
+    api.order("1-0", "Reboot", "a");
     sleep(IDLE).await;
-    host.answer(rebooting("1"));
-    api.answer("1", "Rebooting").await;
+    host.answer(rebooting("1-0"));
+    api.answer("1-0", "Rebooting").await;
     api.delete();
     sleep(IDLE).await;
     api.make();
-    api.answer("1", "Rebooting").await;
-    assert_eq!(host.orders(), ["1"]);
+    api.answer("1-0", "Rebooting").await;
+    assert_eq!(host.orders(), ["1-0"]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_order_of_the_previous_boot_is_not_executed() {
     let (api, host) = (Api::default(), MemoryHost::new("b"));
     api.make();
-    api.order("1", "Reboot", "a");
+    api.order("1-0", "Reboot", "a");
     let _agent = start(&api, host.clone());
     assert_eq!(api.wait(|_| true).await.boot_id, "b");
     sleep(IDLE).await;
@@ -345,19 +408,19 @@ async fn real_files_are_followed() {
     timeout(long, api.wait(both)).await.expect("both detectors");
 
     let mut watch = DirectoryWatch::new(vec![Watched::new(&shared, &[FACTS_WANTED, ORDER])]).unwrap();
-    api.order("1", "Prepare", "a");
+    api.order("1-0", "Prepare", "a");
     timeout(long, watch.changed()).await.expect("a question").unwrap();
     assert_eq!(
         channel.read::<FactsWanted>(FACTS_WANTED).unwrap().unwrap().order_id,
-        "1"
+        "1-0"
     );
-    channel.write(FACTS, &capable("a", "1")).unwrap();
-    timeout(long, api.answer("1", "Ready")).await.expect("ready");
+    channel.write(FACTS, &capable("a", "1-0")).unwrap();
+    timeout(long, api.answer("1-0", "Ready")).await.expect("ready");
 
-    api.order("1", "Reboot", "a");
+    api.order("1-0", "Reboot", "a");
     timeout(long, watch.changed()).await.expect("an order").unwrap();
-    assert_eq!(channel.read::<HostOrder>(ORDER).unwrap().unwrap().id, "1");
-    channel.write(ANSWER, &rebooting("1")).unwrap();
-    timeout(long, api.answer("1", "Rebooting")).await.expect("rebooting");
+    assert_eq!(channel.read::<HostOrder>(ORDER).unwrap().unwrap().id, "1-0");
+    channel.write(ANSWER, &rebooting("1-0")).unwrap();
+    timeout(long, api.answer("1-0", "Rebooting")).await.expect("rebooting");
     assert!(!shared.join(ORDER).exists(), "an answered order is taken away");
 }

@@ -7,11 +7,15 @@ use expect_test::{Expect, expect};
 use lockkeeper_channel::{AnswerState, HostAnswer, HostFacts, Inhibitor};
 use lockkeeper_crds::{Order, OrderAction, OrderAnswer, OrderState, RebootMethod};
 use lockkeeper_node_agent::decide::{Decision, Inputs, decide};
+use lockkeeper_node_agent::report::OwnOperation;
+use serde_json::json;
 
-/// A case in words: the host is in boot `b`, orders have the id `1` unless they say so.
+/// A case in words: the host is in boot `b`, orders have the id `1-0` unless they say so, and an order to reboot has its
+/// operation.
 #[derive(Default)]
 struct Case {
     order: Option<Order>,
+    operation: Option<OwnOperation>,
     reported: Option<OrderAnswer>,
     reported_boot_id: String,
     facts: Option<HostFacts>,
@@ -24,7 +28,7 @@ fn case(text: &str) -> Case {
     let mut case = Case::default();
     for word in text.split_whitespace() {
         let (word, boot) = word.split_once('@').unwrap_or((word, "b"));
-        let (word, id) = word.split_once('#').unwrap_or((word, "1"));
+        let (word, id) = word.split_once('#').unwrap_or((word, "1-0"));
         let order = |action, method| {
             Some(Order {
                 id: id.into(),
@@ -50,7 +54,16 @@ fn case(text: &str) -> Case {
         };
         match word.split_once(':').unwrap_or((word, "")) {
             ("prepare", _) => case.order = order(OrderAction::Prepare, RebootMethod::Auto),
-            ("reboot", _) => case.order = order(OrderAction::Reboot, RebootMethod::Auto),
+            ("reboot", _) => {
+                case.order = order(OrderAction::Reboot, RebootMethod::Auto);
+                case.operation = Some(operation(id, "Rebooting"));
+            }
+            ("forged-reboot", _) => case.order = order(OrderAction::Reboot, RebootMethod::Auto),
+            ("operation", phase) => case.operation = Some(operation(id, phase)),
+            ("ending", _) => {
+                let ending = json!({"id": "1", "phase": "Rebooting", "pendingOutcome": {"outcome": "Deferred"}});
+                case.operation = Some(serde_json::from_value(ending).unwrap());
+            }
             ("strange-action", _) => case.order = order(OrderAction::Unknown, RebootMethod::Auto),
             ("strange-method", _) => case.order = order(OrderAction::Reboot, RebootMethod::Unknown),
             ("said", state) => {
@@ -69,6 +82,7 @@ fn case(text: &str) -> Case {
                     id: id.into(),
                     boot_id: boot.into(),
                     state: match state {
+                        "Requested" => AnswerState::Requested,
                         "Rebooting" => AnswerState::Rebooting,
                         "Refused" => AnswerState::Refused,
                         "Failed" => AnswerState::Failed,
@@ -84,11 +98,19 @@ fn case(text: &str) -> Case {
     case
 }
 
+/// The operation whose order has this id.
+fn operation(order_id: &str, phase: &str) -> OwnOperation {
+    let (id, attempt) = order_id.rsplit_once('-').unwrap();
+    let attempt: i32 = attempt.parse().unwrap();
+    serde_json::from_value(json!({"id": id, "attempt": attempt, "phase": phase})).unwrap()
+}
+
 fn decision(text: &str) -> Decision {
     let case = case(text);
     decide(&Inputs {
         boot_id: "b",
         order: case.order.as_ref(),
+        operation: case.operation.as_ref(),
         reported: case.reported.as_ref(),
         reported_boot_id: &case.reported_boot_id,
         facts: case.facts.as_ref(),
@@ -123,28 +145,31 @@ fn without_an_order_the_agent_does_and_answers_nothing() {
 
 #[test]
 fn a_prepare_asks_the_actuator_first() {
-    check("prepare", &expect!["ask facts for 1"]);
-    check("prepare capable#0", &expect!["ask facts for 1"]);
-    check("prepare capable#", &expect!["ask facts for 1"]);
-    check("prepare capable@a", &expect!["ask facts for 1"]);
+    check("prepare", &expect!["ask facts for 1-0"]);
+    check("prepare capable#0-0", &expect!["ask facts for 1-0"]);
+    check("prepare capable#", &expect!["ask facts for 1-0"]);
+    check("prepare capable@a", &expect!["ask facts for 1-0"]);
 }
 
 #[test]
 fn a_prepare_is_answered_ready_from_facts_with_its_order_id() {
-    check("prepare capable", &expect!["say 1 Ready"]);
+    check("prepare capable", &expect!["say 1-0 Ready"]);
 }
 
 #[test]
 fn a_prepare_is_refused_with_the_remedy() {
-    check("prepare incapable", &expect!["say 1 Refused polkit asks; run as uid 0"]);
+    check(
+        "prepare incapable",
+        &expect!["say 1-0 Refused polkit asks; run as uid 0"],
+    );
     check(
         "prepare inhibited:dpkg",
-        &expect!["say 1 Refused shutdown inhibited by dpkg: mid-update; wait for it to finish, or stop it"],
+        &expect!["say 1-0 Refused shutdown inhibited by dpkg: mid-update; wait for it to finish, or stop it"],
     );
     check(
         "prepare overdue",
         &expect![
-            "say 1 Refused the actuator does not respond; check the log of container actuator in this node's agent pod"
+            "say 1-0 Refused the actuator does not respond; check the log of container actuator in this node's agent pod"
         ],
     );
 }
@@ -153,118 +178,193 @@ fn a_prepare_is_refused_with_the_remedy() {
 fn a_prepare_for_another_boot_is_refused() {
     check(
         "prepare@a capable",
-        &expect!["say 1 Refused the order is for boot a, this host is in boot b; the operator will send a new order"],
+        &expect!["say 1-0 Refused the order is for boot a, this host is in boot b; the operator will send a new order"],
     );
 }
 
 #[test]
 fn a_prepare_is_answered_once() {
-    check("prepare said:Ready", &expect!["say 1 Ready"]);
-    check("prepare said:Ready incapable", &expect!["say 1 Ready"]);
-    check("prepare said:Refused capable", &expect!["say 1 Refused"]);
+    check("prepare said:Ready", &expect!["say 1-0 Ready"]);
+    check("prepare said:Ready incapable", &expect!["say 1-0 Ready"]);
+    check("prepare said:Refused capable", &expect!["say 1-0 Refused"]);
 }
 
 #[test]
 fn an_answer_of_the_previous_boot_does_not_count() {
-    check("prepare said:Ready@a", &expect!["say 1 Ready; ask facts for 1"]);
+    check("prepare said:Ready@a", &expect!["say 1-0 Ready; ask facts for 1-0"]);
     check(
         "reboot said:Rebooting@a",
-        &expect!["say 1 Rebooting; order Reboot 1 of boot b"],
+        &expect!["say 1-0 Rebooting; order Reboot 1-0 of boot b"],
     );
 }
 
 #[test]
 fn a_new_order_requests_facts_again() {
     check(
-        "prepare#2 said:Failed capable",
-        &expect!["say 1 Failed; ask facts for 2"],
+        "prepare#2-0 said:Failed capable",
+        &expect!["say 1-0 Failed; ask facts for 2-0"],
     );
-    check("prepare#2 said:Failed capable#2", &expect!["say 2 Ready"]);
+    check("prepare#2-0 said:Failed capable#2-0", &expect!["say 2-0 Ready"]);
     check(
-        "reboot#2 said:Failed actuator:Failed",
-        &expect!["say 1 Failed; order Reboot 2 of boot b"],
+        "reboot#2-0 said:Failed actuator:Failed",
+        &expect!["say 1-0 Failed; order Reboot 2-0 of boot b"],
     );
 }
 
 #[test]
 fn a_reboot_goes_to_the_actuator() {
-    check("reboot", &expect!["order Reboot 1 of boot b"]);
-    check("reboot said:Ready", &expect!["say 1 Ready; order Reboot 1 of boot b"]);
+    check("reboot", &expect!["order Reboot 1-0 of boot b"]);
+    check(
+        "reboot said:Ready",
+        &expect!["say 1-0 Ready; order Reboot 1-0 of boot b"],
+    );
 }
 
 #[test]
 fn a_reboot_order_for_another_boot_does_nothing() {
     check("reboot@a", &expect![""]);
-    check("reboot@a said:Rebooting@a", &expect!["say 1 Rebooting"]);
-    check("reboot@a said:Ready@a", &expect!["say 1 Ready"]);
+    check("reboot@a said:Rebooting@a", &expect!["say 1-0 Rebooting"]);
+    check("reboot@a said:Ready@a", &expect!["say 1-0 Ready"]);
 }
 
 #[test]
 fn the_answer_of_the_actuator_is_reported_and_the_order_removed() {
     check(
         "reboot actuator:Rebooting",
-        &expect!["say 1 Rebooting the actuator's words"],
+        &expect!["say 1-0 Rebooting the actuator's words"],
     );
     check(
         "reboot said:Ready actuator:Failed",
-        &expect!["say 1 Failed the actuator's words"],
+        &expect!["say 1-0 Failed the actuator's words"],
     );
     check(
         "reboot actuator:Refused",
-        &expect!["say 1 Refused the actuator's words"],
+        &expect!["say 1-0 Refused the actuator's words"],
     );
 }
 
 #[test]
 fn an_answer_to_another_order_or_boot_does_not_count() {
-    check("reboot actuator:Rebooting#0", &expect!["order Reboot 1 of boot b"]);
-    check("reboot actuator:Rebooting@a", &expect!["order Reboot 1 of boot b"]);
+    check("reboot actuator:Rebooting#0-0", &expect!["order Reboot 1-0 of boot b"]);
+    check("reboot actuator:Rebooting@a", &expect!["order Reboot 1-0 of boot b"]);
 }
 
 #[test]
 fn a_lost_directory_does_not_repeat_an_order() {
-    check("reboot said:Rebooting", &expect!["say 1 Rebooting"]);
-    check("reboot said:Failed", &expect!["say 1 Failed"]);
-    check("reboot said:Refused", &expect!["say 1 Refused"]);
+    check("reboot said:Rebooting", &expect!["say 1-0 Rebooting"]);
+    check("reboot said:Failed", &expect!["say 1-0 Failed"]);
+    check("reboot said:Refused", &expect!["say 1-0 Refused"]);
 }
 
 #[test]
 fn a_removed_order_is_withdrawn() {
-    check("said:Ready", &expect!["say 1 Withdrawn"]);
-    check("said:Rebooting", &expect!["say 1 Withdrawn"]);
-    check("said:Withdrawn", &expect!["say 1 Withdrawn"]);
+    check("said:Ready", &expect!["say 1-0 Withdrawn"]);
+    check("said:Rebooting", &expect!["say 1-0 Withdrawn"]);
+    check("said:Withdrawn", &expect!["say 1-0 Withdrawn"]);
 }
 
 #[test]
 fn an_accepted_reboot_is_reported_even_if_the_order_or_the_object_is_gone() {
     check(
         "said:Rebooting actuator:Rebooting",
-        &expect!["say 1 Rebooting the actuator's words"],
+        &expect!["say 1-0 Rebooting the actuator's words"],
     );
-    check("actuator:Rebooting", &expect!["say 1 Rebooting the actuator's words"]);
+    check("actuator:Rebooting", &expect!["say 1-0 Rebooting the actuator's words"]);
     check("actuator:Rebooting@a", &expect![""]);
     check("actuator:Failed", &expect![""]);
 }
 
 #[test]
 fn the_message_of_a_refusal_or_failure_outlives_the_order() {
-    check("said:Refused", &expect!["say 1 Refused"]);
-    check("said:Failed", &expect!["say 1 Failed"]);
+    check("said:Refused", &expect!["say 1-0 Refused"]);
+    check("said:Failed", &expect!["say 1-0 Failed"]);
 }
 
 #[test]
 fn an_order_that_is_set_again_is_checked_again() {
-    check("prepare said:Withdrawn capable", &expect!["say 1 Ready"]);
+    check("prepare said:Withdrawn capable", &expect!["say 1-0 Ready"]);
 }
 
 #[test]
 fn an_unknown_order_of_a_newer_operator_is_refused() {
     check(
         "strange-action",
-        &expect!["say 1 Refused this agent does not support the action of the order; upgrade the agent"],
+        &expect!["say 1-0 Refused this agent does not support the action of the order; upgrade the agent"],
     );
     check(
         "strange-method",
-        &expect!["say 1 Refused this agent does not support the method of the order; upgrade the agent"],
+        &expect!["say 1-0 Refused this agent does not support the method of the order; upgrade the agent"],
     );
+}
+
+#[test]
+fn a_reboot_without_its_operation_is_refused() {
+    check(
+        "forged-reboot",
+        &expect![
+            "say 1-0 Refused order 1-0 belongs to no operation of this node: only a reboot that the operator has begun is executed"
+        ],
+    );
+    check(
+        "forged-reboot operation:Rebooting#2-0",
+        &expect![
+            "say 1-0 Refused order 1-0 is not that of the operation of this node, 2-0: only the operator's order is executed"
+        ],
+    );
+    check(
+        "forged-reboot operation:Rebooting#1-1",
+        &expect![
+            "say 1-0 Refused order 1-0 is not that of the operation of this node, 1-1: only the operator's order is executed"
+        ],
+    );
+}
+
+#[test]
+fn a_reboot_waits_until_the_operation_is_in_phase_rebooting() {
+    for phase in ["Preparing", "Draining"] {
+        check(
+            &format!("reboot operation:{phase} said:Ready"),
+            &expect!["say 1-0 Ready"],
+        );
+    }
+}
+
+#[test]
+fn a_reboot_is_refused_in_a_phase_that_expects_none() {
+    check(
+        "reboot operation:Failed said:Ready",
+        &expect!["say 1-0 Refused operation 1 is in phase Failed: no reboot is expected any more"],
+    );
+    check(
+        "reboot operation:Verifying",
+        &expect!["say 1-0 Refused operation 1 is in phase Verifying: no reboot is expected any more"],
+    );
+    check("reboot ending", &expect!["say 1-0 Refused operation 1 is being ended"]);
+    check(
+        "reboot operation:Meditating",
+        &expect!["say 1-0 Refused this agent does not know the phase of the operation; upgrade the agent"],
+    );
+}
+
+#[test]
+fn a_prepare_needs_no_operation() {
+    check("prepare capable", &expect!["say 1-0 Ready"]);
+    check("prepare capable operation:Failed#2-0", &expect!["say 1-0 Ready"]);
+}
+
+#[test]
+fn a_request_under_way_is_no_answer_and_no_refusal() {
+    check(
+        "reboot said:Ready actuator:Requested",
+        &expect!["say 1-0 Ready; order Reboot 1-0 of boot b"],
+    );
+    check(
+        "reboot operation:Failed actuator:Requested",
+        &expect!["say 1-0 Rebooting the reboot was requested and is not confirmed yet"],
+    );
+    check(
+        "said:Ready actuator:Requested",
+        &expect!["say 1-0 Rebooting the reboot was requested and is not confirmed yet"],
+    );
+    check("said:Ready actuator:Requested@a", &expect!["say 1-0 Withdrawn"]);
 }

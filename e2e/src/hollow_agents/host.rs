@@ -120,10 +120,7 @@ impl Host for FakeHost {
         Ok(())
     }
 
-    async fn set_order(&mut self, order: Option<&HostOrder>) -> Result<()> {
-        let Some(order) = order else {
-            return Ok(());
-        };
+    async fn set_order(&mut self, order: &HostOrder) -> Result<()> {
         let actuator_runs = self.node.borrow().programs == Programs::Both;
         if !actuator_runs || self.answer.as_ref().is_some_and(|answer| answer.id == order.id) {
             return Ok(());
@@ -138,5 +135,10 @@ impl Host for FakeHost {
         });
         self.stirred = true;
         Ok(())
+    }
+
+    /// An order is answered when it is set: there is none to withdraw.
+    async fn withdraw_order(&mut self) -> Result<bool> {
+        Ok(false)
     }
 }

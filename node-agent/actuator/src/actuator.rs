@@ -1,8 +1,10 @@
-//! The actuator: publishes logind's answers, and executes one order, reboot, for exactly this boot.
+//! The actuator's loop: it publishes logind's answers, and passes orders to [`execute`].
 //!
-//! It holds no credential and talks to the bus only. It probes logind when it starts, when the agent requests facts, and
+//! It probes logind when it starts, when the agent requests facts, and
 //! when a signal of the bus or a new socket shows that the answers may have changed. Only what no signal shows, such as a
 //! rule of polkit, is probed repeatedly, while the host cannot be rebooted.
+
+mod execute;
 
 use std::future::Future;
 use std::path::{Path, PathBuf};
@@ -13,19 +15,15 @@ use lockkeeper_channel::boot::boot_id;
 use lockkeeper_channel::text::{MESSAGE, fit};
 use lockkeeper_channel::timer::sleep_until_or_forever;
 use lockkeeper_channel::watch::{DirectoryWatch, Watched};
-use lockkeeper_channel::{
-    ANSWER, AnswerState, Channel, FACTS, FACTS_WANTED, FactsWanted, HostAction, HostAnswer, HostFacts, HostOrder, ORDER,
-};
-use tokio::time::{Instant, sleep};
+use lockkeeper_channel::{Channel, FACTS, FACTS_WANTED, FactsWanted, HostFacts, HostOrder, ORDER};
+use tokio::time::Instant;
 
-use crate::logind::{Logind, Probe, Reply};
+use crate::logind::{Logind, Probe};
 use crate::logind_signals::LogindSignals;
 
 /// How long changes are collected before the next probe: a package manager acquires and releases its lock many times, and a
 /// new bus is not complete when its socket appears.
 const COLLECT: Duration = Duration::from_secs(1);
-/// How many times to send the reboot request if no reply arrives, and the delay in between.
-const LOST_REPLY_RETRIES: (u32, Duration) = (3, Duration::from_secs(5));
 /// The index of the shared directory among those watched; the other one has the socket of the bus.
 const SHARED: usize = 0;
 
@@ -40,6 +38,8 @@ pub struct ActuatorConfig {
     pub boot_id: PathBuf,
     /// The first delay before the next probe while the host cannot be rebooted, and the longest.
     pub probe_backoff: (Duration, Duration),
+    /// How many times to request the reboot if no reply arrives, and the delay in between.
+    pub lost_reply_retries: (u32, Duration),
 }
 
 impl ActuatorConfig {
@@ -50,6 +50,7 @@ impl ActuatorConfig {
             bus,
             boot_id,
             probe_backoff: (Duration::from_secs(5), Duration::from_mins(10)),
+            lost_reply_retries: (3, Duration::from_secs(5)),
         }
     }
 }
@@ -211,88 +212,6 @@ impl Actuator {
         self.probe_at = Some(Instant::now() + self.wait);
     }
 
-    async fn execute_order(&mut self, order: &HostOrder) -> anyhow::Result<()> {
-        let answered: Option<HostAnswer> = self.read(ANSWER);
-        if answered.is_some_and(|answer| answer.id == order.id && answer.boot_id == order.boot_id) {
-            return Ok(());
-        }
-        let boot_id = boot_id(&self.config.boot_id)?;
-        let answer = match check_boot(order, &boot_id) {
-            Some(message) => Some((AnswerState::Refused, message)),
-            None => self.check_and_reboot(order).await?,
-        };
-        let Some((state, message)) = answer else {
-            return Ok(());
-        };
-        tracing::info!(order = order.id, answer = ?state, message, "order answered");
-        let answer = HostAnswer {
-            id: order.id.clone(),
-            boot_id: order.boot_id.clone(),
-            state,
-            message,
-        };
-        self.channel.write(ANSWER, &answer).context("answer the order")
-    }
-
-    /// Requests the reboot if logind would carry it out; `None` if the order was withdrawn before that.
-    ///
-    /// The facts are published before a refusal, so that the operator reads the inhibitor with it.
-    async fn check_and_reboot(&mut self, order: &HostOrder) -> anyhow::Result<Option<(AnswerState, String)>> {
-        if let Some(message) = self.check_and_publish_refusal().await? {
-            return Ok(Some((AnswerState::Refused, message)));
-        }
-        let answer = self.reboot(order).await?;
-        let Some((AnswerState::Refused, message)) = answer else {
-            return Ok(answer);
-        };
-        // A lock may have been acquired since the check.
-        let message = self.check_and_publish_refusal().await?.unwrap_or(message);
-        Ok(Some((AnswerState::Refused, message)))
-    }
-
-    async fn check_and_publish_refusal(&mut self) -> anyhow::Result<Option<String>> {
-        let probe = self.logind.probe().await;
-        let refusal = check_host(&probe);
-        if refusal.is_some() {
-            let published = self.published.as_ref();
-            let order_id = published.map_or_else(String::new, |facts| facts.order_id.clone());
-            self.publish_probe(probe, order_id)?;
-        }
-        Ok(refusal)
-    }
-
-    /// Requests the reboot; `None` if the order was withdrawn before that.
-    async fn reboot(&self, order: &HostOrder) -> anyhow::Result<Option<(AnswerState, String)>> {
-        let (tries, pause) = LOST_REPLY_RETRIES;
-        for attempt in 1.. {
-            // The last check before the point of no return.
-            let still_ordered = self.read::<HostOrder>(ORDER).as_ref() == Some(order);
-            if !still_ordered || boot_id(&self.config.boot_id)? != order.boot_id {
-                tracing::info!(order = order.id, "the order was withdrawn before the reboot");
-                return Ok(None);
-            }
-            match order.action {
-                HostAction::Reboot => tracing::warn!(order = order.id, boot = order.boot_id, "rebooting this host"),
-            }
-            match self.logind.reboot().await {
-                Reply::Accepted(message) => return Ok(Some((AnswerState::Rebooting, message))),
-                Reply::Refused(message) => return Ok(Some((AnswerState::Refused, message))),
-                // The host may be going down. A second request causes no second reboot: the boot id is checked each
-                // time.
-                Reply::Lost(message) if attempt < tries => {
-                    tracing::warn!(
-                        order = order.id,
-                        message,
-                        "logind did not reply to the reboot request; it is repeated"
-                    );
-                    sleep(pause).await;
-                }
-                Reply::Failed(message) | Reply::Lost(message) => return Ok(Some((AnswerState::Failed, message))),
-            }
-        }
-        Ok(None)
-    }
-
     /// Reads a file; one that cannot be decoded is ignored.
     fn read<T: serde::de::DeserializeOwned>(&self, name: &str) -> Option<T> {
         self.channel.read(name).unwrap_or_else(|error| {
@@ -300,20 +219,6 @@ impl Actuator {
             None
         })
     }
-}
-
-/// Why the order does not apply to this boot, if it does not.
-fn check_boot(order: &HostOrder, boot_id: &str) -> Option<String> {
-    (order.boot_id != boot_id).then(|| format!("the order is for boot {}, this is boot {boot_id}", order.boot_id))
-}
-
-/// Why the reboot is not requested from logind, if it is not.
-fn check_host(probe: &Probe) -> Option<String> {
-    if !probe.capable {
-        return Some(probe.message.clone());
-    }
-    let inhibitor = probe.inhibitors.first()?;
-    Some(format!("shutdown inhibited by {}: {}", inhibitor.who, inhibitor.why))
 }
 
 /// Whether the bus still sends signals, after the next one; never while there is no subscription.

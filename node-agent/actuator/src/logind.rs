@@ -35,6 +35,8 @@ pub struct Logind {
 /// Whether logind would reboot the host.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Probe {
+    /// Whether logind answered.
+    pub answered: bool,
     /// Whether it would reboot.
     pub capable: bool,
     /// Why not, and what to do about it.
@@ -48,8 +50,8 @@ pub struct Probe {
 pub enum Reply {
     /// The host is going down.
     Accepted(String),
-    /// The request was not sent, or was blocked by an inhibitor.
-    Refused(String),
+    /// logind refused because a program inhibits the shutdown.
+    Blocked(String),
     /// logind refused.
     Failed(String),
     /// The request was sent and no reply arrived: the bus may already be going down.
@@ -67,6 +69,7 @@ impl Logind {
         match self.ask().await {
             Ok(probe) => probe,
             Err(error) => Probe {
+                answered: false,
                 capable: false,
                 message: fit(&remedy(&self.socket, &error), MESSAGE),
                 inhibitors: Vec::new(),
@@ -74,15 +77,14 @@ impl Logind {
         }
     }
 
-    /// Requests the reboot.
-    pub async fn reboot(&self) -> Reply {
-        let connection = match self.connect().await {
-            Ok(connection) => connection,
-            Err(error) => return Reply::Refused(remedy(&self.socket, &error)),
-        };
-        match request(&connection).await {
-            Ok(()) => Reply::Accepted(String::new()),
-            Err(error) => self.read_refusal(&error),
+    /// Connects to the bus, so that the reboot can be requested; the error contains the remedy. Nothing is requested yet.
+    pub async fn open(&self) -> Result<OpenLogind, String> {
+        match self.connect().await {
+            Ok(connection) => Ok(OpenLogind {
+                socket: self.socket.clone(),
+                connection,
+            }),
+            Err(error) => Err(remedy(&self.socket, &error)),
         }
     }
 
@@ -106,15 +108,28 @@ impl Logind {
             .await
             .unwrap_or_else(|_| Err(fdo::Error::TimedOut("the bus does not respond".into()).into()))
     }
+}
 
-    fn read_refusal(&self, error: &zbus::Error) -> Reply {
-        let words = remedy(&self.socket, error);
+/// A connection over which the reboot can be requested.
+#[derive(Debug)]
+pub struct OpenLogind {
+    socket: PathBuf,
+    connection: Connection,
+}
+
+impl OpenLogind {
+    /// Requests the reboot.
+    pub async fn reboot(&self) -> Reply {
+        let Err(error) = request(&self.connection).await else {
+            return Reply::Accepted(String::new());
+        };
+        let words = remedy(&self.socket, &error);
         match error {
             zbus::Error::MethodError(name, ..) if name.as_str() == IN_PROGRESS => {
                 Reply::Accepted("a shutdown was already in progress".to_owned())
             }
-            zbus::Error::MethodError(name, ..) if name.as_str() == BLOCKED => Reply::Refused(words),
-            error if is_lost(error) => Reply::Lost(words),
+            zbus::Error::MethodError(name, ..) if name.as_str() == BLOCKED => Reply::Blocked(words),
+            error if is_lost(&error) => Reply::Lost(words),
             _ => Reply::Failed(words),
         }
     }
@@ -164,6 +179,7 @@ fn read_answers(word: &str, locks: &[InhibitorTuple]) -> Probe {
         other => format!("logind cannot reboot this host (CanReboot returned {})", fit(other, 32)),
     };
     Probe {
+        answered: true,
         capable: message.is_empty(),
         message,
         inhibitors,
@@ -201,14 +217,15 @@ fn is_unknown_method(error: &zbus::Error) -> bool {
     matches!(error, zbus::Error::FDO(fdo) if matches!(**fdo, fdo::Error::UnknownMethod(_)))
 }
 
+/// Whether no reply tells what became of the request. Only an error that somebody replied with is one.
 fn is_lost(error: &zbus::Error) -> bool {
     match error {
-        zbus::Error::InputOutput(_) => true,
+        zbus::Error::MethodError(..) => false,
         zbus::Error::FDO(fdo) => matches!(
             **fdo,
             fdo::Error::NoReply(_) | fdo::Error::Timeout(_) | fdo::Error::TimedOut(_) | fdo::Error::Disconnected(_)
         ),
-        _ => false,
+        _ => true,
     }
 }
 

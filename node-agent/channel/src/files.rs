@@ -5,7 +5,7 @@
 //! | `facts-wanted.json` | agent | [`FactsWanted`]: a request for fresh facts, for this order |
 //! | `facts.json` | actuator | [`HostFacts`]: whether the host can be rebooted, and what inhibits it |
 //! | `order.json` | agent | [`HostOrder`]: reboot, for exactly this boot; removed when withdrawn or answered |
-//! | `answer.json` | actuator | [`HostAnswer`]: the result of the order |
+//! | `answer.json` | actuator | [`HostAnswer`]: that the reboot is being requested, then the result of the order |
 //!
 //! Each file is written whole under another name and renamed, mode 0640, so that a reader sees the old text or the new
 //! one. Each carries the boot id: a file of an earlier boot is ignored. A host unit (`.path`) that reads
@@ -106,13 +106,19 @@ pub struct HostAnswer {
 }
 
 /// What an actuator can answer.
+///
+/// `Requested` is written before each request to the host, and before the order is read for the last time. An agent that
+/// withdraws an order and reads the answer afterwards therefore knows whether a request may have left. Only `Rebooting`,
+/// `Failed` or the host's own refusal may follow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum AnswerState {
-    /// The host accepted the reboot.
+    /// The reboot is being requested: the host may go down. Not final.
+    Requested,
+    /// The host accepted the reboot, or did not reply to the request.
     Rebooting,
-    /// The reboot was not requested.
+    /// No request is under way: none was sent, or the host itself refused the only one.
     Refused,
-    /// The host refused the reboot.
+    /// The host did not carry out the request.
     Failed,
 }
 
@@ -146,20 +152,42 @@ impl Channel {
             .map_err(|error| about(&path, &io::Error::new(ErrorKind::InvalidData, error)))
     }
 
-    /// Writes a file whole: a reader sees the old text or the new one.
+    /// Writes a file whole: a reader sees the old text or the new one. After an error it is the old one.
     pub fn write<T: Serialize>(&self, name: &str, value: &T) -> io::Result<()> {
-        let path = self.directory.join(name);
-        let scratch = self.directory.join(format!(".{name}.new"));
-        write_and_rename(&scratch, &path, value).map_err(|error| about(&path, &error))
+        self.replace(name, value, |_| Ok(()))
     }
 
-    /// Removes a file if it exists.
-    pub fn remove(&self, name: &str) -> io::Result<()> {
+    /// Writes a file whole, and returns once it is on the disk. After an error a reader may see either text.
+    pub fn write_durably<T: Serialize>(&self, name: &str, value: &T) -> io::Result<()> {
+        self.replace(name, value, File::sync_all)?;
+        File::open(&self.directory)
+            .and_then(|directory| directory.sync_all())
+            .map_err(|error| about(&self.directory, &error))
+    }
+
+    /// Removes a file; returns whether it existed.
+    pub fn remove(&self, name: &str) -> io::Result<bool> {
         remove_if_there(&self.directory.join(name))
+    }
+
+    fn replace<T: Serialize>(
+        &self,
+        name: &str,
+        value: &T,
+        complete: impl FnOnce(&File) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let path = self.directory.join(name);
+        let scratch = self.directory.join(format!(".{name}.new"));
+        let written = write_anew(&scratch, value, complete).and_then(|()| std::fs::rename(&scratch, &path));
+        written.map_err(|error| about(&path, &error))
     }
 }
 
-fn write_and_rename<T: Serialize>(scratch: &Path, path: &Path, value: &T) -> io::Result<()> {
+fn write_anew<T: Serialize>(
+    scratch: &Path,
+    value: &T,
+    complete: impl FnOnce(&File) -> io::Result<()>,
+) -> io::Result<()> {
     remove_if_there(scratch)?;
     // The other container may write here too: create the file anew, so that a symbolic link is not followed.
     let mut file = OpenOptions::new()
@@ -170,8 +198,7 @@ fn write_and_rename<T: Serialize>(scratch: &Path, path: &Path, value: &T) -> io:
     // The other container reads as a member of the group; the umask may have removed that permission.
     file.set_permissions(Permissions::from_mode(0o640))?;
     file.write_all(&serde_json::to_vec(value)?)?;
-    drop(file);
-    std::fs::rename(scratch, path)
+    complete(&file)
 }
 
 /// Reads a regular file of bounded size; a symbolic link cannot redirect the reader, and a pipe cannot block it.
@@ -195,10 +222,11 @@ pub fn not_a_file() -> io::Error {
     io::Error::new(ErrorKind::InvalidInput, "not a regular file")
 }
 
-fn remove_if_there(path: &Path) -> io::Result<()> {
+fn remove_if_there(path: &Path) -> io::Result<bool> {
     match std::fs::remove_file(path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(about(path, &error)),
-        Ok(()) | Err(_) => Ok(()),
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(about(path, &error)),
     }
 }
 
@@ -253,7 +281,9 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let channel = Channel::new(directory.path());
         assert_eq!(channel.read::<HostOrder>(ORDER).unwrap(), None);
-        channel.remove(ORDER).unwrap();
+        assert!(!channel.remove(ORDER).unwrap());
+        channel.write_durably(ORDER, &order()).unwrap();
+        assert!(channel.remove(ORDER).unwrap());
     }
 
     #[test]

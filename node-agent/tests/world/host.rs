@@ -17,6 +17,10 @@ pub struct MemoryHost {
 pub struct Memory {
     pub view: HostView,
     pub actuator_dead: bool,
+    /// No file can be written.
+    pub directory_full: bool,
+    /// What the actuator answers between the agent's last look and the withdrawal of the order.
+    pub answer_at_withdrawal: Option<HostAnswer>,
     /// Every order that the actuator got, and none between them when it was taken away.
     pub orders: Vec<Option<HostOrder>>,
 }
@@ -74,11 +78,24 @@ impl Host for MemoryHost {
         Ok(())
     }
 
-    async fn set_order(&mut self, order: Option<&HostOrder>) -> anyhow::Result<()> {
+    async fn set_order(&mut self, order: &HostOrder) -> anyhow::Result<()> {
         let mut memory = self.inner.lock().unwrap();
-        if memory.orders.last().cloned().flatten().as_ref() != order {
-            memory.orders.push(order.cloned());
+        anyhow::ensure!(!memory.directory_full, "no space left in the shared directory");
+        if memory.orders.last().cloned().flatten().as_ref() != Some(order) {
+            memory.orders.push(Some(order.clone()));
         }
         Ok(())
+    }
+
+    async fn withdraw_order(&mut self) -> anyhow::Result<bool> {
+        let mut memory = self.inner.lock().unwrap();
+        let held = matches!(memory.orders.last(), Some(Some(_)));
+        if held {
+            memory.orders.push(None);
+            if let Some(answer) = memory.answer_at_withdrawal.take() {
+                memory.view.answer = Some(answer);
+            }
+        }
+        Ok(held)
     }
 }

@@ -91,9 +91,26 @@ impl Api {
         self.held().away = false;
     }
 
+    /// Orders as the operator does: the operation first. An order's id is that of the operation with the attempt.
     pub fn order(&self, id: &str, action: &str, boot_id: &str) {
-        let order = json!({"id": id, "action": action, "bootID": boot_id});
-        self.set_order(&order);
+        let phase = if action == "Reboot" { "Rebooting" } else { "Preparing" };
+        self.operation(id, phase);
+        self.forge_order(id, action, boot_id);
+    }
+
+    /// Sets the operation of this order in this phase.
+    pub fn operation(&self, order_id: &str, phase: &str) {
+        let (id, attempt) = order_id.rsplit_once('-').unwrap();
+        let attempt: i32 = attempt.parse().unwrap();
+        self.held().put("MODIFIED", |mut object| {
+            object["status"]["operation"] = json!({"id": id, "attempt": attempt, "phase": phase});
+            object
+        });
+    }
+
+    /// Orders as anybody may who can write the spec.
+    pub fn forge_order(&self, id: &str, action: &str, boot_id: &str) {
+        self.set_order(&json!({"id": id, "action": action, "bootID": boot_id}));
     }
 
     pub fn withdraw(&self) {

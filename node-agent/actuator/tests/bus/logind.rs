@@ -8,11 +8,12 @@ use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
+use tokio::sync::Notify;
 use tokio::time::timeout;
 use zbus::names::{BusName, OwnedErrorName};
 use zbus::{Connection, Variant, connection, interface};
 
-use crate::LONG;
+use crate::bench::LONG;
 
 /// An inhibitor lock: what, who, why, mode, uid, pid.
 pub type Lock = (String, String, String, String, u32, u32);
@@ -24,6 +25,8 @@ pub struct Script {
     pub inhibitors: Vec<Lock>,
     pub refusal: Option<&'static str>,
     pub without_flags: bool,
+    /// If set, a reboot request is noted here and gets no reply.
+    pub silent: Option<Arc<Notify>>,
     pub reboots: Vec<String>,
     /// Done when the actuator looks at the inhibitors: what a test slips in before the point of no return.
     pub on_look: Option<Box<dyn FnMut() + Send>>,
@@ -73,13 +76,22 @@ impl StandIn {
         script.inhibitors.clone()
     }
 
-    fn reboot_with_flags(&self, flags: u64) -> Result<(), Refusal> {
-        let mut script = self.0.lock().unwrap();
-        if script.without_flags {
-            return Err(Refusal("org.freedesktop.DBus.Error.UnknownMethod"));
+    async fn reboot_with_flags(&self, flags: u64) -> Result<(), Refusal> {
+        let silent = {
+            let mut script = self.0.lock().unwrap();
+            if script.without_flags {
+                return Err(Refusal("org.freedesktop.DBus.Error.UnknownMethod"));
+            }
+            script.reboots.push(format!("flags {flags}"));
+            if script.silent.is_none() {
+                return script.refusal.map_or(Ok(()), |name| Err(Refusal(name)));
+            }
+            script.silent.clone()
+        };
+        if let Some(received) = silent {
+            received.notify_one();
         }
-        script.reboots.push(format!("flags {flags}"));
-        script.refusal.map_or(Ok(()), |name| Err(Refusal(name)))
+        std::future::pending().await
     }
 
     fn reboot(&self, interactive: bool) {
