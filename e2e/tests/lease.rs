@@ -11,6 +11,7 @@ use lockkeeper_crds::names;
 use lockkeeper_e2e::control_plane::{ControlPlane, Options};
 use lockkeeper_e2e::tokens::{Account, Bound};
 use lockkeeper_e2e::workdir::Workdir;
+use lockkeeper_kube_util::Clock;
 use lockkeeper_operator::client::{Clients, clients};
 use lockkeeper_operator::election::{LeaseConfig, identity, run};
 use lockkeeper_operator::metrics::Metrics;
@@ -39,6 +40,7 @@ impl Elector {
             namespace: names::NAMESPACE.to_owned(),
             name: names::LEASE.to_owned(),
             identity: identity(name),
+            clock: Clock::machine(),
         };
         let (sender, leading) = watch::channel(false);
         let stop = CancellationToken::new();

@@ -14,6 +14,7 @@ use lockkeeper_crds::{NodeReboot, names};
 use lockkeeper_e2e::control_plane::{ControlPlane, Options};
 use lockkeeper_e2e::tokens::{Account, Bound};
 use lockkeeper_e2e::workdir::Workdir;
+use lockkeeper_kube_util::Clock;
 use lockkeeper_operator::cache::{Cache, SharedCache, feed};
 use lockkeeper_operator::client::{Clients, clients};
 use lockkeeper_operator::execute::{Apis, CreatedRecords, Error, Executed, Pass};
@@ -164,6 +165,7 @@ async fn makes_no_second_record_for_a_node_that_is_gone(
         seen: ObservedObjects::default(),
         snapshot: &snapshot,
         now: chrono::Utc::now(),
+        clock: Clock::machine(),
         namespace: names::NAMESPACE,
         policies_verified: false,
         created: CreatedRecords::default(),
@@ -198,7 +200,7 @@ async fn says_what_kubectl_describe_shows(
     metrics: &Arc<Metrics>,
     node: &Node,
 ) -> Result<()> {
-    let (events, writer) = EventRecorder::new(&clients.api, "views", metrics.clone());
+    let (events, writer) = EventRecorder::new(&clients.api, "views", metrics.clone(), Clock::machine());
     let writer = tokio::spawn(writer);
     let event = |reason, message: &str| Event {
         severity: Severity::Normal,

@@ -4,11 +4,9 @@
 //! shared directory, so the agent may be killed at any point. Only a request for facts or an error starts a timer.
 
 use std::future::Future;
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::pin::pin;
 use std::time::Duration;
 
-use chrono::Utc;
 use futures::{Stream, StreamExt};
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event, watcher};
@@ -22,7 +20,7 @@ use crate::report::{OwnNodeReboot, ReportError, Reporter, host_report};
 use crate::since::first_seen;
 use crate::text::describe;
 use lockkeeper_channel::timer::sleep_until_or_forever;
-use lockkeeper_kube_util::WatchBackoff;
+use lockkeeper_kube_util::{Clock, WatchBackoff, jitter};
 
 /// The first delay after a failed report, and the longest.
 const REPORT_BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(2));
@@ -34,6 +32,8 @@ pub struct AgentConfig {
     pub node_name: String,
     /// How long the actuator may take to publish facts; well below the policy's `requireAgentSeconds`.
     pub facts_within: Duration,
+    /// What tells since when a reboot is required.
+    pub clock: Clock,
 }
 
 impl AgentConfig {
@@ -42,6 +42,7 @@ impl AgentConfig {
         Self {
             node_name: node_name.to_owned(),
             facts_within: Duration::from_secs(10),
+            clock: Clock::machine(),
         }
     }
 }
@@ -55,7 +56,7 @@ pub async fn run_agent(
 ) -> anyhow::Result<()> {
     let api: Api<OwnNodeReboot> = Api::all(client.clone());
     let own = watcher::Config::default().fields(&format!("metadata.name={}", config.node_name));
-    let events = watcher(api, own).backoff(WatchBackoff::for_agent());
+    let events = watcher(api, own).backoff(WatchBackoff::for_agent(&config.node_name));
     let mut agent = Agent {
         reporter: Reporter::new(client, &config.node_name),
         first_report_by: Instant::now() + config.facts_within,
@@ -134,7 +135,7 @@ impl<H: Host> Agent<H> {
         };
         let mut view = self.host.observe().await?;
         let answer = self.handle_order(&own, &mut view).await?;
-        view.reboot_required.since = first_seen(&view, own.status.host.as_ref(), Utc::now());
+        view.reboot_required.since = first_seen(&view, own.status.host.as_ref(), self.config.clock.now());
         let report = host_report(&view, answer, env!("CARGO_PKG_VERSION"));
         if own.status.host.as_ref() != Some(&report) && self.may_report(&view) {
             self.report(&report).await;
@@ -230,7 +231,7 @@ impl<H: Host> Agent<H> {
             }
             Err(ReportError::Missing(_)) => self.own.object = None,
             Err(error @ (ReportError::Refused(..) | ReportError::Failed(..) | ReportError::NoAnswer(_))) => {
-                let wait = self.retry.back_off();
+                let wait = self.retry.back_off(&self.config.node_name);
                 tracing::warn!(error = %describe(&error.into()), again_in_ms = wait.as_millis(), "the report failed");
             }
         }
@@ -315,15 +316,16 @@ fn is_newer(held: &OwnNodeReboot, seen: &OwnNodeReboot) -> bool {
 struct Retry {
     at: Option<Instant>,
     wait: Duration,
+    failures: u32,
 }
 
 impl Retry {
     /// Doubles the delay, with jitter, so that a thousand agents do not retry at the same time.
-    fn back_off(&mut self) -> Duration {
+    fn back_off(&mut self, node: &str) -> Duration {
         let (first, longest) = REPORT_BACKOFF;
         self.wait = (self.wait * 2).clamp(first, longest);
-        let random = RandomState::new().build_hasher().finish() % 1000;
-        let wait = self.wait.mul_f64(0.5 + random as f64 / 1000.0);
+        self.failures = self.failures.saturating_add(1);
+        let wait = self.wait.mul_f64(0.5 + jitter(node, self.failures));
         self.at = Some(Instant::now() + wait);
         wait
     }

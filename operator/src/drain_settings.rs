@@ -2,13 +2,15 @@
 
 use lockkeeper_crds::{Operation, StageKind};
 use lockkeeper_drain::{Deletion, Error, OwnPods, Settings, Stage};
+use lockkeeper_kube_util::Clock;
 use lockkeeper_snapshot::convert;
 
 /// The policy's choices as they were when the operation began, and the stage that it has reached.
-pub fn of_operation(node: &str, operation: &Operation, namespace: &str) -> Result<Settings, Error> {
+pub fn of_operation(node: &str, operation: &Operation, namespace: &str, clock: Clock) -> Result<Settings, Error> {
     let drain = &operation.settings.drain;
     let cordoned_at = operation.cordoned_time.unwrap_or(operation.started_time);
     let mut settings = Settings::of_policy(node, drain, OwnPods::in_namespace(namespace), cordoned_at)?;
+    settings.clock = clock;
     // The last list of pods leaves them out, and a drain that starts anew does not evict them again.
     settings.returning = operation.returning_owners.iter().map(|owner| owner.0.clone()).collect();
     if settings.evict_from.is_some() {
@@ -45,28 +47,33 @@ mod tests {
 
     #[test]
     fn the_drain_counts_from_the_cordon_and_evicts_when_the_planner_says() {
-        let settings = of_operation("w-01", &operation(&json!({}), None), "here").unwrap();
+        let settings = of_operation("w-01", &operation(&json!({}), None), "here", Clock::machine()).unwrap();
         let own = OwnPods::in_namespace("here");
         assert_eq!(settings, Settings::new("w-01", own, at("2026-11-21T12:00:10Z")));
         let delayed = operation(&json!({"excludeFromLoadBalancersSeconds": 30}), None);
-        let settings = of_operation("w-01", &delayed, "here").unwrap();
+        let settings = of_operation("w-01", &delayed, "here", Clock::machine()).unwrap();
         assert_eq!(settings.evict_from, Some(at("2026-11-21T12:00:41Z")));
     }
 
     #[test]
     fn owners_whose_pods_return_are_left_alone_by_the_next_drain() {
         let mut operation = operation(&json!({}), None);
-        assert!(of_operation("w-01", &operation, "here").unwrap().returning.is_empty());
+        assert!(
+            of_operation("w-01", &operation, "here", Clock::machine())
+                .unwrap()
+                .returning
+                .is_empty()
+        );
         let owner = "CloneSet.apps.kruise.io shop/agent".to_owned();
         operation.returning_owners = vec![lockkeeper_crds::OwnerName(owner.clone())];
-        let settings = of_operation("w-01", &operation, "here").unwrap();
+        let settings = of_operation("w-01", &operation, "here", Clock::machine()).unwrap();
         assert_eq!(settings.returning, [owner].into());
     }
 
     #[test]
     fn only_the_stage_delete_deletes() {
         let stage = |kind| {
-            of_operation("w-01", &operation(&json!({}), kind), "here")
+            of_operation("w-01", &operation(&json!({}), kind), "here", Clock::machine())
                 .unwrap()
                 .stage
         };
@@ -84,7 +91,7 @@ mod tests {
         let bad = json!({"matchExpressions": [{"key": "a", "operator": "New"}]});
         let rules = json!({"rules": [{}, {"namespaceSelector": bad}]});
         let exempt = json!({"deleteExempt": {"podSelector": bad}});
-        assert!(of_operation("w-01", &operation(&rules, None), "here").is_err());
-        assert!(of_operation("w-01", &operation(&exempt, Some("Delete")), "here").is_err());
+        assert!(of_operation("w-01", &operation(&rules, None), "here", Clock::machine()).is_err());
+        assert!(of_operation("w-01", &operation(&exempt, Some("Delete")), "here", Clock::machine()).is_err());
     }
 }

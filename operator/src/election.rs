@@ -7,7 +7,6 @@ mod step;
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
-use chrono::Utc;
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use k8s_openapi::api::coordination::v1::{Lease as LeaseObject, LeaseSpec};
@@ -16,6 +15,7 @@ use kube::runtime::watcher::Event;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client};
 use lockkeeper_crds::time::to_micro;
+use lockkeeper_kube_util::{Clock, WatchBackoff};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
@@ -43,6 +43,8 @@ pub struct LeaseConfig {
     pub name: String,
     /// Who we are; different in each process, even of one pod: see [`identity`].
     pub identity: String,
+    /// What the times in the Lease are taken from; people read them, no elector trusts them.
+    pub clock: Clock,
 }
 
 impl std::fmt::Debug for LeaseConfig {
@@ -127,7 +129,7 @@ impl Elector {
     fn changes(&self) -> Changes {
         let api = Api::namespaced(self.lease.watch.clone(), &self.lease.namespace);
         let config = watcher::Config::default().fields(&format!("metadata.name={}", self.lease.name));
-        watcher(api, config).default_backoff().boxed()
+        watcher(api, config).backoff(WatchBackoff::for_operator()).boxed()
     }
 
     fn see(&mut self, change: watcher::Result<Event<LeaseObject>>) {
@@ -200,7 +202,7 @@ impl Elector {
     }
 
     fn with_us(&self) -> LeaseObject {
-        let now = to_micro(Utc::now());
+        let now = to_micro(self.lease.clock.now());
         let mut object = self.object.clone().unwrap_or_else(|| LeaseObject {
             metadata: ObjectMeta {
                 name: Some(self.lease.name.clone()),
@@ -272,7 +274,7 @@ impl Elector {
         object.metadata.managed_fields = None;
         let spec = object.spec.get_or_insert_default();
         spec.holder_identity = None;
-        spec.renew_time = Some(to_micro(Utc::now()));
+        spec.renew_time = Some(to_micro(self.lease.clock.now()));
         let params = PostParams::default();
         match timeout(REQUEST, self.api.replace(&self.lease.name, &params, &object)).await {
             Ok(Ok(_)) => tracing::info!("released the Lease"),

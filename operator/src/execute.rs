@@ -17,6 +17,7 @@ use chrono::{DateTime, Utc};
 use futures::stream::{self, StreamExt};
 use kube::{Api, Client};
 use lockkeeper_crds::{NodeReboot, RebootLock, names};
+use lockkeeper_kube_util::Clock;
 use lockkeeper_planner::{Action, Snapshot};
 use lockkeeper_snapshot::{ObservedObjects, slim};
 use thiserror::Error;
@@ -41,8 +42,10 @@ pub struct Pass<'a> {
     pub seen: ObservedObjects,
     /// What was decided on.
     pub snapshot: &'a Snapshot,
-    /// When.
+    /// When it was decided.
     pub now: DateTime<Utc>,
+    /// What the times of pods are compared with.
+    pub clock: Clock,
     /// The namespace of our own pods.
     pub namespace: &'a str,
     /// Whether the policies were found to be those that the plan was made on, before something that this is enough for.

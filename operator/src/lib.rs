@@ -11,6 +11,7 @@ pub mod http;
 pub mod logging;
 pub mod merge_patch;
 pub mod metrics;
+pub mod operator;
 pub mod process;
 pub mod reconcile;
 pub mod report;

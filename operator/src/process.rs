@@ -7,23 +7,18 @@ use std::time::Duration;
 
 use clap::Parser;
 use lockkeeper_crds::names;
-use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
+use lockkeeper_kube_util::Clock;
 
-use crate::cache::{SharedCache, feed};
 use crate::client::clients;
-use crate::election::{self, LeaseConfig};
+use crate::election;
 use crate::health::Health;
 use crate::http;
 use crate::logging::{self, Format};
 use crate::metrics::Metrics;
-use crate::reconcile::{Options, PlanFn, Reconciler};
-use crate::report::Reporter;
-use crate::report::event_recorder::EventRecorder;
-use crate::shutdown::{Ended, Tasks, on_signal};
+use crate::operator::{Operator, RunningOperator};
+use crate::reconcile::{Options, PlanFn};
+use crate::shutdown::{Ended, on_signal};
 
-/// A pass makes at most one write for each node in progress, and each write times out after 15 s.
-const MAX_PASS_DURATION: Duration = Duration::from_mins(5);
 /// On SIGTERM: short writes end and the Lease is handed over within this.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(4);
 
@@ -77,41 +72,24 @@ async fn run(arguments: Arguments, plan: PlanFn) -> anyhow::Result<()> {
     let clients = clients(arguments.kubeconfig.as_deref(), &metrics).await?;
     let stop = on_signal()?;
     let health = Health::default();
-    let cache = SharedCache::counting(metrics.clone());
-    let (leading, leads) = watch::channel(false);
-    let (events, event_writer) = EventRecorder::new(&clients.api, &arguments.pod_name, metrics.clone());
-    let election = LeaseConfig {
-        client: clients.lease.clone(),
-        watch: clients.watch.clone(),
-        namespace: arguments.lease_namespace.clone(),
-        name: names::LEASE.to_owned(),
-        identity: election::identity(&arguments.pod_name),
-    };
-    let options = Options {
-        own_node: arguments.node_name.filter(|name| !name.is_empty()),
-        control_plane_labels: arguments.control_plane_labels,
-        namespace: arguments.lease_namespace,
-        plan,
-    };
-    let reporter = Reporter::new(&clients.api, cache.clone(), events, metrics.clone());
-    let component = health.component("pass", MAX_PASS_DURATION);
     let listener = http::listen(&arguments.http_address).await?;
-
+    let operator = Operator {
+        clients,
+        metrics: metrics.clone(),
+        health: health.clone(),
+        options: Options {
+            own_node: arguments.node_name.filter(|name| !name.is_empty()),
+            control_plane_labels: arguments.control_plane_labels,
+            namespace: arguments.lease_namespace,
+            plan,
+            clock: Clock::machine(),
+        },
+        identity: election::identity(&arguments.pod_name),
+        name: arguments.pod_name,
+    };
     // In this order at the end: grant no more, hand the Lease over, stop answering probes.
-    let (reconciling, release) = (
-        Reconciler::new(&clients, cache.clone(), options, reporter, component),
-        CancellationToken::new(),
-    );
-    let mut tasks = Tasks::default();
-    tasks.spawn(
-        "loop",
-        run_then_release(reconciling.run(leads, stop.clone()), release.clone()),
-    );
-    tasks.spawn("election", election::run(election, leading, release));
+    let RunningOperator { mut tasks, mut helpers } = operator.start(&stop);
     tasks.spawn("http", http::serve(listener, metrics, health, stop.clone()));
-    let mut helpers = Tasks::default();
-    helpers.spawn("watches", feed(cache, clients.watch.clone()));
-    helpers.spawn("events", event_writer);
 
     tokio::select! {
         // First: tasks end because of it, and the Lease is handed over below.
@@ -125,12 +103,6 @@ async fn run(arguments: Arguments, plan: PlanFn) -> anyhow::Result<()> {
         tracing::warn!("not done in time: {}", unfinished.join(", "));
     }
     Ok(())
-}
-
-/// The loop, and then the Lease: no other replica leads while a write of ours is on its way.
-async fn run_then_release(reconciling: impl Future<Output = ()>, release: CancellationToken) {
-    reconciling.await;
-    release.cancel();
 }
 
 /// A task that ended by itself takes the process with it; the kubelet starts it again.

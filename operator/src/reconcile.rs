@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use lockkeeper_crds::names;
-use lockkeeper_kube_util::error_chain;
+use lockkeeper_kube_util::{Clock, error_chain};
 use lockkeeper_planner::{Action, Plan, Snapshot, check};
 use lockkeeper_snapshot::{Local, ObservedObjects};
 use tokio::sync::watch;
@@ -52,6 +52,8 @@ pub struct Options {
     pub namespace: String,
     /// The planner.
     pub plan: PlanFn,
+    /// The time that is planned with.
+    pub clock: Clock,
 }
 
 /// The loop, with what it remembers between passes; losing it in a restart does no harm.
@@ -81,7 +83,7 @@ type NextPass = Option<Instant>;
 impl Reconciler {
     /// A loop before its first pass.
     pub fn new(clients: &Clients, cache: SharedCache, options: Options, reporter: Reporter, health: Component) -> Self {
-        let tasks = Tasks::new(clients, &options.namespace);
+        let tasks = Tasks::new(clients, &options.namespace, options.clock);
         let local = Local {
             own_node: options.own_node.clone(),
             control_plane_labels: options.control_plane_labels.clone(),
@@ -144,7 +146,7 @@ impl Reconciler {
     async fn pass(&mut self) -> NextPass {
         let component = self.health.clone();
         let _busy = component.busy();
-        let now = Utc::now();
+        let now = self.options.clock.now();
         let (mut snapshot, seen) = observe(&self.cache.read(), &self.local, Instant::now());
         self.tasks.fill(&mut snapshot, &seen);
         self.failed_writes.fill(&mut snapshot, Instant::now());
@@ -176,6 +178,7 @@ impl Reconciler {
             seen,
             snapshot,
             now,
+            clock: self.options.clock,
             namespace,
             policies_verified: false,
             created: std::mem::take(&mut self.created),

@@ -8,6 +8,7 @@ pub mod supervisor;
 
 use chrono::{DateTime, Utc};
 use lockkeeper_drain::DrainClients;
+use lockkeeper_kube_util::Clock;
 use lockkeeper_planner::{Plan, Snapshot};
 use lockkeeper_snapshot::ObservedObjects;
 use tokio::sync::mpsc;
@@ -33,7 +34,7 @@ pub struct Tasks {
 
 impl Tasks {
     /// No task runs yet; `namespace` is that of our own pods.
-    pub fn new(clients: &Clients, namespace: &str) -> Self {
+    pub fn new(clients: &Clients, namespace: &str, clock: Clock) -> Self {
         let (wake_up, wake_ups) = WakeUp::channel();
         let client = &clients.evict;
         let drain_clients = DrainClients {
@@ -41,8 +42,8 @@ impl Tasks {
             watches: clients.watch.clone(),
         };
         Self {
-            drains: Drains::new(drain_clients, namespace.to_owned(), wake_up.clone()),
-            preflights: Preflights::new(client.clone(), namespace.to_owned(), wake_up.clone()),
+            drains: Drains::new(drain_clients, namespace.to_owned(), clock, wake_up.clone()),
+            preflights: Preflights::new(client.clone(), namespace.to_owned(), clock, wake_up.clone()),
             probes: DaemonSetProbes::new(client.clone(), wake_up.clone()),
             forecasts: Forecasts::new(wake_up),
             wake_ups,

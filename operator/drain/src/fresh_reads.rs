@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 
-use chrono::Utc;
 use futures::stream::{self, StreamExt, TryStreamExt};
 use k8s_openapi::api::core::v1::{Namespace, PersistentVolumeClaim};
 use kube::api::ListParams;
@@ -25,7 +24,7 @@ use crate::volumes::{ClaimedVolume, SlimVolume};
 pub async fn remaining_pods(client: &Client, settings: &Settings) -> Result<Vec<PodName>, Error> {
     let pods = pods(client, &settings.node).await?;
     let namespaces = namespaces(client, settings, &pods).await?;
-    let now = Utc::now();
+    let now = settings.clock.now();
     let mut remaining: Vec<PodName> = pods
         .into_iter()
         .filter(|pod| holds_node(&decide(pod, &namespaces, settings, now).decision))
@@ -66,7 +65,8 @@ pub(crate) fn on_node(node: &str) -> String {
 /// Labels of the namespaces that decide whether a rule matches one of the pods; mostly none.
 pub(crate) async fn namespaces(client: &Client, settings: &Settings, pods: &[PodView]) -> Result<Namespaces, Error> {
     let none = Namespaces::new();
-    let undecided = |pod: &&PodView| decide(pod, &none, settings, Utc::now()).decision == Decision::Unknown;
+    let now = settings.clock.now();
+    let undecided = |pod: &&PodView| decide(pod, &none, settings, now).decision == Decision::Unknown;
     let names = pods.iter().filter(undecided).map(|pod| pod.name.namespace.clone());
     let names: BTreeSet<String> = names.collect();
     let labels = stream::iter(names).map(|name| async move {

@@ -156,7 +156,7 @@ fn combine(
 async fn read(client: &Client, settings: &Settings) -> Result<(State, DateTime<Utc>, Vec<EvictionRequest>), Error> {
     let mut state = State::new(settings.clone());
     let pods = fresh_reads::pods(client, &settings.node).await?;
-    let now = Utc::now();
+    let now = settings.clock.now();
     state.namespaces = fresh_reads::namespaces(client, settings, &pods).await?;
     state.pods_listed(now, pods);
     if state.pods.iter().flatten().any(|(_, pod)| needs_node(now, pod, &state)) {

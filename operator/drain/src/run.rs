@@ -3,14 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::pin::Pin;
-use std::time::{Duration, SystemTime};
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use futures::future::OptionFuture;
 use futures::stream::{BoxStream, FuturesUnordered, SelectAll, StreamExt};
 use kube::Client;
+use lockkeeper_kube_util::Clock;
 use tokio::sync::watch;
-use tokio::time::Instant;
 
 use crate::answer::EvictionAnswer;
 use crate::clients::DrainClients;
@@ -79,6 +78,7 @@ type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 struct Run {
     clients: DrainClients,
+    /// Without jumps while the drain runs.
     clock: Clock,
     state: State,
     intake: WatchIntake,
@@ -98,7 +98,7 @@ struct Run {
 
 impl Run {
     fn new(clients: DrainClients, mut settings: Settings) -> Self {
-        let clock = Clock::start();
+        let clock = settings.clock.steady();
         // The clock of the machine that wrote the time may be ahead; the cordon is older than the drain in any case.
         settings.cordoned_at = settings.cordoned_at.min(clock.now());
         let watches = [
@@ -226,27 +226,4 @@ async fn send(client: Client, request: EvictionRequest) -> (Uid, EvictionAnswer)
     let (pod, uid, method) = (&request.pod, &request.uid.0, request.method);
     tracing::debug!(%pod, uid, ?method, ?answer, "eviction requested");
     (request.uid, answer)
-}
-
-/// Wall time without jumps while a drain runs: read once, then advanced by the monotonic clock.
-struct Clock {
-    started: DateTime<Utc>,
-    at: Instant,
-}
-
-impl Clock {
-    fn start() -> Self {
-        Self {
-            started: SystemTime::now().into(),
-            at: Instant::now(),
-        }
-    }
-
-    fn now(&self) -> DateTime<Utc> {
-        self.started + TimeDelta::from_std(self.at.elapsed()).unwrap_or_default()
-    }
-
-    fn until(&self, at: DateTime<Utc>) -> Duration {
-        (at - self.now()).to_std().unwrap_or_default()
-    }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use kube::core::Selector;
+use lockkeeper_kube_util::Clock;
 
 use crate::rule::Rule;
 
@@ -45,6 +46,8 @@ pub struct Settings {
     pub wait_for_volume_detach: Duration,
     /// The stage of the drain.
     pub stage: Stage,
+    /// What the times of pods and of the policy are compared with.
+    pub clock: Clock,
 }
 
 impl Settings {
@@ -64,6 +67,7 @@ impl Settings {
             evict_from: None,
             wait_for_volume_detach: Duration::from_mins(5),
             stage: Stage::Evict,
+            clock: Clock::machine(),
         }
     }
 }

@@ -26,6 +26,7 @@ impl Candidate {
             namespace: "default".into(),
             name: "lock".into(),
             identity: name.into(),
+            clock: Clock::machine(),
         };
         let task = tokio::spawn(run(lease, sender, stop.clone()));
         Self {

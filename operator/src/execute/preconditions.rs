@@ -246,10 +246,11 @@ impl<'p> Reader<'p> {
         let reboot = self.pass.reboot(step, node)?;
         let operation = reboot.status.as_ref().and_then(|status| status.operation.as_ref());
         let operation = operation.ok_or_else(|| self.target.stale("it has no operation".to_owned()))?;
-        let settings = of_operation(node, operation, self.pass.namespace).map_err(|source| Error::Settings {
-            node: node.to_owned(),
-            source,
-        })?;
+        let settings =
+            of_operation(node, operation, self.pass.namespace, self.pass.clock).map_err(|source| Error::Settings {
+                node: node.to_owned(),
+                source,
+            })?;
         let left = remaining_pods(&self.pass.api.client, &settings).await;
         let left = left.map_err(|source| Error::Pods {
             step,

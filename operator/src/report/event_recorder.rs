@@ -5,12 +5,12 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::Utc;
 use k8s_openapi::api::core::v1::{Event as ApiEvent, ObjectReference};
 use kube::api::{ObjectMeta, PostParams};
 use kube::{Api, Client};
 use lockkeeper_crds::names::{EVENT_SOURCE, GROUP};
 use lockkeeper_crds::time::{to_kubernetes, to_micro};
+use lockkeeper_kube_util::Clock;
 use lockkeeper_reasons::Severity;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
@@ -68,12 +68,18 @@ struct PendingEvent {
 
 impl EventRecorder {
     /// A recorder, and the task that writes its Events; `instance` names the replica.
-    pub fn new(client: &Client, instance: &str, metrics: Arc<Metrics>) -> (Self, impl Future<Output = ()> + use<>) {
+    pub fn new(
+        client: &Client,
+        instance: &str,
+        metrics: Arc<Metrics>,
+        clock: Clock,
+    ) -> (Self, impl Future<Output = ()> + use<>) {
         let (queue, pending) = mpsc::channel(QUEUE_CAPACITY);
         let writer = EventWriter {
             api: Api::namespaced(client.clone(), NAMESPACE),
             instance: truncate(instance, 128).to_owned(),
             metrics: metrics.clone(),
+            clock,
             deduplicator: EventDeduplicator::default(),
             last_error: String::new(),
         };
@@ -95,6 +101,7 @@ struct EventWriter {
     api: Api<ApiEvent>,
     instance: String,
     metrics: Arc<Metrics>,
+    clock: Clock,
     deduplicator: EventDeduplicator,
     /// The last failure that was logged.
     last_error: String,
@@ -140,7 +147,7 @@ impl EventWriter {
     }
 
     fn event(&self, pending: &PendingEvent) -> ApiEvent {
-        let now = Utc::now();
+        let now = self.clock.now();
         let reason = pending.event.reason.as_str().to_owned();
         let (api_version, kind, name, uid) = match &pending.target {
             EventTarget::Node { name, uid } => ("v1".to_owned(), "Node", name, uid),

@@ -8,7 +8,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use lockkeeper_crds::Operation;
 use lockkeeper_drain::{Cause, DrainClients, Progress, ReturningOwner, Settings};
-use lockkeeper_kube_util::error_chain;
+use lockkeeper_kube_util::{Clock, error_chain};
 use lockkeeper_planner::{Action, Change, Drain, Node, Phase, Snapshot, StageKind, WaitReason};
 use lockkeeper_snapshot::ObservedObjects;
 use tokio::sync::watch;
@@ -29,6 +29,7 @@ const AFTER_BLOCKED: Duration = Duration::from_secs(1);
 pub struct Drains {
     clients: DrainClients,
     namespace: String,
+    clock: Clock,
     tasks: Supervisor<String, Attempt, State>,
     /// What Events have told of each drain.
     notifications: BTreeMap<String, (Attempt, DrainNotifications)>,
@@ -64,10 +65,11 @@ impl std::fmt::Debug for Drains {
 
 impl Drains {
     /// No drain runs yet.
-    pub fn new(clients: DrainClients, namespace: String, wake_up: WakeUp) -> Self {
+    pub fn new(clients: DrainClients, namespace: String, clock: Clock, wake_up: WakeUp) -> Self {
         Self {
             clients,
             namespace,
+            clock,
             tasks: Supervisor::new(wake_up),
             notifications: BTreeMap::new(),
             moved_before: BTreeMap::new(),
@@ -144,7 +146,7 @@ impl Drains {
     }
 
     fn start(&mut self, node: &str, attempt: Attempt, operation: &Operation) {
-        let settings = of_operation(node, operation, &self.namespace).map(with_rounded_cordon_time);
+        let settings = of_operation(node, operation, &self.namespace, self.clock).map(with_rounded_cordon_time);
         let (clients, name) = (self.clients.clone(), node.to_owned());
         let before = self.moved_before.get(node).filter(|(known, _)| *known == attempt);
         let recorded = usize::try_from(operation.pods_moved).unwrap_or_default();
@@ -236,7 +238,7 @@ fn ends_operation(action: &Action, name: &str) -> bool {
 /// The record has whole seconds only: the cordon is not younger than the next one, nor than now.
 fn with_rounded_cordon_time(settings: Settings) -> Settings {
     Settings {
-        cordoned_at: (settings.cordoned_at + TimeDelta::seconds(1)).min(Utc::now()),
+        cordoned_at: (settings.cordoned_at + TimeDelta::seconds(1)).min(settings.clock.now()),
         ..settings
     }
 }

@@ -7,7 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use kube::Client;
 use lockkeeper_crds::RebootPolicy;
 use lockkeeper_drain::{DryRunCache, OwnPods, Settings, preflight_with_cache};
-use lockkeeper_kube_util::error_chain;
+use lockkeeper_kube_util::{Clock, error_chain};
 use lockkeeper_planner as planner;
 use lockkeeper_planner::{Snapshot, WaitReason};
 use lockkeeper_snapshot::ObservedObjects;
@@ -28,6 +28,7 @@ const RETRY_DELAY: Duration = Duration::from_secs(10);
 pub struct Preflights {
     client: Client,
     namespace: String,
+    clock: Clock,
     tasks: Supervisor<String, Question, Answer>,
     /// Which blocked pods Events have named.
     notified: BTreeMap<String, NotifiedPods>,
@@ -66,10 +67,11 @@ impl std::fmt::Debug for Preflights {
 
 impl Preflights {
     /// No preflight runs yet. The client must not retry by itself.
-    pub fn new(client: Client, namespace: String, wake_up: WakeUp) -> Self {
+    pub fn new(client: Client, namespace: String, clock: Clock, wake_up: WakeUp) -> Self {
         Self {
             client,
             namespace,
+            clock,
             tasks: Supervisor::new(wake_up),
             notified: BTreeMap::new(),
         }
@@ -144,9 +146,10 @@ impl Preflights {
 
     /// The last answer counts until there is a new one.
     fn start(&mut self, name: &str, question: Question, policy: &RebootPolicy) {
-        let now = Utc::now();
+        let (clock, now) = (self.clock, self.clock.now());
         let own = OwnPods::in_namespace(&self.namespace);
         let settings = Settings::of_policy(name, &policy.spec.drain, own, now);
+        let settings = settings.map(|settings| Settings { clock, ..settings });
         let last = self.tasks.get(name).map(|task| task.answer().clone());
         let initial = Answer {
             pauses: false,

@@ -63,7 +63,7 @@ fn event(reason: EventReason, message: &str) -> Event {
 /// Records all that, waits until it is written, and answers what the server took and the metrics.
 async fn say(server: &Server, all: &[(&str, EventReason, &str)]) -> (Vec<Value>, String) {
     let metrics = Arc::new(Metrics::new().unwrap());
-    let (events, writer) = EventRecorder::new(&server.client(), "pod-0", metrics.clone());
+    let (events, writer) = EventRecorder::new(&server.client(), "pod-0", metrics.clone(), Clock::machine());
     for (name, reason, note) in all {
         events.record(node(name), event(*reason, note));
     }
@@ -207,7 +207,7 @@ async fn an_event_that_is_refused_is_dropped_and_the_next_one_is_written() {
 #[tokio::test(start_paused = true)]
 async fn a_full_queue_drops_and_counts_events_and_never_blocks() {
     let metrics = Arc::new(Metrics::new().unwrap());
-    let (events, _writer) = EventRecorder::new(&Server::default().client(), "pod-0", metrics.clone());
+    let (events, _writer) = EventRecorder::new(&Server::default().client(), "pod-0", metrics.clone(), Clock::machine());
     for number in 0..QUEUE_CAPACITY + 3 {
         events.record(node("w-01"), event(EventReason::Held, &number.to_string()));
     }

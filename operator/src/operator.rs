@@ -1,0 +1,85 @@
+//! One operator: its parts and the tasks that it runs, without its arguments and its HTTP server.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use lockkeeper_crds::names;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::cache::{SharedCache, feed};
+use crate::client::Clients;
+use crate::election::{self, LeaseConfig};
+use crate::health::Health;
+use crate::metrics::Metrics;
+use crate::reconcile::{Options, Reconciler};
+use crate::report::Reporter;
+use crate::report::event_recorder::EventRecorder;
+use crate::shutdown::Tasks;
+
+/// A pass makes at most one write for each node in progress, and each write times out after 15 s.
+const MAX_PASS_DURATION: Duration = Duration::from_mins(5);
+
+/// What an operator is made of.
+#[derive(Debug)]
+pub struct Operator {
+    /// Its connections.
+    pub clients: Clients,
+    /// Where it counts.
+    pub metrics: Arc<Metrics>,
+    /// What it says of itself.
+    pub health: Health,
+    /// How its loop is configured.
+    pub options: Options,
+    /// Its name in Events.
+    pub name: String,
+    /// Its name in the Lease, which differs in each process: see [`election::identity`].
+    pub identity: String,
+}
+
+/// The tasks of an operator that runs; dropping them ends it at once.
+#[derive(Debug)]
+pub struct RunningOperator {
+    /// Those that end in good order: the loop, which grants no more, then the election, which hands the Lease over.
+    pub tasks: Tasks,
+    /// Those that may end at any time: watches and Events.
+    pub helpers: Tasks,
+}
+
+impl Operator {
+    /// Starts all tasks; `stop` ends them in good order.
+    pub fn start(self, stop: &CancellationToken) -> RunningOperator {
+        let (clients, metrics, clock) = (self.clients, self.metrics, self.options.clock);
+        let cache = SharedCache::counting(metrics.clone());
+        let (leading, leads) = watch::channel(false);
+        let (events, event_writer) = EventRecorder::new(&clients.api, &self.name, metrics.clone(), clock);
+        let lease = LeaseConfig {
+            client: clients.lease.clone(),
+            watch: clients.watch.clone(),
+            namespace: self.options.namespace.clone(),
+            name: names::LEASE.to_owned(),
+            identity: self.identity,
+            clock,
+        };
+        let reporter = Reporter::new(&clients.api, cache.clone(), events, metrics);
+        let component = self.health.component("pass", MAX_PASS_DURATION);
+        let reconciler = Reconciler::new(&clients, cache.clone(), self.options, reporter, component);
+        let release = CancellationToken::new();
+
+        let (mut tasks, mut helpers) = (Tasks::default(), Tasks::default());
+        tasks.spawn(
+            "loop",
+            run_then_release(reconciler.run(leads, stop.clone()), release.clone()),
+        );
+        tasks.spawn("election", election::run(lease, leading, release));
+        helpers.spawn("watches", feed(cache, clients.watch));
+        helpers.spawn("events", event_writer);
+        RunningOperator { tasks, helpers }
+    }
+}
+
+/// The loop, and then the Lease: no other replica leads while a write of ours is on its way.
+async fn run_then_release(reconciling: impl Future<Output = ()>, release: CancellationToken) {
+    reconciling.await;
+    release.cancel();
+}
