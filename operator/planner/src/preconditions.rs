@@ -119,6 +119,13 @@ pub enum Precondition {
         /// The time now.
         now: Instant,
     },
+    /// No person holds the node: until the reboot order, a hold frees the slot.
+    NotHeld {
+        /// The node.
+        node: String,
+        /// The time now.
+        now: Instant,
+    },
     /// The stage that reboots the node with pods left was recorded long enough ago. This needs no read.
     StageAnnounced {
         /// When the stage was recorded.
@@ -157,9 +164,10 @@ impl Precondition {
                 Some(node) if is_node_of(node.as_ref(), holder) => fresh.needs_record(&holder.node),
                 Some(_) => None,
             },
-            Self::Cordoned { node, .. } | Self::BootChanged { node, .. } | Self::ReadyForReboot { node, .. } => {
-                fresh.needs_node(node, Read::Node)
-            }
+            Self::Cordoned { node, .. }
+            | Self::BootChanged { node, .. }
+            | Self::ReadyForReboot { node, .. }
+            | Self::NotHeld { node, .. } => fresh.needs_node(node, Read::Node),
             Self::Uncordoned { node, .. } | Self::NodeExists { node, .. } => {
                 fresh.needs_node(node, Read::NodeIfPresent)
             }
@@ -218,6 +226,10 @@ impl Precondition {
                 check_node(present(fresh.node(node)?)?, operation_id, boot_id)?;
                 check_cordon_age(*cordoned, *now)
             }
+            Self::NotHeld { node, now } => match &present(fresh.node(node)?)?.hold {
+                Some(hold) if hold.holds(*now) => Err(format!("it is on hold: \"{}\"", hold.reason)),
+                Some(_) | None => Ok(()),
+            },
             Self::StageAnnounced { since, now } => holds(*now - *since >= STAGE_NOTICE, || {
                 let seconds = STAGE_NOTICE.num_seconds();
                 format!("the stage that reboots it with pods left is younger than {seconds} s")

@@ -264,7 +264,7 @@ fn ready(node: &slim::Node) -> planner::Ready {
 }
 
 /// A hold whose end cannot be read has none: unknown means held.
-fn hold(node: &slim::Node) -> Option<planner::Hold> {
+pub(crate) fn hold(node: &slim::Node) -> Option<planner::Hold> {
     let reason = annotation(node, names::HOLD)?;
     let text = annotation(node, names::HOLD_UNTIL);
     let until = text.and_then(|text| DateTime::parse_from_rfc3339(text).ok());

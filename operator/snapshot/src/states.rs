@@ -7,15 +7,17 @@ use kube::api::ObjectMeta;
 use lockkeeper_crds::{NodeReboot, names};
 use lockkeeper_planner::preconditions::{NodeState, PolicyIdentity, RecordState};
 
+use crate::snapshot::hold;
 use crate::{convert, slim};
 
-/// What a Node shows of its cordon and its boot.
+/// What a Node shows of its cordon, its boot and its hold.
 pub fn node_state(node: &slim::Node) -> NodeState {
     NodeState {
         uid: node.uid().unwrap_or_default(),
         unschedulable: node.spec.unschedulable,
         cordoned_for: slim::annotation(node, names::OPERATION).map(str::to_owned),
         boot_id: node.status.node_info.boot_id.as_str().into(),
+        hold: hold(node),
     }
 }
 

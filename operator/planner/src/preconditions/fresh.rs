@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::names::{BootId, PolicyName};
-use crate::snapshot::{Lock, Operation};
+use crate::snapshot::{Hold, Lock, Operation};
 
 /// One request to the API server.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,7 +82,7 @@ fn not_read(what: &str) -> String {
     format!("the operator has not read {what} again")
 }
 
-/// What a Node shows of its cordon and its boot.
+/// What a Node shows of its cordon, its boot and its hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NodeState {
     /// Its uid.
@@ -93,6 +93,8 @@ pub struct NodeState {
     pub cordoned_for: Option<String>,
     /// The boot that the kubelet reports.
     pub boot_id: BootId,
+    /// A person's hold, whether it is in force or not.
+    pub hold: Option<Hold>,
 }
 
 impl NodeState {

@@ -125,7 +125,10 @@ fn spec_change(observed: &impl Observed, node: &str, policy: Option<&PolicyName>
     }])
 }
 
-/// The point of no return: the slot, the cordon, the boot and the pods are verified.
+/// The point of no return: the slot, the cordon, the boot, the hold and the pods are verified.
+///
+/// An order that was removed after the reboot had begun is repeated whether the node is held or not: its host may go down
+/// at any time.
 fn reboot_order(
     observed: &impl Observed,
     node: &str,
@@ -141,11 +144,13 @@ fn reboot_order(
         cordoned: operation.cordoned,
         now,
     };
-    Ok(vec![
-        holds_slot(observed, node, &operation.id, true)?,
-        ready,
-        drained(node, operation, now),
-    ])
+    let not_held = (operation.phase == Phase::Draining).then(|| Precondition::NotHeld {
+        node: node.to_owned(),
+        now,
+    });
+    let slot = holds_slot(observed, node, &operation.id, true)?;
+    let needed = [Some(slot), Some(ready), not_held, Some(drained(node, operation, now))];
+    Ok(needed.into_iter().flatten().collect())
 }
 
 /// Only a policy with `onTimeout: Reboot` lets a node reboot with pods left, in the stage that was recorded and announced.

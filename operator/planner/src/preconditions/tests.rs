@@ -2,7 +2,7 @@ use chrono::TimeDelta;
 
 use super::*;
 use crate::action::{Action, Change, Finished, RecordChange};
-use crate::snapshot::{OnTimeout, Order, OrderAction, OrderedReboot, Outcome, Phase, Settings, Stage, StageKind};
+use crate::snapshot::{Hold, OnTimeout, Order, OrderAction, OrderedReboot, Outcome, Phase, Settings, Stage, StageKind};
 
 mod verdicts;
 
@@ -71,6 +71,7 @@ fn node(cordoned_for: Option<&str>) -> NodeState {
         unschedulable: cordoned_for.is_some(),
         cordoned_for: cordoned_for.map(str::to_owned),
         boot_id: "boot-0".into(),
+        hold: None,
     }
 }
 

@@ -157,11 +157,21 @@ fn a_slot_is_not_restored_to_an_operation_that_has_ended() {
 }
 
 #[test]
-fn a_reboot_is_not_ordered_if_the_slot_or_the_cordon_is_gone_or_pods_are_back() {
+fn a_reboot_is_not_ordered_without_slot_or_cordon_or_with_pods_or_a_hold() {
     let observed = in_phase(Phase::Draining);
     refused_after(&observed, |cluster| set_holders(cluster, vec![]), &order_reboot());
     refused_after(&observed, |cluster| uncordon(cluster, N1), &order_reboot());
     refused_after(&observed, |cluster| cluster.pods[N1] = 1, &order_reboot());
+    let hold = |cluster: &mut Cluster| {
+        cluster.edit_node(N1, |node| {
+            node.value.hold = Some(Hold {
+                reason: "debugging".to_owned(),
+                until: None,
+                invalid_until: None,
+            });
+        });
+    };
+    refused_after(&observed, hold, &order_reboot());
 }
 
 #[test]

@@ -325,6 +325,37 @@ fn a_node_is_ready_for_its_reboot_with_cordon_boot_and_three_seconds() {
 }
 
 #[test]
+fn a_node_that_was_put_on_hold_during_the_drain_is_not_ordered_to_reboot() {
+    let not_held = Precondition::NotHeld { node: n1(), now: now() };
+    let held_until = |until| {
+        with_node(Some(NodeState {
+            hold: Some(Hold {
+                reason: "debugging".to_owned(),
+                until,
+                invalid_until: None,
+            }),
+            ..node(Some("op-1"))
+        }))
+    };
+    holds(&not_held, &with_node(Some(node(Some("op-1")))));
+    refuses(&not_held, &held_until(None), "it is on hold: \"debugging\"");
+    refuses(&not_held, &held_until(Some(seconds_ago(-60))), "it is on hold: \"debugging\"");
+    holds(&not_held, &held_until(Some(seconds_ago(60))));
+    refuses(&not_held, &with_node(None), "its Node is gone");
+}
+
+#[test]
+fn an_order_that_was_lost_during_the_reboot_is_repeated_whether_the_node_is_held_or_not() {
+    let is_checked = |phase| {
+        let objects = Objects::new(Some(operation("op-1", phase)), Some("op-1"));
+        let needed = preconditions(&order_reboot(), &objects, now()).unwrap();
+        needed.iter().any(|one| matches!(one, Precondition::NotHeld { .. }))
+    };
+    assert!(is_checked(Phase::Draining));
+    assert!(!is_checked(Phase::Rebooting));
+}
+
+#[test]
 fn a_node_reboots_with_pods_left_two_seconds_after_its_stage_was_recorded() {
     let announced = |since| Precondition::StageAnnounced { since, now: now() };
     holds(&announced(seconds_ago(2)), &nothing());

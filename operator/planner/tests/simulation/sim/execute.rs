@@ -41,6 +41,8 @@ pub enum Guard {
     BootChanged,
     /// [`Precondition::ReadyForReboot`].
     ReadyForReboot,
+    /// [`Precondition::NotHeld`].
+    NotHeld,
     /// [`Precondition::StageAnnounced`].
     StageAnnounced,
     /// [`Precondition::Drained`].
@@ -64,6 +66,7 @@ impl Guard {
             Precondition::Uncordoned { .. } => Self::Uncordoned,
             Precondition::BootChanged { .. } => Self::BootChanged,
             Precondition::ReadyForReboot { .. } => Self::ReadyForReboot,
+            Precondition::NotHeld { .. } => Self::NotHeld,
             Precondition::StageAnnounced { .. } => Self::StageAnnounced,
             Precondition::Drained { .. } => Self::Drained,
             Precondition::NodeExists { .. } => Self::NodeExists,

@@ -157,8 +157,8 @@ impl Judge {
         self.ended[node].clear();
     }
 
-    /// A write was made.
-    pub fn wrote(&mut self, cluster: &Cluster, before: &Before, action: &Action, allowed: &Allowed) {
+    /// A write was made, at this time by the clock of its writer.
+    pub fn wrote(&mut self, cluster: &Cluster, before: &Before, action: &Action, allowed: &Allowed, now: Instant) {
         let index = action.node().and_then(|name| cluster.index(name));
         match (action, index) {
             (Action::SetHolders { holders, .. }, _) => {
@@ -169,7 +169,7 @@ impl Judge {
                 self.manual_changes[node] = ManualChanges::default();
                 self.starts(cluster, before, node, operation_id, allowed);
             }
-            (Action::OrderReboot { order, .. }, Some(node)) => self.orders(cluster, node, order),
+            (Action::OrderReboot { order, .. }, Some(node)) => self.orders(cluster, node, order, now),
             (Action::Uncordon { .. }, Some(node)) => self.lifts(cluster, before, node),
             (Action::WriteRecord { change, .. }, Some(node)) => self.remembers(cluster, node, change),
             _ => {}
@@ -266,7 +266,7 @@ impl Judge {
     }
 
     /// S3 and S4 at the point of no return.
-    fn orders(&mut self, cluster: &Cluster, node: usize, order: &Order) {
+    fn orders(&mut self, cluster: &Cluster, node: usize, order: &Order, now: Instant) {
         let (name, pods) = (&cluster.names[node], cluster.pods[node]);
         let Some(object) = cluster.nodes[node].as_ref() else {
             return self.broken("S3", &format!("{name} is ordered to reboot and is gone"));
@@ -282,6 +282,13 @@ impl Judge {
             .any(|holder| &holder.node == name && holder.operation_id == id);
         self.demand(marked && holds && pods == 0, "S3", || {
             format!("{name} is ordered to reboot: marked {marked}, entry {holds}, pods {pods}")
+        });
+        let draining = cluster
+            .operation(node)
+            .is_some_and(|operation| operation.phase == Phase::Draining);
+        let held = object.value.hold.as_ref().is_some_and(|hold| hold.holds(now));
+        self.demand(!(draining && held), "S3", || {
+            format!("{name} is ordered to reboot although a person holds it")
         });
         let live = cluster.operation(node).is_some_and(|operation| {
             operation.pending_outcome.is_none() && operation.order_id() == order.id && operation.phase != Phase::Failed

@@ -29,6 +29,8 @@ mutants! {
     NoFreshLock,
     /// The Node is not read again before the reboot order.
     NoFreshNode,
+    /// The reboot is ordered whoever has put the node on hold meanwhile.
+    NoFreshHold,
     /// The record is not read again before a cordon or an uncordon, or before a holder is restored.
     NoFreshOperation,
     /// Node and record are not read again before a holder is removed.
@@ -111,6 +113,7 @@ pub fn without(mutant: Option<Mutant>) -> &'static [Guard] {
         Some(Mutant::NoNodeVersion) => &[Guard::NodeVersion],
         Some(Mutant::NoFreshLock) => &[Guard::HoldsSlot, Guard::NoNewHolder],
         Some(Mutant::NoFreshNode) => &[Guard::ReadyForReboot],
+        Some(Mutant::NoFreshHold) => &[Guard::NotHeld],
         Some(Mutant::OrdersUndrained) => &[Guard::Drained],
         Some(Mutant::NoFreshOperation) => &[Guard::OperationUnchanged, Guard::OperationInProgress],
         Some(Mutant::NoReleaseCheck | Mutant::FailedNodeReleasesSlot) => &[Guard::Released],

@@ -329,11 +329,12 @@ impl World {
         let halved = matches!(action, Action::Uncordon { keep_cordon: true, .. })
             && self.faults.often(Fault::CrashInRelease, 300, &mut self.rng);
         let before = Before::of(&self.cluster, action);
+        let now = self.start + TimeDelta::milliseconds(self.at) + known.skew;
         let mut write = Write {
             cluster: &mut self.cluster,
             seen: &mut known.seen,
             without: mutants::without(self.mutant),
-            now: self.start + TimeDelta::milliseconds(self.at) + known.skew,
+            now,
             halved,
             made: &mut known.made,
             policies_verified: &mut known.policies_verified,
@@ -342,7 +343,7 @@ impl World {
         let result = write.execute(action);
         let answers = std::mem::take(&mut write.answers);
         if result.is_ok() {
-            self.judge.wrote(&self.cluster, &before, action, &known.allowed);
+            self.judge.wrote(&self.cluster, &before, action, &known.allowed, now);
             self.coverage.wrote(action);
             if matches!(action, Action::WriteRecord { change, .. } if change.finished.is_some()) {
                 self.ended = self.at;

@@ -161,6 +161,7 @@ fn node_state(node: &NodeObject) -> NodeState {
         unschedulable: node.value.unschedulable,
         cordoned_for: node.value.cordoned_for.clone(),
         boot_id: node.value.boot_id.clone(),
+        hold: node.value.hold.clone(),
     }
 }
 
