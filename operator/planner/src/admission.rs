@@ -14,7 +14,7 @@ use crate::names::PolicyName;
 use crate::queue::{self, Queued};
 use crate::recovery::Recovery;
 use crate::slots::{SlotLedger, check_slot};
-use crate::snapshot::{Holder, Node, PREFLIGHT_FRESH, Preflight};
+use crate::snapshot::{Holder, Node, PREFLIGHT_FRESH, Preflight, is_fresh};
 use start::start_operation;
 
 pub(crate) use start::Admitted;
@@ -205,9 +205,8 @@ impl<'a> Admission<'a> {
 
 /// What the last preflight says now.
 fn drainable(node: &Node, now: Instant) -> Drainable {
-    let fresh = |at: Instant| at >= now || now.signed_duration_since(at) < PREFLIGHT_FRESH;
     match &node.preflight {
-        Preflight::Clear { at } if fresh(*at) => Drainable::Yes,
+        Preflight::Clear { at } if is_fresh(*at, now) => Drainable::Yes,
         Preflight::Clear { .. } | Preflight::Unknown => Drainable::Unknown,
         Preflight::Failed { why } => Drainable::No {
             why: WaitReason::ViewIncomplete(ViewGap::PreflightFailed { error: why.clone() }),
@@ -219,7 +218,7 @@ fn drainable(node: &Node, now: Instant) -> Drainable {
                 why: why.clone(),
                 until: *at + PREFLIGHT_FRESH,
             },
-            expired: !fresh(*at),
+            expired: !is_fresh(*at, now),
         },
     }
 }

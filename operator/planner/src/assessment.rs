@@ -154,6 +154,9 @@ impl<'a> PolicyAssessment<'a> {
         };
         let probes = breaker::probes_at(&self.breaker, self.context.policy);
         let canary = self.canary.passes_at();
-        schedule.into_iter().flatten().chain(probes).chain(canary)
+        // The success of a probe that lies ahead of now counts from then on.
+        let probe = self.context.last_reboot;
+        let changes = schedule.into_iter().flatten().chain(probes).chain(canary);
+        changes.chain(probe).chain(self.context.credible_at)
     }
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::Instant;
 use crate::names::PolicyName;
+use crate::recorded::{MAX_CLOCK_DIFFERENCE, or_now, unless_ahead};
 use crate::snapshot::{Host, Node, Operation, Phase, Policy, Record, Snapshot, UnavailableCause};
 use crate::windows::Opening;
 
@@ -65,8 +66,12 @@ pub(crate) struct PolicyContext<'a> {
     pub(crate) failures: Vec<(&'a str, Instant)>,
     /// When the first operation in progress began.
     pub(crate) first_operation: Option<Instant>,
-    /// When the last of its proven reboots began.
+    /// When the last of its proven reboots began; one that a wrong clock has recorded is left out.
     pub(crate) last_reboot: Option<Instant>,
+    /// The same without those that lie ahead of now at all: whether they began before or after a failure is not known.
+    pub(crate) last_start: Option<Instant>,
+    /// When the first of the times counts that a wrong clock has recorded.
+    pub(crate) credible_at: Option<Instant>,
     /// The nodes rebooted in this rollout, and when they finished; only until the canary has passed.
     pub(crate) rebooted: Vec<(&'a str, &'a Node, Instant)>,
     /// The domains in which this rollout has rebooted a node, by the first topology key.
@@ -141,10 +146,11 @@ impl<'a> Context<'a> {
         if let Some(refusal) = &node.refused_write {
             self.refused_writes.push((name, refusal));
         }
-        let unavailable = node.unavailable_cause(self.now);
+        let now = self.now;
+        let unavailable = node.unavailable_cause(now);
         for policy in &node.policies {
             if let Some(policy) = self.policies.get_mut(policy) {
-                policy.observe_node(name, node, unavailable);
+                policy.observe_node(name, node, unavailable, now);
             }
         }
         match &node.record {
@@ -169,7 +175,7 @@ impl<'a> Context<'a> {
         } = node_ref;
         let missing = match host {
             Some(_) => None,
-            None => node.agent_missing_since(),
+            None => node.agent_missing_since(self.now),
         };
         if record.host.is_some() {
             self.changes_at(missing);
@@ -177,7 +183,7 @@ impl<'a> Context<'a> {
         if let Some(operation) = &record.operation {
             self.in_progress.push(node_ref);
             if let Some(policy) = self.policies.get_mut(&operation.policy) {
-                policy.observe_operation(name, operation);
+                policy.observe_operation(name, operation, self.now);
             }
             return;
         }
@@ -219,6 +225,8 @@ impl<'a> PolicyContext<'a> {
             failures: Vec::new(),
             first_operation: None,
             last_reboot: None,
+            last_start: None,
+            credible_at: None,
             rebooted: Vec::new(),
             begun_domains: BTreeSet::new(),
         }
@@ -229,7 +237,7 @@ impl<'a> PolicyContext<'a> {
         matches!(self.opening, Ok(Opening::Open { .. }))
     }
 
-    fn observe_node(&mut self, name: &'a str, node: &'a Node, unavailable: Option<UnavailableCause<'a>>) {
+    fn observe_node(&mut self, name: &'a str, node: &'a Node, unavailable: Option<UnavailableCause<'a>>, now: Instant) {
         self.selected += 1;
         if let Some(cause) = unavailable {
             self.unavailable.insert(name, cause);
@@ -237,25 +245,34 @@ impl<'a> PolicyContext<'a> {
         let Some(last) = node.record.as_ref().and_then(|record| record.last_reboot.as_ref()) else {
             return;
         };
-        self.last_reboot = self.last_reboot.max(Some(last.started));
+        let Some(started) = unless_ahead(last.started, now) else {
+            let at = last.started - MAX_CLOCK_DIFFERENCE;
+            self.credible_at = Some(self.credible_at.map_or(at, |earlier| earlier.min(at)));
+            return;
+        };
+        self.last_reboot = self.last_reboot.max(Some(started));
+        self.last_start = self
+            .last_start
+            .max(Some(last.started).filter(|started| *started <= now));
         let rollout = self.policy.state.rollout.as_ref();
-        let Some(rollout) = rollout.filter(|rollout| last.started >= rollout.started) else {
+        let Some(rollout) = rollout.filter(|rollout| started >= or_now(rollout.started, now)) else {
             return;
         };
         if let Some(topology) = self.policy.topology.first() {
             self.begun_domains.insert(node.domain(&topology.key));
         }
-        if self.policy.canary.is_some() && rollout.canary_passed.is_none() {
+        if self.policy.canary.is_some() && !rollout.has_passed_canary(now) {
             self.rebooted.push((name, node, last.time));
         }
     }
 
-    fn observe_operation(&mut self, name: &'a str, operation: &'a Operation) {
+    fn observe_operation(&mut self, name: &'a str, operation: &'a Operation, now: Instant) {
         let started = operation.started;
         self.first_operation = Some(self.first_operation.map_or(started, |first| first.min(started)));
         if operation.phase == Phase::Failed && operation.pending_outcome.is_none() {
             let failure = operation.failure.as_ref();
             let since = failure.map_or(operation.asked, |failure| failure.time);
+            let since = or_now(since, now);
             self.failures.push((name, since));
         }
     }

@@ -186,12 +186,12 @@ fn check_approval(_: &Assessment, candidate: &Candidate) -> Result<(), WaitReaso
     }
 }
 
-fn check_agent_reports(_: &Assessment, candidate: &Candidate) -> Result<(), WaitReason> {
+fn check_agent_reports(assessment: &Assessment, candidate: &Candidate) -> Result<(), WaitReason> {
     let node = candidate.node_ref.node;
     match candidate.node_ref.host {
         Some(_) => Ok(()),
         None => Err(WaitReason::AgentMissing {
-            since: node.agent_missing_since().unwrap_or(node.created),
+            since: node.agent_missing_since(assessment.context.now).unwrap_or(node.created),
         }),
     }
 }

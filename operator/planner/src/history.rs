@@ -4,6 +4,7 @@ use chrono::TimeDelta;
 use lockkeeper_reasons::{ReasonName, WaitReason};
 
 use crate::Instant;
+use crate::recorded::{is_ahead, unless_ahead, wait_end};
 use crate::snapshot::{Deferred, LastReboot, Node, Operation, Record, Released};
 
 /// How long a node that was rebooted and still requires it for the same cause is left alone; it doubles with each reboot in
@@ -37,10 +38,10 @@ pub(crate) fn check_released(node: &Node, record: &Record) -> Result<(), WaitRea
 /// Checks that the node was not rebooted for the same cause a short time ago.
 pub(crate) fn check_still_required(node: &Node, record: &Record, now: Instant) -> Result<(), WaitReason> {
     match rebooted_in_vain(node, record, now) {
-        Some(last) => Err(WaitReason::StillRequired {
+        Some((last, until)) => Err(WaitReason::StillRequired {
             reboots: usize::try_from(last.repeats).unwrap_or_default() + 1,
             rebooted: last.time,
-            until: last.time + pause(last.repeats),
+            until,
         }),
         None => Ok(()),
     }
@@ -48,15 +49,26 @@ pub(crate) fn check_still_required(node: &Node, record: &Record, now: Instant) -
 
 /// Checks that the back-off of a deferred operation is over, by time or because its cause has ended.
 pub(crate) fn check_back_off(node: &Node, record: &Record, now: Instant) -> Result<(), WaitReason> {
-    match &record.deferred {
-        Some(deferred) if now < deferred.until && !inhibitor_has_ended(node, deferred) => Err(WaitReason::BackingOff {
+    let Some(deferred) = &record.deferred else {
+        return Ok(());
+    };
+    match wait_end(deferred.until, back_off(deferred.count), now) {
+        Some(until) if now < until && !inhibitor_has_ended(node, deferred) => Err(WaitReason::BackingOff {
             count: deferred.count,
             cause: deferred.cause.clone(),
             message: deferred.message.clone(),
-            until: deferred.until,
+            until,
         }),
         Some(_) | None => Ok(()),
     }
+}
+
+/// How long a node is left alone after it was deferred for the `count`th time: 10 min, doubling, at most 6 h.
+pub(crate) fn back_off(count: i32) -> TimeDelta {
+    const FIRST_MINUTES: i64 = 10;
+    const LONGEST: TimeDelta = TimeDelta::hours(6);
+    let doublings = u32::try_from(count - 1).unwrap_or(0).min(16);
+    TimeDelta::minutes(FIRST_MINUTES << doublings).min(LONGEST)
 }
 
 /// Whether the node is left alone until a person acts or a day has passed: it does not count as pending.
@@ -77,18 +89,20 @@ fn inhibitor_has_ended(node: &Node, deferred: &Deferred) -> bool {
     inhibited && deferred.count <= SHORTENED_DEFERRALS && could_reboot
 }
 
-fn rebooted_in_vain<'a>(node: &Node, record: &'a Record, now: Instant) -> Option<&'a LastReboot> {
+/// The last reboot, if the node still requires one for the same cause, and until when it is left alone.
+fn rebooted_in_vain<'a>(node: &Node, record: &'a Record, now: Instant) -> Option<(&'a LastReboot, Instant)> {
     let last = record.last_reboot.as_ref()?;
+    let until = unless_ahead(last.time, now)? + pause(last.repeats);
     let required = node.trusted_host().and_then(|host| host.required_since);
-    let recent = now < last.time + pause(last.repeats) && outlived(last, required);
-    (recent && is_same_cause(node, &last.reasons)).then_some(last)
+    let recent = now < until && outlived(last, required);
+    (recent && is_same_cause(node, &last.reasons)).then_some((last, until))
 }
 
 /// How many reboots in a row before this operation were for its cause and did not clear it.
-pub(crate) fn repeats(last: Option<&LastReboot>, operation: &Operation) -> i32 {
+pub(crate) fn repeats(last: Option<&LastReboot>, operation: &Operation, now: Instant) -> i32 {
     let in_vain = |last: &&LastReboot| {
         let same = operation.requested.is_none() && contains_all(&last.reasons, &operation.reasons);
-        same && outlived(last, operation.required)
+        same && !is_ahead(last.time, now) && outlived(last, operation.required)
     };
     last.filter(in_vain).map_or(0, |last| last.repeats.saturating_add(1))
 }

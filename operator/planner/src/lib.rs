@@ -26,6 +26,7 @@ mod names;
 pub mod plan;
 pub mod preconditions;
 mod queue;
+mod recorded;
 mod recovery;
 mod short_id;
 mod slots;
@@ -38,19 +39,20 @@ pub use commands::command_answer_samples;
 pub use durations::{MAX_SUCCESSES, Success, estimate_durations};
 pub use forecast::{Forecast, Horizon, Span, forecast};
 pub use history::check_history;
-pub use lifecycle::deadline::{Deadline, MAX_GRACE_WAIT, OnDeadline, SHUTDOWN_DELAY, deadline};
+pub use lifecycle::deadline::{Deadline, OnDeadline, SHUTDOWN_DELAY, deadline};
 pub use lockkeeper_reasons::{
     BreakerRecovery, LimitScope, ReasonName, ViewGap, WaitReason, format_duration, format_time,
 };
 pub use names::{BootId, PolicyName};
 pub use plan::{Plan, WaitReasons, plan};
 pub use preconditions::{Precondition, preconditions};
+pub use recorded::is_ahead;
 pub use snapshot::{
     AnswerState, Approval, Breaker, BreakerRule, BreakerState, Canary, Command, CountedWorkload, DaemonSetReadiness,
     Deferred, Deletion, Drain, DrainDetails, DurationEstimate, Failure, Hold, Holder, Host, HostAnswer, LastReboot,
-    Limit, Lock, Node, OnTimeout, Operation, Order, OrderAction, OrderedReboot, Outcome, PendingOutcome, Phase, Policy,
-    PolicyState, Preflight, QueueOrder, Ready, Record, Released, Rollout, Settings, Snapshot, Stage, StageKind, Taint,
-    Taints, Topology,
+    Limit, Lock, MAX_GRACE_WAIT, Node, OnTimeout, Operation, Order, OrderAction, OrderedReboot, Outcome,
+    PendingOutcome, Phase, Policy, PolicyState, Preflight, QueueOrder, Ready, Record, Released, Rollout, Settings,
+    Snapshot, Stage, StageKind, Taint, Taints, Topology,
 };
 pub use windows::{Exclusion, InsufficientWindowTime, OpenSpan, Opening, Schedule, Window, WindowError};
 

@@ -16,6 +16,7 @@ use crate::Instant;
 use crate::action::Action;
 use crate::assessment::Assessment;
 use crate::commands::handle_command;
+use crate::recorded::correct_operation;
 use crate::recovery::{Entry, Recovery};
 use crate::slots::SlotLedger;
 use crate::snapshot::{OrderedReboot, Phase};
@@ -68,8 +69,11 @@ pub(crate) fn advance<'a>(assessment: &'a Assessment<'a>, recovery: &'a Recovery
     progress
 }
 
-/// The next step of one operation: its end first, then a person's command, then its phase.
+/// The next step of one operation: its times first, then its end, then a person's command, then its phase.
 fn next_step(active: &ActiveOperation, admitted_before: &SlotLedger, all: &SlotLedger) -> Step {
+    if let Some(corrected) = correct_operation(active.operation, active.now()) {
+        return active.advance(corrected);
+    }
     if let Some(pending) = &active.operation.pending_outcome {
         return Step::act(finish::next_action(active, pending));
     }

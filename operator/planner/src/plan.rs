@@ -12,6 +12,7 @@ use crate::context::Context;
 use crate::housekeeping::housekeeping;
 use crate::lifecycle::advance;
 use crate::names::PolicyName;
+use crate::recorded::correct_holder;
 use crate::recovery::{Recovery, recover};
 use crate::snapshot::{Holder, OrderedReboot, PolicyState, Snapshot};
 use crate::windows::InsufficientWindowTime;
@@ -59,7 +60,7 @@ pub fn plan(snapshot: &Snapshot, now: Instant) -> Plan {
     let progress = advance(&assessment, &recovery);
 
     plan.actions
-        .extend(set_holders(&recovery, &admissions.admitted, &progress.reboots));
+        .extend(set_holders(&recovery, &admissions.admitted, &progress.reboots, now));
     plan.actions.extend(recovery.actions.iter().cloned());
     plan.actions
         .extend(admissions.admitted.into_iter().flat_map(|one| one.actions));
@@ -121,6 +122,7 @@ fn set_holders(
     recovery: &Recovery,
     admitted: &[Admitted],
     reboots: &BTreeMap<String, OrderedReboot>,
+    now: Instant,
 ) -> Option<Action> {
     let (reused, new): (Vec<&Admitted>, Vec<&Admitted>) = admitted.iter().partition(|one| one.reuses_entry);
     let reused: BTreeSet<&Holder> = reused.into_iter().map(|one| &one.holder).collect();
@@ -129,15 +131,22 @@ fn set_holders(
     let added = new.into_iter().map(|one| format!("{} starts", one.holder.node));
     let rebooted = reboots.keys().map(|node| format!("{node} reboots"));
     let because = recovery.because.iter().cloned();
-    let because: Vec<String> = because.chain(freed).chain(added).chain(rebooted).collect();
+    let ahead = recovery
+        .entries()
+        .filter(|entry| correct_holder(entry.holder, now).is_some());
+    let ahead: Vec<String> = ahead
+        .map(|entry| format!("{} had times ahead of the clock", entry.holder.node))
+        .collect();
+    let because: Vec<String> = because.chain(freed).chain(added).chain(rebooted).chain(ahead).collect();
     if because.is_empty() {
         return None;
     }
     let kept = recovery.entries().map(|entry| {
-        let reboot = reboots.get(&entry.holder.node).or(entry.holder.reboot.as_ref());
+        let holder = correct_holder(entry.holder, now).unwrap_or_else(|| entry.holder.clone());
+        let reboot = reboots.get(&holder.node).cloned();
         Holder {
-            reboot: reboot.cloned(),
-            ..entry.holder.clone()
+            reboot: reboot.or(holder.reboot),
+            ..holder
         }
     });
     Some(Action::SetHolders {

@@ -6,6 +6,7 @@ use crate::Instant;
 use crate::assessment::{Assessment, PolicyAssessment};
 use crate::eligibility::Candidate;
 use crate::names::PolicyName;
+use crate::recorded::or_now;
 use crate::snapshot::QueueOrder;
 
 /// An eligible node in the queue.
@@ -18,7 +19,7 @@ pub(crate) struct Queued<'a> {
     priority: Priority,
     /// The rank of its domain among those that this rollout has not begun; one domain is finished before the next begins.
     domain_rank: usize,
-    /// Since when it requires a reboot; a person's request without one comes first.
+    /// Since when it requires a reboot, by its agent's report; a person's request without one comes first.
     required_since: Option<Instant>,
     /// The earliest such time from here to the end of its policy's queue, within its priority.
     earliest_behind: Option<Instant>,
@@ -42,7 +43,9 @@ impl<'a> Queued<'a> {
         assessment: &Assessment,
     ) -> Self {
         let (node_ref, own_node) = (candidate.node_ref, assessment.context.snapshot.own_node.as_deref());
+        let now = assessment.context.now;
         let required_since = node_ref.host.and_then(|host| host.required_since);
+        let required_since = required_since.map(|since| or_now(since, now));
         Self {
             index,
             candidate,

@@ -12,11 +12,11 @@ use lockkeeper_reasons::ViewGap;
 use crate::Instant;
 use crate::names::{BootId, PolicyName};
 
-pub(crate) use node::PREFLIGHT_FRESH;
-pub(crate) use node::UnavailableCause;
 pub use node::{DaemonSetReadiness, Deletion, Drain, DrainDetails, Hold, Node, Preflight, Ready, Taint, Taints};
+pub(crate) use node::{PREFLIGHT_FRESH, UnavailableCause, is_fresh};
 pub use operation::{
-    CountedWorkload, Failure, MAX_RETURNING_OWNERS, Operation, Outcome, PendingOutcome, Phase, Stage, StageKind,
+    CountedWorkload, Failure, MAX_GRACE_WAIT, MAX_RETURNING_OWNERS, Operation, Outcome, PendingOutcome, Phase, Stage,
+    StageKind,
 };
 pub use policy::{
     Approval, Breaker, BreakerRule, BreakerState, Canary, DurationEstimate, Limit, OnTimeout, Policy, PolicyState,

@@ -129,7 +129,7 @@ fn add_node(gauges: &mut GaugeSet, labels: &[&str; 2], node: &Node, state: NodeS
     if phase == Some(Phase::Failed) {
         gauges.add(Gauge::FailedNodes, &[policy], 1);
     }
-    if phase.is_none() && node.agent_missing_since().is_some_and(|since| since <= now) {
+    if phase.is_none() && node.agent_missing_since(now).is_some_and(|since| since <= now) {
         gauges.add(Gauge::AgentsMissing, &[policy], 1);
     }
     if state != NodeState::UpToDate {

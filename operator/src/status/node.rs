@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use lockkeeper_crds::host::Cause;
 use lockkeeper_crds::time::whole_seconds;
 use lockkeeper_crds::{DeletionTaint, NodeReboot, NodeRebootStatus, WaitingStatus};
-use lockkeeper_planner::{Deletion, Drain, Node, Operation, StageKind, WaitReason};
+use lockkeeper_planner::{Deletion, Drain, Node, Operation, StageKind, WaitReason, is_ahead};
 use lockkeeper_snapshot::convert::bounded;
 
 use super::condition::ConditionDraft;
@@ -70,7 +70,7 @@ fn waiting_status(waiting: &WaitReason, before: Option<&WaitingStatus>, now: Dat
 fn deletion_taint(node: &Node, before: Option<&DeletionTaint>, now: DateTime<Utc>) -> Option<DeletionTaint> {
     match &node.deletion {
         Some(Deletion::Tainted { taint, .. }) => {
-            let known = before.filter(|before| before.key == *taint);
+            let known = before.filter(|before| before.key == *taint && !is_ahead(before.first_seen_time, now));
             Some(DeletionTaint {
                 key: taint.clone(),
                 first_seen_time: known.map_or_else(|| whole_seconds(now), |known| known.first_seen_time),

@@ -26,7 +26,7 @@ pub(crate) fn evaluate(context: &PolicyContext, now: Instant) -> Breaker {
     let acknowledged = policy.acknowledged.is_some_and(|until| until >= opened && until <= now);
     let cooled = policy.breaker.cooldown.is_some_and(|cooldown| now >= opened + cooldown);
     // A success that began after the last failure was the probe: nothing else starts while the breaker is open.
-    let probed = context.last_reboot.is_some_and(|began| began > opened);
+    let probed = context.last_start.is_some_and(|began| began > opened);
     let state = match (probed, acknowledged || cooled) {
         (true, _) => BreakerState::Closed,
         (false, true) => BreakerState::Probing,

@@ -2,6 +2,7 @@
 
 use crate::Instant;
 use crate::context::PolicyContext;
+use crate::recorded::unless_ahead;
 use crate::snapshot::Rollout;
 
 /// How far the canary is.
@@ -32,7 +33,7 @@ impl CanaryState {
 
 /// The canary as the context shows it.
 pub(crate) fn evaluate(context: &PolicyContext, rollout: Option<&Rollout>, now: Instant) -> CanaryState {
-    let passed = rollout.is_some_and(|rollout| rollout.canary_passed.is_some());
+    let passed = rollout.is_some_and(|rollout| rollout.has_passed_canary(now));
     let Some(canary) = context.policy.canary.filter(|canary| canary.nodes > 0 && !passed) else {
         return CanaryState::Passed;
     };
@@ -42,12 +43,12 @@ pub(crate) fn evaluate(context: &PolicyContext, rollout: Option<&Rollout>, now: 
     }
     CanaryState::Soaking {
         names: context.rebooted.iter().map(|(name, ..)| (*name).to_owned()).collect(),
-        until: soaked_at(context).filter(|until| *until > now),
+        until: soaked_at(context, now).filter(|until| *until > now),
     }
 }
 
 /// When all canary nodes will have stayed healthy long enough; `None` while one is not healthy or not finished.
-pub(super) fn soaked_at(context: &PolicyContext) -> Option<Instant> {
+pub(super) fn soaked_at(context: &PolicyContext, now: Instant) -> Option<Instant> {
     let canary = context.policy.canary?;
     if canary.nodes == 0 || context.rebooted.len() < canary.nodes {
         return None;
@@ -57,7 +58,9 @@ pub(super) fn soaked_at(context: &PolicyContext) -> Option<Instant> {
         if !node.ready.ready {
             return None;
         }
-        latest = latest.max(Some(*finished)).max(Some(node.ready.since));
+        let finished = unless_ahead(*finished, now);
+        let ready = unless_ahead(node.ready.since, now);
+        latest = latest.max(Some(finished.max(ready)?));
     }
     latest.map(|since| since + canary.soak)
 }

@@ -3,6 +3,7 @@
 use super::canary::soaked_at;
 use crate::Instant;
 use crate::context::PolicyContext;
+use crate::recorded::or_now;
 use crate::short_id::short_id;
 use crate::snapshot::Rollout;
 
@@ -21,8 +22,9 @@ pub(super) fn evaluate(context: &PolicyContext, pending: usize, now: Instant) ->
             canary_passed: None,
         }
     });
-    if rollout.canary_passed.is_none() {
-        rollout.canary_passed = soaked_at(context).filter(|passed| *passed <= now);
+    rollout.started = or_now(rollout.started, now);
+    if !rollout.has_passed_canary(now) {
+        rollout.canary_passed = soaked_at(context, now).filter(|passed| *passed <= now);
     }
     Some(rollout)
 }

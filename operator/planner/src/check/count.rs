@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use crate::Instant;
-use crate::snapshot::{Node, Phase, Policy};
+use crate::recorded::{or_now, unless_ahead};
+use crate::snapshot::{Node, Phase, Policy, Rollout};
 use crate::windows::Opening;
 use crate::windows::window_fit::{needed_time, too_late};
 
@@ -24,6 +25,8 @@ pub(super) struct PolicyCounts<'a> {
     pub(super) cordoned_up: usize,
     /// When the last of its proven reboots began.
     pub(super) last_success: Option<Instant>,
+    /// The last of them that does not lie ahead of now.
+    last_start: Option<Instant>,
 }
 
 /// What a policy's failures say to the next node.
@@ -39,31 +42,37 @@ pub(super) enum Failures {
 
 impl<'a> PolicyCounts<'a> {
     /// A node that the policy selects.
-    pub(super) fn add(&mut self, name: &'a str, node: &'a Node, down: bool, policy: Option<&Policy>) {
+    pub(super) fn add(&mut self, name: &'a str, node: &'a Node, down: bool, policy: Option<&Policy>, now: Instant) {
         self.total += 1;
         if down {
             self.down.insert(name);
         }
         let last = node.record.as_ref().and_then(|record| record.last_reboot.as_ref());
-        let Some(last) = last else { return };
-        self.last_success = self.last_success.max(Some(last.started));
+        let Some((last, started)) = last.and_then(|last| Some((last, unless_ahead(last.started, now)?))) else {
+            return;
+        };
+        self.last_success = self.last_success.max(Some(started));
+        if last.started <= now {
+            self.last_start = self.last_start.max(Some(last.started));
+        }
         let rollout = policy
             .filter(|policy| policy.canary.is_some())
             .and_then(|policy| policy.state.rollout.as_ref());
-        if rollout.is_some_and(|rollout| rollout.canary_passed.is_none() && last.started >= rollout.started) {
+        let since = |rollout: &Rollout| or_now(rollout.started, now);
+        if rollout.is_some_and(|rollout| !rollout.has_passed_canary(now) && started >= since(rollout)) {
             self.done.push((node, last.time));
         }
     }
 
     /// A node that has an operation under the policy; says whether it stands cordoned.
-    pub(super) fn add_in_progress(&mut self, name: &'a str, node: &'a Node) -> bool {
+    pub(super) fn add_in_progress(&mut self, name: &'a str, node: &'a Node, now: Instant) -> bool {
         let Some(operation) = node.operation() else {
             return false;
         };
         if operation.phase == Phase::Failed && operation.pending_outcome.is_none() {
             let failure = operation.failure.as_ref();
             let since = failure.map_or(operation.asked, |failure| failure.time);
-            self.failed.push((name, since));
+            self.failed.push((name, or_now(since, now)));
         }
         node.cordoned_for.as_ref() == Some(&operation.id) && self.cordoned.insert(name)
     }
@@ -74,7 +83,7 @@ impl<'a> PolicyCounts<'a> {
         let Some(newest) = newest.filter(|_| self.failed.len() >= policy.breaker.max_failed.max(1)) else {
             return Failures::Fine;
         };
-        if self.last_success > Some(newest) {
+        if self.last_start > Some(newest) {
             return Failures::Fine;
         }
         let acknowledged = policy.acknowledged.is_some_and(|time| newest <= time && time <= now);
@@ -90,14 +99,15 @@ impl<'a> PolicyCounts<'a> {
     pub(super) fn canaries(&self, policy: &Policy, now: Instant) -> Option<usize> {
         let canary = policy.canary.filter(|canary| canary.nodes > 0)?;
         let rollout = policy.state.rollout.as_ref();
-        if rollout.is_some_and(|rollout| rollout.canary_passed.is_some()) {
+        if rollout.is_some_and(|rollout| rollout.has_passed_canary(now)) {
             return None;
         }
         if self.done.len() < canary.nodes {
             return Some(canary.nodes - self.done.len());
         }
         let healthy = |(node, back): &(&Node, Instant)| {
-            node.ready.ready && *back + canary.soak <= now && node.ready.since + canary.soak <= now
+            let since = unless_ahead(*back, now).max(unless_ahead(node.ready.since, now));
+            node.ready.ready && since.is_some_and(|since| since + canary.soak <= now)
         };
         (!self.done.iter().all(healthy)).then_some(0)
     }

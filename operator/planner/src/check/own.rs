@@ -9,7 +9,7 @@ use super::starts::{PlannedHolder, Starts};
 use super::violation::{Violation, violation};
 use crate::history::check_history;
 use crate::plan::Plan;
-use crate::snapshot::{Holder, Node, PREFLIGHT_FRESH, Preflight};
+use crate::snapshot::{Holder, Node, Preflight, is_fresh};
 
 impl Starts<'_> {
     /// Our own node starts after all others that start now, and only if none of the remaining nodes could have started
@@ -98,7 +98,7 @@ impl Starts<'_> {
                 .trusted_host()
                 .is_some_and(|host| host.incapable.is_none() && host.inhibitors.is_empty())
             && check_history(node, record, self.now).is_ok()
-            && matches!(&node.preflight, Preflight::Clear { at } if self.now.signed_duration_since(*at) < PREFLIGHT_FRESH);
+            && matches!(&node.preflight, Preflight::Clear { at } if is_fresh(*at, self.now));
         let mut found = Vec::new();
         if asks {
             self.node(name, node, &mut found);

@@ -6,6 +6,7 @@ use super::count::{Failures, PolicyCounts, closed, grace_does_not_fit};
 use super::violation::{Violation, violation};
 use crate::Instant;
 use crate::plan::Plan;
+use crate::recorded::unless_ahead;
 use crate::snapshot::{Approval, Holder, Node, Policy, Snapshot, Topology};
 
 /// What was seen, counted for the rules about starts.
@@ -46,14 +47,14 @@ impl<'a> Starts<'a> {
             }
             for policy in &node.policies {
                 let spec = snapshot.policies.get(policy);
-                policies.entry(policy).or_default().add(name, node, down, spec);
+                policies.entry(policy).or_default().add(name, node, down, spec, now);
             }
             let record = node.record.as_ref();
             if let Some(operation) = record.and_then(|record| record.operation.as_ref()) {
                 let cordoned = policies
                     .entry(&operation.policy)
                     .or_default()
-                    .add_in_progress(name, node);
+                    .add_in_progress(name, node, now);
                 if cordoned && !down {
                     count_cordoned(&mut policies, node);
                 }
@@ -295,7 +296,9 @@ impl<'a> Starts<'a> {
         if policy.pace <= chrono::TimeDelta::zero() {
             return;
         }
-        let recent = |one: &&PlannedHolder| one.holder.acquired + policy.pace > self.now;
+        let is_recent =
+            |began: Instant| unless_ahead(began, self.now).is_some_and(|began| began + policy.pace > self.now);
+        let recent = |one: &&PlannedHolder| is_recent(one.holder.acquired);
         let recent: BTreeSet<&str> = all.iter().filter(recent).map(|one| one.holder.node.as_str()).collect();
         let last = self.policies.get(name).and_then(|count| count.last_success);
         let rebooted = last.is_some_and(|last| last + policy.pace > self.now);

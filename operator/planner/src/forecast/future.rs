@@ -111,7 +111,7 @@ impl Future {
             .unwrap_or_else(|| crate::DurationEstimate::default().total)
             .max(TimeDelta::seconds(1));
         // One that takes longer than usual is taken to be nearly there.
-        let end = (operation.started + whole).max(now + whole / 10);
+        let end = (operation.started.min(now) + whole).max(now + whole / 10);
         let start = operation.started;
         let order = Order {
             id: operation.order_id(),

@@ -5,8 +5,6 @@ use chrono::TimeDelta;
 use crate::Instant;
 use crate::snapshot::{OnTimeout, Operation, Phase, StageKind};
 
-/// How much longer than its time-out a drain waits for pods within their own grace period.
-pub const MAX_GRACE_WAIT: TimeDelta = TimeDelta::hours(2);
 /// A kubelet kills the containers at the end of the grace period and reports a moment later.
 pub const SHUTDOWN_DELAY: TimeDelta = TimeDelta::seconds(10);
 

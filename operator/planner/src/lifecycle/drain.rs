@@ -2,13 +2,16 @@
 
 use std::collections::BTreeSet;
 
+use chrono::TimeDelta;
 use lockkeeper_reasons::{WaitReason, format_duration};
 
 use super::active::{ActiveOperation, Step};
-use super::deadline::{MAX_GRACE_WAIT, OnDeadline, SHUTDOWN_DELAY, after_drain, drain_deadline, drain_time_out};
+use super::deadline::{OnDeadline, SHUTDOWN_DELAY, after_drain, drain_deadline, drain_time_out};
 use crate::Instant;
 use crate::action::Action;
-use crate::snapshot::{Drain, MAX_RETURNING_OWNERS, Operation, OrderAction, Phase, Stage, StageKind, Taint};
+use crate::snapshot::{
+    Drain, MAX_GRACE_WAIT, MAX_RETURNING_OWNERS, Operation, OrderAction, Phase, Stage, StageKind, Taint,
+};
 
 /// The next step.
 pub(super) fn next_step(active: &ActiveOperation) -> Step {
@@ -35,7 +38,7 @@ pub(super) fn next_step(active: &ActiveOperation) -> Step {
         });
     }
     let from = operation.evict_from();
-    if now < from {
+    if now < from && operation.settings.load_balancer_delay > TimeDelta::zero() {
         return Step::wait(WaitReason::LoadBalancerDelay { from }, Some(from));
     }
     if let Some(step) = record_returning_owners(active) {

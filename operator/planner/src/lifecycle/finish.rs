@@ -1,10 +1,8 @@
 //! The end of an operation, step by step, and what is remembered of it.
 
-use chrono::TimeDelta;
-
 use super::active::ActiveOperation;
 use crate::action::{Action, Change, Finished, RecordChange};
-use crate::history::repeats;
+use crate::history::{back_off, repeats};
 use crate::snapshot::{Deferred, LastReboot, Operation, Outcome, PendingOutcome, Released};
 
 /// The next action, in this order: taint, cordon, order, request, approval, operation. The entry goes last, by recovery.
@@ -47,7 +45,7 @@ fn finished(active: &ActiveOperation, pending: &PendingOutcome) -> RecordChange 
                 started: operation.started,
                 time: now,
                 reasons: operation.reasons.clone(),
-                repeats: repeats(active.record.last_reboot.as_ref(), operation),
+                repeats: repeats(active.record.last_reboot.as_ref(), operation, now),
             });
         }
         Outcome::Deferred => {
@@ -88,12 +86,4 @@ fn finished(active: &ActiveOperation, pending: &PendingOutcome) -> RecordChange 
         }),
         answered_command: None,
     }
-}
-
-/// How long a node is left alone after it was deferred for the `count`th time: 10 min, doubling, at most 6 h.
-fn back_off(count: i32) -> TimeDelta {
-    const FIRST_MINUTES: i64 = 10;
-    const LONGEST: TimeDelta = TimeDelta::hours(6);
-    let doublings = u32::try_from(count - 1).unwrap_or(0).min(16);
-    TimeDelta::minutes(FIRST_MINUTES << doublings).min(LONGEST)
 }

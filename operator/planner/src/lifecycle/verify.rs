@@ -5,6 +5,7 @@ use lockkeeper_reasons::{WaitReason, format_duration, format_time};
 use super::active::{ActiveOperation, Step};
 use super::deadline::{daemon_sets_deadline, ready_deadline};
 use super::finish;
+use crate::recorded::is_ahead;
 use crate::snapshot::{DaemonSetReadiness, Failure, Operation, Outcome, PendingOutcome, Phase, StageKind};
 
 /// Why a rebooted node is not healthy yet.
@@ -124,7 +125,8 @@ fn check_ready(active: &ActiveOperation) -> Result<(), Unhealthy> {
         return Err(unhealthy("the node agent has not reported from this boot".to_owned()));
     };
     match host.boot_time {
-        Some(boot) if ready.heartbeat < boot => Err(unhealthy(format!(
+        // A host whose clock was ahead at the boot, and was set back since, says nothing by that time.
+        Some(boot) if ready.heartbeat < boot && !is_ahead(boot, active.now()) => Err(unhealthy(format!(
             "the kubelet has not reported since the reboot at {}",
             format_time(boot)
         ))),

@@ -9,6 +9,7 @@ use super::operation::Operation;
 use super::record::{AnswerState, Host, Record};
 use crate::Instant;
 use crate::names::{BootId, PolicyName};
+use crate::recorded::{is_ahead, or_now, unless_ahead};
 
 /// How long an agent may take to report from a new boot before it counts as missing.
 const AGENT_GRACE: TimeDelta = TimeDelta::seconds(120);
@@ -88,10 +89,10 @@ impl Node {
 
     /// Since when the agent is missing, or from when on it will be if it does not report; `None` if it has reported from
     /// the present boot.
-    pub fn agent_missing_since(&self) -> Option<Instant> {
+    pub fn agent_missing_since(&self, now: Instant) -> Option<Instant> {
         match self.record.as_ref().and_then(|record| record.host.as_ref()) {
             None => Some(self.created),
-            Some(host) if host.boot_id != self.boot_id => Some(self.ready.since + AGENT_GRACE),
+            Some(host) if host.boot_id != self.boot_id => Some(or_now(self.ready.since, now) + AGENT_GRACE),
             Some(_) => None,
         }
     }
@@ -118,7 +119,8 @@ impl Node {
             return None;
         }
         let never_ready = self.ready.since - self.created < FIRST_CONDITION;
-        (!(never_ready && now < self.set_up_by())).then_some(UnavailableCause::NotReady)
+        let is_set_up = never_ready && !is_ahead(self.created, now) && now < self.set_up_by();
+        (!is_set_up).then_some(UnavailableCause::NotReady)
     }
 
     /// Whether it is about to be deleted, and not only marked for it by a stale taint.
@@ -267,6 +269,11 @@ impl Hold {
     pub fn holds(&self, now: Instant) -> bool {
         self.until.is_none_or(|until| now < until)
     }
+}
+
+/// Whether a preflight result of this time is still valid; `Instant::MAX_UTC` always is.
+pub(crate) fn is_fresh(at: Instant, now: Instant) -> bool {
+    at == Instant::MAX_UTC || unless_ahead(at, now).is_some_and(|at| now - at < PREFLIGHT_FRESH)
 }
 
 /// Whether the pods of a node can be evicted, by the last preflight.

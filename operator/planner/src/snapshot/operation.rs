@@ -9,6 +9,9 @@ use crate::names::{BootId, PolicyName};
 /// How many owners a record keeps whose pods return to the node; pods of others keep the drain from its end.
 pub const MAX_RETURNING_OWNERS: usize = 100;
 
+/// How much longer than its time-out a drain waits for pods within their own grace period.
+pub const MAX_GRACE_WAIT: TimeDelta = TimeDelta::hours(2);
+
 /// One attempt to reboot one node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Operation {

@@ -3,6 +3,7 @@
 use chrono::TimeDelta;
 
 use crate::Instant;
+use crate::recorded::is_ahead;
 use crate::windows::Schedule;
 
 /// A policy, parsed. `Policy::default()` is `spec: {}`: any time, one at a time, stop at the first failure.
@@ -176,6 +177,13 @@ pub struct Rollout {
     pub started: Instant,
     /// When its canary had stayed healthy long enough.
     pub canary_passed: Option<Instant>,
+}
+
+impl Rollout {
+    /// Whether its canary has passed; a time that a wrong clock has recorded does not count.
+    pub(crate) fn has_passed_canary(&self, now: Instant) -> bool {
+        self.canary_passed.is_some_and(|passed| !is_ahead(passed, now))
+    }
 }
 
 /// The breaker of a policy.

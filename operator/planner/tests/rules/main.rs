@@ -4,6 +4,7 @@
 mod breaker;
 mod calendar;
 mod canary;
+mod clocks;
 #[path = "../common/mod.rs"]
 mod common;
 mod daemons;

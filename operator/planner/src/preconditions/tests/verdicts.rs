@@ -339,7 +339,11 @@ fn a_node_that_was_put_on_hold_during_the_drain_is_not_ordered_to_reboot() {
     };
     holds(&not_held, &with_node(Some(node(Some("op-1")))));
     refuses(&not_held, &held_until(None), "it is on hold: \"debugging\"");
-    refuses(&not_held, &held_until(Some(seconds_ago(-60))), "it is on hold: \"debugging\"");
+    refuses(
+        &not_held,
+        &held_until(Some(seconds_ago(-60))),
+        "it is on hold: \"debugging\"",
+    );
     holds(&not_held, &held_until(Some(seconds_ago(60))));
     refuses(&not_held, &with_node(None), "its Node is gone");
 }
