@@ -69,6 +69,10 @@ pub struct Operation {
     /// When the reboot was ordered; `reboot.timeoutSeconds` counts from here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reboot_ordered_time: Option<DateTime<Utc>>,
+    /// When the operator observed that the agent refused to reboot the host. The node stays cordoned until its kubelet has
+    /// confirmed that the host stays up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reboot_refused_time: Option<DateTime<Utc>>,
     /// When the new boot ID was observed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rebooted_time: Option<DateTime<Utc>>,

@@ -72,7 +72,8 @@ impl ReasonName {
             | Self::PodRunning
             | Self::PodTerminating
             | Self::VolumesAttached
-            | Self::Rebooting => return None,
+            | Self::Rebooting
+            | Self::RebootRefused => return None,
         };
         Some(text)
     }

@@ -166,6 +166,12 @@ impl fmt::Display for WaitReason {
                     format_time(*until)
                 )
             }
+            Self::RebootRefused { cause, until } => write!(
+                f,
+                "the reboot was refused ({cause}); the node stays cordoned until the kubelet confirms that the host stays up, \
+                 or until {}",
+                format_time(*until)
+            ),
             Self::NodeNotReady { message, .. } => {
                 write!(f, "rebooted; waiting for the node to become Ready: {message}")
             }

@@ -75,6 +75,8 @@ pub enum ReasonName {
     VolumesAttached,
     /// The reboot is in progress.
     Rebooting,
+    /// The agent refused the reboot; the node stays cordoned until its kubelet has confirmed that the host stays up.
+    RebootRefused,
     /// Rebooted; the node, or a `DaemonSet` or static pod that was ready on it before, is not Ready yet.
     NodeNotReady,
     /// The operation failed; check the node, then `retry` or `release` it.
@@ -83,7 +85,7 @@ pub enum ReasonName {
 
 impl ReasonName {
     /// Every reason, in the order of the checks.
-    pub const ALL: [Self; 37] = [
+    pub const ALL: [Self; 38] = [
         Self::ViewIncomplete,
         Self::PolicyConflict,
         Self::NoPolicy,
@@ -119,6 +121,7 @@ impl ReasonName {
         Self::PodStuck,
         Self::VolumesAttached,
         Self::Rebooting,
+        Self::RebootRefused,
         Self::NodeNotReady,
         Self::Failed,
     ];

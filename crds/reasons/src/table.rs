@@ -295,6 +295,13 @@ impl ReasonName {
                 false,
             ),
             Self::Rebooting => row("Rebooting", "the reboot is in progress", Normal, Time, false),
+            Self::RebootRefused => row(
+                "RebootRefused",
+                "the reboot was refused; the node stays cordoned until its kubelet has confirmed that the host stays up",
+                Normal,
+                Time,
+                false,
+            ),
             Self::NodeNotReady => row(
                 "NodeNotReady",
                 "rebooted; the node, or a DaemonSet or static pod that was ready on it before, is not Ready yet",

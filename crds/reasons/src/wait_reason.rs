@@ -231,6 +231,13 @@ pub enum WaitReason {
         /// When it times out.
         until: Instant,
     },
+    /// The agent refused the reboot, and the kubelet has not confirmed yet that the host stays up.
+    RebootRefused {
+        /// Why it was refused.
+        cause: String,
+        /// When the operator stops to wait for the kubelet.
+        until: Instant,
+    },
     /// Rebooted, but not Ready yet.
     NodeNotReady {
         /// What is not Ready.
@@ -304,6 +311,7 @@ impl WaitReason {
             Self::PodStuck { .. } => ReasonName::PodStuck,
             Self::VolumesAttached { .. } => ReasonName::VolumesAttached,
             Self::Rebooting { .. } => ReasonName::Rebooting,
+            Self::RebootRefused { .. } => ReasonName::RebootRefused,
             Self::NodeNotReady { .. } => ReasonName::NodeNotReady,
             Self::Failed { .. } => ReasonName::Failed,
         }
@@ -329,6 +337,7 @@ impl WaitReason {
             | Self::StillRequired { until, .. }
             | Self::BackingOff { until, .. }
             | Self::Rebooting { until, .. }
+            | Self::RebootRefused { until, .. }
             | Self::NodeNotReady { until, .. } => Some(*until),
             Self::ViewIncomplete(_)
             | Self::PolicyConflict { .. }

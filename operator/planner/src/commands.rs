@@ -123,6 +123,7 @@ fn retry(operation: &Operation, node: &Node, now: Instant) -> (Operation, Comman
         cordoned: None,
         stage: None,
         reboot_ordered: if rebooted { operation.reboot_ordered } else { None },
+        refused: None,
         rebooted: if rebooted {
             operation.rebooted.or(Some(now))
         } else {

@@ -47,6 +47,7 @@ pub(crate) fn correct_operation(operation: &Operation, now: Instant) -> Option<O
         }),
         grace_until: operation.grace_until.filter(|until| !is_ahead(*until, latest_grace)),
         reboot_ordered: operation.reboot_ordered.map(corrected),
+        refused: operation.refused.map(corrected),
         rebooted: operation.rebooted.map(corrected),
         failure: operation.failure.as_ref().map(|failure| Failure {
             time: corrected(failure.time),

@@ -309,6 +309,7 @@ fn lost_operation(holder: &Holder, context: &Context) -> Operation {
         stage: None,
         grace_until: None,
         reboot_ordered: None,
+        refused: None,
         rebooted: None,
         pods_moved: 0,
         returning_owners: vec![],

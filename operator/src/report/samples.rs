@@ -40,6 +40,7 @@ fn operation() -> Operation {
         stage: None,
         grace_until: None,
         reboot_ordered: Some(at(65)),
+        refused: None,
         rebooted: Some(at(106)),
         pods_moved: 12,
         returning_owners: vec![],

@@ -86,6 +86,7 @@ fn new_operation(id: String, node: &Node, policy: &PolicyContext, now: Instant) 
         stage: None,
         grace_until: None,
         reboot_ordered: None,
+        refused: None,
         rebooted: None,
         pods_moved: 0,
         returning_owners: vec![],

@@ -1,11 +1,15 @@
 //! From the reboot order to the new boot, and what is left to do when it fails.
 
+use chrono::TimeDelta;
 use lockkeeper_reasons::{WaitReason, format_duration, format_time};
 
 use super::active::{ActiveOperation, Step};
 use super::deadline::{reboot_deadline, rebooting_since};
 use super::verify;
-use crate::snapshot::{AnswerState, OrderAction};
+use crate::snapshot::{AnswerState, Operation, OrderAction};
+
+/// So long after a refused reboot order the kubelet must have reported from the same boot: a shutdown takes less.
+const STAYS_UP: TimeDelta = TimeDelta::seconds(60);
 
 /// The next step.
 pub(super) fn next_step(active: &ActiveOperation) -> Step {
@@ -19,8 +23,7 @@ pub(super) fn next_step(active: &ActiveOperation) -> Step {
     }
     if let Some(answer) = active.answer() {
         match answer.state {
-            // The host was not told anything.
-            AnswerState::Refused => return active.defer(&active.refusal(&answer.message)),
+            AnswerState::Refused => return after_refusal(active, &answer.message),
             AnswerState::Failed => {
                 return active.fail(format!(
                     "the host did not reboot: {}; look at systemd-logind on {}, then retry or release",
@@ -30,6 +33,40 @@ pub(super) fn next_step(active: &ActiveOperation) -> Step {
             AnswerState::Ready | AnswerState::Rebooting | AnswerState::Withdrawn => {}
         }
     }
+    await_new_boot(active)
+}
+
+/// The agent refused the order. Its answer may be wrong: a request may have reached the host although its reply was lost.
+/// So the node keeps its slot and its cordon until its kubelet has reported for a while that the same boot goes on; a host
+/// that goes down instead is rebooting.
+fn after_refusal(active: &ActiveOperation, message: &str) -> Step {
+    let (operation, now) = (active.operation, active.now());
+    let Some(refused) = operation.refused else {
+        return active.advance(Operation {
+            refused: Some(now),
+            ..operation.clone()
+        });
+    };
+    let ready = &active.node.ready;
+    if !ready.ready {
+        return await_new_boot(active);
+    }
+    let confirmed_from = refused + STAYS_UP;
+    let until = reboot_deadline(operation).max(confirmed_from);
+    let refusal = active.refusal(message);
+    // A node that is still Ready when its reboot times out stays up, however seldom its kubelet reports.
+    if now >= until || (now >= confirmed_from && ready.heartbeat >= confirmed_from) {
+        return active.defer(&refusal);
+    }
+    let why = WaitReason::RebootRefused {
+        cause: refusal.to_string(),
+        until,
+    };
+    // The report of a kubelet that shows nothing but life starts no pass.
+    Step::wait(why, Some(until.min(now + STAYS_UP)))
+}
+
+fn await_new_boot(active: &ActiveOperation) -> Step {
     let (since, until) = (rebooting_since(active.operation), reboot_deadline(active.operation));
     if active.now() >= until {
         return active.fail(format!(

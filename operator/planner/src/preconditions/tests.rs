@@ -31,6 +31,7 @@ fn operation(id: &str, phase: Phase) -> Operation {
         cordoned: Some(seconds_ago(60)),
         stage: None,
         reboot_ordered: None,
+        refused: None,
         rebooted: None,
         pods_moved: 0,
         daemon_sets: vec![],

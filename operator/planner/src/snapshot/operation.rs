@@ -47,6 +47,8 @@ pub struct Operation {
     pub grace_until: Option<Instant>,
     /// When the reboot order was observed.
     pub reboot_ordered: Option<Instant>,
+    /// When the agent's refusal of the reboot order was observed.
+    pub refused: Option<Instant>,
     /// When the new boot was observed.
     pub rebooted: Option<Instant>,
     /// Pods evicted.

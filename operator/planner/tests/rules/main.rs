@@ -20,6 +20,7 @@ mod order;
 mod preflight;
 mod recovery;
 mod refusals;
+mod refused_reboots;
 mod refused_writes;
 mod safety;
 mod sanity;

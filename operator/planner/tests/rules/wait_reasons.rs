@@ -179,6 +179,12 @@ const IN_PROGRESS: &[Cause] = &[
         world.run_until_idle();
         world.run(20);
     }),
+    (ReasonName::RebootRefused, |world| {
+        world.run_until_idle();
+        world.run(1);
+        world.refusing = vec!["n1".to_owned()];
+        world.run(5);
+    }),
     (ReasonName::NodeNotReady, |world| {
         world.run_until_idle();
         world.run(20);

@@ -37,6 +37,7 @@ pub(crate) fn operation(id: &str, phase: Phase) -> Operation {
         stage: None,
         grace_until: None,
         reboot_ordered: None,
+        refused: None,
         rebooted: None,
         pods_moved: 0,
         returning_owners: vec![],

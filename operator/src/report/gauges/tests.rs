@@ -28,6 +28,7 @@ fn operation(phase: Phase) -> Operation {
         stage: None,
         grace_until: None,
         reboot_ordered: Some(at(3)),
+        refused: None,
         rebooted: None,
         pods_moved: 0,
         returning_owners: vec![],

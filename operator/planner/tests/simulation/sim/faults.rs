@@ -48,6 +48,7 @@ faults! {
     AgentLate "agent answers late",
     AgentStale "agent acts on an old order",
     AgentRefuses "agent refuses",
+    RefusesAndReboots "agent refuses and the host reboots",
     AgentFails "host does not reboot",
     AgentRestarts "agent starts anew",
     Blocked "eviction blocked for long",

@@ -95,18 +95,26 @@ impl World {
             return;
         }
         if self.faults.often(Fault::AgentRefuses, 60, &mut self.rng) {
+            if order.action == OrderAction::Reboot {
+                let (boot, delay) = (self.hosts[node].boot, self.rng.between(1000, 300_000));
+                self.after(delay, Event::Heartbeat(node, boot));
+            }
             return self.answer(node, &order, AnswerState::Refused);
         }
         if order.action == OrderAction::Prepare {
             return self.answer(node, &order, AnswerState::Ready);
         }
+        if self.faults.often(Fault::RefusesAndReboots, 150, &mut self.rng) {
+            return self.reboot(node, &order, AnswerState::Refused);
+        }
         if self.faults.often(Fault::AgentFails, 60, &mut self.rng) {
             return self.answer(node, &order, AnswerState::Failed);
         }
-        self.reboot(node, &order);
+        self.reboot(node, &order, AnswerState::Rebooting);
     }
 
-    fn reboot(&mut self, node: usize, order: &Order) {
+    /// The host reboots, whatever its agent answers: the reply of the host may be lost.
+    fn reboot(&mut self, node: usize, order: &Order, answer: AnswerState) {
         self.judge.reboots(&self.cluster, &self.hosts[node], node, order);
         self.coverage.reboots += 1;
         self.tell(|world| format!("{} reboots for order {}", world.cluster.names[node], order.id));
@@ -114,8 +122,9 @@ impl World {
         host.obeyed = Some(order.id.clone());
         host.ordered = order.id.rsplit_once('-').map(|(operation, _)| operation.to_owned());
         let boot = host.boot;
-        self.answer(node, order, AnswerState::Rebooting);
-        let delay = self.rng.between(300, 3000);
+        self.answer(node, order, answer);
+        let longest = if answer == AnswerState::Refused { 50_000 } else { 3000 };
+        let delay = self.rng.between(300, longest);
         self.after(delay, Event::Down(node, boot));
     }
 
@@ -292,6 +301,14 @@ impl World {
                 message,
             };
         });
+    }
+
+    /// The kubelet reports what it reported before.
+    pub fn heartbeat(&mut self, node: usize, boot: u32) {
+        let now = self.now();
+        if self.hosts[node].up && self.hosts[node].boot == boot {
+            self.cluster.edit_node(node, |object| object.value.ready.heartbeat = now);
+        }
     }
 
     /// Workloads come back to a node that takes them.

@@ -61,6 +61,8 @@ mutants! {
     KeepsCordon,
     /// The order stays after the end.
     KeepsOrder,
+    /// A node whose agent refused the reboot is uncordoned at once.
+    BelievesRefusals,
     /// Nodes start outside the windows.
     IgnoresWindows,
     /// The nodes of the control plane are as good as any.
@@ -166,6 +168,7 @@ fn doctor(mutant: Mutant, seen: &mut Snapshot) -> bool {
                 holder.reboot = None;
             }
         }
+        Mutant::BelievesRefusals => seen.nodes.values_mut().for_each(stays_up_after_refusal),
         Mutant::IgnoresWindows => {
             seen.policies
                 .values_mut()
@@ -212,6 +215,15 @@ fn stays_up(node: &mut Node) {
             boot_id,
             ..lockkeeper_planner::Host::default()
         });
+    }
+}
+
+/// The refusal is old, and the kubelet has reported a moment ago.
+fn stays_up_after_refusal(node: &mut Node) {
+    node.ready.heartbeat = Instant::MAX_UTC;
+    let operation = node.record.as_mut().and_then(|record| record.operation.as_mut());
+    if let Some(operation) = operation {
+        operation.refused = operation.refused.map(|refused| refused - chrono::TimeDelta::hours(1));
     }
 }
 

@@ -44,6 +44,8 @@ pub enum Event {
     /// A host comes up, in a new boot or not.
     Up(usize, u32, bool),
     Ready(usize, u32),
+    /// A kubelet reports what it reported before.
+    Heartbeat(usize, u32),
     /// The `DaemonSet`'s pod is ready in this boot.
     Daemon(usize, u32),
     /// The `DaemonSet` is deleted.
@@ -264,6 +266,7 @@ impl World {
             Event::NotReady(node, boot) => self.not_ready(node, boot),
             Event::Up(node, boot, new) => self.up(node, boot, new),
             Event::Ready(node, boot) => self.ready(node, boot),
+            Event::Heartbeat(node, boot) => self.heartbeat(node, boot),
             Event::Requires(node) => self.requires(node),
             Event::Pods(node) => self.pods(node),
             Event::LatePod(node) => self.late_pod(node),
