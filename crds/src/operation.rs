@@ -63,9 +63,10 @@ pub struct Operation {
     /// What follows the time-out of the drain, written before it takes effect.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stage: Option<DrainStage>,
-    /// Until when the drain waits longer than `drain.timeoutSeconds`, for pods within their own grace period.
+    /// Until when the drain goes on longer than `drain.timeoutSeconds`: it was interrupted, or waits for pods within their own
+    /// grace period.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub grace_until_time: Option<DateTime<Utc>>,
+    pub extended_until_time: Option<DateTime<Utc>>,
     /// When the reboot was ordered; `reboot.timeoutSeconds` counts from here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reboot_ordered_time: Option<DateTime<Utc>>,

@@ -24,6 +24,7 @@ pub(super) fn samples(clock: &DisplayClock) -> Samples {
         remaining: 1,
         with_empty_dir: 0,
         waiting_tiers: Vec::new(),
+        evicting: true,
         grace_ends: None,
         returning: Vec::new(),
         waiting_on,

@@ -84,7 +84,7 @@ impl State {
     }
 
     /// Whether the node is known to be cordoned; otherwise evicted pods could be scheduled to it again.
-    fn cordoned(&self) -> bool {
+    pub(crate) fn is_cordoned(&self) -> bool {
         self.node.as_ref().is_some_and(|node| node.cordoned)
     }
 
@@ -120,7 +120,7 @@ impl State {
         let Some(method) = self.method(pod) else {
             return GateDecision::OnEvent;
         };
-        if !self.cordoned() {
+        if !self.is_cordoned() {
             return GateDecision::OnEvent;
         }
         if in_flight.tier_unknown || in_flight.first_tier.is_some_and(|first| first < pod.tier) {

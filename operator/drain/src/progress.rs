@@ -25,6 +25,8 @@ pub enum Progress {
         with_empty_dir: usize,
         /// Pods that wait for an earlier tier, by tier.
         waiting_tiers: Vec<WaitingTier>,
+        /// Whether evictions are asked for as soon as budgets and tiers allow them, on a view of the node that is up to date.
+        evicting: bool,
         /// When the last of the remaining pods ends its own grace period; `None` if the drain waits for anything else.
         grace_ends: Option<DateTime<Utc>>,
         /// Owners whose pods are no longer evicted, as they return to the node.

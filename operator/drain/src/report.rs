@@ -35,6 +35,7 @@ impl State {
             remaining,
             with_empty_dir: self.with_empty_dir(),
             waiting_tiers: waiting_tiers(&pods),
+            evicting: self.is_evicting(now),
             grace_ends: self.grace_ends(now),
             returning: self.returning_owners(),
             waiting_on,
@@ -63,6 +64,14 @@ impl State {
         let returns = |owner: &String| self.settings.returning.contains(owner);
         let pods = self.pods_to_move.values();
         pods.filter(|pod| !pod.owner.as_ref().is_some_and(returns)).count()
+    }
+
+    /// Whether evictions may be asked for: the pods are listed, the node is cordoned, the load balancers have had their time,
+    /// and the API server answers.
+    fn is_evicting(&self, now: DateTime<Utc>) -> bool {
+        let may_evict = self.settings.evict_from.is_none_or(|from| from <= now);
+        let answers = self.failure_shown_until().is_none_or(|until| until <= now);
+        self.pods.is_some() && self.is_cordoned() && may_evict && answers
     }
 
     /// When the last pod ends its own grace period, if all pods that hold the node are shutting down within theirs.
@@ -106,6 +115,7 @@ impl State {
         retries
             .chain(stuck)
             .chain(complete)
+            .chain(self.settings.evict_from)
             .chain(self.failure_shown_until())
             .chain(self.opt_out_ends())
             .filter(|at| *at > now)

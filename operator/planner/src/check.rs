@@ -12,9 +12,9 @@ mod starts;
 mod violation;
 
 use crate::Instant;
-use crate::action::Action;
+use crate::action::{Action, Change};
 use crate::plan::Plan;
-use crate::snapshot::{Drain, Holder, Lock, Node, OnTimeout, Order, OrderAction, Phase, Snapshot, StageKind, Taint};
+use crate::snapshot::{Drain, Holder, Lock, Node, OnTimeout, Operation, Order, OrderAction, Phase, Snapshot, StageKind, Taint};
 use starts::Starts;
 use violation::violation;
 
@@ -64,9 +64,13 @@ pub fn check(snapshot: &Snapshot, plan: &Plan, now: Instant) -> Vec<Violation> {
                     format!("a reboot order {} without its check", order.id),
                 ));
             }
+            Action::WriteRecord { node, change } => {
+                if let (Some((name, node)), Change::Set(Some(operation))) = (there(node), &change.operation) {
+                    stage_begins(name, node, operation, &mut found);
+                }
+            }
             Action::CreateLock
             | Action::CreateRecord { .. }
-            | Action::WriteRecord { .. }
             | Action::SetSpec { .. }
             | Action::RemoveTaint { .. }
             | Action::RemoveCommand { .. }
@@ -109,6 +113,17 @@ fn taints(snapshot: &Snapshot, name: &str, node: &Node, taint: Taint, found: &mu
     if !asked {
         let what = format!("{name} would be tainted ({taint:?}) without a policy that asks for it");
         found.push(violation("S5", what));
+    }
+}
+
+/// S3: a stage of a drain begins only after evictions were asked for, whatever time has passed.
+fn stage_begins(name: &str, node: &Node, operation: &Operation, found: &mut Vec<Violation>) {
+    let before = node.operation().and_then(|operation| operation.stage);
+    let asked_for = node.drain_details.evicting_for;
+    if operation.stage.is_some() && before.is_none() && !node.has_spent_drain_time(operation.settings.drain_timeout) {
+        let seconds = asked_for.num_seconds();
+        let what = format!("a stage of the drain of {name} would begin after {seconds} s of evictions");
+        found.push(violation("S3", what));
     }
 }
 

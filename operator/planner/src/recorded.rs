@@ -45,7 +45,7 @@ pub(crate) fn correct_operation(operation: &Operation, now: Instant) -> Option<O
             since: corrected(stage.since),
             ..stage
         }),
-        grace_until: operation.grace_until.filter(|until| !is_ahead(*until, latest_grace)),
+        extended_until: operation.extended_until.filter(|until| !is_ahead(*until, latest_grace)),
         reboot_ordered: operation.reboot_ordered.map(corrected),
         refused: operation.refused.map(corrected),
         rebooted: operation.rebooted.map(corrected),

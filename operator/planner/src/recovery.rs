@@ -307,7 +307,7 @@ fn lost_operation(holder: &Holder, context: &Context) -> Operation {
         asked: context.now,
         cordoned: None,
         stage: None,
-        grace_until: None,
+        extended_until: None,
         reboot_ordered: None,
         refused: None,
         rebooted: None,

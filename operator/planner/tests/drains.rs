@@ -380,7 +380,7 @@ fn a_drain_waits_for_pods_within_their_own_grace_period() {
     world.run(901);
     let operation = world.record("n1").operation.clone().expect("it goes on");
     let until = begun + TimeDelta::seconds(3610);
-    assert_eq!(operation.grace_until, Some(until));
+    assert_eq!(operation.extended_until, Some(until));
     assert_eq!(deadline(&operation).map(|deadline| deadline.at), Some(until));
     world.run(2600);
     world.blocked.clear();
@@ -429,5 +429,69 @@ fn neither_deletion_nor_reboot_cuts_a_grace_period_short() {
         world.node("n1").drain_details.grace_ends = None;
         world.run(120);
         assert!(stage(&mut world).is_some() || world.record("n1").last_reboot.is_some());
+    }
+}
+
+#[test]
+fn no_stage_begins_before_evictions_were_asked_for_again_after_a_gap() {
+    for on_timeout in [OnTimeout::Delete, OnTimeout::Reboot] {
+        let mut world = blocked(on_timeout);
+        world.run_until_idle();
+        world.run(2);
+        // The only operator dies right after the cordon and comes back after the time-out.
+        world.restart_operator(1000);
+        world.run_until_idle();
+        assert_eq!(stage(&mut world), None, "{}", world.trace);
+        let operation = world.record("n1").operation.clone().unwrap();
+        let until = world.now + TimeDelta::seconds(900);
+        assert_eq!(deadline(&operation).map(|deadline| deadline.at), Some(until));
+        world.run(899);
+        assert_eq!(stage(&mut world), None, "{}", world.trace);
+        world.run(2);
+        let begun = stage(&mut world).is_some() || world.trace.contains("OrderReboot");
+        assert!(begun, "{}", world.trace);
+    }
+}
+
+#[test]
+fn a_clock_that_was_set_forward_begins_no_stage() {
+    let mut world = blocked(OnTimeout::Delete);
+    world.run_until_idle();
+    world.run(100);
+    let node = world.node("n1");
+    let spent = node.drain_details.clone();
+    world.now += TimeDelta::days(1);
+    world.node("n1").drain_details = spent;
+    world.run_until_idle();
+    assert_eq!(stage(&mut world), None, "{}", world.trace);
+    let extended = world.record("n1").operation.as_ref().unwrap().extended_until;
+    assert_eq!(extended, Some(world.now + TimeDelta::seconds(802)));
+}
+
+#[test]
+fn a_drain_is_not_deferred_the_moment_the_operator_comes_back() {
+    let mut world = blocked(OnTimeout::Defer);
+    world.run_until_idle();
+    world.run(2);
+    world.restart_operator(1000);
+    world.run(890);
+    assert!(world.record("n1").operation.is_some(), "{}", world.trace);
+    world.run(20);
+    assert!(world.record("n1").deferred.is_some(), "{}", world.trace);
+}
+
+#[test]
+fn a_drain_that_can_never_ask_for_evictions_is_deferred_after_twice_its_time() {
+    for on_timeout in [OnTimeout::Defer, OnTimeout::Delete, OnTimeout::Reboot] {
+        let mut world = blocked(on_timeout);
+        world.run_until_idle();
+        for _ in 0..1810 {
+            world.now += TimeDelta::seconds(1);
+            world.surroundings();
+            world.node("n1").drain_details.evicting_for = TimeDelta::zero();
+            world.run_until_idle();
+        }
+        assert!(world.record("n1").deferred.is_some(), "{}", world.trace);
+        assert!(!world.trace.contains("OrderReboot"), "{}", world.trace);
     }
 }

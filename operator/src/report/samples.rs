@@ -38,7 +38,7 @@ fn operation() -> Operation {
         asked: at(1),
         cordoned: Some(at(5)),
         stage: None,
-        grace_until: None,
+        extended_until: None,
         reboot_ordered: Some(at(65)),
         refused: None,
         rebooted: Some(at(106)),

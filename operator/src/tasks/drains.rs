@@ -33,8 +33,8 @@ pub struct Drains {
     tasks: Supervisor<String, Attempt, State>,
     /// What Events have told of each drain.
     notifications: BTreeMap<String, (Attempt, DrainNotifications)>,
-    /// Pods moved by earlier runs of a drain that was started anew.
-    moved_before: BTreeMap<String, (Attempt, usize)>,
+    /// What earlier runs of drains have done that this process started anew.
+    earlier_runs: BTreeMap<String, (Attempt, EarlierRuns)>,
 }
 
 /// What a drain is started for; another attempt is another drain.
@@ -45,12 +45,32 @@ struct Attempt {
     stage: Option<StageKind>,
 }
 
+/// What the runs of a drain in this process have done before the present one: each run counts from zero.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct EarlierRuns {
+    moved: usize,
+    evicting: EvictionTime,
+    /// When the first of them was started.
+    started: Instant,
+}
+
+/// How long evictions were asked for, by a clock that nobody sets.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct EvictionTime {
+    before: Duration,
+    /// Since when they are asked for now.
+    since: Option<Instant>,
+}
+
 /// How far a drain is.
 #[derive(Clone, Debug, PartialEq)]
 struct State {
     progress: Progress,
     /// Pods moved by earlier runs of the engine: each run counts from zero.
     moved_before: usize,
+    /// When this process started the first of the runs.
+    started: Instant,
+    evicting: EvictionTime,
     /// Why the engine returned; empty while it runs.
     failure: String,
 }
@@ -72,12 +92,13 @@ impl Drains {
             clock,
             tasks: Supervisor::new(wake_up),
             notifications: BTreeMap::new(),
-            moved_before: BTreeMap::new(),
+            earlier_runs: BTreeMap::new(),
         }
     }
 
     /// Puts into the snapshot how far each drain is.
     pub fn fill(&self, snapshot: &mut Snapshot) {
+        let now = Instant::now();
         for (name, task) in self.tasks.iter() {
             if let Some(node) = snapshot.nodes.get_mut(name) {
                 let state = task.answer();
@@ -85,6 +106,8 @@ impl Drains {
                 let owners = returning(&state.progress).iter().map(|one| one.owner.clone());
                 node.drain_details.returning_owners = owners.collect();
                 node.drain_details.grace_ends = grace_ends(&state.progress);
+                node.drain_details.evicting_for = delta(state.evicting.elapsed(now));
+                node.drain_details.running_for = delta(now.saturating_duration_since(state.started));
             }
         }
     }
@@ -117,7 +140,7 @@ impl Drains {
             .collect();
         self.tasks.retain(|node| wanted.get(node).cloned());
         self.notifications.retain(|node, _| self.tasks.get(node).is_some());
-        self.moved_before
+        self.earlier_runs
             .retain(|node, (attempt, _)| wanted.get(node) == Some(attempt));
         for (node, attempt) in wanted {
             let status = observed.reboots.get(node).and_then(|reboot| reboot.status.as_ref());
@@ -131,8 +154,8 @@ impl Drains {
     /// Ends the drain of a node; the next pass starts it anew.
     pub fn restart(&mut self, node: &str) {
         if let Some(task) = self.tasks.get(node) {
-            let moved = (task.question.clone(), task.answer().moved());
-            self.moved_before.insert(node.to_owned(), moved);
+            let runs = (task.question.clone(), task.answer().runs(Instant::now()));
+            self.earlier_runs.insert(node.to_owned(), runs);
         }
         self.tasks.end(node);
         self.notifications.remove(node);
@@ -142,17 +165,24 @@ impl Drains {
     pub fn stop(&mut self) {
         self.tasks.stop();
         self.notifications.clear();
-        self.moved_before.clear();
+        self.earlier_runs.clear();
     }
 
     fn start(&mut self, node: &str, attempt: Attempt, operation: &Operation) {
         let settings = of_operation(node, operation, &self.namespace, self.clock).map(with_rounded_cordon_time);
         let (clients, name) = (self.clients.clone(), node.to_owned());
-        let before = self.moved_before.get(node).filter(|(known, _)| *known == attempt);
-        let recorded = usize::try_from(operation.pods_moved).unwrap_or_default();
+        let before = self.earlier_runs.get(node).filter(|(known, _)| *known == attempt);
+        let none = EarlierRuns {
+            moved: usize::try_from(operation.pods_moved).unwrap_or_default(),
+            evicting: EvictionTime::default(),
+            started: Instant::now(),
+        };
+        let before = before.map_or(none, |(_, runs)| *runs);
         let initial = State {
             progress: Progress::Starting,
-            moved_before: before.map_or(recorded, |(_, moved)| *moved),
+            moved_before: before.moved,
+            started: before.started,
+            evicting: before.evicting,
             failure: String::new(),
         };
         self.tasks
@@ -187,7 +217,7 @@ async fn run(
         tracing::warn!(node, "drain: {}; retried in {delay} s", error_chain(&error));
         answer.modify(|state| {
             state.moved_before = state.moved();
-            state.progress = Progress::Starting;
+            state.advance(Progress::Starting, Instant::now());
             state.failure = error_chain(&error);
         });
         tokio::time::sleep(RETRY_DELAY).await;
@@ -198,8 +228,8 @@ async fn run(
 /// Passes the engine's progress on, and wakes the loop once more when it has been the same for a while.
 async fn forward(mut progress: watch::Receiver<Progress>, answer: AnswerSender<State>) {
     let update = |progress: &mut watch::Receiver<Progress>| {
-        let now = progress.borrow_and_update().clone();
-        answer.modify(|state| state.progress = now);
+        let next = progress.borrow_and_update().clone();
+        answer.modify(|state| state.advance(next, Instant::now()));
     };
     while progress.changed().await.is_ok() {
         update(&mut progress);
@@ -244,6 +274,22 @@ fn with_rounded_cordon_time(settings: Settings) -> Settings {
 }
 
 impl State {
+    fn advance(&mut self, progress: Progress, now: Instant) {
+        let is_evicting = matches!(progress, Progress::Running { evicting: true, .. });
+        self.evicting = self.evicting.pause(now);
+        self.evicting.since = is_evicting.then_some(now);
+        self.progress = progress;
+    }
+
+    /// What this run and the ones before it have done.
+    fn runs(&self, now: Instant) -> EarlierRuns {
+        EarlierRuns {
+            moved: self.moved(),
+            evicting: self.evicting.pause(now),
+            started: self.started,
+        }
+    }
+
     /// Pods moved by all runs of the engine.
     fn moved(&self) -> usize {
         let moved = match &self.progress {
@@ -252,6 +298,24 @@ impl State {
         };
         self.moved_before + moved
     }
+}
+
+impl EvictionTime {
+    fn elapsed(self, now: Instant) -> Duration {
+        let running = self.since.map(|since| now.saturating_duration_since(since));
+        self.before + running.unwrap_or_default()
+    }
+
+    fn pause(self, now: Instant) -> Self {
+        Self {
+            before: self.elapsed(now),
+            since: None,
+        }
+    }
+}
+
+fn delta(length: Duration) -> TimeDelta {
+    TimeDelta::from_std(length).unwrap_or(TimeDelta::MAX)
 }
 
 /// The owners whose pods return to the node.
@@ -307,12 +371,15 @@ mod tests {
                 remaining: 1,
                 with_empty_dir: 0,
                 waiting_tiers: vec![],
+                evicting: true,
                 grace_ends: None,
                 returning: vec![],
                 waiting_on: group_by_cause(vec![blocker]),
                 pods: vec![],
             },
             moved_before: 0,
+            started: Instant::now(),
+            evicting: EvictionTime::default(),
             failure: String::new(),
         }
     }
@@ -350,10 +417,13 @@ mod tests {
 
     #[test]
     fn a_drain_that_failed_says_why_and_blocks() {
+        let uncordoned = Blocker::Uncordoned {
+            node: "w-01".to_owned(),
+        };
         let state = State {
             progress: Progress::Starting,
-            moved_before: 0,
             failure: "listing the pods: refused".to_owned(),
+            ..state(uncordoned)
         };
         let Drain::Running {
             waiting: Some(waiting), ..
@@ -365,6 +435,50 @@ mod tests {
             waiting.to_string(),
             "the drain cannot continue: listing the pods: refused"
         );
+    }
+
+    #[test]
+    fn only_the_time_in_which_evictions_are_asked_for_counts() {
+        let running = |evicting: bool| match state(Blocker::Uncordoned { node: "w-01".to_owned() }).progress {
+            Progress::Running {
+                to_move,
+                moved,
+                remaining,
+                with_empty_dir,
+                waiting_tiers,
+                grace_ends,
+                returning,
+                waiting_on,
+                pods,
+                ..
+            } => Progress::Running {
+                to_move,
+                moved,
+                remaining,
+                with_empty_dir,
+                waiting_tiers,
+                evicting,
+                grace_ends,
+                returning,
+                waiting_on,
+                pods,
+            },
+            other @ (Progress::Starting | Progress::Done { .. }) => other,
+        };
+        let start = Instant::now();
+        let after = |seconds| start + Duration::from_secs(seconds);
+        let mut state = state(Blocker::Uncordoned { node: "w-01".to_owned() });
+        state.advance(running(true), after(10));
+        state.advance(running(true), after(15));
+        // The API server is away.
+        state.advance(running(false), after(30));
+        assert_eq!(state.evicting.elapsed(after(100)), Duration::from_secs(20));
+        state.advance(running(true), after(100));
+        assert_eq!(state.evicting.elapsed(after(101)), Duration::from_secs(21));
+        // A run that follows in the same process goes on counting.
+        let runs = state.runs(after(102));
+        assert_eq!(runs.evicting.elapsed(after(200)), Duration::from_secs(22));
+        assert_eq!(runs.started, state.started);
     }
 
     #[test]

@@ -104,6 +104,7 @@ mod tests {
             remaining: pods.len(),
             with_empty_dir: 0,
             waiting_tiers: Vec::new(),
+            evicting: true,
             grace_ends: None,
             returning: Vec::new(),
             waiting_on: Vec::new(),

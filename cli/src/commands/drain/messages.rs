@@ -196,6 +196,7 @@ mod tests {
             remaining: 1,
             with_empty_dir: 0,
             waiting_tiers: vec![],
+            evicting: true,
             grace_ends: None,
             returning: Vec::new(),
             waiting_on: group_by_cause(blockers),

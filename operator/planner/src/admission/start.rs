@@ -84,7 +84,7 @@ fn new_operation(id: String, node: &Node, policy: &PolicyContext, now: Instant) 
         asked: now,
         cordoned: None,
         stage: None,
-        grace_until: None,
+        extended_until: None,
         reboot_ordered: None,
         refused: None,
         rebooted: None,

@@ -52,12 +52,6 @@ pub(super) fn agent_deadline(operation: &Operation) -> Instant {
 
 /// When the drain, or the deletion that followed it, must be complete; `None` once the node reboots with its pods.
 pub(super) fn drain_deadline(operation: &Operation) -> Option<Instant> {
-    let time_out = drain_time_out(operation)?;
-    Some(operation.grace_until.map_or(time_out, |until| time_out.max(until)))
-}
-
-/// The same without the time that it waits longer for pods within their own grace period.
-pub(super) fn drain_time_out(operation: &Operation) -> Option<Instant> {
     let since = match operation.stage {
         None => operation.evict_from(),
         Some(stage) => match stage.kind {
@@ -65,7 +59,8 @@ pub(super) fn drain_time_out(operation: &Operation) -> Option<Instant> {
             StageKind::Reboot => return None,
         },
     };
-    Some(since + operation.settings.drain_timeout)
+    let time_out = since + operation.settings.drain_timeout;
+    Some(operation.extended_until.map_or(time_out, |until| time_out.max(until)))
 }
 
 /// What follows the time-out of a drain: a stage begins only once.

@@ -6,7 +6,7 @@ use chrono::TimeDelta;
 use lockkeeper_reasons::{WaitReason, format_duration};
 
 use super::active::{ActiveOperation, Step};
-use super::deadline::{OnDeadline, SHUTDOWN_DELAY, after_drain, drain_deadline, drain_time_out};
+use super::deadline::{OnDeadline, SHUTDOWN_DELAY, after_drain, drain_deadline};
 use crate::Instant;
 use crate::action::Action;
 use crate::snapshot::{
@@ -79,9 +79,9 @@ fn await_pods(active: &ActiveOperation, blocker: Option<WaitReason>) -> Step {
             ..Step::default()
         };
     }
-    if let Some(until) = extend_for_grace(active) {
+    if let Some(until) = extend_after_gap(active).or_else(|| extend_for_grace(active)) {
         return active.advance(Operation {
-            grace_until: Some(until),
+            extended_until: Some(until),
             pods_moved: active.pods_moved(),
             ..active.operation.clone()
         });
@@ -90,6 +90,7 @@ fn await_pods(active: &ActiveOperation, blocker: Option<WaitReason>) -> Step {
         let since = active.now();
         return active.advance(Operation {
             stage: Some(Stage { kind, since }),
+            extended_until: None,
             pods_moved: active.pods_moved(),
             ..active.operation.clone()
         });
@@ -100,16 +101,29 @@ fn await_pods(active: &ActiveOperation, blocker: Option<WaitReason>) -> Step {
     }))
 }
 
+/// Until when the drain goes on because the time that has passed since the cordon was not spent on evictions: no operator
+/// led, the API server was away, or a clock was set forward. The drain gets the rest of its time.
+///
+/// A drain that could not ask for evictions although it has run for twice its time-out is over.
+fn extend_after_gap(active: &ActiveOperation) -> Option<Instant> {
+    let (details, timeout) = (&active.node.drain_details, active.operation.settings.drain_timeout);
+    let has_run = details.running_for >= timeout * 2;
+    let rest = (timeout - details.evicting_for).min(timeout * 2 - details.running_for);
+    let rest = rest.max(TimeDelta::seconds(1));
+    (!active.node.has_spent_drain_time(timeout) && !has_run).then(|| active.now() + rest)
+}
+
 /// Until when the drain goes on although it has timed out: only pods within their own grace period remain, and these would
 /// shut down all the same if the node were deferred.
 fn extend_for_grace(active: &ActiveOperation) -> Option<Instant> {
-    let ends = active.node.drain_details.grace_ends?;
-    let latest = drain_time_out(active.operation)? + MAX_GRACE_WAIT;
+    let (details, settings, now) = (&active.node.drain_details, &active.operation.settings, active.now());
+    let ends = details.grace_ends?;
+    let latest = now + settings.drain_timeout + MAX_GRACE_WAIT - details.running_for;
     let until = (ends + SHUTDOWN_DELAY).min(latest);
-    (active.operation.settings.wait_for_grace_period && until > active.now()).then_some(until)
+    (settings.wait_for_grace_period && until > now).then_some(until)
 }
 
-/// The stage that begins now that the drain has timed out, if a window is open.
+/// The stage that begins now that the drain has timed out, if a window is open and evictions were asked for until then.
 fn next_stage(active: &ActiveOperation) -> Option<StageKind> {
     let policy = active.assessment.single_policy(active.node)?;
     let kind = match after_drain(active.operation) {
@@ -117,5 +131,6 @@ fn next_stage(active: &ActiveOperation) -> Option<StageKind> {
         OnDeadline::Reboot => StageKind::Reboot,
         OnDeadline::Defer | OnDeadline::Fail => return None,
     };
-    policy.context.is_open().then_some(kind)
+    let timeout = active.operation.settings.drain_timeout;
+    (policy.context.is_open() && active.node.has_spent_drain_time(timeout)).then_some(kind)
 }

@@ -36,7 +36,7 @@ fn operation(id: &str, phase: Phase) -> Operation {
         pods_moved: 0,
         daemon_sets: vec![],
         static_pods: vec![],
-        grace_until: None,
+        extended_until: None,
         returning_owners: vec![],
         settings: Settings::default(),
         failure: None,

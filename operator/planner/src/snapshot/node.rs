@@ -149,6 +149,12 @@ impl Node {
         self.created + SETUP_TIME
     }
 
+    /// Whether this process has asked for evictions for the time-out of the drain. A tenth may be missing: a drain that has
+    /// just been started must list the pods first.
+    pub(crate) fn has_spent_drain_time(&self, timeout: TimeDelta) -> bool {
+        self.drain_details.evicting_for * 10 >= timeout * 9
+    }
+
     /// Whether the cordon of an operation whose record and entry are lost must stay: the node is not Ready, or its agent
     /// has not confirmed that the host stays up, so that the lost reboot order may still be carried out there. A cordon
     /// that a person has removed, or one of an operation that has ended, protects nothing.
@@ -332,6 +338,11 @@ pub struct DrainDetails {
     pub grace_ends: Option<Instant>,
     /// Whether budgets have to be tried, by the last preflight: whether it can be drained shows only after its cordon.
     pub doubtful: bool,
+    /// How long this process has asked for evictions on a view that was up to date; not the time that has passed since the
+    /// cordon, in which there may have been no operator, or no API server.
+    pub evicting_for: TimeDelta,
+    /// How long the drain has run in this process, whether it could ask for evictions or not.
+    pub running_for: TimeDelta,
     /// The longest grace period of its pods, by the last preflight.
     pub longest_grace: TimeDelta,
 }

@@ -43,8 +43,8 @@ pub struct Operation {
     pub cordoned: Option<Instant>,
     /// What followed the time-out of the drain.
     pub stage: Option<Stage>,
-    /// Until when the drain waits longer than its time-out, for pods within their own grace period.
-    pub grace_until: Option<Instant>,
+    /// Until when the drain goes on after its time-out: it was interrupted, or waits for pods within their own grace period.
+    pub extended_until: Option<Instant>,
     /// When the reboot order was observed.
     pub reboot_ordered: Option<Instant>,
     /// When the agent's refusal of the reboot order was observed.

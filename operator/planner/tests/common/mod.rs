@@ -32,6 +32,8 @@ pub struct World {
     pub silent: Vec<String>,
     /// The `DaemonSet`s that are ready on each node when it is cordoned.
     pub daemons: Vec<CountedWorkload>,
+    /// Since when the operator drains each node, for which order and stage; cleared when its process ends.
+    drains: BTreeMap<(String, String, bool), Instant>,
     /// When a node that is down comes back.
     coming: Vec<(String, Instant)>,
     boots: usize,
@@ -122,6 +124,7 @@ impl World {
             refusing: vec![],
             silent: vec![],
             daemons: vec![],
+            drains: BTreeMap::new(),
             coming: vec![],
             boots: 0,
             trace: String::new(),
@@ -212,6 +215,16 @@ impl World {
             self.now += TimeDelta::seconds(1);
             self.surroundings();
             self.run_until_idle();
+        }
+    }
+
+    /// The operator's process ends, and a new one begins so many seconds later.
+    pub fn restart_operator(&mut self, seconds: i64) {
+        self.now += TimeDelta::seconds(seconds);
+        self.drains.clear();
+        for node in self.snapshot.nodes.values_mut() {
+            node.drain = Drain::NotStarted;
+            node.drain_details = DrainDetails::default();
         }
     }
 

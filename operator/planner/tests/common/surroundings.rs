@@ -24,14 +24,13 @@ impl World {
             });
             let Some(order) = record.order.clone() else { continue };
             let node = self.node(&name);
-            let draining = node
-                .record
-                .as_ref()
-                .unwrap()
-                .operation
-                .as_ref()
-                .is_some_and(|op| op.phase == Phase::Draining);
-            if draining && node.cordoned_for.is_some() {
+            let operation = node.operation().filter(|op| op.phase == Phase::Draining);
+            let drain = operation.map(|op| (name.clone(), op.order_id(), op.stage.is_some()));
+            if let Some(drain) = drain.filter(|_| node.cordoned_for.is_some()) {
+                let since = *self.drains.entry(drain).or_insert(now);
+                let node = self.snapshot.nodes.get_mut(&name).unwrap();
+                node.drain_details.evicting_for = now - since;
+                node.drain_details.running_for = now - since;
                 let waiting = WaitReason::EvictionBlocked {
                     message: "pod shop/db-0: budget shop/db allows 0".to_owned(),
                 };
@@ -44,6 +43,7 @@ impl World {
                     Drain::Done { moved: 3 }
                 };
             }
+            let node = self.node(&name);
             if !node.ready.ready
                 || node
                     .record

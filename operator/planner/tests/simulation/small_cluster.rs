@@ -35,7 +35,7 @@ pub(crate) fn operation(id: &str, phase: Phase) -> Operation {
         asked: started,
         cordoned: (phase != Phase::Preparing).then_some(started),
         stage: None,
-        grace_until: None,
+        extended_until: None,
         reboot_ordered: None,
         refused: None,
         rebooted: None,

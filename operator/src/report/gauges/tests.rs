@@ -26,7 +26,7 @@ fn operation(phase: Phase) -> Operation {
         asked: at(1),
         cordoned: Some(at(2)),
         stage: None,
-        grace_until: None,
+        extended_until: None,
         reboot_ordered: Some(at(3)),
         refused: None,
         rebooted: None,

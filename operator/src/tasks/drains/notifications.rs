@@ -124,6 +124,7 @@ mod tests {
             remaining: pods.len(),
             with_empty_dir: 0,
             waiting_tiers: vec![],
+            evicting: true,
             grace_ends: None,
             returning: vec![],
             waiting_on: group_by_cause(pods.iter().flat_map(|pod| pod.blockers.clone()).collect()),
