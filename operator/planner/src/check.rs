@@ -14,7 +14,9 @@ mod violation;
 use crate::Instant;
 use crate::action::{Action, Change};
 use crate::plan::Plan;
-use crate::snapshot::{Drain, Holder, Lock, Node, OnTimeout, Operation, Order, OrderAction, Phase, Snapshot, StageKind, Taint};
+use crate::snapshot::{
+    Drain, Holder, Lock, Node, OnTimeout, Operation, Order, OrderAction, Phase, Snapshot, StageKind, Taint,
+};
 use starts::Starts;
 use violation::violation;
 

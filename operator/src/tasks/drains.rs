@@ -172,12 +172,12 @@ impl Drains {
         let settings = of_operation(node, operation, &self.namespace, self.clock).map(with_rounded_cordon_time);
         let (clients, name) = (self.clients.clone(), node.to_owned());
         let before = self.earlier_runs.get(node).filter(|(known, _)| *known == attempt);
-        let none = EarlierRuns {
+        let first = EarlierRuns {
             moved: usize::try_from(operation.pods_moved).unwrap_or_default(),
             evicting: EvictionTime::default(),
             started: Instant::now(),
         };
-        let before = before.map_or(none, |(_, runs)| *runs);
+        let before = before.map_or(first, |(_, runs)| *runs);
         let initial = State {
             progress: Progress::Starting,
             moved_before: before.moved,
@@ -439,7 +439,11 @@ mod tests {
 
     #[test]
     fn only_the_time_in_which_evictions_are_asked_for_counts() {
-        let running = |evicting: bool| match state(Blocker::Uncordoned { node: "w-01".to_owned() }).progress {
+        let running = |evicting: bool| match state(Blocker::Uncordoned {
+            node: "w-01".to_owned(),
+        })
+        .progress
+        {
             Progress::Running {
                 to_move,
                 moved,
@@ -467,7 +471,9 @@ mod tests {
         };
         let start = Instant::now();
         let after = |seconds| start + Duration::from_secs(seconds);
-        let mut state = state(Blocker::Uncordoned { node: "w-01".to_owned() });
+        let mut state = state(Blocker::Uncordoned {
+            node: "w-01".to_owned(),
+        });
         state.advance(running(true), after(10));
         state.advance(running(true), after(15));
         // The API server is away.

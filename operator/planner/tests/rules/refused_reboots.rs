@@ -65,7 +65,11 @@ fn a_refused_node_that_goes_down_is_verified_in_its_new_boot() {
     world.node("n1").ready.ready = false;
     world.run(30);
     assert_eq!(phase(&mut world), Some(Phase::Rebooting));
-    assert!(world.wait_reasons().starts_with("n1 Rebooting"), "{}", world.wait_reasons());
+    assert!(
+        world.wait_reasons().starts_with("n1 Rebooting"),
+        "{}",
+        world.wait_reasons()
+    );
     world.boot("n1");
     world.run_until_idle();
     assert!(world.record("n1").last_reboot.is_some(), "{}", world.trace);

@@ -307,7 +307,8 @@ impl World {
     pub fn heartbeat(&mut self, node: usize, boot: u32) {
         let now = self.now();
         if self.hosts[node].up && self.hosts[node].boot == boot {
-            self.cluster.edit_node(node, |object| object.value.ready.heartbeat = now);
+            self.cluster
+                .edit_node(node, |object| object.value.ready.heartbeat = now);
         }
     }
 
