@@ -1,5 +1,9 @@
-//! `/metrics`, `/healthz` and `/readyz`.
+//! `/metrics`, `/healthz` and `/readyz`, for any client that can reach the port.
+//!
+//! Any pod of the cluster may be such a client. A connection therefore answers one request, lives for a few seconds, and
+//! when too many are open the oldest one makes way: clients that send or read nothing never keep a probe from its answer.
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,16 +16,29 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::health::Health;
 use crate::metrics::{self, Metrics};
 
-/// Connections at a time; the next ones wait, so that clients cannot exhaust our memory.
-const MAX_CONNECTIONS: usize = 32;
-/// A peer that has not sent its request by then is cut off.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// What the clients of the port may use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Limits {
+    /// Connections at a time, so that clients cannot exhaust our memory.
+    connections: usize,
+    /// How long a connection may last in all: to send its request and to read the answer.
+    lifetime: Duration,
+}
+
+/// The kubelet allows a probe 5 s, Prometheus a scrape 10 s; both are answered within milliseconds.
+const LIMITS: Limits = Limits {
+    connections: 32,
+    lifetime: Duration::from_secs(5),
+};
+/// At the end of the process, requests that are being answered have this long.
+const LAST_ANSWERS: Duration = Duration::from_secs(1);
 
 /// Listens on an address such as `0.0.0.0:8080`.
 pub async fn listen(address: &str) -> Result<TcpListener, ListenError> {
@@ -39,19 +56,27 @@ pub struct ListenError {
     source: std::io::Error,
 }
 
-/// Answers until `stop`; requests that are on their way then are answered still.
+/// Answers until `stop`; requests that are on their way then are still answered.
 pub async fn serve(listener: TcpListener, metrics: Arc<Metrics>, health: Health, stop: CancellationToken) {
-    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    while let Some(Ok(place)) = stop.run_until_cancelled(places.clone().acquire_owned()).await {
-        let Some(accepted) = stop.run_until_cancelled(listener.accept()).await else {
-            break;
-        };
+    serve_within(LIMITS, listener, metrics, health, stop).await;
+}
+
+async fn serve_within(
+    limits: Limits,
+    listener: TcpListener,
+    metrics: Arc<Metrics>,
+    health: Health,
+    stop: CancellationToken,
+) {
+    let mut connections = Connections::default();
+    while let Some(accepted) = stop.run_until_cancelled(listener.accept()).await {
         match accepted {
             Ok((stream, _)) => {
                 let connection = serve_connection(stream, metrics.clone(), health.clone(), stop.clone());
-                tokio::spawn(async move {
-                    connection.await;
-                    drop(place);
+                connections.add(limits.connections, async move {
+                    if timeout(limits.lifetime, connection).await.is_err() {
+                        tracing::debug!("HTTP connection: not done within {} s", limits.lifetime.as_secs());
+                    }
                 });
             }
             Err(error) => {
@@ -61,8 +86,31 @@ pub async fn serve(listener: TcpListener, metrics: Arc<Metrics>, health: Health,
             }
         }
     }
-    // All places are free when the last connection has ended.
-    let _ = places.acquire_many(MAX_CONNECTIONS as u32).await;
+    let _ = timeout(LAST_ANSWERS, connections.finish()).await;
+}
+
+/// The open connections; the oldest one makes way for a new one.
+#[derive(Debug, Default)]
+struct Connections {
+    tasks: JoinSet<()>,
+    by_age: VecDeque<AbortHandle>,
+}
+
+impl Connections {
+    fn add(&mut self, max: usize, connection: impl Future<Output = ()> + Send + 'static) {
+        while self.tasks.try_join_next().is_some() {}
+        self.by_age.retain(|task| !task.is_finished());
+        if self.by_age.len() >= max
+            && let Some(oldest) = self.by_age.pop_front()
+        {
+            oldest.abort();
+        }
+        self.by_age.push_back(self.tasks.spawn(connection));
+    }
+
+    async fn finish(&mut self) {
+        while self.tasks.join_next().await.is_some() {}
+    }
 }
 
 async fn serve_connection(stream: TcpStream, metrics: Arc<Metrics>, health: Health, stop: CancellationToken) {
@@ -71,7 +119,11 @@ async fn serve_connection(stream: TcpStream, metrics: Arc<Metrics>, health: Heal
         async move { Ok::<_, Infallible>(response) }
     });
     let mut server = http1::Builder::new();
-    server.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
+    // The lifetime of the connection limits the time for the headers too.
+    server
+        .timer(TokioTimer::new())
+        .header_read_timeout(None)
+        .keep_alive(false);
     let mut connection = std::pin::pin!(server.serve_connection(TokioIo::new(stream), service));
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
@@ -132,11 +184,15 @@ mod tests {
     }
 
     async fn start() -> Running {
+        start_within(LIMITS).await
+    }
+
+    async fn start_within(limits: Limits) -> Running {
         let listener = listen("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (health, stop) = (Health::default(), CancellationToken::new());
         let metrics = Arc::new(Metrics::new().unwrap());
-        let task = tokio::spawn(serve(listener, metrics, health.clone(), stop.clone()));
+        let task = tokio::spawn(serve_within(limits, listener, metrics, health.clone(), stop.clone()));
         Running {
             address,
             health,
@@ -147,7 +203,7 @@ mod tests {
 
     async fn get(server: &Running, path: &str) -> String {
         let mut stream = TcpStream::connect(server.address).await.unwrap();
-        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.unwrap();
@@ -191,6 +247,44 @@ mod tests {
             answer.ends_with("there are /metrics, /healthz and /readyz\n"),
             "{answer}"
         );
+    }
+
+    /// A client that asks for one page after the other and reads none; the server's buffers are full at some time.
+    async fn silent_reader(server: &Running) -> TcpStream {
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        let request = "GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(200);
+        stream.write_all(request.as_bytes()).await.unwrap();
+        stream
+    }
+
+    #[tokio::test]
+    async fn clients_that_read_nothing_do_not_keep_a_probe_from_its_answer() {
+        // No connection ends by itself here: only those that make way do.
+        let limits = Limits {
+            lifetime: Duration::from_hours(1),
+            ..LIMITS
+        };
+        let server = start_within(limits).await;
+        let mut silent = vec![];
+        for _ in 0..limits.connections {
+            silent.push(TcpStream::connect(server.address).await.unwrap());
+            silent.push(silent_reader(&server).await);
+        }
+        let probe = timeout(Duration::from_secs(5), get(&server, "/healthz")).await;
+        assert!(probe.unwrap().starts_with("HTTP/1.1 200 OK\r\n"));
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_asks_nothing_is_closed_when_its_time_is_over() {
+        let server = start_within(Limits {
+            lifetime: Duration::from_millis(50),
+            ..LIMITS
+        })
+        .await;
+        let mut silent = TcpStream::connect(server.address).await.unwrap();
+        silent.write_all(b"GET /metr").await.unwrap();
+        let closed = timeout(Duration::from_secs(5), silent.read(&mut [0; 16])).await;
+        assert_eq!(closed.unwrap().unwrap(), 0);
     }
 
     #[tokio::test]
