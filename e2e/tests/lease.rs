@@ -12,8 +12,10 @@ use lockkeeper_e2e::control_plane::{ControlPlane, Options};
 use lockkeeper_e2e::tokens::{Account, Bound};
 use lockkeeper_e2e::workdir::Workdir;
 use lockkeeper_kube_util::Clock;
-use lockkeeper_operator::client::{Clients, clients};
+use lockkeeper_operator::client::{Clients, Hooks, clients};
 use lockkeeper_operator::election::{LeaseConfig, identity, run};
+use lockkeeper_operator::health::Health;
+use lockkeeper_operator::leadership::Leadership;
 use lockkeeper_operator::metrics::Metrics;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -41,6 +43,7 @@ impl Elector {
             name: names::LEASE.to_owned(),
             identity: identity(name),
             clock: Clock::machine(),
+            leadership: Leadership::default(),
         };
         let (sender, leading) = watch::channel(false);
         let stop = CancellationToken::new();
@@ -66,7 +69,8 @@ async fn at_most_one_operator_leads_through_faults_of_it_and_of_the_server() -> 
     let mut plane = ControlPlane::start(workdir.path(), Options::default()).await?;
     plane.install()?;
     let kubeconfig = plane.token_kubeconfig("operator", OPERATOR, Bound::Nothing).await?;
-    let clients = clients(Some(&kubeconfig), &Arc::new(Metrics::new()?)).await?;
+    let hooks = Hooks::new(Arc::new(Metrics::new()?), &Health::default());
+    let clients = clients(Some(&kubeconfig), &hooks).await?;
 
     let mut first = Elector::start(&clients, "first");
     println!("first leader after {:?}", first.until(true).await?);

@@ -16,8 +16,9 @@ use lockkeeper_e2e::tokens::{Account, Bound};
 use lockkeeper_e2e::workdir::Workdir;
 use lockkeeper_kube_util::Clock;
 use lockkeeper_operator::cache::{Cache, SharedCache, feed};
-use lockkeeper_operator::client::{Clients, clients};
+use lockkeeper_operator::client::{Clients, Hooks, clients};
 use lockkeeper_operator::execute::{Apis, CreatedRecords, Error, Executed, Pass};
+use lockkeeper_operator::health::Health;
 use lockkeeper_operator::metrics::Metrics;
 use lockkeeper_operator::report::event::{Event, EventReason};
 use lockkeeper_operator::report::event_recorder::{EventRecorder, EventTarget};
@@ -56,7 +57,7 @@ async fn the_operator_sees_the_cluster_and_its_own_writes() -> Result<()> {
     waits_for_kinds_that_are_not_installed(&plane, &metrics).await?;
 
     let kubeconfig = plane.token_kubeconfig("operator", OPERATOR, Bound::Nothing).await?;
-    let clients = clients(Some(&kubeconfig), &metrics).await?;
+    let clients = clients(Some(&kubeconfig), &hooks(&metrics)).await?;
     let cache = SharedCache::counting(metrics.clone());
     let feeding = tokio::spawn(feed(cache.clone(), clients.watch.clone()));
     println!(
@@ -79,9 +80,16 @@ async fn the_operator_sees_the_cluster_and_its_own_writes() -> Result<()> {
     Ok(())
 }
 
+/// As the leader has them while it renews its Lease.
+fn hooks(metrics: &Arc<Metrics>) -> Hooks {
+    let hooks = Hooks::new(metrics.clone(), &Health::default());
+    hooks.leadership.renew(hooks.leadership.now(), Duration::from_hours(1));
+    hooks
+}
+
 /// Started before its kinds are there, the operator says which and how to install them, and goes on once they are.
 async fn waits_for_kinds_that_are_not_installed(plane: &ControlPlane, metrics: &Arc<Metrics>) -> Result<()> {
-    let admin = clients(Some(&plane.kubeconfig()), metrics).await?;
+    let admin = clients(Some(&plane.kubeconfig()), &hooks(metrics)).await?;
     let cache = SharedCache::counting(metrics.clone());
     let feeding = tokio::spawn(feed(cache.clone(), admin.watch.clone()));
     // A server that has just started may complain of something else first.

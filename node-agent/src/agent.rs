@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use futures::{Stream, StreamExt};
 use kube::runtime::WatchStreamExt;
-use kube::runtime::watcher::{self, Event, watcher};
+use kube::runtime::watcher::{self, Event};
 use kube::{Api, Client};
 use lockkeeper_crds::{HostReport, OrderAnswer, OrderState};
 use tokio::time::Instant;
@@ -20,7 +20,7 @@ use crate::report::{OwnNodeReboot, ReportError, Reporter, host_report};
 use crate::since::first_seen;
 use crate::text::describe;
 use lockkeeper_channel::timer::sleep_until_or_forever;
-use lockkeeper_kube_util::{Clock, WatchBackoff, jitter};
+use lockkeeper_kube_util::{Clock, WatchBackoff, jitter, relisting_watcher};
 
 /// The first delay after a failed report, and the longest.
 const REPORT_BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(2));
@@ -56,7 +56,7 @@ pub async fn run_agent(
 ) -> anyhow::Result<()> {
     let api: Api<OwnNodeReboot> = Api::all(client.clone());
     let own = watcher::Config::default().fields(&format!("metadata.name={}", config.node_name));
-    let events = watcher(api, own).backoff(WatchBackoff::for_agent(&config.node_name));
+    let events = relisting_watcher(api, own).backoff(WatchBackoff::for_agent(&config.node_name));
     let mut agent = Agent {
         reporter: Reporter::new(client, &config.node_name),
         first_report_by: Instant::now() + config.facts_within,

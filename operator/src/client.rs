@@ -1,6 +1,7 @@
 //! Connections to the API server, and what a failure of one means in words.
 
 mod counted;
+mod fenced;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -8,15 +9,17 @@ use std::time::Duration;
 
 use http::HeaderValue;
 use http::header::USER_AGENT;
-use kube::client::ClientBuilder;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
-use lockkeeper_kube_util::{Remedies, error_chain};
+use lockkeeper_kube_util::{HttpService, Remedies, error_chain, http_service, patient_service};
 use thiserror::Error;
-use tower::layer::layer_fn;
 
+use crate::health::{Component, Health};
+use crate::leadership::Leadership;
 use crate::metrics::Metrics;
 use counted::Counted;
+use fenced::Fenced;
+pub use fenced::NotLeading;
 
 /// How we are called in the API server's audit log.
 pub const AGENT: &str = concat!("lockkeeper-operator/", env!("CARGO_PKG_VERSION"));
@@ -27,11 +30,11 @@ pub const AGENT: &str = concat!("lockkeeper-operator/", env!("CARGO_PKG_VERSION"
 /// renewal past the end of the Lease. Whoever sends a request decides when to send it again.
 #[derive(Clone)]
 pub struct Clients {
-    /// Reads and writes of the loop; a request that gets no answer fails after 15 s.
+    /// Reads and writes of the loop; a request that gets no answer fails after 15 s. It writes only while we lead.
     pub api: Client,
-    /// Watches, those of drains too: they may be silent for long.
+    /// Watches, those of drains too: they may be silent for long, but their lists and their beginnings may not.
     pub watch: Client,
-    /// The requests of drains: evictions, whose admission webhooks may take up to 30 s.
+    /// The requests of drains: evictions, whose admission webhooks may take up to 30 s. It evicts only while we lead.
     pub evict: Client,
     /// The Lease: an answer that comes late is worse than none.
     pub lease: Client,
@@ -43,16 +46,59 @@ impl std::fmt::Debug for Clients {
     }
 }
 
-/// Connects with the kubeconfig given, else with the service account of this pod, else with the user's kubeconfig; every
-/// request is counted.
-pub async fn clients(kubeconfig: Option<&Path>, metrics: &Arc<Metrics>) -> Result<Clients, ConnectError> {
+/// A list that stalls for this long has failed; the API server itself gives up a list after 60 s.
+const LIST_TIMEOUT: Duration = Duration::from_mins(1);
+
+/// Each request of a pass ends within 15 s. A pass in which none has ended for this long is stuck.
+const MAX_PASS_SILENCE: Duration = Duration::from_mins(1);
+
+/// What the clients tell, and what they heed.
+#[derive(Clone, Debug)]
+pub struct Hooks {
+    /// Every request is counted.
+    pub metrics: Arc<Metrics>,
+    /// The loop, which gets on with each of its requests that ends.
+    pub pass: Component,
+    /// Without it, the loop and its drains change nothing.
+    pub leadership: Leadership,
+}
+
+impl Hooks {
+    /// The hooks of an operator that does not lead yet.
+    pub fn new(metrics: Arc<Metrics>, health: &Health) -> Self {
+        Self {
+            metrics,
+            pass: health.component("pass", MAX_PASS_SILENCE),
+            leadership: Leadership::default(),
+        }
+    }
+}
+
+/// Connects with the kubeconfig given, else with the service account of this pod, else with the user's kubeconfig.
+pub async fn clients(kubeconfig: Option<&Path>, hooks: &Hooks) -> Result<Clients, ConnectError> {
     let config = config(kubeconfig).await?;
-    let client = |seconds: Option<u64>| client(&config, seconds.map(Duration::from_secs), metrics);
+    let counted = |inner, progress| Counted {
+        inner,
+        metrics: hooks.metrics.clone(),
+        progress,
+    };
+    let fenced = |inner| Fenced {
+        inner,
+        leadership: hooks.leadership.clone(),
+    };
+    let service = |seconds| service(&config, Duration::from_secs(seconds));
+    let watches = patient_service(config.clone(), LIST_TIMEOUT).map_err(|error| not_connected(&config, &error))?;
+    let watches = Counted {
+        inner: watches,
+        metrics: hooks.metrics.clone(),
+        progress: None,
+    };
+    let namespace = config.default_namespace.as_str();
     Ok(Clients {
-        api: client(Some(15))?,
-        watch: client(None)?,
-        evict: client(Some(40))?,
-        lease: client(Some(2))?,
+        api: Client::new(fenced(counted(service(15)?, Some(hooks.pass.clone()))), namespace),
+        watch: Client::new(watches, namespace),
+        evict: Client::new(fenced(counted(service(40)?, None)), namespace),
+        lease: Client::new(counted(service(2)?, None), namespace),
     })
 }
 
@@ -103,6 +149,11 @@ pub fn explain(step: &str, error: &kube::Error) -> String {
 
 /// Why a request failed and what helps, in one line without the step.
 pub fn describe_error(error: &kube::Error) -> String {
+    if let kube::Error::Service(cause) = error
+        && let Some(cause) = cause.downcast_ref::<NotLeading>()
+    {
+        return cause.to_string();
+    }
     lockkeeper_kube_util::explain(error, "the API server", &REMEDIES)
 }
 
@@ -140,26 +191,22 @@ async fn from_user(in_cluster: &(dyn std::error::Error + 'static)) -> Result<Con
         })
 }
 
-/// A client whose answers must begin within `patience`; without it a silent connection is left to its user.
-fn client(config: &Config, patience: Option<Duration>, metrics: &Arc<Metrics>) -> Result<Client, ConnectError> {
+/// A connection whose answers must not stall for longer than `patience`.
+fn service(config: &Config, patience: Duration) -> Result<HttpService, ConnectError> {
     let mut config = config.clone();
-    config.read_timeout = patience;
-    config.write_timeout = patience.or(config.write_timeout);
+    config.read_timeout = Some(patience);
+    config.write_timeout = Some(patience);
     // A pooled connection that was idle must not count its idle time against the next answer.
     config.reset_reader_on_write = true;
-    if let Some(patience) = patience {
-        config.connect_timeout = config.connect_timeout.map(|connect| connect.min(patience));
+    config.connect_timeout = config.connect_timeout.map(|connect| connect.min(patience));
+    http_service(&config).map_err(|error| not_connected(&config, &error))
+}
+
+fn not_connected(config: &Config, error: &kube::Error) -> ConnectError {
+    ConnectError::Client {
+        url: config.cluster_url.to_string(),
+        cause: error_chain(error),
     }
-    let url = config.cluster_url.to_string();
-    let builder = ClientBuilder::try_from(config).map_err(|error| ConnectError::Client {
-        url,
-        cause: error_chain(&error),
-    })?;
-    let count = layer_fn(|inner| Counted {
-        inner,
-        metrics: metrics.clone(),
-    });
-    Ok(builder.with_layer(&count).build())
 }
 
 #[cfg(test)]
@@ -167,8 +214,8 @@ mod tests {
     use super::*;
     use kube::core::Status;
 
-    fn metrics() -> Arc<Metrics> {
-        Arc::new(Metrics::new().unwrap())
+    fn hooks() -> Hooks {
+        Hooks::new(Arc::new(Metrics::new().unwrap()), &Health::default())
     }
 
     fn refused(code: u16, message: &str) -> kube::Error {
@@ -197,7 +244,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_kubeconfig_that_is_not_there_is_named() {
-        let error = clients(Some(Path::new("/nowhere/kubeconfig")), &metrics())
+        let error = clients(Some(Path::new("/nowhere/kubeconfig")), &hooks())
             .await
             .unwrap_err();
         let words = error.to_string();
@@ -216,10 +263,19 @@ mod tests {
             .unwrap()
             .port();
         let config = Config::new(format!("http://127.0.0.1:{port}").parse().unwrap());
-        let client = client(&config, Some(Duration::from_secs(2)), &metrics()).unwrap();
+        let client = Client::new(service(&config, Duration::from_secs(2)).unwrap(), "default");
         let error = client.apiserver_version().await.unwrap_err();
         let words = explain("ask for the version", &error);
         assert!(words.contains("refused"), "{words}");
         assert!(!words.contains('\n'), "{words}");
+    }
+
+    #[test]
+    fn a_write_that_was_not_sent_does_not_blame_the_server() {
+        let error = kube::Error::Service(NotLeading.into());
+        assert_eq!(
+            explain("evict a pod", &error),
+            "evict a pod: not sent: this replica leads no more"
+        );
     }
 }

@@ -1,6 +1,7 @@
 //! Leader election by a Lease: keeps one operator busy, and fences nothing.
 //!
 //! A write that must not happen twice is guarded by its own resourceVersion; two leaders at once would only waste work.
+//! Evictions have no such guard: they heed the [`Leadership`], which ends by itself on a clock that nothing stops.
 
 mod step;
 
@@ -22,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::step::{DURATION, LeaseView, RENEW_DEADLINE, RETRY, State, Step, step};
 use crate::client::explain;
+use crate::leadership::Leadership;
 
 /// A request about the Lease that takes longer has failed.
 const REQUEST: Duration = Duration::from_secs(2);
@@ -45,6 +47,8 @@ pub struct LeaseConfig {
     pub identity: String,
     /// What the times in the Lease are taken from; people read them, no elector trusts them.
     pub clock: Clock,
+    /// Extended by each renewal: what writes heeds it.
+    pub leadership: Leadership,
 }
 
 impl std::fmt::Debug for LeaseConfig {
@@ -165,7 +169,7 @@ impl Elector {
 
     /// Writes us into the Lease; that it is still as we saw it is checked by the API server.
     async fn write(&mut self) {
-        let sent = Instant::now();
+        let (sent, sent_by_leadership) = (Instant::now(), self.lease.leadership.now());
         let patience = self
             .state
             .renewed
@@ -187,6 +191,7 @@ impl Elector {
                     not_before: None,
                 };
                 self.last_logged.clear();
+                self.lease.leadership.renew(sent_by_leadership, RENEW_DEADLINE);
                 if self.set_leading(true) {
                     tracing::info!(identity = self.lease.identity, "leading");
                 }
@@ -285,6 +290,9 @@ impl Elector {
 
     /// Says whether we lead, to whom it is news, and answers whether it is.
     fn set_leading(&self, leads: bool) -> bool {
+        if !leads {
+            self.lease.leadership.end();
+        }
         self.leading
             .send_if_modified(|leading| std::mem::replace(leading, leads) != leads)
     }

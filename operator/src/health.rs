@@ -8,8 +8,9 @@ use tokio::time::Instant;
 
 /// What each part of the operator says of itself.
 ///
-/// An idle operator does nothing, so silence is no sign of illness: a part is ill when it began something and does not
-/// get to its end.
+/// An idle operator does nothing, so silence is no sign of illness: a part is ill when it began something and then makes
+/// no progress. How long the work takes in all does not matter: a pass over a large cluster with a slow API server may
+/// take many minutes.
 #[derive(Clone, Debug, Default)]
 pub struct Health {
     components: Arc<Mutex<BTreeMap<&'static str, State>>>,
@@ -18,7 +19,8 @@ pub struct Health {
 #[derive(Debug)]
 struct State {
     limit: Duration,
-    busy_since: Option<Instant>,
+    /// While the part is at work: when it began, or when it last got on.
+    progress: Option<Instant>,
     not_ready: Option<String>,
 }
 
@@ -36,11 +38,11 @@ pub struct BusyGuard<'a> {
 }
 
 impl Health {
-    /// A part whose work must never take longer than `limit`; it is not ready until it says so.
+    /// A part that makes progress at least once in `limit` while it works; it is not ready until it says so.
     pub fn component(&self, name: &'static str, limit: Duration) -> Component {
         let state = State {
             limit,
-            busy_since: None,
+            progress: None,
             not_ready: Some("starting".into()),
         };
         self.lock().insert(name, state);
@@ -54,11 +56,11 @@ impl Health {
     pub fn alive(&self) -> Result<(), String> {
         let now = Instant::now();
         for (name, state) in &*self.lock() {
-            let busy = state.busy_since.map(|since| now.saturating_duration_since(since));
-            if let Some(busy) = busy.filter(|busy| *busy > state.limit) {
+            let silent = state.progress.map(|last| now.saturating_duration_since(last));
+            if let Some(silent) = silent.filter(|silent| *silent > state.limit) {
                 return Err(format!(
-                    "{name} has been at it for {} s, longer than {} s",
-                    busy.as_secs(),
+                    "{name} has made no progress for {} s, longer than {} s",
+                    silent.as_secs(),
                     state.limit.as_secs()
                 ));
             }
@@ -85,8 +87,17 @@ impl Health {
 impl Component {
     /// The work begins; it ends when the guard is dropped.
     pub fn busy(&self) -> BusyGuard<'_> {
-        self.update(|state| state.busy_since = Some(Instant::now()));
+        self.update(|state| state.progress = Some(Instant::now()));
         BusyGuard { component: self }
+    }
+
+    /// The work got on by one step; says nothing if the part is not at work.
+    pub fn progress(&self) {
+        self.update(|state| {
+            if let Some(last) = &mut state.progress {
+                *last = Instant::now();
+            }
+        });
     }
 
     /// The part can do its work.
@@ -108,7 +119,7 @@ impl Component {
 
 impl Drop for BusyGuard<'_> {
     fn drop(&mut self) {
-        self.component.update(|state| state.busy_since = None);
+        self.component.update(|state| state.progress = None);
     }
 }
 
@@ -128,16 +139,37 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn work_that_does_not_end_is_ill() {
+    async fn work_that_makes_no_progress_is_ill() {
         let health = Health::default();
         let component = health.component("pass", Duration::from_mins(1));
         let busy = component.busy();
         advance(Duration::from_secs(61)).await;
         assert_eq!(
             health.alive(),
-            Err("pass has been at it for 61 s, longer than 60 s".into())
+            Err("pass has made no progress for 61 s, longer than 60 s".into())
         );
         drop(busy);
+        assert_eq!(health.alive(), Ok(()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn long_work_that_gets_on_is_healthy() {
+        let health = Health::default();
+        let component = health.component("pass", Duration::from_mins(1));
+        let _busy = component.busy();
+        for _ in 0..100 {
+            advance(Duration::from_secs(59)).await;
+            component.progress();
+            assert_eq!(health.alive(), Ok(()));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_idle_part_stays_idle_when_a_late_answer_comes() {
+        let health = Health::default();
+        let component = health.component("pass", Duration::from_mins(1));
+        component.progress();
+        advance(Duration::from_hours(1)).await;
         assert_eq!(health.alive(), Ok(()));
     }
 

@@ -1,34 +1,24 @@
 //! One operator: its parts and the tasks that it runs, without its arguments and its HTTP server.
 
-use std::sync::Arc;
-use std::time::Duration;
-
 use lockkeeper_crds::names;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::cache::{SharedCache, feed};
-use crate::client::Clients;
+use crate::client::{Clients, Hooks};
 use crate::election::{self, LeaseConfig};
-use crate::health::Health;
-use crate::metrics::Metrics;
 use crate::reconcile::{Options, Reconciler};
 use crate::report::Reporter;
 use crate::report::event_recorder::EventRecorder;
 use crate::shutdown::Tasks;
-
-/// A pass makes at most one write for each node in progress, and each write times out after 15 s.
-const MAX_PASS_DURATION: Duration = Duration::from_mins(5);
 
 /// What an operator is made of.
 #[derive(Debug)]
 pub struct Operator {
     /// Its connections.
     pub clients: Clients,
-    /// Where it counts.
-    pub metrics: Arc<Metrics>,
-    /// What it says of itself.
-    pub health: Health,
+    /// What it tells, and what it heeds.
+    pub hooks: Hooks,
     /// How its loop is configured.
     pub options: Options,
     /// Its name in Events.
@@ -49,10 +39,10 @@ pub struct RunningOperator {
 impl Operator {
     /// Starts all tasks; `stop` ends them in good order.
     pub fn start(self, stop: &CancellationToken) -> RunningOperator {
-        let (clients, metrics, clock) = (self.clients, self.metrics, self.options.clock);
-        let cache = SharedCache::counting(metrics.clone());
+        let (clients, hooks, clock) = (self.clients, self.hooks, self.options.clock);
+        let cache = SharedCache::counting(hooks.metrics.clone());
         let (leading, leads) = watch::channel(false);
-        let (events, event_writer) = EventRecorder::new(&clients.api, &self.name, metrics.clone(), clock);
+        let (events, event_writer) = EventRecorder::new(&clients.api, &self.name, hooks.metrics.clone(), clock);
         let lease = LeaseConfig {
             client: clients.lease.clone(),
             watch: clients.watch.clone(),
@@ -60,10 +50,10 @@ impl Operator {
             name: names::LEASE.to_owned(),
             identity: self.identity,
             clock,
+            leadership: hooks.leadership,
         };
-        let reporter = Reporter::new(&clients.api, cache.clone(), events, metrics);
-        let component = self.health.component("pass", MAX_PASS_DURATION);
-        let reconciler = Reconciler::new(&clients, cache.clone(), self.options, reporter, component);
+        let reporter = Reporter::new(&clients.api, cache.clone(), events, hooks.metrics);
+        let reconciler = Reconciler::new(&clients, cache.clone(), self.options, reporter, hooks.pass);
         let release = CancellationToken::new();
 
         let (mut tasks, mut helpers) = (Tasks::default(), Tasks::default());

@@ -9,7 +9,7 @@ use clap::Parser;
 use lockkeeper_crds::names;
 use lockkeeper_kube_util::Clock;
 
-use crate::client::clients;
+use crate::client::{Hooks, clients};
 use crate::election;
 use crate::health::Health;
 use crate::http;
@@ -69,14 +69,14 @@ pub async fn main(plan: PlanFn) -> ExitCode {
 
 async fn run(arguments: Arguments, plan: PlanFn) -> anyhow::Result<()> {
     let metrics = Arc::new(Metrics::new()?);
-    let clients = clients(arguments.kubeconfig.as_deref(), &metrics).await?;
-    let stop = on_signal()?;
     let health = Health::default();
+    let hooks = Hooks::new(metrics.clone(), &health);
+    let clients = clients(arguments.kubeconfig.as_deref(), &hooks).await?;
+    let stop = on_signal()?;
     let listener = http::listen(&arguments.http_address).await?;
     let operator = Operator {
         clients,
-        metrics: metrics.clone(),
-        health: health.clone(),
+        hooks,
         options: Options {
             own_node: arguments.node_name.filter(|name| !name.is_empty()),
             control_plane_labels: arguments.control_plane_labels,

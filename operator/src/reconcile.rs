@@ -17,6 +17,7 @@ use crate::client::Clients;
 use crate::execute::{Apis, CreatedRecords, Error, Executed, Pass, Retry};
 use crate::failed_writes::FailedWrites;
 use crate::health::Component;
+use crate::next_pass::NextPass;
 use crate::report::{RecordsBefore, Reporter};
 use crate::tasks::Tasks;
 
@@ -37,6 +38,9 @@ const STATUS_DEBOUNCE: Duration = Duration::from_millis(300);
 const MAX_STATUS_DELAY: Duration = Duration::from_secs(2);
 /// A loop that has just started does not write into thousands of statuses that it is still listing.
 const STARTUP_GRACE: Duration = Duration::from_secs(30);
+
+/// A loop that nothing wakes runs a pass this often.
+const MAX_IDLE: Duration = Duration::from_hours(1);
 
 /// The planner: [`lockkeeper_planner::plan`], or another one in a test.
 pub type PlanFn = fn(&Snapshot, DateTime<Utc>) -> Plan;
@@ -77,9 +81,6 @@ pub struct Reconciler {
     started: Instant,
 }
 
-/// When the next pass is due if nothing changes before.
-type NextPass = Option<Instant>;
-
 impl Reconciler {
     /// A loop before its first pass.
     pub fn new(clients: &Clients, cache: SharedCache, options: Options, reporter: Reporter, health: Component) -> Self {
@@ -109,24 +110,24 @@ impl Reconciler {
 
     /// Runs a pass whenever something changes while this replica leads, until `stop`.
     pub async fn run(mut self, mut leading: watch::Receiver<bool>, stop: CancellationToken) {
+        let clock = self.options.clock;
         let mut changes = self.cache.changes();
         loop {
-            let now = Instant::now();
             self.report_health();
             let next = if *leading.borrow_and_update() && !stop.is_cancelled() {
                 self.pass().await
             } else {
                 self.tasks.stop();
                 self.reporter.stop_leading();
-                None
+                NextPass::default()
             };
-            let timer = next.unwrap_or(now + Duration::from_hours(1));
+            let next = next.or_at(Some(Instant::now() + MAX_IDLE));
             tokio::select! {
                 () = stop.cancelled() => return,
                 _ = changes.changed() => {}
                 _ = leading.changed() => {}
                 () = self.tasks.changed() => {}
-                () = tokio::time::sleep_until(timer) => {}
+                () = next.wait(|| clock.now()) => {}
             }
         }
     }
@@ -154,14 +155,13 @@ impl Reconciler {
         let violations = check(&snapshot, &plan, now);
         self.reporter.pass(&snapshot, &seen, &plan, &violations, now);
         if !violations.is_empty() {
-            return Some(Instant::now() + RETRY_DELAY);
+            return NextPass::at(Instant::now() + RETRY_DELAY);
         }
         self.tasks.reconcile(&plan, &snapshot, &seen);
         for (node, event) in self.tasks.take_events() {
             self.reporter.drain(&snapshot, &node, event);
         }
-        let next = self.execute(&snapshot, seen, &plan, now).await;
-        next.or_else(|| until(plan.recheck_at, now))
+        self.execute(&snapshot, seen, &plan, now).await
     }
 
     async fn execute(
@@ -202,7 +202,7 @@ impl Reconciler {
         self.created = std::mem::take(&mut pass.created);
         learn(&mut self.failed_writes, &mut self.tasks, &executed);
         if let Some(error) = executed.shared {
-            return Some(self.handle_error(&error));
+            return NextPass::at(self.handle_error(&error));
         }
         self.conflicts = 0;
         if !actions.is_empty() {
@@ -211,7 +211,7 @@ impl Reconciler {
             let repeated = self.last_plan == actions;
             self.last_plan = actions;
             self.last_write = Some(Instant::now());
-            return Some(if repeated {
+            return NextPass::at(if repeated {
                 Instant::now() + RETRY_DELAY
             } else {
                 Instant::now()
@@ -219,7 +219,7 @@ impl Reconciler {
         }
         self.last_plan.clear();
         if let Some(quiet) = self.publication_delay(snapshot) {
-            return Some(quiet);
+            return NextPass::at(quiet);
         }
         self.last_publication = Some(Instant::now());
         let due = self.tasks.forecast(snapshot, plan, now);
@@ -228,10 +228,10 @@ impl Reconciler {
             .publish(&mut pass, plan, &self.tasks.forecast_ends())
             .await;
         if let Err(error) = published {
-            return Some(self.handle_error(&error));
+            return NextPass::at(self.handle_error(&error));
         }
         let attempt = self.failed_writes.next_attempt(Instant::now());
-        [due, until(plan.recheck_at, now), attempt].into_iter().flatten().min()
+        NextPass::when(plan.recheck_at).or_at(due).or_at(attempt)
     }
 
     /// The actions of the plan, without those about nodes whose last write failed a moment ago.
@@ -251,7 +251,7 @@ impl Reconciler {
     }
 
     /// When to publish the statuses, if not now.
-    fn publication_delay(&self, snapshot: &Snapshot) -> NextPass {
+    fn publication_delay(&self, snapshot: &Snapshot) -> Option<Instant> {
         let now = Instant::now();
         let looked = self.started + STARTUP_GRACE;
         if !snapshot.unlisted.is_empty() && looked > now {
@@ -320,13 +320,6 @@ fn restart_drain(tasks: &mut Tasks, error: &Error) {
 fn conflict_backoff(conflicts: u32) -> Duration {
     let doubled = 1u32.checked_shl(conflicts.saturating_sub(1)).unwrap_or(u32::MAX);
     FIRST_CONFLICT_BACKOFF.saturating_mul(doubled).min(MAX_CONFLICT_BACKOFF)
-}
-
-/// The time of the timer for a time of the calendar.
-fn until(at: Option<DateTime<Utc>>, now: DateTime<Utc>) -> NextPass {
-    let wait = (at? - now).to_std().unwrap_or_default();
-    // A little later than that: a timer that fires early would cause two passes.
-    Some(Instant::now() + wait + Duration::from_millis(20))
 }
 
 #[cfg(test)]

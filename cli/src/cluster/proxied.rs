@@ -1,73 +1,38 @@
 //! The client whose connections go through a proxy.
 
-use http::Uri;
-use hyper::rt::{Read, Write};
-use hyper_timeout::TimeoutConnector;
-use hyper_util::client::legacy::Client as HttpClient;
 use hyper_util::client::legacy::connect::proxy::{SocksV5, Tunnel};
-use hyper_util::client::legacy::connect::{Connection, HttpConnector};
-use hyper_util::rt::TokioExecutor;
-use kube::client::retry::RetryPolicy;
-use kube::client::{Body, ClientBuilder, ConfigExt};
+use kube::client::ConfigExt;
 use kube::{Client, Config};
-use tower::retry::RetryLayer;
-use tower::{BoxError, Service, ServiceBuilder};
+use lockkeeper_kube_util::{connector, http_service_over};
 
 use super::proxy::{Protocol, Proxy};
 
 /// Creates the client; the API server sees the same requests as without a proxy.
 pub(super) fn client(config: &Config, proxy: &Proxy) -> kube::Result<Client> {
-    let mut direct = HttpConnector::new();
-    // The proxy's address may begin with https.
-    direct.enforce_http(false);
-    match proxy.protocol {
+    let direct = connector();
+    let service = match proxy.protocol {
         Protocol::Connect => {
             let to_proxy = config.rustls_https_connector_with_connector(direct)?;
             let mut tunnel = Tunnel::new(proxy.address.clone(), to_proxy);
             if let Some(authorization) = proxy.authorization() {
                 tunnel = tunnel.with_auth(authorization);
             }
-            build(config, tunnel)
+            http_service_over(config, tunnel)?
         }
         Protocol::Socks5 => {
             let mut tunnel = SocksV5::new(proxy.address.clone(), direct);
             if let Some((user, password)) = proxy.credentials().cloned() {
                 tunnel = tunnel.with_auth(user, password);
             }
-            build(config, tunnel)
+            http_service_over(config, tunnel)?
         }
-    }
-}
-
-/// The layers of kube's own client, which cannot be given a connector.
-fn build<C>(config: &Config, tunnel: C) -> kube::Result<Client>
-where
-    C: Service<Uri> + Clone + Send + Sync + 'static,
-    C::Response: Connection + Read + Write + Send + Unpin + 'static,
-    C::Future: Send + 'static,
-    C::Error: std::error::Error + Send + Sync + 'static,
-{
-    let mut connector = TimeoutConnector::new(config.rustls_https_connector_with_connector(tunnel)?);
-    connector.set_connect_timeout(config.connect_timeout);
-    connector.set_read_timeout(config.read_timeout);
-    connector.set_write_timeout(config.write_timeout);
-    connector.set_reset_reader_on_write(config.reset_reader_on_write);
-    let http: HttpClient<_, Body> = HttpClient::builder(TokioExecutor::new()).build(connector);
-    let retry = config
-        .default_retry
-        .then(|| RetryLayer::new(RetryPolicy::server_retry()));
-    let service = ServiceBuilder::new()
-        .layer(config.base_uri_layer())
-        .option_layer(retry)
-        .option_layer(config.auth_layer()?)
-        .layer(config.extra_headers_layer()?)
-        .map_err(BoxError::from)
-        .service(http);
-    Ok(ClientBuilder::new(service, config.default_namespace.clone()).build())
+    };
+    Ok(Client::new(service, config.default_namespace.clone()))
 }
 
 #[cfg(test)]
 mod tests {
+    use http::Uri;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::{TcpListener, TcpStream};
 

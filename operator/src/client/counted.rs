@@ -5,8 +5,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use http::{Method, Request, Response, Uri};
+use lockkeeper_kube_util::is_watch;
 use tower::Service;
 
+use crate::health::Component;
 use crate::metrics::Metrics;
 
 /// A connection whose requests are counted.
@@ -14,6 +16,8 @@ use crate::metrics::Metrics;
 pub(super) struct Counted<S> {
     pub(super) inner: S,
     pub(super) metrics: Arc<Metrics>,
+    /// The part of the operator that gets on with each request that ends.
+    pub(super) progress: Option<Component>,
 }
 
 impl<S, In, Out> Service<Request<In>> for Counted<S>
@@ -35,6 +39,7 @@ where
             is_eviction: is_eviction(request.uri()),
             code: None,
             metrics: self.metrics.clone(),
+            progress: self.progress.clone(),
         };
         let answer = self.inner.call(request);
         Box::pin(async move {
@@ -53,10 +58,14 @@ struct Count {
     is_eviction: bool,
     code: Option<u16>,
     metrics: Arc<Metrics>,
+    progress: Option<Component>,
 }
 
 impl Drop for Count {
     fn drop(&mut self) {
+        if let Some(progress) = &self.progress {
+            progress.progress();
+        }
         self.metrics.count_request(self.verb, self.code);
         if self.is_eviction {
             self.metrics.count_eviction(eviction_result(self.code));
@@ -66,7 +75,7 @@ impl Drop for Count {
 
 fn verb(method: &Method, uri: &Uri) -> &'static str {
     match method.as_str() {
-        "GET" if parameters(uri).any(|parameter| matches!(parameter, "watch=true" | "watch=1")) => "watch",
+        "GET" if is_watch(uri) => "watch",
         "GET" => "get",
         "POST" => "post",
         "PUT" => "put",
@@ -78,7 +87,12 @@ fn verb(method: &Method, uri: &Uri) -> &'static str {
 
 /// A question whether a pod could leave is none.
 fn is_eviction(uri: &Uri) -> bool {
-    uri.path().ends_with("/eviction") && !parameters(uri).any(|parameter| parameter.starts_with("dryRun="))
+    uri.path().ends_with("/eviction") && !is_dry_run(uri)
+}
+
+/// Whether the request changes nothing.
+pub(super) fn is_dry_run(uri: &Uri) -> bool {
+    parameters(uri).any(|parameter| parameter.starts_with("dryRun="))
 }
 
 fn parameters(uri: &Uri) -> impl Iterator<Item = &str> {
@@ -97,7 +111,10 @@ fn eviction_result(code: Option<u16>) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::health::Health;
 
     fn asked(method: &Method, uri: &str) -> (&'static str, bool) {
         let uri = uri.parse().unwrap();
@@ -131,6 +148,7 @@ mod tests {
                 is_eviction: true,
                 code,
                 metrics: metrics.clone(),
+                progress: None,
             });
         }
         let text = metrics.text().unwrap();
@@ -152,6 +170,7 @@ mod tests {
         let mut counted = Counted {
             inner: silent,
             metrics: metrics.clone(),
+            progress: None,
         };
         let mut asked = counted.call(Request::new(()));
         assert!(futures::poll!(&mut asked).is_pending());
@@ -161,5 +180,27 @@ mod tests {
             text.contains("lockkeeper_api_requests_total{code=\"none\",verb=\"get\"} 1\n"),
             "{text}"
         );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_request_that_ends_is_progress_whatever_its_answer() {
+        let health = Health::default();
+        let pass = health.component("pass", Duration::from_mins(1));
+        let _busy = pass.busy();
+        let slow = tower::service_fn(|_: Request<()>| async {
+            tokio::time::sleep(Duration::from_secs(40)).await;
+            Err::<Response<()>, _>(std::io::Error::other("no answer"))
+        });
+        let mut counted = Counted {
+            inner: slow,
+            metrics: Arc::new(Metrics::new().unwrap()),
+            progress: Some(pass.clone()),
+        };
+        for _ in 0..10 {
+            counted.call(Request::new(())).await.unwrap_err();
+            assert_eq!(health.alive(), Ok(()));
+        }
+        tokio::time::advance(Duration::from_secs(61)).await;
+        assert!(health.alive().is_err(), "a pass whose requests do not end is stuck");
     }
 }

@@ -10,6 +10,7 @@ use super::*;
 struct Candidate {
     line: watch::Sender<Line>,
     leading: watch::Receiver<bool>,
+    leadership: Leadership,
     stop: CancellationToken,
     task: JoinHandle<()>,
 }
@@ -20,6 +21,7 @@ impl Candidate {
         let (sender, leading) = watch::channel(false);
         let stop = CancellationToken::new();
         let client = server.client(&line);
+        let leadership = Leadership::default();
         let lease = LeaseConfig {
             client: client.clone(),
             watch: client,
@@ -27,11 +29,13 @@ impl Candidate {
             name: "lock".into(),
             identity: name.into(),
             clock: Clock::machine(),
+            leadership: leadership.clone(),
         };
         let task = tokio::spawn(run(lease, sender, stop.clone()));
         Self {
             line,
             leading,
+            leadership,
             stop,
             task,
         }
@@ -48,6 +52,7 @@ impl Candidate {
             .await
             .unwrap()
             .unwrap();
+        assert_eq!(self.leadership.holds(), leads, "writes heed it");
         start.elapsed().as_secs_f64()
     }
 }
