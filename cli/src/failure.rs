@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use kube::config::KubeconfigError;
-use lockkeeper_kube_util::{Remedies, error_chain, explain};
+use lockkeeper_kube_util::{Remedies, error_chain, explain, single_line};
 
 /// What a person can do about a failed request of the plugin.
 const REMEDIES: Remedies = Remedies {
@@ -85,7 +85,7 @@ impl Failure {
     pub(crate) fn new(exit: Exit, message: impl Into<String>) -> Self {
         Self {
             exit,
-            message: message.into().replace('\n', " "),
+            message: single_line(&message.into()),
         }
     }
 }

@@ -2,6 +2,8 @@
 
 use std::error::Error;
 
+use lockkeeper_text::single_line;
+
 /// What a person can do about each kind of failed request; it depends on the program that sent it.
 #[derive(Clone, Copy, Debug)]
 pub struct Remedies {
@@ -21,6 +23,10 @@ pub struct Remedies {
 ///
 /// `server` names the API server, such as `the API server`. The line does not say what was requested.
 pub fn explain(error: &kube::Error, server: &str, remedies: &Remedies) -> String {
+    single_line(&explanation(error, server, remedies))
+}
+
+fn explanation(error: &kube::Error, server: &str, remedies: &Remedies) -> String {
     match error {
         kube::Error::Api(status) => {
             let message = status.message.trim();
@@ -74,7 +80,7 @@ pub fn error_chain(error: &(dyn Error + 'static)) -> String {
         }
         next = cause.source().filter(|_| !last);
     }
-    text.replace(char::is_control, " ")
+    single_line(&text)
 }
 
 /// The message of one error without its sources, and whether the sources only repeat it.
@@ -166,6 +172,16 @@ mod tests {
         let middle = Layer("connect: no route", Some(Box::new(inner)));
         let outer = Layer("report", Some(Box::new(middle)));
         assert_eq!(error_chain(&outer), "report: connect: no route");
+    }
+
+    #[test]
+    fn the_words_of_a_webhook_cannot_write_to_the_terminal() {
+        let denied = refused(400, "admission webhook \"w\" denied the request: \u{1b}[2Jall nodes are up to date\nreally");
+        check(
+            &denied,
+            "the API server answered 400 Reason: admission webhook \"w\" denied the request: �[2Jall nodes are up to date really",
+        );
+        assert!(!error_chain(&denied).contains(char::is_control));
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Lines of text, coloured by the action that they require and folded to the width of a terminal.
 
+use lockkeeper_kube_util::printable;
+
 use crate::view::ActionRequired;
 
 /// One line, and the action that it requires.
@@ -12,13 +14,14 @@ pub(crate) struct Line {
 }
 
 impl Line {
-    pub(crate) fn plain(text: impl Into<String>) -> Self {
+    pub(crate) fn plain(text: impl AsRef<str>) -> Self {
         Self::new(text, ActionRequired::None)
     }
 
-    pub(crate) fn new(text: impl Into<String>, action_required: ActionRequired) -> Self {
+    /// Whatever the text quotes, a terminal obeys no character of it.
+    pub(crate) fn new(text: impl AsRef<str>, action_required: ActionRequired) -> Self {
         Self {
-            text: text.into(),
+            text: printable(text.as_ref()),
             action_required,
             indent: 4,
         }
@@ -98,6 +101,12 @@ mod tests {
         assert_eq!(folded("  w-02   größer", 20, 10), "  w-02\n    größer");
         assert_eq!(folded("abcdefghijklmnop", 20, 10), "abcdefghij\n    klmnop");
         assert_eq!(folded("short", 4, 10), "short");
+    }
+
+    #[test]
+    fn a_line_contains_no_character_that_a_terminal_obeys() {
+        let line = Line::plain("  w-01  \u{1b}[2J\u{1b}]0;owned\u{7}\nw-02 UpToDate\u{202e}");
+        assert_eq!(line.text, "  w-01  �[2J�]0;owned� w-02 UpToDate�");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::io::{IsTerminal, Write};
 use std::process::exit;
 
+use lockkeeper_kube_util::{is_printable, single_line};
 use rustix::termios::{Winsize, tcgetwinsize};
 use serde::Serialize;
 
@@ -31,9 +32,20 @@ pub(crate) fn print(lines: &[Line]) {
 
 pub(crate) fn print_json(value: &impl Serialize) {
     match serde_json::to_string_pretty(value) {
-        Ok(text) => write(&format!("{text}\n")),
+        Ok(text) => write(&format!("{}\n", escaped(&text))),
         Err(error) => print_error(&format!("write JSON: {error}")),
     }
+}
+
+/// A JSON document whose strings have `\uXXXX` for each character that a terminal obeys; it means the same.
+fn escaped(document: &str) -> String {
+    // JSON has control characters between its values only as line breaks, and other such characters in strings alone.
+    let escape = |character: char| match character {
+        '\n' => character.to_string(),
+        shown if is_printable(shown) => shown.to_string(),
+        obeyed => format!("\\u{:04x}", u32::from(obeyed)),
+    };
+    document.chars().map(escape).collect()
 }
 
 /// Writes without a buffer; a closed pipe (`| head`) ends the command without a message.
@@ -46,5 +58,19 @@ pub(crate) fn write(text: &str) {
 
 /// Prints one line to standard error; an error of that is ignored.
 pub(crate) fn print_error(message: &str) {
-    let _ = writeln!(std::io::stderr(), "kubectl lockkeeper: {message}");
+    let _ = writeln!(std::io::stderr(), "kubectl lockkeeper: {}", single_line(message));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_with_escapes_is_valid_and_means_the_same() {
+        let value = serde_json::json!({"message": "\u{1b}[2J\u{9b}2J \u{202e}öl\n\u{7f}"});
+        let text = serde_json::to_string_pretty(&value).unwrap();
+        let printed = escaped(&text);
+        assert!(printed.chars().all(|shown| shown == '\n' || is_printable(shown)), "{printed:?}");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&printed).unwrap(), value);
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use lockkeeper_kube_util::single_line;
 use serde::Deserialize;
 
 /// What an answer means for the pod.
@@ -66,7 +67,7 @@ pub(crate) fn classify(code: u16, retry_after: Option<Duration>, body: &[u8]) ->
     let message = if status.message.is_empty() {
         format!("HTTP status {code}")
     } else {
-        status.message.clone()
+        single_line(&status.message)
     };
     let webhook = message.contains("admission webhook") || message.contains("failed calling webhook");
     match code {
@@ -105,7 +106,7 @@ fn budget(cause: &Cause, message: String, retry_after: Option<Duration>) -> Evic
     let message = if cause.message.is_empty() {
         message
     } else {
-        cause.message.clone()
+        single_line(&cause.message)
     };
     EvictionAnswer::Budget {
         name,

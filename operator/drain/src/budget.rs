@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::core::{Selector, SelectorExt};
+use lockkeeper_kube_util::single_line;
 use serde::Deserialize;
 
 use crate::blocker::{Blocker, BudgetNumbers, BudgetOutlook};
@@ -203,5 +204,5 @@ fn sync_error(conditions: &[SlimCondition]) -> Option<String> {
         .iter()
         .find(|condition| condition.kind == "DisruptionAllowed" && condition.status == "False")
         .filter(|condition| condition.reason == "SyncFailed")
-        .map(|condition| condition.message.clone())
+        .map(|condition| single_line(&condition.message))
 }

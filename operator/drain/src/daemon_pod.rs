@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use lockkeeper_kube_util::single_line;
 use serde::Deserialize;
 
 /// The parts of a pod that are decoded to see whether it is Ready.
@@ -65,7 +66,7 @@ impl DaemonPod {
         let ready = self.ready_condition();
         let cause = ready.and_then(|ready| non_empty(ready.message.as_ref()).or(non_empty(ready.reason.as_ref())));
         let phase = self.status.phase.as_deref().unwrap_or("Pending");
-        format!("pod {name} is not Ready: {}", cause.unwrap_or(phase))
+        format!("pod {name} is not Ready: {}", single_line(cause.unwrap_or(phase)))
     }
 
     fn ready_condition(&self) -> Option<&Condition> {

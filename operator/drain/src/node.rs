@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use lockkeeper_kube_util::single_line;
 use serde::Deserialize;
 
 /// The parts of a node that a drain uses.
@@ -82,7 +83,7 @@ fn not_ready(conditions: &[SlimCondition]) -> Option<String> {
     match conditions.iter().find(|condition| condition.kind == "Ready") {
         Some(ready) if ready.status == "True" => None,
         Some(ready) if ready.message.is_empty() => Some(format!("Ready is {}", ready.status)),
-        Some(ready) => Some(ready.message.clone()),
+        Some(ready) => Some(single_line(&ready.message)),
         None => Some("its kubelet has not reported a Ready condition".to_owned()),
     }
 }

@@ -10,7 +10,13 @@ use lockkeeper_crds::time::whole_seconds;
 use lockkeeper_planner as planner;
 
 pub use lockkeeper_kube_util::bounded;
+use planner::Instant;
 pub use policy::{limit, policy, policy_state, policy_state_to_api, schedule};
+
+/// The longest verb of a command that a record keeps.
+const MAX_VERB: usize = 32;
+/// The longest operation ID that a record keeps.
+const MAX_ID: usize = 64;
 
 /// The planner's operation; one in a phase that this version does not know is Failed until a person looks.
 pub fn operation(from: &api::Operation) -> planner::Operation {
@@ -190,16 +196,16 @@ pub fn outcome_to_api(from: planner::Outcome) -> api::Outcome {
     }
 }
 
-/// The agent's report.
+/// The agent's report, with its texts cleaned: a host that is compromised chooses them.
 pub fn host(from: &api::HostReport) -> planner::Host {
     let incapable = (!from.reboot_capable).then(|| match from.reboot_capable_message.as_str() {
         "" => "it does not say why; look at its log".to_owned(),
-        why => why.to_owned(),
+        why => bounded(why, 1024),
     });
     planner::Host {
         boot_id: from.boot_id.clone().into(),
         boot_time: from.boot_time,
-        kernel: from.kernel.clone(),
+        kernel: bounded(&from.kernel, 256),
         required: from.reboot_required.required,
         required_since: from.reboot_required.since,
         reasons: words(&from.reboot_required.reasons),
@@ -207,7 +213,7 @@ pub fn host(from: &api::HostReport) -> planner::Host {
         inhibitors: from
             .inhibitors
             .iter()
-            .map(|lock| (lock.who.clone(), lock.why.clone()))
+            .map(|lock| (bounded(&lock.who, 256), bounded(&lock.why, 256)))
             .collect(),
         answer: from.order.as_ref().map(|answer| planner::HostAnswer {
             id: answer.id.clone(),
@@ -218,7 +224,7 @@ pub fn host(from: &api::HostReport) -> planner::Host {
                 api::OrderState::Failed => planner::AnswerState::Failed,
                 api::OrderState::Withdrawn | api::OrderState::Unknown => planner::AnswerState::Withdrawn,
             },
-            message: answer.message.clone(),
+            message: bounded(&answer.message, 1024),
         }),
     }
 }
@@ -320,12 +326,24 @@ fn settings(from: &api::OperationSettings) -> planner::Settings {
     }
 }
 
-/// A command annotation: `<verb> <operation id>`.
+/// A command annotation: `<verb> <operation id>`, each as long as a record keeps it, so that a command and its answer
+/// compare equal however long the annotation is.
 pub fn command(text: &str) -> planner::Command {
     let (verb, operation_id) = text.trim().split_once(' ').unwrap_or((text.trim(), ""));
     planner::Command {
-        verb: verb.to_owned(),
-        operation_id: operation_id.trim().to_owned(),
+        verb: bounded(verb, MAX_VERB),
+        operation_id: bounded(operation_id, MAX_ID),
+    }
+}
+
+/// The answer to a command as a record keeps it.
+pub fn answered_command(command: &planner::Command, result: &str, message: &str, time: Instant) -> api::LastCommand {
+    api::LastCommand {
+        verb: bounded(&command.verb, MAX_VERB),
+        operation_id: bounded(&command.operation_id, MAX_ID),
+        time: whole_seconds(time),
+        result: result.to_owned(),
+        message: bounded(message, 1024),
     }
 }
 
@@ -334,9 +352,9 @@ pub fn causes(from: &[String]) -> Vec<Cause> {
     from.iter().take(33).map(|text| Cause(bounded(text, 256))).collect()
 }
 
-/// Causes as plain texts.
+/// Causes as plain texts, cleaned.
 pub fn words(from: &[Cause]) -> Vec<String> {
-    from.iter().map(|cause| cause.0.clone()).collect()
+    from.iter().map(|cause| bounded(&cause.0, 256)).collect()
 }
 
 fn seconds(count: i32) -> TimeDelta {

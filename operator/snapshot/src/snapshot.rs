@@ -241,7 +241,8 @@ fn domains(labels: &BTreeMap<String, String>, keys: &BTreeSet<&str>) -> BTreeMap
     values.map(|(key, value)| (key.clone(), value.clone())).collect()
 }
 
-/// A person's words, as long as a record keeps them, so that those recorded and those on the Node compare equal.
+/// The words of a person or of a kubelet, cleaned and as long as a record keeps them, so that those recorded and those on
+/// the Node compare equal.
 fn word(text: &str) -> String {
     convert::bounded(text, 1024)
 }
@@ -258,7 +259,7 @@ fn ready(node: &slim::Node) -> planner::Ready {
             ready: condition.status == "True",
             since: condition.last_transition_time.unwrap_or_default(),
             heartbeat: condition.last_heartbeat_time.unwrap_or_default(),
-            message: format!("{}: {}", condition.reason, condition.message),
+            message: word(&format!("{}: {}", condition.reason, condition.message)),
         },
     }
 }
@@ -269,9 +270,9 @@ pub(crate) fn hold(node: &slim::Node) -> Option<planner::Hold> {
     let text = annotation(node, names::HOLD_UNTIL);
     let until = text.and_then(|text| DateTime::parse_from_rfc3339(text).ok());
     Some(planner::Hold {
-        reason: reason.to_owned(),
+        reason: word(reason),
         until: until.map(|time| time.with_timezone(&Utc)),
-        invalid_until: text.filter(|_| until.is_none()).map(str::to_owned),
+        invalid_until: text.filter(|_| until.is_none()).map(word),
     })
 }
 

@@ -9,7 +9,7 @@ use kube::api::Patch;
 use lockkeeper_crds as api;
 use lockkeeper_crds::time::whole_seconds;
 use lockkeeper_crds::{
-    Deferred, HistoryEntry, LastCommand, NodeReboot, NodeRebootStatus, OperationSettings, Released, names,
+    Deferred, HistoryEntry, NodeReboot, NodeRebootStatus, OperationSettings, Released, names,
 };
 use lockkeeper_drain::{ReadyWorkload, ready_workloads};
 use lockkeeper_kube_util::patch_params;
@@ -109,7 +109,6 @@ impl Pass<'_> {
 
     fn apply_change(&self, before: &NodeRebootStatus, change: &RecordChange) -> NodeRebootStatus {
         let mut after = before.clone();
-        let now = whole_seconds(self.now);
         if let Change::Set(operation) = &change.operation {
             let settings = |operation: &Operation| self.settings(before, operation);
             after.operation = operation
@@ -144,13 +143,7 @@ impl Pass<'_> {
                 Ok(message) => ("Accepted", message),
                 Err(message) => ("Refused", message),
             };
-            after.last_command = Some(LastCommand {
-                verb: bounded(&command.verb, 32),
-                operation_id: bounded(&command.operation_id, 64),
-                time: now,
-                result: result.to_owned(),
-                message: bounded(message, 1024),
-            });
+            after.last_command = Some(convert::answered_command(command, result, message, self.now));
         }
         after
     }

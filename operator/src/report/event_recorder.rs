@@ -10,7 +10,7 @@ use kube::api::{ObjectMeta, PostParams};
 use kube::{Api, Client};
 use lockkeeper_crds::names::{EVENT_SOURCE, GROUP};
 use lockkeeper_crds::time::{to_kubernetes, to_micro};
-use lockkeeper_kube_util::Clock;
+use lockkeeper_kube_util::{Clock, single_line};
 use lockkeeper_reasons::Severity;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
@@ -88,6 +88,7 @@ impl EventRecorder {
 
     /// Queues an Event; the same one about the same object is written once in ten minutes.
     pub fn record(&self, target: EventTarget, mut event: Event) {
+        event.message = single_line(&event.message);
         let length = truncate(&event.message, MAX_NOTE_BYTES).len();
         event.message.truncate(length);
         let pending = PendingEvent { target, event };

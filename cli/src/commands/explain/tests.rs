@@ -137,3 +137,21 @@ fn a_node_that_is_not_ready_is_unknown_and_may_be_deleted() {
           you can      bring w-01 back, or, if it will not return, delete its Node: kubectl delete node w-01"#]],
     );
 }
+
+#[test]
+fn a_terminal_obeys_no_character_of_a_host_report() {
+    let host = json!({"rebootCapable": true, "rebootRequired": {"required": true, "source": "Debian\u{9b}2J",
+        "reasons": ["\u{1b}[2J\u{1b}]0;owned\u{7}\r\n node h-002 UpToDate", "\u{202e}6cbil"]}});
+    let waiting = json!({"reason": "Inhibited", "message": "shutdown inhibited by apt\u{1b}[8m: \u{2067}upgrade",
+        "sinceTime": "2026-11-24T22:05:00Z"});
+    let status = json!({"state": "Pending", "host": host, "waiting": waiting});
+    check(
+        "w-02",
+        status,
+        &expect![[r#"
+            w-02 waits for a reboot under policy workers.
+              why          reboot required by �[2J�]0;owned�   node h-002 UpToDate, �6cbil (source: Debian�2J)
+              blocked by   shutdown inhibited by apt�[8m: �upgrade
+              you can      let that program on w-02 finish, or stop it"#]],
+    );
+}

@@ -212,3 +212,14 @@ fn an_invalid_request_is_shown_and_not_retried_at_once() {
         &expect![[r#"Refused { code: 400, message: "unknown field \"x\"" }"#]],
     );
 }
+
+#[test]
+fn a_terminal_obeys_no_character_of_a_webhooks_words() {
+    let message = "admission webhook \"w\" denied the request: \u{1b}[2Jno\u{202e}\nway";
+    check(
+        403,
+        None,
+        &status(message),
+        &expect![[r#"Webhook { code: 403, message: "admission webhook \"w\" denied the request: �[2Jno� way" }"#]],
+    );
+}

@@ -67,7 +67,7 @@ pub fn schedule(from: &api::RebootPolicySpec) -> Result<planner::Schedule, Strin
 }
 
 fn exclusion(from: &api::Exclusion) -> Result<planner::Exclusion, String> {
-    let reason = from.reason.clone();
+    let reason = bounded(&from.reason, 256);
     match (from.from, from.until, from.schedule.as_deref(), from.duration_seconds) {
         (Some(from), Some(until), None, None) if from < until => Ok(planner::Exclusion::Dated { from, until, reason }),
         (Some(_), Some(_), None, None) => Err("from must be before until".to_owned()),

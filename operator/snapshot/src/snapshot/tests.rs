@@ -202,3 +202,53 @@ fn a_hold_with_an_invalid_end_holds_and_is_reported() {
     assert_eq!(valid.invalid_until, None);
     assert!(valid.until.is_some());
 }
+
+#[test]
+fn texts_of_hosts_people_and_kubelets_are_cleaned() {
+    let poison = "\u{1b}[2J\u{202e}x\ny";
+    let clean = "�[2J�x y";
+    let mut seen = seen(&[], &[]);
+    let node = json!({
+        "metadata": {"name": "n", "uid": "u", "annotations": {"lockkeeper.dev/hold": poison,
+            "lockkeeper.dev/hold-until": poison, "lockkeeper.dev/reboot-requested": poison, "lockkeeper.dev/approved": poison}},
+        "status": {"conditions": [{"type": "Ready", "status": "False", "reason": "R", "message": poison}]},
+    });
+    let host = json!({"bootID": "b", "kernel": poison, "rebootCapable": false, "rebootCapableMessage": poison,
+        "rebootRequired": {"required": true, "reasons": [poison]}, "inhibitors": [{"who": poison, "why": poison}],
+        "order": {"id": "op-0", "state": "Refused", "message": poison}});
+    let reboot = json!({
+        "apiVersion": "lockkeeper.dev/v1alpha1", "kind": "NodeReboot", "spec": {}, "status": {"host": host},
+        "metadata": {"name": "n", "annotations": {"lockkeeper.dev/command": poison},
+            "ownerReferences": [{"apiVersion": "v1", "kind": "Node", "name": "n", "uid": "u"}]},
+    });
+    let node = Arc::new(serde_json::from_value(node).unwrap());
+    seen.nodes.insert("n".to_owned(), node);
+    let reboot = Arc::new(serde_json::from_value(reboot).unwrap());
+    seen.reboots.insert("n".to_owned(), reboot);
+    let node = snapshot(&seen, &Local::default()).nodes.remove("n").unwrap();
+    let debug = format!("{node:#?}");
+    let left: Vec<&str> = debug
+        .lines()
+        .filter(|line| line.contains("\\u{1b}") || line.contains("\\u{202e}") || line.contains("\\n"))
+        .collect();
+    assert_eq!(left, Vec::<&str>::new());
+    assert_eq!(node.hold.unwrap().reason, clean);
+    let host = node.record.unwrap().host.unwrap();
+    assert_eq!((host.kernel.as_str(), host.reasons), (clean, vec![clean.to_owned()]));
+    assert_eq!(host.inhibitors, [(clean.to_owned(), clean.to_owned())]);
+}
+
+#[test]
+fn a_command_of_any_length_equals_its_recorded_answer() {
+    let text = format!("please-release-the-node-{} because {}", "x".repeat(50), "y ".repeat(200));
+    let command = convert::command(&text);
+    let now: DateTime<Utc> = "2026-11-20T00:00:00Z".parse().unwrap();
+    let answer = convert::answered_command(&command, "Refused", "unknown", now);
+    let reboot = json!({
+        "apiVersion": "lockkeeper.dev/v1alpha1", "kind": "NodeReboot", "spec": {},
+        "metadata": {"name": "n", "annotations": {"lockkeeper.dev/command": text}}, "status": {"lastCommand": answer},
+    });
+    let record = record(&serde_json::from_value(reboot).unwrap());
+    assert!(record.command.is_some());
+    assert_eq!(record.command, record.answered_command);
+}

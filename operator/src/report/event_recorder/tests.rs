@@ -225,3 +225,13 @@ fn a_message_is_cut_between_characters() {
     assert_eq!(truncate("grün", 4), "grü");
     assert_eq!(truncate("short", MAX_NOTE_BYTES), "short");
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_note_of_an_event_is_one_printable_line() {
+    let words = "the API server refuses to cordon w-01: \u{1b}[2Jno\r\nway\u{202e}";
+    let (taken, _) = say(&Server::default(), &[("w-01", EventReason::Deferred, words)]).await;
+    assert_eq!(
+        taken[0]["message"],
+        "the API server refuses to cordon w-01: �[2Jno  way�"
+    );
+}
