@@ -9,4 +9,4 @@ pub(crate) mod objects;
 mod proxied;
 pub(crate) mod proxy;
 
-pub(crate) use self::connect::{Cluster, ParsedPolicy, connect, connect_to_drain};
+pub(crate) use self::connect::{Cluster, connect, connect_to_drain};

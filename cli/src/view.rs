@@ -5,13 +5,14 @@ pub(crate) mod deleted_node;
 mod node;
 mod policy;
 
+use lockkeeper_crds::reasons::ViewGap;
 use serde::Serialize;
 
 pub(crate) use self::action_required::{ActionRequired, Reason};
 pub(crate) use self::node::{NOT_REPORTED, NodeView, activity, is_lost, node_view};
 pub(crate) use self::policy::{NOT_OBSERVED, PolicyView, WindowView};
 use crate::cluster::find::no_policy;
-use crate::cluster::objects::Objects;
+use crate::cluster::objects::{Objects, UndecodableObjects};
 use crate::failure::Failure;
 
 /// The cluster as `status` shows it, and as `-o json` prints it.
@@ -26,6 +27,9 @@ pub(crate) struct View {
     /// Policies that cannot be decoded, and why: while there is one, no node of any policy starts.
     #[serde(rename = "invalidPolicies")]
     pub(crate) invalid: Vec<String>,
+    /// Other objects that cannot be decoded, and what follows from it.
+    #[serde(rename = "undecodableObjects")]
+    pub(crate) undecodable: Vec<String>,
 }
 
 impl View {
@@ -79,10 +83,28 @@ pub(crate) fn view(objects: &Objects, only: Option<&str>) -> Result<View, Failur
         holders: holders.unwrap_or_default(),
         invalid: objects
             .undecodable
+            .policies
             .iter()
-            .map(|(name, cause)| invalid(name, cause))
+            .map(|(name, policy)| invalid(name, &policy.cause))
             .collect(),
+        undecodable: undecodable(&objects.undecodable),
     })
+}
+
+/// The messages about `NodeReboots` and the lock that cannot be decoded, in the operator's words.
+fn undecodable(objects: &UndecodableObjects) -> Vec<String> {
+    let locks = objects.locks.values().map(|lock| {
+        let cause = lock.cause.clone();
+        ViewGap::LockInvalid { cause }.to_string()
+    });
+    let records = objects.reboots.iter().map(|(name, record)| {
+        let gap = ViewGap::RecordInvalid {
+            node: name.clone(),
+            cause: record.cause.clone(),
+        };
+        format!("{gap}; see: kubectl get nrb {name} -o yaml")
+    });
+    locks.chain(records).collect()
 }
 
 /// The message about a policy that cannot be decoded.

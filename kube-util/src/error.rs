@@ -176,7 +176,10 @@ mod tests {
 
     #[test]
     fn the_words_of_a_webhook_cannot_write_to_the_terminal() {
-        let denied = refused(400, "admission webhook \"w\" denied the request: \u{1b}[2Jall nodes are up to date\nreally");
+        let denied = refused(
+            400,
+            "admission webhook \"w\" denied the request: \u{1b}[2Jall nodes are up to date\nreally",
+        );
         check(
             &denied,
             "the API server answered 400 Reason: admission webhook \"w\" denied the request: �[2Jall nodes are up to date really",

@@ -1,9 +1,10 @@
 //! What operator, drain engine, node agent and plugin share when they talk to the API server.
 //!
 //! [`http_service`] connects, and notices a peer that is gone; [`patient_service`] is for watches. [`WatchBackoff`] is the
-//! backoff of a failing watch, and [`relisting_watcher`] and [`restartable_watcher`] are watches that list again. [`Clock`]
-//! tells the time of day. [`error_chain`] and [`explain`] turn errors into one line for people. [`bounded`] and
-//! [`printable`] clean text of foreign origin. [`patch_params`] and [`post_params`] name the field manager.
+//! backoff of a failing watch, and [`relisting_watcher`] and [`restartable_watcher`] are watches that list again.
+//! [`GuardedApi`] decodes objects one by one. [`Clock`] tells the time of day. [`error_chain`] and [`explain`] turn errors
+//! into one line for people. [`bounded`] and [`printable`] clean text of foreign origin. [`patch_params`] and
+//! [`post_params`] name the field manager.
 
 #![warn(missing_docs)]
 
@@ -12,6 +13,7 @@ mod clock;
 mod connection;
 mod debug;
 mod error;
+mod guarded;
 mod params;
 mod patient;
 mod watching;
@@ -21,6 +23,7 @@ pub use clock::Clock;
 pub use connection::{HttpService, connector, http_service, http_service_over};
 pub use debug::Opaque;
 pub use error::{Remedies, error_chain, explain};
+pub use guarded::{Guarded, GuardedApi, Rest, Undecodable};
 pub use lockkeeper_text::{bounded, is_printable, printable, single_line};
 pub use params::{patch_params, post_params};
 pub use patient::{Patient, is_watch, patient_service};

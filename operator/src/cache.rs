@@ -1,7 +1,6 @@
 //! What the operator has seen: its watches, and the answers to its own writes.
 
 mod feed;
-mod parsed_policy;
 mod snapshot;
 mod table;
 
@@ -10,13 +9,14 @@ use std::time::Duration;
 
 use kube::Resource;
 use lockkeeper_crds::{NodeReboot, RebootLock, RebootPolicy, names};
+use lockkeeper_kube_util::{Guarded, Undecodable};
+use lockkeeper_snapshot::guarded::{GuardedPolicy, GuardedRecord, UndecodablePolicy, UndecodableRecord};
 use lockkeeper_snapshot::slim::Node;
 use lockkeeper_snapshot::static_pod::StaticPod;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 pub use feed::feed;
-pub use parsed_policy::{InvalidPolicy, ParsedPolicy};
 pub use snapshot::observe;
 pub use table::{Key, Table};
 
@@ -31,12 +31,12 @@ const STALE_AFTER: Duration = Duration::from_mins(1);
 pub struct Cache {
     /// Nodes by name, of any operating system.
     pub nodes: Table<Arc<Node>>,
-    /// `NodeReboot`s by name.
-    pub reboots: Table<Arc<NodeReboot>>,
+    /// `NodeReboot`s by name, with those that cannot be decoded.
+    pub reboots: Table<Result<Arc<NodeReboot>, Arc<UndecodableRecord>>>,
     /// Policies by name, with those that cannot be decoded.
-    pub policies: Table<Result<Arc<RebootPolicy>, Arc<InvalidPolicy>>>,
+    pub policies: Table<Result<Arc<RebootPolicy>, Arc<UndecodablePolicy>>>,
     /// Locks; only [`Cache::lock`] means anything.
-    pub locks: Table<Arc<RebootLock>>,
+    pub locks: Table<Result<Arc<RebootLock>, Arc<Undecodable>>>,
     /// Pods that may be static pods of the control plane, by namespace and name.
     pub static_pods: Table<Arc<StaticPod>>,
     watch_failures: [Option<WatchFailure>; 5],
@@ -56,8 +56,8 @@ pub struct WatchFailure {
 }
 
 impl Cache {
-    /// The lock, if there is one.
-    pub fn lock(&self) -> Option<&Arc<RebootLock>> {
+    /// The lock, if there is one, or what is known of one that cannot be decoded.
+    pub fn lock(&self) -> Option<&Result<Arc<RebootLock>, Arc<Undecodable>>> {
         self.locks.get(names::LOCK)
     }
 
@@ -170,7 +170,7 @@ impl SharedCache {
     /// Puts in a `NodeReboot` as the API server answered it to a write of ours.
     pub fn absorb_reboot(&self, mut reboot: NodeReboot) {
         reboot.metadata.managed_fields = None;
-        self.read().reboots.absorb(Key::of(&reboot), Arc::new(reboot));
+        self.read().reboots.absorb(Key::of(&reboot), Ok(Arc::new(reboot)));
     }
 
     /// Puts in a policy as the API server answered it to a write of its status.
@@ -180,15 +180,21 @@ impl SharedCache {
     }
 
     /// Puts in a policy that cannot be decoded, as the API server answered it to a write of its status.
-    pub fn upsert_policy(&self, mut policy: ParsedPolicy) {
+    pub fn upsert_policy(&self, mut policy: GuardedPolicy) {
         policy.meta_mut().managed_fields = None;
-        self.read().policies.absorb(Key::of(&policy), decoded(policy));
+        self.read().policies.absorb(Key::of(&policy), shared(policy));
+    }
+
+    /// Puts in a `NodeReboot` that cannot be decoded, as the API server answered it to a write of its status.
+    pub fn upsert_record(&self, mut record: GuardedRecord) {
+        record.meta_mut().managed_fields = None;
+        self.read().reboots.absorb(Key::of(&record), shared(record));
     }
 
     /// Puts in the lock as the API server answered it to a write of ours.
     pub fn absorb_lock(&self, mut lock: RebootLock) {
         lock.metadata.managed_fields = None;
-        self.read().locks.absorb(Key::of(&lock), Arc::new(lock));
+        self.read().locks.absorb(Key::of(&lock), Ok(Arc::new(lock)));
     }
 
     fn changed(&self) {
@@ -196,8 +202,8 @@ impl SharedCache {
     }
 }
 
-fn decoded(policy: ParsedPolicy) -> Result<Arc<RebootPolicy>, Arc<InvalidPolicy>> {
-    policy.0.map(Arc::new).map_err(Arc::new)
+fn shared<K, R>(object: Guarded<K, R>) -> Result<Arc<K>, Arc<Undecodable<R>>> {
+    object.0.map(Arc::new).map_err(Arc::new)
 }
 
 #[cfg(test)]

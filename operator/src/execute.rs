@@ -17,14 +17,15 @@ use chrono::{DateTime, Utc};
 use futures::stream::{self, StreamExt};
 use kube::{Api, Client};
 use lockkeeper_crds::{NodeReboot, RebootLock, names};
-use lockkeeper_kube_util::Clock;
+use lockkeeper_kube_util::{Clock, GuardedApi};
 use lockkeeper_planner::{Action, Snapshot};
+use lockkeeper_snapshot::guarded::GuardedPolicy;
 use lockkeeper_snapshot::{ObservedObjects, slim};
 use thiserror::Error;
 
 pub use creation::CreatedRecords;
 
-use crate::cache::{ParsedPolicy, SharedCache};
+use crate::cache::SharedCache;
 
 /// Writes that do not depend on each other are sent this many at a time.
 pub const MAX_CONCURRENT_WRITES: usize = 16;
@@ -61,10 +62,12 @@ pub struct Apis {
     pub client: Client,
     /// Nodes.
     pub nodes: Api<slim::Node>,
+    /// Nodes, for lists of them.
+    pub node_lists: GuardedApi<slim::Node>,
     /// `NodeReboot`s.
     pub reboots: Api<NodeReboot>,
     /// Policies, for preconditions.
-    pub policies: Api<ParsedPolicy>,
+    pub policies: Api<GuardedPolicy>,
     /// The lock.
     pub locks: Api<RebootLock>,
 }
@@ -81,6 +84,7 @@ impl Apis {
         Self {
             client: client.clone(),
             nodes: Api::all(client.clone()),
+            node_lists: GuardedApi::all(client.clone()),
             reboots: Api::all(client.clone()),
             policies: Api::all(client.clone()),
             locks: Api::all(client.clone()),

@@ -9,6 +9,7 @@ mod log_fields;
 pub mod notified_pods;
 mod policy_events;
 pub mod samples;
+mod undecodable_records;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -23,9 +24,10 @@ use lockkeeper_kube_util::{error_chain, patch_params};
 use lockkeeper_planner::{Action, Node, Plan, Snapshot, Violation, WaitReason};
 use lockkeeper_reasons::ReasonName;
 use lockkeeper_snapshot::ObservedObjects;
+use lockkeeper_snapshot::guarded::{GuardedPolicy, GuardedRecord};
 use serde_json::json;
 
-use crate::cache::{ParsedPolicy, SharedCache};
+use crate::cache::SharedCache;
 use crate::execute::{Error, MAX_CONCURRENT_WRITES, Pass, Retry};
 use crate::merge_patch::difference;
 use crate::metrics::Metrics;
@@ -51,9 +53,12 @@ pub struct Reporter {
     events: EventRecorder,
     metrics: Arc<Metrics>,
     exporter: GaugeExporter,
-    parsed_policies: Api<ParsedPolicy>,
+    guarded_policies: Api<GuardedPolicy>,
+    guarded_records: Api<GuardedRecord>,
     /// Policies that cannot be decoded and whose status the API server did not take: name and generation.
     refused: BTreeMap<String, Option<i64>>,
+    /// Nodes whose `NodeReboot` cannot be decoded and whose status the API server did not take: name and message.
+    refused_records: BTreeMap<String, String>,
 }
 
 /// The records that a plan writes, as they were before it.
@@ -85,8 +90,10 @@ impl Reporter {
             events,
             metrics,
             exporter: GaugeExporter::default(),
-            parsed_policies: Api::all(client.clone()),
+            guarded_policies: Api::all(client.clone()),
+            guarded_records: Api::all(client.clone()),
             refused: BTreeMap::new(),
+            refused_records: BTreeMap::new(),
         }
     }
 
@@ -209,8 +216,9 @@ impl Reporter {
         self.report_waits(&new_waits);
         // A policy's status is not older than those of its nodes, and a node whose status is refused delays no other.
         let policies = self.publish_policies(pass, plan, ends).await;
-        pass.write_statuses(changes).await?;
-        policies?;
+        let nodes = pass.write_statuses(changes).await;
+        let records = self.publish_undecodable_records(pass, plan).await;
+        nodes.and(records).and(policies)?;
         self.publish_invalid_policies(pass.now).await
     }
 

@@ -4,17 +4,14 @@ use http::header::USER_AGENT;
 use http::{HeaderValue, Uri};
 use k8s_openapi::api::core::v1::Node;
 use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
-use kube::core::DeserializeGuard;
 use kube::{Api, Client, Config};
-use lockkeeper_crds::{NodeReboot, RebootLock, RebootPolicy};
+use lockkeeper_crds::{NodeReboot, RebootLock};
+use lockkeeper_snapshot::guarded::{GuardedLock, GuardedPolicy};
 
 use super::proxied;
 use super::proxy::Proxy;
 use crate::args::ClusterArgs;
 use crate::failure::Failure;
-
-/// A policy, or why it cannot be decoded: the API server may hold one of a newer or an older definition.
-pub(crate) type ParsedPolicy = DeserializeGuard<RebootPolicy>;
 
 /// A client, and the address of the API server and its proxy for messages.
 #[derive(Clone)]
@@ -24,8 +21,12 @@ pub(crate) struct Cluster {
 }
 
 impl Cluster {
-    /// A list of `RebootPolicy` would fail as a whole if one of them cannot be decoded.
-    pub(crate) fn policies(&self) -> Api<ParsedPolicy> {
+    /// The API server may hold a policy of a newer or an older definition.
+    pub(crate) fn policies(&self) -> Api<GuardedPolicy> {
+        Api::all(self.client.clone())
+    }
+
+    pub(crate) fn guarded_locks(&self) -> Api<GuardedLock> {
         Api::all(self.client.clone())
     }
 

@@ -1,26 +1,30 @@
 //! The objects, kept up to date by watches.
 
 use std::collections::BTreeMap;
+use std::fmt::Debug;
 use std::time::{Duration, Instant};
 
 use futures::stream::{BoxStream, select_all};
 use futures::{StreamExt, TryStreamExt};
 use kube::ResourceExt;
+use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event};
-use kube::runtime::{WatchStreamExt, watcher as watch_kind};
-use lockkeeper_crds::{NodeReboot, RebootLock};
+use lockkeeper_crds::{NodeReboot, RebootLock, RebootPolicy};
+use lockkeeper_kube_util::{Guarded, GuardedApi, Rest, Undecodable, error_chain};
+use lockkeeper_snapshot::guarded::{GuardedLock, GuardedPolicy, GuardedRecord, PolicyRest, RecordRest};
+use serde::de::DeserializeOwned;
 
-use super::connect::{Cluster, ParsedPolicy};
-use super::objects::Objects;
+use super::connect::Cluster;
+use super::objects::{Objects, put};
 
 /// One event of one of the watches.
 pub(crate) type Change = Result<WatchEvent, watcher::Error>;
 
 #[derive(Debug)]
 pub(crate) enum WatchEvent {
-    Policy(Box<Event<ParsedPolicy>>),
-    Reboot(Box<Event<NodeReboot>>),
-    Lock(Box<Event<RebootLock>>),
+    Policy(Box<Event<GuardedPolicy>>),
+    Reboot(Box<Event<GuardedRecord>>),
+    Lock(Box<Event<GuardedLock>>),
 }
 
 /// A broken watch is retried within 30 s, so an older error is over.
@@ -28,44 +32,38 @@ const ERROR_EXPIRY: Duration = Duration::from_mins(1);
 
 /// Watches all three kinds.
 pub(crate) fn watch(cluster: &Cluster) -> BoxStream<'static, Change> {
-    let config = watcher::Config::default;
     select_all([
-        watch_kind(cluster.policies(), config())
-            .default_backoff()
-            .map_ok(|event| WatchEvent::Policy(Box::new(event)))
-            .boxed(),
-        watch_kind(cluster.reboots(), config())
-            .default_backoff()
-            .modify(slim)
-            .map_ok(|event| WatchEvent::Reboot(Box::new(event)))
-            .boxed(),
-        watch_kind(cluster.locks(), config())
-            .default_backoff()
-            .map_ok(|event| WatchEvent::Lock(Box::new(event)))
-            .boxed(),
+        watch_kind(cluster, |event| WatchEvent::Policy(Box::new(event))),
+        watch_kind(cluster, |event| WatchEvent::Reboot(Box::new(event))),
+        watch_kind(cluster, |event| WatchEvent::Lock(Box::new(event))),
     ])
     .boxed()
 }
 
-/// Managed fields are larger than the rest and unused here.
-fn slim(reboot: &mut NodeReboot) {
-    reboot.managed_fields_mut().clear();
+fn watch_kind<K, R>(cluster: &Cluster, change: fn(Event<Guarded<K, R>>) -> WatchEvent) -> BoxStream<'static, Change>
+where
+    K: Clone + Debug + DeserializeOwned + kube::Resource<DynamicType = ()> + Send + 'static,
+    R: Rest + Clone + Debug + Send + 'static,
+{
+    let api: GuardedApi<K, R> = GuardedApi::all(cluster.client.clone());
+    let events = api.watch(watcher::Config::default()).default_backoff();
+    // Managed fields are larger than the rest and unused here.
+    let events = events.modify(|object| object.managed_fields_mut().clear());
+    events.map_ok(change).boxed()
 }
 
 /// The objects as the watches have reported them.
 pub(crate) struct LiveObjects {
     objects: Objects,
-    /// All policies, also those that cannot be decoded.
-    parsed: BTreeMap<String, ParsedPolicy>,
-    policies: Listing<ParsedPolicy>,
-    reboots: Listing<NodeReboot>,
-    locks: Listing<RebootLock>,
+    policies: Listing<RebootPolicy, PolicyRest>,
+    reboots: Listing<NodeReboot, RecordRest>,
+    locks: Listing<RebootLock, ()>,
     error: Option<(Instant, String)>,
 }
 
 /// A list in progress; it replaces the objects once it is complete.
-struct Listing<K> {
-    partial: BTreeMap<String, K>,
+struct Listing<K, R> {
+    partial: Vec<Guarded<K, R>>,
 }
 
 impl LiveObjects {
@@ -73,7 +71,6 @@ impl LiveObjects {
     pub(crate) fn new(objects: Objects) -> Self {
         Self {
             objects,
-            parsed: BTreeMap::new(),
             policies: Listing::default(),
             reboots: Listing::default(),
             locks: Listing::default(),
@@ -83,15 +80,16 @@ impl LiveObjects {
 
     /// Applies one event.
     pub(crate) fn apply(&mut self, change: Change) {
+        let undecodable = &mut self.objects.undecodable;
         match change {
             Ok(WatchEvent::Policy(event)) => {
-                let is_partial = matches!(*event, Event::Init | Event::InitApply(_));
-                self.policies.apply(*event, &mut self.parsed);
-                if !is_partial {
-                    self.objects.set_policies(self.parsed.clone());
-                }
+                self.policies
+                    .apply(*event, &mut self.objects.policies, &mut undecodable.policies);
             }
-            Ok(WatchEvent::Reboot(event)) => self.reboots.apply(*event, &mut self.objects.reboots),
+            Ok(WatchEvent::Reboot(event)) => {
+                self.reboots
+                    .apply(*event, &mut self.objects.reboots, &mut undecodable.reboots);
+            }
             Ok(WatchEvent::Lock(event)) => {
                 let mut locks: BTreeMap<String, RebootLock> = self
                     .objects
@@ -100,10 +98,10 @@ impl LiveObjects {
                     .map(|lock| (lock.name_any(), lock))
                     .into_iter()
                     .collect();
-                self.locks.apply(*event, &mut locks);
+                self.locks.apply(*event, &mut locks, &mut undecodable.locks);
                 self.objects.lock = locks.into_values().next();
             }
-            Err(error) => self.error = Some((Instant::now(), error.to_string().replace('\n', " "))),
+            Err(error) => self.error = Some((Instant::now(), error_chain(&error))),
         }
     }
 
@@ -120,27 +118,34 @@ impl LiveObjects {
     }
 }
 
-impl<K> Default for Listing<K> {
+impl<K, R> Default for Listing<K, R> {
     fn default() -> Self {
-        Self {
-            partial: BTreeMap::new(),
-        }
+        Self { partial: Vec::new() }
     }
 }
 
-impl<K: ResourceExt> Listing<K> {
-    fn apply(&mut self, event: Event<K>, objects: &mut BTreeMap<String, K>) {
+impl<K: kube::Resource, R> Listing<K, R> {
+    fn apply(
+        &mut self,
+        event: Event<Guarded<K, R>>,
+        decoded: &mut BTreeMap<String, K>,
+        undecodable: &mut BTreeMap<String, Undecodable<R>>,
+    ) {
         match event {
             Event::Init => self.partial.clear(),
-            Event::InitApply(object) => {
-                self.partial.insert(object.name_any(), object);
+            Event::InitApply(object) => self.partial.push(object),
+            Event::InitDone => {
+                decoded.clear();
+                undecodable.clear();
+                for object in self.partial.drain(..) {
+                    put(object, decoded, undecodable);
+                }
             }
-            Event::InitDone => *objects = std::mem::take(&mut self.partial),
-            Event::Apply(object) => {
-                objects.insert(object.name_any(), object);
-            }
+            Event::Apply(object) => put(object, decoded, undecodable),
             Event::Delete(object) => {
-                objects.remove(&object.name_any());
+                let name = object.name_any();
+                decoded.remove(&name);
+                undecodable.remove(&name);
             }
         }
     }
@@ -157,11 +162,11 @@ mod tests {
         live.objects().reboots.keys().map(String::as_str).collect()
     }
 
-    fn reboots(event: Event<NodeReboot>) -> WatchEvent {
+    fn reboots(event: Event<GuardedRecord>) -> WatchEvent {
         WatchEvent::Reboot(Box::new(event))
     }
 
-    fn policy(value: serde_json::Value) -> ParsedPolicy {
+    fn policy(value: serde_json::Value) -> GuardedPolicy {
         serde_json::from_value(value).unwrap()
     }
 
@@ -184,11 +189,11 @@ mod tests {
         let names = |live: &LiveObjects| {
             let objects = live.objects();
             let good: Vec<String> = objects.policies.keys().cloned().collect();
-            let odd: Vec<String> = objects.undecodable.keys().cloned().collect();
+            let odd: Vec<String> = objects.undecodable.policies.keys().cloned().collect();
             (good, odd)
         };
         assert_eq!(names(&live), (vec!["good".to_owned()], vec!["odd".to_owned()]));
-        assert!(live.objects().undecodable["odd"].contains("perhaps"));
+        assert!(live.objects().undecodable.policies["odd"].cause.contains("perhaps"));
         live.apply(Ok(WatchEvent::Policy(Box::new(Event::Delete(policy(odd))))));
         assert_eq!(names(&live), (vec!["good".to_owned()], vec![]));
     }
@@ -198,11 +203,29 @@ mod tests {
         let mut live = LiveObjects::new(objects(vec![], vec![reboot("a", json!({})), reboot("b", json!({}))]));
         assert_eq!(names(&live), ["a", "b"]);
         live.apply(Ok(reboots(Event::Init)));
-        live.apply(Ok(reboots(Event::InitApply(reboot("b", json!({}))))));
+        live.apply(Ok(reboots(Event::InitApply(Guarded(Ok(reboot("b", json!({}))))))));
         assert_eq!(names(&live), ["a", "b"]);
         live.apply(Ok(reboots(Event::InitDone)));
         assert_eq!(names(&live), ["b"]);
-        live.apply(Ok(reboots(Event::Delete(reboot("b", json!({}))))));
+        live.apply(Ok(reboots(Event::Delete(Guarded(Ok(reboot("b", json!({}))))))));
         assert_eq!(names(&live), Vec::<&str>::new());
+    }
+
+    #[test]
+    fn a_record_that_cannot_be_decoded_any_more_hides_no_other_one() {
+        let mut live = LiveObjects::new(objects(vec![], vec![reboot("a", json!({})), reboot("b", json!({}))]));
+        let poisoned = json!({"metadata": {"name": "b"}, "spec": {},
+            "status": {"host": {"bootTime": "2026-11-21T12:00:00Ztrailing words"}}});
+        let poisoned: GuardedRecord = serde_json::from_value(poisoned).unwrap();
+        live.apply(Ok(reboots(Event::Apply(poisoned))));
+        assert_eq!(names(&live), ["a"]);
+        assert!(
+            live.objects().undecodable.reboots["b"]
+                .cause
+                .starts_with("status.host.bootTime")
+        );
+        live.apply(Ok(reboots(Event::Apply(Guarded(Ok(reboot("b", json!({}))))))));
+        assert_eq!(names(&live), ["a", "b"]);
+        assert!(live.objects().undecodable.reboots.is_empty());
     }
 }

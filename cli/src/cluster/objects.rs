@@ -3,68 +3,98 @@
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 
+use kube::ResourceExt;
 use kube::api::ListParams;
-use kube::{Api, ResourceExt};
 use lockkeeper_crds::{NodeReboot, RebootLock, RebootPolicy, names};
+use lockkeeper_kube_util::{Guarded, GuardedApi, Rest, Undecodable};
+use lockkeeper_snapshot::guarded::{UndecodablePolicy, UndecodableRecord};
 use lockkeeper_snapshot::slim;
 use serde::de::DeserializeOwned;
 
-use super::connect::{Cluster, ParsedPolicy};
+use super::connect::Cluster;
 use crate::failure::Failure;
 
 /// The three kinds, by name.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Objects {
     pub(crate) policies: BTreeMap<String, RebootPolicy>,
-    /// Policies that cannot be decoded, and why; the others are shown all the same.
-    pub(crate) undecodable: BTreeMap<String, String>,
     pub(crate) reboots: BTreeMap<String, NodeReboot>,
     pub(crate) lock: Option<RebootLock>,
+    pub(crate) undecodable: UndecodableObjects,
+}
+
+/// The objects that cannot be decoded, by name; the others are shown all the same.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct UndecodableObjects {
+    pub(crate) policies: BTreeMap<String, UndecodablePolicy>,
+    pub(crate) reboots: BTreeMap<String, UndecodableRecord>,
+    pub(crate) locks: BTreeMap<String, Undecodable>,
 }
 
 /// Reads the objects of all three kinds once.
 pub(crate) async fn fetch(cluster: &Cluster) -> Result<Objects, Failure> {
     let lock = cluster
-        .locks()
+        .guarded_locks()
         .get_opt(names::LOCK)
         .await
         .map_err(|error| Failure::of_request("read the RebootLock", &cluster.server, &error))?;
-    let mut objects = Objects {
-        reboots: list(cluster, &cluster.reboots(), "list NodeReboots").await?,
-        lock,
-        ..Objects::default()
-    };
-    objects.set_policies(list(cluster, &cluster.policies(), "list RebootPolicies").await?);
-    Ok(objects)
+    let (policies, undecodable_policies) = list(cluster, "list RebootPolicies").await?;
+    let (reboots, undecodable_reboots) = list(cluster, "list NodeReboots").await?;
+    let (mut locks, undecodable_locks) = split(lock);
+    Ok(Objects {
+        policies,
+        reboots,
+        lock: locks.remove(names::LOCK),
+        undecodable: UndecodableObjects {
+            policies: undecodable_policies,
+            reboots: undecodable_reboots,
+            locks: undecodable_locks,
+        },
+    })
 }
 
-impl Objects {
-    /// Replaces all policies, also those that cannot be decoded.
-    pub(crate) fn set_policies(&mut self, policies: impl IntoIterator<Item = (String, ParsedPolicy)>) {
-        self.policies.clear();
-        self.undecodable.clear();
-        for (name, policy) in policies {
-            match policy.0 {
-                Ok(policy) => drop(self.policies.insert(name, policy)),
-                Err(invalid) => drop(self.undecodable.insert(name, invalid.error)),
-            }
+/// Objects by name: those that can be decoded, and the others.
+pub(crate) type Split<K, R> = (BTreeMap<String, K>, BTreeMap<String, Undecodable<R>>);
+
+fn split<K: kube::Resource, R>(objects: impl IntoIterator<Item = Guarded<K, R>>) -> Split<K, R> {
+    let mut found = Split::default();
+    for mut object in objects {
+        // Managed fields are larger than the rest and unused here.
+        object.managed_fields_mut().clear();
+        put(object, &mut found.0, &mut found.1);
+    }
+    found
+}
+
+/// Replaces the object of this name, in the map where it belongs.
+pub(crate) fn put<K: kube::Resource, R>(
+    object: Guarded<K, R>,
+    decoded: &mut BTreeMap<String, K>,
+    undecodable: &mut BTreeMap<String, Undecodable<R>>,
+) {
+    let name = object.name_any();
+    match object.0 {
+        Ok(object) => {
+            undecodable.remove(&name);
+            decoded.insert(name, object);
+        }
+        Err(failed) => {
+            decoded.remove(&name);
+            undecodable.insert(name, failed);
         }
     }
 }
 
 /// Reads all objects of a kind; none if the cluster does not know the kind because Lockkeeper is not installed.
-pub(crate) async fn list_if_known<K>(
-    cluster: &Cluster,
-    api: &Api<K>,
-    step: &str,
-) -> Result<BTreeMap<String, K>, Failure>
+pub(crate) async fn list_if_known<K, R>(cluster: &Cluster, step: &str) -> Result<Split<K, R>, Failure>
 where
-    K: Clone + Debug + DeserializeOwned + kube::Resource,
+    K: Clone + Debug + DeserializeOwned + kube::Resource<DynamicType = ()> + Send + 'static,
+    R: Rest + Clone + Debug + Send + 'static,
 {
     // A list is empty rather than 404 if there are no objects.
-    let listed = if_exists(pages(api, &ListParams::default()).await);
+    let listed = if_exists(pages(&GuardedApi::all(cluster.client.clone())).await);
     let listed = listed.map_err(|error| Failure::of_request(step, &cluster.server, &error))?;
-    Ok(listed.unwrap_or_default())
+    Ok(listed.map(split).unwrap_or_default())
 }
 
 /// The object; `None` if the object or its kind does not exist.
@@ -82,33 +112,38 @@ pub(crate) type Nodes = BTreeMap<String, slim::Node>;
 
 /// Reads the Nodes, which requires more rights than reading Lockkeeper's own kinds.
 pub(crate) async fn fetch_nodes(cluster: &Cluster) -> Result<Nodes, Failure> {
-    let api = Api::<slim::Node>::all(cluster.client.clone());
-    list(cluster, &api, "list Nodes for the forecast").await
+    let listed = pages::<slim::Node, ()>(&GuardedApi::all(cluster.client.clone())).await;
+    let listed = listed.map_err(|error| Failure::of_request("list Nodes for the forecast", &cluster.server, &error))?;
+    let nodes = listed.into_iter().map(|node| {
+        let mut node = slim::Node::from(node);
+        node.metadata.managed_fields = None;
+        (node.name_any(), node)
+    });
+    Ok(nodes.collect())
 }
 
-async fn list<K>(cluster: &Cluster, api: &Api<K>, step: &str) -> Result<BTreeMap<String, K>, Failure>
+async fn list<K, R>(cluster: &Cluster, step: &str) -> Result<Split<K, R>, Failure>
 where
-    K: Clone + Debug + DeserializeOwned + kube::Resource,
+    K: Clone + Debug + DeserializeOwned + kube::Resource<DynamicType = ()> + Send + 'static,
+    R: Rest + Clone + Debug + Send + 'static,
 {
-    let listed = pages(api, &ListParams::default()).await;
-    listed.map_err(|error| Failure::of_request(step, &cluster.server, &error))
+    let listed = pages(&GuardedApi::all(cluster.client.clone())).await;
+    let listed = listed.map_err(|error| Failure::of_request(step, &cluster.server, &error))?;
+    Ok(split(listed))
 }
 
 /// Reads all objects of a kind in pages, so that 5,000 nodes do not come as one answer.
-async fn pages<K>(api: &Api<K>, params: &ListParams) -> kube::Result<BTreeMap<String, K>>
+async fn pages<K, R>(api: &GuardedApi<K, R>) -> kube::Result<Vec<Guarded<K, R>>>
 where
-    K: Clone + Debug + DeserializeOwned + kube::Resource,
+    K: Clone + Debug + DeserializeOwned + kube::Resource<DynamicType = ()> + Send + 'static,
+    R: Rest + Clone + Debug + Send + 'static,
 {
-    let mut found = BTreeMap::new();
-    let mut page = params.clone().limit(500);
+    let mut found = Vec::new();
+    let mut page = ListParams::default().limit(500);
     loop {
         let list = api.list(&page).await?;
         let next = list.metadata.continue_.clone().filter(|token| !token.is_empty());
-        found.extend(list.items.into_iter().map(|mut object| {
-            // Managed fields are larger than the rest and unused here.
-            object.managed_fields_mut().clear();
-            (object.name_any(), object)
-        }));
+        found.extend(list.items);
         match next {
             Some(token) => page = page.continue_token(&token),
             None => return Ok(found),

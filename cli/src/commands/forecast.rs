@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, SubsecRound, Utc};
 use lockkeeper_planner::{Forecast, Horizon, Node, Snapshot, forecast};
-use lockkeeper_snapshot::{Local, ObservedObjects, snapshot};
+use lockkeeper_snapshot::{Local, ObservedObjects, UndecodableObjects, snapshot};
 use serde::Serialize;
 
 use super::next::{zone_time, zones};
@@ -91,7 +91,17 @@ fn observed(objects: &Objects, nodes: objects::Nodes) -> ObservedObjects {
         nodes: nodes.into_iter().map(|(name, it)| (name, Arc::new(it))).collect(),
         lock: objects.lock.clone().map(Arc::new),
         static_pods: Vec::new(),
-        undecodable: objects.undecodable.clone(),
+        undecodable: undecodable(&objects.undecodable),
+    }
+}
+
+fn undecodable(objects: &objects::UndecodableObjects) -> UndecodableObjects {
+    let policies = objects.policies.iter();
+    let reboots = objects.reboots.iter();
+    UndecodableObjects {
+        policies: policies.map(|(name, it)| (name.clone(), it.cause.clone())).collect(),
+        reboots: reboots.map(|(name, it)| (name.clone(), Arc::new(it.clone()))).collect(),
+        lock: objects.locks.values().next().map(|lock| lock.cause.clone()),
     }
 }
 

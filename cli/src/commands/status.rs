@@ -16,10 +16,8 @@ const MAX_LISTED: usize = 12;
 
 /// The screen of `status`.
 pub(crate) fn render(view: &View, clock: &DisplayClock) -> Vec<Line> {
-    let invalid = view.invalid.iter();
-    let mut lines: Vec<Line> = invalid
-        .map(|text| Line::new(text.clone(), ActionRequired::Manual))
-        .collect();
+    let invalid = view.invalid.iter().chain(&view.undecodable);
+    let mut lines: Vec<Line> = invalid.map(|text| Line::new(text, ActionRequired::Manual)).collect();
     let width = view.policies.iter().map(|policy| policy.name.len()).max().unwrap_or(0);
     for policy in &view.policies {
         lines.push(headline(policy, width, clock));

@@ -70,7 +70,10 @@ mod tests {
         let value = serde_json::json!({"message": "\u{1b}[2J\u{9b}2J \u{202e}öl\n\u{7f}"});
         let text = serde_json::to_string_pretty(&value).unwrap();
         let printed = escaped(&text);
-        assert!(printed.chars().all(|shown| shown == '\n' || is_printable(shown)), "{printed:?}");
+        assert!(
+            printed.chars().all(|shown| shown == '\n' || is_printable(shown)),
+            "{printed:?}"
+        );
         assert_eq!(serde_json::from_str::<serde_json::Value>(&printed).unwrap(), value);
     }
 }

@@ -11,7 +11,8 @@ use crate::cluster::objects::Objects;
 pub(crate) fn deleted_nodes(objects: &Objects) -> impl Iterator<Item = (&str, NodeView)> {
     let status = objects.lock.iter().filter_map(|lock| lock.status.as_ref());
     let holders = status.flat_map(|status| &status.holders);
-    let deleted = holders.filter(|holder| !objects.reboots.contains_key(&holder.node));
+    let known = |name| objects.reboots.contains_key(name) || objects.undecodable.reboots.contains_key(name);
+    let deleted = holders.filter(move |holder| !known(&holder.node));
     deleted.filter_map(|holder| Some((holder.policy.as_str(), view(holder, holder.reboot.as_ref()?))))
 }
 

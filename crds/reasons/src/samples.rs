@@ -46,6 +46,22 @@ fn view_samples() -> Vec<WaitReason> {
             policy: "workers".to_owned(),
             cause: "windows[0].durationSeconds: expected i32".to_owned(),
         },
+        ViewGap::NodeInvalid {
+            node: "w-01".to_owned(),
+            cause: "spec.taints: expected a sequence".to_owned(),
+        },
+        ViewGap::RecordInvalid {
+            node: "w-01".to_owned(),
+            cause: "status.host.bootTime: trailing input".to_owned(),
+        },
+        ViewGap::LockInvalid {
+            cause: "status.holders[0].acquiredTime: trailing input".to_owned(),
+        },
+        ViewGap::ControlPlaneUnknown {
+            kind: "Pods of the control plane".to_owned(),
+            error: "not permitted (pods is forbidden); check the ClusterRole lockkeeper-operator and its binding"
+                .to_owned(),
+        },
         ViewGap::AwaitingReady,
         ViewGap::RecordLost,
         ViewGap::PreflightPending,

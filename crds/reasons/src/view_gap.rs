@@ -24,6 +24,33 @@ pub enum ViewGap {
         /// The field and what is wrong with it.
         cause: String,
     },
+    /// The Node cannot be decoded.
+    NodeInvalid {
+        /// The Node's name.
+        node: String,
+        /// The field and what is wrong with it.
+        cause: String,
+    },
+    /// The `NodeReboot` of the node cannot be decoded.
+    RecordInvalid {
+        /// Its name.
+        node: String,
+        /// The field and what is wrong with it.
+        cause: String,
+    },
+    /// The lock cannot be decoded, so that it is unknown which nodes are in progress.
+    LockInvalid {
+        /// The field and what is wrong with it.
+        cause: String,
+    },
+    /// The static pods cannot be watched, so that it is unknown which nodes without a label are control-plane nodes, and
+    /// whether etcd and kube-apiserver are ready.
+    ControlPlaneUnknown {
+        /// The kind in the plural.
+        kind: String,
+        /// The error and its remedy.
+        error: String,
+    },
     /// The cordon of the node's last reboot is still there and the node is not Ready.
     AwaitingReady,
     /// The record of a reboot was lost, and the agent has not confirmed that the host stays up.
@@ -46,6 +73,31 @@ impl fmt::Display for ViewGap {
                 write!(
                     f,
                     "policy {policy} cannot be decoded ({cause}); no node starts until it is fixed"
+                )
+            }
+            Self::NodeInvalid { node, cause } => {
+                write!(
+                    f,
+                    "Node {node} cannot be decoded ({cause}); it counts as unavailable and keeps its slot until it is fixed"
+                )
+            }
+            Self::RecordInvalid { node, cause } => {
+                write!(
+                    f,
+                    "NodeReboot {node} cannot be decoded ({cause}); this node does not start and keeps its slot until it is \
+                     fixed"
+                )
+            }
+            Self::LockInvalid { cause } => {
+                write!(
+                    f,
+                    "RebootLock cluster cannot be decoded ({cause}); the operator does nothing until it is fixed"
+                )
+            }
+            Self::ControlPlaneUnknown { kind, error } => {
+                write!(
+                    f,
+                    "the watch on {kind} is failing: {error}; control-plane nodes do not start, and all others one at a time"
                 )
             }
             Self::AwaitingReady => {

@@ -88,6 +88,8 @@ pub(crate) async fn confines_an_agent_to_the_report_of_its_own_node(plane: &Cont
         }
     }
 
+    refuses_times_that_no_reader_decodes(&bound).await;
+
     // A node that is created again under its name is another node: the old token is not valid for it.
     let nodes: Api<Node> = Api::all(plane.client());
     nodes.delete("own", &DeleteParams::default()).await.unwrap();
@@ -109,6 +111,23 @@ pub(crate) async fn confines_an_agent_to_the_report_of_its_own_node(plane: &Cont
         report(&bound, "own", "lockkeeper-agent", &host()).await.is_err(),
         "the Node before"
     );
+}
+
+/// The format `date-time` alone accepts all of them.
+async fn refuses_times_that_no_reader_decodes(agent: &Api<NodeReboot>) {
+    for time in [
+        "2026-11-21T12:00:00Ztrailing words",
+        "2026-11-21T12:00:00+99:99",
+        "2026-11-21T12:00:00x5Z",
+    ] {
+        let required = json!({"required": true, "since": time});
+        for host in [json!({"bootTime": time}), json!({"rebootRequired": required})] {
+            match report(agent, "own", "lockkeeper-agent", &json!({"host": host})).await {
+                Err(kube::Error::Api(status)) if status.code == 422 => {}
+                other => panic!("{host}: {other:?}"),
+            }
+        }
+    }
 }
 
 fn host() -> Value {

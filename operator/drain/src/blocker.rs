@@ -16,6 +16,13 @@ pub enum Blocker {
         /// The node.
         node: String,
     },
+    /// The pod cannot be decoded, so that it is unknown whether it may be evicted.
+    Undecodable {
+        /// The pod.
+        pod: PodName,
+        /// The field and what is wrong with it.
+        cause: String,
+    },
     /// No controller would recreate the pod.
     Unmanaged {
         /// The pod.
@@ -188,7 +195,8 @@ impl Blocker {
     pub fn reason(&self) -> ReasonName {
         match self {
             Self::Uncordoned { .. } => ReasonName::Uncordoned,
-            Self::Unmanaged { .. }
+            Self::Undecodable { .. }
+            | Self::Unmanaged { .. }
             | Self::EmptyDir { .. }
             | Self::OptedOut { .. }
             | Self::Rule { .. }
@@ -215,6 +223,7 @@ impl Blocker {
             | Self::LoadBalancerDelay { from: until } => Some(*until),
             Self::OptedOut { until, .. } => *until,
             Self::Uncordoned { .. }
+            | Self::Undecodable { .. }
             | Self::Unmanaged { .. }
             | Self::EmptyDir { .. }
             | Self::Rule { .. }
@@ -233,7 +242,8 @@ impl Blocker {
     /// The pod that it concerns; `None` if it concerns the whole drain.
     pub fn pod(&self) -> Option<&PodName> {
         match self {
-            Self::Unmanaged { pod }
+            Self::Undecodable { pod, .. }
+            | Self::Unmanaged { pod }
             | Self::EmptyDir { pod }
             | Self::OptedOut { pod, .. }
             | Self::Rule { pod, .. }
@@ -270,7 +280,8 @@ impl Blocker {
                 *pod = PodName::default();
                 *until = until.map(|_| DateTime::default());
             }
-            Self::Unmanaged { pod }
+            Self::Undecodable { pod, .. }
+            | Self::Unmanaged { pod }
             | Self::EmptyDir { pod }
             | Self::Rule { pod, .. }
             | Self::TwoBudgets { pod, .. }

@@ -127,7 +127,7 @@ impl From<SlimBudget> for BudgetView {
         } = budget;
         let may_open = may_open(&meta, spec.selector.as_ref());
         Self {
-            name: PodName::new(meta.namespace.unwrap_or_default(), meta.name.unwrap_or_default()),
+            name: name_of(&meta),
             version: meta.resource_version.unwrap_or_default(),
             selector: spec.selector.and_then(|selector| Selector::try_from(selector).ok()),
             numbers: BudgetNumbers {
@@ -143,6 +143,14 @@ impl From<SlimBudget> for BudgetView {
             sync_error: sync_error(&status.conditions.unwrap_or_default()),
         }
     }
+}
+
+/// The name of the budget with these metadata.
+pub(crate) fn name_of(meta: &ObjectMeta) -> PodName {
+    PodName::new(
+        meta.namespace.clone().unwrap_or_default(),
+        meta.name.clone().unwrap_or_default(),
+    )
 }
 
 /// Keys of labels, also in selectors, of products that change their budgets while a node is being drained: Longhorn,

@@ -35,7 +35,8 @@ impl Cause {
     pub fn wait_reason(&self, message: String) -> WaitReason {
         match &self.blocker {
             Blocker::Uncordoned { .. } => WaitReason::Uncordoned,
-            Blocker::Unmanaged { .. }
+            Blocker::Undecodable { .. }
+            | Blocker::Unmanaged { .. }
             | Blocker::EmptyDir { .. }
             | Blocker::OptedOut { .. }
             | Blocker::Rule { .. }

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use lockkeeper_kube_util::single_line;
+use lockkeeper_kube_util::{Guarded, single_line};
 use serde::Deserialize;
 
 /// The parts of a pod that are decoded to see whether it is Ready.
@@ -30,6 +30,27 @@ struct Condition {
     reason: Option<String>,
     message: Option<String>,
     last_transition_time: Option<DateTime<Utc>>,
+}
+
+/// A pod that cannot be decoded counts as not Ready.
+impl From<Guarded<Self>> for DaemonPod {
+    fn from(pod: Guarded<Self>) -> Self {
+        pod.0.unwrap_or_else(|undecodable| {
+            let ready = Condition {
+                kind: "Ready".to_owned(),
+                status: "Unknown".to_owned(),
+                message: Some(format!("it cannot be decoded ({})", undecodable.cause)),
+                ..Condition::default()
+            };
+            Self {
+                metadata: undecodable.metadata,
+                status: Status {
+                    conditions: Some(vec![ready]),
+                    ..Status::default()
+                },
+            }
+        })
+    }
 }
 
 impl DaemonPod {

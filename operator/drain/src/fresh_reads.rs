@@ -8,6 +8,7 @@ use k8s_openapi::api::core::v1::{Namespace, PersistentVolumeClaim};
 use kube::api::ListParams;
 use kube::core::PartialObjectMeta;
 use kube::{Api, Client, Resource};
+use lockkeeper_kube_util::{Guarded, GuardedApi};
 use serde::de::DeserializeOwned;
 
 use crate::budget::{BudgetView, SlimBudget};
@@ -36,17 +37,17 @@ pub async fn remaining_pods(client: &Client, settings: &Settings) -> Result<Vec<
 
 /// A fresh list of a node's pods, as the drain decodes them.
 pub(crate) async fn pods(client: &Client, node: &str) -> Result<Vec<PodView>, Error> {
-    let pods: Vec<SlimPod> = pods_on_node(client, node).await?;
+    let pods: Vec<Guarded<SlimPod>> = pods_on_node(client, node).await?;
     Ok(pods.into_iter().map(PodView::from).collect())
 }
 
 /// A fresh list of a node's pods: without a resource version the API server reads etcd, not a cache that may be behind.
-pub(crate) async fn pods_on_node<K>(client: &Client, node: &str) -> Result<Vec<K>, Error>
+pub(crate) async fn pods_on_node<K>(client: &Client, node: &str) -> Result<Vec<Guarded<K>>, Error>
 where
-    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug,
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + 'static,
 {
-    let api: Api<K> = Api::all(client.clone());
-    let here = ListParams::default().fields(&on_node(node));
+    let api: GuardedApi<K> = GuardedApi::all(client.clone());
+    let here = ListParams::default().fields(&pods_on(node));
     list(&api, &here, || format!("the pods of node {node}")).await
 }
 
@@ -58,7 +59,7 @@ pub(crate) async fn node(client: &Client, name: &str) -> Result<Option<NodeView>
 }
 
 /// The field selector for pods of a node; the API server has an index for it.
-pub(crate) fn on_node(node: &str) -> String {
+pub(crate) fn pods_on(node: &str) -> String {
     format!("spec.nodeName={node}")
 }
 
@@ -99,17 +100,20 @@ pub(crate) async fn claimed_volume(client: &Client, claim: &PodName) -> Result<C
     })
 }
 
-/// A fresh list of a namespace's budgets.
+/// A fresh list of a namespace's budgets, without those that cannot be decoded: the API server still enforces them.
 pub(crate) async fn budgets(client: &Client, namespace: &str) -> Result<Vec<BudgetView>, Error> {
-    let api: Api<SlimBudget> = Api::namespaced(client.clone(), namespace);
+    let api: GuardedApi<SlimBudget> = GuardedApi::namespaced(client.clone(), namespace);
     let what = || format!("the disruption budgets of namespace {namespace}");
-    let budgets = list(&api, &ListParams::default(), what).await?;
-    Ok(budgets.into_iter().map(BudgetView::from).collect())
+    let budgets = list(&api, &ListParams::default(), what).await?.into_iter();
+    Ok(budgets
+        .filter_map(|budget| budget.0.ok())
+        .map(BudgetView::from)
+        .collect())
 }
 
-async fn list<K>(api: &Api<K>, params: &ListParams, what: impl Fn() -> String) -> Result<Vec<K>, Error>
+async fn list<K>(api: &GuardedApi<K>, params: &ListParams, what: impl Fn() -> String) -> Result<Vec<Guarded<K>>, Error>
 where
-    K: Clone + DeserializeOwned + Debug,
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + 'static,
 {
     Ok(with_timeout(api.list(params), what).await?.items)
 }

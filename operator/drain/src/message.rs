@@ -54,7 +54,8 @@ pub(crate) fn message(blocker: &Blocker, pods: &PodList) -> String {
         return text;
     }
     let separator = match blocker {
-        Blocker::OptedOut { .. }
+        Blocker::Undecodable { .. }
+        | Blocker::OptedOut { .. }
         | Blocker::Stuck { .. }
         | Blocker::MayComplete { .. }
         | Blocker::Terminating { .. } => "",
@@ -81,6 +82,7 @@ pub(crate) fn message_without_pods(blocker: &Blocker, pods: &PodList) -> String 
         Blocker::Uncordoned { node } => {
             format!("node {node} is not cordoned: evicted pods could be scheduled to it again")
         }
+        Blocker::Undecodable { cause, .. } => format!("cannot be decoded ({cause})"),
         Blocker::Unmanaged { .. } => format!(
             "no controller would recreate {} (the policy's drain.unmanagedPods is Block)",
             pods.pick("it", "them")

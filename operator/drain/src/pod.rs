@@ -5,6 +5,7 @@ use std::fmt;
 
 use chrono::{DateTime, TimeZone, Utc};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use lockkeeper_kube_util::{Guarded, Undecodable};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
@@ -75,6 +76,8 @@ pub struct PodView {
     pub criticality: Criticality,
     /// Whether it tolerates the cordon, so that it may be scheduled to the node again.
     pub tolerance: Tolerance,
+    /// Why it cannot be decoded, if it cannot be: then only its metadata are known.
+    pub undecodable: Option<String>,
 }
 
 /// Which taints of a cordoned node a pod tolerates.
@@ -243,6 +246,23 @@ impl From<SlimPod> for PodView {
             shutdown: shutdown(&meta),
             labels: meta.labels.unwrap_or_default(),
             finalizers: meta.finalizers.unwrap_or_default(),
+            undecodable: None,
+        }
+    }
+}
+
+impl From<Guarded<SlimPod>> for PodView {
+    fn from(pod: Guarded<SlimPod>) -> Self {
+        match pod.0 {
+            Ok(pod) => pod.into(),
+            Err(Undecodable { metadata, cause, .. }) => Self {
+                undecodable: Some(cause),
+                ..Self::from(SlimPod {
+                    metadata,
+                    spec: SlimSpec::default(),
+                    status: SlimStatus::default(),
+                })
+            },
         }
     }
 }

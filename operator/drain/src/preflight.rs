@@ -218,7 +218,7 @@ fn dry_runs(now: DateTime<Utc>, state: &State) -> Vec<EvictionRequest> {
 fn listed_blockers(now: DateTime<Utc>, pod: &TrackedPod, state: &State) -> Vec<Blocker> {
     let name = pod.view.name.clone();
     match &pod.decision {
-        Decision::Block(bars) => return bars.iter().map(|bar| bar.blocker(name.clone())).collect(),
+        Decision::Block(bars) => return bars.iter().map(|bar| bar.blocker(&pod.view)).collect(),
         // A finalizer, or the kubelet, has kept it for longer than its grace period already.
         Decision::Wait => return state.stuck_blocker(now, pod).into_iter().collect(),
         Decision::Skip(_) | Decision::Delete | Decision::Complete(_) | Decision::Unknown => return Vec::new(),

@@ -10,6 +10,7 @@ use chrono::{DateTime, Utc};
 use k8s_openapi::api::core::v1::Node;
 use kube::core::PartialObjectMeta;
 use kube::{Api, Client};
+use lockkeeper_kube_util::Guarded;
 
 use crate::daemon_pod::DaemonPod;
 use crate::daemonset_selector::SlimDaemonSet;
@@ -116,9 +117,9 @@ async fn selects_node(client: &Client, name: &PodName, node: &str) -> Result<boo
 }
 
 /// The pods that cannot move, sorted by name.
-fn stationary_pods(pods: Vec<DaemonPod>) -> StationaryPods {
+fn stationary_pods(pods: Vec<Guarded<DaemonPod>>) -> StationaryPods {
     let mut stationary = StationaryPods::default();
-    for pod in pods {
+    for pod in pods.into_iter().map(DaemonPod::from) {
         let namespace = pod.metadata.namespace.clone().unwrap_or_default();
         match controller_of(&pod.metadata) {
             (Controller::DaemonSet, Some(owner)) => {

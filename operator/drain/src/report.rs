@@ -200,7 +200,7 @@ impl State {
         let name = pod.view.name.clone();
         match &pod.decision {
             Decision::Skip(_) | Decision::Unknown => Vec::new(),
-            Decision::Block(bars) => bars.iter().map(|bar| bar.blocker(name.clone())).collect(),
+            Decision::Block(bars) => bars.iter().map(|bar| bar.blocker(&pod.view)).collect(),
             Decision::Complete(rule) => vec![Blocker::MayComplete { pod: name, rule: *rule }],
             Decision::Wait => self.shutdown_blocker(now, pod).into_iter().collect(),
             Decision::Evict | Decision::Delete => match &pod.attempt {

@@ -7,7 +7,7 @@ use kube::core::SelectorExt;
 
 use crate::blocker::Blocker;
 use crate::opt_out::OptOut;
-use crate::pod::{Controller, Criticality, Phase, PodName, PodView, Tolerance};
+use crate::pod::{Controller, Criticality, Phase, PodView, Tolerance};
 use crate::rule::{Behavior, Namespaces, Ruling, ruling};
 use crate::settings::{EmptyDir, PodOptOuts, Settings, Stage, Unmanaged};
 
@@ -59,6 +59,8 @@ pub enum StayReason {
 /// Why a pod must not be evicted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EvictionBar {
+    /// It cannot be decoded, so that no rule can be applied to it.
+    Undecodable,
     /// No controller would recreate it.
     Unmanaged,
     /// It has data in an `emptyDir`, which would be lost.
@@ -71,8 +73,11 @@ pub enum EvictionBar {
 
 impl EvictionBar {
     /// The blocker of this pod.
-    pub(crate) fn blocker(self, pod: PodName) -> Blocker {
+    pub(crate) fn blocker(self, pod: &PodView) -> Blocker {
+        let cause = pod.undecodable.clone().unwrap_or_default();
+        let pod = pod.name.clone();
         match self {
+            Self::Undecodable => Blocker::Undecodable { pod, cause },
             Self::Unmanaged => Blocker::Unmanaged { pod },
             Self::EmptyDir => Blocker::EmptyDir { pod },
             Self::OptedOut(OptOut { annotation, until }) => Blocker::OptedOut {
@@ -118,6 +123,14 @@ pub fn decide(pod: &PodView, namespaces: &Namespaces, settings: &Settings, now: 
             decision: Decision::Skip(reason),
             tier,
         };
+    }
+    if pod.undecodable.is_some() {
+        let decision = if pod.shutdown.is_some() {
+            Decision::Wait
+        } else {
+            Decision::Block(vec![EvictionBar::Undecodable])
+        };
+        return Verdict { decision, tier };
     }
     let ruling = ruling(&settings.rules, pod, namespaces);
     if let Ruling::Rule(_, _, order) = ruling {

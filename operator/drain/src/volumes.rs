@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use lockkeeper_kube_util::{Guarded, Rest};
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::in_tree::{InTreeSource, StatusName};
 use crate::pod::PodName;
@@ -88,10 +90,37 @@ struct SlimSource {
     inline_volume_spec: Option<SlimVolumeSpec>,
 }
 
+/// Where an attachment is that cannot be decoded.
+#[derive(Clone, Debug)]
+pub(crate) struct AttachmentRest {
+    node: Option<String>,
+}
+
+impl Rest for AttachmentRest {
+    fn of(object: &Value) -> Self {
+        let node = object.pointer("/spec/nodeName").and_then(Value::as_str);
+        Self {
+            node: node.map(str::to_owned),
+        }
+    }
+}
+
+/// As [`SlimAttachment::on_node`]. One that cannot be decoded is on this node unless it names another one.
+pub(crate) fn on_node(attachment: Guarded<SlimAttachment, AttachmentRest>, node: &str) -> Option<(String, String)> {
+    match attachment.0 {
+        Ok(attachment) => attachment.on_node(node),
+        Err(undecodable) => {
+            let name = undecodable.metadata.name?;
+            let here = undecodable.rest.node.is_none_or(|other| other == node);
+            here.then(|| (name.clone(), name))
+        }
+    }
+}
+
 impl SlimAttachment {
     /// The attachment's name and its volume, if it is attached to this node. A volume without a name of its own has that
     /// in the status of the node.
-    pub(crate) fn on_node(self, node: &str) -> Option<(String, String)> {
+    fn on_node(self, node: &str) -> Option<(String, String)> {
         let name = self.metadata.name?;
         let source = self.spec.source;
         let csi = source.inline_volume_spec.and_then(|spec| spec.csi);

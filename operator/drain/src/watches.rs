@@ -3,14 +3,14 @@
 use futures::stream::{BoxStream, StreamExt};
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Config, Event, watcher};
-use kube::{Api, Client};
-use lockkeeper_kube_util::{WatchBackoff, error_chain};
+use kube::{Api, Client, Resource, ResourceExt};
+use lockkeeper_kube_util::{Guarded, GuardedApi, WatchBackoff, error_chain};
 
-use crate::budget::{BudgetView, SlimBudget};
-use crate::fresh_reads::on_node;
+use crate::budget::{BudgetView, SlimBudget, name_of};
+use crate::fresh_reads::pods_on;
 use crate::node::{NodeView, SlimNode};
 use crate::pod::{PodName, PodView, SlimPod, Uid};
-use crate::volumes::SlimAttachment;
+use crate::volumes::{AttachmentRest, SlimAttachment, on_node};
 
 /// An event of one of the watches.
 #[derive(Debug)]
@@ -57,8 +57,8 @@ pub(crate) enum WatchEvent {
 
 /// Watches the pods of one node.
 pub(crate) fn pods(client: &Client, node: &str) -> BoxStream<'static, WatchEvent> {
-    let api: Api<SlimPod> = Api::all(client.clone());
-    watcher(api, Config::default().fields(&on_node(node)))
+    let api: GuardedApi<SlimPod> = GuardedApi::all(client.clone());
+    api.watch(Config::default().fields(&pods_on(node)))
         .backoff(WatchBackoff::for_operator())
         .map(|event| match event {
             Ok(Event::Init) => WatchEvent::PodListing(None),
@@ -71,18 +71,21 @@ pub(crate) fn pods(client: &Client, node: &str) -> BoxStream<'static, WatchEvent
         .boxed()
 }
 
-/// Watches the budgets of one namespace.
+/// Watches the budgets of one namespace. One that cannot be decoded is left out: the API server still enforces it.
 pub(crate) fn budgets(client: &Client, namespace: &str) -> BoxStream<'static, WatchEvent> {
-    let api: Api<SlimBudget> = Api::namespaced(client.clone(), namespace);
+    let api: GuardedApi<SlimBudget> = GuardedApi::namespaced(client.clone(), namespace);
     let namespace = namespace.to_owned();
-    watcher(api, Config::default())
+    api.watch(Config::default())
         .backoff(WatchBackoff::for_operator())
         .map(move |event| match event {
             Ok(Event::Init) => WatchEvent::BudgetListing(namespace.clone(), None),
-            Ok(Event::InitApply(budget)) => WatchEvent::BudgetListing(namespace.clone(), Some(budget.into())),
+            Ok(Event::InitApply(budget)) => match budget.0 {
+                Ok(budget) => WatchEvent::BudgetListing(namespace.clone(), Some(budget.into())),
+                Err(_) => WatchEvent::Unrelated,
+            },
             Ok(Event::InitDone) => WatchEvent::BudgetsListed(namespace.clone()),
-            Ok(Event::Apply(budget)) => WatchEvent::Budget(budget.into()),
-            Ok(Event::Delete(budget)) => WatchEvent::BudgetGone(BudgetView::from(budget).name),
+            Ok(Event::Apply(Guarded(Ok(budget)))) => WatchEvent::Budget(budget.into()),
+            Ok(Event::Apply(budget) | Event::Delete(budget)) => WatchEvent::BudgetGone(name_of(budget.meta())),
             Err(error) => {
                 let message = failure(&format!("the disruption budgets of namespace {namespace}"), &error);
                 WatchEvent::BudgetsFailed(namespace.clone(), message)
@@ -108,19 +111,19 @@ pub(crate) fn node(client: &Client, node: &str) -> BoxStream<'static, WatchEvent
 
 /// Watches all volume attachments; the API server cannot select them by node.
 pub(crate) fn attachments(client: &Client, node: &str) -> BoxStream<'static, WatchEvent> {
-    let api: Api<SlimAttachment> = Api::all(client.clone());
+    let api: GuardedApi<SlimAttachment, AttachmentRest> = GuardedApi::all(client.clone());
     let node = node.to_owned();
-    let applied = move |attachment: SlimAttachment| match attachment.on_node(&node) {
+    let applied = move |attachment| match on_node(attachment, &node) {
         Some((name, volume)) => WatchEvent::Attachment(name, volume),
         None => WatchEvent::Unrelated,
     };
-    watcher(api, Config::default())
+    api.watch(Config::default())
         .backoff(WatchBackoff::for_operator())
         .map(move |event| match event {
             Ok(Event::Init) => WatchEvent::AttachmentListing,
             Ok(Event::InitApply(attachment) | Event::Apply(attachment)) => applied(attachment),
             Ok(Event::InitDone) => WatchEvent::AttachmentsListed,
-            Ok(Event::Delete(attachment)) => WatchEvent::AttachmentGone(attachment.metadata.name.unwrap_or_default()),
+            Ok(Event::Delete(attachment)) => WatchEvent::AttachmentGone(attachment.name_any()),
             Err(error) => WatchEvent::Failed(failure("volume attachments", &error)),
         })
         .boxed()

@@ -70,6 +70,7 @@ fn cluster(size: usize, pending: usize, limit: Limit) -> Snapshot {
             deletion: None,
             control_plane: false,
             unready_static_pod: None,
+            view_gap: None,
             refused_write: None,
             hold: None,
             requested: None,

@@ -33,6 +33,12 @@ pub fn check(snapshot: &Snapshot, plan: &Plan, now: Instant) -> Vec<Violation> {
     let mut starts: Option<Starts> = None;
     let there = |name: &str| snapshot.nodes.get_key_value(name);
     for action in &plan.actions {
+        if let Some((name, node)) = action.node().and_then(there)
+            && node.view_gap.is_some()
+        {
+            let what = format!("{} for {name}, which cannot be decoded", action.name());
+            found.push(violation("S2", what));
+        }
         match action {
             Action::SetHolders { holders, .. } => {
                 let starts = starts.get_or_insert_with(|| Starts::new(snapshot, now));

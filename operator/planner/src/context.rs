@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use lockkeeper_reasons::ViewGap;
+
 use crate::Instant;
 use crate::names::PolicyName;
 use crate::recorded::{MAX_CLOCK_DIFFERENCE, or_now, unless_ahead};
@@ -41,6 +43,8 @@ pub(crate) struct Context<'a> {
     pub(crate) cordoned: Vec<(&'a str, &'a Node)>,
     /// Nodes without an operation whose record is missing, has an order or a command, or names another policy, by name.
     pub(crate) outdated_records: Vec<(&'a str, &'a Node)>,
+    /// Nodes of which something cannot be decoded, by name. They hold slots, and nothing else is done with them.
+    pub(crate) undecodable: Vec<(&'a str, &'a ViewGap)>,
     /// Nodes whose last writes are refused, and by what, by name.
     pub(crate) refused_writes: Vec<(&'a str, &'a str)>,
     /// When a node's own times change something next.
@@ -95,6 +99,7 @@ impl<'a> Context<'a> {
             without_agent: Vec::new(),
             cordoned: Vec::new(),
             outdated_records: Vec::new(),
+            undecodable: Vec::new(),
             refused_writes: Vec::new(),
             next_change: None,
         };
@@ -151,6 +156,12 @@ impl<'a> Context<'a> {
         for policy in &node.policies {
             if let Some(policy) = self.policies.get_mut(policy) {
                 policy.observe_node(name, node, unavailable, now);
+            }
+        }
+        if let Some(gap) = &node.view_gap {
+            self.undecodable.push((name, gap));
+            if node.operation().is_none() {
+                return;
             }
         }
         match &node.record {

@@ -113,9 +113,10 @@ impl Check {
     }
 }
 
-fn check_view(assessment: &Assessment, _: &Candidate) -> Result<(), WaitReason> {
-    let snapshot = assessment.context.snapshot;
-    match snapshot.view_gaps.iter().min() {
+fn check_view(assessment: &Assessment, candidate: &Candidate) -> Result<(), WaitReason> {
+    let (snapshot, node) = (assessment.context.snapshot, candidate.node_ref.node);
+    let of_control_plane = snapshot.control_plane_gap.iter().filter(|_| node.control_plane);
+    match snapshot.view_gaps.iter().min().or(of_control_plane.min()) {
         Some(gap) => Err(WaitReason::ViewIncomplete(gap.clone())),
         None => Ok(()),
     }

@@ -71,6 +71,10 @@ pub(crate) fn advance<'a>(assessment: &'a Assessment<'a>, recovery: &'a Recovery
 
 /// The next step of one operation: its times first, then its end, then a person's command, then its phase.
 fn next_step(active: &ActiveOperation, admitted_before: &SlotLedger, all: &SlotLedger) -> Step {
+    // It is not known where the operation is, or how the node is.
+    if active.node.view_gap.is_some() {
+        return Step::default();
+    }
     if let Some(corrected) = correct_operation(active.operation, active.now()) {
         return active.advance(corrected);
     }

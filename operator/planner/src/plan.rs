@@ -70,6 +70,7 @@ pub fn plan(snapshot: &Snapshot, now: Instant) -> Plan {
 
     plan.wait_reasons = admissions.wait_reasons;
     plan.wait_reasons.extend(progress.wait_reasons);
+    add_undecodable(&mut plan.wait_reasons, &context);
     add_refused_writes(&mut plan.wait_reasons, &context);
     plan.preflight = admissions.preflight;
     plan.daemon_set_probes = progress.daemon_set_probes;
@@ -89,6 +90,15 @@ fn nothing_is_known(snapshot: &Snapshot, gap: &ViewGap) -> Plan {
             .collect(),
         ..Plan::default()
     }
+}
+
+/// A node of which something cannot be decoded waits for that, whether or not it is in progress.
+fn add_undecodable(wait_reasons: &mut WaitReasons, context: &Context) {
+    let undecodable = context.undecodable.iter();
+    wait_reasons.extend(undecodable.map(|(name, gap)| {
+        let reason = WaitReason::ViewIncomplete((*gap).clone());
+        ((*name).to_owned(), reason)
+    }));
 }
 
 /// A node whose writes are refused waits for that, if it waits for nothing else.

@@ -46,6 +46,8 @@ pub(crate) fn recover<'a>(context: &Context<'a>, lock: &'a Lock) -> Recovery<'a>
     };
     for entry in recovery.known.clone() {
         match entry.node.filter(|node| node.uid == entry.holder.node_uid) {
+            // What has become of its operation is not known.
+            Some(node) if node.view_gap.is_some() => recovery.kept.push(entry),
             Some(node) => recovery.keep_or_free(entry, node, context),
             None => recovery.keep_or_free_deleted(entry, lock, context),
         }
@@ -122,7 +124,8 @@ impl<'a> Recovery<'a> {
             self.because.push(format!("{} is gone and was released", holder.node));
             return;
         }
-        let Some((node, record)) = entry.node.and_then(|node| Some((node, node.record.as_ref()?))) else {
+        let known = entry.node.filter(|node| node.view_gap.is_none());
+        let Some((node, record)) = known.and_then(|node| Some((node, node.record.as_ref()?))) else {
             self.kept.push(entry);
             return;
         };
@@ -356,6 +359,7 @@ mod tests {
             taints: Taints::default(),
             control_plane: false,
             unready_static_pod: None,
+            view_gap: None,
             refused_write: None,
             hold: None,
             requested: None,

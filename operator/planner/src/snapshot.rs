@@ -31,6 +31,9 @@ pub struct Snapshot {
     pub unlisted: Vec<ViewGap>,
     /// What else is not known for certain: failing watches, invalid policies. While there are any, no node starts.
     pub view_gaps: Vec<ViewGap>,
+    /// Why the static pods are not known, if they are not. No control-plane node starts then. Any other node may be one
+    /// without a label, so that they start one at a time.
+    pub control_plane_gap: Option<ViewGap>,
     /// The policies by name.
     pub policies: BTreeMap<PolicyName, Policy>,
     /// The Linux Nodes by name.

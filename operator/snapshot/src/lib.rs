@@ -1,11 +1,13 @@
 //! What the API server holds as the planner's values, and back.
 //!
 //! [`snapshot`] turns objects, however they were read, into one [`lockkeeper_planner::Snapshot`]; [`convert`] holds the
-//! types' ways in both directions; [`states`] holds what preconditions compare; [`slim`] is a Node as far as anybody here looks at it. Nothing in here talks or
+//! types' ways in both directions; [`states`] holds what preconditions compare; [`guarded`] is what is known of
+//! objects that cannot be decoded; [`slim`] is a Node as far as anybody here looks at it. Nothing in here talks or
 //! decides, so that the operator and the plugin see the same cluster with the same eyes.
 
 pub mod convert;
 mod duration_history;
+pub mod guarded;
 mod managed;
 pub mod slim;
 mod snapshot;
@@ -14,4 +16,4 @@ pub mod static_pod;
 pub mod taints;
 
 pub use managed::{Unmanaged, unmanaged};
-pub use snapshot::{Local, ObservedObjects, snapshot};
+pub use snapshot::{Local, ObservedObjects, UndecodableObjects, snapshot};

@@ -5,6 +5,7 @@ use k8s_openapi::api::core::v1::Node as CoreNode;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
 use lockkeeper_crds::names;
+use lockkeeper_kube_util::Guarded;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -20,6 +21,19 @@ pub struct Node {
     /// What its kubelet says.
     #[serde(default)]
     pub status: NodeStatus,
+    /// Why the Node cannot be decoded, if it cannot be: then only its metadata are known.
+    #[serde(skip)]
+    pub undecodable: Option<String>,
+}
+
+impl From<Guarded<Self>> for Node {
+    fn from(guarded: Guarded<Self>) -> Self {
+        guarded.0.unwrap_or_else(|undecodable| Self {
+            metadata: undecodable.metadata,
+            undecodable: Some(undecodable.cause),
+            ..Self::default()
+        })
+    }
 }
 
 /// The fields of the spec of a Node that the operator reads.

@@ -12,6 +12,7 @@ use planner::{BootId, PolicyName, ViewGap};
 
 use crate::convert;
 use crate::duration_history::{DurationHistory, policy_of};
+use crate::guarded::UndecodableRecord;
 use crate::managed::unmanaged;
 use crate::slim::{self, annotation};
 use crate::states::node_owners;
@@ -27,12 +28,23 @@ pub struct ObservedObjects {
     pub reboots: BTreeMap<String, Arc<NodeReboot>>,
     /// Policies that could be decoded.
     pub policies: BTreeMap<String, Arc<RebootPolicy>>,
-    /// The others, and why they could not be.
-    pub undecodable: BTreeMap<String, String>,
     /// The lock.
     pub lock: Option<Arc<RebootLock>>,
     /// Pods that may be static pods of the control plane.
     pub static_pods: Vec<Arc<StaticPod>>,
+    /// The objects that cannot be decoded. A Node that cannot be is among the Nodes.
+    pub undecodable: UndecodableObjects,
+}
+
+/// Objects that cannot be decoded, by name.
+#[derive(Clone, Debug, Default)]
+pub struct UndecodableObjects {
+    /// Policies, and why.
+    pub policies: BTreeMap<String, String>,
+    /// `NodeReboot`s.
+    pub reboots: BTreeMap<String, Arc<UndecodableRecord>>,
+    /// Why the lock cannot be decoded, if it is there and cannot be.
+    pub lock: Option<String>,
 }
 
 /// What is known beside the API: what the operator's own tasks do, and where it runs. A reader from outside has none.
@@ -66,10 +78,15 @@ pub fn snapshot(seen: &ObservedObjects, local: &Local) -> planner::Snapshot {
         policy: name.to_owned(),
         cause: cause.to_owned(),
     };
-    let undecodable = seen.undecodable.iter();
+    let undecodable = seen.undecodable.policies.iter();
     snapshot
         .view_gaps
         .extend(undecodable.map(|(name, cause)| invalid(name, cause)));
+    // Without the lock it is not known which nodes are in progress.
+    let lock = seen.undecodable.lock.clone();
+    snapshot
+        .unlisted
+        .extend(lock.map(|cause| ViewGap::LockInvalid { cause }));
     let mut selectors: Vec<(PolicyName, Selector)> = Vec::new();
     let topologies = seen
         .policies
@@ -92,7 +109,8 @@ pub fn snapshot(seen: &ObservedObjects, local: &Local) -> planner::Snapshot {
         snapshot.policies.insert(name, view);
     }
     for (name, node) in &seen.nodes {
-        if let Some(view) = node_view(name, node, seen.reboots.get(name), &selectors, &keys, local) {
+        if let Some(mut view) = node_view(name, node, seen.reboots.get(name), &selectors, &keys, local) {
+            view.view_gap = view_gap(name, node, seen.undecodable.reboots.get(name));
             snapshot.nodes.insert(name.clone(), view);
         }
     }
@@ -162,7 +180,7 @@ fn node_view(
 ) -> Option<planner::Node> {
     let labels = node.labels();
     let uid = node.uid().unwrap_or_default();
-    let reboot = reboot.filter(|reboot| node_owners(reboot).any(|owner| owner == uid));
+    let reboot = reboot.filter(|reboot| node_owners(&reboot.metadata).any(|owner| owner == uid));
     let deletion = deletion(node, reboot.and_then(|reboot| reboot.status.as_ref()));
     let record = reboot.map(|reboot| record(reboot));
     let in_progress = record.as_ref().is_some_and(|record| record.operation.is_some());
@@ -187,6 +205,7 @@ fn node_view(
             .iter()
             .any(|label| labels.contains_key(label)),
         unready_static_pod: None,
+        view_gap: None,
         refused_write: None,
         hold: hold(node),
         requested: annotation(node, names::REBOOT_REQUESTED).map(word),
@@ -199,6 +218,20 @@ fn node_view(
         drain: local.drains.get(name).cloned().unwrap_or_default(),
         drain_details: planner::DrainDetails::default(),
         daemon_sets: planner::DaemonSetReadiness::Unknown,
+    })
+}
+
+/// What of a node cannot be decoded; the record of an earlier Node of the same name does not matter.
+fn view_gap(name: &str, node: &slim::Node, record: Option<&Arc<UndecodableRecord>>) -> Option<ViewGap> {
+    if let Some(cause) = node.undecodable.clone() {
+        let node = name.to_owned();
+        return Some(ViewGap::NodeInvalid { node, cause });
+    }
+    let uid = node.uid().unwrap_or_default();
+    let record = record.filter(|record| node_owners(&record.metadata).any(|owner| owner == uid))?;
+    Some(ViewGap::RecordInvalid {
+        node: name.to_owned(),
+        cause: record.cause.clone(),
     })
 }
 
@@ -253,7 +286,11 @@ fn ready(node: &slim::Node) -> planner::Ready {
             ready: false,
             since: DateTime::<Utc>::default(),
             heartbeat: DateTime::<Utc>::default(),
-            message: "the kubelet has not reported yet".to_owned(),
+            message: if node.undecodable.is_some() {
+                "the Node cannot be decoded".to_owned()
+            } else {
+                "the kubelet has not reported yet".to_owned()
+            },
         },
         Some(condition) => planner::Ready {
             ready: condition.status == "True",

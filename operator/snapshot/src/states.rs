@@ -25,7 +25,7 @@ pub fn node_state(node: &slim::Node) -> NodeState {
 pub fn record_state(reboot: &NodeReboot) -> RecordState {
     let operation = reboot.status.as_ref().and_then(|status| status.operation.as_ref());
     RecordState {
-        owners: node_owners(reboot).map(str::to_owned).collect(),
+        owners: node_owners(&reboot.metadata).map(str::to_owned).collect(),
         policy: reboot.spec.policy.as_deref().map(Into::into),
         has_order: reboot.spec.order.is_some(),
         operation: operation.map(convert::operation).map(Box::new),
@@ -49,9 +49,9 @@ pub fn cordons<'a>(nodes: impl Iterator<Item = &'a slim::Node>) -> BTreeMap<Stri
         .collect()
 }
 
-/// The uids of the Nodes that own a `NodeReboot`; an earlier Node of the same name has another uid.
-pub fn node_owners(reboot: &NodeReboot) -> impl Iterator<Item = &str> {
-    let owners = reboot.owner_references().iter();
+/// The uids of the Nodes that own the `NodeReboot` with these metadata; an earlier Node of the same name has another uid.
+pub fn node_owners(reboot: &ObjectMeta) -> impl Iterator<Item = &str> {
+    let owners = reboot.owner_references.iter().flatten();
     owners
         .filter(|owner| owner.kind == "Node")
         .map(|owner| owner.uid.as_str())

@@ -3,7 +3,9 @@
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{Resource, ResourceExt};
+use lockkeeper_kube_util::{Guarded, Rest};
 use serde::Deserialize;
+use serde_json::Value;
 
 /// The label selector of the pods that may be static pods of the control plane: kubeadm, RKE2 and Talos set the label.
 pub const SELECTOR: &str = "component in (etcd,kube-apiserver)";
@@ -20,6 +22,37 @@ pub struct StaticPod {
     spec: Spec,
     #[serde(default)]
     status: Status,
+    /// Why the pod cannot be decoded, if it cannot be: then it counts as not ready.
+    #[serde(skip)]
+    pub undecodable: Option<String>,
+}
+
+/// Where a pod runs that cannot be decoded.
+#[derive(Clone, Debug)]
+pub struct PodRest {
+    node_name: Option<String>,
+}
+
+impl Rest for PodRest {
+    fn of(object: &Value) -> Self {
+        let node_name = object.pointer("/spec/nodeName").and_then(Value::as_str);
+        Self {
+            node_name: node_name.map(str::to_owned),
+        }
+    }
+}
+
+impl From<Guarded<Self, PodRest>> for StaticPod {
+    fn from(guarded: Guarded<Self, PodRest>) -> Self {
+        guarded.0.unwrap_or_else(|undecodable| Self {
+            metadata: undecodable.metadata,
+            spec: Spec {
+                node_name: undecodable.rest.node_name,
+            },
+            undecodable: Some(undecodable.cause),
+            ..Self::default()
+        })
+    }
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]

@@ -7,16 +7,17 @@ use std::sync::Arc;
 use futures::{Stream, StreamExt};
 use kube::runtime::watcher::Event;
 use kube::runtime::{WatchStreamExt, watcher};
-use kube::{Api, Client, Resource, ResourceExt};
+use kube::{Client, Resource};
 use lockkeeper_crds::{NodeReboot, RebootLock, RebootPolicy, names};
-use lockkeeper_kube_util::{WatchBackoff, error_chain};
+use lockkeeper_kube_util::{Guarded, GuardedApi, Rest, Undecodable, WatchBackoff, error_chain};
+use lockkeeper_snapshot::guarded::{GuardedLock, GuardedPolicy, GuardedRecord, UndecodablePolicy, UndecodableRecord};
 use lockkeeper_snapshot::slim::Node;
-use lockkeeper_snapshot::static_pod::{self, StaticPod};
+use lockkeeper_snapshot::static_pod::{self, PodRest, StaticPod};
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 
 use super::table::{Applied, Key, Table};
-use super::{Cache, InvalidPolicy, ParsedPolicy, SharedCache, decoded};
+use super::{Cache, SharedCache, shared};
 use crate::client::describe_error;
 use crate::watched_kind::WatchedKind;
 
@@ -27,20 +28,12 @@ const PAGE: u32 = 200;
 pub async fn feed(cache: SharedCache, client: Client) {
     let config = watcher::Config::default().page_size(PAGE);
     let lock_only = config.clone().fields(&format!("metadata.name={}", names::LOCK));
-    let nodes = follow(&cache, events::<Node>(&client, &config), WatchedTable::nodes());
-    let reboots = follow(&cache, events::<NodeReboot>(&client, &config), WatchedTable::reboots());
-    let policies = follow(
-        &cache,
-        events::<ParsedPolicy>(&client, &config),
-        WatchedTable::policies(),
-    );
-    let lock = follow(&cache, events::<RebootLock>(&client, &lock_only), WatchedTable::lock());
+    let nodes = follow(&cache, events(&client, &config), WatchedTable::nodes());
+    let reboots = follow(&cache, events(&client, &config), WatchedTable::reboots());
+    let policies = follow(&cache, events(&client, &config), WatchedTable::policies());
+    let lock = follow(&cache, events(&client, &lock_only), WatchedTable::lock());
     let control_plane = config.clone().labels(static_pod::SELECTOR);
-    let static_pods = follow(
-        &cache,
-        events::<StaticPod>(&client, &control_plane),
-        WatchedTable::static_pods(),
-    );
+    let static_pods = follow(&cache, events(&client, &control_plane), WatchedTable::static_pods());
     futures::join!(nodes, reboots, policies, lock, static_pods);
 }
 
@@ -51,11 +44,14 @@ pub(super) struct WatchedTable<K, T> {
     store: fn(K) -> T,
     /// Whether going from the first to the second is no reason to look again.
     quiet: fn(&T, &T) -> bool,
+    /// Why the object cannot be decoded, if it cannot be.
+    undecodable: fn(&T) -> Option<&str>,
 }
 
-impl WatchedTable<Node, Arc<Node>> {
+impl WatchedTable<Guarded<Node>, Arc<Node>> {
     pub(super) fn nodes() -> Self {
-        let store = |mut node: Node| {
+        let store = |guarded| {
+            let mut node = Node::from(guarded);
             node.prune();
             Arc::new(node)
         };
@@ -64,50 +60,51 @@ impl WatchedTable<Node, Arc<Node>> {
             table: |cache| &mut cache.nodes,
             store,
             quiet: |old, new| old.is_only_alive(new),
+            undecodable: |node| node.undecodable.as_deref(),
         }
     }
 }
 
-impl WatchedTable<NodeReboot, Arc<NodeReboot>> {
+impl WatchedTable<GuardedRecord, Result<Arc<NodeReboot>, Arc<UndecodableRecord>>> {
     pub(super) fn reboots() -> Self {
         Self {
             kind: WatchedKind::Reboots,
             table: |cache| &mut cache.reboots,
             store: pruned,
             quiet: |_, _| false,
+            undecodable: cause,
         }
     }
 }
 
-impl WatchedTable<ParsedPolicy, Result<Arc<RebootPolicy>, Arc<InvalidPolicy>>> {
+impl WatchedTable<GuardedPolicy, Result<Arc<RebootPolicy>, Arc<UndecodablePolicy>>> {
     pub(super) fn policies() -> Self {
-        let store = |mut policy: ParsedPolicy| {
-            policy.managed_fields_mut().clear();
-            decoded(policy)
-        };
         Self {
             kind: WatchedKind::Policies,
             table: |cache| &mut cache.policies,
-            store,
+            store: pruned,
             quiet: |_, _| false,
+            undecodable: cause,
         }
     }
 }
 
-impl WatchedTable<RebootLock, Arc<RebootLock>> {
+impl WatchedTable<GuardedLock, Result<Arc<RebootLock>, Arc<Undecodable>>> {
     pub(super) fn lock() -> Self {
         Self {
             kind: WatchedKind::Lock,
             table: |cache| &mut cache.locks,
             store: pruned,
             quiet: |_, _| false,
+            undecodable: cause,
         }
     }
 }
 
-impl WatchedTable<StaticPod, Arc<StaticPod>> {
+impl WatchedTable<Guarded<StaticPod, PodRest>, Arc<StaticPod>> {
     pub(super) fn static_pods() -> Self {
-        let store = |mut pod: StaticPod| {
+        let store = |guarded| {
+            let mut pod = StaticPod::from(guarded);
             pod.prune();
             Arc::new(pod)
         };
@@ -116,20 +113,33 @@ impl WatchedTable<StaticPod, Arc<StaticPod>> {
             table: |cache| &mut cache.static_pods,
             store,
             quiet: |old, new| (old.node(), old.is_ready()) == (new.node(), new.is_ready()),
+            undecodable: |pod| pod.undecodable.as_deref(),
         }
     }
 }
 
-fn pruned<K: Resource>(mut object: K) -> Arc<K> {
+fn pruned<K: Resource, R>(mut object: Guarded<K, R>) -> Result<Arc<K>, Arc<Undecodable<R>>>
+where
+    Guarded<K, R>: Resource,
+{
     object.meta_mut().managed_fields = None;
-    Arc::new(object)
+    shared(object)
 }
 
-fn events<K>(client: &Client, config: &watcher::Config) -> impl Stream<Item = watcher::Result<Event<K>>> + use<K>
+fn cause<K, R>(object: &Result<Arc<K>, Arc<Undecodable<R>>>) -> Option<&str> {
+    object.as_ref().err().map(|undecodable| undecodable.cause.as_str())
+}
+
+fn events<K, R>(
+    client: &Client,
+    config: &watcher::Config,
+) -> impl Stream<Item = watcher::Result<Event<Guarded<K, R>>>> + use<K, R>
 where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
+    R: Rest + Clone + Debug + Send + 'static,
 {
-    watcher(Api::<K>::all(client.clone()), config.clone()).backoff(WatchBackoff::for_operator())
+    let api: GuardedApi<K, R> = GuardedApi::all(client.clone());
+    api.watch(config.clone()).backoff(WatchBackoff::for_operator())
 }
 
 async fn follow<K, T>(
@@ -171,7 +181,10 @@ fn apply<K: Resource, T>(table: &mut Table<T>, view: &WatchedTable<K, T>, event:
             None
         }
         Event::InitApply(object) => {
-            table.list(Key::of(&object), (view.store)(object));
+            let key = Key::of(&object);
+            let value = (view.store)(object);
+            report_undecodable(table, view, &key, &value);
+            table.list(key, value);
             Some(false)
         }
         Event::InitDone => {
@@ -181,6 +194,7 @@ fn apply<K: Resource, T>(table: &mut Table<T>, view: &WatchedTable<K, T>, event:
         Event::Apply(object) => {
             let key = Key::of(&object);
             let value = (view.store)(object);
+            report_undecodable(table, view, &key, &value);
             let news = match table.get(key.name()) {
                 Some(known) => !(view.quiet)(known, &value),
                 None => true,
@@ -191,6 +205,21 @@ fn apply<K: Resource, T>(table: &mut Table<T>, view: &WatchedTable<K, T>, event:
             }
         }
         Event::Delete(object) => Some(table.delete(&Key::of(&object))),
+    }
+}
+
+/// Names an object that cannot be decoded, once until it can be.
+fn report_undecodable<K, T>(table: &Table<T>, view: &WatchedTable<K, T>, key: &Key, value: &T) {
+    let is_known = table
+        .get(key.name())
+        .is_some_and(|known| (view.undecodable)(known).is_some());
+    if let Some(cause) = (view.undecodable)(value).filter(|_| !is_known) {
+        let (kind, name) = (view.kind.as_str(), key.name());
+        tracing::warn!(
+            kind,
+            name,
+            "an object cannot be decoded: {cause}; the others of its kind are not affected"
+        );
     }
 }
 

@@ -1,6 +1,8 @@
 use super::feed::{WatchedTable, handle_event};
 use super::*;
 use kube::runtime::watcher::Event;
+use lockkeeper_planner::ViewGap;
+use lockkeeper_snapshot::Local;
 use serde_json::json;
 
 fn node(name: &str, version: &str, boot: &str) -> Node {
@@ -11,7 +13,7 @@ fn node(name: &str, version: &str, boot: &str) -> Node {
     .unwrap()
 }
 
-fn policy(spec: &serde_json::Value) -> ParsedPolicy {
+fn policy(spec: &serde_json::Value) -> GuardedPolicy {
     serde_json::from_value(json!({
         "apiVersion": "lockkeeper.dev/v1alpha1", "kind": "RebootPolicy",
         "metadata": {"name": "general", "resourceVersion": "3"}, "spec": spec,
@@ -36,7 +38,7 @@ fn a_kind_is_seen_once_its_list_is_complete() {
     handle_event(
         &cache,
         &WatchedTable::nodes(),
-        Event::InitApply(node("w-01", "5", "b-1")),
+        Event::InitApply(Guarded(Ok(node("w-01", "5", "b-1")))),
     );
     assert!(cache.read().unlisted().contains(&WatchedKind::Nodes));
     handle_event(&cache, &WatchedTable::nodes(), Event::InitDone);
@@ -55,9 +57,17 @@ fn a_kind_is_seen_once_its_list_is_complete() {
 #[test]
 fn a_change_is_counted_and_a_heartbeat_is_not() {
     let cache = SharedCache::default();
-    handle_event(&cache, &WatchedTable::nodes(), Event::Apply(node("w-01", "5", "b-1")));
+    handle_event(
+        &cache,
+        &WatchedTable::nodes(),
+        Event::Apply(Guarded(Ok(node("w-01", "5", "b-1")))),
+    );
     assert_eq!(changes(&cache), 1);
-    handle_event(&cache, &WatchedTable::nodes(), Event::Apply(node("w-01", "6", "b-1")));
+    handle_event(
+        &cache,
+        &WatchedTable::nodes(),
+        Event::Apply(Guarded(Ok(node("w-01", "6", "b-1")))),
+    );
     assert_eq!(changes(&cache), 1);
     assert_eq!(
         cache
@@ -70,9 +80,17 @@ fn a_change_is_counted_and_a_heartbeat_is_not() {
             .as_deref(),
         Some("6")
     );
-    handle_event(&cache, &WatchedTable::nodes(), Event::Apply(node("w-01", "7", "b-2")));
+    handle_event(
+        &cache,
+        &WatchedTable::nodes(),
+        Event::Apply(Guarded(Ok(node("w-01", "7", "b-2")))),
+    );
     assert_eq!(changes(&cache), 2);
-    handle_event(&cache, &WatchedTable::nodes(), Event::Delete(node("w-01", "8", "b-2")));
+    handle_event(
+        &cache,
+        &WatchedTable::nodes(),
+        Event::Delete(Guarded(Ok(node("w-01", "8", "b-2")))),
+    );
     assert_eq!(changes(&cache), 3);
 }
 
@@ -81,7 +99,11 @@ fn our_own_write_is_there_at_once_and_its_echo_is_no_change() {
     let cache = SharedCache::default();
     cache.absorb_node(node("w-01", "5", "b-1"));
     assert!(cache.read().nodes.get("w-01").is_some());
-    handle_event(&cache, &WatchedTable::nodes(), Event::Apply(node("w-01", "5", "b-1")));
+    handle_event(
+        &cache,
+        &WatchedTable::nodes(),
+        Event::Apply(Guarded(Ok(node("w-01", "5", "b-1")))),
+    );
     assert_eq!(changes(&cache), 0);
 }
 
@@ -113,6 +135,136 @@ fn a_policy_that_is_mended_is_decoded_again() {
     kube::Resource::meta_mut(&mut mended).resource_version = Some("4".into());
     handle_event(&cache, &WatchedTable::policies(), Event::Apply(mended));
     assert!(cache.read().policies.get("general").unwrap().is_ok());
+}
+
+/// A `NodeReboot` whose agent has reported this time.
+fn record(name: &str, version: &str, boot_time: &str) -> GuardedRecord {
+    serde_json::from_value(json!({
+        "apiVersion": "lockkeeper.dev/v1alpha1", "kind": "NodeReboot", "spec": {},
+        "metadata": {"name": name, "resourceVersion": version, "managedFields": [{"manager": "m"}],
+            "ownerReferences": [{"apiVersion": "v1", "kind": "Node", "name": name, "uid": name}]},
+        "status": {"host": {"bootID": "b-1", "bootTime": boot_time}},
+    }))
+    .unwrap()
+}
+
+const POISON: &str = "2026-11-21T12:00:00Ztrailing words";
+const TIME: &str = "2026-11-21T12:00:00Z";
+
+/// A cache that has listed three nodes with their records; the times are those that their agents report.
+fn listed(times: [&str; 3]) -> SharedCache {
+    let cache = SharedCache::default();
+    let names = ["w-01", "w-02", "w-03"];
+    let view = WatchedTable::nodes();
+    handle_event(&cache, &view, Event::Init);
+    for name in names {
+        let mut node = node(name, "5", "b-1");
+        node.metadata.uid = Some(name.to_owned());
+        handle_event(&cache, &view, Event::InitApply(Guarded(Ok(node))));
+    }
+    handle_event(&cache, &view, Event::InitDone);
+    let view = WatchedTable::reboots();
+    handle_event(&cache, &view, Event::Init);
+    for (name, time) in names.into_iter().zip(times) {
+        handle_event(&cache, &view, Event::InitApply(record(name, "5", time)));
+    }
+    handle_event(&cache, &view, Event::InitDone);
+    for view in [Event::Init, Event::InitDone] {
+        handle_event(&cache, &WatchedTable::policies(), view);
+    }
+    for view in [Event::Init, Event::InitDone] {
+        handle_event(&cache, &WatchedTable::lock(), view);
+    }
+    cache
+}
+
+fn gaps(cache: &SharedCache) -> (Vec<String>, Vec<ViewGap>, Option<ViewGap>) {
+    let (snapshot, _) = observe(&cache.read(), &Local::default(), Instant::now());
+    let nodes = snapshot.nodes.iter().filter(|(_, node)| node.view_gap.is_some());
+    let global = snapshot.unlisted.into_iter().chain(snapshot.view_gaps);
+    (
+        nodes.map(|(name, _)| name.clone()).collect(),
+        global.collect(),
+        snapshot.control_plane_gap,
+    )
+}
+
+fn static_pods_listed(cache: &SharedCache) {
+    for event in [Event::Init, Event::InitDone] {
+        handle_event(cache, &WatchedTable::static_pods(), event);
+    }
+}
+
+#[test]
+fn one_record_of_three_that_cannot_be_decoded_is_a_gap_of_its_own_node_alone() {
+    let cache = listed([TIME, POISON, TIME]);
+    static_pods_listed(&cache);
+    assert_eq!(gaps(&cache), (vec!["w-02".to_owned()], vec![], None));
+    let read = cache.read();
+    let undecodable = read.reboots.get("w-02").unwrap().as_ref().unwrap_err();
+    assert_eq!(undecodable.metadata.managed_fields, None);
+    drop(read);
+    handle_event(
+        &cache,
+        &WatchedTable::reboots(),
+        Event::Apply(record("w-02", "6", TIME)),
+    );
+    assert_eq!(gaps(&cache), (vec![], vec![], None));
+    handle_event(
+        &cache,
+        &WatchedTable::reboots(),
+        Event::Apply(record("w-03", "7", POISON)),
+    );
+    assert_eq!(gaps(&cache).0, ["w-03"]);
+}
+
+#[test]
+fn a_lock_that_cannot_be_decoded_stops_everything() {
+    let cache = listed([TIME; 3]);
+    static_pods_listed(&cache);
+    let lock = json!({"metadata": {"name": "cluster", "resourceVersion": "6"}, "spec": {}, "status": {"holders": 5}});
+    handle_event(
+        &cache,
+        &WatchedTable::lock(),
+        Event::Apply(serde_json::from_value(lock).unwrap()),
+    );
+    let (_, global, _) = gaps(&cache);
+    assert!(matches!(global.as_slice(), [ViewGap::LockInvalid { .. }]), "{global:?}");
+}
+
+#[test]
+fn static_pods_that_may_not_be_listed_are_a_gap_of_the_control_plane_alone() {
+    let cache = listed([TIME; 3]);
+    assert!(
+        matches!(gaps(&cache).1.as_slice(), [ViewGap::NotListed { .. }]),
+        "the list is on its way"
+    );
+    let denied = "not permitted (pods is forbidden); check the ClusterRole";
+    cache
+        .read()
+        .record_failure(WatchedKind::StaticPods, denied, Instant::now());
+    let (nodes, global, control_plane) = gaps(&cache);
+    assert_eq!((nodes, global), (vec![], vec![]));
+    assert_eq!(
+        control_plane.unwrap().to_string(),
+        "the watch on Pods of the control plane is failing: not permitted (pods is forbidden); check the ClusterRole; \
+         control-plane nodes do not start, and all others one at a time"
+    );
+}
+
+#[test]
+fn a_stale_watch_on_static_pods_is_a_gap_of_the_control_plane_alone() {
+    let cache = listed([TIME; 3]);
+    static_pods_listed(&cache);
+    let start = Instant::now();
+    for seconds in [0, 30, 62] {
+        let now = start + Duration::from_secs(seconds);
+        cache.read().record_failure(WatchedKind::StaticPods, "refused", now);
+    }
+    let now = start + Duration::from_secs(63);
+    let (snapshot, _) = observe(&cache.read(), &Local::default(), now);
+    assert_eq!((snapshot.unlisted, snapshot.view_gaps), (vec![], vec![]));
+    assert!(snapshot.control_plane_gap.is_some());
 }
 
 #[test]

@@ -13,11 +13,11 @@ use lockkeeper_crds::names;
 use lockkeeper_drain::remaining_pods;
 use lockkeeper_planner::preconditions::{Fresh, NodeState, Observed, PolicyIdentity, Read, RecordState};
 use lockkeeper_planner::{Action, Change, Lock, Phase, Precondition, RecordChange, preconditions};
+use lockkeeper_snapshot::guarded::GuardedPolicy;
 use lockkeeper_snapshot::states::{cordons, node_state, policy_identity, record_state};
 use lockkeeper_snapshot::{convert, slim};
 
 use super::{Error, MAX_CONCURRENT_WRITES, Pass, api_error};
-use crate::cache::ParsedPolicy;
 use crate::drain_settings::of_operation;
 
 /// What the preconditions of one action have shown.
@@ -145,7 +145,7 @@ struct Reader<'p> {
 
 #[derive(Default)]
 struct Listed {
-    policies: Vec<ParsedPolicy>,
+    policies: Vec<GuardedPolicy>,
     cordoned: Vec<slim::Node>,
 }
 
@@ -223,7 +223,8 @@ impl<'p> Reader<'p> {
             Read::CordonedNodes => {
                 // Only cordoned Nodes are sent.
                 let cordoned = ListParams::default().fields("spec.unschedulable=true");
-                let cordoned = api.nodes.list(&cordoned).await.map_err(target.api_error())?.items;
+                let cordoned = api.node_lists.list(&cordoned).await.map_err(target.api_error())?.items;
+                let cordoned: Vec<slim::Node> = cordoned.into_iter().map(slim::Node::from).collect();
                 self.fresh.cordons = Some(cordons(cordoned.iter()));
                 self.listed.cordoned = cordoned;
             }

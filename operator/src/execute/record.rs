@@ -8,9 +8,7 @@ use kube::ResourceExt;
 use kube::api::Patch;
 use lockkeeper_crds as api;
 use lockkeeper_crds::time::whole_seconds;
-use lockkeeper_crds::{
-    Deferred, HistoryEntry, NodeReboot, NodeRebootStatus, OperationSettings, Released, names,
-};
+use lockkeeper_crds::{Deferred, HistoryEntry, NodeReboot, NodeRebootStatus, OperationSettings, Released, names};
 use lockkeeper_drain::{ReadyWorkload, ready_workloads};
 use lockkeeper_kube_util::patch_params;
 use lockkeeper_planner::{Change, Finished, Operation, Order, RecordChange, WaitReason};

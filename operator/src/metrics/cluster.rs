@@ -29,6 +29,8 @@ pub enum Gauge {
     NodeDetectorsFailing,
     /// When we rebooted it last.
     NodeLastReboot,
+    /// Objects that cannot be decoded, by kind.
+    Undecodable,
     /// Whether nodes may start by the windows.
     WindowOpen,
     /// When the open window closes.
@@ -57,7 +59,7 @@ const POLICY: &[&str] = &["policy"];
 pub(super) type Row = (Gauge, &'static str, &'static str, &'static [&'static str]);
 
 /// Each with its name, its help and its labels.
-pub(super) const ALL: [Row; 21] = [
+pub(super) const ALL: [Row; 22] = [
     (
         Gauge::Nodes,
         "nodes",
@@ -123,6 +125,12 @@ pub(super) const ALL: [Row; 21] = [
         "node_last_reboot_timestamp_seconds",
         "When the last reboot that we made of the node was over.",
         NODE,
+    ),
+    (
+        Gauge::Undecodable,
+        "undecodable_objects",
+        "Objects that the operator cannot decode, by kind.",
+        &["kind"],
     ),
     (
         Gauge::WindowOpen,

@@ -12,6 +12,7 @@ use crate::metrics::{Gauge, GaugeSet, Metrics};
 use crate::status::node::failing_detectors;
 use crate::status::policy::window;
 use crate::status::{node_state, phase_of, policy_name};
+use crate::watched_kind::WatchedKind;
 
 /// A loop that has much to do paints no more often than this; one that comes to rest always does.
 const MIN_INTERVAL: Duration = Duration::from_secs(1);
@@ -48,6 +49,13 @@ impl GaugeExporter {
         let holders = snapshot.lock.as_ref().map_or(0, |lock| lock.holders.len());
         metrics.set_lock(holders, plan.cluster_limit);
         let mut gauges = GaugeSet::default();
+        for (kind, count) in undecodable(seen) {
+            gauges.put(
+                Gauge::Undecodable,
+                &[kind.as_str()],
+                i64::try_from(count).unwrap_or(i64::MAX),
+            );
+        }
         for (name, policy) in &snapshot.policies {
             add_policy(&mut gauges, name, policy, plan, now);
         }
@@ -70,6 +78,21 @@ impl GaugeExporter {
         }
         metrics.show(gauges);
     }
+}
+
+/// How many objects of each kind cannot be decoded.
+fn undecodable(seen: &ObservedObjects) -> impl Iterator<Item = (WatchedKind, usize)> {
+    let nodes = seen.nodes.values().filter(|node| node.undecodable.is_some());
+    let pods = seen.static_pods.iter().filter(|pod| pod.undecodable.is_some());
+    let of = &seen.undecodable;
+    let counts = [
+        nodes.count(),
+        of.reboots.len(),
+        of.policies.len(),
+        of.lock.iter().count(),
+        pods.count(),
+    ];
+    WatchedKind::ALL.into_iter().zip(counts)
 }
 
 /// The gauges that follow from the statuses of the policies.

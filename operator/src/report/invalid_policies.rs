@@ -7,10 +7,10 @@ use kube::api::Patch;
 use lockkeeper_crds::condition::Condition;
 use lockkeeper_crds::names;
 use lockkeeper_kube_util::{error_chain, patch_params};
+use lockkeeper_snapshot::guarded::UndecodablePolicy;
 use serde_json::json;
 
 use super::{Reporter, policy_events};
-use crate::cache::InvalidPolicy;
 use crate::execute::Error;
 use crate::report::event_recorder::EventTarget;
 use crate::status::invalid_policy;
@@ -18,7 +18,7 @@ use crate::status::invalid_policy;
 impl Reporter {
     /// Writes the conditions of the policies that cannot be decoded, if they changed.
     pub(super) async fn publish_invalid_policies(&mut self, now: DateTime<Utc>) -> Result<(), Error> {
-        let invalid: Vec<(String, Arc<InvalidPolicy>)> = self
+        let invalid: Vec<(String, Arc<UndecodablePolicy>)> = self
             .cache
             .read()
             .policies
@@ -36,12 +36,12 @@ impl Reporter {
     async fn publish_invalid_policy(
         &mut self,
         name: &str,
-        policy: &InvalidPolicy,
+        policy: &UndecodablePolicy,
         now: DateTime<Utc>,
     ) -> Result<(), Error> {
         let generation = policy.metadata.generation;
         let after = conditions(name, policy, now);
-        let is_published = after == policy.conditions && policy.observed_generation == generation;
+        let is_published = after == policy.rest.conditions && policy.rest.observed_generation == generation;
         if is_published || self.refused.get(name) == Some(&generation) {
             return Ok(());
         }
@@ -50,7 +50,7 @@ impl Reporter {
                 name: name.to_owned(),
                 uid,
             };
-            for event in policy_events::condition_events(&policy.conditions, &after) {
+            for event in policy_events::condition_events(&policy.rest.conditions, &after) {
                 self.events.record(target.clone(), event);
             }
         }
@@ -60,7 +60,7 @@ impl Reporter {
         });
         let params = patch_params(names::OPERATOR_MANAGER);
         match self
-            .parsed_policies
+            .guarded_policies
             .patch_status(name, &params, &Patch::Merge(&patch))
             .await
         {
@@ -87,10 +87,10 @@ impl Reporter {
 }
 
 /// The conditions that were there, with those of an invalid policy in their place.
-fn conditions(name: &str, policy: &InvalidPolicy, now: DateTime<Utc>) -> Vec<Condition> {
+fn conditions(name: &str, policy: &UndecodablePolicy, now: DateTime<Utc>) -> Vec<Condition> {
     let drafts = invalid_policy(name, &policy.cause).into_iter();
-    let conditions = drafts.map(|draft| draft.into_condition(&policy.conditions, policy.metadata.generation, now));
-    let mut after = policy.conditions.clone();
+    let conditions = drafts.map(|draft| draft.into_condition(&policy.rest.conditions, policy.metadata.generation, now));
+    let mut after = policy.rest.conditions.clone();
     for condition in conditions {
         match after.iter_mut().find(|known| known.type_ == condition.type_) {
             Some(known) => *known = condition,
@@ -102,6 +102,8 @@ fn conditions(name: &str, policy: &InvalidPolicy, now: DateTime<Utc>) -> Vec<Con
 
 #[cfg(test)]
 mod tests {
+    use lockkeeper_snapshot::guarded::PolicyRest;
+
     use super::*;
 
     #[test]
@@ -115,14 +117,16 @@ mod tests {
             reason: "UpToDate".to_owned(),
             message: String::new(),
         };
-        let mut policy = InvalidPolicy {
+        let mut policy = UndecodablePolicy {
             metadata: kube::api::ObjectMeta {
                 generation: Some(2),
                 ..kube::api::ObjectMeta::default()
             },
             cause: "spec.windows[0].durationSeconds: invalid type: string \"two hours\", expected i32".to_owned(),
-            conditions: vec![was("Ready", "True"), was("Degraded", "False")],
-            observed_generation: Some(1),
+            rest: PolicyRest {
+                conditions: vec![was("Ready", "True"), was("Degraded", "False")],
+                observed_generation: Some(1),
+            },
         };
         let after = conditions("general", &policy, now);
         let notified: Vec<String> = after
@@ -143,7 +147,7 @@ mod tests {
             "spec.windows[0].durationSeconds: invalid type: string \"two hours\", expected i32; no node of any policy \
              starts until it is fixed: kubectl edit rbp general, or apply the CRDs of this version"
         );
-        policy.conditions.clone_from(&after);
+        policy.rest.conditions.clone_from(&after);
         assert_eq!(conditions("general", &policy, now), after, "nothing is written again");
     }
 }

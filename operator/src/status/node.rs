@@ -53,7 +53,8 @@ pub fn wait_message(waiting: &WaitReason) -> String {
     bounded(&waiting.to_string(), 2048)
 }
 
-fn waiting_status(waiting: &WaitReason, before: Option<&WaitingStatus>, now: DateTime<Utc>) -> WaitingStatus {
+/// The wait reason as a status has it; the same reason keeps its time.
+pub fn waiting_status(waiting: &WaitReason, before: Option<&WaitingStatus>, now: DateTime<Utc>) -> WaitingStatus {
     let reason = waiting.name().as_str();
     let since = before
         .filter(|before| before.reason == reason)

@@ -6,12 +6,14 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use kube::ResourceExt;
 use lockkeeper_crds as crds;
+use lockkeeper_crds::{NodeReboot, RebootPolicy};
 use lockkeeper_drain::{OwnPods, Settings};
 use lockkeeper_kube_util::error_chain;
+use lockkeeper_snapshot::guarded::{GuardedPolicy, PolicyRest, RecordRest, UndecodablePolicy};
 
 use crate::args::PolicyArgs;
-use crate::cluster::objects;
-use crate::cluster::{Cluster, ParsedPolicy, find};
+use crate::cluster::objects::{self, Split};
+use crate::cluster::{Cluster, find};
 use crate::commands::next;
 use crate::failure::Failure;
 
@@ -30,7 +32,8 @@ pub(crate) enum DrainPolicies {
     One(DrainPolicy),
     /// Each node's own policy.
     Own {
-        policy_of: BTreeMap<String, String>,
+        /// Or why a node's record cannot be decoded: its policy is unknown.
+        policy_of: BTreeMap<String, Result<String, String>>,
         /// Or why a policy cannot be decoded: its settings are unknown, so its nodes are not drained.
         drains: BTreeMap<String, Result<crds::Drain, String>>,
     },
@@ -55,7 +58,7 @@ impl DrainPolicies {
             {
                 drains.insert(policy.clone(), drain_of(found));
             }
-            policy_of.insert(node.clone(), policy);
+            policy_of.insert(node.clone(), Ok(policy));
         }
         Ok(Self::Own { policy_of, drains })
     }
@@ -65,15 +68,19 @@ impl DrainPolicies {
         if let Some(policy) = selected(cluster, args).await? {
             return Ok(Self::One(policy));
         }
-        let policies = objects::list_if_known(cluster, &cluster.policies(), "list RebootPolicies").await?;
-        let reboots = objects::list_if_known(cluster, &cluster.reboots(), "list NodeReboots").await?;
-        let drains = policies.into_iter().map(|(name, policy)| (name, drain_of(policy)));
+        let (policies, invalid) = objects::list_if_known(cluster, "list RebootPolicies").await?;
+        let (reboots, undecodable): Split<NodeReboot, RecordRest> =
+            objects::list_if_known(cluster, "list NodeReboots").await?;
+        let decoded = policies.into_iter();
+        let decoded = decoded.map(|(name, policy): (_, RebootPolicy)| (name, Ok(policy.spec.drain)));
+        let invalid = invalid.into_iter();
+        let invalid = invalid.map(|(name, policy): (_, UndecodablePolicy)| (name, Err(policy.cause)));
         let policy_of = reboots.into_iter();
+        let policy_of = policy_of.filter_map(|(node, reboot)| Some((node, Ok(reboot.spec.policy?))));
+        let unknown = undecodable.into_iter().map(|(node, record)| (node, Err(record.cause)));
         Ok(Self::Own {
-            policy_of: policy_of
-                .filter_map(|(node, reboot)| Some((node, reboot.spec.policy?)))
-                .collect(),
-            drains: drains.collect(),
+            policy_of: policy_of.chain(unknown).collect(),
+            drains: decoded.chain(invalid).collect(),
         })
     }
 
@@ -82,7 +89,9 @@ impl DrainPolicies {
         match self {
             Self::One(policy) => Ok(policy.clone()),
             Self::Own { policy_of, drains } => {
-                let named = policy_of.get(node).and_then(|name| Some((name, drains.get(name)?)));
+                let policy = policy_of.get(node).map(Result::as_ref).transpose();
+                let policy = policy.map_err(|error| undecodable_record(node, error))?;
+                let named = policy.and_then(|name| Some((name, drains.get(name)?)));
                 match named {
                     None => Ok(DrainPolicy::default()),
                     Some((name, Ok(drain))) => Ok(DrainPolicy {
@@ -160,17 +169,23 @@ fn only(file: &str, mut specs: next::Specs) -> Result<(String, crds::RebootPolic
     }
 }
 
-async fn fetch(cluster: &Cluster, name: &str) -> Result<Option<ParsedPolicy>, Failure> {
+async fn fetch(cluster: &Cluster, name: &str) -> Result<Option<GuardedPolicy>, Failure> {
     let step = format!("read RebootPolicy {name}");
     let policy = objects::if_exists(cluster.policies().get(name).await);
     policy.map_err(|error| Failure::of_request(&step, &cluster.server, &error))
 }
 
-fn drain_of(policy: ParsedPolicy) -> Result<crds::Drain, String> {
+fn drain_of(policy: GuardedPolicy) -> Result<crds::Drain, String> {
     policy
         .0
         .map(|policy| policy.spec.drain)
-        .map_err(|invalid| invalid.error)
+        .map_err(|invalid| invalid.cause)
+}
+
+fn undecodable_record(node: &str, error: &str) -> Failure {
+    Failure::error(format!(
+        "NodeReboot {node} cannot be decoded: {error}; fix it (kubectl edit nrb {node}), or name a policy with --policy"
+    ))
 }
 
 fn undecodable(name: &str, error: &str) -> Failure {
@@ -180,9 +195,9 @@ fn undecodable(name: &str, error: &str) -> Failure {
 }
 
 async fn no_such_policy(cluster: &Cluster, name: &str) -> Failure {
-    let known = objects::list_if_known(cluster, &cluster.policies(), "list RebootPolicies").await;
-    let known = known.unwrap_or_default();
-    find::no_policy(name, known.keys().map(String::as_str))
+    let known = objects::list_if_known::<RebootPolicy, PolicyRest>(cluster, "list RebootPolicies").await;
+    let (known, invalid) = known.unwrap_or_default();
+    find::no_policy(name, known.keys().chain(invalid.keys()).map(String::as_str))
 }
 
 #[cfg(test)]
@@ -245,8 +260,8 @@ mod tests {
     fn a_node_without_an_existing_policy_has_the_default_settings() {
         let policies = DrainPolicies::Own {
             policy_of: BTreeMap::from([
-                ("w-01".to_owned(), "workers".to_owned()),
-                ("w-02".to_owned(), "deleted".to_owned()),
+                ("w-01".to_owned(), Ok("workers".to_owned())),
+                ("w-02".to_owned(), Ok("deleted".to_owned())),
             ]),
             drains: BTreeMap::from([("workers".to_owned(), Ok(crds::Drain::default()))]),
         };
@@ -260,10 +275,23 @@ mod tests {
     #[test]
     fn a_node_whose_policy_cannot_be_decoded_is_not_drained() {
         let policies = DrainPolicies::Own {
-            policy_of: BTreeMap::from([("w-01".to_owned(), "odd".to_owned())]),
+            policy_of: BTreeMap::from([("w-01".to_owned(), Ok("odd".to_owned()))]),
             drains: BTreeMap::from([("odd".to_owned(), Err("drain.rules: not a list".to_owned()))]),
         };
         let failure = policies.of("w-01").unwrap_err();
         expect_test::expect!["RebootPolicy odd cannot be decoded: drain.rules: not a list; fix it (kubectl edit rbp odd) or name another one with --policy"].assert_eq(&failure.message);
+    }
+    #[test]
+    fn a_node_whose_record_cannot_be_decoded_is_not_drained_and_the_others_are() {
+        let policies = DrainPolicies::Own {
+            policy_of: BTreeMap::from([(
+                "w-01".to_owned(),
+                Err("status.host.bootTime: trailing input".to_owned()),
+            )]),
+            drains: BTreeMap::new(),
+        };
+        let failure = policies.of("w-01").unwrap_err();
+        expect_test::expect!["NodeReboot w-01 cannot be decoded: status.host.bootTime: trailing input; fix it (kubectl edit nrb w-01), or name a policy with --policy"].assert_eq(&failure.message);
+        assert!(policies.of("w-02").is_ok());
     }
 }

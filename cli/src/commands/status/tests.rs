@@ -1,4 +1,7 @@
 use expect_test::{Expect, expect};
+use kube::api::ObjectMeta;
+use lockkeeper_kube_util::Undecodable;
+use lockkeeper_snapshot::guarded::{GuardedRecord, PolicyRest};
 use serde_json::{Value, json};
 
 use super::*;
@@ -128,14 +131,36 @@ fn a_failed_node_and_a_policy_that_is_not_ready_stand_out() {
 #[test]
 fn a_policy_that_cannot_be_decoded_is_shown_and_does_not_hide_the_others() {
     let mut objects = objects(vec![policy("general", json!({}), json!({}))], vec![]);
-    let cause = "invalid type: string \"soon\", expected i32".to_owned();
-    objects.undecodable.insert("odd".to_owned(), cause);
+    let odd = Undecodable {
+        metadata: ObjectMeta::default(),
+        cause: "invalid type: string \"soon\", expected i32".to_owned(),
+        rest: PolicyRest::default(),
+    };
+    objects.undecodable.policies.insert("odd".to_owned(), odd);
     check(
         &objects,
         &expect![[r#"
             policy odd cannot be decoded (invalid type: string "soon", expected i32); no node of any policy starts until it is fixed; see: kubectl describe rbp odd
             general   any time   0 of 0 up to date"#]],
     );
+}
+
+#[test]
+fn a_record_that_cannot_be_decoded_is_named_and_does_not_hide_the_others() {
+    let waiting = json!({"reason": "NoFreeSlot", "message": "no free slot", "sinceTime": "2026-11-24T20:08:00Z"});
+    let good = reboot("w-02", json!({"state": "Pending", "waiting": waiting}));
+    let mut objects = objects(vec![policy("workers", json!({}), json!({}))], vec![good]);
+    let poisoned = json!({"metadata": {"name": "w-01"}, "spec": {},
+        "status": {"host": {"bootTime": "2026-11-21T12:00:00Ztrailing words"}}});
+    let poisoned: GuardedRecord = serde_json::from_value(poisoned).unwrap();
+    let poisoned = poisoned.0.unwrap_err();
+    objects.undecodable.reboots.insert("w-01".to_owned(), poisoned);
+    let view = view(&objects, None).unwrap();
+    let lines: Vec<String> = render(&view, &clock(NOW)).into_iter().map(|line| line.text).collect();
+    let named = "NodeReboot w-01 cannot be decoded (status.host.bootTime: ";
+    assert!(lines[0].starts_with(named), "{lines:?}");
+    assert!(lines.iter().any(|line| line.contains("w-02   waits")), "{lines:?}");
+    assert_eq!(view.undecodable, [lines[0].clone()], "as -o json prints it");
 }
 
 #[test]

@@ -39,6 +39,34 @@ async fn a_preflight_finds_permanent_blockers_and_their_numbers() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_pod_that_cannot_be_decoded_is_named_and_blocks() {
+    let fake = Fake::new();
+    fake.put_pod(pod("shop/web-0"));
+    let grace = json!({"spec": {"terminationGracePeriodSeconds": "an hour"}});
+    fake.put_pod(with(pod("shop/odd-0"), &grace));
+    check(
+        &fake,
+        &expect![[r#"
+            pod shop/odd-0 cannot be decoded (spec.terminationGracePeriodSeconds: invalid type: string "an hour", expected i64)
+        "#]],
+    )
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_budget_that_cannot_be_decoded_leaves_the_decision_to_the_api_server() {
+    let fake = Fake::new();
+    fake.put_pod(pod("shop/web-0"));
+    fake.put_budget(with(
+        budget("shop/web", 0, 1, 1, 1),
+        &json!({"status": {"expectedPods": "one"}}),
+    ));
+    let found = preflight(&fake.client(), &settings()).await.unwrap();
+    assert_eq!(found.pods[0].budget, None);
+    assert_eq!(fake.count("DRY"), 1, "the API server is asked");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_budget_that_is_exhausted_now_is_no_permanent_blocker() {
     let fake = Fake::new();
     fake.put_pod(pod("shop/web-0"));

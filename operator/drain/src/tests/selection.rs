@@ -2,6 +2,7 @@
 
 use chrono::DateTime;
 use expect_test::{Expect, expect};
+use lockkeeper_kube_util::Guarded;
 use serde_json::{Value, json};
 
 use super::{pod, settings, view, with};
@@ -33,6 +34,20 @@ fn a_running_pod_of_any_controller_is_evicted() {
     for kind in ["ReplicaSet", "StatefulSet", "Job", "ReplicationController", "Foo"] {
         check(owned_by(kind, "apps/v1"), &settings(), expect!["Evict"]);
     }
+}
+
+#[test]
+fn a_pod_that_cannot_be_decoded_blocks_unless_its_metadata_let_it_stay() {
+    let undecodable = |change: Value| {
+        let object = with(pod("shop/web-0"), &json!({"status": {"phase": 5}}));
+        let pod: Guarded<crate::pod::SlimPod> = serde_json::from_value(with(object, &change)).unwrap();
+        let verdict = decide(&pod.into(), &Namespaces::new(), &settings(), DateTime::UNIX_EPOCH);
+        format!("{:?}", verdict.decision)
+    };
+    assert_eq!(undecodable(json!({})), "Block([Undecodable])");
+    assert_eq!(undecodable(owned_by("DaemonSet", "apps/v1")), "Skip(DaemonSet)");
+    let deleted = json!({"metadata": {"deletionTimestamp": "2026-11-20T00:00:00Z"}});
+    assert_eq!(undecodable(deleted), "Wait");
 }
 
 #[test]

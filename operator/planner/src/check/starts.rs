@@ -177,6 +177,12 @@ impl<'a> Starts<'a> {
         if !self.snapshot.unlisted.is_empty() || !self.snapshot.view_gaps.is_empty() {
             no(format!("{name} would start although not everything was seen"));
         }
+        if node.view_gap.is_some() {
+            no(format!("{name} would start although it cannot be decoded"));
+        }
+        if node.control_plane && self.snapshot.control_plane_gap.is_some() {
+            no(format!("{name} would start although its static pods are not known"));
+        }
         let [policy_name] = &*node.policies else {
             return no(format!("{name} is not under exactly one policy"));
         };
@@ -314,7 +320,9 @@ impl<'a> Starts<'a> {
 
     /// S1: never two of the control plane, and only while all others of them are Ready.
     fn control_plane(&self, one: PlannedHolder, all: &[PlannedHolder], found: &mut Vec<Violation>) {
-        let is = |one: &&PlannedHolder| one.node.is_some_and(|node| node.control_plane);
+        // While the static pods are not known, any node may be one of the control plane.
+        let any = self.snapshot.control_plane_gap.is_some();
+        let is = |one: &&PlannedHolder| any || one.node.is_some_and(|node| node.control_plane);
         if !is(&&one) {
             return;
         }

@@ -19,7 +19,7 @@ pub(super) fn reconcile(assessment: &Assessment) -> Vec<Action> {
         .policies
         .values()
         .any(|policy| policy.settings.prefer_updated_nodes);
-    let affected = |node: &Node| preferred || node.taints != Taints::default();
+    let affected = |node: &Node| node.view_gap.is_none() && (preferred || node.taints != Taints::default());
     let nodes = snapshot.nodes.iter().filter(|(_, node)| affected(node));
     let changes = nodes.filter_map(|(name, node)| {
         let record = node.record.as_ref()?;

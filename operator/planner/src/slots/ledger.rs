@@ -95,8 +95,9 @@ impl<'a> SlotLedger<'a> {
 
     fn add_name(&mut self, name: &'a str, node: Option<&'a Node>) {
         self.in_progress.push(name);
-        // Of a Node that was deleted while it rebooted it is not known.
-        if node.is_none_or(|node| node.control_plane) {
+        // Of a Node that was deleted while it rebooted it is not known, and of no node while the static pods are not known.
+        let unknown = self.assessment.context.snapshot.control_plane_gap.is_some();
+        if unknown || node.is_none_or(|node| node.control_plane) {
             self.control_plane.push(name);
         }
     }

@@ -46,6 +46,7 @@ const LIMITS: &[Limit] = &[
     limit(ReasonName::TopologyFull, check_topology),
     limit(ReasonName::Pacing, check_pace),
     limit(ReasonName::ControlPlaneBusy, check_control_plane),
+    limit(ReasonName::ViewIncomplete, check_possible_control_plane),
 ];
 
 const fn limit(reason: ReasonName, run: fn(&SlotRequest) -> Result<(), WaitReason>) -> Limit {
@@ -87,9 +88,17 @@ pub(crate) fn check_all_fit(
     }
     let cluster_limit = ledger.assessment.context.cluster_limit;
     check_within(name, &ledger.in_progress, cluster_limit, LimitScope::Cluster)?;
-    match ledger.other_control_plane(name).filter(|_| node.control_plane) {
-        Some(other) => Err(WaitReason::ControlPlaneBusy { node: other.to_owned() }),
-        None => Ok(()),
+    if let Some(other) = ledger.other_control_plane(name).filter(|_| node.control_plane) {
+        return Err(WaitReason::ControlPlaneBusy { node: other.to_owned() });
+    }
+    check_alone(ledger, name)
+}
+
+/// While the static pods are not known, every node may be one of the control plane: it starts alone.
+fn check_alone(ledger: &SlotLedger, name: &str) -> Result<(), WaitReason> {
+    match &ledger.assessment.context.snapshot.control_plane_gap {
+        Some(gap) if ledger.other_control_plane(name).is_some() => Err(WaitReason::ViewIncomplete(gap.clone())),
+        Some(_) | None => Ok(()),
     }
 }
 
@@ -214,6 +223,19 @@ fn check_pace(request: &SlotRequest) -> Result<(), WaitReason> {
             Err(WaitReason::Pacing { until })
         }
         Some(_) | None => Ok(()),
+    }
+}
+
+/// A node that may be one of the control plane starts while no other one is in progress, and while no other one is known to
+/// be down.
+fn check_possible_control_plane(request: &SlotRequest) -> Result<(), WaitReason> {
+    let name = request.candidate.node_ref.name;
+    let context = request.ledger.assessment.context;
+    match &context.snapshot.control_plane_gap {
+        Some(gap) if context.control_plane_down.iter().any(|other| *other != name) => {
+            Err(WaitReason::ViewIncomplete(gap.clone()))
+        }
+        Some(_) | None => check_alone(request.ledger, name),
     }
 }
 

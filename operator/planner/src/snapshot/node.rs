@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use chrono::TimeDelta;
-use lockkeeper_reasons::WaitReason;
+use lockkeeper_reasons::{ViewGap, WaitReason};
 
 use super::operation::Operation;
 use super::record::{AnswerState, Host, Record};
@@ -62,6 +62,8 @@ pub struct Node {
     pub preflight: Preflight,
     /// How far its drain is.
     pub drain: Drain,
+    /// What cannot be decoded of it: the Node or its `NodeReboot`. Nothing is written about such a node; it keeps its slot.
+    pub view_gap: Option<ViewGap>,
     /// What refuses the last writes about it, if they are not allowed.
     pub refused_write: Option<String>,
     /// What its drain and its preflight found beside that.
@@ -91,6 +93,7 @@ impl Node {
     /// the present boot.
     pub fn agent_missing_since(&self, now: Instant) -> Option<Instant> {
         match self.record.as_ref().and_then(|record| record.host.as_ref()) {
+            None if self.view_gap.is_some() => None,
             None => Some(self.created),
             Some(host) if host.boot_id != self.boot_id => Some(or_now(self.ready.since, now) + AGENT_GRACE),
             Some(_) => None,
@@ -109,6 +112,9 @@ impl Node {
 
     /// Why the node is unavailable for a cause other than Lockkeeper, if it is.
     pub(crate) fn unavailable_cause(&self, now: Instant) -> Option<UnavailableCause<'_>> {
+        if matches!(self.view_gap, Some(ViewGap::NodeInvalid { .. })) {
+            return Some(UnavailableCause::Undecodable);
+        }
         if let Some(deletion) = self.deletion.as_ref().filter(|_| self.is_leaving(now)) {
             return Some(match deletion {
                 Deletion::InProgress { .. } => UnavailableCause::BeingDeleted,
@@ -155,9 +161,9 @@ impl Node {
         self.drain_details.evicting_for * 10 >= timeout * 9
     }
 
-    /// Whether the cordon of an operation whose record and entry are lost must stay: the node is not Ready, or its agent
-    /// has not confirmed that the host stays up, so that the lost reboot order may still be carried out there. A cordon
-    /// that a person has removed, or one of an operation that has ended, protects nothing.
+    /// Whether the cordon of an operation whose record and entry are lost must stay: the node cannot be decoded, is not
+    /// Ready, or its agent has not confirmed that the host stays up, so that the lost reboot order may still be carried out
+    /// there. A cordon that a person has removed, or one of an operation that has ended, protects nothing.
     pub(crate) fn keeps_orphaned_cordon(&self) -> bool {
         let ended = || {
             let record = self.record.as_ref();
@@ -168,7 +174,7 @@ impl Node {
             answer.is_some_and(|answer| answer.state == AnswerState::Rebooting)
         };
         let stays_up = || self.trusted_host().is_some_and(|host| !reboots(host));
-        !self.ready.ready || self.unschedulable && !ended() && !stays_up()
+        self.view_gap.is_some() || !self.ready.ready || self.unschedulable && !ended() && !stays_up()
     }
 }
 
@@ -192,6 +198,8 @@ pub enum Deletion {
 /// Why a node is unavailable for a cause other than Lockkeeper.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum UnavailableCause<'a> {
+    /// It cannot be decoded, so that it is not known.
+    Undecodable,
     /// Its Ready condition is not `True`.
     NotReady,
     /// The API server deletes it.
@@ -203,6 +211,7 @@ pub(crate) enum UnavailableCause<'a> {
 impl std::fmt::Display for UnavailableCause<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
+            Self::Undecodable => f.write_str("cannot be decoded"),
             Self::NotReady => f.write_str("NotReady"),
             Self::BeingDeleted => f.write_str("being deleted"),
             Self::Tainted(taint) => write!(f, "being deleted: taint {taint}"),

@@ -102,6 +102,7 @@ impl World {
                     taints: Taints::default(),
                     control_plane: false,
                     unready_static_pod: None,
+                    view_gap: None,
                     refused_write: None,
                     hold: None,
                     requested: None,

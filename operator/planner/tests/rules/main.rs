@@ -25,5 +25,6 @@ mod refused_writes;
 mod safety;
 mod sanity;
 mod scenarios;
+mod undecodable;
 mod views;
 mod wait_reasons;

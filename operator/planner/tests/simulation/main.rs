@@ -17,6 +17,7 @@ mod sim;
 mod small_cluster;
 
 use sim::coverage::Coverage;
+use sim::faults::Fault;
 use sim::{Setup, World, run};
 
 /// So many as take some five seconds in a debug build on one core of its own.
@@ -78,4 +79,22 @@ fn the_same_seed_gives_the_same_trace_byte_for_byte() {
         );
         assert_eq!(one.trace, other.trace);
     }
+}
+
+/// L5: what the agent of one node reports delays that node alone.
+#[test]
+fn a_record_that_cannot_be_decoded_delays_its_own_node_only() {
+    let undecodable = Setup {
+        faults: &[Fault::Undecodable],
+        ..Setup::default()
+    };
+    let mut coverage = Coverage::default();
+    for seed in 0..20 {
+        coverage.add(&judge(seed, undecodable).coverage);
+    }
+    assert!(
+        coverage.faults["agent reports what no operator can decode"] > 20,
+        "{coverage}"
+    );
+    assert!(coverage.reboots > 20, "{coverage}");
 }

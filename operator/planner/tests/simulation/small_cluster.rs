@@ -91,7 +91,13 @@ pub(crate) fn cluster() -> Cluster {
             policy,
             ..Record::default()
         };
-        cluster.put_reboot(index, Some(RebootObject { version, owner, record }));
+        let object = RebootObject {
+            version,
+            owner,
+            record,
+            undecodable: false,
+        };
+        cluster.put_reboot(index, Some(object));
     }
     set_holders(&mut cluster, vec![holder("n1", "op-1")]);
     cluster

@@ -1,4 +1,6 @@
 use super::*;
+use crate::guarded::GuardedRecord;
+use lockkeeper_kube_util::Guarded;
 use serde_json::{Value, json};
 
 fn seen(policies: &[(&str, Value)], nodes: &[(&str, Value)]) -> ObservedObjects {
@@ -31,6 +33,68 @@ fn a_policy_whose_selector_cannot_be_read_is_closed_and_closes_everything() {
     let why = snapshot.policies["bad"].schedule.as_ref().unwrap_err();
     assert!(why.starts_with("spec.nodeSelector: "), "{why}");
     assert_eq!(*snapshot.nodes["n"].policies, [PolicyName::from("good")]);
+}
+
+#[test]
+fn a_node_whose_object_cannot_be_decoded_has_a_gap_and_the_others_have_none() {
+    let mut seen = seen(&[("all", json!({}))], &[("a", json!({})), ("b", json!({}))]);
+    let node = json!({"metadata": {"name": "a", "uid": "u"}, "spec": {"unschedulable": "yes"}});
+    let undecodable: slim::Node = serde_json::from_value::<Guarded<slim::Node>>(node).unwrap().into();
+    seen.nodes.insert("a".to_owned(), Arc::new(undecodable));
+    let view = snapshot(&seen, &Local::default());
+    assert_eq!(
+        view.nodes["a"].view_gap.as_ref().unwrap().to_string(),
+        "Node a cannot be decoded (spec.unschedulable: invalid type: string \"yes\", expected a boolean); it counts as \
+         unavailable and keeps its slot until it is fixed"
+    );
+    assert_eq!(view.nodes["b"].view_gap, None);
+    assert_eq!((view.view_gaps, view.unlisted), (vec![], vec![]));
+}
+
+#[test]
+fn an_undecodable_record_concerns_the_node_that_owns_it_alone() {
+    let mut seen = seen(&[("all", json!({}))], &[("a", json!({})), ("b", json!({}))]);
+    let record = |name: &str, owner: &str| {
+        let record = json!({
+            "metadata": {"name": name, "ownerReferences": [{"apiVersion": "v1", "kind": "Node", "name": name, "uid": owner}]},
+            "spec": {}, "status": {"host": {"bootTime": "2026-11-21T12:00:00Ztrailing words"}},
+        });
+        let record: GuardedRecord = serde_json::from_value(record).unwrap();
+        (name.to_owned(), Arc::new(record.0.unwrap_err()))
+    };
+    seen.undecodable.reboots = [record("a", "u"), record("b", "an-earlier-node")].into();
+    let view = snapshot(&seen, &Local::default());
+    let gap = view.nodes["a"].view_gap.as_ref().unwrap().to_string();
+    assert!(
+        gap.starts_with("NodeReboot a cannot be decoded (status.host.bootTime: "),
+        "{gap}"
+    );
+    assert_eq!(view.nodes["b"].view_gap, None);
+}
+
+#[test]
+fn without_a_lock_that_can_be_decoded_nothing_is_known() {
+    let mut seen = seen(&[], &[]);
+    seen.undecodable.lock = Some("status.holders[0].acquiredTime: trailing input".to_owned());
+    assert_eq!(
+        snapshot(&seen, &Local::default()).unlisted[0].to_string(),
+        "RebootLock cluster cannot be decoded (status.holders[0].acquiredTime: trailing input); the operator does nothing \
+         until it is fixed"
+    );
+}
+
+#[test]
+fn a_static_pod_that_cannot_be_decoded_counts_as_not_ready() {
+    let mut seen = seen(&[], &[("c", json!({}))]);
+    let pod = json!({
+        "metadata": {"name": "etcd-c", "namespace": "kube-system", "annotations": {"kubernetes.io/config.mirror": "x"}},
+        "spec": {"nodeName": "c"}, "status": {"conditions": [{"type": "Ready", "status": true}]},
+    });
+    let pod: StaticPod = serde_json::from_value::<Guarded<StaticPod, _>>(pod).unwrap().into();
+    seen.static_pods = vec![Arc::new(pod)];
+    let node = snapshot(&seen, &Local::default()).nodes.remove("c").unwrap();
+    assert!(node.control_plane);
+    assert_eq!(node.unready_static_pod.as_deref(), Some("kube-system/etcd-c"));
 }
 
 #[test]
@@ -240,7 +304,11 @@ fn texts_of_hosts_people_and_kubelets_are_cleaned() {
 
 #[test]
 fn a_command_of_any_length_equals_its_recorded_answer() {
-    let text = format!("please-release-the-node-{} because {}", "x".repeat(50), "y ".repeat(200));
+    let text = format!(
+        "please-release-the-node-{} because {}",
+        "x".repeat(50),
+        "y ".repeat(200)
+    );
     let command = convert::command(&text);
     let now: DateTime<Utc> = "2026-11-20T00:00:00Z".parse().unwrap();
     let answer = convert::answered_command(&command, "Refused", "unknown", now);

@@ -58,6 +58,7 @@ fn node(operation: Option<Operation>) -> Node {
         taints: lockkeeper_planner::Taints::default(),
         control_plane: false,
         unready_static_pod: None,
+        view_gap: None,
         refused_write: None,
         hold: None,
         requested: None,

@@ -45,6 +45,8 @@ pub struct RebootObject {
     /// The uid of the Node that owns it.
     pub owner: String,
     pub record: Record,
+    /// Its agent has reported something that no operator can decode.
+    pub undecodable: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -235,6 +237,18 @@ impl Cluster {
         let mut object = RebootObject::clone(self.reboots[index].as_ref()?);
         edit(&mut object.record);
         Some(self.put_reboot(index, Some(object)))
+    }
+
+    /// An agent reports something that no operator can decode, or something else again.
+    pub fn set_undecodable(&mut self, index: usize, undecodable: bool) {
+        let known = self.reboots[index].as_deref();
+        if let Some(known) = known.filter(|known| known.undecodable != undecodable) {
+            let object = RebootObject {
+                undecodable,
+                ..known.clone()
+            };
+            self.put_reboot(index, Some(object));
+        }
     }
 
     /// Changes a policy that is there.

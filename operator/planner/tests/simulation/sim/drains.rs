@@ -21,7 +21,7 @@ impl World {
             let operation = known
                 .view
                 .operation(**index)
-                .filter(|(node, operation)| runs(node, operation));
+                .filter(|(node, operation)| runs(node, operation) && !known.view.is_undecodable(**index));
             operation.is_some_and(|(_, one)| (&one.id, one.attempt) == (&task.operation, task.attempt))
         };
         let ended = known.drains.iter().filter(|drain| !goes_on(drain));
@@ -35,7 +35,8 @@ impl World {
         let begins = known
             .view
             .in_progress()
-            .filter(|(index, node, operation)| runs(node, operation) && !known.drains.contains_key(index));
+            .filter(|(index, node, operation)| runs(node, operation) && !known.drains.contains_key(index))
+            .filter(|(index, ..)| !known.view.is_undecodable(*index));
         let task = |(index, _, operation): (usize, &Node, &Operation)| {
             let cordoned = operation.cordoned.unwrap_or(operation.started) + TimeDelta::seconds(1);
             let task = Task {

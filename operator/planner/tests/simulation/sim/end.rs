@@ -37,6 +37,7 @@ impl World {
         for node in 0..self.hosts.len() {
             self.hosts[node].blocked_until = 0;
             self.repair(node);
+            self.cluster.set_undecodable(node, false);
             self.cluster.edit_node(node, |object| {
                 object.value.hold = None;
                 object.group = if second && object.group == 2 { 2 } else { 1 };

@@ -144,6 +144,7 @@ impl Write<'_> {
             version: 0,
             owner: uid.to_owned(),
             record,
+            undecodable: false,
         };
         let answer = self.cluster.put_reboot(index, Some(made));
         self.keep(answer);

@@ -51,6 +51,7 @@ faults! {
     RefusesAndReboots "agent refuses and the host reboots",
     AgentFails "host does not reboot",
     AgentRestarts "agent starts anew",
+    Undecodable "agent reports what no operator can decode",
     Blocked "eviction blocked for long",
     Undrainable "preflight finds a pod that cannot leave",
     PodLands "pod lands after the cordon",

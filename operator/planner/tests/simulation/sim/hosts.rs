@@ -61,7 +61,11 @@ impl World {
         let Some(record) = self.cluster.reboots[node].as_ref().map(|reboot| &reboot.record) else {
             return;
         };
-        if !self.hosts[node].up {
+        if !self.hosts[node].up
+            || self.cluster.reboots[node]
+                .as_ref()
+                .is_some_and(|reboot| reboot.undecodable)
+        {
             return;
         }
         let order = match source {
@@ -154,6 +158,7 @@ impl World {
             // Its watch shows it the record once there is one.
             return;
         }
+        self.cluster.set_undecodable(node, false);
         let (boot_id, now) = (self.boot_id(node), self.now());
         let known = self.cluster.reboots[node]
             .as_ref()
@@ -375,7 +380,13 @@ impl World {
         let node = self.rng.below(self.hosts.len());
         let (boot, up) = (self.hosts[node].boot, self.hosts[node].up);
         let fault = self.faults.any_of(
-            &[Fault::Dies, Fault::Flaps, Fault::AgentRestarts, Fault::SlowBoot],
+            &[
+                Fault::Dies,
+                Fault::Flaps,
+                Fault::AgentRestarts,
+                Fault::SlowBoot,
+                Fault::Undecodable,
+            ],
             &mut self.rng,
         );
         if let Some(fault) = fault.filter(|_| up) {
@@ -387,6 +398,11 @@ impl World {
                     self.set_ready(node, false);
                     let delay = self.rng.between(1000, 900_000);
                     self.after(delay, Event::Ready(node, boot));
+                }
+                Fault::Undecodable => {
+                    self.cluster.set_undecodable(node, true);
+                    let delay = self.rng.between(1000, 7_200_000);
+                    self.after(delay, Event::Report(node, boot));
                 }
                 _ => self.after(100, Event::Agent(node, OrderSource::Current)),
             }

@@ -58,6 +58,9 @@ impl Write<'_> {
             }
             Read::Record(name) => {
                 let record = self.read_record(&name);
+                if record.as_ref().is_some_and(|record| record.undecodable) {
+                    return Err(Refusal::Trouble);
+                }
                 fresh.records.insert(name, record.map(|record| record_state(&record)));
             }
             Read::Policies => fresh.policies = Some(identities(&self.cluster.policy_names, &self.cluster.policies)),

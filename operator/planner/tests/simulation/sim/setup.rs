@@ -215,6 +215,7 @@ fn cluster(count: usize, start: Instant, no_faults: bool, rng: &mut Rng) -> (Clu
                     version: 0,
                     owner,
                     record,
+                    undecodable: false,
                 }),
             );
         }
@@ -248,6 +249,7 @@ pub fn node(boot_id: BootId, uid: String, created: Instant, ready: bool) -> Node
         taints: Taints::default(),
         control_plane: false,
         unready_static_pod: None,
+        view_gap: None,
         refused_write: None,
         hold: None,
         requested: None,

@@ -196,6 +196,12 @@ impl View {
         (reboot.owner == node.uid).then_some((node, operation))
     }
 
+    /// Whether the record of a node that is seen cannot be decoded.
+    pub fn is_undecodable(&self, index: usize) -> bool {
+        let reboot = self.reboots[index].object.as_ref();
+        reboot.is_some_and(|reboot| reboot.undecodable)
+    }
+
     pub fn set_preflight(&mut self, index: usize, preflight: &Preflight) {
         self.edit(index, |node| node.preflight = preflight.clone());
     }
@@ -242,6 +248,7 @@ impl View {
         let snapshot = Snapshot {
             unlisted: self.unlisted(),
             view_gaps: vec![],
+            control_plane_gap: None,
             policies: policies.collect(),
             nodes: nodes.collect(),
             lock: self.lock.object.as_ref().map(|lock| lock.value.clone()),
@@ -259,9 +266,16 @@ impl View {
         let selecting = self.policies().filter(|(_, policy)| policy.groups & object.group != 0);
         let before = self.snapshot.nodes.get(&self.names[index]);
         let before = before.filter(|before| before.uid == object.value.uid);
+        let undecodable = owned.filter(|reboot| reboot.undecodable);
         Some(Node {
+            view_gap: undecodable.map(|_| ViewGap::RecordInvalid {
+                node: self.names[index].clone(),
+                cause: "status.host.bootTime: trailing input".to_owned(),
+            }),
             policies: selecting.map(|(name, _)| name.clone()).collect(),
-            record: owned.map(|reboot| reboot.record.clone()),
+            record: owned
+                .filter(|reboot| !reboot.undecodable)
+                .map(|reboot| reboot.record.clone()),
             drain: drains.get(&index).cloned().unwrap_or_default(),
             preflight: before.map(|node| node.preflight.clone()).unwrap_or_default(),
             daemon_sets: before.map(|node| node.daemon_sets.clone()).unwrap_or_default(),
