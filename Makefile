@@ -4,8 +4,9 @@ SHELL := /bin/bash
 NODES ?= vm
 COUNT ?=
 SEEDS ?= 10000
+FUZZ_SECONDS ?= 60
 
-.PHONY: help demo test cluster check unit e2e soak vm images generate bench-drain tools clean
+.PHONY: help demo test cluster check unit e2e soak fuzz vm images generate bench-drain tools clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z][a-z0-9-]*:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +34,10 @@ unit: ## run the tests that need no cluster
 soak: ## run the planner's simulator (SEEDS=1000000; SEED=7 prints one run; MUTANT=NAME disables a guard)
 	@cargo test --quiet --release --package lockkeeper-planner --test soak -- --seeds $(SEEDS) \
 		$(if $(SEED),--seed $(SEED)) $(if $(MUTANT),--mutant $(MUTANT) --from 0) $(if $(TWO_LEADERS),--two-leaders)
+
+fuzz: ## feed the parsers of foreign bytes with mutated inputs (FUZZ_SECONDS=3600 for each parser)
+	@FUZZ_SECONDS=$(FUZZ_SECONDS) cargo test --quiet --workspace --exclude lockkeeper-e2e --test fuzz
+	@FUZZ_SECONDS=$(FUZZ_SECONDS) cargo test --quiet --workspace --exclude lockkeeper-e2e --lib fuzz
 
 e2e: tools ## run all tests except those on virtual machines
 	@cargo build --quiet --workspace --bins

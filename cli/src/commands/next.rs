@@ -201,4 +201,6 @@ pub(crate) fn zone_time(zone: &str, time: DateTime<Utc>, clock: &DisplayClock) -
 }
 
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod tests;

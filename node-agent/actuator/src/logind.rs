@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use lockkeeper_channel::Inhibitor;
-use lockkeeper_channel::text::{MESSAGE, fit};
+use lockkeeper_channel::text::{MESSAGE, NAME, fit};
 use zbus::proxy::CacheProperties;
 use zbus::{Address, Connection, connection, fdo};
 
@@ -207,8 +207,8 @@ fn blocking(locks: &[InhibitorTuple]) -> Vec<Inhibitor> {
     let blocking = locks.iter().filter(blocks);
     blocking
         .map(|(_, who, why, ..)| Inhibitor {
-            who: who.clone(),
-            why: why.clone(),
+            who: fit(who, NAME),
+            why: fit(why, NAME),
         })
         .collect()
 }
@@ -298,6 +298,9 @@ mod manager {
         fn reboot(&self, interactive: bool) -> zbus::Result<()>;
     }
 }
+
+#[cfg(test)]
+mod fuzz;
 
 #[cfg(test)]
 mod tests {

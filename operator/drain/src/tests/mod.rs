@@ -6,6 +6,7 @@ mod daemons;
 mod engine;
 mod fake;
 mod faults;
+mod fuzz;
 mod gates;
 mod messages;
 mod nodes;
