@@ -1,7 +1,8 @@
 //! Dry runs of evictions: they show what webhooks, admission policies and permissions would answer.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::mem::{Discriminant, discriminant};
+use std::fmt::Debug;
+use std::mem::discriminant;
 
 use futures::stream::{self, StreamExt};
 use kube::Client;
@@ -18,8 +19,19 @@ use crate::pod::{PodName, Uid};
 pub struct DryRunCache {
     /// When dry runs were sent for all pods; `None` before the first time.
     filled_at: Option<Instant>,
-    /// What blocks each pod; `None` if nothing does.
-    pub(crate) by_pod: BTreeMap<Uid, Option<Blocker>>,
+    /// What the dry run for each pod showed.
+    pub(crate) by_pod: BTreeMap<Uid, DryRunResult>,
+}
+
+/// What a conclusive answer to a dry run shows.
+#[derive(Clone, Debug)]
+pub(crate) enum DryRunResult {
+    /// Nothing is in the way.
+    Clear,
+    /// A webhook refuses for now: the request may be what makes it move the pod.
+    Doubt(Blocker),
+    /// Waiting does not help.
+    Blocked(Blocker),
 }
 
 /// A pod whose dry run had no conclusive answer, and the error.
@@ -62,7 +74,7 @@ impl DryRunCache {
             .into_iter()
             .partition(|request| match self.by_pod.get(&request.uid) {
                 None => true,
-                Some(known) => kinds.insert(format!("{} {:?}", request.pod.namespace, kind(known.as_ref()))),
+                Some(known) => kinds.insert(format!("{} {:?}", request.pod.namespace, known.kind())),
             })
     }
 
@@ -72,10 +84,10 @@ impl DryRunCache {
         let answers: Vec<_> = answers.buffer_unordered(MAX_REQUESTS_PER_BUDGET).collect().await;
         let (mut unanswered, mut unchanged) = (None::<UnansweredPod>, true);
         for (answer, request) in answers {
-            match permanent_blocker(answer, &request.pod) {
+            match dry_run_result(answer, &request.pod) {
                 Ok(found) => {
-                    let before = self.by_pod.get(&request.uid).map(|before| kind(before.as_ref()));
-                    unchanged &= before.is_none_or(|before| before == kind(found.as_ref()));
+                    let before = self.by_pod.get(&request.uid).map(DryRunResult::kind);
+                    unchanged &= before.is_none_or(|before| before == found.kind());
                     self.by_pod.insert(request.uid, found);
                 }
                 // The first pod by name, so that status and log stay the same from time to time.
@@ -93,32 +105,49 @@ impl DryRunCache {
     }
 }
 
-fn kind(found: Option<&Blocker>) -> Option<Discriminant<Blocker>> {
-    found.map(discriminant)
+impl DryRunResult {
+    /// What two results with the same cause have in common, whatever the messages are.
+    fn kind(&self) -> impl Eq + Debug + use<> {
+        let blocker = match self {
+            Self::Clear => None,
+            Self::Doubt(blocker) | Self::Blocked(blocker) => Some(discriminant(blocker)),
+        };
+        (discriminant(self), blocker)
+    }
 }
 
-/// What waiting does not solve, if the answer shows it; an error if the answer is not conclusive.
-fn permanent_blocker(answer: EvictionAnswer, pod: &PodName) -> Result<Option<Blocker>, String> {
+/// What the answer shows; an error if it is not conclusive.
+fn dry_run_result(answer: EvictionAnswer, pod: &PodName) -> Result<DryRunResult, String> {
     let pod = pod.clone();
-    Ok(match answer {
+    Ok(DryRunResult::Blocked(match answer {
         // The API server does not call webhooks that do not support dry runs, and answers so.
-        EvictionAnswer::Refused { code: 400, message } if message.contains("dry run") => None,
+        EvictionAnswer::Refused { code: 400, message } | EvictionAnswer::Webhook { code: 400, message }
+            if message.contains("does not support dry run") =>
+        {
+            return Ok(DryRunResult::Clear);
+        }
         EvictionAnswer::Webhook { message, .. } if message.contains("failed calling webhook") => return Err(message),
         // With 429 a webhook says that it moves the pod itself; with 5xx that it fails.
-        EvictionAnswer::Webhook { code, message } => {
-            (code < 500 && code != 429).then_some(Blocker::Webhook { pod, message })
+        EvictionAnswer::Webhook {
+            code: code @ (429 | 500..),
+            message,
+        } => {
+            let message =
+                format!("{message} ({code}: the drain requests the eviction again until the webhook allows it)");
+            return Ok(DryRunResult::Doubt(Blocker::Webhook { pod, message }));
         }
-        EvictionAnswer::Forbidden { message } => Some(Blocker::Forbidden { pod, message }),
-        EvictionAnswer::Refused { code, message } => Some(Blocker::Refused { pod, code, message }),
-        EvictionAnswer::TwoBudgets => Some(Blocker::TwoBudgets {
+        EvictionAnswer::Webhook { message, .. } => Blocker::Webhook { pod, message },
+        EvictionAnswer::Forbidden { message } => Blocker::Forbidden { pod, message },
+        EvictionAnswer::Refused { code, message } => Blocker::Refused { pod, code, message },
+        EvictionAnswer::TwoBudgets => Blocker::TwoBudgets {
             pod,
             budgets: Vec::new(),
-        }),
+        },
         EvictionAnswer::Granted
         | EvictionAnswer::Gone
         | EvictionAnswer::Budget { .. }
-        | EvictionAnswer::NamespaceTerminating => None,
+        | EvictionAnswer::NamespaceTerminating => return Ok(DryRunResult::Clear),
         EvictionAnswer::Busy { .. } => return Err("the API server has too many requests".to_owned()),
         EvictionAnswer::Unavailable { message, .. } => return Err(message),
-    })
+    }))
 }

@@ -6,7 +6,7 @@ use kube::Client;
 
 use crate::blocker::{Blocker, BudgetNumbers, BudgetOutlook};
 use crate::cause::{Cause, group_by_cause};
-use crate::dry_run::{DryRunCache, UnansweredPod};
+use crate::dry_run::{DryRunCache, DryRunResult, UnansweredPod};
 use crate::error::Error;
 use crate::evict::{EvictionMethod, EvictionRequest};
 use crate::fresh_reads;
@@ -38,7 +38,8 @@ pub struct PodPreflight {
     pub budget: Option<(PodName, BudgetNumbers)>,
     /// What blocks it permanently.
     pub blockers: Vec<Blocker>,
-    /// The budget that is tried once the node is cordoned, although it never allows a disruption as it is.
+    /// What may keep it on the node and may end during the drain: a budget that never allows a disruption as it is and is
+    /// tried once the node is cordoned, or a webhook that refuses for now.
     pub doubt: Option<Blocker>,
     /// How long it may take to shut down, in seconds.
     pub grace: i64,
@@ -56,7 +57,7 @@ pub struct PreflightBlock {
 }
 
 impl Preflight {
-    /// What waiting may solve once the node is cordoned, and may not: one entry for all pods with the same cause.
+    /// What may end during the drain, and may not: one entry for all pods with the same cause.
     pub fn doubts(&self) -> Vec<Cause> {
         let doubts = self.pods.iter().filter(|pod| pod.blockers.is_empty());
         group_by_cause(doubts.filter_map(|pod| pod.doubt.clone()).collect())
@@ -89,7 +90,7 @@ impl Preflight {
 /// Finds what a drain of the node would do, and what would block it permanently, without changing anything.
 ///
 /// Lists show protected pods, pods that are stuck in their shutdown, pods under two budgets, and budgets that never allow a disruption. Dry runs of evictions,
-/// one for each other pod, show webhooks that refuse and missing permissions. A budget that is exhausted now does not
+/// one for each other pod, show webhooks that refuse, for good or for now, and missing permissions. A budget that is exhausted now does not
 /// block: it may allow a disruption later. An empty result is no promise, as the cluster changes. If dry runs have no
 /// conclusive answer and nothing else blocks, the result is an error.
 pub async fn preflight(client: &Client, settings: &Settings) -> Result<Preflight, Error> {
@@ -129,8 +130,13 @@ fn combine(
     let pods = state.pods.iter().flatten().map(|(uid, pod)| {
         let guard = state.budgets_of(&pod.view).find(|budget| budget.guards(&pod.view));
         let mut blockers = listed_blockers(now, pod, state);
+        let mut doubt = doubt(pod, state);
         if blockers.is_empty() {
-            blockers.extend(dry_runs.by_pod.get(uid).cloned().flatten());
+            match dry_runs.by_pod.get(uid).cloned() {
+                Some(DryRunResult::Blocked(blocker)) => blockers.push(blocker),
+                Some(DryRunResult::Doubt(blocker)) => doubt = Some(blocker),
+                Some(DryRunResult::Clear) | None => {}
+            }
         }
         PodPreflight {
             pod: pod.view.name.clone(),
@@ -138,7 +144,7 @@ fn combine(
             tier: pod.tier,
             budget: guard.map(|budget| (budget.name.clone(), budget.numbers)),
             blockers,
-            doubt: doubt(pod, state),
+            doubt,
             grace: state.settings.grace_period_seconds.unwrap_or(pod.view.grace),
             may_return: may_return(pod),
         }

@@ -14,7 +14,7 @@ pub(crate) struct NodePreflight {
     pub(crate) policy: Option<String>,
     pub(crate) pods: Vec<PodJson>,
     pub(crate) blockers: Vec<CauseJson>,
-    /// Budgets that are tried once the node is cordoned.
+    /// Budgets that are tried once the node is cordoned, and webhooks that refuse for now.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) doubts: Vec<CauseJson>,
     /// Why the node could not be checked.

@@ -1,5 +1,5 @@
-//! What does not block a drain, but is good to know before it: budgets that are exhausted now, pods that may come back to
-//! their node, pods that may take long to shut down.
+//! What does not block a drain, but is good to know before it: webhooks that refuse for now, budgets that are exhausted now,
+//! pods that may come back to their node, pods that may take long to shut down.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -16,7 +16,7 @@ const MAX_PODS: usize = 3;
 
 /// All lines of this kind.
 pub(super) fn lines(reports: &[NodeReport]) -> Vec<Line> {
-    let mut lines = tried_budgets(reports);
+    let mut lines = doubts(reports);
     lines.extend(exhausted_budgets(reports));
     lines.extend(returning_pods(reports));
     lines.extend(long_grace_periods(reports));
@@ -32,8 +32,8 @@ fn evicted(reports: &[NodeReport]) -> impl Iterator<Item = (&NodeReport, &PodPre
     all.filter(|(_, pod)| pod.blockers.is_empty() && pod.decision == Decision::Evict)
 }
 
-/// Budgets that are tried once the node is cordoned.
-fn tried_budgets(reports: &[NodeReport]) -> Vec<Line> {
+/// Budgets that are tried once the node is cordoned, and webhooks that refuse for now.
+fn doubts(reports: &[NodeReport]) -> Vec<Line> {
     let doubts = evicted(reports).filter_map(|(_, pod)| pod.doubt.clone());
     let causes = group_by_cause(doubts.collect());
     let line = |cause: Cause| Line::new(cause.to_string(), ActionRequired::Wait);

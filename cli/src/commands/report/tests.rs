@@ -95,6 +95,30 @@ fn a_node_that_could_not_be_checked_is_an_error() {
 }
 
 #[test]
+fn the_message_of_a_webhook_that_refuses_for_now_is_shown_and_does_not_block() {
+    let moving = |name: &str| {
+        let message = "admission webhook \"vm\" denied the request: migrating".to_owned();
+        PodPreflight {
+            doubt: Some(Blocker::Webhook {
+                pod: PodName::new("shop", name),
+                message,
+            }),
+            ..pod(name, vec![])
+        }
+    };
+    let reports = [
+        report("w-01", vec![moving("vm-0")]),
+        report("w-02", vec![moving("vm-1")]),
+    ];
+    expect_test::expect![[r#"
+        all 2 nodes can be drained today: 2 pods to evict
+        pods shop/vm-0, shop/vm-1: admission webhook "vm" denied the request: migrating
+    "#]]
+    .assert_eq(&text(&reports));
+    assert!(end(&reports).is_ok());
+}
+
+#[test]
 fn pods_that_may_return_are_foretold_and_do_not_block() {
     let pinned = |name: &str, owner: &str| PodPreflight {
         may_return: Some(owner.to_owned()),

@@ -182,20 +182,47 @@ async fn a_preflight_without_an_api_server_is_an_error() {
     expect!["cannot read the pods of node n1"].assert_eq(&error.to_string());
 }
 
+/// What a preflight of one pod finds whose dry run is answered so: permanent blockers, and doubts.
+async fn after_answer(code: u16, message: &str) -> [Vec<String>; 2] {
+    let fake = Fake::new();
+    fake.put_pod(pod("shop/web-0"));
+    fake.world().faults.push_back(Fault::Answer {
+        code,
+        retry_after: None,
+        body: json!({"message": message}),
+    });
+    let found = preflight(&fake.client(), &settings()).await.unwrap();
+    [found.blockers.clone(), found.doubts()].map(|causes| causes.iter().map(ToString::to_string).collect())
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_webhook_blocks_permanently_only_if_it_forbids() {
-    for (code, blocks) in [(403, 1), (400, 1), (422, 1), (429, 0), (500, 0)] {
-        let fake = Fake::new();
-        fake.put_pod(pod("shop/web-0"));
-        let body = json!({"message": "admission webhook \"x\" denied the request: migrating"});
-        fake.world().faults.push_back(Fault::Answer {
-            code,
-            retry_after: None,
-            body,
-        });
-        let found = preflight(&fake.client(), &settings()).await.unwrap();
-        assert_eq!(found.blockers.len(), blocks, "{code}");
+    for code in [403, 400, 422] {
+        let [blockers, doubts] = after_answer(code, "admission webhook \"x\" denied the request: not this one").await;
+        assert_eq!((blockers.len(), doubts.len()), (1, 0), "{code}");
     }
+    let [blockers, doubts] = after_answer(400, "admission webhook \"x\" does not support dry run").await;
+    assert_eq!((blockers.len(), doubts.len()), (0, 0), "the drain itself asks it");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_webhook_that_refuses_for_now_is_a_doubt_with_its_message() {
+    let mut found = String::new();
+    for (code, message) in [
+        (429, "admission webhook \"x\" denied the request: migrating"),
+        (429, "wait for the replication"),
+        (500, "admission webhook \"x\" denied the request: no leader"),
+    ] {
+        let [blockers, doubts] = after_answer(code, message).await;
+        assert!(blockers.is_empty(), "{code}: {blockers:?}");
+        found += &(doubts.concat() + "\n");
+    }
+    expect![[r#"
+        pod shop/web-0: admission webhook "x" denied the request: migrating (429: the drain requests the eviction again until the webhook allows it)
+        pod shop/web-0: wait for the replication (429: the drain requests the eviction again until the webhook allows it)
+        pod shop/web-0: admission webhook "x" denied the request: no leader (500: the drain requests the eviction again until the webhook allows it)
+    "#]]
+    .assert_eq(&found);
 }
 
 #[tokio::test(start_paused = true)]
