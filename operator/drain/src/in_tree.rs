@@ -1,7 +1,9 @@
 //! Volumes of in-tree drivers, and their names in the status of a node, also where they were migrated to CSI.
 //!
 //! Old volumes name an in-tree driver for ever; the kubelet and the attach-detach controller translate them. The table is
-//! that of Kubernetes' own translation. `rbd` is missing: its translated name has a hash of the monitors.
+//! that of Kubernetes' own translation (`k8s.io/csi-translation-lib`), without `azureFile`, which is mounted and never
+//! attached. `rbd` needs no entry: Kubernetes removed the driver and its translation in 1.31, so that no supported version
+//! attaches such a volume.
 
 use serde::Deserialize;
 
