@@ -68,6 +68,15 @@ app.kubernetes.io/managed-by: {{ $root.Release.Service }}
 {{- default (printf "%s-agent" (include "lockkeeper.fullname" .)) .Values.serviceAccounts.agent.name -}}
 {{- end -}}
 
+{{/*
+The priority classes of the pods, as a JSON array, if a ResourceQuota has to name them. kube-system needs none: such clusters
+admit critical pods there, and a quota would count the pods of others.
+*/}}
+{{- define "lockkeeper.limitedClasses" -}}
+{{- $classes := list .Values.agent.priorityClassName .Values.operator.priorityClassName | compact | uniq | sortAlpha -}}
+{{- ternary $classes (list) (and .Values.resourceQuota.enabled (ne .Release.Namespace "kube-system")) | toJson -}}
+{{- end -}}
+
 {{/* "yes" if a kind of the Prometheus Operator may be rendered. Call with (list $ "PodMonitor"). */}}
 {{- define "lockkeeper.monitoring" -}}
 {{- $root := index . 0 -}}

@@ -55,7 +55,7 @@ pub(crate) fn of_a_release(plane: &ControlPlane, version: Version) {
     let left = plane
         .kubectl(&[
             "get",
-            "deployments,daemonsets,serviceaccounts,pdb,roles,rolebindings,clusterroles,clusterrolebindings,validatingadmissionpolicies",
+            "deployments,daemonsets,serviceaccounts,pdb,resourcequotas,roles,rolebindings,clusterroles,clusterrolebindings,validatingadmissionpolicies",
             "--all-namespaces",
             "--selector=app.kubernetes.io/part-of=lockkeeper",
             "--output=name",

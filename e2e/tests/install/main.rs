@@ -6,6 +6,7 @@
 
 mod agent;
 mod kinds;
+mod priority_classes;
 mod rights;
 
 use std::path::PathBuf;
@@ -21,12 +22,17 @@ const ENFORCED: Duration = Duration::from_mins(3);
 #[tokio::test]
 async fn the_manifest_installs_kinds_rights_and_a_confined_agent() {
     let mut workdir = Workdir::new("install").unwrap();
-    let plane = ControlPlane::start(workdir.path(), Options::default()).await.unwrap();
+    let options = Options {
+        api_server_args: vec![priority_classes::limited(workdir.path())],
+        ..Options::default()
+    };
+    let plane = ControlPlane::start(workdir.path(), options).await.unwrap();
     installs_twice_and_takes_the_samples(&plane);
     kinds::takes_what_is_valid_and_refuses_the_rest_with_a_reason(plane.client()).await;
     rights::gives_the_operator_what_it_uses_and_no_more(plane.client()).await;
     rights::gives_people_what_they_need(plane.client()).await;
     agent::confines_an_agent_to_the_report_of_its_own_node(&plane).await;
+    priority_classes::that_the_cluster_limits_are_admitted(&plane).await;
     goes_without_a_trace(&plane);
     workdir.passed();
 }

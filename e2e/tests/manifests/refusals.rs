@@ -26,6 +26,7 @@ const CASES: &[(&str, &[&str])] = &[
     ("agent.host.run=run", &["agent", "host", "run"]),
     ("agent.actuator.busSocket=/bus", &["agent", "actuator", "busSocket"]),
     ("networkPolicy.apiServer.cidrs[0]=10.0.0.1", &["apiServer", "cidrs"]),
+    ("resourceQuota.pods=0", &["resourceQuota", "pods"]),
     ("fullnameOverride=Lock_Keeper", &["fullnameOverride"]),
     // Checked by the templates.
     (

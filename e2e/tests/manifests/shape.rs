@@ -1,9 +1,11 @@
 //! Properties that hold for every rendering.
 
-use lockkeeper_e2e::helm::documents;
+use std::collections::BTreeSet;
+
+use lockkeeper_e2e::helm::{Version, chart, documents};
 use serde_json::{Value, json};
 
-use crate::{read, rendered};
+use crate::{helm, read, rendered};
 
 /// All objects of all renderings, each with the name of its set of values.
 fn objects() -> impl Iterator<Item = (&'static str, Value)> {
@@ -60,6 +62,28 @@ fn every_object_carries_the_recommended_labels() {
             );
         }
     }
+}
+
+#[test]
+fn a_quota_names_the_priority_classes_of_the_pods_outside_kube_system() {
+    for (case, text) in rendered() {
+        let objects = documents(text).unwrap();
+        let classes = objects
+            .iter()
+            .filter_map(|object| object["spec"]["template"]["spec"]["priorityClassName"].as_str());
+        let classes: BTreeSet<&str> = classes.collect();
+        let quotas = objects.iter().filter(|object| object["kind"] == "ResourceQuota");
+        let named = quotas.flat_map(|quota| {
+            let scope = &quota["spec"]["scopeSelector"]["matchExpressions"][0];
+            scope["values"].as_array().unwrap().iter().filter_map(Value::as_str)
+        });
+        assert_eq!(named.collect::<BTreeSet<&str>>(), classes, "{}", case.name);
+    }
+    let (helm, _home) = helm(Version::Four);
+    let text = helm
+        .run(&["template", "lockkeeper", &chart(), "--namespace", "kube-system"])
+        .unwrap();
+    assert!(text.contains("kind: DaemonSet") && !text.contains("kind: ResourceQuota"));
 }
 
 #[test]
