@@ -213,6 +213,8 @@ fn error_samples() -> Samples {
         },
         ..slim::Node::default()
     };
+    let mut no_system = slim::Node::default();
+    no_system.status.ready = Some(slim::ReadyCondition::default());
     let mut all = vec![
         sample("error 404", request(404, "NotFound", "404 page not found")),
         sample("error 401", request(401, "Unauthorized", "Unauthorized")),
@@ -235,6 +237,7 @@ fn error_samples() -> Samples {
             find::no_node_reboot("x", Some(&slim::Node::default()), []),
         ),
         sample("error, node", find::no_node_reboot("x", Some(&virtual_node), [])),
+        sample("error, node", find::no_node_reboot("x", Some(&no_system), [])),
         sample("error, policy", find::no_policy("worker", ["workers"]).message),
     ];
     all.push(sample("error, proxy", unanswered(proxied)));

@@ -173,6 +173,11 @@ impl SharedCache {
         self.read().reboots.absorb(Key::of(&reboot), Ok(Arc::new(reboot)));
     }
 
+    /// Removes a `NodeReboot` that we have deleted as it is here.
+    pub fn forget_reboot(&self, reboot: &NodeReboot) {
+        self.read().reboots.remove(&Key::of(reboot));
+    }
+
     /// Puts in a policy as the API server answered it to a write of its status.
     pub fn absorb_policy(&self, mut policy: RebootPolicy) {
         policy.metadata.managed_fields = None;

@@ -5,32 +5,35 @@
 
 mod cordon;
 mod creation;
+mod error;
+mod housekeeping;
 mod lock;
+mod outcome;
 mod preconditions;
 mod record;
 mod taints;
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use futures::stream::{self, StreamExt};
 use kube::{Api, Client};
 use lockkeeper_crds::{NodeReboot, RebootLock, names};
 use lockkeeper_kube_util::{Clock, GuardedApi};
 use lockkeeper_planner::{Action, Snapshot};
 use lockkeeper_snapshot::guarded::GuardedPolicy;
 use lockkeeper_snapshot::{ObservedObjects, slim};
-use thiserror::Error;
+
+use error::{api_error, object_gone};
 
 pub use creation::CreatedRecords;
+pub use error::{Error, Retry};
+pub use lock::nodes_awaiting_lock;
+pub use outcome::{Executed, LOCK};
 
 use crate::cache::SharedCache;
 
 /// Writes that do not depend on each other are sent this many at a time.
 pub const MAX_CONCURRENT_WRITES: usize = 16;
-/// A pass makes at most so many writes of housekeeping, so that what a node in progress needs never waits for long.
-const MAX_HOUSEKEEPING: usize = 128;
 
 /// What one pass writes with: clients, the versions it saw, and the time.
 #[derive(Debug)]
@@ -92,157 +95,12 @@ impl Apis {
     }
 }
 
-/// A write that was not made.
-#[derive(Debug, Error)]
-pub enum Error {
-    /// The API server refused it, or did not answer.
-    #[error("{step} {object}")]
-    Api {
-        /// The action.
-        step: &'static str,
-        /// The object.
-        object: String,
-        /// What the API server said.
-        #[source]
-        source: kube::Error,
-    },
-    /// A precondition does not hold any more.
-    #[error("{step} {object}: {found}; the next pass plans again")]
-    Stale {
-        /// The action.
-        step: &'static str,
-        /// The object.
-        object: String,
-        /// What was found.
-        found: String,
-    },
-    /// The node has pods again that must be evicted.
-    #[error("order the reboot of {node}: {found}; the drain runs again")]
-    NotEmpty {
-        /// The node.
-        node: String,
-        /// How many pods, and the first of them.
-        found: String,
-    },
-    /// Another manager's server-side apply owns a field of the cordon.
-    #[error("cordon {node}: {manager} holds {field}")]
-    CordonConflict {
-        /// The node.
-        node: String,
-        /// The operation that wanted them.
-        operation_id: String,
-        /// Who holds it.
-        manager: String,
-        /// The field.
-        field: String,
-    },
-    /// The settings that the operation began with cannot be read.
-    #[error("order the reboot of {node}: its drain's settings")]
-    Settings {
-        /// The node.
-        node: String,
-        /// Why not.
-        #[source]
-        source: lockkeeper_drain::Error,
-    },
-    /// The pods could not be listed.
-    #[error("{step} {node}: list its pods")]
-    Pods {
-        /// The action.
-        step: &'static str,
-        /// The node.
-        node: String,
-        /// Why not.
-        #[source]
-        source: lockkeeper_drain::Error,
-    },
-}
-
-/// What becomes of a pass whose write was not made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Retry {
-    /// Another writer was faster: run the next pass as soon as the watches show it.
-    OnChange,
-    /// The API server is in trouble or refuses the write: plan again after a while.
-    Later,
-}
-
-impl Error {
-    /// What refuses the write, if it is not allowed: a webhook, a quota, missing rights, another field manager. It may
-    /// last, so the node does not wait for it in silence.
-    pub fn refusal(&self) -> Option<String> {
-        match self {
-            Self::Api {
-                step,
-                object,
-                source: kube::Error::Api(status),
-            } if matches!(status.code, 400 | 401 | 403 | 405 | 413 | 415) => {
-                Some(format!("the API server refuses to {step} {object}: {}", status.message))
-            }
-            Self::CordonConflict {
-                node, manager, field, ..
-            } => Some(format!(
-                "cannot cordon {node}: field {field} is owned by {manager} with a different value"
-            )),
-            Self::Api { .. }
-            | Self::Stale { .. }
-            | Self::NotEmpty { .. }
-            | Self::Settings { .. }
-            | Self::Pods { .. } => None,
-        }
-    }
-
-    /// The one place that decides how a failed write goes on.
-    pub fn retry(&self) -> Retry {
-        match self {
-            Self::Api {
-                source: kube::Error::Api(status),
-                ..
-            } if matches!(status.code, 404 | 409 | 422) => Retry::OnChange,
-            Self::Stale { .. } | Self::NotEmpty { .. } | Self::CordonConflict { .. } => Retry::OnChange,
-            Self::Api { .. } | Self::Pods { .. } | Self::Settings { .. } => Retry::Later,
-        }
-    }
-}
-
-/// What became of the actions of one pass.
-#[derive(Debug, Default)]
-pub struct Executed {
-    /// The failure of a write of the lock that may succeed in the next pass; it ended this one.
-    pub shared: Option<Error>,
-    /// The failures about nodes, by node; under the name of the lock, that its write is refused.
-    pub failed: Vec<(String, Error)>,
-    /// The nodes about which a write was made.
-    pub written: BTreeSet<String>,
-}
-
-impl Executed {
-    fn has_failed(&self, node: &str) -> bool {
-        self.failed.iter().any(|(failed, _)| failed == node)
-    }
-
-    fn has_failed_at(&self, action: &Action) -> bool {
-        action.node().is_some_and(|node| self.has_failed(node))
-    }
-
-    fn add(&mut self, action: &Action, result: Result<(), Error>) {
-        match (action.node(), result) {
-            (Some(node), Ok(())) => drop(self.written.insert(node.to_owned())),
-            (Some(node), Err(error)) => self.failed.push((node.to_owned(), error)),
-            (None, Ok(())) => drop(self.written.insert(names::LOCK.to_owned())),
-            // Without it no node starts. What is in progress goes on: each write has its own preconditions.
-            (None, Err(error)) if error.refusal().is_some() => self.failed.push((names::LOCK.to_owned(), error)),
-            (None, Err(error)) => self.shared = Some(error),
-        }
-    }
-}
-
 impl Pass<'_> {
     /// Carries actions out, in order, and says of each how it ended.
     ///
     /// After a failure about a node, its other actions are left out and those of other nodes go on. A failure about the
-    /// lock ends the pass, unless the write is refused. Housekeeping comes last, in a bounded batch and side by side: a new cluster or a first policy
-    /// has thousands of such writes.
+    /// lock ends the pass; if the write is refused, only the actions that need it are left out. Housekeeping comes last, in
+    /// a bounded batch and side by side: a new cluster or a first policy has thousands of such writes.
     pub async fn execute_all(
         &mut self,
         actions: &[Action],
@@ -252,81 +110,26 @@ impl Pass<'_> {
         let (housekeeping, urgent): (Vec<&Action>, Vec<&Action>) =
             actions.iter().partition(|action| self.is_housekeeping(action));
         for action in urgent {
-            if executed.has_failed_at(action) {
+            if executed.leaves_out(action) {
                 continue;
             }
             let result = self.execute(action).await;
             ended(action, result.as_ref().err());
+            if let (Action::SetHolders { holders, .. }, Err(_)) = (action, &result) {
+                executed.awaiting_lock = nodes_awaiting_lock(holders, &self.seen);
+            }
             executed.add(action, result);
             if executed.shared.is_some() {
                 return executed;
             }
         }
-        let batch = housekeeping.into_iter().take(MAX_HOUSEKEEPING);
-        let batch: Vec<&Action> = batch.filter(|action| !executed.has_failed_at(action)).collect();
+        let batch = housekeeping.into_iter().take(housekeeping::MAX_HOUSEKEEPING);
+        let batch: Vec<&Action> = batch.filter(|action| !executed.leaves_out(action)).collect();
         for (action, result) in self.keep_house(&batch).await {
             ended(action, result.as_ref().err());
             executed.add(action, result);
         }
         executed
-    }
-
-    /// Whether the action is about a node that is not in progress and has no order: nothing waits for it.
-    fn is_housekeeping(&self, action: &Action) -> bool {
-        match action {
-            Action::CreateRecord { .. } => true,
-            Action::SetSpec { node, order: None, .. } => self.seen.reboots.get(node).is_some_and(|reboot| {
-                let status = reboot.status.as_ref();
-                reboot.spec.order.is_none() && status.is_none_or(|status| status.operation.is_none())
-            }),
-            Action::CreateLock
-            | Action::SetHolders { .. }
-            | Action::WriteRecord { .. }
-            | Action::SetSpec { .. }
-            | Action::OrderReboot { .. }
-            | Action::Cordon { .. }
-            | Action::Uncordon { .. }
-            | Action::AddTaint { .. }
-            | Action::RemoveTaint { .. }
-            | Action::RemoveCommand { .. }
-            | Action::RemoveRequest { .. }
-            | Action::RemoveApproval { .. } => false,
-        }
-    }
-
-    /// Creates records and names the policies of nodes, side by side: each write stands alone.
-    async fn keep_house<'a>(&mut self, batch: &[&'a Action]) -> Vec<(&'a Action, Result<(), Error>)> {
-        // The policies are read once for all of them.
-        if let Some(first) = batch.iter().find(|action| matches!(action, Action::SetSpec { .. })) {
-            match self.verify(first).await {
-                Ok(verified) => self.policies_verified |= verified.policies,
-                Err(error) => return vec![(*first, Err(error))],
-            }
-        }
-        let mut writes = Vec::new();
-        for action in batch {
-            writes.push(self.write_housekeeping(action));
-        }
-        let written: Vec<_> = stream::iter(writes).buffered(MAX_CONCURRENT_WRITES).collect().await;
-        let mut results = Vec::new();
-        for (action, result) in batch.iter().zip(written) {
-            let result = result.map(|reboot| match action {
-                Action::CreateRecord { .. } => self.store_created(action, reboot),
-                _ => reboot.into_iter().for_each(|reboot| self.store_reboot(reboot)),
-            });
-            results.push((*action, result));
-        }
-        results
-    }
-
-    async fn write_housekeeping(&self, action: &Action) -> Result<Option<NodeReboot>, Error> {
-        match action {
-            Action::SetSpec { node, policy, order } => {
-                let written = self.write_spec(node, policy.as_deref(), order.as_ref()).await;
-                written.map(Some)
-            }
-            _ => self.create_verified_record(action).await,
-        }
     }
 
     /// Carries one action out, if its preconditions hold.
@@ -338,6 +141,11 @@ impl Pass<'_> {
             Action::CreateRecord { .. } => {
                 let created = self.create_record(action).await?;
                 self.store_created(action, created);
+                Ok(())
+            }
+            Action::DeleteRecord { node } => {
+                self.delete_record(node).await?;
+                self.forget_reboot(node);
                 Ok(())
             }
             Action::SetHolders { holders, .. } => self.set_holders(holders).await,
@@ -392,23 +200,16 @@ impl Pass<'_> {
             .insert(reboot.metadata.name.clone().unwrap_or_default(), Arc::new(reboot));
     }
 
+    fn forget_reboot(&mut self, node: &str) {
+        if let Some(reboot) = self.seen.reboots.remove(node) {
+            self.cache.forget_reboot(&reboot);
+        }
+    }
+
     fn store_node(&mut self, node: slim::Node) {
         self.cache.absorb_node(node.clone());
         self.seen
             .nodes
             .insert(node.metadata.name.clone().unwrap_or_default(), Arc::new(node));
     }
-}
-
-fn object_gone(step: &'static str, object: String) -> Error {
-    Error::Stale {
-        step,
-        object,
-        found: "it is gone".to_owned(),
-    }
-}
-
-fn api_error(step: &'static str, object: impl Into<String>) -> impl FnOnce(kube::Error) -> Error {
-    let object = object.into();
-    move |source| Error::Api { step, object, source }
 }

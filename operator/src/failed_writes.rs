@@ -1,15 +1,14 @@
-//! Nodes with a write that failed: each is tried again after a pause of its own, while the other nodes continue.
+//! Nodes with a write that failed, and the lock: each is tried again after a pause of its own, while the others continue.
 //!
 //! Losing this in a restart costs one more attempt for each of them.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use lockkeeper_crds::names;
 use lockkeeper_planner::Snapshot;
 use tokio::time::Instant;
 
-use crate::execute::{Error, Retry};
+use crate::execute::{Error, LOCK, Retry};
 
 /// The first pause after an API server in trouble, or after a refusal; doubled with each failure in a row.
 const FIRST_PAUSE: Duration = Duration::from_secs(2);
@@ -26,8 +25,11 @@ const STALE_PAUSE: Duration = Duration::from_secs(1);
 const VALID_FOR: Duration = Duration::from_secs(10);
 /// From so many refusals in a row on, the planner learns of them: an object may be changed while it is written.
 const LASTING: u32 = 2;
+/// From so many answers in a row on that the object is invalid, a schema or a CEL rule is taken to refuse the write. The
+/// pauses between them give a watch that lags 6 s to show that the object was replaced.
+const LASTING_INVALID: u32 = 6;
 
-/// The nodes whose last write failed.
+/// The nodes whose last write failed, and the lock, which is called [`LOCK`] here.
 #[derive(Debug, Default)]
 pub struct FailedWrites(BTreeMap<String, FailedWrite>);
 
@@ -35,6 +37,10 @@ pub struct FailedWrites(BTreeMap<String, FailedWrite>);
 struct FailedWrite {
     /// How many failed in a row.
     count: u32,
+    /// How many of them were answered in a row with the object being invalid.
+    invalid: u32,
+    /// How many of them were refusals in a row.
+    refused: u32,
     retry_at: Instant,
     /// What refuses the write, if the API server answered that it is not allowed.
     refusal: Option<String>,
@@ -43,12 +49,21 @@ struct FailedWrite {
 impl FailedWrites {
     /// Records the failure of a write about this node; returns the pause until the next attempt.
     pub fn record(&mut self, node: &str, error: &Error, now: Instant) -> Duration {
-        let count = self.0.get(node).map_or(0, |failed| failed.count) + 1;
-        let pause = pause_after(error, count);
+        let before = self.0.get(node);
+        let count = before.map_or(0, |failed| failed.count).saturating_add(1);
+        let invalid = before.map_or(0, |failed| failed.invalid).saturating_add(1);
+        let invalid = if error.is_invalid() { invalid } else { 0 };
+        let lasting = || error.answer().filter(|_| invalid >= LASTING_INVALID);
+        let refusal = error.refusal().or_else(lasting);
+        let refused = before.map_or(0, |failed| failed.refused).saturating_add(1);
+        let refused = if refusal.is_some() { refused } else { 0 };
+        let pause = pause_after(error, if refused > 0 { refused } else { count }, refused > 0);
         let failed = FailedWrite {
             count,
+            invalid,
+            refused,
             retry_at: now + pause,
-            refusal: error.refusal(),
+            refusal,
         };
         self.0.insert(node.to_owned(), failed);
         pause
@@ -59,7 +74,7 @@ impl FailedWrites {
         self.0.remove(node);
     }
 
-    /// Whether writes about this node wait for their next attempt.
+    /// Whether writes about this object wait for their next attempt.
     pub fn is_waiting(&self, node: &str, now: Instant) -> bool {
         self.0.get(node).is_some_and(|failed| now < failed.retry_at)
     }
@@ -73,24 +88,35 @@ impl FailedWrites {
 
     /// Puts lasting refusals into the snapshot, and forgets nodes that are gone.
     pub fn fill(&mut self, snapshot: &mut Snapshot, now: Instant) {
-        self.0
-            .retain(|name, _| name == names::LOCK || snapshot.nodes.contains_key(name));
+        self.0.retain(|name, _| {
+            name == LOCK || snapshot.nodes.contains_key(name) || snapshot.unmanaged_records.contains(name)
+        });
         for (name, failed) in &self.0 {
-            let is_valid = failed.count >= LASTING && now < failed.retry_at + VALID_FOR;
-            if let Some(node) = snapshot.nodes.get_mut(name).filter(|_| is_valid) {
-                node.refused_write.clone_from(&failed.refusal);
+            let Some(refusal) = failed.lasting_refusal(now) else {
+                continue;
+            };
+            if name == LOCK {
+                snapshot.refused_lock_write = Some(refusal.clone());
+            } else if let Some(node) = snapshot.nodes.get_mut(name) {
+                node.refused_write.get_or_insert_with(|| refusal.clone());
             }
         }
     }
 }
 
-fn pause_after(error: &Error, count: u32) -> Duration {
+impl FailedWrite {
+    /// The refusal, if it has lasted and the next attempt is not overdue.
+    fn lasting_refusal(&self, now: Instant) -> Option<&String> {
+        let is_valid = self.count >= LASTING && now < self.retry_at + VALID_FOR;
+        self.refusal.as_ref().filter(|_| is_valid)
+    }
+}
+
+fn pause_after(error: &Error, count: u32, is_refused: bool) -> Duration {
     let doubled = 1u32.checked_shl(count.saturating_sub(1)).unwrap_or(u32::MAX);
     match (error.retry(), error) {
         (Retry::OnChange, Error::Stale { .. } | Error::NotEmpty { .. }) => STALE_PAUSE,
-        (Retry::OnChange, _) if error.refusal().is_none() => {
-            FIRST_CONFLICT_PAUSE.saturating_mul(doubled).min(MAX_CONFLICT_PAUSE)
-        }
+        (Retry::OnChange, _) if !is_refused => FIRST_CONFLICT_PAUSE.saturating_mul(doubled).min(MAX_CONFLICT_PAUSE),
         (Retry::OnChange | Retry::Later, _) => FIRST_PAUSE.saturating_mul(doubled).min(MAX_PAUSE),
     }
 }
@@ -156,16 +182,71 @@ mod tests {
             ),
         ] {
             assert_eq!(error.refusal().as_deref(), refusal, "{error}");
-            assert_eq!(pause_after(&error, 1), Duration::from_millis(first), "{error}");
-            assert_eq!(pause_after(&error, 5), Duration::from_millis(fifth), "{error}");
-            assert!(pause_after(&error, 99) <= MAX_PAUSE);
+            let pause = |count| pause_after(&error, count, refusal.is_some());
+            assert_eq!(pause(1), Duration::from_millis(first), "{error}");
+            assert_eq!(pause(5), Duration::from_millis(fifth), "{error}");
+            assert!(pause(99) <= MAX_PAUSE);
         }
         let stale = Error::Stale {
             step: "cordon",
             object: "w-1".to_owned(),
             found: String::new(),
         };
-        assert_eq!((pause_after(&stale, 9), stale.refusal()), (STALE_PAUSE, None));
+        assert_eq!((pause_after(&stale, 9, false), stale.refusal()), (STALE_PAUSE, None));
+    }
+
+    /// What the planner learns of the lock after these failures, and the pause after the last one.
+    fn learned(errors: &[Error]) -> (Option<String>, Duration) {
+        let (mut failed, mut now) = (FailedWrites::default(), Instant::now());
+        let (mut snapshot, mut pause) = (Snapshot::default(), Duration::ZERO);
+        for error in errors {
+            now += pause;
+            pause = failed.record(LOCK, error, now);
+        }
+        failed.fill(&mut snapshot, now);
+        (snapshot.refused_lock_write, pause)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_object_that_stays_invalid_is_refused_with_the_servers_text() {
+        let invalid = || answer(422, "spec.order: Invalid value: the rule of the cluster forbids it");
+        let mut errors: Vec<Error> = (1..LASTING_INVALID).map(|_| invalid()).collect();
+        assert_eq!(learned(&errors), (None, Duration::from_millis(3200)));
+        errors.push(answer(409, "object has been modified"));
+        errors.push(invalid());
+        assert_eq!(
+            learned(&errors),
+            (None, MAX_CONFLICT_PAUSE),
+            "another writer came between"
+        );
+        errors.extend((1..LASTING_INVALID).map(|_| invalid()));
+        let refusal =
+            "the API server refuses to cordon w-1: spec.order: Invalid value: the rule of the cluster forbids it";
+        let (learned, pause) = learned(&errors);
+        assert_eq!(learned.as_deref(), Some(refusal));
+        assert_eq!(pause, FIRST_PAUSE);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refused_write_of_the_lock_is_known_to_the_planner_after_two_attempts() {
+        let refused = || answer(403, "not today");
+        assert_eq!(learned(&[refused()]).0, None);
+        let (learned, pause) = learned(&[refused(), refused()]);
+        assert_eq!(
+            learned.as_deref(),
+            Some("the API server refuses to cordon w-1: not today")
+        );
+        assert_eq!(pause, FIRST_PAUSE * 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_node_with_the_name_of_the_lock_is_not_the_lock() {
+        let (mut failed, now) = (FailedWrites::default(), Instant::now());
+        failed.record("cluster", &answer(403, "no"), now);
+        failed.record("cluster", &answer(403, "no"), now);
+        let mut snapshot = Snapshot::default();
+        failed.fill(&mut snapshot, now);
+        assert_eq!(snapshot.refused_lock_write, None);
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,9 +1,9 @@
 //! The reconcile loop: observe, plan, check, execute, report; one pass on one screen.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use lockkeeper_crds::names;
 use lockkeeper_kube_util::{Clock, error_chain};
 use lockkeeper_planner::{Action, Plan, Snapshot, check};
 use lockkeeper_snapshot::{Local, ObservedObjects};
@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::cache::SharedCache;
 use crate::cache::observe;
 use crate::client::Clients;
-use crate::execute::{Apis, CreatedRecords, Error, Executed, Pass, Retry};
+use crate::execute::{Apis, CreatedRecords, Error, Executed, LOCK, Pass, Retry, nodes_awaiting_lock};
 use crate::failed_writes::FailedWrites;
 use crate::health::Component;
 use crate::next_pass::NextPass;
@@ -75,6 +75,8 @@ pub struct Reconciler {
     /// How many passes in a row ended with a conflict.
     conflicts: u32,
     failed_writes: FailedWrites,
+    /// The statuses of nodes whose last publication failed.
+    failed_statuses: FailedWrites,
     created: CreatedRecords,
     last_write: Option<Instant>,
     last_publication: Option<Instant>,
@@ -101,6 +103,7 @@ impl Reconciler {
             last_plan: vec![],
             conflicts: 0,
             failed_writes: FailedWrites::default(),
+            failed_statuses: FailedWrites::default(),
             created: CreatedRecords::default(),
             last_write: None,
             last_publication: None,
@@ -151,6 +154,7 @@ impl Reconciler {
         let (mut snapshot, seen) = observe(&self.cache.read(), &self.local, Instant::now());
         self.tasks.fill(&mut snapshot, &seen);
         self.failed_writes.fill(&mut snapshot, Instant::now());
+        self.failed_statuses.fill(&mut snapshot, Instant::now());
         let plan = (self.options.plan)(&snapshot, now);
         let violations = check(&snapshot, &plan, now);
         self.reporter.pass(&snapshot, &seen, &plan, &violations, now);
@@ -171,6 +175,7 @@ impl Reconciler {
         plan: &Plan,
         now: DateTime<Utc>,
     ) -> NextPass {
+        let actions = self.due_actions(plan, &seen);
         let namespace = &self.options.namespace;
         let mut pass = Pass {
             api: &self.api,
@@ -183,7 +188,6 @@ impl Reconciler {
             policies_verified: false,
             created: std::mem::take(&mut self.created),
         };
-        let actions = self.due_actions(plan);
         if !actions.is_empty() && self.is_publication_overdue() {
             // However many writes are left: people read first what becomes of a policy.
             self.last_publication = Some(Instant::now());
@@ -202,6 +206,10 @@ impl Reconciler {
         self.created = std::mem::take(&mut pass.created);
         learn(&mut self.failed_writes, &mut self.tasks, &executed);
         if let Some(error) = executed.shared {
+            // A lock that stays invalid is refused in the end; until then this is a conflict.
+            if error.is_invalid() {
+                self.failed_writes.record(LOCK, &error, Instant::now());
+            }
             return NextPass::at(self.handle_error(&error));
         }
         self.conflicts = 0;
@@ -223,23 +231,34 @@ impl Reconciler {
         }
         self.last_publication = Some(Instant::now());
         let due = self.tasks.forecast(snapshot, plan, now);
+        let ends = self.tasks.forecast_ends();
         let published = self
             .reporter
-            .publish(&mut pass, plan, &self.tasks.forecast_ends())
+            .publish(&mut pass, plan, &ends, &self.failed_statuses)
             .await;
-        if let Err(error) = published {
+        learn(&mut self.failed_statuses, &mut self.tasks, &published);
+        if let Some(error) = published.shared {
             return NextPass::at(self.handle_error(&error));
         }
-        let attempt = self.failed_writes.next_attempt(Instant::now());
-        NextPass::when(plan.recheck_at).or_at(due).or_at(attempt)
+        let [writes, statuses] =
+            [&self.failed_writes, &self.failed_statuses].map(|failed| failed.next_attempt(Instant::now()));
+        NextPass::when(plan.recheck_at).or_at(due).or_at(writes).or_at(statuses)
     }
 
-    /// The actions of the plan, without those about nodes whose last write failed a moment ago.
-    fn due_actions(&self, plan: &Plan) -> Vec<Action> {
+    /// The actions of the plan, without those about objects whose last write failed a moment ago, and without those that
+    /// follow a write of the lock if that is such an object.
+    fn due_actions(&self, plan: &Plan, seen: &ObservedObjects) -> Vec<Action> {
         let now = Instant::now();
-        let waits = |action: &&Action| {
-            let object = action.node().unwrap_or(names::LOCK);
-            self.failed_writes.is_waiting(object, now)
+        let lock_waits = self.failed_writes.is_waiting(LOCK, now);
+        let mut awaiting_lock = BTreeSet::new();
+        for action in plan.actions.iter().filter(|_| lock_waits) {
+            if let Action::SetHolders { holders, .. } = action {
+                awaiting_lock = nodes_awaiting_lock(holders, seen);
+            }
+        }
+        let waits = |action: &&Action| match action.node() {
+            None => lock_waits,
+            Some(node) => self.failed_writes.is_waiting(node, now) || awaiting_lock.contains(node),
         };
         plan.actions.iter().filter(|action| !waits(action)).cloned().collect()
     }
@@ -290,10 +309,10 @@ impl Reconciler {
     }
 }
 
-/// Remembers which nodes had a write that failed, and restarts the drain of a node that has pods again.
+/// Remembers which objects had a write that failed, and restarts the drain of a node that has pods again.
 fn learn(failed_writes: &mut FailedWrites, tasks: &mut Tasks, executed: &Executed) {
-    for node in &executed.written {
-        failed_writes.clear(node);
+    for object in &executed.written {
+        failed_writes.clear(object);
     }
     for (node, error) in &executed.failed {
         let pause = failed_writes.record(node, error, Instant::now());

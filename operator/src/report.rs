@@ -26,9 +26,11 @@ use lockkeeper_reasons::ReasonName;
 use lockkeeper_snapshot::ObservedObjects;
 use lockkeeper_snapshot::guarded::{GuardedPolicy, GuardedRecord};
 use serde_json::json;
+use tokio::time::Instant;
 
 use crate::cache::SharedCache;
-use crate::execute::{Error, MAX_CONCURRENT_WRITES, Pass, Retry};
+use crate::execute::{Error, Executed, MAX_CONCURRENT_WRITES, Pass, Retry};
+use crate::failed_writes::FailedWrites;
 use crate::merge_patch::difference;
 use crate::metrics::Metrics;
 use crate::status::condition::ConditionType;
@@ -188,8 +190,9 @@ impl Reporter {
         self.events.record(node_target(name, node), event);
     }
 
-    /// Writes the status of the nodes and policies that changed; called when there is nothing else to do.
-    pub async fn publish(&mut self, pass: &mut Pass<'_>, plan: &Plan, ends: &Ends) -> Result<(), Error> {
+    /// Writes the status of the nodes and policies that changed; called when there is nothing else to do. A status of a node
+    /// that could not be written a moment ago is left out.
+    pub async fn publish(&mut self, pass: &mut Pass<'_>, plan: &Plan, ends: &Ends, failed: &FailedWrites) -> Executed {
         self.exporter
             .export(&self.metrics, pass.snapshot, &pass.seen, plan, pass.now);
         let mut changes = Vec::new();
@@ -209,17 +212,18 @@ impl Reporter {
                     .push((name, view, waiting));
             }
             self.report_required(name, view, &seen);
-            if before != after {
+            if before != after && !failed.is_waiting(name, Instant::now()) {
                 changes.push((seen, before, after));
             }
         }
         self.report_waits(&new_waits);
         // A policy's status is not older than those of its nodes, and a node whose status is refused delays no other.
         let policies = self.publish_policies(pass, plan, ends).await;
-        let nodes = pass.write_statuses(changes).await;
+        let mut executed = pass.write_statuses(changes).await;
         let records = self.publish_undecodable_records(pass, plan).await;
-        nodes.and(records).and(policies)?;
-        self.publish_invalid_policies(pass.now).await
+        let invalid = self.publish_invalid_policies(pass.now).await;
+        executed.shared = policies.and(records).and(invalid).err();
+        executed
     }
 
     /// Sent once: the write that follows from the same pass sets the condition.
@@ -275,7 +279,7 @@ impl Reporter {
         }
     }
 
-    /// Writes the statuses of the policies that changed.
+    /// Writes the statuses of the policies that changed; one that is refused delays no other. Returns the first failure.
     pub async fn publish_policies(&self, pass: &Pass<'_>, plan: &Plan, ends: &Ends) -> Result<(), Error> {
         let statuses = pass.seen.policies.iter().filter_map(|(name, object)| {
             let parsed = pass.snapshot.policies.get(name.as_str())?;
@@ -308,15 +312,20 @@ impl Reporter {
             Ok::<_, Error>((answer, missed))
         }))
         .buffered(MAX_CONCURRENT_WRITES);
+        let mut first = Ok(());
         while let Some(answer) = written.next().await {
-            let (policy, missed) = answer?;
-            // If two operators noticed, the API server takes the write of one.
-            if missed {
-                self.metrics.count_missed(&policy.name_any());
+            match answer {
+                Ok((policy, missed)) => {
+                    // If two operators noticed, the API server takes the write of one.
+                    if missed {
+                        self.metrics.count_missed(&policy.name_any());
+                    }
+                    self.cache.absorb_policy(policy);
+                }
+                Err(error) => first = first.and(Err(error)),
             }
-            self.cache.absorb_policy(policy);
         }
-        Ok(())
+        first
     }
 }
 

@@ -39,8 +39,11 @@ pub(crate) fn no_node_reboot<'a>(
         Some(Some(Unmanaged::OtherSystem)) => {
             format!("node {name} does not run Linux, so Lockkeeper does not manage it")
         }
-        Some(Some(Unmanaged::Virtual)) => format!(
-            "node {name} is a virtual node (label type, or no boot ID and no kernel), so Lockkeeper does not manage it"
+        Some(Some(Unmanaged::Virtual)) => {
+            format!("node {name} is a virtual node by its label type, so Lockkeeper does not manage it")
+        }
+        Some(Some(Unmanaged::NoSystem)) => format!(
+            "node {name} reports no boot ID and no kernel, as virtual nodes do, so Lockkeeper does not manage it"
         ),
         Some(None) => format!(
             "node {name} has no NodeReboot yet; the operator creates one for each Linux node; \
@@ -80,7 +83,7 @@ mod tests {
         let node: slim::Node = serde_json::from_value(node).unwrap();
         assert_eq!(
             no_node_reboot("v", Some(&node), []),
-            "node v is a virtual node (label type, or no boot ID and no kernel), so Lockkeeper does not manage it"
+            "node v is a virtual node by its label type, so Lockkeeper does not manage it"
         );
     }
 }

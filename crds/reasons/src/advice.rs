@@ -51,8 +51,8 @@ impl ReasonName {
             Self::EvictionBlocked => {
                 format!("repair the workload or raise its budget, or defer the node: kubectl lockkeeper cancel {node}")
             }
-            Self::WriteRefused => "change the webhook, field manager or role that the message names; the operator tries \
-                                   again by itself"
+            Self::WriteRefused => "change the webhook, field manager, schema rule or role that the message names; the \
+                                   operator tries again by itself"
                 .to_owned(),
             Self::PodStuck => "check that pod: its finalizers, its volumes, its node".to_owned(),
             Self::NodeNotReady => format!("if this lasts, check the node: kubectl describe node {node}"),

@@ -271,6 +271,11 @@ fn progress_samples() -> Vec<WaitReason> {
             message: "cannot cordon w-01: field .spec.unschedulable is owned by argocd with a different value"
                 .to_owned(),
         },
+        WaitReason::WriteRefused {
+            message: "the API server refuses to write the holders of RebootLock cluster: admission webhook \"freeze\" \
+                      denied the request: not today"
+                .to_owned(),
+        },
         WaitReason::LoadBalancerDelay { from: at(2) },
         WaitReason::Uncordoned,
         WaitReason::EvictionBlocked {

@@ -252,7 +252,7 @@ impl ReasonName {
             ),
             Self::WriteRefused => row(
                 "WriteRefused",
-                "the API server refuses a write about the node; the message names what refuses it",
+                "the API server refuses a write about the node or the RebootLock; the message names what refuses it",
                 Warning,
                 Person,
                 true,

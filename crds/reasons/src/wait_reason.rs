@@ -183,7 +183,7 @@ pub enum WaitReason {
         /// When it times out.
         until: Instant,
     },
-    /// The API server refuses a write about the node again and again.
+    /// The API server refuses a write about the node, or about the lock, again and again.
     WriteRefused {
         /// The write, and what refuses it.
         message: String,

@@ -18,6 +18,11 @@ pub enum Action {
         /// `spec.policy`.
         policy: Option<PolicyName>,
     },
+    /// Delete the `NodeReboot` of a Node that Lockkeeper does not manage any more.
+    DeleteRecord {
+        /// The node.
+        node: String,
+    },
     /// Replace the lock's holders by compare-and-swap.
     SetHolders {
         /// All holders afterwards.
@@ -101,9 +106,10 @@ pub enum Action {
 
 impl Action {
     /// The name of every action.
-    pub const NAMES: [&str; 13] = [
+    pub const NAMES: [&str; 14] = [
         "CreateLock",
         "CreateRecord",
+        "DeleteRecord",
         "SetHolders",
         "WriteRecord",
         "SetSpec",
@@ -122,6 +128,7 @@ impl Action {
         match self {
             Self::CreateLock => "CreateLock",
             Self::CreateRecord { .. } => "CreateRecord",
+            Self::DeleteRecord { .. } => "DeleteRecord",
             Self::SetHolders { .. } => "SetHolders",
             Self::WriteRecord { .. } => "WriteRecord",
             Self::SetSpec { .. } => "SetSpec",
@@ -141,6 +148,7 @@ impl Action {
         match self {
             Self::CreateLock | Self::SetHolders { .. } => None,
             Self::CreateRecord { node, .. }
+            | Self::DeleteRecord { node }
             | Self::WriteRecord { node, .. }
             | Self::SetSpec { node, .. }
             | Self::OrderReboot { node, .. }

@@ -77,6 +77,11 @@ pub fn check(snapshot: &Snapshot, plan: &Plan, now: Instant) -> Vec<Violation> {
                     stage_begins(name, node, operation, &mut found);
                 }
             }
+            Action::DeleteRecord { node } => {
+                if let Some((name, _)) = there(node) {
+                    found.push(violation("S5", format!("the record of {name} would be deleted")));
+                }
+            }
             Action::CreateLock
             | Action::CreateRecord { .. }
             | Action::SetSpec { .. }

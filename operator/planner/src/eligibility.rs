@@ -9,7 +9,7 @@ use crate::assessment::breaker::cooled_at;
 use crate::assessment::{Assessment, PolicyAssessment};
 use crate::context::NodeRef;
 use crate::history::{check_back_off, check_released, check_still_required};
-use crate::snapshot::{Approval, BreakerState, Deletion, Node, Operation};
+use crate::snapshot::{Approval, BreakerState, Deletion, Node, Operation, Snapshot};
 use crate::windows::Opening;
 
 /// A node that may start: one that requires a reboot, or one that is in progress and not cordoned yet.
@@ -72,8 +72,8 @@ const CHECKS: &[Check] = &[
         let NodeRef { node, record, .. } = candidate.node_ref;
         check_back_off(node, record, assessment.context.now)
     }),
-    at_admission(&[ReasonName::WriteRefused], |_, candidate| {
-        check_writes(candidate.node_ref.node)
+    at_admission(&[ReasonName::WriteRefused], |assessment, candidate| {
+        check_writes(assessment.context.snapshot, candidate.node_ref.node)
     }),
 ];
 
@@ -155,9 +155,9 @@ fn check_deletion(assessment: &Assessment, candidate: &Candidate) -> Result<(), 
     }
 }
 
-/// A node whose writes are refused would take a slot and not use it.
-fn check_writes(node: &Node) -> Result<(), WaitReason> {
-    match &node.refused_write {
+/// A node whose writes are refused would take a slot and not use it. While writes of the lock are refused, no node gets one.
+fn check_writes(snapshot: &Snapshot, node: &Node) -> Result<(), WaitReason> {
+    match node.refused_write.as_ref().or(snapshot.refused_lock_write.as_ref()) {
         Some(message) => Err(WaitReason::WriteRefused {
             message: message.clone(),
         }),

@@ -53,6 +53,7 @@ pub fn plan(snapshot: &Snapshot, now: Instant) -> Plan {
     let mut plan = publish(&assessment);
     let Some(lock) = &snapshot.lock else {
         plan.actions.push(Action::CreateLock);
+        plan.wait_reasons = await_lock(&context);
         return plan;
     };
     let recovery = recover(&context, lock);
@@ -99,6 +100,18 @@ fn add_undecodable(wait_reasons: &mut WaitReasons, context: &Context) {
         let reason = WaitReason::ViewIncomplete((*gap).clone());
         ((*name).to_owned(), reason)
     }));
+}
+
+/// Without the lock no node starts; if its creation is refused, the nodes wait for that.
+fn await_lock(context: &Context) -> WaitReasons {
+    let refused = |message: &String| WaitReason::WriteRefused {
+        message: message.clone(),
+    };
+    let waiting = context.requiring.iter().filter_map(|one| {
+        let refusal = context.snapshot.refused_lock_write.as_ref()?;
+        Some((one.name.to_owned(), refused(refusal)))
+    });
+    waiting.collect()
 }
 
 /// A node whose writes are refused waits for that, if it waits for nothing else.

@@ -5,7 +5,7 @@ mod operation;
 mod policy;
 mod record;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use lockkeeper_reasons::ViewGap;
 
@@ -38,8 +38,12 @@ pub struct Snapshot {
     pub policies: BTreeMap<PolicyName, Policy>,
     /// The Linux Nodes by name.
     pub nodes: BTreeMap<String, Node>,
+    /// Records of Nodes that Lockkeeper does not manage, and that are not needed any more, by name.
+    pub unmanaged_records: BTreeSet<String>,
     /// The lock; `None` until it is created.
     pub lock: Option<Lock>,
+    /// What refuses the last writes of the lock, if they are refused again and again.
+    pub refused_lock_write: Option<String>,
     /// The node on which this operator runs, if it runs in the cluster.
     pub own_node: Option<String>,
 }

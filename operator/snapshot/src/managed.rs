@@ -1,17 +1,20 @@
 //! Which Nodes Lockkeeper manages: Linux machines that can reboot.
 
 use kube::ResourceExt;
-use lockkeeper_crds::names;
+use lockkeeper_crds::{NodeReboot, names};
 
 use crate::slim::{self, annotation};
+use crate::states::node_owners;
 
 /// Why Lockkeeper does not manage a Node. Such a Node counts nowhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unmanaged {
     /// It runs another operating system.
     OtherSystem,
-    /// It stands for something else than a machine, such as another cluster or a cloud's containers.
+    /// Its label says that it stands for something else than a machine, such as another cluster or a cloud's containers.
     Virtual,
+    /// It reports neither a boot ID nor a kernel, as virtual nodes do.
+    NoSystem,
 }
 
 /// Why Lockkeeper does not manage this Node; `None` if it does.
@@ -30,10 +33,27 @@ pub fn unmanaged(node: &slim::Node) -> Option<Unmanaged> {
         return Some(Unmanaged::OtherSystem);
     }
     let kind = labels.get(names::VIRTUAL_NODE_LABEL).map(String::as_str);
-    let is_labelled = kind.is_some_and(|kind| names::VIRTUAL_NODE_VALUES.contains(&kind));
+    if kind.is_some_and(|kind| names::VIRTUAL_NODE_VALUES.contains(&kind)) {
+        return Some(Unmanaged::Virtual);
+    }
     // A kubelet reports both with its first status. A Node that has not reported yet may become a machine.
     let has_no_system = node.status.ready.is_some() && info.boot_id.is_empty() && info.kernel_version.is_empty();
-    (is_labelled || has_no_system).then_some(Unmanaged::Virtual)
+    has_no_system.then_some(Unmanaged::NoSystem)
+}
+
+/// Whether this `NodeReboot` is that of a Node which is not managed any more, and nothing needs it.
+///
+/// A Node that registers anew may have no boot ID for a moment: then the report of its agent keeps the record.
+pub(crate) fn is_unmanaged_record(node: &slim::Node, reboot: &NodeReboot) -> bool {
+    let status = reboot.status.as_ref();
+    let is_over = match unmanaged(node) {
+        None => false,
+        Some(Unmanaged::OtherSystem | Unmanaged::Virtual) => true,
+        Some(Unmanaged::NoSystem) => status.is_none_or(|status| status.host.is_none()),
+    };
+    let is_owned = node_owners(reboot).any(|owner| Some(owner) == node.metadata.uid.as_deref());
+    let in_progress = status.is_some_and(|status| status.operation.is_some());
+    is_over && is_owned && !in_progress && reboot.metadata.deletion_timestamp.is_none()
 }
 
 #[cfg(test)]
@@ -64,7 +84,7 @@ mod tests {
             assert_eq!(of(&labels, "b", "6.1"), Some(Unmanaged::Virtual), "{kind}");
         }
         let linux = json!({"kubernetes.io/os": "linux"});
-        assert_eq!(of(&linux, "", ""), Some(Unmanaged::Virtual));
+        assert_eq!(of(&linux, "", ""), Some(Unmanaged::NoSystem));
         assert_eq!(
             of(&json!({"kubernetes.io/os": "windows"}), "b", "10"),
             Some(Unmanaged::OtherSystem)

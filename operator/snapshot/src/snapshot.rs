@@ -13,7 +13,7 @@ use planner::{BootId, PolicyName, ViewGap};
 use crate::convert;
 use crate::duration_history::{DurationHistory, policy_of};
 use crate::guarded::UndecodableRecord;
-use crate::managed::unmanaged;
+use crate::managed::{is_unmanaged_record, unmanaged};
 use crate::slim::{self, annotation};
 use crate::states::node_owners;
 use crate::static_pod::StaticPod;
@@ -112,6 +112,12 @@ pub fn snapshot(seen: &ObservedObjects, local: &Local) -> planner::Snapshot {
         if let Some(mut view) = node_view(name, node, seen.reboots.get(name), &selectors, &keys, local) {
             view.view_gap = view_gap(name, node, seen.undecodable.reboots.get(name));
             snapshot.nodes.insert(name.clone(), view);
+        } else if seen
+            .reboots
+            .get(name)
+            .is_some_and(|reboot| is_unmanaged_record(node, reboot))
+        {
+            snapshot.unmanaged_records.insert(name.clone());
         }
     }
     mark_control_plane(&mut snapshot.nodes, &seen.static_pods);

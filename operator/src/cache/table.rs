@@ -121,6 +121,11 @@ impl<T> Table<T> {
     /// A watch showed that an object is gone; answers whether that was news.
     pub(super) fn delete(&mut self, key: &Key) -> bool {
         self.delivered = self.delivered.max(key.version);
+        self.remove(key)
+    }
+
+    /// The object is gone that had this version last; answers whether that was news.
+    pub(super) fn remove(&mut self, key: &Key) -> bool {
         // An object made again under the same name has a larger version than the end of the former.
         let gone = self
             .entries
@@ -282,6 +287,16 @@ mod tests {
         table.absorb(key("a", 12), "again");
         assert!(!table.delete(&key("a", 11)));
         assert_eq!(table.get("a"), Some(&"again"));
+    }
+
+    #[test]
+    fn an_object_that_we_deleted_is_gone_and_answers_to_other_writes_still_count() {
+        let mut table = listed(&[("a", 5, "a5"), ("b", 6, "b6")]);
+        table.absorb(key("a", 9), "a9");
+        assert!(!table.remove(&key("a", 5)), "it was changed meanwhile");
+        assert!(table.remove(&key("a", 9)));
+        table.absorb(key("b", 8), "b8");
+        assert_eq!(contents(&table), [("b".to_owned(), "b8")]);
     }
 
     #[test]

@@ -1,13 +1,21 @@
 //! The lock: created once, its holders replaced by compare-and-swap.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use lockkeeper_crds::{RebootLock, RebootLockSpec, RebootLockStatus, names};
 use lockkeeper_kube_util::post_params;
 use lockkeeper_planner::Holder;
-use lockkeeper_snapshot::convert;
+use lockkeeper_snapshot::{ObservedObjects, convert};
 
 use super::{Error, Pass, api_error, object_gone};
+
+/// The nodes whose holder the lock does not have like this: they wait for the lock to be written.
+pub fn nodes_awaiting_lock(holders: &[Holder], seen: &ObservedObjects) -> BTreeSet<String> {
+    let known = seen.lock.as_deref().map(convert::lock).unwrap_or_default().holders;
+    let changed = holders.iter().filter(|holder| !known.contains(holder));
+    changed.map(|holder| holder.node.clone()).collect()
+}
 
 impl Pass<'_> {
     pub(super) async fn create_lock(&mut self) -> Result<(), Error> {

@@ -93,6 +93,7 @@ impl<'a> Target<'a> {
         let step = match action {
             Action::CreateLock => "create RebootLock",
             Action::CreateRecord { .. } => "create NodeReboot",
+            Action::DeleteRecord { .. } => "delete NodeReboot",
             Action::SetHolders { .. } => "write the holders of RebootLock",
             Action::WriteRecord { change, .. } => record_step(change),
             Action::SetSpec { .. } => "write the order of NodeReboot",

@@ -15,7 +15,7 @@ use lockkeeper_planner::{Change, Finished, Operation, Order, RecordChange, WaitR
 use lockkeeper_snapshot::convert::{self, bounded, causes};
 use serde_json::json;
 
-use super::{Apis, Error, MAX_CONCURRENT_WRITES, Pass, api_error};
+use super::{Apis, Error, Executed, MAX_CONCURRENT_WRITES, Pass, api_error};
 use crate::merge_patch::difference;
 use crate::status::node::apply_derived_status;
 
@@ -85,24 +85,22 @@ impl Pass<'_> {
         Ok(())
     }
 
-    /// Writes many statuses that do not depend on each other; the first failure is returned when all are through.
+    /// Writes many statuses that do not depend on each other.
     pub async fn write_statuses(
         &mut self,
         changes: Vec<(Arc<NodeReboot>, NodeRebootStatus, NodeRebootStatus)>,
-    ) -> Result<(), Error> {
+    ) -> Executed {
         let mut writes = Vec::new();
         for (seen, before, after) in &changes {
             writes.push(write_status(self.api, seen, before, after));
         }
         let written: Vec<_> = stream::iter(writes).buffered(MAX_CONCURRENT_WRITES).collect().await;
-        let mut first = Ok(());
-        for result in written {
-            match result {
-                Ok(reboot) => reboot.into_iter().for_each(|reboot| self.store_reboot(reboot)),
-                Err(error) => first = first.and(Err(error)),
-            }
+        let mut executed = Executed::default();
+        for ((seen, _, _), result) in changes.iter().zip(written) {
+            let result = result.map(|reboot| reboot.into_iter().for_each(|reboot| self.store_reboot(reboot)));
+            executed.add_node(&seen.name_any(), result);
         }
-        first
+        executed
     }
 
     fn apply_change(&self, before: &NodeRebootStatus, change: &RecordChange) -> NodeRebootStatus {

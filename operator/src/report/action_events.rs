@@ -10,6 +10,7 @@ pub(super) fn describe(action: &Action) -> String {
     match action {
         Action::CreateLock => "created the RebootLock".to_owned(),
         Action::CreateRecord { .. } => "created the NodeReboot".to_owned(),
+        Action::DeleteRecord { .. } => "deleted the NodeReboot: Lockkeeper does not manage this node".to_owned(),
         Action::SetHolders { holders, because } => {
             let nodes: Vec<&str> = holders.iter().map(|holder| holder.node.as_str()).collect();
             format!("in progress: [{}]; {because}", nodes.join(", "))
@@ -59,6 +60,7 @@ pub(super) fn event(action: &Action) -> Option<Event> {
         Action::Uncordon { keep_cordon, .. } => Some(Event::uncordoned(*keep_cordon)),
         Action::CreateLock
         | Action::CreateRecord { .. }
+        | Action::DeleteRecord { .. }
         | Action::SetHolders { .. }
         | Action::SetSpec { .. }
         | Action::OrderReboot { .. }

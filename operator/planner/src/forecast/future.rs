@@ -199,7 +199,7 @@ impl Future {
                 | Action::RemoveApproval { .. },
                 None,
             )
-            | (Action::OrderReboot { .. } | Action::Cordon { .. }, _) => return false,
+            | (Action::OrderReboot { .. } | Action::Cordon { .. } | Action::DeleteRecord { .. }, _) => return false,
         }
         true
     }

@@ -7,7 +7,7 @@ use crate::assessment::Assessment;
 use crate::commands::handle_command;
 use crate::snapshot::{Node, Record};
 
-/// Creates records, answers commands that came too late, removes orders, and names each node's policy.
+/// Creates and deletes records, answers commands that came too late, removes orders, and names each node's policy.
 pub(super) fn reconcile(assessment: &Assessment, planned: &[Action]) -> Vec<Action> {
     let busy: BTreeSet<&str> = planned.iter().filter_map(Action::node).collect();
     let mut actions = Vec::new();
@@ -21,6 +21,8 @@ pub(super) fn reconcile(assessment: &Assessment, planned: &[Action]) -> Vec<Acti
             Some(_) => {}
         }
     }
+    let unmanaged = assessment.context.snapshot.unmanaged_records.iter();
+    actions.extend(unmanaged.map(|name| Action::DeleteRecord { node: name.clone() }));
     actions
 }
 

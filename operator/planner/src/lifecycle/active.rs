@@ -79,9 +79,14 @@ impl<'a> ActiveOperation<'a> {
         self.node.cordoned_for.as_ref() == Some(&self.operation.id)
     }
 
-    /// Ends an operation whose next write is refused again and again, before its reboot is ordered.
+    /// Ends an operation whose next write is refused again and again, before its reboot is ordered. The lock is written
+    /// right before that.
     pub(super) fn defer_refused(&self) -> Option<Step> {
-        let message = self.node.refused_write.clone()?;
+        let of_lock = || {
+            let refusal = self.assessment.context.snapshot.refused_lock_write.as_ref();
+            refusal.filter(|_| self.missing_reboot().is_some())
+        };
+        let message = self.node.refused_write.as_ref().or_else(of_lock)?.clone();
         Some(self.defer(&WaitReason::WriteRefused { message }))
     }
 

@@ -32,6 +32,7 @@ pub fn preconditions(action: &Action, observed: &impl Observed, now: Instant) ->
     match action {
         // These are guarded by the version of the object that they write, and were derived from nothing else.
         Action::CreateLock
+        | Action::DeleteRecord { .. }
         | Action::AddTaint { .. }
         | Action::RemoveTaint { .. }
         | Action::RemoveCommand { .. }

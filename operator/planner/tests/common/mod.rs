@@ -303,6 +303,7 @@ impl World {
                     ..Record::default()
                 });
             }
+            Action::DeleteRecord { node } => drop(self.snapshot.unmanaged_records.remove(node)),
             Action::WriteRecord { node, change } => {
                 let (now, daemons) = (self.now, self.daemons.clone());
                 let record = self.record(node);

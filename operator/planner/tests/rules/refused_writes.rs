@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use lockkeeper_planner::Action;
+
 use crate::common::World;
 
 const REFUSAL: &str = "cannot cordon n1: field .spec.unschedulable is owned by argocd with a different value";
@@ -41,6 +43,58 @@ fn a_drain_whose_next_write_is_refused_is_deferred_before_its_reboot() {
     world.node("n1").refused_write = Some(REFUSAL.to_owned());
     world.run_until_idle();
     assert!(!world.node("n1").unschedulable, "{}", world.trace);
+    assert_eq!(world.in_progress(), Vec::<String>::new());
+}
+
+const LOCK_REFUSAL: &str = "the API server refuses to write the holders of RebootLock cluster: not today";
+
+#[test]
+fn while_the_lock_is_refused_the_waiting_nodes_name_it_and_no_node_starts() {
+    let mut world = World::new(2);
+    world.snapshot.refused_lock_write = Some(LOCK_REFUSAL.to_owned());
+    world.run_until_idle();
+    assert_eq!(world.in_progress(), Vec::<String>::new());
+    let expected = format!("n1 WriteRefused: {LOCK_REFUSAL}\nn2 WriteRefused: {LOCK_REFUSAL}\n");
+    assert_eq!(world.wait_reasons(), expected);
+    world.snapshot.refused_lock_write = None;
+    world.run_until_idle();
+    assert_eq!(world.in_progress(), ["n1"], "{}", world.trace);
+}
+
+#[test]
+fn a_lock_that_may_not_be_created_is_the_reason_of_the_waiting_nodes() {
+    let mut world = World::new(1);
+    world.snapshot.lock = None;
+    let refusal = "the API server refuses to create RebootLock cluster: not today".to_owned();
+    world.snapshot.refused_lock_write = Some(refusal);
+    let plan = world.plan();
+    assert_eq!(plan.actions, [Action::CreateLock], "it is tried again");
+    assert!(
+        world
+            .wait_reasons()
+            .starts_with("n1 WriteRefused: the API server refuses to create RebootLock")
+    );
+}
+
+#[test]
+fn a_drain_is_deferred_if_the_lock_cannot_record_its_reboot() {
+    let mut world = World::new(1);
+    world.blocked = vec!["n1".to_owned()];
+    world.run_until_idle();
+    world.run(5);
+    assert!(world.node("n1").unschedulable);
+    world.snapshot.refused_lock_write = Some(LOCK_REFUSAL.to_owned());
+    let words = format!("deferred once (WriteRefused: {LOCK_REFUSAL}); next attempt at ");
+    // The holder cannot be removed either: the write that would do so is left out.
+    for _ in 0..5 {
+        let plan = world.plan();
+        let writes = plan.actions.iter().filter(|action| action.node().is_some());
+        writes.for_each(|action| world.apply(action));
+    }
+    assert!(!world.node("n1").unschedulable, "{}", world.trace);
+    assert!(world.wait_reasons().contains(&words), "{}", world.wait_reasons());
+    world.snapshot.refused_lock_write = None;
+    world.run_until_idle();
     assert_eq!(world.in_progress(), Vec::<String>::new());
 }
 

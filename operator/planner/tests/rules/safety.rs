@@ -134,6 +134,13 @@ fn s5_reports_the_removal_of_a_cordon_that_is_not_ours() {
 }
 
 #[test]
+fn s5_reports_the_deletion_of_the_record_of_a_managed_node() {
+    let world = World::new(1);
+    let delete = plan_of(vec![Action::DeleteRecord { node: "n1".to_owned() }]);
+    assert_eq!(broken(&world, &delete), ["S5"]);
+}
+
+#[test]
 fn s6_reports_the_operators_node_starting_before_another() {
     let mut world = World::new(2);
     world.snapshot.own_node = Some("n1".to_owned());

@@ -278,3 +278,16 @@ fn an_orphaned_cordon_stays_until_the_agent_reports_no_reboot() {
     world.record("n1").host.as_mut().unwrap().answer = None;
     assert!(lifts(&world), "it stays up");
 }
+
+#[test]
+fn the_record_of_a_node_that_is_not_managed_any_more_is_deleted() {
+    let mut world = World::new(1);
+    world.snapshot.unmanaged_records.insert("virtual".to_owned());
+    let deletes = |plan: &Plan| {
+        let of_it = |action: &&Action| action.node() == Some("virtual");
+        plan.actions.iter().filter(of_it).map(Action::name).collect::<Vec<_>>()
+    };
+    assert_eq!(deletes(&world.plan()), ["DeleteRecord"]);
+    world.run_until_idle();
+    assert!(world.snapshot.unmanaged_records.is_empty(), "{}", world.trace);
+}

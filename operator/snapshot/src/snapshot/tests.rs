@@ -203,6 +203,51 @@ fn a_virtual_node_is_none_of_ours_unless_an_operation_is_in_progress() {
     assert_eq!(names(&seen), ["l", "v"]);
 }
 
+/// What becomes of the record of node `v` with this Node and this status.
+fn unmanaged_record(labels: Value, boot_id: &str, status: Value, uid: &str) -> bool {
+    let node = json!({"metadata": {"name": "v", "uid": "u", "labels": labels}, "status": {
+        "conditions": [{"type": "Ready", "status": "True"}], "nodeInfo": {"bootID": boot_id, "kernelVersion": boot_id}}});
+    let mut seen = ObservedObjects::default();
+    seen.nodes
+        .insert("v".to_owned(), Arc::new(serde_json::from_value(node).unwrap()));
+    let record = json!({
+        "apiVersion": "lockkeeper.dev/v1alpha1", "kind": "NodeReboot", "spec": {}, "status": status,
+        "metadata": {"name": "v", "ownerReferences": [{"apiVersion": "v1", "kind": "Node", "name": "v", "uid": uid}]},
+    });
+    let record = serde_json::from_value(record).unwrap();
+    seen.reboots.insert("v".to_owned(), Arc::new(record));
+    snapshot(&seen, &Local::default()).unmanaged_records.contains("v")
+}
+
+#[test]
+fn the_record_of_a_node_that_is_labelled_virtual_later_is_not_needed_any_more() {
+    let host = json!({"host": {"bootID": "b"}});
+    let virtual_node = json!({"kubernetes.io/os": "linux", "type": "virtual-kubelet"});
+    assert!(unmanaged_record(virtual_node.clone(), "b", host.clone(), "u"));
+    assert!(
+        !unmanaged_record(virtual_node, "b", host.clone(), "other"),
+        "it belongs to another Node"
+    );
+    assert!(unmanaged_record(
+        json!({"kubernetes.io/os": "windows"}),
+        "b",
+        host.clone(),
+        "u"
+    ));
+    assert!(!unmanaged_record(
+        json!({"kubernetes.io/os": "linux"}),
+        "b",
+        host.clone(),
+        "u"
+    ));
+    let linux = json!({"kubernetes.io/os": "linux"});
+    assert!(
+        !unmanaged_record(linux.clone(), "", host, "u"),
+        "its kubelet may not have reported yet"
+    );
+    assert!(unmanaged_record(linux, "", json!({}), "u"));
+}
+
 fn reboot(outcome: &str, minutes: [i64; 3]) -> Arc<NodeReboot> {
     let entry = |index: i64| {
         let ended = "2026-11-20T00:00:00Z".parse::<DateTime<Utc>>().unwrap() + chrono::TimeDelta::hours(index);

@@ -97,6 +97,7 @@ impl Write<'_> {
         match action {
             Action::CreateLock => self.create_lock(),
             Action::CreateRecord { node, uid, policy } => self.create_record(node, uid, policy.as_ref()),
+            Action::DeleteRecord { node } => self.delete_record(node),
             Action::SetHolders { holders, .. } => self.set_holders(holders),
             Action::WriteRecord { node, change } => self.write_record(node, change),
             Action::SetSpec { node, policy, order } => self.set_spec(node, policy.as_ref(), order.as_ref()),
@@ -149,6 +150,18 @@ impl Write<'_> {
         let answer = self.cluster.put_reboot(index, Some(made));
         self.keep(answer);
         self.made.insert(uid.to_owned());
+        Ok(())
+    }
+
+    fn delete_record(&mut self, node: &str) -> Result<(), Refusal> {
+        let index = self.cluster.index(node).ok_or(Refusal::Conflict)?;
+        let truth = self.cluster.reboots[index].as_ref().ok_or(Refusal::Conflict)?;
+        let seen = self.seen.reboots[index].as_ref().ok_or(Refusal::Stale)?;
+        if seen.version != truth.version {
+            return Err(Refusal::Conflict);
+        }
+        let answer = self.cluster.put_reboot(index, None);
+        self.keep(answer);
         Ok(())
     }
 

@@ -36,7 +36,7 @@ faults! {
     LagLock "watch of the lock lags",
     Coalesced "events coalesced",
     Relist "events missed, listed anew",
-    Denied "writes about a node denied for long",
+    Denied "writes about a node or the lock denied for long",
     Perturbed "candidates seen in another order",
     // Hosts, kubelets, agents, pods.
     Dies "node dies by itself",

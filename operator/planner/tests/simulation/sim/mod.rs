@@ -8,6 +8,7 @@ pub mod daemons;
 pub mod drains;
 pub mod end;
 pub mod execute;
+pub mod failed_writes;
 pub mod faults;
 pub mod hosts;
 pub mod judge;

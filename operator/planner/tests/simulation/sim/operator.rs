@@ -8,6 +8,7 @@ use lockkeeper_planner::*;
 
 use super::cluster::{Kind, Refusal};
 use super::execute::Write;
+use super::failed_writes::{FailedWrites, Target};
 use super::faults::Fault;
 use super::judge::{Allowed, Before};
 use super::mutants;
@@ -33,7 +34,7 @@ pub struct Operator {
     seen: Seen,
     /// How much of what was planned is written.
     written: usize,
-    busy: bool,
+    pub busy: bool,
     wake: i64,
     /// What its views allowed when it made its plan.
     allowed: Allowed,
@@ -42,28 +43,14 @@ pub struct Operator {
     /// The last plan, if it asked for nothing at all, and when it was made by its own clock.
     pub rests_on: Option<(Instant, Plan)>,
     /// The plan that is being carried out.
-    planned: Option<Rc<Plan>>,
+    pub planned: Option<Rc<Plan>>,
     /// The uids of the Nodes that it has made a record for.
     made: BTreeSet<String>,
     /// Whether this pass has verified the policies, where once is enough.
     policies_verified: bool,
-    /// The nodes whose last write failed; the actions about them wait.
-    failed: BTreeMap<usize, FailedWrite>,
-    /// Nodes with a write that failed in this pass: their other actions are left out.
-    left_out: BTreeSet<usize>,
+    /// What it knows of writes that failed.
+    pub failed: FailedWrites,
 }
-
-/// A write that failed.
-#[derive(Clone, Copy, Debug)]
-struct FailedWrite {
-    /// How often in a row.
-    count: u32,
-    retry_at: i64,
-    denied: bool,
-}
-
-/// A refusal is valid for this long after the next attempt was due.
-const DENIED_FOR: i64 = 10_000;
 
 /// A drain that runs.
 #[derive(Clone, Debug)]
@@ -97,8 +84,7 @@ impl Operator {
             planned: None,
             made: BTreeSet::new(),
             policies_verified: false,
-            failed: BTreeMap::new(),
-            left_out: BTreeSet::new(),
+            failed: FailedWrites::default(),
         }
     }
 }
@@ -193,9 +179,12 @@ impl World {
 
     fn pass(&mut self, operator: usize) {
         self.passes += 1;
-        self.forget_denials(operator);
         let known = &mut self.operators[operator];
+        known.view.denied = known.failed.denied(self.at);
         known.view.refresh(&known.progress);
+        if let Some(expiry) = known.failed.next_expiry(self.at) {
+            self.wake(operator, expiry - self.at);
+        }
         self.perturb(operator);
         let known = &mut self.operators[operator];
         let now = self.start + TimeDelta::milliseconds(self.at) + known.skew;
@@ -220,31 +209,6 @@ impl World {
         }
     }
 
-    /// The actions without those about nodes whose last write failed a moment ago; wakes when the first of them is due.
-    fn due(&mut self, operator: usize, plan: &Plan) -> Vec<Action> {
-        let failed = self.operators[operator].failed.clone();
-        let until = |action: &Action| {
-            let index = action.node().and_then(|node| self.cluster.index(node))?;
-            let retry_at = failed.get(&index)?.retry_at;
-            (retry_at > self.at).then_some(retry_at)
-        };
-        let due = plan.actions.iter().filter(|action| until(action).is_none());
-        let due = due.cloned().collect();
-        if let Some(first) = plan.actions.iter().filter_map(until).min() {
-            self.wake(operator, first - self.at);
-        }
-        due
-    }
-
-    /// A node that is not tried again for its denied writes would never be.
-    fn forget_denials(&mut self, operator: usize) {
-        let (at, known) = (self.at, &mut self.operators[operator]);
-        let expired = |failed: &FailedWrite| failed.denied && at >= failed.retry_at + DENIED_FOR;
-        for (index, _) in known.failed.iter().filter(|(_, failed)| expired(failed)) {
-            known.view.set_denied(*index, false);
-        }
-    }
-
     /// There is something to write.
     fn act(&mut self, operator: usize, mut plan: Plan, now: Instant) {
         let known = &mut self.operators[operator];
@@ -259,7 +223,7 @@ impl World {
         known.planned = Some(Rc::new(plan));
         known.written = 0;
         known.policies_verified = false;
-        known.left_out.clear();
+        known.failed.left_out.clear();
         known.busy = true;
         let epoch = known.epoch;
         self.tend(operator);
@@ -315,14 +279,14 @@ impl World {
             return;
         };
         known.written += 1;
-        let index = action.node().and_then(|node| self.cluster.index(node));
-        if index.is_some_and(|index| self.operators[operator].left_out.contains(&index)) {
+        let target = Target::of(action, &self.cluster);
+        if self.operators[operator].failed.left_out.contains(&target) {
             return self.go_on(operator);
         }
         if self.faults.strikes(Fault::ServerTrouble, &mut self.rng) {
             return self.refused(operator, action, Refusal::Trouble);
         }
-        if index.is_some_and(|index| self.is_denied(index)) {
+        if self.is_denied(target) {
             return self.refused(operator, action, Refusal::Denied);
         }
         let known = &mut self.operators[operator];
@@ -362,16 +326,14 @@ impl World {
         }
         match result {
             Ok(()) => {
-                if let Some(index) = index.filter(|index| known.failed.remove(index).is_some()) {
-                    known.view.set_denied(index, false);
-                }
+                known.failed.clear(target);
                 self.go_on(operator);
             }
             Err(refusal) => self.refused(operator, action, refusal),
         }
     }
 
-    fn go_on(&mut self, operator: usize) {
+    pub fn go_on(&mut self, operator: usize) {
         let epoch = self.operators[operator].epoch;
         let known = &mut self.operators[operator];
         let actions = |plan: &Option<Rc<Plan>>| plan.as_ref().map_or(0, |plan| plan.actions.len());
@@ -381,7 +343,7 @@ impl World {
         known.busy = false;
         let before = std::mem::replace(&mut known.carried_out, known.planned.take());
         let after = &known.carried_out;
-        if !known.left_out.is_empty() {
+        if !known.failed.left_out.is_empty() {
             known.carried_out = None;
             return self.wake(operator, 1);
         }
@@ -389,66 +351,6 @@ impl World {
             .zip(after.as_ref())
             .is_some_and(|(one, other)| one.actions == other.actions);
         self.wake(operator, if repeated { 2000 } else { 1 });
-    }
-
-    /// A write about the lock ends the pass; one about a node leaves out the other actions about that node.
-    fn refused(&mut self, operator: usize, action: &Action, refusal: Refusal) {
-        self.coverage.refused(refusal);
-        let index = action.node().and_then(|node| self.cluster.index(node));
-        let known = &mut self.operators[operator];
-        let count = index
-            .and_then(|index| known.failed.get(&index))
-            .map_or(0, |failed| failed.count)
-            + 1;
-        let delay = match refusal {
-            Refusal::Conflict => 200,
-            Refusal::Stale => 1000,
-            Refusal::NotEmpty => {
-                if let Some(index) = index {
-                    known.drains.remove(&index);
-                    known.progress.remove(&index);
-                    known.view.set_drain(index, &Drain::NotStarted);
-                }
-                1000
-            }
-            Refusal::Trouble => 2000,
-            Refusal::Denied => 2000 << count.min(7),
-        };
-        let Some(index) = index else {
-            known.busy = false;
-            known.planned = None;
-            known.carried_out = None;
-            return self.wake(operator, delay);
-        };
-        let (retry_at, denied) = (self.at + delay, refusal == Refusal::Denied);
-        let failed = FailedWrite {
-            count,
-            retry_at,
-            denied,
-        };
-        known.failed.insert(index, failed);
-        known.left_out.insert(index);
-        if denied && count >= 2 {
-            known.view.set_denied(index, true);
-            self.wake(operator, delay + DENIED_FOR);
-        }
-        self.go_on(operator);
-    }
-
-    /// Whether the API server denies all writes about this node: it does so for a while.
-    fn is_denied(&mut self, index: usize) -> bool {
-        if self.faults.off {
-            return false;
-        }
-        if self.denied[index] > self.at {
-            return true;
-        }
-        if self.faults.often(Fault::Denied, 10, &mut self.rng) {
-            let longest = self.rng.pick(&[5_000, 60_000, 1_800_000]);
-            self.denied[index] = self.at + self.rng.between(1000, longest);
-            return true;
-        }
-        false
     }
 }
 

@@ -2,13 +2,14 @@
 //!
 //! As in `operator/src/cache/table.rs`, a larger version is the newer state, so that a late event never hides an answer.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 
 use chrono::TimeDelta;
 use lockkeeper_planner::*;
 
 use super::cluster::{Cluster, Kind, LockObject, News, NodeObject, Object, PolicyObject, RebootObject};
+use super::failed_writes::Target;
 
 /// The objects that a pass saw; their versions guard its writes, and its own answers take their place.
 #[derive(Clone, Debug, Default)]
@@ -51,6 +52,8 @@ pub struct View {
     reboots: Vec<Entry<RebootObject>>,
     policies: Vec<Entry<PolicyObject>>,
     lock: Entry<LockObject>,
+    /// What is written in vain again and again, because it is denied.
+    pub denied: BTreeSet<Target>,
     policy_names: Vec<PolicyName>,
     names: Vec<String>,
     /// The newest version that each watch has delivered.
@@ -210,12 +213,6 @@ impl View {
         self.edit(index, |node| node.daemon_sets = daemons.clone());
     }
 
-    /// Whether the last writes about this node are known to be denied.
-    pub fn set_denied(&mut self, index: usize, denied: bool) {
-        let refusal = denied.then(|| "the API server refuses to write it: not today".to_owned());
-        self.edit(index, |node| node.refused_write = refusal);
-    }
-
     pub fn set_drain(&mut self, index: usize, drain: &Drain) {
         self.edit(index, |node| node.drain = drain.clone());
     }
@@ -251,7 +248,9 @@ impl View {
             control_plane_gap: None,
             policies: policies.collect(),
             nodes: nodes.collect(),
+            unmanaged_records: BTreeSet::new(),
             lock: self.lock.object.as_ref().map(|lock| lock.value.clone()),
+            refused_lock_write: self.refusal(Target::Lock),
             own_node: self.snapshot.own_node.clone(),
         };
         self.changed |= snapshot != self.snapshot;
@@ -272,6 +271,7 @@ impl View {
                 node: self.names[index].clone(),
                 cause: "status.host.bootTime: trailing input".to_owned(),
             }),
+            refused_write: self.refusal(Target::Node(index)),
             policies: selecting.map(|(name, _)| name.clone()).collect(),
             record: owned
                 .filter(|reboot| !reboot.undecodable)
@@ -281,6 +281,11 @@ impl View {
             daemon_sets: before.map(|node| node.daemon_sets.clone()).unwrap_or_default(),
             ..object.value.clone()
         })
+    }
+
+    fn refusal(&self, target: Target) -> Option<String> {
+        let refusal = || "the API server refuses to write it: not today".to_owned();
+        self.denied.contains(&target).then(refusal)
     }
 
     fn learn(&mut self, news: &News) -> bool {

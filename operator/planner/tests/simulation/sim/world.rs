@@ -1,13 +1,14 @@
 //! The world: truth, two operators with views of their own, hosts, people, one clock and one order of events.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BTreeMap, BinaryHeap};
 
 use chrono::TimeDelta;
 use lockkeeper_planner::*;
 
 use super::cluster::{Cluster, Kind, News, Object};
 use super::coverage::Coverage;
+use super::failed_writes::Target;
 use super::faults::{Fault, Faults};
 use super::hosts::Host;
 use super::judge::Judge;
@@ -110,8 +111,8 @@ pub struct World {
     pub start: Instant,
     pub cluster: Cluster,
     pub hosts: Vec<Host>,
-    /// Until when the API server denies all writes about each node.
-    pub denied: Vec<i64>,
+    /// Until when the API server denies all writes about an object.
+    pub denied: BTreeMap<Target, i64>,
     pub operators: Vec<Operator>,
     pub faults: Faults,
     pub judge: Judge,
@@ -180,7 +181,7 @@ impl World {
             start,
             judge: Judge::new(&cluster),
             cluster,
-            denied: vec![0; hosts.len()],
+            denied: BTreeMap::new(),
             hosts,
             operators: vec![],
             faults,
