@@ -5,6 +5,7 @@
 
 mod ahead;
 mod neighbours;
+mod obstacles;
 mod order;
 mod scene;
 mod stages;
@@ -28,11 +29,18 @@ macro_rules! scenes {
 
 #[tokio::test]
 async fn the_drain_settings_of_a_policy_hold() {
-    let mut stack = Stack::start("drain-policy", 18, 1).await.unwrap();
+    let mut stack = Stack::start("drain-policy", 25, 1).await.unwrap();
     stack.plane.policy("general", json!({})).await.unwrap();
     scenes!(&stack;
         stages::a_node_reboots_with_remaining_pods_only_after_an_event,
         volumes::volumes_of_pods_that_left_are_waited_for_and_then_named,
+        volumes::a_volume_of_an_in_tree_driver_of_a_pod_that_stays_is_not_waited_for,
+        obstacles::a_budget_that_its_controller_opens_after_the_cordon_does_not_keep_the_node,
+        obstacles::pods_that_return_to_the_cordoned_node_go_down_with_it,
+        obstacles::a_pod_stuck_in_its_shutdown_leaves_the_node_alone_and_names_the_finalizer,
+        obstacles::a_grace_period_longer_than_the_drain_is_waited_for,
+        neighbours::a_node_that_an_autoscaler_is_about_to_delete_does_not_start,
+        neighbours::a_node_labelled_virtual_later_loses_its_record_until_the_label_is_removed,
         neighbours::autoscalers_are_kept_off_and_what_they_set_themselves_is_left_alone,
         neighbours::a_pods_wish_not_to_be_moved_is_respected_unless_the_policy_ignores_it,
         stops::nothing_is_asked_a_second_after_a_cancel,

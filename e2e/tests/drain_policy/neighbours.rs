@@ -7,13 +7,13 @@ use chrono::Utc;
 use k8s_openapi::api::core::v1::Node;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, ResourceExt};
-use lockkeeper_crds::names;
+use lockkeeper_crds::{NodeReboot, names};
 use lockkeeper_e2e::stack::{Stack, is_done};
 use lockkeeper_e2e::workload;
 use serde_json::json;
 use tokio::time::{sleep, timeout};
 
-use super::scene::{LONG, POLL, change, deploy, drain_is, name, ours, rebooted, taints, until, waits};
+use super::scene::{LONG, POLL, change, deploy, drain_is, name, ours, rebooted, taints, until, waits, writes};
 
 pub(super) async fn nodes_still_to_come_are_avoided(stack: &Stack) {
     let (first, second) = (name(stack, 4), name(stack, 5));
@@ -134,4 +134,35 @@ pub(super) async fn a_pods_wish_not_to_be_moved_is_respected_unless_the_policy_i
         );
     }
     drain_is(stack, &json!({}));
+}
+
+pub(super) async fn a_node_that_an_autoscaler_is_about_to_delete_does_not_start(stack: &Stack) {
+    let node = name(stack, 22);
+    let taint = "ToBeDeletedByClusterAutoscaler";
+    let set = format!("{taint}=1732:NoSchedule");
+    stack.plane.kubectl(&["taint", "node", node, &set]).unwrap();
+    stack.stage_cause(node, "about to go").await.unwrap();
+    let message = waits(stack, node, "BeingDeleted").await.message;
+    assert!(message.contains(taint), "{message}");
+    assert_eq!(writes(stack, "nodes", node), vec![], "the node was not touched");
+    let remove = format!("{taint}-");
+    stack.plane.kubectl(&["taint", "node", node, &remove]).unwrap();
+    rebooted(stack, node).await;
+}
+
+/// A Node that stands for another cluster, and was labelled so only after its agent had reported.
+pub(super) async fn a_node_labelled_virtual_later_loses_its_record_until_the_label_is_removed(stack: &Stack) {
+    let node = name(stack, 23);
+    let records: Api<NodeReboot> = Api::all(stack.plane.client());
+    stack
+        .plane
+        .kubectl(&["label", "node", node, "type=virtual-kubelet"])
+        .unwrap();
+    until("its record is gone", async || {
+        records.get_opt(node).await.unwrap().is_none()
+    })
+    .await;
+    stack.plane.kubectl(&["label", "node", node, "type-"]).unwrap();
+    let reported = |reboot: &NodeReboot| reboot.status.as_ref().is_some_and(|status| status.host.is_some());
+    stack.wait_reboot(node, "reported anew", LONG, reported).await.unwrap();
 }

@@ -116,7 +116,7 @@ pub(super) async fn deploy(client: &Client, app: &str, node: &str, pod: &Value) 
     runs(client, "", &format!("app={app}")).await;
 }
 
-fn merge(into: &mut Value, change: &Value) {
+pub(super) fn merge(into: &mut Value, change: &Value) {
     match (into, change) {
         (Value::Object(into), Value::Object(change)) => {
             for (key, value) in change {

@@ -7,7 +7,7 @@ use kube::{Api, Client};
 use lockkeeper_e2e::stack::Stack;
 use serde_json::{Value, json};
 
-use super::scene::{deploy, drain_is, events, make, name, rebooted, runs, template, until, waits};
+use super::scene::{deploy, drain_is, events, make, merge, name, rebooted, runs, template, until, waits};
 
 pub(super) async fn volumes_of_pods_that_left_are_waited_for_and_then_named(stack: &Stack) {
     let (node, client) = (name(stack, 11), stack.plane.client());
@@ -44,16 +44,72 @@ pub(super) async fn volumes_of_pods_that_left_are_waited_for_and_then_named(stac
     drain_is(stack, &json!({}));
 }
 
+/// The node's status names the volume by its CSI driver, and the `PersistentVolume` by its in-tree driver.
+pub(super) async fn a_volume_of_an_in_tree_driver_of_a_pod_that_stays_is_not_waited_for(stack: &Stack) {
+    let (node, client) = (name(stack, 18), stack.plane.client());
+    let legacy = json!({"awsElasticBlockStore": {"volumeID": "aws://eu-central-1a/vol-0abc"}});
+    volume_of(&client, "legacy", node, &legacy, "ebs.csi.aws.com").await;
+    let mut each = template("legacy", node, &json!({}));
+    each["spec"]["volumes"] = uses("legacy")["spec"]["volumes"].clone();
+    let each = json!({
+        "metadata": {"name": "legacy"},
+        "spec": {"selector": {"matchLabels": {"app": "legacy"}}, "template": each},
+    });
+    make(&Api::<DaemonSet>::namespaced(client.clone(), "default"), each).await;
+    runs(&client, "", "app=legacy").await;
+    in_use(stack, node, &json!(["kubernetes.io/csi/ebs.csi.aws.com^vol-0abc"]));
+    drain_is(stack, &json!({"waitForVolumeDetachSeconds": 300}));
+    stack.stage_cause(node, "legacy").await.unwrap();
+    rebooted(stack, node).await;
+    assert_eq!(events(stack, node, "VolumesAttached").await, vec![]);
+    let drained = stack
+        .reboot(node)
+        .await
+        .unwrap()
+        .status
+        .unwrap()
+        .last_reboot
+        .unwrap()
+        .drained_seconds;
+    assert!(
+        drained.is_some_and(|seconds| seconds < 300),
+        "drained for {drained:?} s"
+    );
+    in_use(stack, node, &json!([]));
+    drain_is(stack, &json!({}));
+}
+
+/// The volumes in use that the node reports.
+fn in_use(stack: &Stack, node: &str, volumes: &Value) {
+    let patch = json!({"status": {"volumesInUse": volumes}}).to_string();
+    let patched = [
+        "patch",
+        "node",
+        node,
+        "--subresource=status",
+        "--type=merge",
+        "-p",
+        &patch,
+    ];
+    stack.plane.kubectl(&patched).unwrap();
+}
+
 /// A volume with its claim, and the word that it is attached to the node.
 async fn volume(client: &Client, name: &str, node: &str) {
+    let source = json!({"hostPath": {"path": "/nowhere"}});
+    volume_of(client, name, node, &source, "disk.e2e.lockkeeper.dev").await;
+}
+
+async fn volume_of(client: &Client, name: &str, node: &str, source: &Value, attacher: &str) {
     let size = json!({"storage": "1Mi"});
-    let volume = json!({
+    let mut volume = json!({
         "metadata": {"name": format!("pv-{name}")},
         "spec": {
             "capacity": size, "accessModes": ["ReadWriteOnce"], "storageClassName": "",
-            "hostPath": {"path": "/nowhere"}, "claimRef": {"namespace": "default", "name": name},
+            "claimRef": {"namespace": "default", "name": name},
         },
     });
+    merge(&mut volume["spec"], source);
     make(&Api::<PersistentVolume>::all(client.clone()), volume).await;
     let claim = json!({
         "metadata": {"name": name},
@@ -70,7 +126,7 @@ async fn volume(client: &Client, name: &str, node: &str) {
     let attachment = json!({
         "metadata": {"name": format!("csi-{name}")},
         "spec": {
-            "attacher": "disk.e2e.lockkeeper.dev", "nodeName": node,
+            "attacher": attacher, "nodeName": node,
             "source": {"persistentVolumeName": format!("pv-{name}")},
         },
     });

@@ -3,10 +3,11 @@
 // Helpers are not tests in clippy's eyes.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod refused_writes;
+
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Node;
-use kube::api::{Patch, PatchParams};
 use kube::{Api, ResourceExt};
 use lockkeeper_crds::{NodeReboot, NodeState, Outcome, Phase, RebootLock, RebootPolicy, condition, names};
 use lockkeeper_e2e::hollow::NEVER_BACK;
@@ -37,8 +38,10 @@ async fn a_failed_node_stops_the_rollout_until_a_person_gives_a_command() {
     words_that_make_no_sense_are_refused(&stack).await;
     a_node_deleted_while_it_reboots_keeps_its_slot_and_its_history(&stack).await;
     a_deleted_node_that_stays_away_fails_until_it_is_released(&stack).await;
-    a_cordon_that_another_manager_refuses_delays_its_own_node_only(&stack).await;
-    a_record_that_may_not_be_written_delays_its_own_node_only(&stack).await;
+    refused_writes::a_cordon_that_another_manager_refuses_delays_its_own_node_only(&stack).await;
+    refused_writes::a_cordon_that_a_rule_calls_invalid_defers_its_own_node_with_the_servers_text(&stack).await;
+    refused_writes::a_record_that_may_not_be_written_delays_its_own_node_only(&stack).await;
+    refused_writes::a_lock_that_may_not_be_written_is_what_each_waiting_node_names(&stack).await;
     recorder.verdict(1, 0).await.unwrap();
     stack.workdir.passed();
 }
@@ -211,79 +214,6 @@ async fn a_deleted_node_that_stays_away_fails_until_it_is_released(stack: &Stack
     stack.wait_rebooted_for(&next, "after-away", LONG).await.unwrap();
     stack.nodes.make_again(gone).await.unwrap();
     write_kubeconfigs(&stack.plane, &[gone.to_owned()]).await.unwrap();
-}
-
-/// A `GitOps` tool owns `spec.unschedulable` of one Node by server-side apply.
-async fn a_cordon_that_another_manager_refuses_delays_its_own_node_only(stack: &Stack) {
-    let (owned, next) = (name(stack, 0), name(stack, 1));
-    let nodes: Api<Node> = Api::all(stack.plane.client());
-    let apply = async |spec: Value| {
-        let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": owned}, "spec": spec});
-        let params = PatchParams::apply("argocd").force();
-        nodes.patch(owned, &params, &Patch::Apply(&node)).await.unwrap();
-    };
-    apply(json!({"unschedulable": false})).await;
-    stack.stage_cause(owned, "owned").await.unwrap();
-    let words = waits(stack, owned, "BackingOff").await;
-    assert!(
-        words.contains("WriteRefused: cannot cordon hollow-0000: field .spec.unschedulable is owned by argocd"),
-        "{words}"
-    );
-    stack.stage_cause(next, "after-owned").await.unwrap();
-    let next = [next.to_owned()];
-    stack.wait_rebooted_for(&next, "after-owned", LONG).await.unwrap();
-    apply(json!({})).await;
-}
-
-/// An admission policy denies every write of the status of one NodeReboot.
-async fn a_record_that_may_not_be_written_delays_its_own_node_only(stack: &Stack) {
-    let (denied, next) = (name(stack, 2), name(stack, 1));
-    let policy = format!(
-        r#"
-apiVersion: admissionregistration.k8s.io/v1
-kind: ValidatingAdmissionPolicy
-metadata: {{name: deny-one}}
-spec:
-  failurePolicy: Fail
-  matchConstraints:
-    resourceRules:
-      - {{apiGroups: [lockkeeper.dev], apiVersions: ["*"], operations: [UPDATE], resources: [nodereboots, nodereboots/status]}}
-  matchConditions:
-    - {{name: one, expression: "object.metadata.name == '{denied}' && !request.userInfo.username.contains('agent')"}}
-  validations:
-    - {{expression: "false", message: "not this one"}}
----
-apiVersion: admissionregistration.k8s.io/v1
-kind: ValidatingAdmissionPolicyBinding
-metadata: {{name: deny-one}}
-spec: {{policyName: deny-one, validationActions: [Deny]}}
-"#
-    );
-    let file = stack.plane.dir().join("deny-one.yaml");
-    std::fs::write(&file, policy).unwrap();
-    let file = file.to_string_lossy().into_owned();
-    stack.plane.kubectl(&["apply", "-f", &file]).unwrap();
-    let annotate = ["annotate", "nrb", denied, "e2e.lockkeeper.dev/try=x", "--overwrite"];
-    eventually(
-        "the admission policy is in force",
-        || {
-            stack
-                .plane
-                .kubectl(&annotate)
-                .err()
-                .map(|error| error.to_string())
-                .unwrap_or_default()
-        },
-        |said| said.contains("not this one"),
-    )
-    .await;
-    stack.stage_cause(denied, "denied").await.unwrap();
-    stack.stage_cause(next, "beside-denied").await.unwrap();
-    let next = [next.to_owned()];
-    stack.wait_rebooted_for(&next, "beside-denied", LONG).await.unwrap();
-    stack.plane.kubectl(&["delete", "-f", &file]).unwrap();
-    let denied = [denied.to_owned()];
-    stack.wait_rebooted_for(&denied, "denied", LONG).await.unwrap();
 }
 
 fn reboots_may_take(stack: &Stack, seconds: u32) {
