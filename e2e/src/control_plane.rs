@@ -1,5 +1,6 @@
 //! A real control plane on the loopback: etcd, kube-apiserver, kube-controller-manager, kube-scheduler.
 
+mod backup;
 mod flags;
 
 use std::fs;

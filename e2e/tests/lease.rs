@@ -12,11 +12,13 @@ use lockkeeper_e2e::control_plane::{ControlPlane, Options};
 use lockkeeper_e2e::tokens::{Account, Bound};
 use lockkeeper_e2e::workdir::Workdir;
 use lockkeeper_kube_util::Clock;
+use lockkeeper_operator::cache::SharedCache;
 use lockkeeper_operator::client::{Clients, Hooks, clients};
 use lockkeeper_operator::election::{LeaseConfig, identity, run};
 use lockkeeper_operator::health::Health;
 use lockkeeper_operator::leadership::Leadership;
 use lockkeeper_operator::metrics::Metrics;
+use lockkeeper_operator::server_clock::ServerClock;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
@@ -44,6 +46,10 @@ impl Elector {
             identity: identity(name),
             clock: Clock::machine(),
             leadership: Leadership::default(),
+            server_clock: ServerClock::default(),
+            max_clock_skew: None,
+            health: Health::default().component("election", Duration::from_mins(1)),
+            cache: SharedCache::default(),
         };
         let (sender, leading) = watch::channel(false);
         let stop = CancellationToken::new();

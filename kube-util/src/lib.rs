@@ -1,7 +1,7 @@
 //! What operator, drain engine, node agent and plugin share when they talk to the API server.
 //!
 //! [`http_service`] connects, and notices a peer that is gone; [`patient_service`] is for watches. [`WatchBackoff`] is the
-//! backoff of a failing watch, and [`relisting_watcher`] and [`restartable_watcher`] are watches that list again.
+//! backoff of a failing watch, and [`relisting_watcher`] and [`restartable_watch`] are watches that list again.
 //! [`GuardedApi`] decodes objects one by one. [`Clock`] tells the time of day. [`error_chain`] and [`explain`] turn errors
 //! into one line for people. [`bounded`] and [`printable`] clean text of foreign origin. [`patch_params`] and
 //! [`post_params`] name the field manager.
@@ -27,4 +27,4 @@ pub use guarded::{Guarded, GuardedApi, Rest, Undecodable};
 pub use lockkeeper_text::{bounded, is_printable, printable, single_line};
 pub use params::{patch_params, post_params};
 pub use patient::{Patient, is_watch, patient_service};
-pub use watching::{relisting_watcher, restartable_watcher};
+pub use watching::{Events, relisting_watcher, restartable_watch};

@@ -1,14 +1,15 @@
 //! Watches that list anew where kube's own would resume.
 
 use std::fmt::Debug;
-use std::pin::Pin;
 
+use futures::stream::BoxStream;
 use futures::{Stream, StreamExt};
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Resource};
 use serde::de::DeserializeOwned;
 
-type Events<K> = Pin<Box<dyn Stream<Item = watcher::Result<Event<K>>> + Send>>;
+/// The events of one watch.
+pub type Events<K> = BoxStream<'static, watcher::Result<Event<K>>>;
 
 /// A watch that lists again after each failure, instead of resuming where it was.
 ///
@@ -25,18 +26,6 @@ where
     relist_after_errors(move || watcher(api.clone(), config.clone()).boxed())
 }
 
-/// A watch that lists again whenever `restarts` says so.
-pub fn restartable_watcher<K>(
-    api: Api<K>,
-    config: watcher::Config,
-    restarts: impl Stream<Item = ()> + Send + Unpin,
-) -> impl Stream<Item = watcher::Result<Event<K>>> + Send
-where
-    K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
-{
-    restart_on(move || watcher(api.clone(), config.clone()).boxed(), restarts)
-}
-
 fn relist_after_errors<K: 'static>(
     mut start: impl FnMut() -> Events<K> + Send,
 ) -> impl Stream<Item = watcher::Result<Event<K>>> + Send {
@@ -50,7 +39,8 @@ fn relist_after_errors<K: 'static>(
     })
 }
 
-fn restart_on<K: 'static>(
+/// A watch that `start` opens anew, and so lists again, whenever `restarts` says so.
+pub fn restartable_watch<K: 'static>(
     mut start: impl FnMut() -> Events<K> + Send,
     restarts: impl Stream<Item = ()> + Send + Unpin,
 ) -> impl Stream<Item = watcher::Result<Event<K>>> + Send {
@@ -125,7 +115,7 @@ mod tests {
     async fn a_watch_lists_again_when_it_is_told_to() {
         let (started, start) = numbered(|| stream::pending().boxed());
         let (restart, restarts) = futures::channel::mpsc::unbounded();
-        let mut events = Box::pin(restart_on(start, restarts));
+        let mut events = Box::pin(restartable_watch(start, restarts));
         for _ in 0..3 {
             events.next().await.unwrap().unwrap();
         }

@@ -7,6 +7,7 @@ mod table;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures::Stream;
 use kube::Resource;
 use lockkeeper_crds::{NodeReboot, RebootLock, RebootPolicy, names};
 use lockkeeper_kube_util::{Guarded, Undecodable};
@@ -40,6 +41,21 @@ pub struct Cache {
     /// Pods that may be static pods of the control plane, by namespace and name.
     pub static_pods: Table<Arc<StaticPod>>,
     watch_failures: [Option<WatchFailure>; 5],
+    rewind: Option<Rewind>,
+}
+
+/// The resource versions of the API server went back: etcd was restored from a backup.
+///
+/// Watches stay silent then until the versions that they wait for have come again, and what was written in between is
+/// never shown. Everything has to be listed again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rewind {
+    /// Which one it is, since this process was started.
+    pub number: u64,
+    /// The newest version before.
+    pub from: u64,
+    /// A version after it.
+    pub to: u64,
 }
 
 /// A watch that fails.
@@ -59,6 +75,20 @@ impl Cache {
     /// The lock, if there is one, or what is known of one that cannot be decoded.
     pub fn lock(&self) -> Option<&Result<Arc<RebootLock>, Arc<Undecodable>>> {
         self.locks.get(names::LOCK)
+    }
+
+    /// The last time that the versions of the API server went back.
+    pub fn rewind(&self) -> Option<Rewind> {
+        self.rewind
+    }
+
+    /// Forgets everything: its versions, and what they would hide.
+    fn forget(&mut self) {
+        self.nodes.forget();
+        self.reboots.forget();
+        self.policies.forget();
+        self.locks.forget();
+        self.static_pods.forget();
     }
 
     /// The kinds that have not been listed completely yet, or can no longer be; nothing may be done while there is one.
@@ -125,6 +155,8 @@ impl Cache {
 pub struct SharedCache {
     cache: Arc<Mutex<Cache>>,
     changes: Arc<watch::Sender<u64>>,
+    /// Counts the rewinds: each restarts the watches.
+    rewinds: Arc<watch::Sender<u64>>,
     /// Where failures are counted.
     metrics: Option<Arc<Metrics>>,
 }
@@ -134,6 +166,7 @@ impl Default for SharedCache {
         Self {
             cache: Arc::default(),
             changes: Arc::new(watch::Sender::new(0)),
+            rewinds: Arc::new(watch::Sender::new(0)),
             metrics: None,
         }
     }
@@ -159,6 +192,35 @@ impl SharedCache {
     /// Our own writes and bare heartbeats do not count.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()
+    }
+
+    /// The versions of the API server went back: nothing is known until everything is listed again.
+    pub fn rewind(&self, from: u64, to: u64) {
+        tracing::warn!(
+            from,
+            to,
+            "the resource versions of the API server went back, as after a restore of etcd from a backup; listing everything again"
+        );
+        if let Some(metrics) = &self.metrics {
+            metrics.count_rewind();
+        }
+        {
+            let mut cache = self.read();
+            cache.forget();
+            let number = cache.rewind.map_or(1, |rewind| rewind.number + 1);
+            cache.rewind = Some(Rewind { number, from, to });
+        }
+        self.rewinds.send_modify(|count| *count += 1);
+        self.changed();
+    }
+
+    /// Says when the watches have to list again.
+    fn restarts(&self) -> impl Stream<Item = ()> + Send + Unpin + use<> {
+        let rewinds = self.rewinds.subscribe();
+        Box::pin(futures::stream::unfold(rewinds, |mut rewinds| async move {
+            rewinds.changed().await.ok()?;
+            Some(((), rewinds))
+        }))
     }
 
     /// Puts in a Node as the API server answered it to a write of ours.

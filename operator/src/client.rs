@@ -1,6 +1,7 @@
 //! Connections to the API server, and what a failure of one means in words.
 
 mod counted;
+pub(crate) mod dated;
 mod fenced;
 
 use std::path::Path;
@@ -17,7 +18,9 @@ use thiserror::Error;
 use crate::health::{Component, Health};
 use crate::leadership::Leadership;
 use crate::metrics::Metrics;
+use crate::server_clock::ServerClock;
 use counted::Counted;
+use dated::Dated;
 use fenced::Fenced;
 pub use fenced::NotLeading;
 
@@ -59,17 +62,23 @@ pub struct Hooks {
     pub metrics: Arc<Metrics>,
     /// The loop, which gets on with each of its requests that ends.
     pub pass: Component,
+    /// The election, which is not ready while this replica must not lead.
+    pub election: Component,
     /// Without it, the loop and its drains change nothing.
     pub leadership: Leadership,
+    /// What the answers about the Lease show of the API server's clock.
+    pub server_clock: ServerClock,
 }
 
 impl Hooks {
     /// The hooks of an operator that does not lead yet.
     pub fn new(metrics: Arc<Metrics>, health: &Health) -> Self {
         Self {
-            metrics,
             pass: health.component("pass", MAX_PASS_SILENCE),
+            election: health.component("election", MAX_PASS_SILENCE),
             leadership: Leadership::default(),
+            server_clock: ServerClock::exported(metrics.clone()),
+            metrics,
         }
     }
 }
@@ -93,12 +102,16 @@ pub async fn clients(kubeconfig: Option<&Path>, hooks: &Hooks) -> Result<Clients
         metrics: hooks.metrics.clone(),
         progress: None,
     };
+    let dated = Dated {
+        inner: counted(service(2)?, None),
+        server_clock: hooks.server_clock.clone(),
+    };
     let namespace = config.default_namespace.as_str();
     Ok(Clients {
         api: Client::new(fenced(counted(service(15)?, Some(hooks.pass.clone()))), namespace),
         watch: Client::new(watches, namespace),
         evict: Client::new(fenced(counted(service(40)?, None)), namespace),
-        lease: Client::new(counted(service(2)?, None), namespace),
+        lease: Client::new(dated, namespace),
     })
 }
 

@@ -1,29 +1,27 @@
 //! Leader election by a Lease: keeps one operator busy, and fences nothing.
 //!
 //! A write that must not happen twice is guarded by its own resourceVersion; two leaders at once would only waste work.
-//! Evictions have no such guard: they heed the [`Leadership`], which ends by itself on a clock that nothing stops.
+//! Evictions have no such guard: they heed the [`Leadership`](crate::leadership::Leadership), which ends by itself on a clock that nothing stops.
 
+mod lease;
 mod step;
 
-use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
 use futures::StreamExt;
-use futures::stream::BoxStream;
 use k8s_openapi::api::coordination::v1::{Lease as LeaseObject, LeaseSpec};
+use kube::Api;
 use kube::api::{ObjectMeta, PostParams};
-use kube::runtime::watcher::Event;
-use kube::runtime::{WatchStreamExt, watcher};
-use kube::{Api, Client};
+use kube::runtime::watcher::{self, Event};
 use lockkeeper_crds::time::to_micro;
-use lockkeeper_kube_util::{Clock, WatchBackoff};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
-use self::step::{DURATION, LeaseView, RENEW_DEADLINE, RETRY, State, Step, step};
+use self::lease::{Changes, is_missing_namespace, lease_changes, version};
+pub use self::lease::{LeaseConfig, identity};
+use self::step::{CLOCK_RETRY, DURATION, LeaseView, RENEW_DEADLINE, RETRY, State, Step, step};
 use crate::client::explain;
-use crate::leadership::Leadership;
 
 /// A request about the Lease that takes longer has failed.
 const REQUEST: Duration = Duration::from_secs(2);
@@ -31,36 +29,6 @@ const REQUEST: Duration = Duration::from_secs(2);
 const CONFLICT: Duration = Duration::from_millis(100);
 /// No Lease is believed for longer than this, whatever it says.
 const LONGEST: Duration = Duration::from_mins(1);
-
-/// The Lease to hold, and as whom.
-#[derive(Clone)]
-pub struct LeaseConfig {
-    /// Reads and writes; must not retry by itself.
-    pub client: Client,
-    /// Watches.
-    pub watch: Client,
-    /// The namespace of the Lease.
-    pub namespace: String,
-    /// The name of the Lease.
-    pub name: String,
-    /// Who we are; different in each process, even of one pod: see [`identity`].
-    pub identity: String,
-    /// What the times in the Lease are taken from; people read them, no elector trusts them.
-    pub clock: Clock,
-    /// Extended by each renewal: what writes heeds it.
-    pub leadership: Leadership,
-}
-
-impl std::fmt::Debug for LeaseConfig {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Lease {}/{} as {}", self.namespace, self.name, self.identity)
-    }
-}
-
-/// Who this process is: the pod's name, or another one, and a number that its next start does not have.
-pub fn identity(name: &str) -> String {
-    format!("{name}_{:016x}", RandomState::new().hash_one(name))
-}
 
 /// Tries to lead until `stop`, and says in `leading` whether it does.
 ///
@@ -76,11 +44,13 @@ struct Elector {
     state: State,
     /// The Lease as last seen, to be written back with our changes.
     object: Option<LeaseObject>,
+    /// The watch of a follower.
+    changes: Option<Changes>,
+    /// The newest version of the Lease that any answer has shown.
+    newest: u64,
     /// Said already; not said again until something else is.
     last_logged: String,
 }
-
-type Changes = BoxStream<'static, watcher::Result<Event<LeaseObject>>>;
 
 impl Elector {
     fn new(lease: LeaseConfig, leading: watch::Sender<bool>) -> Self {
@@ -89,19 +59,22 @@ impl Elector {
             view: LeaseView::Unknown,
             renewed: None,
             not_before: None,
+            clock_error: None,
         };
+        lease.health.is_ready();
         Self {
             lease,
             api,
             leading,
             state,
             object: None,
+            changes: None,
+            newest: 0,
             last_logged: String::new(),
         }
     }
 
     async fn run(mut self, stop: &CancellationToken) {
-        let mut changes: Option<Changes> = None;
         loop {
             if stop.is_cancelled() {
                 return self.release().await;
@@ -110,33 +83,35 @@ impl Elector {
                 Step::Read => self.read().await,
                 Step::Create | Step::Take | Step::Renew => self.write().await,
                 Step::Yield(reason) => self.step_down(&reason),
+                Step::HandOver(reason) => self.hand_over(&reason).await,
                 Step::Wait(until) if self.state.renewed.is_some() => {
                     // A leader sees each change in the answer to its own write.
-                    changes = None;
+                    self.changes = None;
                     tokio::select! {
                         () = sleep_until(until) => (),
                         () = stop.cancelled() => (),
                     }
                 }
                 Step::Wait(until) => {
-                    let changes = changes.get_or_insert_with(|| self.changes());
-                    tokio::select! {
-                        Some(change) = changes.next() => self.see(change),
-                        () = sleep_until(until) => (),
-                        () = stop.cancelled() => (),
+                    let changes = self.changes.get_or_insert_with(|| lease_changes(&self.lease));
+                    let change = tokio::select! {
+                        Some(change) = changes.next() => Some(change),
+                        () = sleep_until(until) => None,
+                        () = stop.cancelled() => None,
+                    };
+                    if let Some(change) = change {
+                        self.see(change);
                     }
                 }
             }
         }
     }
 
-    fn changes(&self) -> Changes {
-        let api = Api::namespaced(self.lease.watch.clone(), &self.lease.namespace);
-        let config = watcher::Config::default().fields(&format!("metadata.name={}", self.lease.name));
-        watcher(api, config).backoff(WatchBackoff::for_operator()).boxed()
-    }
-
     fn see(&mut self, change: watcher::Result<Event<LeaseObject>>) {
+        if let Ok(Event::InitApply(object) | Event::Apply(object) | Event::Delete(object)) = &change {
+            // What a watch has shown, a read shows too, or something newer.
+            self.newest = version(object).map_or(self.newest, |version| version.max(self.newest));
+        }
         match change {
             // A read may have been ahead of the watch.
             Ok(Event::InitApply(object) | Event::Apply(object)) if self.is_newer(&object) => self.observe(Some(object)),
@@ -155,7 +130,9 @@ impl Elector {
         let sent = Instant::now();
         match timeout(REQUEST, self.api.get_opt(&self.lease.name)).await {
             Ok(Ok(object)) => {
+                self.check_answer(object.as_ref());
                 self.state.not_before = match &object {
+                    _ if self.state.clock_error.is_some() => Some(sent + CLOCK_RETRY),
                     // Nothing new: the next look is a while off.
                     Some(object) if version(object) == self.object.as_ref().and_then(version) => Some(sent + RETRY),
                     _ => None,
@@ -184,12 +161,15 @@ impl Elector {
         };
         match timeout(patience, request).await {
             Ok(Ok(object)) => {
+                self.check_answer(Some(&object));
                 self.object = Some(object);
-                self.state = State {
-                    view: LeaseView::Ours,
-                    renewed: Some(sent),
-                    not_before: None,
-                };
+                self.state.view = LeaseView::Ours;
+                self.state.renewed = Some(sent);
+                self.state.not_before = None;
+                if self.state.clock_error.is_some() {
+                    // The next step hands the Lease over, before anything is done as the leader.
+                    return;
+                }
                 self.last_logged.clear();
                 self.lease.leadership.renew(sent_by_leadership, RENEW_DEADLINE);
                 if self.set_leading(true) {
@@ -204,6 +184,34 @@ impl Elector {
             Ok(Err(error)) => self.failed("write", sent, &error),
             Err(_) => self.timed_out("write", sent),
         }
+    }
+
+    /// Looks at what an answer to a read or a write shows of the server: its clock, and whether its data went back.
+    ///
+    /// The API server reads the Lease from etcd itself for both, never from a cache that lags. Its version therefore only
+    /// grows, in each API server of a cluster, unless etcd was restored from a backup.
+    fn check_answer(&mut self, object: Option<&LeaseObject>) {
+        let (clock, max) = (&self.lease.server_clock, self.lease.max_clock_skew);
+        self.state.clock_error = max.and_then(|max| clock.error(max));
+        match self.state.clock_error.clone() {
+            None => self.lease.health.is_ready(),
+            Some(error) => {
+                self.lease.health.is_not_ready(&error);
+                if self.state.renewed.is_none() {
+                    self.log_once(&format!("not leading: {error}"));
+                }
+            }
+        }
+        let Some(version) = object.and_then(version) else {
+            return;
+        };
+        if version < self.newest {
+            self.lease.cache.rewind(self.newest, version);
+            // It waits for versions of the future.
+            self.changes = None;
+            self.state.view = LeaseView::Unknown;
+        }
+        self.newest = version;
     }
 
     fn with_us(&self) -> LeaseObject {
@@ -270,9 +278,25 @@ impl Elector {
         tracing::warn!("leading no more: {reason}");
     }
 
-    /// Hands the Lease over; who cannot tell the API server lets it run out.
+    /// Lets another replica lead at once.
+    async fn hand_over(&mut self, reason: &str) {
+        let sent = Instant::now();
+        if self.set_leading(false) {
+            tracing::warn!("leading no more: {reason}");
+        }
+        self.release_lease().await;
+        self.state.renewed = None;
+        self.state.view = LeaseView::Unknown;
+        self.state.not_before = Some(sent + CLOCK_RETRY);
+    }
+
     async fn release(mut self) {
         self.set_leading(false);
+        self.release_lease().await;
+    }
+
+    /// Hands the Lease over; who cannot tell the API server lets it run out.
+    async fn release_lease(&mut self) {
         let (Some(_), Some(mut object)) = (self.state.renewed, self.object.take()) else {
             return;
         };
@@ -323,19 +347,6 @@ impl Elector {
             words.clone_into(&mut self.last_logged);
         }
     }
-}
-
-fn version(object: &LeaseObject) -> Option<u64> {
-    object.metadata.resource_version.as_ref()?.parse().ok()
-}
-
-/// A 404 for a create is about the namespace, and looking again would not help.
-fn is_missing_namespace(status: &kube::core::Status) -> bool {
-    status.code == 404
-        && status
-            .details
-            .as_ref()
-            .is_some_and(|details| details.kind == "namespaces")
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ pub mod operator;
 pub mod process;
 pub mod reconcile;
 pub mod report;
+pub mod server_clock;
 pub mod shutdown;
 pub mod status;
 pub mod tasks;

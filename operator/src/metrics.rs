@@ -6,6 +6,7 @@ mod make;
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 
+use chrono::TimeDelta;
 use lockkeeper_planner::{Action, Outcome};
 use prometheus::{HistogramVec, IntCounter, IntCounterVec, IntGauge, Registry, TextEncoder};
 
@@ -53,6 +54,8 @@ pub struct Metrics {
     watch_errors: IntCounterVec,
     events: IntCounterVec,
     missed: IntCounterVec,
+    rewinds: IntCounter,
+    clock_skew: IntGauge,
     requests: IntCounterVec,
     evictions: IntCounterVec,
     policies: Mutex<BTreeSet<String>>,
@@ -99,6 +102,14 @@ impl Metrics {
                 "windows_closed_with_pending_nodes_total",
                 "Windows that closed while nodes of the policy were pending.",
                 &["policy"],
+            )?,
+            rewinds: make.counter(
+                "api_rewinds_total",
+                "Times that the resource versions of the API server went back, as after a restore of etcd.",
+            )?,
+            clock_skew: make.gauge(
+                "clock_skew_seconds",
+                "How far the clock of this replica is ahead of that of the API server (negative: behind), at least.",
             )?,
             requests: make.counters(
                 "api_requests_total",
@@ -206,6 +217,16 @@ impl Metrics {
     /// A window closed while nodes of the policy were pending.
     pub fn count_missed(&self, policy: &str) {
         self.missed.with_label_values(&[policy]).inc();
+    }
+
+    /// The resource versions of the API server went back.
+    pub fn count_rewind(&self) {
+        self.rewinds.inc();
+    }
+
+    /// How far our clock is ahead of that of the API server.
+    pub fn set_clock_skew(&self, skew: TimeDelta) {
+        self.clock_skew.set(skew.num_seconds());
     }
 
     /// A request was answered with this code; none if there was no answer.

@@ -1,5 +1,7 @@
 //! One operator: its parts and the tasks that it runs, without its arguments and its HTTP server.
 
+use std::time::Duration;
+
 use lockkeeper_crds::names;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -19,6 +21,8 @@ pub struct Operator {
     pub clients: Clients,
     /// What it tells, and what it heeds.
     pub hooks: Hooks,
+    /// How much its clock may differ from that of the API server; without it any difference is accepted.
+    pub max_clock_skew: Option<Duration>,
     /// How its loop is configured.
     pub options: Options,
     /// Its name in Events.
@@ -51,6 +55,10 @@ impl Operator {
             identity: self.identity,
             clock,
             leadership: hooks.leadership,
+            server_clock: hooks.server_clock,
+            max_clock_skew: self.max_clock_skew,
+            health: hooks.election,
+            cache: cache.clone(),
         };
         let reporter = Reporter::new(&clients.api, cache.clone(), events, hooks.metrics);
         let reconciler = Reconciler::new(&clients, cache.clone(), self.options, reporter, hooks.pass);

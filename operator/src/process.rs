@@ -45,6 +45,10 @@ struct Arguments {
     /// time, and only while all others of them are up.
     #[arg(long, value_name = "KEY,...", value_delimiter = ',', default_values = names::CONTROL_PLANE_LABELS)]
     control_plane_labels: Vec<String>,
+    /// How much the clock of this machine may differ from the clock of the API server. With a larger difference this
+    /// replica does not lead, because windows and recorded times would be wrong. 0 accepts any difference.
+    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    max_clock_skew_seconds: u64,
     /// How log lines look; `RUST_LOG` chooses which there are.
     #[arg(long, value_enum, default_value_t)]
     log_format: Format,
@@ -77,6 +81,9 @@ async fn run(arguments: Arguments, plan: PlanFn) -> anyhow::Result<()> {
     let operator = Operator {
         clients,
         hooks,
+        max_clock_skew: Some(arguments.max_clock_skew_seconds)
+            .filter(|seconds| *seconds > 0)
+            .map(Duration::from_secs),
         options: Options {
             own_node: arguments.node_name.filter(|name| !name.is_empty()),
             control_plane_labels: arguments.control_plane_labels,

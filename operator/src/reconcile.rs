@@ -11,8 +11,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::cache::SharedCache;
-use crate::cache::observe;
+use crate::cache::{Rewind, SharedCache, observe};
 use crate::client::Clients;
 use crate::execute::{Apis, CreatedRecords, Error, Executed, LOCK, Pass, Retry, nodes_awaiting_lock};
 use crate::failed_writes::FailedWrites;
@@ -70,6 +69,9 @@ pub struct Reconciler {
     tasks: Tasks,
     reporter: Reporter,
     health: Component,
+    /// The last rewind that was heeded, and whether it is still to be reported.
+    rewind: Option<Rewind>,
+    rewind_reported: bool,
     /// The actions of the last pass, to notice a plan that repeats itself.
     last_plan: Vec<Action>,
     /// How many passes in a row ended with a conflict.
@@ -100,6 +102,8 @@ impl Reconciler {
             tasks,
             reporter,
             health,
+            rewind: None,
+            rewind_reported: true,
             last_plan: vec![],
             conflicts: 0,
             failed_writes: FailedWrites::default(),
@@ -135,6 +139,19 @@ impl Reconciler {
         }
     }
 
+    /// After the data of the cluster went back, all tasks start anew: their watches are as blind as those of the cache.
+    fn heed_rewind(&mut self, snapshot: &Snapshot) {
+        let rewind = self.cache.read().rewind();
+        if rewind != self.rewind {
+            self.tasks.stop();
+            (self.rewind, self.rewind_reported) = (rewind, false);
+        }
+        if let Some(rewind) = rewind.filter(|_| !self.rewind_reported && snapshot.unlisted.is_empty()) {
+            self.reporter.cluster_restored(&rewind);
+            self.rewind_reported = true;
+        }
+    }
+
     /// Ready means that everything is listed, so that this replica could lead.
     fn report_health(&self) {
         match self.cache.read().unlisted().as_slice() {
@@ -152,6 +169,7 @@ impl Reconciler {
         let _busy = component.busy();
         let now = self.options.clock.now();
         let (mut snapshot, seen) = observe(&self.cache.read(), &self.local, Instant::now());
+        self.heed_rewind(&snapshot);
         self.tasks.fill(&mut snapshot, &seen);
         self.failed_writes.fill(&mut snapshot, Instant::now());
         self.failed_statuses.fill(&mut snapshot, Instant::now());

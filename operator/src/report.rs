@@ -28,7 +28,7 @@ use lockkeeper_snapshot::guarded::{GuardedPolicy, GuardedRecord};
 use serde_json::json;
 use tokio::time::Instant;
 
-use crate::cache::SharedCache;
+use crate::cache::{Rewind, SharedCache};
 use crate::execute::{Error, Executed, MAX_CONCURRENT_WRITES, Pass, Retry};
 use crate::failed_writes::FailedWrites;
 use crate::merge_patch::difference;
@@ -121,7 +121,17 @@ impl Reporter {
         for violation in violations {
             self.metrics.count_violation();
             tracing::error!(rule = violation.rule, "the plan is not carried out: {}", violation.what);
+            self.report_to_policies(&Event::plan_refused(violation));
         }
+    }
+
+    /// The data of the cluster went back, and is listed again.
+    pub fn cluster_restored(&self, rewind: &Rewind) {
+        self.report_to_policies(&Event::cluster_restored(rewind.from, rewind.to));
+    }
+
+    /// An Event about all policies: it concerns the whole cluster, for which there is no object.
+    fn report_to_policies(&self, event: &Event) {
         let policies: Vec<EventTarget> = self
             .cache
             .read()
@@ -129,10 +139,8 @@ impl Reporter {
             .iter()
             .filter_map(|(_, policy)| policy_target(policy.as_ref().ok()?))
             .collect();
-        for violation in violations {
-            for target in &policies {
-                self.events.record(target.clone(), Event::plan_refused(violation));
-            }
+        for target in policies {
+            self.events.record(target, event.clone());
         }
     }
 

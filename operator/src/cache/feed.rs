@@ -9,7 +9,7 @@ use kube::runtime::watcher::Event;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Client, Resource};
 use lockkeeper_crds::{NodeReboot, RebootLock, RebootPolicy, names};
-use lockkeeper_kube_util::{Guarded, GuardedApi, Rest, Undecodable, WatchBackoff, error_chain};
+use lockkeeper_kube_util::{Guarded, GuardedApi, Rest, Undecodable, WatchBackoff, error_chain, restartable_watch};
 use lockkeeper_snapshot::guarded::{GuardedLock, GuardedPolicy, GuardedRecord, UndecodablePolicy, UndecodableRecord};
 use lockkeeper_snapshot::slim::Node;
 use lockkeeper_snapshot::static_pod::{self, PodRest, StaticPod};
@@ -28,12 +28,12 @@ const PAGE: u32 = 200;
 pub async fn feed(cache: SharedCache, client: Client) {
     let config = watcher::Config::default().page_size(PAGE);
     let lock_only = config.clone().fields(&format!("metadata.name={}", names::LOCK));
-    let nodes = follow(&cache, events(&client, &config), WatchedTable::nodes());
-    let reboots = follow(&cache, events(&client, &config), WatchedTable::reboots());
-    let policies = follow(&cache, events(&client, &config), WatchedTable::policies());
-    let lock = follow(&cache, events(&client, &lock_only), WatchedTable::lock());
+    let nodes = follow(&cache, events(&cache, &client, &config), WatchedTable::nodes());
+    let reboots = follow(&cache, events(&cache, &client, &config), WatchedTable::reboots());
+    let policies = follow(&cache, events(&cache, &client, &config), WatchedTable::policies());
+    let lock = follow(&cache, events(&cache, &client, &lock_only), WatchedTable::lock());
     let control_plane = config.clone().labels(static_pod::SELECTOR);
-    let static_pods = follow(&cache, events(&client, &control_plane), WatchedTable::static_pods());
+    let static_pods = follow(&cache, events(&cache, &client, &control_plane), WatchedTable::static_pods());
     futures::join!(nodes, reboots, policies, lock, static_pods);
 }
 
@@ -131,6 +131,7 @@ fn cause<K, R>(object: &Result<Arc<K>, Arc<Undecodable<R>>>) -> Option<&str> {
 }
 
 fn events<K, R>(
+    cache: &SharedCache,
     client: &Client,
     config: &watcher::Config,
 ) -> impl Stream<Item = watcher::Result<Event<Guarded<K, R>>>> + use<K, R>
@@ -139,7 +140,9 @@ where
     R: Rest + Clone + Debug + Send + 'static,
 {
     let api: GuardedApi<K, R> = GuardedApi::all(client.clone());
-    api.watch(config.clone()).backoff(WatchBackoff::for_operator())
+    let config = config.clone();
+    let start = move || api.clone().watch(config.clone()).boxed();
+    restartable_watch(start, cache.restarts()).backoff(WatchBackoff::for_operator())
 }
 
 async fn follow<K, T>(

@@ -297,3 +297,65 @@ fn a_watch_that_fails_for_a_minute_is_stale_until_it_fails_no_more() {
     assert_eq!(cache.stale(after(63)).len(), 1);
     assert!(cache.stale(after(125)).is_empty());
 }
+
+#[test]
+fn smaller_versions_are_believed_after_the_data_of_the_server_went_back() {
+    let cache = SharedCache::default();
+    let nodes = WatchedTable::nodes();
+    let list = |version: &str, boot: &str| {
+        for event in [
+            Event::Init,
+            Event::InitApply(node("w-01", version, boot)),
+            Event::InitDone,
+        ] {
+            handle_event(&cache, &WatchedTable::nodes(), event);
+        }
+    };
+    list("900", "b-9");
+    handle_event(&cache, &nodes, Event::Apply(node("w-01", "950", "b-9")));
+    cache.rewind(950, 400);
+    assert!(
+        cache.read().unlisted().contains(&WatchedKind::Nodes),
+        "nothing is known"
+    );
+    assert!(cache.read().nodes.is_empty());
+    handle_event(&cache, &nodes, Event::Init);
+    // The answer to a write arrives while the list is on its way.
+    cache.absorb_node(node("w-01", "410", "b-4"));
+    handle_event(&cache, &nodes, Event::InitApply(node("w-01", "405", "b-4")));
+    handle_event(&cache, &nodes, Event::InitDone);
+    let version = |cache: &SharedCache| {
+        cache
+            .read()
+            .nodes
+            .get("w-01")
+            .unwrap()
+            .metadata
+            .resource_version
+            .clone()
+    };
+    assert_eq!(version(&cache).as_deref(), Some("410"));
+    handle_event(&cache, &nodes, Event::Apply(node("w-01", "420", "b-5")));
+    assert_eq!(version(&cache).as_deref(), Some("420"));
+}
+
+#[tokio::test]
+async fn a_rewind_restarts_each_watch_once_and_is_counted() {
+    use futures::StreamExt;
+    let metrics = Arc::new(Metrics::new().unwrap());
+    let cache = SharedCache::counting(metrics.clone());
+    let mut restarts = cache.restarts();
+    assert!(futures::poll!(restarts.next()).is_pending());
+    cache.rewind(950, 400);
+    assert_eq!(restarts.next().await, Some(()));
+    assert!(futures::poll!(restarts.next()).is_pending());
+    assert_eq!(
+        cache.read().rewind(),
+        Some(Rewind {
+            number: 1,
+            from: 950,
+            to: 400
+        })
+    );
+    assert!(metrics.text().unwrap().contains("\nlockkeeper_api_rewinds_total 1\n"));
+}

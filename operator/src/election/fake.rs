@@ -1,9 +1,13 @@
 //! A pretended API server that knows one Lease, and lines to it that can be cut.
 
 use std::convert::Infallible;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 
+use chrono::{TimeDelta, Utc};
+
 use futures::{StreamExt, stream};
+use http::header::DATE;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
@@ -12,6 +16,9 @@ use kube::Client;
 use kube::client::Body;
 use serde_json::{Value, json};
 use tokio::sync::watch;
+
+use crate::client::dated::Dated;
+use crate::server_clock::ServerClock;
 
 type Answer = Response<UnsyncBoxBody<Bytes, Infallible>>;
 
@@ -22,10 +29,21 @@ pub(super) struct Server {
     requests: Arc<Mutex<Vec<String>>>,
 }
 
+/// What the server stores at one moment, as a backup of etcd keeps it.
 #[derive(Clone, Default)]
-struct Stored {
+pub(super) struct Stored {
     version: u64,
     lease: Option<Value>,
+}
+
+/// How many seconds the clock of an elector's machine is ahead of the server's; clones are the same one.
+#[derive(Clone, Default)]
+pub(super) struct Ahead(Arc<AtomicI64>);
+
+impl Ahead {
+    pub(super) fn set(&self, seconds: i64) {
+        self.0.store(seconds, Ordering::Relaxed);
+    }
 }
 
 /// The state of a line between one elector and the server.
@@ -51,14 +69,30 @@ impl Server {
         }
     }
 
-    /// A client whose line is as `line` says.
-    pub(super) fn client(&self, line: &watch::Sender<Line>) -> Client {
-        let (server, line) = (self.clone(), line.subscribe());
-        let service = tower::service_fn(move |request| {
-            let (server, line) = (server.clone(), line.clone());
-            async move { Ok::<_, Infallible>(server.answer(request, line).await) }
+    /// A client whose line is as `line` says, on a machine whose clock differs from the server's.
+    pub(super) fn client(&self, line: &watch::Sender<Line>, ahead: &Ahead, server_clock: &ServerClock) -> Client {
+        let (server, line, ahead) = (self.clone(), line.subscribe(), ahead.clone());
+        let inner = tower::service_fn(move |request| {
+            let (server, line, ahead) = (server.clone(), line.clone(), ahead.clone());
+            async move {
+                let mut answer = server.answer(request, line).await;
+                let now = Utc::now() - TimeDelta::seconds(ahead.0.load(Ordering::Relaxed));
+                let date = now.format("%a, %d %b %Y %H:%M:%S GMT").to_string();
+                answer.headers_mut().insert(DATE, date.parse().unwrap());
+                Ok::<_, Infallible>(answer)
+            }
         });
-        Client::new(service, "default")
+        let server_clock = server_clock.clone();
+        Client::new(Dated { inner, server_clock }, "default")
+    }
+
+    pub(super) fn backup(&self) -> Stored {
+        self.lease.borrow().clone()
+    }
+
+    /// Puts a backup in place of what is stored; its versions are used a second time.
+    pub(super) fn restore(&self, backup: Stored) {
+        self.lease.send_replace(backup);
     }
 
     pub(super) fn holder(&self) -> Option<String> {
@@ -165,15 +199,20 @@ impl Server {
         }
     }
 
-    /// Streams each state from now on, while the line is up.
+    /// Streams each state from now on, while the line is up; never a version that is not newer than the last one.
     fn watch(&self, line: watch::Receiver<Line>) -> Answer {
+        let from = self.lease.borrow().version;
         let events = stream::unfold(
-            (self.lease.subscribe(), line, None),
-            |(mut lease, mut line, mut last)| async {
+            (self.lease.subscribe(), line, None, from),
+            |(mut lease, mut line, mut last, mut shown)| async move {
                 loop {
                     lease.changed().await.ok()?;
                     line.wait_for(|line| *line == Line::Up).await.ok()?;
                     let now = lease.borrow_and_update().clone();
+                    if now.version <= shown {
+                        continue;
+                    }
+                    shown = now.version;
                     let event = match (now.lease, last) {
                         (Some(object), _) => json!({"type": "MODIFIED", "object": object}),
                         (None, Some(gone)) => json!({"type": "DELETED", "object": with_version(gone, now.version)}),
@@ -183,7 +222,7 @@ impl Server {
                         }
                     };
                     let text = format!("{event}\n");
-                    return Some((text, (lease, line, Some(event["object"].clone()))));
+                    return Some((text, (lease, line, Some(event["object"].clone()), shown)));
                 }
             },
         );

@@ -17,6 +17,8 @@ pub(super) const RETRY: Duration = Duration::from_secs(1);
 pub(super) const RENEW_DEADLINE: Duration = Duration::from_secs(6);
 /// A Lease that has not changed for so long should have: the watch may be dead, so it is read.
 const SILENCE: Duration = Duration::from_secs(4);
+/// A replica whose clock is wrong reads the Lease this often, to see whether the clock has been set right.
+pub(super) const CLOCK_RETRY: Duration = Duration::from_secs(10);
 
 /// All that an elector knows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +28,8 @@ pub(super) struct State {
     pub(super) renewed: Option<Instant>,
     /// A request failed: no other before this.
     pub(super) not_before: Option<Instant>,
+    /// Why we must not lead, by the clock of the last answer.
+    pub(super) clock_error: Option<String>,
 }
 
 /// The Lease as it was last seen.
@@ -63,6 +67,8 @@ pub(super) enum Step {
     Renew,
     /// Stop leading, for this reason.
     Yield(String),
+    /// Stop leading for this reason and let another replica lead at once.
+    HandOver(String),
     /// Nothing before this, unless the Lease changes.
     Wait(Instant),
 }
@@ -76,6 +82,9 @@ pub(super) fn step(state: &State, now: Instant) -> Step {
 }
 
 fn lead(state: &State, renewed: Instant, now: Instant) -> Step {
+    if let Some(error) = &state.clock_error {
+        return Step::HandOver(error.clone());
+    }
     let end = renewed + RENEW_DEADLINE;
     if now >= end {
         return Step::Yield(format!(
@@ -95,6 +104,13 @@ fn lead(state: &State, renewed: Instant, now: Instant) -> Step {
 }
 
 fn follow(state: &State, now: Instant) -> Step {
+    if state.clock_error.is_some() {
+        // The Lease is not ours to take; the answer to a read shows the clock again.
+        return match state.not_before {
+            Some(pause) if now < pause => Step::Wait(pause),
+            Some(_) | None => Step::Read,
+        };
+    }
     let (due, next) = match &state.view {
         LeaseView::Unknown => (now, Step::Read),
         LeaseView::Absent => (now, Step::Create),
@@ -136,6 +152,17 @@ mod tests {
     }
 
     fn check(renewed: Option<f64>, seen: Seen, not_before: Option<f64>, now: f64, expected: &str) {
+        check_with_clock(renewed, seen, not_before, None, now, expected);
+    }
+
+    fn check_with_clock(
+        renewed: Option<f64>,
+        seen: Seen,
+        not_before: Option<f64>,
+        clock_error: Option<&str>,
+        now: f64,
+        expected: &str,
+    ) {
         let start = Instant::now();
         let view = match seen {
             Seen::Unknown => LeaseView::Unknown,
@@ -153,6 +180,7 @@ mod tests {
             view,
             renewed: time(renewed),
             not_before: time(not_before),
+            clock_error: clock_error.map(str::to_owned),
         };
         let words = match step(&state, at(start, now)) {
             Step::Read => "look".to_owned(),
@@ -160,6 +188,7 @@ mod tests {
             Step::Take => "take".to_owned(),
             Step::Renew => "renew".to_owned(),
             Step::Yield(reason) => format!("step down: {reason}"),
+            Step::HandOver(reason) => format!("hand over: {reason}"),
             Step::Wait(until) => format!("wait until {}", (until - start).as_secs_f64()),
         };
         assert_eq!(words, expected);
@@ -212,6 +241,23 @@ mod tests {
     #[test]
     fn a_leader_looks_when_its_write_was_refused() {
         check(Some(10.0), Seen::Unknown, None, 13.0, "look");
+    }
+
+    #[test]
+    fn a_leader_whose_clock_is_wrong_hands_the_lease_over() {
+        let wrong = Some("45 s ahead");
+        let expected = "hand over: 45 s ahead";
+        check_with_clock(Some(10.0), Seen::Ours, None, wrong, 10.0, expected);
+        check_with_clock(Some(10.0), Seen::Unknown, Some(20.0), wrong, 13.0, expected);
+    }
+
+    #[test]
+    fn a_replica_whose_clock_is_wrong_takes_nothing_and_looks_again() {
+        let wrong = Some("45 s ahead");
+        for seen in [Seen::Unknown, Seen::Absent, Seen::Free, Seen::Ours, Seen::TheirsAt(0.0)] {
+            check_with_clock(None, seen, None, wrong, 30.0, "look");
+            check_with_clock(None, seen, Some(40.0), wrong, 30.0, "wait until 40");
+        }
     }
 
     #[test]

@@ -1,27 +1,40 @@
 use std::time::Duration;
 
+use lockkeeper_kube_util::Clock;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
-use super::fake::{Line, Server};
+use super::fake::{Ahead, Line, Server};
 use super::*;
+use crate::cache::SharedCache;
+use crate::health::Health;
+use crate::leadership::Leadership;
+use crate::server_clock::ServerClock;
 
 /// A running elector and the line that it has to the server.
 struct Candidate {
     line: watch::Sender<Line>,
     leading: watch::Receiver<bool>,
     leadership: Leadership,
+    ahead: Ahead,
+    health: Health,
+    cache: SharedCache,
     stop: CancellationToken,
     task: JoinHandle<()>,
 }
 
 impl Candidate {
     fn start(server: &Server, name: &str) -> Self {
+        Self::start_with(server, name, Ahead::default(), Some(Duration::from_secs(30)))
+    }
+
+    fn start_with(server: &Server, name: &str, ahead: Ahead, max_clock_skew: Option<Duration>) -> Self {
         let line = watch::Sender::new(Line::Up);
         let (sender, leading) = watch::channel(false);
         let stop = CancellationToken::new();
-        let client = server.client(&line);
-        let leadership = Leadership::default();
+        let (server_clock, health) = (ServerClock::default(), Health::default());
+        let client = server.client(&line, &ahead, &server_clock);
+        let (leadership, cache) = (Leadership::default(), SharedCache::default());
         let lease = LeaseConfig {
             client: client.clone(),
             watch: client,
@@ -30,12 +43,19 @@ impl Candidate {
             identity: name.into(),
             clock: Clock::machine(),
             leadership: leadership.clone(),
+            server_clock,
+            max_clock_skew,
+            health: health.component("election", Duration::from_mins(1)),
+            cache: cache.clone(),
         };
         let task = tokio::spawn(run(lease, sender, stop.clone()));
         Self {
             line,
             leading,
             leadership,
+            ahead,
+            health,
+            cache,
             stop,
             task,
         }
@@ -43,6 +63,10 @@ impl Candidate {
 
     fn leads(&self) -> bool {
         *self.leading.borrow()
+    }
+
+    fn rewinds(&self) -> u64 {
+        self.cache.read().rewind().map_or(0, |rewind| rewind.number)
     }
 
     /// Seconds until it leads, or until it leads no more.
@@ -192,9 +216,97 @@ async fn there_are_never_two_leaders_and_in_the_end_there_is_one() {
             "seed {seed}"
         );
         for candidate in candidates {
+            assert_eq!(candidate.rewinds(), 0, "seed {seed}: the data never went back");
             candidate.task.abort();
         }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_leader_whose_clock_is_set_wrong_hands_over_and_says_so() {
+    let server = Server::new();
+    let mut a = Candidate::start(&server, "a");
+    a.until(true).await;
+    let mut b = Candidate::start(&server, "b");
+    sleep(Duration::from_secs(10)).await;
+    assert_eq!((a.health.ready(), b.health.ready()), (Ok(()), Ok(())));
+    a.ahead.set(45);
+    // With the next renewal.
+    assert!(a.until(false).await <= 3.1);
+    assert!(b.until(true).await < 0.5);
+    let reason = a.health.ready().unwrap_err();
+    assert!(
+        reason.starts_with("election: the clock of this machine is 4"),
+        "{reason}"
+    );
+    assert!(
+        reason.contains("ahead of that of the API server, more than 30 s"),
+        "{reason}"
+    );
+    assert_eq!(a.health.alive(), Ok(()), "a restart would not help");
+    a.ahead.set(0);
+    sleep(Duration::from_secs(11)).await;
+    assert_eq!(a.health.ready(), Ok(()), "the clock is right again");
+    b.stop.cancel();
+    assert!(a.until(true).await < 1.0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_replica_leads_while_all_clocks_differ_from_that_of_the_server() {
+    let server = Server::new();
+    let limit = Some(Duration::from_secs(30));
+    let clocks = [Ahead::default(), Ahead::default()];
+    for clock in &clocks {
+        clock.set(-3600);
+    }
+    let [first, second] = clocks.clone();
+    let a = Candidate::start_with(&server, "a", first, limit);
+    let b = Candidate::start_with(&server, "b", second, limit);
+    for _ in 0..600 {
+        sleep(Duration::from_millis(100)).await;
+        assert!(!a.leads() && !b.leads());
+    }
+    assert!(a.health.ready().is_err() && b.health.ready().is_err());
+    assert_eq!(server.holder(), None, "nobody takes what it must not use");
+    let requests = server.take_requests();
+    let reads = requests.iter().filter(|request| *request == "GET").count();
+    assert!(reads <= 20, "a few reads a minute: {requests:?}");
+    for clock in &clocks {
+        clock.set(0);
+    }
+    sleep(Duration::from_secs(11)).await;
+    assert!(a.leads() != b.leads());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_difference_of_clocks_is_accepted_if_there_is_no_limit() {
+    let server = Server::new();
+    let clock = Ahead::default();
+    clock.set(3600);
+    let mut a = Candidate::start_with(&server, "a", clock, None);
+    a.until(true).await;
+    assert_eq!(a.health.ready(), Ok(()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn leader_and_follower_notice_that_the_server_was_restored_from_a_backup() {
+    let server = Server::new();
+    let mut a = Candidate::start(&server, "a");
+    a.until(true).await;
+    let b = Candidate::start(&server, "b");
+    sleep(Duration::from_secs(10)).await;
+    let backup = server.backup();
+    sleep(Duration::from_mins(10)).await;
+    assert_eq!((a.rewinds(), b.rewinds()), (0, 0));
+    server.restore(backup);
+    sleep(Duration::from_secs(10)).await;
+    assert_eq!((a.rewinds(), b.rewinds()), (1, 1), "each lists again, once");
+    sleep(Duration::from_mins(1)).await;
+    assert!(a.leads() != b.leads(), "one leads after that");
+    server.take_requests();
+    sleep(Duration::from_mins(1)).await;
+    assert_eq!(server.take_requests(), ["PUT"; 20], "both see the Lease again");
+    assert_eq!((a.rewinds(), b.rewinds()), (1, 1));
 }
 
 #[test]

@@ -46,6 +46,8 @@ pub enum EventReason {
     CommandRefused,
     /// A plan breaks a safety rule.
     PlanRefused,
+    /// The data of the cluster went back, as after a restore of etcd.
+    ClusterRestored,
     /// A rollout started.
     RolloutStarted,
     /// A rollout finished.
@@ -86,6 +88,7 @@ impl EventReason {
             Self::CommandAccepted => "CommandAccepted",
             Self::CommandRefused => "CommandRefused",
             Self::PlanRefused => "PlanRefused",
+            Self::ClusterRestored => "ClusterRestored",
             Self::RolloutStarted => "RolloutStarted",
             Self::RolloutFinished => "RolloutFinished",
             Self::CanaryPassed => "CanaryPassed",
@@ -273,6 +276,15 @@ impl Event {
     /// A plan breaks a safety rule; nothing of it is written.
     pub fn plan_refused(violation: &Violation) -> Self {
         Self::warning(EventReason::PlanRefused, violation.to_string())
+    }
+
+    /// The resource versions of the API server went back; everything is listed again.
+    pub fn cluster_restored(from: u64, to: u64) -> Self {
+        let message = format!(
+            "the resource versions of the API server went back from {from} to {to}, as after a restore of etcd from a \
+             backup; everything was listed again. Compare the nodes with the backup: docs/runbook.md, \"etcd was restored\""
+        );
+        Self::warning(EventReason::ClusterRestored, message)
     }
 
     /// A rollout started: so many of all nodes of the policy are not up to date.

@@ -131,6 +131,7 @@ fn of_policies() -> Vec<Event> {
         Event::command_answered(&command, &Ok("slot released; node uncordoned".to_owned())),
         Event::command_answered(&command, &Err("the node is Draining, not Failed".to_owned())),
         Event::plan_refused(&violation),
+        Event::cluster_restored(184_467, 120_034),
         Event::rollout_started("7f3c", 5, 12),
         Event::rollout_finished("7f3c"),
         Event::canary_passed(at(1800)),
