@@ -135,7 +135,8 @@ async fn make_node(plane: &ControlPlane, name: &str) -> Result<Node> {
 /// A hundred writes, each absorbed: the cache never goes back behind the last one, whatever the watch delivers.
 async fn sees_its_own_write_at_once(clients: &Clients, cache: &SharedCache) -> Result<()> {
     let nodes: Api<slim::Node> = Api::all(clients.api.clone());
-    let key = names::REBOOT_REQUESTED;
+    // One that the operator may set.
+    let key = names::OPERATION;
     for number in 0..100 {
         let patch = json!({"metadata": {"annotations": {key: number.to_string()}}});
         let written = nodes

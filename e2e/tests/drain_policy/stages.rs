@@ -4,6 +4,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::api::ListParams;
 use kube::{Api, ResourceExt};
 use lockkeeper_e2e::audit::Request;
+use lockkeeper_e2e::install::repository;
 use lockkeeper_e2e::stack::Stack;
 use lockkeeper_e2e::workload;
 use serde_json::json;
@@ -12,6 +13,10 @@ use super::scene::{change, drain_is, events, name, ours, rebooted, waits, writes
 
 pub(super) async fn what_is_left_after_the_time_out_is_deleted_and_that_is_said(stack: &Stack) {
     let (node, client) = (name(stack, 3), stack.plane.client());
+    // Off by default: only this policy needs it.
+    let permission = repository().join("deploy/kustomize/delete-pods");
+    let apply = ["apply", "--server-side", "-k", &permission.to_string_lossy()];
+    stack.plane.kubectl(&apply).unwrap();
     workload::pin(&client, node, 1).await.unwrap();
     workload::guard(&client, node).await.unwrap();
     change(

@@ -7,6 +7,7 @@
 mod agent;
 mod kinds;
 mod priority_classes;
+mod operator;
 mod rights;
 
 use std::path::PathBuf;
@@ -33,6 +34,7 @@ async fn the_manifest_installs_kinds_rights_and_a_confined_agent() {
     rights::gives_people_what_they_need(plane.client()).await;
     agent::confines_an_agent_to_the_report_of_its_own_node(&plane).await;
     priority_classes::that_the_cluster_limits_are_admitted(&plane).await;
+    operator::limits_the_operator_to_what_it_changes(&plane).await;
     goes_without_a_trace(&plane);
     workdir.passed();
 }

@@ -110,7 +110,7 @@ pub(crate) fn message_without_pods(blocker: &Blocker, pods: &PodList) -> String 
             in_parentheses(budgets),
             pods.pick("it", "they")
         ),
-        Blocker::Forbidden { message, .. } => format!("not permitted: {message}"),
+        Blocker::Forbidden { message, .. } => format!("not permitted: {message}{}", remedy(message)),
         Blocker::Stuck { since, cause, .. } => format!(
             "{} been past {} grace period since {}: {cause}",
             pods.pick("has", "have"),
@@ -219,4 +219,13 @@ fn in_parentheses(names: &[PodName]) -> String {
         return String::new();
     }
     format!(" ({})", first_names(names, names.len()))
+}
+
+/// The only permission that an installation may lack on purpose: it is off by default.
+fn remedy(message: &str) -> &'static str {
+    if message.contains("cannot delete resource \"pods\"") {
+        "; drain.onTimeout: Delete needs the permission to delete pods (chart value rbac.deletePods)"
+    } else {
+        ""
+    }
 }

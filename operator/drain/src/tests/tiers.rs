@@ -307,7 +307,9 @@ async fn a_refused_deletion_names_the_permission() {
     let mut running = start(&fake, deleting(&fake, 600));
     let shown = running.blocked().await;
     assert!(
-        shown[0].contains("not permitted: ") && shown[0].contains("cannot delete resource"),
+        shown[0].contains("not permitted: ")
+            && shown[0].contains("cannot delete resource")
+            && shown[0].contains("chart value rbac.deletePods"),
         "{shown:?}"
     );
     running.done().await;
