@@ -60,6 +60,21 @@ app.kubernetes.io/managed-by: {{ $root.Release.Service }}
 {{- end -}}
 {{- end -}}
 
+{{/*
+An image's pull policy. Call with (list $ .Values.operator.image). A reference without a registry is resolved by the
+container runtime, as a rule at a public registry that we do not own, so such an image is never pulled.
+*/}}
+{{- define "lockkeeper.pullPolicy" -}}
+{{- $policy := (index . 1).pullPolicy -}}
+{{- $reference := include "lockkeeper.image" . -}}
+{{- $host := splitList "/" $reference | first -}}
+{{- $registry := and (contains "/" $reference) (or (contains "." $host) (contains ":" $host) (eq $host "localhost")) -}}
+{{- if and $policy (ne $policy "Never") (not $registry) -}}
+{{- fail (printf "pullPolicy %s for image %s, which names no registry: the nodes would pull it from whatever registry their container runtime takes for granted. Set global.imageRegistry, or a repository with a registry; or leave pullPolicy empty if the image is loaded on the nodes" $policy $reference) -}}
+{{- end -}}
+{{- default (ternary "IfNotPresent" "Never" $registry) $policy -}}
+{{- end -}}
+
 {{- define "lockkeeper.operatorAccount" -}}
 {{- default (printf "%s-operator" (include "lockkeeper.fullname" .)) .Values.serviceAccounts.operator.name -}}
 {{- end -}}
@@ -130,7 +145,7 @@ securityContext:
 containers:
   - name: kubectl-lockkeeper
     image: {{ include "lockkeeper.image" (list .root $operator.image) }}
-    imagePullPolicy: {{ $operator.image.pullPolicy }}
+    imagePullPolicy: {{ include "lockkeeper.pullPolicy" (list .root $operator.image) }}
     command: [/kubectl-lockkeeper]
     args:
       {{- range .args }}

@@ -30,6 +30,14 @@ const CASES: &[(&str, &[&str])] = &[
     ("fullnameOverride=Lock_Keeper", &["fullnameOverride"]),
     // Checked by the templates.
     (
+        "operator.image.pullPolicy=Always",
+        &["lockkeeper/operator", "names no registry", "global.imageRegistry"],
+    ),
+    (
+        "agent.image.pullPolicy=IfNotPresent",
+        &["lockkeeper/node-agent", "names no registry"],
+    ),
+    (
         "prometheusRule.rules.Foo.for=1m",
         &["prometheusRule.rules.Foo", "LockkeeperNodeFailed"],
     ),

@@ -108,21 +108,61 @@ fn selectors_match_their_pods_and_do_not_depend_on_the_version() {
 }
 
 #[test]
-fn the_admission_policy_applies_to_the_service_account_of_the_agents() {
+fn admission_policies_apply_to_the_service_accounts_of_agents_and_operator() {
     for (case, text) in rendered() {
         let objects = documents(text).unwrap();
-        let of = |kind: &str| objects.iter().find(|object| object["kind"] == kind);
-        let Some(policy) = of("ValidatingAdmissionPolicy") else {
-            assert_eq!(case.name, "minimal", "the policy is enabled by default");
-            continue;
-        };
-        let pod = &of("DaemonSet").unwrap()["spec"]["template"]["spec"];
-        let account = pod["serviceAccountName"].as_str().unwrap();
-        let condition = policy["spec"]["matchConditions"][0]["expression"].as_str().unwrap();
-        assert!(
-            condition.ends_with(&format!(":{account}'")),
-            "{}: {condition} and {account}",
+        let of = |kind: &str| objects.iter().filter(move |object| object["kind"] == kind);
+        let policies: Vec<&Value> = of("ValidatingAdmissionPolicy").collect();
+        assert_eq!(
+            policies.is_empty(),
+            case.name == "minimal",
+            "{}: enabled by default",
             case.name
         );
+        for policy in policies {
+            let component = policy["metadata"]["labels"]["app.kubernetes.io/component"]
+                .as_str()
+                .unwrap();
+            let kind = match component {
+                "node-agent" => "DaemonSet",
+                "operator" => "Deployment",
+                other => panic!("{}: a policy of {other}", case.name),
+            };
+            let pod = &of(kind).next().unwrap()["spec"]["template"]["spec"];
+            let account = pod["serviceAccountName"].as_str().unwrap();
+            let condition = policy["spec"]["matchConditions"][0]["expression"].as_str().unwrap();
+            assert!(
+                condition.ends_with(&format!(":{account}'")),
+                "{}: {condition} and {account}",
+                case.name
+            );
+        }
     }
+}
+
+#[test]
+fn an_image_without_a_registry_is_never_pulled() {
+    let manifest = read("deploy/lockkeeper.yaml");
+    let texts = rendered()
+        .iter()
+        .map(|(_, text)| text.as_str())
+        .chain([manifest.as_str()]);
+    let mut images = 0;
+    for object in texts.flat_map(|text| documents(text).unwrap()) {
+        let pod = match object["kind"].as_str() {
+            Some("Pod") => &object["spec"],
+            _ => &object["spec"]["template"]["spec"],
+        };
+        for container in pod["containers"].as_array().into_iter().flatten() {
+            let image = container["image"].as_str().unwrap();
+            let host = image.split('/').next().unwrap();
+            let registry = image.contains('/') && (host.contains(['.', ':']) || host == "localhost");
+            assert!(
+                registry || container["imagePullPolicy"] == "Never",
+                "{image}: {container}"
+            );
+            images += 1;
+        }
+    }
+    assert!(images > 10, "{images}");
 }
