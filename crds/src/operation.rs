@@ -220,9 +220,9 @@ pub struct Failure {
     /// What did not happen within which time, and where to look.
     #[schemars(length(max = 1024))]
     pub message: String,
-    /// If true, only DaemonSets were not ready in time: the operation continues by itself once they are.
+    /// If true, only time ran out: the operation continues by itself once the node has a new boot ID and is healthy.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub awaits_daemon_sets: bool,
+    pub timed_out: bool,
 }
 
 /// The outcome of an operation that is being ended.

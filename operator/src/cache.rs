@@ -42,6 +42,8 @@ pub struct Cache {
     pub static_pods: Table<Arc<StaticPod>>,
     watch_failures: [Option<WatchFailure>; 5],
     rewind: Option<Rewind>,
+    /// When each watch last failed, or last had to list everything.
+    interruptions: [Option<Instant>; 5],
 }
 
 /// The resource versions of the API server went back: etcd was restored from a backup.
@@ -118,6 +120,20 @@ impl Cache {
             .collect()
     }
 
+    /// How long all watches have shown the cluster without a break; zero while one has listed nothing yet.
+    pub fn watched_for(&self, now: Instant) -> Duration {
+        let lengths = self.interruptions.iter().map(|last| {
+            let since = last.map(|last| now.saturating_duration_since(last));
+            since.unwrap_or_default()
+        });
+        let listed = self.unlisted().is_empty();
+        lengths.min().filter(|_| listed).unwrap_or_default()
+    }
+
+    fn interrupted(&mut self, kind: WatchedKind, now: Instant) {
+        self.interruptions[kind as usize] = Some(now);
+    }
+
     /// The watches that have failed since they last showed something.
     pub fn watch_failures(&self) -> impl Iterator<Item = (WatchedKind, &WatchFailure)> {
         WatchedKind::ALL
@@ -132,6 +148,7 @@ impl Cache {
 
     /// Records a failure and answers whether it is another one than before.
     fn record_failure(&mut self, kind: WatchedKind, message: &str, now: Instant) -> bool {
+        self.interrupted(kind, now);
         let failure = self.watch_failures[kind as usize].get_or_insert_with(|| WatchFailure {
             since: now,
             last: now,

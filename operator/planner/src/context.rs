@@ -124,11 +124,12 @@ impl<'a> Context<'a> {
             let Some(reboot) = holder.reboot.as_ref().filter(|_| holder.is_deleted(snapshot)) else {
                 continue;
             };
-            self.changes_at(Some(reboot.deadline));
+            let judged = snapshot.judged_at(reboot.deadline, self.now);
+            self.changes_at(Some(judged));
             if let Some(policy) = self
                 .policies
                 .get_mut(&holder.policy)
-                .filter(|_| self.now >= reboot.deadline)
+                .filter(|_| self.now >= judged)
             {
                 policy.failures.push((&holder.node, reboot.deadline));
                 policy.failures.sort_unstable();

@@ -286,7 +286,7 @@ fn reconstruct_operation(holder: &Holder, node: &Node, context: &Context) -> Ope
             message: "the record of this operation was lost while the node was cordoned; \
                       check the node, then retry or release it"
                 .to_owned(),
-            awaits_daemon_sets: false,
+            timed_out: false,
         }),
         ..lost_operation(holder, context)
     }

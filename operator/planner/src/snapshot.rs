@@ -7,6 +7,7 @@ mod record;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use chrono::TimeDelta;
 use lockkeeper_reasons::ViewGap;
 
 use crate::Instant;
@@ -34,6 +35,8 @@ pub struct Snapshot {
     /// Why the static pods are not known, if they are not. No control-plane node starts then. Any other node may be one
     /// without a label, so that they start one at a time.
     pub control_plane_gap: Option<ViewGap>,
+    /// How long the watches have shown the cluster without a break, at most [`OBSERVATION_GRACE`].
+    pub watched_for: TimeDelta,
     /// The policies by name.
     pub policies: BTreeMap<PolicyName, Policy>,
     /// The Linux Nodes by name.
@@ -46,6 +49,22 @@ pub struct Snapshot {
     pub refused_lock_write: Option<String>,
     /// The node on which this operator runs, if it runs in the cluster.
     pub own_node: Option<String>,
+}
+
+/// A time-out is judged only once the watches have shown the cluster for this long without a break. After an outage of the
+/// API server, kubelets and agents need a moment to report what has happened meanwhile: a kubelet reports every 10 s.
+pub const OBSERVATION_GRACE: TimeDelta = TimeDelta::seconds(60);
+
+impl Snapshot {
+    /// When a time-out is judged: not before what happened until then can have been observed.
+    pub(crate) fn judged_at(&self, deadline: Instant, now: Instant) -> Instant {
+        let missing = OBSERVATION_GRACE - self.watched_for;
+        if missing > TimeDelta::zero() {
+            deadline.max(now + missing)
+        } else {
+            deadline
+        }
+    }
 }
 
 /// The `RebootLock`.

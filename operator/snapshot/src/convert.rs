@@ -24,7 +24,7 @@ pub fn operation(from: &api::Operation) -> planner::Operation {
         time: from.started_time,
         message: "the operation is in a phase of a newer version of Lockkeeper; run that version, or release the node"
             .to_owned(),
-        awaits_daemon_sets: false,
+        timed_out: false,
     });
     planner::Operation {
         id: from.id.clone(),
@@ -62,7 +62,7 @@ pub fn operation(from: &api::Operation) -> planner::Operation {
             .map(|failure| planner::Failure {
                 time: failure.time,
                 message: failure.message.clone(),
-                awaits_daemon_sets: failure.awaits_daemon_sets,
+                timed_out: failure.timed_out,
             })
             .or(unknown),
         pending_outcome: from.pending_outcome.as_ref().map(pending_outcome),
@@ -108,7 +108,7 @@ pub fn operation_to_api(from: &planner::Operation, settings: &api::OperationSett
         failure: from.failure.as_ref().map(|failure| api::Failure {
             time: whole_seconds(failure.time),
             message: bounded(&failure.message, 1024),
-            awaits_daemon_sets: failure.awaits_daemon_sets,
+            timed_out: failure.timed_out,
         }),
         pending_outcome: from
             .pending_outcome

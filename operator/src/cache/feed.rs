@@ -163,8 +163,12 @@ async fn follow<K, T>(
 
 /// Puts one event of a watch into the cache.
 pub(super) fn handle_event<K: Resource, T>(cache: &SharedCache, view: &WatchedTable<K, T>, event: Event<K>) {
+    let listed = matches!(event, Event::InitDone);
     let changed = {
         let mut guard = cache.read();
+        if listed {
+            guard.interrupted(view.kind, Instant::now());
+        }
         let changed = apply((view.table)(&mut guard), view, event);
         if changed.is_some() {
             guard.clear_failure(view.kind);

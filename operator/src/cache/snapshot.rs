@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use lockkeeper_planner::{Snapshot, ViewGap};
+use chrono::TimeDelta;
+use lockkeeper_planner::{OBSERVATION_GRACE, Snapshot, ViewGap};
 use lockkeeper_snapshot::{Local, ObservedObjects, UndecodableObjects, snapshot};
 
 use super::{Cache, Table, WatchFailure};
@@ -44,6 +45,8 @@ pub fn observe(cache: &Cache, local: &Local, now: tokio::time::Instant) -> (Snap
             (_, gap) => view.unlisted.push(gap),
         }
     }
+    let watched_for = TimeDelta::from_std(cache.watched_for(now)).unwrap_or(OBSERVATION_GRACE);
+    view.watched_for = watched_for.min(OBSERVATION_GRACE);
     (view, seen)
 }
 

@@ -286,6 +286,27 @@ fn a_failure_is_news_once_and_a_sign_of_life_ends_it() {
 }
 
 #[test]
+fn the_watches_have_shown_the_cluster_since_the_last_list_or_failure_of_any() {
+    let mut cache = Cache::default();
+    let start = Instant::now();
+    let after = |seconds| start + Duration::from_secs(seconds);
+    for kind in WatchedKind::ALL {
+        cache.interrupted(kind, after(10));
+    }
+    assert_eq!(cache.watched_for(after(40)), Duration::ZERO, "nothing is listed yet");
+    cache.nodes.end_list();
+    cache.reboots.end_list();
+    cache.policies.end_list();
+    cache.locks.end_list();
+    cache.static_pods.end_list();
+    assert_eq!(cache.watched_for(after(40)), Duration::from_secs(30));
+    cache.record_failure(WatchedKind::Reboots, "refused", after(35));
+    assert_eq!(cache.watched_for(after(40)), Duration::from_secs(5));
+    // A watch that works again is silent until something changes.
+    assert_eq!(cache.watched_for(after(100)), Duration::from_secs(65));
+}
+
+#[test]
 fn a_watch_that_fails_for_a_minute_is_stale_until_it_fails_no_more() {
     let mut cache = Cache::default();
     let start = Instant::now();

@@ -221,7 +221,13 @@ impl Event {
     /// A node has a new boot ID.
     pub fn node_rebooted(operation: &Operation) -> Self {
         let seconds = seconds_between(operation.reboot_ordered, operation.rebooted);
-        let message = format!("new boot ID observed {seconds} s after the reboot was ordered");
+        let allowed = operation.settings.reboot_timeout.num_seconds();
+        let late = if seconds > allowed {
+            format!("; the node came back late: {allowed} s were allowed")
+        } else {
+            String::new()
+        };
+        let message = format!("new boot ID observed {seconds} s after the reboot was ordered{late}");
         Self::normal(EventReason::NodeRebooted, message)
     }
 
@@ -244,7 +250,12 @@ impl Event {
                 } else {
                     format!("kernel {before} -> {after}")
                 };
-                let message = format!("rebooted and verified in {seconds} s; {kernel}");
+                let remark = if message.is_empty() {
+                    String::new()
+                } else {
+                    format!("; {message}")
+                };
+                let message = format!("rebooted and verified in {seconds} s; {kernel}{remark}");
                 Self::normal(EventReason::RebootSucceeded, message)
             }
             Outcome::Deferred => Self::warning(EventReason::Deferred, message),

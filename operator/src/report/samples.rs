@@ -50,7 +50,7 @@ fn operation() -> Operation {
         failure: Some(Failure {
             time: at(965),
             message: "w-01 did not come back within 15 min".to_owned(),
-            awaits_daemon_sets: false,
+            timed_out: false,
         }),
         pending_outcome: None,
     }

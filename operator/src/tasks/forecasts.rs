@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use lockkeeper_planner::{Horizon, Plan, Snapshot, forecast};
+use lockkeeper_planner::{Horizon, Node, Plan, Snapshot, forecast};
 use tokio::time::Instant;
 
 use super::supervisor::{Supervisor, WakeUp};
@@ -43,7 +43,7 @@ impl Forecasts {
         if let Some(last) = self.tasks.get(&CLUSTER) {
             let is_overdue = last.answer().values().any(|end| *end <= now);
             let due = last.started + MIN_INTERVAL;
-            if !last.is_finished() || (last.question == *snapshot && !is_overdue) {
+            if !last.is_finished() || (is_same(&last.question, snapshot) && !is_overdue) {
                 return None;
             }
             if due > Instant::now() {
@@ -73,6 +73,36 @@ impl Forecasts {
     pub fn stop(&mut self) {
         self.tasks.stop();
     }
+}
+
+/// Whether both show the same cluster; how long a watch or a drain has gone on by now makes no difference.
+fn is_same(one: &Snapshot, other: &Snapshot) -> bool {
+    let same_node = |(one, other): (&Node, &Node)| {
+        one == other || {
+            let mut timed = one.clone();
+            timed.drain_details.evicting_for = other.drain_details.evicting_for;
+            timed.drain_details.running_for = other.drain_details.running_for;
+            timed == *other
+        }
+    };
+    let Snapshot {
+        unlisted,
+        view_gaps,
+        watched_for: _,
+        policies,
+        nodes,
+        lock,
+        own_node,
+    } = one;
+    let rest = (unlisted, view_gaps, policies, lock, own_node);
+    rest == (
+        &other.unlisted,
+        &other.view_gaps,
+        &other.policies,
+        &other.lock,
+        &other.own_node,
+    ) && nodes.keys().eq(other.nodes.keys())
+        && nodes.values().zip(other.nodes.values()).all(same_node)
 }
 
 /// The new ends; one that hardly moved stays, so that no status is written for it.
@@ -162,5 +192,16 @@ mod tests {
             None
         );
         assert!(forecasts.tasks.get(&CLUSTER).is_none() && forecasts.ends().is_empty());
+    }
+
+    #[test]
+    fn how_long_a_drain_or_a_watch_has_gone_on_is_no_change() {
+        let mut world = Snapshot::default();
+        world.own_node = Some("w-01".to_owned());
+        let mut later = world.clone();
+        later.watched_for = TimeDelta::seconds(60);
+        assert!(is_same(&world, &later));
+        later.own_node = None;
+        assert!(!is_same(&world, &later));
     }
 }

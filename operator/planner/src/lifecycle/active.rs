@@ -74,6 +74,11 @@ impl<'a> ActiveOperation<'a> {
         self.assessment.context.now
     }
 
+    /// When a time-out is judged: never on a view that may be older than it.
+    pub(super) fn judged_at(&self, deadline: Instant) -> Instant {
+        self.assessment.context.snapshot.judged_at(deadline, self.now())
+    }
+
     /// Whether the node is cordoned for this operation.
     pub(super) fn is_cordoned(&self) -> bool {
         self.node.cordoned_for.as_ref() == Some(&self.operation.id)
@@ -142,15 +147,18 @@ impl<'a> ActiveOperation<'a> {
     /// A new boot is what the operation wants. One without an order, of a node that went down by itself, is verified like
     /// any other.
     pub(super) fn verify_new_boot(&self) -> Option<Step> {
-        // A Node that registered a moment ago may not say which boot it is in.
-        let rebooted = !self.node.boot_id.is_empty() && self.node.boot_id != self.operation.boot_id_before;
-        rebooted.then(|| {
+        self.has_new_boot().then(|| {
             self.advance(Operation {
                 phase: Phase::Verifying,
                 rebooted: Some(self.now()),
                 ..self.operation.clone()
             })
         })
+    }
+
+    /// Whether the node is in another boot than before the reboot. A Node that registered a moment ago may not say in which.
+    pub(super) fn has_new_boot(&self) -> bool {
+        !self.node.boot_id.is_empty() && self.node.boot_id != self.operation.boot_id_before
     }
 
     /// What ends an operation before its reboot order, whatever its phase: a hold, a policy that is gone, the breaker.
@@ -235,18 +243,23 @@ impl<'a> ActiveOperation<'a> {
         self.advance(operation)
     }
 
+    /// Marks the operation Failed: a person must act.
     pub(super) fn fail(&self, message: String) -> Step {
         self.fail_with(message, false)
     }
 
-    /// Marks the operation Failed. If it awaits `DaemonSet`s only, it continues once they are ready.
-    pub(super) fn fail_with(&self, message: String, awaits_daemon_sets: bool) -> Step {
+    /// Marks the operation Failed because time ran out: it continues once the node has a new boot and is healthy.
+    pub(super) fn time_out(&self, message: String) -> Step {
+        self.fail_with(message, true)
+    }
+
+    fn fail_with(&self, message: String, timed_out: bool) -> Step {
         self.advance(Operation {
             phase: Phase::Failed,
             failure: Some(Failure {
                 time: self.now(),
                 message,
-                awaits_daemon_sets,
+                timed_out,
             }),
             ..self.operation.clone()
         })

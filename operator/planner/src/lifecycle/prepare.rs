@@ -36,7 +36,8 @@ pub(super) fn next_step(active: &ActiveOperation, admitted_before: &SlotLedger, 
 }
 
 fn await_answer(active: &ActiveOperation, order: String) -> Step {
-    let (operation, deadline) = (active.operation, agent_deadline(active.operation));
+    let operation = active.operation;
+    let deadline = active.judged_at(agent_deadline(operation));
     if active.now() >= deadline {
         let seconds = operation.settings.agent_timeout.num_seconds();
         return active.defer(&WaitReason::AgentNotAnswering { order, seconds });

@@ -52,7 +52,7 @@ fn after_refusal(active: &ActiveOperation, message: &str) -> Step {
         return await_new_boot(active);
     }
     let confirmed_from = refused + STAYS_UP;
-    let until = reboot_deadline(operation).max(confirmed_from);
+    let until = active.judged_at(reboot_deadline(operation).max(confirmed_from));
     let refusal = active.refusal(message);
     // A node that is still Ready when its reboot times out stays up, however seldom its kubelet reports.
     if now >= until || (now >= confirmed_from && ready.heartbeat >= confirmed_from) {
@@ -67,10 +67,12 @@ fn after_refusal(active: &ActiveOperation, message: &str) -> Step {
 }
 
 fn await_new_boot(active: &ActiveOperation) -> Step {
-    let (since, until) = (rebooting_since(active.operation), reboot_deadline(active.operation));
+    let since = rebooting_since(active.operation);
+    let until = active.judged_at(reboot_deadline(active.operation));
     if active.now() >= until {
-        return active.fail(format!(
-            "{} did not come back within {} of the reboot ordered at {}; check its console and power, then retry or release it",
+        return active.time_out(format!(
+            "{} did not come back within {} of the reboot ordered at {}; check its console and power; it continues by itself \
+             once it is back; or retry or release it",
             active.name,
             format_duration(active.operation.settings.reboot_timeout),
             format_time(since)
@@ -82,8 +84,8 @@ fn await_new_boot(active: &ActiveOperation) -> Step {
     }
 }
 
-/// The next step of a Failed operation: it keeps its slot until a person acts, or until the `DaemonSet`s are ready for which
-/// it failed.
+/// The next step of a Failed operation: it keeps its slot until a person acts, or, if only time ran out, until the node has a
+/// new boot and is healthy.
 pub(super) fn next_step_of_failed(active: &ActiveOperation) -> Step {
     // An agent that is late must not reboot a node that no operation waits for.
     if active.record.order.is_some() {

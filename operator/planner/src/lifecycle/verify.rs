@@ -3,7 +3,7 @@
 use lockkeeper_reasons::{WaitReason, format_duration, format_time};
 
 use super::active::{ActiveOperation, Step};
-use super::deadline::{daemon_sets_deadline, ready_deadline};
+use super::deadline::{daemon_sets_deadline, ready_deadline, reboot_deadline, rebooting_since};
 use super::finish;
 use crate::recorded::is_ahead;
 use crate::snapshot::{DaemonSetReadiness, Failure, Operation, Outcome, PendingOutcome, Phase, StageKind};
@@ -34,10 +34,11 @@ pub(super) fn next_step(active: &ActiveOperation) -> Step {
     }
 }
 
-/// The next step of an operation that failed because its `DaemonSet`s were not ready in time: once they are, it continues.
+/// The next step of an operation that failed because time ran out: once the node has a new boot and is healthy, it
+/// continues.
 pub(super) fn next_step_of_failed(active: &ActiveOperation) -> Option<Step> {
-    let awaits = |failure: &Failure| failure.awaits_daemon_sets;
-    if !active.operation.failure.as_ref().is_some_and(awaits) {
+    let timed_out = |failure: &Failure| failure.timed_out;
+    if !active.operation.failure.as_ref().is_some_and(timed_out) || !active.has_new_boot() {
         return None;
     }
     let (health, probe) = check_health(active);
@@ -51,6 +52,7 @@ pub(super) fn next_step_of_failed(active: &ActiveOperation) -> Option<Step> {
         probe_daemon_sets: probe,
         ..active.advance(Operation {
             phase: Phase::Verifying,
+            rebooted: active.operation.rebooted.or(Some(active.now())),
             failure: None,
             ..active.operation.clone()
         })
@@ -79,35 +81,41 @@ fn await_healthy(active: &ActiveOperation, unhealthy: Unhealthy) -> Step {
         Some(timeout) => (daemon_sets_deadline(operation), timeout),
         None => (ready_deadline(operation), operation.settings.reboot_timeout),
     };
+    let until = active.judged_at(until);
     if active.now() < until {
         return Step::wait(WaitReason::NodeNotReady { message, until }, Some(until));
     }
-    let next = if daemon_sets {
-        "; the node continues once it is ready; or retry or release it"
-    } else {
-        ", then retry or release it"
-    };
     let timeout = format_duration(timeout);
-    let message = format!("{name} rebooted but was not healthy within {timeout}: {message}; check {check}{next}");
-    active.fail_with(message, daemon_sets)
+    active.time_out(format!(
+        "{name} rebooted but was not healthy within {timeout}: {message}; check {check}; the node continues by itself once it \
+         is healthy; or retry or release it"
+    ))
 }
 
 fn succeed(active: &ActiveOperation) -> Step {
     if active.is_cordoned() {
         return Step::act(active.uncordon());
     }
-    let message = if active.operation.is_in(StageKind::Reboot) {
-        "rebooted with remaining pods (drain.onTimeout: Reboot)"
-    } else {
-        ""
-    };
+    let pods = active.operation.is_in(StageKind::Reboot);
+    let pods = pods.then(|| "rebooted with remaining pods (drain.onTimeout: Reboot)".to_owned());
+    let message: Vec<String> = pods.into_iter().chain(came_back_late(active.operation)).collect();
     let pending = PendingOutcome {
         outcome: Outcome::Succeeded,
         time: active.now(),
         cause: String::new(),
-        message: message.to_owned(),
+        message: message.join("; "),
     };
     Step::act(finish::next_action(active, &pending))
+}
+
+/// How late the new boot was observed, if that was after the time-out of the reboot.
+fn came_back_late(operation: &Operation) -> Option<String> {
+    let rebooted = operation.rebooted?;
+    (rebooted > reboot_deadline(operation)).then(|| {
+        let after = format_duration(rebooted - rebooting_since(operation));
+        let timeout = format_duration(operation.settings.reboot_timeout);
+        format!("came back late: {after} after the reboot was ordered, {timeout} were allowed")
+    })
 }
 
 /// The node is Ready, by the reports of a kubelet and an agent of the present boot.

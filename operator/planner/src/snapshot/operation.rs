@@ -152,8 +152,8 @@ pub struct Failure {
     pub time: Instant,
     /// What did not happen, and what to check.
     pub message: String,
-    /// Only `DaemonSet`s were not ready in time: the operation continues once they are.
-    pub awaits_daemon_sets: bool,
+    /// Only time ran out: the operation continues by itself once the node has a new boot and is healthy.
+    pub timed_out: bool,
 }
 
 /// How an operation is about to end; recorded before the first step of its end.

@@ -61,6 +61,7 @@ impl World {
     pub fn new(count: usize) -> Self {
         let now = at("2026-11-21T12:00:00Z");
         let mut snapshot = Snapshot {
+            watched_for: OBSERVATION_GRACE,
             lock: Some(Lock::default()),
             ..Snapshot::default()
         };

@@ -98,6 +98,9 @@ fn a_retry_verifies_a_node_that_came_back_late() {
     world.never_back = vec!["n1".to_owned()];
     world.run_until_idle();
     world.run(1000);
+    // As if the host had reported that it cannot reboot.
+    let operation = world.record("n1").operation.as_mut().unwrap();
+    operation.failure.as_mut().unwrap().timed_out = false;
     world.boot("n1");
     world.run_until_idle();
     assert_eq!(

@@ -17,6 +17,7 @@ mod in_vain;
 mod inhibitors;
 mod limits;
 mod order;
+mod outages;
 mod preflight;
 mod recovery;
 mod refusals;

@@ -144,7 +144,7 @@ fn a_node_is_away_from_the_order_until_it_is_ready_again_or_its_host_refused() {
         failure: Some(Failure {
             time: at(900),
             message: "no new boot".into(),
-            awaits_daemon_sets: false,
+            timed_out: false,
         }),
         ..operation(Phase::Failed)
     };
