@@ -30,7 +30,7 @@ pub use limit::IntOrPercent;
 pub use lock::{Holder, OrderedReboot, RebootLock, RebootLockSpec, RebootLockStatus};
 pub use node_reboot::{
     Deferred, DeletionTaint, HistoryEntry, LastCommand, NodeReboot, NodeRebootSpec, NodeRebootStatus, NodeState, Order,
-    OrderAction, RebootMethod, Released, WaitingStatus,
+    OrderAction, RebootMethod, RebootSeries, Released, WaitingStatus,
 };
 pub use operation::{
     CountedWorkload, DrainStage, Failure, OnDeadline, Operation, OperationSettings, Outcome, OwnerName, PendingOutcome,

@@ -304,6 +304,21 @@ pub struct HistoryEntry {
     #[serde(default)]
     #[schemars(range(min = 0))]
     pub repeats: i32,
+    /// The series of reboots without a person's request that this one belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub series: Option<RebootSeries>,
+}
+
+/// Reboots without a person's request that followed each other closely, for whatever reasons. After three within 24 hours
+/// the node is left alone for a day, and twice as long after each further one, up to 28 days.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RebootSeries {
+    /// When the first of them was admitted.
+    pub since_time: DateTime<Utc>,
+    /// Number of reboots.
+    #[schemars(range(min = 1))]
+    pub reboots: i32,
 }
 
 /// The last command of a person and its result.

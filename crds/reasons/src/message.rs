@@ -106,6 +106,20 @@ impl fmt::Display for WaitReason {
             }
             Self::StillRequired {
                 reboots,
+                since: Some(since),
+                rebooted,
+                until,
+            } => write!(
+                f,
+                "requires a reboot again after {} since {}, the last at {}; next attempt not before {}",
+                plural(*reboots, "reboot"),
+                format_time(*since),
+                format_time(*rebooted),
+                format_time(*until)
+            ),
+            Self::StillRequired {
+                reboots,
+                since: None,
                 rebooted,
                 until,
             } => {

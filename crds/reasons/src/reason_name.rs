@@ -37,7 +37,7 @@ pub enum ReasonName {
     DoesNotFitWindow,
     /// A person released the node after a failure; it is not rebooted again for the same cause.
     Released,
-    /// The node was rebooted and still requires a reboot for the same cause.
+    /// The node was rebooted and still requires a reboot for the same cause, or was rebooted three times within a day.
     StillRequired,
     /// The operation was deferred; the operator tries again later.
     BackingOff,

@@ -237,13 +237,21 @@ fn history_samples() -> Vec<WaitReason> {
         },
         WaitReason::StillRequired {
             reboots: 1,
+            since: None,
             rebooted: at(0),
             until: at(1440),
         },
         WaitReason::StillRequired {
             reboots: 3,
+            since: None,
             rebooted: at(0),
             until: at(4 * 1440),
+        },
+        WaitReason::StillRequired {
+            reboots: 3,
+            since: Some(at(-30)),
+            rebooted: at(-5),
+            until: at(1435),
         },
         deferred(1, "EvictionBlocked", budget),
         deferred(2, "Cancelled", "cancelled manually"),

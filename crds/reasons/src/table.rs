@@ -224,7 +224,7 @@ impl ReasonName {
             ),
             Self::StillRequired => row(
                 "StillRequired",
-                "the node was rebooted and still requires a reboot for the same cause",
+                "the node was rebooted and still requires a reboot for the same cause, or was rebooted three times within a day",
                 Warning,
                 PersonOrTime,
                 false,

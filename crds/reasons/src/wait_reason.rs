@@ -147,10 +147,12 @@ pub enum WaitReason {
         /// The failure.
         failure: String,
     },
-    /// The node was rebooted and still requires a reboot for the same cause.
+    /// The node was rebooted and still requires a reboot for the same cause, or was rebooted too often.
     StillRequired {
-        /// How many reboots in a row were for this cause.
+        /// How many reboots in a row were for this cause, or followed each other closely.
         reboots: usize,
+        /// When the first of them began, if they were for whatever causes.
+        since: Option<Instant>,
         /// When it was rebooted last.
         rebooted: Instant,
         /// When it may be tried again.

@@ -84,6 +84,7 @@ fn cluster(size: usize, pending: usize, limit: Limit) -> Snapshot {
                     time: now - TimeDelta::days(9),
                     reasons: vec!["linux-image-6.1.0-27".to_owned()],
                     repeats: 0,
+                    series: None,
                 }),
                 ..Record::default()
             }),

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use lockkeeper_reasons::ViewGap;
 
 use crate::Instant;
+use crate::history::recently_rebooted_until;
 use crate::names::PolicyName;
 use crate::recorded::{MAX_CLOCK_DIFFERENCE, or_now, unless_ahead};
 use crate::snapshot::{Host, Node, Operation, Phase, Policy, Record, Snapshot, UnavailableCause};
@@ -203,6 +204,7 @@ impl<'a> Context<'a> {
             self.outdated_records.push((name, node));
         }
         if node.requested.is_some() || host.is_some_and(|host| host.required) {
+            self.changes_at(recently_rebooted_until(record, self.now));
             self.requiring.push(node_ref);
         } else if let Some(since) = missing.filter(|since| record.host.is_none() || *since <= self.now) {
             self.without_agent.push((node_ref, since));

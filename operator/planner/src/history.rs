@@ -5,11 +5,15 @@ use lockkeeper_reasons::{ReasonName, WaitReason};
 
 use crate::Instant;
 use crate::recorded::{is_ahead, unless_ahead, wait_end};
-use crate::snapshot::{Deferred, LastReboot, Node, Operation, Record, Released};
+use crate::snapshot::{Deferred, LastReboot, Node, Operation, RebootSeries, Record, Released};
 
 /// How long a node that was rebooted and still requires it for the same cause is left alone; it doubles with each reboot in
 /// vain. A requirement that begins later is a new one: the names of packages come again with each update.
 const STILL_REQUIRED: TimeDelta = TimeDelta::hours(24);
+/// So many reboots within [`SERIES_TIME`] without a person's request are a loop, whatever they are for: some detectors name
+/// another reason after each boot.
+const MAX_REBOOTS: i32 = 3;
+const SERIES_TIME: TimeDelta = TimeDelta::hours(24);
 /// The longest time for which such a node is left alone.
 const LONGEST_PAUSE: TimeDelta = TimeDelta::days(28);
 /// How many reasons a host lists at most, the first ones in alphabetical order.
@@ -35,16 +39,29 @@ pub(crate) fn check_released(node: &Node, record: &Record) -> Result<(), WaitRea
     }
 }
 
-/// Checks that the node was not rebooted for the same cause a short time ago.
+/// Checks that the node was not rebooted for the same cause a short time ago, nor too often for whatever causes.
 pub(crate) fn check_still_required(node: &Node, record: &Record, now: Instant) -> Result<(), WaitReason> {
-    match rebooted_in_vain(node, record, now) {
-        Some((last, until)) => Err(WaitReason::StillRequired {
-            reboots: usize::try_from(last.repeats).unwrap_or_default() + 1,
-            rebooted: last.time,
-            until,
-        }),
+    match still_required(node, record, now) {
+        Some(why) => Err(why),
         None => Ok(()),
     }
+}
+
+/// The longer one of the two pauses.
+fn still_required(node: &Node, record: &Record, now: Instant) -> Option<WaitReason> {
+    let in_vain = rebooted_in_vain(node, record, now);
+    let in_series = rebooted_in_series(node, record, now);
+    let pause = in_vain.map(|(_, until)| until);
+    let (last, until, since, reboots) = match in_series.filter(|(.., until)| Some(*until) > pause) {
+        Some((last, series, until)) => (last, until, Some(series.since), series.reboots),
+        None => in_vain.map(|(last, until)| (last, until, None, last.repeats + 1))?,
+    };
+    Some(WaitReason::StillRequired {
+        reboots: usize::try_from(reboots).unwrap_or_default(),
+        since,
+        rebooted: last.time,
+        until,
+    })
 }
 
 /// Checks that the back-off of a deferred operation is over, by time or because its cause has ended.
@@ -73,7 +90,7 @@ pub(crate) fn back_off(count: i32) -> TimeDelta {
 
 /// Whether the node is left alone until a person acts or a day has passed: it does not count as pending.
 pub(crate) fn is_set_aside(node: &Node, record: &Record, now: Instant) -> bool {
-    released(node, record).is_some() || rebooted_in_vain(node, record, now).is_some()
+    released(node, record).is_some() || still_required(node, record, now).is_some()
 }
 
 fn released<'a>(node: &Node, record: &'a Record) -> Option<&'a Released> {
@@ -96,6 +113,55 @@ fn rebooted_in_vain<'a>(node: &Node, record: &'a Record, now: Instant) -> Option
     let required = node.trusted_host().and_then(|host| host.required_since);
     let recent = now < until && outlived(last, required);
     (recent && is_same_cause(node, &last.reasons)).then_some((last, until))
+}
+
+/// The last reboot, if it was one of too many, its series, and until when the node is left alone.
+fn rebooted_in_series<'a>(
+    node: &Node,
+    record: &'a Record,
+    now: Instant,
+) -> Option<(&'a LastReboot, RebootSeries, Instant)> {
+    let last = record.last_reboot.as_ref()?;
+    let series = last.series.filter(|series| series.reboots >= MAX_REBOOTS)?;
+    let until = unless_ahead(last.time, now)? + series_pause(series);
+    (node.requested.is_none() && now < until).then_some((last, series, until))
+}
+
+/// The series with the reboot of this operation, which is proven now; `None` if a person requested it.
+pub(crate) fn series(last: Option<&LastReboot>, operation: &Operation, now: Instant) -> Option<RebootSeries> {
+    let last = last.filter(|last| !is_ahead(last.time, now));
+    let continues = |(series, ended): &(RebootSeries, Instant)| {
+        let ends = if series.reboots < MAX_REBOOTS {
+            series.since + SERIES_TIME
+        } else {
+            *ended + series_pause(*series) + SERIES_TIME
+        };
+        operation.started < ends
+    };
+    let before = last.and_then(|last| Some((last.series?, last.time)));
+    let series = match before.filter(continues) {
+        Some((series, _)) => RebootSeries {
+            reboots: series.reboots.saturating_add(1),
+            ..series
+        },
+        None => RebootSeries {
+            since: operation.started,
+            reboots: 1,
+        },
+    };
+    operation.requested.is_none().then_some(series)
+}
+
+/// How long a node is left alone after so many reboots in a series.
+fn series_pause(series: RebootSeries) -> TimeDelta {
+    pause(series.reboots - MAX_REBOOTS)
+}
+
+/// Until when the node was rebooted only a short time ago: it queues behind those that were not.
+pub(crate) fn recently_rebooted_until(record: &Record, now: Instant) -> Option<Instant> {
+    let last = record.last_reboot.as_ref()?;
+    let until = unless_ahead(last.time, now)? + SERIES_TIME;
+    (now < until).then_some(until)
 }
 
 /// How many reboots in a row before this operation were for its cause and did not clear it.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use crate::Instant;
 use crate::assessment::{Assessment, PolicyAssessment};
 use crate::eligibility::Candidate;
+use crate::history::recently_rebooted_until;
 use crate::names::PolicyName;
 use crate::recorded::or_now;
 use crate::snapshot::QueueOrder;
@@ -25,12 +26,14 @@ pub(crate) struct Queued<'a> {
     earliest_behind: Option<Instant>,
 }
 
-/// Lower comes first: the operator's own node last, the control plane before it, deferred nodes before that, and before
-/// those the nodes of which only a trial shows whether they can be drained.
+/// Lower comes first: the operator's own node last, the control plane before it, nodes that were rebooted a short time ago
+/// before that, then deferred nodes, and before those the nodes of which only a trial shows whether they can be drained.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Priority {
     is_own_node: bool,
     control_plane: bool,
+    /// A node that requires a reboot again and again must not keep the others from theirs.
+    recently_rebooted: bool,
     /// Whether it was deferred, and whether only a trial shows if it can be drained.
     setbacks: (bool, bool),
 }
@@ -53,6 +56,8 @@ impl<'a> Queued<'a> {
             priority: Priority {
                 is_own_node: own_node == Some(node_ref.name),
                 control_plane: node_ref.node.control_plane,
+                recently_rebooted: node_ref.node.requested.is_none()
+                    && recently_rebooted_until(node_ref.record, now).is_some(),
                 setbacks: (
                     node_ref.record.deferred.is_some() || node_ref.record.released.is_some(),
                     node_ref.node.drain_details.doubtful,

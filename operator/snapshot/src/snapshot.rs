@@ -349,6 +349,10 @@ fn record(reboot: &NodeReboot) -> planner::Record {
             time: last.ended_time,
             reasons: convert::words(&last.reasons),
             repeats: last.repeats,
+            series: last.series.as_ref().map(|series| planner::RebootSeries {
+                since: series.since_time,
+                reboots: series.reboots,
+            }),
         }),
         finished: status.history.first().map(|last| last.operation_id.clone()),
         answered_command: status.last_command.as_ref().map(|last| planner::Command {

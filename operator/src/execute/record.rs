@@ -8,7 +8,9 @@ use kube::ResourceExt;
 use kube::api::Patch;
 use lockkeeper_crds as api;
 use lockkeeper_crds::time::whole_seconds;
-use lockkeeper_crds::{Deferred, HistoryEntry, NodeReboot, NodeRebootStatus, OperationSettings, Released, names};
+use lockkeeper_crds::{
+    Deferred, HistoryEntry, NodeReboot, NodeRebootStatus, OperationSettings, RebootSeries, Released, names,
+};
 use lockkeeper_drain::{ReadyWorkload, ready_workloads};
 use lockkeeper_kube_util::patch_params;
 use lockkeeper_planner::{Change, Finished, Operation, Order, RecordChange, WaitReason};
@@ -219,6 +221,7 @@ async fn write_status(
 
 fn history_entry(finished: &Finished) -> HistoryEntry {
     let operation = &finished.operation;
+    let series = finished.last_reboot.as_ref().and_then(|last| last.series);
     let between = |from: Option<DateTime<Utc>>, to: Option<DateTime<Utc>>| Some((to? - from?).num_seconds());
     HistoryEntry {
         operation_id: operation.id.clone(),
@@ -237,5 +240,9 @@ fn history_entry(finished: &Finished) -> HistoryEntry {
         kernel_before: operation.kernel_before.clone(),
         kernel_after: finished.kernel_after.clone(),
         repeats: finished.last_reboot.as_ref().map_or(0, |last| last.repeats),
+        series: series.map(|series| RebootSeries {
+            since_time: whole_seconds(series.since),
+            reboots: series.reboots,
+        }),
     }
 }

@@ -253,6 +253,7 @@ fn back(node: &mut Node, operation: &Operation, now: Instant) {
             time: now,
             reasons: operation.reasons.clone(),
             repeats: 0,
+            series: None,
         });
         record.host = Some(Host {
             boot_id,

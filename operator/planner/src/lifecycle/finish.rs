@@ -2,7 +2,7 @@
 
 use super::active::ActiveOperation;
 use crate::action::{Action, Change, Finished, RecordChange};
-use crate::history::{back_off, repeats};
+use crate::history::{back_off, repeats, series};
 use crate::snapshot::{Deferred, LastReboot, Operation, Outcome, PendingOutcome, Released};
 
 /// The next action, in this order: taint, cordon, order, request, approval, operation. The entry goes last, by recovery.
@@ -46,6 +46,7 @@ fn finished(active: &ActiveOperation, pending: &PendingOutcome) -> RecordChange 
                 time: now,
                 reasons: operation.reasons.clone(),
                 repeats: repeats(active.record.last_reboot.as_ref(), operation, now),
+                series: series(active.record.last_reboot.as_ref(), operation, now),
             });
         }
         Outcome::Deferred => {

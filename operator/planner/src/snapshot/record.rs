@@ -133,6 +133,17 @@ pub struct LastReboot {
     pub reasons: Vec<String>,
     /// How many reboots in a row right before it were for the same cause and did not clear it.
     pub repeats: i32,
+    /// The series of reboots that it belongs to; `None` if a person requested it.
+    pub series: Option<RebootSeries>,
+}
+
+/// Reboots without a person's request that followed each other closely, whatever they were for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RebootSeries {
+    /// When the first of them began.
+    pub since: Instant,
+    /// How many there were.
+    pub reboots: i32,
 }
 
 /// A person's command.

@@ -15,6 +15,7 @@ fn rebooted_by_a_clock_ahead(world: &mut World, by: TimeDelta) {
         time: now + by,
         reasons: vec!["linux-image-6.1.0-28".to_owned()],
         repeats: 0,
+        series: None,
     });
 }
 

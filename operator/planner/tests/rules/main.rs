@@ -19,6 +19,7 @@ mod limits;
 mod order;
 mod outages;
 mod preflight;
+mod reboot_loops;
 mod recovery;
 mod refusals;
 mod refused_reboots;

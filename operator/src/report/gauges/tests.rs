@@ -213,6 +213,7 @@ fn a_node_shows_its_last_reboot_and_the_detectors_that_fail_on_it() {
             time: at(90),
             reasons: vec![],
             repeats: 0,
+            series: None,
         });
     }
     let mut reboot = NodeReboot::new("w-0", lockkeeper_crds::NodeRebootSpec::default());

@@ -45,6 +45,7 @@ faults! {
     Flaps "node flaps",
     SlowBoot "node is slow to come back",
     StillRequired "reboot still required afterwards",
+    ReasonsChange "reboot required after each boot, for another reason",
     AgentLate "agent answers late",
     AgentStale "agent acts on an old order",
     AgentRefuses "agent refuses",

@@ -26,6 +26,8 @@ pub struct Host {
     pub blocked_until: i64,
     /// Pods that landed after the cordon.
     pub late_pods: usize,
+    /// It requires a reboot after each boot, each time for another reason.
+    pub loops: bool,
     /// A person must press its power button.
     pub lost: bool,
     /// How often its Node was made.
@@ -167,11 +169,19 @@ impl World {
         let still = !same_boot
             && self.hosts[node].rebooted == Some(boot)
             && self.faults.often(Fault::StillRequired, 100, &mut self.rng);
+        let rebooted = !same_boot && self.hosts[node].rebooted == Some(boot);
+        let begins = rebooted && self.faults.often(Fault::ReasonsChange, 200, &mut self.rng);
+        self.hosts[node].loops |= begins;
+        let loops = rebooted && self.hosts[node].loops && self.faults.on(Fault::ReasonsChange);
+        let still = still || loops;
         let obeyed = self.hosts[node].obeyed.clone();
         self.cluster.edit_record(node, |record| {
             let host = record.host.get_or_insert_with(Host0::default);
             if !same_boot {
-                let reasons = std::mem::take(&mut host.reasons);
+                let mut reasons = std::mem::take(&mut host.reasons);
+                if loops {
+                    reasons = vec![format!("sshd (pid {boot})")];
+                }
                 // What it handed to its host in this boot it says to a new record, too.
                 let answer = obeyed.map(|id| HostAnswer {
                     id,
@@ -183,7 +193,7 @@ impl World {
                     boot_time: Some(now - TimeDelta::seconds(30)),
                     kernel: "6.1.0-28".to_owned(),
                     required: still,
-                    required_since: still.then_some(now),
+                    required_since: still.then_some(if loops { now - TimeDelta::days(99) } else { now }),
                     reasons: if still { reasons } else { vec![] },
                     answer,
                     ..Host0::default()
