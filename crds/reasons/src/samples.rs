@@ -320,7 +320,7 @@ fn progress_samples() -> Vec<WaitReason> {
         WaitReason::Failed {
             message:
                 "w-01 did not come back within 15 min of the reboot ordered at 2026-11-24T21:00:00Z; check its console \
-                      and power, then retry or release it"
+                 and power; it continues by itself once it is back; or retry or release it"
                     .to_owned(),
         },
     ]
