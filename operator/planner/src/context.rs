@@ -127,11 +127,7 @@ impl<'a> Context<'a> {
             };
             let judged = snapshot.judged_at(reboot.deadline, self.now);
             self.changes_at(Some(judged));
-            if let Some(policy) = self
-                .policies
-                .get_mut(&holder.policy)
-                .filter(|_| self.now >= judged)
-            {
+            if let Some(policy) = self.policies.get_mut(&holder.policy).filter(|_| self.now >= judged) {
                 policy.failures.push((&holder.node, reboot.deadline));
                 policy.failures.sort_unstable();
             }

@@ -23,7 +23,9 @@ pub use policy::{
     Approval, Breaker, BreakerRule, BreakerState, Canary, DurationEstimate, Limit, OnTimeout, Policy, PolicyState,
     QueueOrder, Rollout, Settings, Topology,
 };
-pub use record::{AnswerState, Command, Deferred, Host, HostAnswer, LastReboot, Order, OrderAction, RebootSeries, Record, Released};
+pub use record::{
+    AnswerState, Command, Deferred, Host, HostAnswer, LastReboot, Order, OrderAction, RebootSeries, Record, Released,
+};
 
 /// The cluster as it was observed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -61,7 +61,10 @@ impl<'a> Starts<'a> {
             }
         }
         for holder in snapshot.lock.iter().flat_map(|lock| &lock.holders) {
-            let late = holder.reboot.as_ref().filter(|reboot| now >= snapshot.judged_at(reboot.deadline, now));
+            let late = holder
+                .reboot
+                .as_ref()
+                .filter(|reboot| now >= snapshot.judged_at(reboot.deadline, now));
             if let Some(reboot) = late.filter(|_| holder.is_deleted(snapshot)) {
                 let counts = policies.entry(&holder.policy).or_default();
                 counts.failed.push((&holder.node, reboot.deadline));

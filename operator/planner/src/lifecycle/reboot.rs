@@ -62,8 +62,9 @@ fn after_refusal(active: &ActiveOperation, message: &str) -> Step {
         cause: refusal.to_string(),
         until,
     };
-    // The report of a kubelet that shows nothing but life starts no pass.
-    Step::wait(why, Some(until.min(now + STAYS_UP)))
+    // The report of a kubelet that shows nothing but life starts no pass: it is looked for once a minute.
+    let minutes = (now - refused).num_minutes() + 1;
+    Step::wait(why, Some(until.min(refused + TimeDelta::minutes(minutes))))
 }
 
 fn await_new_boot(active: &ActiveOperation) -> Step {

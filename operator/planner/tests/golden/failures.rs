@@ -102,15 +102,15 @@ fn a_node_that_does_not_come_back_fails_and_can_be_retried() {
         2    n1 OrderReboot
         2    n1 WriteRecord Rebooting
              n1 waits, Rebooting: rebooting since 2026-11-21T12:00:02Z; times out at 2026-11-21T12:15:02Z
-        902  n1 WriteRecord Failed: n1 did not come back within 15 min of the reboot ordered at 2026-11-21T12:00:02Z; check its console and power, then retry or release it
+        902  n1 WriteRecord Failed: n1 did not come back within 15 min of the reboot ordered at 2026-11-21T12:00:02Z; check its console and power; it continues by itself once it is back; or retry or release it
         902  n1 SetSpec no order
-             n1 waits, Failed: n1 did not come back within 15 min of the reboot ordered at 2026-11-21T12:00:02Z; check its console and power, then retry or release it
+             n1 waits, Failed: n1 did not come back within 15 min of the reboot ordered at 2026-11-21T12:00:02Z; check its console and power; it continues by itself once it is back; or retry or release it
              n2 waits, BreakerOpen: breaker open: 1 failed node (n1); retry or release it to continue
              -- a person presses its power button, and retries
         910  n1 WriteRecord retry -> Ok("the node has a new boot ID; its health is checked again")
         910  n1 RemoveCommand
         910  n1 Uncordon
-        910  n1 WriteRecord Succeeded
+        910  n1 WriteRecord Succeeded came back late: 15 min after the reboot was ordered, 15 min were allowed
         910  lock SetHolders n1 is free, n2 starts
         910  n2 WriteRecord Preparing
         910  n2 SetSpec Prepare
@@ -147,17 +147,17 @@ fn a_failed_node_can_be_released() {
         2    n1 OrderReboot
         2    n1 WriteRecord Rebooting
              n1 waits, Rebooting: rebooting since 2026-11-21T12:00:02Z; times out at 2026-11-21T12:15:02Z
-        902  n1 WriteRecord Failed: n1 did not come back within 15 min of the reboot ordered at 2026-11-21T12:00:02Z; check its console and power, then retry or release it
+        902  n1 WriteRecord Failed: n1 did not come back within 15 min of the reboot ordered at 2026-11-21T12:00:02Z; check its console and power; it continues by itself once it is back; or retry or release it
         902  n1 SetSpec no order
-             n1 waits, Failed: n1 did not come back within 15 min of the reboot ordered at 2026-11-21T12:00:02Z; check its console and power, then retry or release it
+             n1 waits, Failed: n1 did not come back within 15 min of the reboot ordered at 2026-11-21T12:00:02Z; check its console and power; it continues by itself once it is back; or retry or release it
              n2 waits, BreakerOpen: breaker open: 1 failed node (n1); retry or release it to continue
              -- release
         910  n1 WriteRecord release -> Ok("slot released; node uncordoned")
         910  n1 Uncordon
-        910  n1 WriteRecord Released n1 did not come back within 15 min of the reboot ordered at 2026-11-21T12:00:02Z; check its console and power, then retry or release it
+        910  n1 WriteRecord Released n1 did not come back within 15 min of the reboot ordered at 2026-11-21T12:00:02Z; check its console and power; it continues by itself once it is back; or retry or release it
         910  lock SetHolders n1 is free
         910  n1 RemoveCommand
-             n1 waits, Released: released manually after a failure (n1 did not come back within 15 min of the reboot ordered at 2026-11-21T12:00:02Z; check its console and power, then retry or release it); not rebooted again for the same cause
+             n1 waits, Released: released manually after a failure (n1 did not come back within 15 min of the reboot ordered at 2026-11-21T12:00:02Z; check its console and power; it continues by itself once it is back; or retry or release it); not rebooted again for the same cause
              n2 waits, TooManyUnavailable: 1 node unavailable, at most 1 allowed: n1 (NotReady)
     "#]].assert_eq(&story.told());
 }
@@ -200,9 +200,9 @@ fn an_open_breaker_starts_a_probe_after_its_cooldown() {
         503  n2 WriteRecord Succeeded
         503  lock SetHolders n2 is free
              n3 waits, Pacing: the next node may start at 2026-11-21T12:15:20Z
-        902  n1 WriteRecord Failed: n1 did not come back within 15 min of the reboot ordered at 2026-11-21T12:00:02Z; check its console and power, then retry or release it
+        902  n1 WriteRecord Failed: n1 did not come back within 15 min of the reboot ordered at 2026-11-21T12:00:02Z; check its console and power; it continues by itself once it is back; or retry or release it
         902  n1 SetSpec no order
-             n1 waits, Failed: n1 did not come back within 15 min of the reboot ordered at 2026-11-21T12:00:02Z; check its console and power, then retry or release it
+             n1 waits, Failed: n1 did not come back within 15 min of the reboot ordered at 2026-11-21T12:00:02Z; check its console and power; it continues by itself once it is back; or retry or release it
              n3 waits, BreakerOpen: breaker open: 1 failed node (n1); one node starts as a probe at 2026-11-21T12:17:02Z
         1022 lock SetHolders n3 starts
         1022 n3 WriteRecord Preparing

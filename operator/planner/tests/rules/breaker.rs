@@ -211,7 +211,7 @@ fn a_failed_node_counts_against_the_cluster_limit() {
     world.run_until_idle();
     world.run(1500);
     expect![[r#"
-        n1 Failed: n1 did not come back within 15 min of the reboot ordered at 2026-11-21T12:00:02Z; check its console and power, then retry or release it
+        n1 Failed: n1 did not come back within 15 min of the reboot ordered at 2026-11-21T12:00:02Z; check its console and power; it continues by itself once it is back; or retry or release it
         n2 NoFreeSlot: no free slot: n1 in progress (1 of 1, cluster limit)
     "#]]
     .assert_eq(&world.wait_reasons());

@@ -121,7 +121,8 @@ fn a_daemon_set_that_never_becomes_ready_fails_the_node() {
     let waits = world.wait_reasons();
     assert!(
         waits.contains("n1 Failed: n1 rebooted but was not healthy within 15 min: DaemonSet kube-system/cni")
-            && waits.contains("check that pod; the node continues once it is ready; or retry or release it"),
+            && waits
+                .contains("check that pod; the node continues by itself once it is healthy; or retry or release it"),
         "{waits}"
     );
     assert!(world.node("n1").unschedulable);
@@ -172,7 +173,7 @@ fn a_node_that_failed_for_its_daemon_sets_recovers_once_they_are_ready() {
     assert!(
         world
             .wait_reasons()
-            .contains("the node continues once it is ready; or retry or release it"),
+            .contains("the node continues by itself once it is healthy; or retry or release it"),
         "{}",
         world.wait_reasons()
     );
@@ -188,6 +189,9 @@ fn a_node_that_failed_for_another_cause_does_not_recover_by_itself() {
     world.node("n1").ready.ready = false;
     world.run(900);
     assert_eq!(phase(&mut world), Some(Phase::Failed), "{}", world.trace);
+    // As if its host had reported it.
+    let operation = world.record("n1").operation.as_mut().unwrap();
+    operation.failure.as_mut().unwrap().timed_out = false;
     world.node("n1").ready.ready = true;
     says(&mut world, DaemonSetReadiness::Ready);
     assert_eq!(phase(&mut world), Some(Phase::Failed), "{}", world.trace);

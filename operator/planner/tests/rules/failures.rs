@@ -43,7 +43,7 @@ fn a_node_that_does_not_come_back_keeps_its_slot_and_its_cordon() {
     assert_wait_reasons(
         &world,
         expect![[r#"
-            n1 Failed: n1 did not come back within 15 min of the reboot ordered at 2026-11-21T12:00:02Z; check its console and power, then retry or release it
+            n1 Failed: n1 did not come back within 15 min of the reboot ordered at 2026-11-21T12:00:02Z; check its console and power; it continues by itself once it is back; or retry or release it
             n2 BreakerOpen: breaker open: 1 failed node (n1); retry or release it to continue
         "#]],
     );
@@ -66,7 +66,7 @@ fn a_released_node_is_not_rebooted_again_for_the_same_cause() {
     assert_wait_reasons(
         &world,
         expect![[r#"
-            n1 Released: released manually after a failure (n1 did not come back within 15 min of the reboot ordered at 2026-11-21T12:00:02Z; check its console and power, then retry or release it); not rebooted again for the same cause
+            n1 Released: released manually after a failure (n1 did not come back within 15 min of the reboot ordered at 2026-11-21T12:00:02Z; check its console and power; it continues by itself once it is back; or retry or release it); not rebooted again for the same cause
             n2 TooManyUnavailable: 1 node unavailable, at most 1 allowed: n1 (NotReady)
         "#]],
     );
@@ -83,7 +83,7 @@ fn a_released_node_is_not_rebooted_again_for_the_same_cause() {
     assert_wait_reasons(
         &world,
         expect![[r#"
-            n1 Released: released manually after a failure (n1 did not come back within 15 min of the reboot ordered at 2026-11-21T12:00:02Z; check its console and power, then retry or release it); not rebooted again for the same cause
+            n1 Released: released manually after a failure (n1 did not come back within 15 min of the reboot ordered at 2026-11-21T12:00:02Z; check its console and power; it continues by itself once it is back; or retry or release it); not rebooted again for the same cause
         "#]],
     );
     world.record("n1").host.as_mut().unwrap().reasons = vec!["libc6".to_owned()];

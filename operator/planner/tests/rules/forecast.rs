@@ -92,7 +92,7 @@ fn a_forecast_names_what_a_person_must_do_instead_of_a_time() {
     world.run_until_idle();
     world.run(2000);
     expect![[r#"
-        n1 n1 did not come back within 15 min of the reboot ordered at 2026-11-21T12:00:02Z; check its console and power, then retry or release it
+        n1 n1 did not come back within 15 min of the reboot ordered at 2026-11-21T12:00:02Z; check its console and power; it continues by itself once it is back; or retry or release it
         n2 breaker open: 1 failed node (n1); retry or release it to continue
         n3 cannot be drained: pod shop/db-0: budget shop/db never allows a disruption
         end never

@@ -74,15 +74,22 @@ fn an_agent_that_could_not_answer_during_an_outage_is_not_deferred_at_once() {
 #[test]
 fn a_node_that_comes_back_late_goes_on_by_itself_and_closes_the_breaker() {
     let mut world = failed();
-    assert!(world.wait_reasons().contains("n2 BreakerOpen"), "{}", world.wait_reasons());
+    assert!(
+        world.wait_reasons().contains("n2 BreakerOpen"),
+        "{}",
+        world.wait_reasons()
+    );
     let breaker = |world: &World| world.plan().policies["general"].breaker.state;
     assert_eq!(breaker(&world), BreakerState::Open);
     world.boot("n1");
     world.run(60);
     assert_eq!(breaker(&world), BreakerState::Closed);
     assert!(world.record("n2").last_reboot.is_some(), "{}", world.trace);
-    let line = world.trace.lines().find(|line| line.contains("n1 WriteRecord Succeeded"));
-    expect!["1072 n1 WriteRecord Succeeded came back late: 17 min after the reboot was ordered, 15 min were allowed"]
+    let line = world
+        .trace
+        .lines()
+        .find(|line| line.contains("n1 WriteRecord Succeeded"));
+    expect!["1073 n1 WriteRecord Succeeded came back late: 17 min after the reboot was ordered, 15 min were allowed"]
         .assert_eq(line.unwrap_or_default());
 }
 

@@ -35,7 +35,7 @@ fn a_node_is_rebooted_three_times_a_day_whatever_its_reasons_are() {
     let mut world = World::new(1);
     assert_eq!(reboots(&mut world, 3600), 3, "{}", world.trace);
     expect![[r#"
-        n1 StillRequired: requires a reboot again after 3 reboots since 2026-11-21T12:00:01Z, the last at 2026-11-21T12:02:23Z; next attempt not before 2026-11-22T12:02:23Z
+        n1 StillRequired: requires a reboot again after 3 reboots since 2026-11-21T12:00:01Z, the last at 2026-11-21T12:02:24Z; next attempt not before 2026-11-22T12:02:24Z
     "#]]
     .assert_eq(&world.wait_reasons());
 }
@@ -49,7 +49,12 @@ fn each_further_reboot_of_a_loop_doubles_the_pause() {
         world.now = last.time + TimeDelta::days(days) - TimeDelta::seconds(1);
         world.run_until_idle();
         assert!(world.in_progress().is_empty(), "before {days} days: {}", world.trace);
-        assert_eq!(reboots(&mut world, 200), 1, "after {days} days: {}", world.wait_reasons());
+        assert_eq!(
+            reboots(&mut world, 200),
+            1,
+            "after {days} days: {}",
+            world.wait_reasons()
+        );
     }
 }
 
@@ -85,7 +90,8 @@ fn two_reboots_a_day_for_different_reasons_are_no_loop() {
         require(&mut world, number);
         let before = world.record("n1").last_reboot.clone();
         world.run(60);
-        assert_ne!(world.record("n1").last_reboot, before, "{}", world.wait_reasons());
+        let after = world.record("n1").last_reboot.clone();
+        assert_ne!(after, before, "{}", world.wait_reasons());
         world.now += TimeDelta::hours(13);
     }
 }

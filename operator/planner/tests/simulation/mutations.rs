@@ -49,6 +49,26 @@ fn setup(mutant: Mutant) -> Setup {
             ],
             ..any
         },
+        Mutant::CountsPassedTime => Setup {
+            faults: &[Fault::NoLeader, Fault::Takeover, Fault::Blocked, Fault::Outage],
+            ..any
+        },
+        Mutant::JudgesAtOnce | Mutant::NeverLate => Setup {
+            faults: &[Fault::Outage, Fault::SlowBoot],
+            ..any
+        },
+        Mutant::BelievesAnyTime => Setup {
+            faults: &[Fault::ClockFarOff, Fault::Takeover, Fault::NeverBack],
+            ..any
+        },
+        Mutant::WaitsForAnyTime => Setup {
+            faults: &[Fault::ClockFarOff, Fault::AgentRefuses, Fault::Cancels],
+            ..any
+        },
+        Mutant::CountsNoReboots => Setup {
+            faults: &[Fault::ReasonsChange],
+            ..any
+        },
         Mutant::IgnoresDaemons | Mutant::CountsAnOldReport => Setup {
             daemons: Some(true),
             ..any

@@ -10,6 +10,7 @@ use super::world::{Event, World};
 impl World {
     /// Starts the drains that should run and ends the others, as `operator/src/drains.rs` does.
     pub fn tend(&mut self, operator: usize) {
+        let (at, now) = (self.at, self.now());
         let known = &mut self.operators[operator];
         let runs = |node: &Node, operation: &Operation| {
             operation.phase == Phase::Draining
@@ -22,7 +23,10 @@ impl World {
                 .view
                 .operation(**index)
                 .filter(|(node, operation)| runs(node, operation) && !known.view.is_undecodable(**index));
-            operation.is_some_and(|(_, one)| (&one.id, one.attempt) == (&task.operation, task.attempt))
+            operation.is_some_and(|(_, one)| {
+                let stage = one.stage.map(|stage| stage.kind);
+                (&one.id, one.attempt, stage) == (&task.operation, task.attempt, task.stage)
+            })
         };
         let ended = known.drains.iter().filter(|drain| !goes_on(drain));
         let ended: Vec<usize> = ended.map(|(index, _)| *index).collect();
@@ -31,19 +35,23 @@ impl World {
             known.progress.remove(&index);
             known.view.set_drain(index, &Drain::NotStarted);
         }
-        let epoch = known.epoch;
+        let (epoch, skew) = (known.epoch, known.skew);
         let begins = known
             .view
             .in_progress()
             .filter(|(index, node, operation)| runs(node, operation) && !known.drains.contains_key(index))
             .filter(|(index, ..)| !known.view.is_undecodable(*index));
         let task = |(index, _, operation): (usize, &Node, &Operation)| {
-            let cordoned = operation.cordoned.unwrap_or(operation.started) + TimeDelta::seconds(1);
+            // The clock that recorded it may have been ahead; the cordon is older than the drain in any case.
+            let cordoned = operation.cordoned.unwrap_or(operation.started) + TimeDelta::seconds(1) - skew;
+            let cordoned = cordoned.min(now);
             let task = Task {
                 operation: operation.id.clone(),
                 attempt: operation.attempt,
                 cordoned: cordoned.trunc_subsecs(0),
                 moved: 0,
+                stage: operation.stage.map(|stage| stage.kind),
+                since: at,
             };
             (index, task)
         };
@@ -131,7 +139,8 @@ impl World {
         };
         let now = self.start + TimeDelta::milliseconds(self.at);
         let (blocked, steady) = (self.hosts[index].blocked_until, task.cordoned + TimeDelta::seconds(3));
-        let (drain, again) = if self.cluster.pods[index] > 0 && blocked > self.at {
+        let deletes = task.stage == Some(StageKind::Delete);
+        let (drain, again) = if self.cluster.pods[index] > 0 && blocked > self.at && !deletes {
             let waiting = WaitReason::EvictionBlocked {
                 message: "pod shop/db-0: budget shop/db allows 0".to_owned(),
             };

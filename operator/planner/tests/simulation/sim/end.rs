@@ -2,9 +2,10 @@
 
 use std::fmt::Write as _;
 
+use chrono::TimeDelta;
 use lockkeeper_planner::*;
 
-use super::cluster::Kind;
+use super::cluster::{Kind, NodeObject};
 use super::world::{Event, OrderSource, World};
 
 impl World {
@@ -15,7 +16,6 @@ impl World {
         self.faults.off = true;
         for operator in 0..self.operators.len() {
             self.operators[operator].lags = [0; 4];
-            self.operators[operator].skew = chrono::TimeDelta::zero();
             self.after(0, Event::Lead(operator, false));
             // What the watches held back is told.
             for kind in Kind::ALL {
@@ -87,6 +87,10 @@ impl World {
             }
             let failed =
                 |operation: &Operation| operation.phase == Phase::Failed && operation.pending_outcome.is_none();
+            if self.came_back_long_ago(node) {
+                let what = format!("{} is back and well, and stays Failed", self.cluster.names[node]);
+                self.judge.broken("L1", &what);
+            }
             if self.cluster.operation(node).is_some_and(failed) {
                 let verb = if self.rng.chance(700) { "retry" } else { "release" };
                 self.tell(|world| format!("{}: {verb}", world.cluster.names[node]));
@@ -94,6 +98,27 @@ impl World {
             }
         }
         self.after(600_000, Event::Round);
+    }
+
+    /// A node that failed because time ran out has been Ready in its new boot for minutes.
+    fn came_back_long_ago(&self, node: usize) -> bool {
+        let Some(operation) = self.cluster.operation(node) else {
+            return false;
+        };
+        let timed_out = operation.failure.as_ref().is_some_and(|failure| failure.timed_out);
+        let object = self.cluster.nodes[node].as_ref();
+        let record = self.cluster.record(node);
+        let is_well = |node: &NodeObject| {
+            let host = record.and_then(|record| record.host.as_ref());
+            let reported = host.is_some_and(|host| host.boot_id == node.value.boot_id);
+            let since = self.now() - node.value.ready.since;
+            let old = node.value.boot_id == operation.boot_id_before;
+            node.value.ready.ready && reported && !old && since > TimeDelta::minutes(5)
+        };
+        timed_out
+            && operation.pending_outcome.is_none()
+            && operation.daemon_sets.is_empty()
+            && object.is_some_and(|object| is_well(object))
     }
 
     /// The cordon stays on a node whose operation only its agent knows: the host accepted a reboot. It came back in the
@@ -118,11 +143,11 @@ impl World {
         if !(0..self.hosts.len()).all(|node| self.is_over(node)) {
             return;
         }
-        let seen = &self.operators[operator].view.snapshot;
+        let (seen, skew) = (&self.operators[operator].view.snapshot, self.operators[operator].skew);
         for (name, why) in &plan.wait_reasons {
             let asks_no_more = || {
                 let node = seen.nodes.get(name);
-                node.is_some_and(|node| asks_no_more(node, self.now()))
+                node.is_some_and(|node| asks_no_more(node, self.now() + skew))
             };
             if !is_final(why) && !asks_no_more() {
                 return;

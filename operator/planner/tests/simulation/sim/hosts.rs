@@ -229,7 +229,8 @@ impl World {
         }
         host.up = false;
         // The wait for late pods is measured on the clocks of two operators; an operator whose clock is off is not blamed for that.
-        let skewed = self.faults.counts[Fault::ClockSkew as usize] > 0;
+        let skewed = [Fault::ClockSkew, Fault::ClockFarOff];
+        let skewed = skewed.iter().any(|fault| self.faults.counts[*fault as usize] > 0);
         let late = if skewed { self.hosts[node].late_pods } else { 0 };
         self.judge.goes_down(&self.cluster, &self.hosts[node], node, late);
         self.cluster.pods[node] = 0;
@@ -295,6 +296,9 @@ impl World {
 
     /// The kubelet, or the node controller for it, says how the node is.
     fn set_ready(&mut self, node: usize, ready: bool) {
+        if self.is_out() {
+            return;
+        }
         let (now, boot_id) = (self.now(), self.boot_id(node));
         let up = self.hosts[node].up;
         self.cluster.edit_node(node, |object| {

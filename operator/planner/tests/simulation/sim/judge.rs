@@ -2,9 +2,11 @@
 
 use std::rc::Rc;
 
+use chrono::TimeDelta;
 use lockkeeper_planner::*;
 
 use super::cluster::{Cluster, NodeObject};
+use super::history::History;
 use super::hosts::Host;
 use super::view::View;
 
@@ -28,6 +30,8 @@ pub struct Judge {
     /// The operation for which each host is down, if that operation holds a slot: it keeps the slot until the host is up,
     /// whatever becomes of its Node.
     down_for: Vec<Option<String>>,
+    /// What has happened, and when, by a clock that is right.
+    pub history: History,
 }
 
 /// What people did to a node since its last operation began.
@@ -43,9 +47,28 @@ struct ManualChanges {
 pub struct Allowed {
     /// Name, limit, and whether nodes may start by switch and window.
     policies: Vec<(PolicyName, usize, bool)>,
+    /// The same policies as they were seen.
+    pub seen: Vec<(PolicyName, Policy)>,
+    /// The nodes that were seen to have failed, under each policy.
+    pub failed: Vec<(PolicyName, usize)>,
+    /// When it planned, by its clock.
+    pub planned: Option<Instant>,
     all: usize,
     /// Operations that it knew of: it may restore their entries.
     in_progress: Vec<String>,
+}
+
+/// Who writes, at the instant of the write.
+#[derive(Clone, Copy, Debug)]
+pub struct Writer {
+    /// The time by its clock.
+    pub now: Instant,
+    /// How far its clock is off.
+    pub skew: TimeDelta,
+    /// For how long its process has asked for evictions from the node that it writes about.
+    pub drained_for: Option<i64>,
+    /// For how long its watches have shown the cluster without a break.
+    pub watched_for: i64,
 }
 
 /// What stood before a write.
@@ -86,7 +109,17 @@ impl Allowed {
             .collect();
         let cap = snapshot.lock.as_ref().and_then(|lock| lock.max_in_progress);
         let largest = policies.iter().map(|(_, limit, _)| *limit).max().unwrap_or(0);
+        let failed = |operation: &Operation| operation.phase == Phase::Failed && operation.pending_outcome.is_none();
+        let failed = view.in_progress().filter(|(.., operation)| failed(operation));
         Self {
+            seen: view
+                .policies()
+                .map(|(name, policy)| (name.clone(), policy.value.clone()))
+                .collect(),
+            failed: failed
+                .map(|(index, _, operation)| (operation.policy.clone(), index))
+                .collect(),
+            planned: Some(now),
             in_progress: view.in_progress().map(|(.., operation)| operation.id.clone()).collect(),
             policies,
             all: cap.map_or(largest, |cap| cap.of(snapshot.nodes.len())),
@@ -108,6 +141,7 @@ impl Judge {
             ended: vec![vec![]; cluster.nodes.len()],
             released_without_record: vec![vec![]; cluster.nodes.len()],
             down_for: vec![None; cluster.nodes.len()],
+            history: History::new(cluster),
             ..Self::default()
         };
         judge.look(cluster);
@@ -149,16 +183,26 @@ impl Judge {
 
     pub fn record_lost(&mut self, node: usize) {
         self.manual_changes[node].record_lost = true;
+        self.history.forget(node);
         self.ended[node].clear();
     }
 
     pub fn node_gone(&mut self, node: usize) {
         self.manual_changes[node].gone = true;
+        self.history.forget(node);
         self.ended[node].clear();
     }
 
-    /// A write was made, at this time by the clock of its writer.
-    pub fn wrote(&mut self, cluster: &Cluster, before: &Before, action: &Action, allowed: &Allowed, now: Instant) {
+    /// A write was made.
+    pub fn wrote(
+        &mut self,
+        cluster: &Cluster,
+        before: &Before,
+        action: &Action,
+        allowed: &Allowed,
+        writer: &Writer,
+        at: i64,
+    ) {
         let index = action.node().and_then(|name| cluster.index(name));
         match (action, index) {
             (Action::SetHolders { holders, .. }, _) => {
@@ -168,10 +212,16 @@ impl Judge {
             (Action::Cordon { operation_id, .. }, Some(node)) => {
                 self.manual_changes[node] = ManualChanges::default();
                 self.starts(cluster, before, node, operation_id, allowed);
+                self.history
+                    .starts(cluster, node, allowed, writer, at, &mut self.violations);
             }
-            (Action::OrderReboot { order, .. }, Some(node)) => self.orders(cluster, node, order, now),
+            (Action::OrderReboot { order, .. }, Some(node)) => self.orders(cluster, node, order, writer.now),
             (Action::Uncordon { .. }, Some(node)) => self.lifts(cluster, before, node),
-            (Action::WriteRecord { change, .. }, Some(node)) => self.remembers(cluster, node, change),
+            (Action::WriteRecord { change, .. }, Some(node)) => {
+                self.remembers(cluster, node, change);
+                self.history
+                    .remembers(cluster, node, change, writer, at, &mut self.violations);
+            }
             _ => {}
         }
     }
@@ -280,7 +330,8 @@ impl Judge {
             .holders()
             .iter()
             .any(|holder| &holder.node == name && holder.operation_id == id);
-        self.demand(marked && holds && pods == 0, "S3", || {
+        let left = reboots_with_pods(cluster.operation(node));
+        self.demand(marked && holds && (pods == 0 || left), "S3", || {
             format!("{name} is ordered to reboot: marked {marked}, entry {holds}, pods {pods}")
         });
         let draining = cluster
@@ -345,7 +396,8 @@ impl Judge {
         self.down_for[node] = holds.then(|| operation.clone());
         let known = cluster.operation(node).is_some_and(|known| &known.id == operation);
         let ours = known || manual.record_lost || self.released_without_record[node].contains(operation);
-        let cordoned = manual.uncordoned || object.value.unschedulable && pods == 0;
+        let left = reboots_with_pods(cluster.operation(node));
+        let cordoned = manual.uncordoned || object.value.unschedulable && (pods == 0 || left);
         self.demand(cordoned && ours, "S3", || {
             format!("{name} goes down: cordoned {cordoned}, pods {pods}, entry {holds}, operation {ours}")
         });
@@ -412,4 +464,11 @@ impl Judge {
             format!("{controls} nodes of the control plane are marked")
         });
     }
+}
+
+/// Whether the policy lets this operation reboot the node with the remaining pods.
+fn reboots_with_pods(operation: Option<&Operation>) -> bool {
+    operation.is_some_and(|operation| {
+        operation.is_in(StageKind::Reboot) && operation.settings.on_timeout == OnTimeout::Reboot
+    })
 }

@@ -63,6 +63,18 @@ mutants! {
     KeepsOrder,
     /// A node whose agent refused the reboot is uncordoned at once.
     BelievesRefusals,
+    /// The time that has passed since the cordon counts as spent on evictions.
+    CountsPassedTime,
+    /// A time-out is judged right after an outage.
+    JudgesAtOnce,
+    /// A node that failed because time ran out waits for a person.
+    NeverLate,
+    /// A success that lies ahead of now closes the breaker.
+    BelievesAnyTime,
+    /// A back-off lasts until the time that a wrong clock has recorded.
+    WaitsForAnyTime,
+    /// The reboots of a node in a day are not counted.
+    CountsNoReboots,
     /// Nodes start outside the windows.
     IgnoresWindows,
     /// The nodes of the control plane are as good as any.
@@ -132,14 +144,14 @@ pub fn plan(mutant: Option<Mutant>, snapshot: &Snapshot, now: Instant) -> Plan {
         return lockkeeper_planner::plan(snapshot, now);
     };
     let mut seen = snapshot.clone();
-    let doctored = doctor(mutant, &mut seen);
+    let doctored = doctor(mutant, &mut seen, now);
     let mut plan = lockkeeper_planner::plan(if doctored { &seen } else { snapshot }, now);
     answer(mutant, snapshot, &mut plan);
     plan
 }
 
 /// What the planner is made to believe.
-fn doctor(mutant: Mutant, seen: &mut Snapshot) -> bool {
+fn doctor(mutant: Mutant, seen: &mut Snapshot, now: Instant) -> bool {
     match mutant {
         Mutant::OrdersUndrained => {
             for node in seen.nodes.values_mut().filter(|node| node.cordoned_for.is_some()) {
@@ -168,6 +180,34 @@ fn doctor(mutant: Mutant, seen: &mut Snapshot) -> bool {
                 holder.reboot = None;
             }
         }
+        Mutant::CountsPassedTime => {
+            let long = chrono::TimeDelta::days(1);
+            let nodes = seen.nodes.values_mut();
+            nodes.for_each(|node| node.drain_details.evicting_for = long);
+        }
+        Mutant::JudgesAtOnce => seen.watched_for = OBSERVATION_GRACE,
+        Mutant::NeverLate => operations(seen).for_each(|operation| {
+            operation
+                .failure
+                .iter_mut()
+                .for_each(|failure| failure.timed_out = false);
+        }),
+        Mutant::BelievesAnyTime => last_reboots(seen).for_each(|last| {
+            last.started = last.started.min(now);
+        }),
+        Mutant::WaitsForAnyTime => {
+            for node in seen.nodes.values_mut().filter(|node| node.operation().is_none()) {
+                let deferred = node.record.as_ref().and_then(|record| record.deferred.as_ref());
+                if let Some(until) = deferred.map(|deferred| deferred.until).filter(|until| *until > now) {
+                    node.hold = Some(Hold {
+                        reason: "deferred".to_owned(),
+                        until: Some(until),
+                        invalid_until: None,
+                    });
+                }
+            }
+        }
+        Mutant::CountsNoReboots => last_reboots(seen).for_each(|last| last.series = None),
         Mutant::BelievesRefusals => seen.nodes.values_mut().for_each(stays_up_after_refusal),
         Mutant::IgnoresWindows => {
             seen.policies
@@ -216,6 +256,16 @@ fn stays_up(node: &mut Node) {
             ..lockkeeper_planner::Host::default()
         });
     }
+}
+
+fn operations(seen: &mut Snapshot) -> impl Iterator<Item = &mut Operation> {
+    let records = seen.nodes.values_mut().filter_map(|node| node.record.as_mut());
+    records.filter_map(|record| record.operation.as_deref_mut())
+}
+
+fn last_reboots(seen: &mut Snapshot) -> impl Iterator<Item = &mut LastReboot> {
+    let records = seen.nodes.values_mut().filter_map(|node| node.record.as_mut());
+    records.filter_map(|record| record.last_reboot.as_mut())
 }
 
 /// The refusal is old, and the kubelet has reported a moment ago.

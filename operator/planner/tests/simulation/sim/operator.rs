@@ -10,7 +10,7 @@ use super::cluster::{Kind, Refusal};
 use super::execute::Write;
 use super::failed_writes::{FailedWrites, Target};
 use super::faults::Fault;
-use super::judge::{Allowed, Before};
+use super::judge::{Allowed, Before, Writer};
 use super::mutants;
 use super::view::{Seen, View};
 use super::world::{Event, World};
@@ -25,6 +25,8 @@ pub struct Operator {
     pub lags: [i64; 4],
     /// How far its clock is off.
     pub skew: TimeDelta,
+    /// When one of its watches last failed or listed everything.
+    pub interrupted: i64,
     pub drains: BTreeMap<usize, Task>,
     pub progress: BTreeMap<usize, Drain>,
     /// Nodes whose preflight is under way.
@@ -60,6 +62,10 @@ pub struct Task {
     pub attempt: i32,
     pub cordoned: Instant,
     pub moved: usize,
+    /// What followed the time-out, if it has; another stage is another drain.
+    pub stage: Option<StageKind>,
+    /// When this process began to ask for evictions.
+    pub since: i64,
 }
 
 impl Operator {
@@ -70,6 +76,7 @@ impl Operator {
             epoch: 0,
             lags: [0; 4],
             skew: TimeDelta::zero(),
+            interrupted: 0,
             drains: BTreeMap::new(),
             progress: BTreeMap::new(),
             asked: BTreeSet::new(),
@@ -117,6 +124,8 @@ impl World {
         let known = &mut self.operators[operator];
         if relisted && known.view.is_listed(kind) {
             known.view.relist(kind, &self.cluster);
+            known.view.changed = true;
+            known.interrupted = self.at;
             self.wake(operator, 0);
         } else if known.view.deliver(kind, self.at, coalesced) {
             self.wake(operator, 0);
@@ -127,6 +136,8 @@ impl World {
         let known = &mut self.operators[operator];
         if known.epoch == epoch {
             known.view.relist(kind, &self.cluster);
+            known.view.changed = true;
+            known.interrupted = self.at;
             self.wake(operator, 0);
         }
     }
@@ -160,6 +171,7 @@ impl World {
             epoch,
             wake: i64::MAX,
             skew: self.operators[operator].skew,
+            interrupted: self.at,
             ..Operator::new(View::new(&self.cluster, own_node))
         };
         for kind in Kind::ALL {
@@ -187,6 +199,8 @@ impl World {
         }
         self.perturb(operator);
         let known = &mut self.operators[operator];
+        let elapsed = known.drains.iter().map(|(index, task)| (*index, self.at - task.since));
+        known.view.set_elapsed(&elapsed.collect(), self.at - known.interrupted);
         let now = self.start + TimeDelta::milliseconds(self.at) + known.skew;
         let snapshot = &known.view.snapshot;
         let plan = mutants::plan(self.mutant, snapshot, now);
@@ -283,7 +297,7 @@ impl World {
         if self.operators[operator].failed.left_out.contains(&target) {
             return self.go_on(operator);
         }
-        if self.faults.strikes(Fault::ServerTrouble, &mut self.rng) {
+        if self.is_out() || self.faults.strikes(Fault::ServerTrouble, &mut self.rng) {
             return self.refused(operator, action, Refusal::Trouble);
         }
         if self.is_denied(target) {
@@ -307,7 +321,14 @@ impl World {
         let result = write.execute(action);
         let answers = std::mem::take(&mut write.answers);
         if result.is_ok() {
-            self.judge.wrote(&self.cluster, &before, action, &known.allowed, now);
+            let writer = Writer {
+                now,
+                skew: known.skew,
+                drained_for: index.and_then(|index| Some(self.at - known.drains.get(&index)?.since)),
+                watched_for: self.at - known.interrupted,
+            };
+            self.judge
+                .wrote(&self.cluster, &before, action, &known.allowed, &writer, self.at);
             self.coverage.wrote(action);
             if matches!(action, Action::WriteRecord { change, .. } if change.finished.is_some()) {
                 self.ended = self.at;

@@ -33,6 +33,9 @@ const PEOPLE: &[Fault] = &[
     Fault::Blind,
     Fault::Takeover,
     Fault::ClockSkew,
+    Fault::ClockFarOff,
+    Fault::NoLeader,
+    Fault::Outage,
 ];
 
 impl World {
@@ -80,6 +83,8 @@ impl World {
                 let edited = self.cluster.edit_policy(index, |object| {
                     object.value.acknowledged = object.value.state.breaker.opened;
                 });
+                let name = self.cluster.policy_names[index].clone();
+                self.judge.history.acknowledges(&name, self.at);
                 edited.is_some()
             }
             Fault::Requests => {
@@ -136,6 +141,24 @@ impl World {
                 self.operators[operator].skew = TimeDelta::seconds(seconds);
                 true
             }
+            Fault::ClockFarOff => {
+                let (operator, days) = (self.rng.below(2), self.rng.pick(&[-3, 1, 3, 60]));
+                self.operators[operator].skew = TimeDelta::days(days);
+                // Or nobody ever sets it right.
+                if self.rng.chance(700) {
+                    let delay = self.rng.between(1000, 600_000);
+                    self.after(delay, Event::ClockSet(operator));
+                }
+                true
+            }
+            Fault::NoLeader => {
+                let (other, delay) = (self.rng.below(2), self.rng.between(60_000, 3_000_000));
+                self.after(0, Event::Lead(0, false));
+                self.after(0, Event::Lead(1, false));
+                self.after(delay, Event::Lead(other, true));
+                true
+            }
+            Fault::Outage => self.goes_out(),
             _ => false,
         }
     }
@@ -253,10 +276,10 @@ impl World {
                     .is_some()
             }
             Fault::LimitEdited => {
-                let limit = super::setup::limit(&mut self.rng);
+                let (limit, unavailable) = (super::setup::limit(&mut self.rng), super::setup::limit(&mut self.rng));
                 let edited = self.cluster.edit_policy(index, |object| {
                     object.value.max_in_progress = limit;
-                    object.value.max_unavailable = limit;
+                    object.value.max_unavailable = unavailable;
                 });
                 edited.is_some()
             }

@@ -288,7 +288,7 @@ pub fn policy_object(index: usize, rng: &mut Rng) -> PolicyObject {
         value: Policy {
             schedule: schedule(rng),
             max_in_progress: limit,
-            max_unavailable: limit,
+            max_unavailable: rng.pick(&[limit, limit, Limit::Count(1), Limit::Count(2), Limit::Percent(50)]),
             topology: if rng.chance(300) { vec![topology] } else { vec![] },
             pace: TimeDelta::seconds(rng.pick(&[0, 0, 0, 45, 600])),
             order: rng.pick(&[QueueOrder::Oldest, QueueOrder::Name]),
@@ -307,6 +307,7 @@ pub fn policy_object(index: usize, rng: &mut Rng) -> PolicyObject {
                 daemon_sets_last: rng.chance(200),
                 prefer_updated_nodes: rng.chance(200),
                 load_balancer_delay: TimeDelta::seconds(rng.pick(&[0, 0, 30])),
+                on_timeout: rng.pick(&[OnTimeout::Defer, OnTimeout::Defer, OnTimeout::Delete, OnTimeout::Reboot]),
                 ..Settings::default()
             },
             ..Policy::default()

@@ -217,6 +217,21 @@ impl View {
         self.edit(index, |node| node.drain = drain.clone());
     }
 
+    /// How long each of these drains has asked for evictions, and how long the watches have worked without a break.
+    ///
+    /// Only time goes on: what is planned before the next `recheck_at` stays the same.
+    pub fn set_elapsed(&mut self, drains: &BTreeMap<usize, i64>, watched_for: i64) {
+        let watched_for = TimeDelta::milliseconds(watched_for);
+        self.snapshot.watched_for = watched_for.min(OBSERVATION_GRACE);
+        for (index, name) in self.names.iter().enumerate() {
+            let elapsed = drains.get(&index).copied().unwrap_or_default();
+            if let Some(node) = self.snapshot.nodes.get_mut(name) {
+                node.drain_details.evicting_for = TimeDelta::milliseconds(elapsed);
+                node.drain_details.running_for = TimeDelta::milliseconds(elapsed);
+            }
+        }
+    }
+
     fn edit(&mut self, index: usize, edit: impl FnOnce(&mut Node)) {
         if let Some(node) = self.snapshot.nodes.get_mut(&self.names[index]) {
             let before = node.clone();
@@ -246,6 +261,7 @@ impl View {
             unlisted: self.unlisted(),
             view_gaps: vec![],
             control_plane_gap: None,
+            watched_for: self.snapshot.watched_for,
             policies: policies.collect(),
             nodes: nodes.collect(),
             unmanaged_records: BTreeSet::new(),
@@ -278,6 +294,7 @@ impl View {
                 .map(|reboot| reboot.record.clone()),
             drain: drains.get(&index).cloned().unwrap_or_default(),
             preflight: before.map(|node| node.preflight.clone()).unwrap_or_default(),
+            drain_details: before.map(|node| node.drain_details.clone()).unwrap_or_default(),
             daemon_sets: before.map(|node| node.daemon_sets.clone()).unwrap_or_default(),
             ..object.value.clone()
         })

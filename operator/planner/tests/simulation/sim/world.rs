@@ -14,6 +14,7 @@ use super::hosts::Host;
 use super::judge::Judge;
 use super::mutants::Mutant;
 use super::operator::Operator;
+use super::outages;
 use super::rng::Rng;
 use super::setup;
 
@@ -36,6 +37,8 @@ pub enum Event {
     Probe(usize, u64, usize),
     /// An operator leads, or no longer.
     Lead(usize, bool),
+    /// The clock of an operator is set right.
+    ClockSet(usize),
     /// An agent looks at its order: at what stands now, or at what it was told.
     Agent(usize, OrderSource),
     /// An agent reports from its boot.
@@ -113,6 +116,8 @@ pub struct World {
     pub hosts: Vec<Host>,
     /// Until when the API server denies all writes about an object.
     pub denied: BTreeMap<Target, i64>,
+    /// Until when nobody reaches the API server.
+    pub out_until: i64,
     pub operators: Vec<Operator>,
     pub faults: Faults,
     pub judge: Judge,
@@ -182,6 +187,7 @@ impl World {
             judge: Judge::new(&cluster),
             cluster,
             denied: BTreeMap::new(),
+            out_until: 0,
             hosts,
             operators: vec![],
             faults,
@@ -242,7 +248,10 @@ impl World {
             self.never_ends();
             return;
         }
-        self.happen(due.what);
+        match self.is_out() && outages::needs_the_server(&due.what) {
+            true => self.happens_after_the_outage(due.what),
+            false => self.happen(due.what),
+        }
         if !self.cluster.news.is_empty() {
             self.spread();
             self.judge.look(&self.cluster);
@@ -261,6 +270,7 @@ impl World {
             Event::Daemon(node, boot) => self.daemon_ready(node, boot),
             Event::DaemonGone => self.daemon_gone(),
             Event::Lead(operator, leads) => self.lead(operator, leads),
+            Event::ClockSet(operator) => self.operators[operator].skew = TimeDelta::zero(),
             Event::Agent(node, source) => self.agent(node, source),
             Event::Report(node, boot) => self.report(node, boot),
             Event::Down(node, boot) => self.down(node, boot),

@@ -1,0 +1,187 @@
+//! What has happened, by a clock that is right: breaker, canary, fit, loops and time-outs are judged by it, and not by the
+//! times that were recorded or by the planner's formulas.
+
+use std::collections::BTreeMap;
+
+use chrono::TimeDelta;
+use lockkeeper_planner::*;
+
+use super::cluster::Cluster;
+use super::judge::{Allowed, Writer};
+
+/// How far the clocks of two operators differ at most, unless one is far off; in milliseconds.
+const DIFFERENCE: i64 = 100_000;
+const DAY: i64 = 24 * 3600 * 1000;
+/// A node is rebooted no more often than this in a day, unless a person requests it: one at the end of a count, and three more.
+const REBOOTS_A_DAY: usize = 4;
+/// A writer whose clock is off by more than this would not lead.
+const MAX_SKEW: TimeDelta = TimeDelta::seconds(60);
+/// A drain may lack a tenth of its time-out at the begin, a second is lost to rounding.
+const DRAINED: i64 = 9;
+
+#[derive(Clone, Debug, Default)]
+pub struct History {
+    /// When each node's operation began: its id, and when.
+    began: Vec<Option<(String, i64)>>,
+    /// When each node's operation was marked Failed, if it is.
+    failed: Vec<Option<i64>>,
+    /// Whether the drain of each node has reached a stage.
+    staged: Vec<bool>,
+    /// Whether an operator has written while its clock was far off.
+    clock_was_wrong: bool,
+    /// The reboots of each node that no person requested: when they ended.
+    reboots: Vec<Vec<i64>>,
+    /// When the last success began under each policy.
+    success: BTreeMap<PolicyName, i64>,
+    /// When a person acknowledged the failures of each policy.
+    acknowledged: BTreeMap<PolicyName, i64>,
+}
+
+impl History {
+    pub fn new(cluster: &Cluster) -> Self {
+        let count = cluster.nodes.len();
+        Self {
+            began: vec![None; count],
+            failed: vec![None; count],
+            staged: vec![false; count],
+            reboots: vec![vec![]; count],
+            ..Self::default()
+        }
+    }
+
+    /// The record of the node is gone, and with it what an operator can know.
+    pub fn forget(&mut self, node: usize) {
+        self.reboots[node].clear();
+        self.failed[node] = None;
+    }
+
+    pub fn acknowledges(&mut self, policy: &PolicyName, at: i64) {
+        self.acknowledged.insert(policy.clone(), at);
+    }
+
+    /// A record was written.
+    pub fn remembers(
+        &mut self,
+        cluster: &Cluster,
+        node: usize,
+        change: &RecordChange,
+        writer: &Writer,
+        at: i64,
+        violations: &mut Vec<String>,
+    ) {
+        let name = &cluster.names[node];
+        let is_wrong = writer.skew.abs() > MAX_SKEW;
+        self.clock_was_wrong |= is_wrong;
+        if let Change::Set(Some(operation)) = &change.operation {
+            let fails = operation.phase == Phase::Failed && operation.pending_outcome.is_none();
+            let known = self.began[node].as_ref().is_some_and(|(id, _)| *id == operation.id);
+            if !known {
+                self.began[node] = Some((operation.id.clone(), at));
+                self.failed[node] = None;
+            }
+            let timed_out = operation.failure.as_ref().is_some_and(|failure| failure.timed_out);
+            if fails && self.failed[node].is_none() && timed_out && writer.watched_for < 60_000 {
+                violations.push(format!("L1: {name} fails on a view of {} ms", writer.watched_for));
+            }
+            // One that a clock recorded that was behind looks older than it is.
+            let is_known = fails && !(is_wrong && writer.skew < TimeDelta::zero());
+            self.failed[node] = is_known.then(|| self.failed[node].unwrap_or(at));
+            let timeout = operation.settings.drain_timeout.num_milliseconds();
+            let begins = operation.stage.is_some() && !self.staged[node];
+            self.staged[node] = operation.stage.is_some();
+            // An operator that no longer leads has ended its drains, and may have one write left.
+            if let Some(drained) = writer.drained_for.filter(|_| begins)
+                && drained * 10 < timeout * DRAINED
+            {
+                violations.push(format!("S3: a stage of {name} begins after {drained} ms of evictions"));
+            }
+        }
+        if let Some(finished) = &change.finished {
+            self.failed[node] = None;
+            if finished.outcome == Outcome::Succeeded {
+                self.succeeds(node, &finished.operation, at);
+            }
+        }
+    }
+
+    fn succeeds(&mut self, node: usize, operation: &Operation, at: i64) {
+        let began = self.began[node].as_ref().filter(|(id, _)| *id == operation.id);
+        let began = began.map_or(at, |(_, began)| *began);
+        let last = self.success.entry(operation.policy.clone()).or_insert(began);
+        *last = began.max(*last);
+        if operation.requested.is_some() {
+            self.reboots[node].clear();
+        } else {
+            self.reboots[node].push(at);
+        }
+    }
+
+    /// A node is cordoned.
+    pub fn starts(
+        &mut self,
+        cluster: &Cluster,
+        node: usize,
+        allowed: &Allowed,
+        writer: &Writer,
+        at: i64,
+        violations: &mut Vec<String>,
+    ) {
+        // What an operator does whose clock is wrong at that moment cannot be held against the planner.
+        let Some(operation) = cluster.operation(node).filter(|_| writer.skew.abs() <= MAX_SKEW) else {
+            return;
+        };
+        let name = &cluster.names[node];
+        let mut broken = |rule: &str, what: String| violations.push(format!("{rule}: {name} starts {what}"));
+        let today = self.reboots[node].iter().filter(|ended| at - **ended < DAY).count();
+        if today >= REBOOTS_A_DAY && operation.requested.is_none() && !self.clock_was_wrong {
+            broken("S2", format!("after {today} reboots within a day"));
+        }
+        let seen = allowed.seen.iter().find(|(name, _)| *name == operation.policy);
+        let Some((policy_name, policy)) = seen else { return };
+        if operation.attempt == 0 && !self.breaker_admits(policy_name, policy, node, allowed, at) {
+            broken("S2", "although too many nodes have failed".to_owned());
+        }
+        if let Some(planned) = allowed.planned
+            && !fits(policy, planned)
+        {
+            broken("S2", "although the window closes too soon".to_owned());
+        }
+    }
+
+    /// Whether a person or a success after the failures, or the cooldown, lets a node start.
+    fn breaker_admits(&self, name: &PolicyName, policy: &Policy, node: usize, allowed: &Allowed, at: i64) -> bool {
+        let failed = allowed.failed.iter().filter(|(other, _)| other == name);
+        let failed: Vec<i64> = failed
+            .filter(|(_, other)| *other != node)
+            .filter_map(|(_, other)| self.failed[*other])
+            .collect();
+        let Some(last) = failed
+            .iter()
+            .max()
+            .filter(|_| failed.len() >= policy.breaker.max_failed.max(1))
+        else {
+            return true;
+        };
+        let after = |time: Option<&i64>| time.is_some_and(|time| time + DIFFERENCE >= *last);
+        let cooldown = policy.breaker.cooldown.map(|cooldown| cooldown.num_milliseconds());
+        let cooled = cooldown.is_some_and(|cooldown| at - last + DIFFERENCE >= cooldown);
+        cooled || after(self.success.get(name)) || after(self.acknowledged.get(name))
+    }
+}
+
+/// Whether the window is open for as long as a reboot takes, minute by minute, or no window of the next eight days is.
+fn fits(policy: &Policy, now: Instant) -> bool {
+    let Ok(schedule) = &policy.schedule else { return false };
+    let needs = policy.duration_estimate.cordoned.num_minutes();
+    let open = |minute: i64| schedule.is_open(now + TimeDelta::minutes(minute));
+    if (0..needs).all(open) {
+        return true;
+    }
+    let mut longest = 0;
+    let mut length = 0;
+    for minute in 0..8 * 24 * 60 {
+        length = if open(minute) { length + 1 } else { 0 };
+        longest = longest.max(length);
+    }
+    longest < needs
+}
