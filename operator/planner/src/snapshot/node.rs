@@ -9,7 +9,7 @@ use super::operation::Operation;
 use super::record::{AnswerState, Host, Record};
 use crate::Instant;
 use crate::names::{BootId, PolicyName};
-use crate::recorded::{is_ahead, or_now, unless_ahead};
+use crate::recorded::{is_ahead, unless_ahead};
 
 /// How long an agent may take to report from a new boot before it counts as missing.
 const AGENT_GRACE: TimeDelta = TimeDelta::seconds(120);
@@ -95,7 +95,10 @@ impl Node {
         match self.record.as_ref().and_then(|record| record.host.as_ref()) {
             None if self.view_gap.is_some() => None,
             None => Some(self.created),
-            Some(host) if host.boot_id != self.boot_id => Some(or_now(self.ready.since, now) + AGENT_GRACE),
+            Some(host) if host.boot_id != self.boot_id => {
+                let ready = unless_ahead(self.ready.since, now);
+                Some(ready.map_or(self.created, |since| since + AGENT_GRACE))
+            }
             Some(_) => None,
         }
     }

@@ -35,7 +35,7 @@ impl DrainNotifications {
         if !std::mem::replace(&mut self.start, true) {
             events.push(started(progress));
         }
-        for returning in super::returning(progress) {
+        for returning in super::state::returning(progress) {
             if self.returning.insert(returning.owner.clone()) {
                 events.push(Event::pods_return(returning));
             }

@@ -7,7 +7,7 @@ use chrono::TimeDelta;
 use lockkeeper_planner::*;
 
 use super::cluster::Cluster;
-use super::judge::{Allowed, Writer};
+use super::writer::{Allowed, Writer};
 
 /// How far the clocks of two operators differ at most, unless one is far off; in milliseconds.
 const DIFFERENCE: i64 = 100_000;

@@ -8,6 +8,7 @@ use super::faults::Fault;
 use super::world::{Event, OrderSource, World};
 
 #[derive(Clone, Debug, Default)]
+#[allow(clippy::struct_excessive_bools)] // each is a fact of its own
 pub struct Host {
     /// The boot it is in.
     pub boot: u32,

@@ -1,14 +1,11 @@
 //! The rules of design section 10, asked of the truth: not of what an operator believed, but of what it did.
 
-use std::rc::Rc;
-
-use chrono::TimeDelta;
 use lockkeeper_planner::*;
 
-use super::cluster::{Cluster, NodeObject};
+use super::cluster::Cluster;
 use super::history::History;
 use super::hosts::Host;
-use super::view::View;
+use super::writer::{Allowed, Before, Writer};
 
 #[derive(Debug, Default)]
 pub struct Judge {
@@ -40,96 +37,6 @@ struct ManualChanges {
     uncordoned: bool,
     record_lost: bool,
     gone: bool,
-}
-
-/// What an operator's views allowed at the instant of its plan.
-#[derive(Clone, Debug, Default)]
-pub struct Allowed {
-    /// Name, limit, and whether nodes may start by switch and window.
-    policies: Vec<(PolicyName, usize, bool)>,
-    /// The same policies as they were seen.
-    pub seen: Vec<(PolicyName, Policy)>,
-    /// The nodes that were seen to have failed, under each policy.
-    pub failed: Vec<(PolicyName, usize)>,
-    /// When it planned, by its clock.
-    pub planned: Option<Instant>,
-    all: usize,
-    /// Operations that it knew of: it may restore their entries.
-    in_progress: Vec<String>,
-}
-
-/// Who writes, at the instant of the write.
-#[derive(Clone, Copy, Debug)]
-pub struct Writer {
-    /// The time by its clock.
-    pub now: Instant,
-    /// How far its clock is off.
-    pub skew: TimeDelta,
-    /// For how long its process has asked for evictions from the node that it writes about.
-    pub drained_for: Option<i64>,
-    /// For how long its watches have shown the cluster without a break.
-    pub watched_for: i64,
-}
-
-/// What stood before a write.
-#[derive(Debug, Default)]
-pub struct Before {
-    holders: Vec<Holder>,
-    node: Option<Rc<NodeObject>>,
-}
-
-impl Before {
-    pub fn of(cluster: &Cluster, action: &Action) -> Self {
-        let index = action.node().and_then(|name| cluster.index(name));
-        let holders = match action {
-            Action::SetHolders { .. } => cluster.holders().to_vec(),
-            _ => vec![],
-        };
-        Self {
-            holders,
-            node: index.and_then(|index| cluster.nodes[index].clone()),
-        }
-    }
-}
-
-impl Allowed {
-    pub fn by(view: &View, now: Instant) -> Self {
-        let snapshot = &view.snapshot;
-        let open = |policy: &Policy| {
-            let open = policy.schedule.as_ref().is_ok_and(|schedule| schedule.is_open(now));
-            open && !policy.suspend
-        };
-        let all = view.policies();
-        let policies: Vec<(PolicyName, usize, bool)> = all
-            .map(|(name, policy)| {
-                let total = view.nodes().filter(|node| node.group & policy.groups != 0).count();
-                let limit = policy.value.max_in_progress.of(total);
-                (name.clone(), limit, open(&policy.value))
-            })
-            .collect();
-        let cap = snapshot.lock.as_ref().and_then(|lock| lock.max_in_progress);
-        let largest = policies.iter().map(|(_, limit, _)| *limit).max().unwrap_or(0);
-        let failed = |operation: &Operation| operation.phase == Phase::Failed && operation.pending_outcome.is_none();
-        let failed = view.in_progress().filter(|(.., operation)| failed(operation));
-        Self {
-            seen: view
-                .policies()
-                .map(|(name, policy)| (name.clone(), policy.value.clone()))
-                .collect(),
-            failed: failed
-                .map(|(index, _, operation)| (operation.policy.clone(), index))
-                .collect(),
-            planned: Some(now),
-            in_progress: view.in_progress().map(|(.., operation)| operation.id.clone()).collect(),
-            policies,
-            all: cap.map_or(largest, |cap| cap.of(snapshot.nodes.len())),
-        }
-    }
-
-    fn of(&self, policy: &str) -> (usize, bool) {
-        let found = self.policies.iter().find(|(name, ..)| name == policy);
-        found.map_or((0, false), |(_, limit, open)| (*limit, *open))
-    }
 }
 
 impl Judge {

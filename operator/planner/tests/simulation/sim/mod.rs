@@ -23,5 +23,6 @@ pub mod rules;
 pub mod setup;
 pub mod view;
 pub mod world;
+pub mod writer;
 
 pub use world::{Setup, World, run};

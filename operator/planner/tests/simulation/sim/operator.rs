@@ -10,10 +10,10 @@ use super::cluster::{Kind, Refusal};
 use super::execute::Write;
 use super::failed_writes::{FailedWrites, Target};
 use super::faults::Fault;
-use super::judge::{Allowed, Before, Writer};
 use super::mutants;
 use super::view::{Seen, View};
 use super::world::{Event, World};
+use super::writer::{Allowed, Before, Writer};
 
 #[derive(Debug)]
 pub struct Operator {
@@ -27,6 +27,8 @@ pub struct Operator {
     pub skew: TimeDelta,
     /// When one of its watches last failed or listed everything.
     pub interrupted: i64,
+    /// For how long they had shown the cluster without a break when it made its plan.
+    watched_for: i64,
     pub drains: BTreeMap<usize, Task>,
     pub progress: BTreeMap<usize, Drain>,
     /// Nodes whose preflight is under way.
@@ -77,6 +79,7 @@ impl Operator {
             lags: [0; 4],
             skew: TimeDelta::zero(),
             interrupted: 0,
+            watched_for: 0,
             drains: BTreeMap::new(),
             progress: BTreeMap::new(),
             asked: BTreeSet::new(),
@@ -200,7 +203,9 @@ impl World {
         self.perturb(operator);
         let known = &mut self.operators[operator];
         let elapsed = known.drains.iter().map(|(index, task)| (*index, self.at - task.since));
-        known.view.set_elapsed(&elapsed.collect(), self.at - known.interrupted);
+        let elapsed = elapsed.collect();
+        known.watched_for = self.at - known.interrupted;
+        known.view.set_elapsed(&elapsed, known.watched_for);
         let now = self.start + TimeDelta::milliseconds(self.at) + known.skew;
         let snapshot = &known.view.snapshot;
         let plan = mutants::plan(self.mutant, snapshot, now);
@@ -325,7 +330,7 @@ impl World {
                 now,
                 skew: known.skew,
                 drained_for: index.and_then(|index| Some(self.at - known.drains.get(&index)?.since)),
-                watched_for: self.at - known.interrupted,
+                watched_for: known.watched_for,
             };
             self.judge
                 .wrote(&self.cluster, &before, action, &known.allowed, &writer, self.at);

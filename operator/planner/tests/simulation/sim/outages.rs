@@ -29,14 +29,14 @@ pub fn needs_the_server(what: &Event) -> bool {
         | Event::Meddle
         | Event::Trouble
         | Event::Quiet
-        | Event::Round => true,
+        | Event::Round
+        | Event::Lead(_, true) => true,
         Event::Wake(..)
         | Event::Call(..)
         | Event::Lead(_, false)
         | Event::ClockSet(..)
         | Event::Down(..)
         | Event::Up(..) => false,
-        Event::Lead(_, true) => true,
     }
 }
 

@@ -138,12 +138,12 @@ impl World {
             }
             Fault::ClockSkew => {
                 let (operator, seconds) = (self.rng.below(2), self.rng.between(-40, 40));
-                self.operators[operator].skew = TimeDelta::seconds(seconds);
+                self.set_clock(operator, TimeDelta::seconds(seconds));
                 true
             }
             Fault::ClockFarOff => {
                 let (operator, days) = (self.rng.below(2), self.rng.pick(&[-3, 1, 3, 60]));
-                self.operators[operator].skew = TimeDelta::days(days);
+                self.set_clock(operator, TimeDelta::days(days));
                 // Or nobody ever sets it right.
                 if self.rng.chance(700) {
                     let delay = self.rng.between(1000, 600_000);
@@ -161,6 +161,12 @@ impl World {
             Fault::Outage => self.goes_out(),
             _ => false,
         }
+    }
+
+    /// A plan that was made by another clock says nothing about when this one must be asked again.
+    pub fn set_clock(&mut self, operator: usize, skew: TimeDelta) {
+        self.operators[operator].skew = skew;
+        self.operators[operator].rests_on = None;
     }
 
     /// Its writes go through, and none of its watches shows anything.

@@ -248,9 +248,10 @@ impl World {
             self.never_ends();
             return;
         }
-        match self.is_out() && outages::needs_the_server(&due.what) {
-            true => self.happens_after_the_outage(due.what),
-            false => self.happen(due.what),
+        if self.is_out() && outages::needs_the_server(&due.what) {
+            self.happens_after_the_outage(due.what);
+        } else {
+            self.happen(due.what);
         }
         if !self.cluster.news.is_empty() {
             self.spread();
@@ -270,7 +271,7 @@ impl World {
             Event::Daemon(node, boot) => self.daemon_ready(node, boot),
             Event::DaemonGone => self.daemon_gone(),
             Event::Lead(operator, leads) => self.lead(operator, leads),
-            Event::ClockSet(operator) => self.operators[operator].skew = TimeDelta::zero(),
+            Event::ClockSet(operator) => self.set_clock(operator, TimeDelta::zero()),
             Event::Agent(node, source) => self.agent(node, source),
             Event::Report(node, boot) => self.report(node, boot),
             Event::Down(node, boot) => self.down(node, boot),
