@@ -34,6 +34,18 @@ pub struct HostReport {
     #[serde(default, skip_serializing_if = "String::is_empty")]
     #[schemars(length(max = 1024))]
     pub reboot_capable_message: String,
+    /// Until then the agent refuses to reboot the host, because it has just booted; absent otherwise. So a program that
+    /// controls the agent cannot keep the host rebooting.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reboot_allowed_time: Option<DateTime<Utc>>,
+    /// Whether the API server confines the agent to the report of its own node, by the agent's own test; absent if the test
+    /// has given no result.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confined: Option<bool>,
+    /// Why it is not confined or the test has given no result, and what to do; empty if it is confined.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 1024))]
+    pub confined_message: String,
     /// Programs that inhibit a shutdown with a block lock. Delay locks are not listed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]

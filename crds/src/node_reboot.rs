@@ -66,6 +66,10 @@ pub struct Order {
     /// How to reboot.
     #[serde(default)]
     pub method: RebootMethod,
+    /// After this time an agent does not begin to execute the order, so that one that was suspended does no harm. Absent in an
+    /// order of an older operator.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_after_time: Option<DateTime<Utc>>,
 }
 
 /// What an agent is to do.
@@ -129,7 +133,7 @@ pub struct NodeRebootStatus {
     /// The last command of a person and its result.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_command: Option<LastCommand>,
-    /// `RebootRequired`, `Cordoned`, `Drained`, `Rebooted`, `Healthy`, `RebootCapable`, `HoldInvalid`.
+    /// `RebootRequired`, `Cordoned`, `Drained`, `Rebooted`, `Healthy`, `RebootCapable`, `AgentConfined`, `HoldInvalid`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,

@@ -19,6 +19,9 @@ const POLL: Duration = Duration::from_millis(500);
 /// `helm uninstall` waits for nodes in progress; an emulated node is down for minutes.
 const UNINSTALL_TIMEOUT: &str = "uninstall.timeoutSeconds=900";
 
+/// The tests and the demo reboot guests that have booted a moment ago.
+const REBOOT_AT_ONCE: &str = "agent.actuator.minUptimeSeconds=0";
+
 /// A cluster of virtual machines with Lockkeeper in it.
 #[derive(Debug)]
 pub struct VmStack {
@@ -50,7 +53,13 @@ impl VmStack {
         let mut stack = Self { nodes, plane, workdir };
         stack.nodes.wait_ready(BOOT).await?;
         say("installing Lockkeeper: helm install lockkeeper charts/lockkeeper");
-        let install = ["--create-namespace", "--set", UNINSTALL_TIMEOUT];
+        let install = [
+            "--create-namespace",
+            "--set",
+            UNINSTALL_TIMEOUT,
+            "--set",
+            REBOOT_AT_ONCE,
+        ];
         stack
             .helm()
             .run(&release("install", &[&[chart().as_str()], &install[..]].concat()))?;

@@ -3,6 +3,10 @@
 //! The agent keeps no state: orders, answers and since when a reboot is required are read from the API server and the
 //! shared directory, so the agent may be killed at any point. Only a request for facts or an error starts a timer.
 
+mod own;
+mod retry;
+mod self_test;
+
 use std::future::Future;
 use std::pin::pin;
 use std::time::Duration;
@@ -11,7 +15,7 @@ use futures::{Stream, StreamExt};
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event};
 use kube::{Api, Client};
-use lockkeeper_crds::{HostReport, OrderAnswer, OrderState};
+use lockkeeper_crds::{HostReport, Order, OrderAction, OrderAnswer, OrderState};
 use tokio::time::Instant;
 
 use crate::decide::{Decision, Inputs, decide};
@@ -19,11 +23,20 @@ use crate::host::{Host, HostView};
 use crate::report::{OwnNodeReboot, ReportError, Reporter, host_report};
 use crate::since::first_seen;
 use crate::text::describe;
+use lockkeeper_channel::HostOrder;
 use lockkeeper_channel::timer::sleep_until_or_forever;
 use lockkeeper_kube_util::{Clock, WatchBackoff, jitter, relisting_watcher};
+use own::Own;
+use retry::Retry;
+use self_test::SelfTest;
 
 /// The first delay after a failed report, and the longest.
 const REPORT_BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(2));
+/// The same for the read before a reboot: an order expires soon.
+const READ_BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(10));
+
+/// An order is valid in the second in which it expires.
+const EXPIRY_DELAY: Duration = Duration::from_secs(1);
 
 /// The settings of an agent.
 #[derive(Clone, Debug)]
@@ -60,13 +73,17 @@ pub async fn run_agent(
     let mut agent = Agent {
         reporter: Reporter::new(client, &config.node_name),
         first_report_by: Instant::now() + config.facts_within,
-        config,
         host,
         own: Own::default(),
         facts_request: None,
-        retry: Retry::default(),
+        retry: Retry::new(REPORT_BACKOFF, &config.node_name),
+        read_retry: Retry::new(READ_BACKOFF, &config.node_name),
         not_passed_on: None,
-        confinement_checked: false,
+        read_for: None,
+        order_expires: None,
+        reboots_from: None,
+        self_test: SelfTest::new(&config.node_name),
+        config,
     };
     tokio::select! {
         biased;
@@ -87,7 +104,14 @@ struct Agent<H> {
     retry: Retry,
     /// The refusal of an order that could not be passed on. It stays: it may be reported already.
     not_passed_on: Option<OrderAnswer>,
-    confinement_checked: bool,
+    /// The order for which the own object was read right before the order was passed on.
+    read_for: Option<String>,
+    read_retry: Retry,
+    /// When the order has expired.
+    order_expires: Option<Instant>,
+    /// When the actuator reboots this host again, which has just booted.
+    reboots_from: Option<Instant>,
+    self_test: SelfTest,
 }
 
 impl<H: Host> Agent<H> {
@@ -118,11 +142,19 @@ impl<H: Host> Agent<H> {
     fn next_wake(&self) -> Option<Instant> {
         let now = Instant::now();
         let facts_overdue_at = self.facts_request.as_ref().map(|(_, overdue)| *overdue);
-        [facts_overdue_at, Some(self.first_report_by), self.retry.at]
-            .into_iter()
-            .flatten()
-            .filter(|at| *at > now)
-            .min()
+        [
+            facts_overdue_at,
+            Some(self.first_report_by),
+            self.retry.at,
+            self.read_retry.at,
+            self.order_expires,
+            self.reboots_from,
+            self.self_test.retry.at,
+        ]
+        .into_iter()
+        .flatten()
+        .filter(|at| *at > now)
+        .min()
     }
 
     async fn step(&mut self) -> anyhow::Result<()> {
@@ -135,12 +167,39 @@ impl<H: Host> Agent<H> {
         };
         let mut view = self.host.observe().await?;
         let answer = self.handle_order(&own, &mut view).await?;
+        // A read before a reboot may have shown another one.
+        let own = self.own.object.clone().unwrap_or(own);
         view.reboot_required.since = first_seen(&view, own.status.host.as_ref(), self.config.clock.now());
-        let report = host_report(&view, answer, env!("CARGO_PKG_VERSION"));
-        if own.status.host.as_ref() != Some(&report) && self.may_report(&view) {
+        self.order_expires = own.spec.order.as_ref().and_then(|order| self.expiry(order));
+        let refused_for = view.reboot_refused_for();
+        self.reboots_from = refused_for.map(|refused| Instant::now() + refused);
+        if !self.may_report(&view) {
+            return Ok(());
+        }
+        let mut report = self.host_report(&view, answer.clone());
+        let prepare = own
+            .spec
+            .order
+            .as_ref()
+            .filter(|order| order.action == OrderAction::Prepare);
+        let prepare = prepare.map(|order| order.id.as_str());
+        if self.self_test.is_due(prepare) {
+            let result = self.reporter.is_confined(&report).await;
+            if matches!(result, Err(ReportError::Missing(_))) {
+                self.own.object = None;
+                return Ok(());
+            }
+            self.self_test.record(prepare, result);
+            report = self.host_report(&view, answer);
+        }
+        if own.status.host.as_ref() != Some(&report) {
             self.report(&report).await;
         }
         Ok(())
+    }
+
+    fn host_report(&self, view: &HostView, answer: Option<OrderAnswer>) -> HostReport {
+        host_report(view, answer, &self.self_test.confinement, env!("CARGO_PKG_VERSION"))
     }
 
     /// Executes the order and returns the answer to it.
@@ -161,6 +220,13 @@ impl<H: Host> Agent<H> {
                 }
             }
         }
+        let unread = |order: &HostOrder| self.read_for.as_ref() != Some(&order.id);
+        if decision.host_order.as_ref().is_some_and(unread) {
+            match self.read_before_reboot().await {
+                Some(fresh) => decision = self.decide(&fresh, view),
+                None => return Ok(own.status.host.as_ref().and_then(|host| host.order.clone())),
+            }
+        }
         if let Err(error) = self.pass_on(&decision).await {
             tracing::error!(error = %describe(&error), "cannot pass the order to the actuator");
             self.not_passed_on = own.spec.order.as_ref().map(|order| OrderAnswer {
@@ -171,6 +237,32 @@ impl<H: Host> Agent<H> {
             return Ok(self.not_passed_on.clone());
         }
         Ok(decision.answer)
+    }
+
+    /// Reads the own object right before a reboot order is passed on: what the watch delivered may be old, after a suspend or
+    /// from a buffered socket. `None` if it cannot be read now.
+    async fn read_before_reboot(&mut self) -> Option<OwnNodeReboot> {
+        if !self.read_retry.is_due() {
+            return None;
+        }
+        match self.reporter.read().await {
+            Ok(fresh) => {
+                self.read_retry.reset();
+                self.own.object = Some(fresh.clone());
+                Some(fresh)
+            }
+            Err(error) => {
+                let wait = self.read_retry.back_off();
+                tracing::warn!(error = %describe(&error.into()), again_in_ms = wait.as_millis(), "the read before the reboot failed");
+                None
+            }
+        }
+    }
+
+    /// The instant at which an order has expired, if it has not yet: an actuator that does not execute it cannot do so later.
+    fn expiry(&self, order: &Order) -> Option<Instant> {
+        let (not_after, clock) = (order.not_after_time?, self.config.clock);
+        (clock.now() <= not_after).then(|| Instant::now() + clock.until(not_after) + EXPIRY_DELAY)
     }
 
     fn decide(&self, own: &OwnNodeReboot, view: &HostView) -> Decision {
@@ -190,6 +282,8 @@ impl<H: Host> Agent<H> {
             facts: view.facts.as_ref(),
             answer: view.answer.as_ref(),
             facts_overdue: self.facts_overdue(order_id),
+            reboot_refused_for: view.reboot_refused_for(),
+            now: self.config.clock.now(),
         })
     }
 
@@ -197,6 +291,7 @@ impl<H: Host> Agent<H> {
     async fn pass_on(&mut self, decision: &Decision) -> anyhow::Result<()> {
         if let Some(order) = &decision.host_order {
             self.host.set_order(order).await?;
+            self.read_for = Some(order.id.clone());
         }
         match &decision.request_facts {
             Some(id) if self.facts_request.as_ref().is_none_or(|(asked, _)| asked != id) => {
@@ -217,8 +312,8 @@ impl<H: Host> Agent<H> {
 
     fn may_report(&self, view: &HostView) -> bool {
         let now = Instant::now();
-        let facts_known = view.facts.as_ref().is_some_and(|facts| facts.boot_id == view.boot_id);
-        (facts_known || now >= self.first_report_by) && self.retry.at.is_none_or(|at| at <= now)
+        let facts_known = view.present_facts().is_some();
+        (facts_known || now >= self.first_report_by) && self.retry.is_due()
     }
 
     async fn report(&mut self, report: &HostReport) {
@@ -226,30 +321,13 @@ impl<H: Host> Agent<H> {
             Ok(own) => {
                 log_report(report);
                 self.own.object = Some(own);
-                self.retry = Retry::default();
-                self.check_confinement(report).await;
+                self.retry.reset();
             }
             Err(ReportError::Missing(_)) => self.own.object = None,
-            Err(error @ (ReportError::Refused(..) | ReportError::Failed(..) | ReportError::NoAnswer(_))) => {
-                let wait = self.retry.back_off(&self.config.node_name);
+            Err(error) => {
+                let wait = self.retry.back_off();
                 tracing::warn!(error = %describe(&error.into()), again_in_ms = wait.as_millis(), "the report failed");
             }
-        }
-    }
-
-    /// Warns once if the admission policy is missing: with RBAC alone, a stolen agent token can report for every node.
-    async fn check_confinement(&mut self, report: &HostReport) {
-        if self.confinement_checked {
-            return;
-        }
-        let confined = self.reporter.is_confined(report).await;
-        self.confinement_checked = confined.is_ok();
-        match confined {
-            Ok(true) => tracing::debug!("the admission policy confines this agent"),
-            Ok(false) => tracing::warn!(
-                "nothing confines this agent to its own node: apply the ValidatingAdmissionPolicy lockkeeper-agent"
-            ),
-            Err(error) => tracing::debug!(error = %describe(&error.into()), "cannot check the admission policy"),
         }
     }
 }
@@ -266,67 +344,4 @@ fn log_report(report: &HostReport) {
         answer_message = order.map(|order| order.message.as_str()),
         "reported the host"
     );
-}
-
-/// The agent's own object, as far as it is known.
-#[derive(Default)]
-struct Own {
-    /// Whether the first list is complete.
-    known: bool,
-    object: Option<OwnNodeReboot>,
-    listed: Option<OwnNodeReboot>,
-}
-
-impl Own {
-    /// Applies an event; returns false while a list is incomplete.
-    fn apply(&mut self, event: Event<OwnNodeReboot>) -> bool {
-        match event {
-            Event::Init => {
-                self.listed = None;
-                return false;
-            }
-            Event::InitApply(object) => {
-                self.listed = Some(object);
-                return false;
-            }
-            Event::InitDone => {
-                self.object = self.listed.take();
-                self.known = true;
-            }
-            Event::Apply(object) => {
-                if !self.object.as_ref().is_some_and(|held| is_newer(held, &object)) {
-                    self.object = Some(object);
-                }
-            }
-            Event::Delete(_) => self.object = None,
-        }
-        true
-    }
-}
-
-/// Whether the held object, from the reply to a write, is newer than the one that the watch shows.
-fn is_newer(held: &OwnNodeReboot, seen: &OwnNodeReboot) -> bool {
-    let version = |own: &OwnNodeReboot| own.metadata.resource_version.as_ref()?.parse::<u128>().ok();
-    held.metadata.uid == seen.metadata.uid
-        && matches!((version(held), version(seen)), (Some(held), Some(seen)) if held > seen)
-}
-
-/// When to repeat a failed report.
-#[derive(Default)]
-struct Retry {
-    at: Option<Instant>,
-    wait: Duration,
-    failures: u32,
-}
-
-impl Retry {
-    /// Doubles the delay, with jitter, so that a thousand agents do not retry at the same time.
-    fn back_off(&mut self, node: &str) -> Duration {
-        let (first, longest) = REPORT_BACKOFF;
-        self.wait = (self.wait * 2).clamp(first, longest);
-        self.failures = self.failures.saturating_add(1);
-        let wait = self.wait.mul_f64(0.5 + jitter(node, self.failures));
-        self.at = Some(Instant::now() + wait);
-        wait
-    }
 }

@@ -8,8 +8,12 @@
 //! the operation, then the order, then the phase; until then the agent waits. A Prepare changes nothing on the host and is
 //! answered in any case.
 
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
 use lockkeeper_channel::text::{MESSAGE, fit};
 use lockkeeper_channel::{AnswerState, HostAction, HostAnswer, HostFacts, HostOrder};
+use lockkeeper_crds::reasons::format_time;
 use lockkeeper_crds::{Order, OrderAction, OrderAnswer, OrderState, Phase, RebootMethod};
 
 use crate::report::OwnOperation;
@@ -33,6 +37,10 @@ pub struct Inputs<'a> {
     pub answer: Option<&'a HostAnswer>,
     /// Whether the facts for this order are overdue.
     pub facts_overdue: bool,
+    /// For how long the actuator still refuses to reboot the host because it has just booted.
+    pub reboot_refused_for: Option<Duration>,
+    /// The time by the clock of this host.
+    pub now: DateTime<Utc>,
 }
 
 /// The decision.
@@ -119,13 +127,18 @@ enum Standing {
 }
 
 fn reboot(order: &Order, inputs: &Inputs) -> Decision {
-    match check_operation(order, inputs.operation) {
+    let standing = match expired(order, inputs.now) {
+        Some(message) => Standing::Invalid(message),
+        None => check_operation(order, inputs.operation),
+    };
+    match standing {
         Standing::Valid => Decision {
             answer: inputs.reported.cloned(),
             host_order: Some(HostOrder {
                 id: order.id.clone(),
                 action: HostAction::Reboot,
                 boot_id: order.boot_id.clone(),
+                not_after: order.not_after_time.map(|time| time.timestamp()),
             }),
             request_facts: None,
         },
@@ -135,6 +148,17 @@ fn reboot(order: &Order, inputs: &Inputs) -> Decision {
             Decision::keep(accepted_reboot(inputs).or_else(|| Some(answer(order, OrderState::Refused, &message))))
         }
     }
+}
+
+/// Why the order is too old to be executed, if it is.
+fn expired(order: &Order, now: DateTime<Utc>) -> Option<String> {
+    let not_after = order.not_after_time.filter(|not_after| *not_after < now)?;
+    let (not_after, now) = (format_time(not_after), format_time(now));
+    Some(format!(
+        "order {} expired at {not_after}, and the clock of this host shows {now}; if the order was new, correct that clock or \
+         the operator's",
+        order.id
+    ))
 }
 
 /// Whether the order is that of the operation, and the phase allows it.
@@ -229,6 +253,9 @@ fn final_answer(order: &Order, inputs: &Inputs) -> Option<OrderAnswer> {
 
 /// A Prepare tests both containers: only facts that the actuator published for this order count.
 fn prepare(order: &Order, inputs: &Inputs) -> Decision {
+    if let Some(message) = expired(order, inputs.now) {
+        return Decision::refuse(order, &message);
+    }
     let fresh = inputs
         .facts
         .filter(|facts| facts.order_id == order.id && facts.boot_id == inputs.boot_id);
@@ -247,6 +274,16 @@ fn prepare(order: &Order, inputs: &Inputs) -> Decision {
     };
     if !facts.reboot_capable {
         return Decision::refuse(order, &facts.message);
+    }
+    if let Some(remaining) = inputs.reboot_refused_for {
+        let (min, remaining) = (facts.min_uptime_seconds, remaining.as_secs() + 1);
+        return Decision::refuse(
+            order,
+            &format!(
+                "the host has just booted: its actuator reboots it only after {min} s of uptime, in {remaining} s \
+                 (--min-uptime-seconds)"
+            ),
+        );
     }
     if let Some(inhibitor) = facts.inhibitors.first() {
         return Decision::refuse(

@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 use crate::detect::{self, BootSpan, DEBIAN, DEBIAN_PACKAGES, DROP_DIRECTORY, LOCKKEEPER, SUSE};
 use crate::facts::{FactPaths, KernelFacts, boot_time, kernel_facts};
 use crate::host::{Host, HostView};
-use lockkeeper_channel::boot::boot_id;
+use lockkeeper_channel::boot::{boot_id, uptime};
 use lockkeeper_channel::watch::{DirectoryWatch, Watched};
 use lockkeeper_channel::{ANSWER, Channel, FACTS, FACTS_WANTED, FactsWanted, HostOrder, ORDER};
 
@@ -26,6 +26,7 @@ const SHARED: usize = 0;
 pub struct DirectoryHost {
     run: PathBuf,
     boot_id: PathBuf,
+    uptime: PathBuf,
     kernel: KernelFacts,
     boot_time: Option<DateTime<Utc>>,
     channel: Channel,
@@ -51,6 +52,7 @@ impl DirectoryHost {
             kernel: kernel_facts(&paths),
             boot_time: None,
             boot_id: paths.boot_id,
+            uptime: paths.uptime,
             // One instance for all directories: the kernel counts instances by user id, which other pods share.
             watch: watch
                 .context("start file notification; if too many are in use, raise fs.inotify.max_user_instances")?,
@@ -75,6 +77,7 @@ impl Host for DirectoryHost {
         Ok(HostView {
             boot_id: boot_id(&self.boot_id)?,
             boot_time: self.boot_time,
+            uptime: uptime(&self.uptime)?,
             os: self.kernel.os.clone(),
             kernel: self.kernel.kernel.clone(),
             reboot_required: detect::detect(&self.run, boot),

@@ -10,6 +10,8 @@ use lockkeeper_channel::text::{NAME, fit};
 pub struct FactPaths {
     /// The kernel's id of the present boot.
     pub boot_id: PathBuf,
+    /// For how long the host has been up.
+    pub uptime: PathBuf,
     /// The host's own `os-release`.
     pub os_release: PathBuf,
 }
@@ -98,6 +100,7 @@ mod tests {
     fn this_kernel_provides_all_facts() {
         let facts = kernel_facts(&FactPaths {
             boot_id: "/proc/sys/kernel/random/boot_id".into(),
+            uptime: "/proc/uptime".into(),
             os_release: "/etc/os-release".into(),
         });
         assert!(boot_time(None).is_some_and(|time| time < Utc::now()));

@@ -1,6 +1,7 @@
 //! The interface between the agent and its host; with it a test can run hundreds of agents in one process.
 
 use std::future::Future;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use lockkeeper_crds::RebootRequired;
@@ -32,6 +33,8 @@ pub struct HostView {
     pub boot_id: String,
     /// When it booted.
     pub boot_time: Option<DateTime<Utc>>,
+    /// For how long it has been up.
+    pub uptime: Duration,
     /// The operating system's name for itself.
     pub os: String,
     /// The running kernel's release.
@@ -42,4 +45,18 @@ pub struct HostView {
     pub facts: Option<HostFacts>,
     /// What the actuator answered last; it may be to an earlier order.
     pub answer: Option<HostAnswer>,
+}
+
+impl HostView {
+    /// The facts of the present boot.
+    pub fn present_facts(&self) -> Option<&HostFacts> {
+        self.facts.as_ref().filter(|facts| facts.boot_id == self.boot_id)
+    }
+
+    /// For how long the actuator still refuses to reboot the host because it has just booted; `None` if it does not.
+    pub fn reboot_refused_for(&self) -> Option<Duration> {
+        let min_uptime = Duration::from_secs(self.present_facts()?.min_uptime_seconds);
+        let remaining = min_uptime.saturating_sub(self.uptime);
+        (!remaining.is_zero()).then_some(remaining)
+    }
 }

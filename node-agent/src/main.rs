@@ -43,6 +43,7 @@ async fn agent(args: Cli, shutdown: impl Future<Output = ()>) -> anyhow::Result<
     );
     let paths = FactPaths {
         boot_id: args.common.boot_id_file,
+        uptime: args.common.uptime_file,
         os_release: args.host_os_release,
     };
     let host = DirectoryHost::new(args.host_run, Channel::new(args.common.channel_dir), paths)?;

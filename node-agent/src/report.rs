@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, TimeDelta, Utc};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::api::{Patch, PatchParams};
+use kube::api::{ListParams, Patch, PatchParams};
 use kube::{Api, Client, Resource};
 use lockkeeper_crds::names::AGENT_MANAGER;
 use lockkeeper_crds::{HostReport, NodeReboot, Order, OrderAnswer, Phase};
@@ -12,11 +13,14 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::json;
 
+use crate::facts::CLOCK_DRIFT;
 use crate::host::HostView;
 use lockkeeper_channel::text::{MESSAGE, NAME, fit};
 
 /// The timeout of a write.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(15);
+/// The timeout of the read before a reboot.
+const READ_TIMEOUT: Duration = Duration::from_secs(5);
 /// The largest number of inhibitors that the custom resource accepts.
 const MAX_INHIBITORS: usize = 16;
 
@@ -87,14 +91,25 @@ pub enum ReportError {
     /// An error that may be transient.
     #[error("cannot write the report of {0}")]
     Failed(String, #[source] kube::Error),
-    /// No answer.
+    /// The object cannot be read.
+    #[error("cannot read NodeReboot {0}")]
+    Unreadable(String, #[source] kube::Error),
+    /// No answer to a read.
+    #[error("cannot read NodeReboot {0}: no answer within {s} s", s = READ_TIMEOUT.as_secs())]
+    NotReadInTime(String),
+    /// No answer to a write.
     #[error("cannot write the report of {0}: no answer within {s} s", s = WRITE_TIMEOUT.as_secs())]
     NoAnswer(String),
 }
 
 /// The report for the observed host.
-pub fn host_report(view: &HostView, answer: Option<OrderAnswer>, agent_version: &str) -> HostReport {
-    let facts = view.facts.as_ref().filter(|facts| facts.boot_id == view.boot_id);
+pub fn host_report(
+    view: &HostView,
+    answer: Option<OrderAnswer>,
+    confinement: &Confinement,
+    agent_version: &str,
+) -> HostReport {
+    let facts = view.present_facts();
     let message = match facts {
         Some(facts) if facts.reboot_capable => String::new(),
         Some(facts) => fit(&facts.message, MESSAGE),
@@ -109,6 +124,9 @@ pub fn host_report(view: &HostView, answer: Option<OrderAnswer>, agent_version: 
         reboot_required: view.reboot_required.clone(),
         reboot_capable: facts.is_some_and(|facts| facts.reboot_capable),
         reboot_capable_message: message,
+        reboot_allowed_time: reboot_allowed_time(view),
+        confined: confinement.confined,
+        confined_message: confinement.message.clone(),
         inhibitors: inhibitors
             .iter()
             .take(MAX_INHIBITORS)
@@ -119,6 +137,55 @@ pub fn host_report(view: &HostView, answer: Option<OrderAnswer>, agent_version: 
             .collect(),
         order: answer,
         agent_version: agent_version.to_owned(),
+    }
+}
+
+/// From when on the actuator reboots a host that has just booted. The clocks of the operator and of this host differ a bit:
+/// the time is a bit later, and once the actuator reboots the host the report no longer has it.
+fn reboot_allowed_time(view: &HostView) -> Option<DateTime<Utc>> {
+    view.reboot_refused_for()?;
+    let min_uptime = view.facts.as_ref()?.min_uptime_seconds;
+    let min_uptime = TimeDelta::try_seconds(i64::try_from(min_uptime).ok()?)?;
+    view.boot_time?.checked_add_signed(min_uptime + CLOCK_DRIFT)
+}
+
+/// Whether the API server confines the agent to the report of its own node.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Confinement {
+    /// The result of the last test; `None` if it gave none.
+    pub confined: Option<bool>,
+    /// What is wrong, and the remedy; empty if it is confined.
+    pub message: String,
+}
+
+impl Confinement {
+    /// It does.
+    pub fn confined() -> Self {
+        Self {
+            confined: Some(true),
+            message: String::new(),
+        }
+    }
+
+    /// It does not.
+    pub fn not_confined() -> Self {
+        let message = "nothing confines this agent to its own node: apply the agents' ValidatingAdmissionPolicy \
+                       (lockkeeper-agent) and its binding for the namespace and the ServiceAccount of the agents";
+        Self {
+            confined: Some(false),
+            message: message.to_owned(),
+        }
+    }
+
+    /// The test gave no result.
+    pub fn unknown(error: &str) -> Self {
+        Self {
+            confined: None,
+            message: fit(
+                &format!("the test whether this agent is confined failed and is repeated: {error}"),
+                MESSAGE,
+            ),
+        }
     }
 }
 
@@ -153,13 +220,29 @@ impl Reporter {
         self.apply(report, &params).await
     }
 
-    /// Whether the admission policy confines the agent: a dry run as another field manager must be refused.
+    /// Reads the object as it is now, not as a cache has it.
+    pub async fn read(&self) -> Result<OwnNodeReboot, ReportError> {
+        let name = || self.name.clone();
+        let params = ListParams::default().fields(&format!("metadata.name={}", self.name));
+        let request = self.api.list(&params);
+        match tokio::time::timeout(READ_TIMEOUT, request).await {
+            Ok(Ok(list)) => list
+                .items
+                .into_iter()
+                .next()
+                .ok_or_else(|| ReportError::Missing(name())),
+            Ok(Err(error)) => Err(ReportError::Unreadable(name(), error)),
+            Err(_elapsed) => Err(ReportError::NotReadInTime(name())),
+        }
+    }
+
+    /// Whether the admission policy confines the agent: a dry run as another field manager must be forbidden.
     pub async fn is_confined(&self, report: &HostReport) -> Result<bool, ReportError> {
         let params = patch_params("lockkeeper-self-test").force().dry_run();
         match self.apply(report, &params).await {
             Ok(_) => Ok(false),
-            Err(ReportError::Refused(..)) => Ok(true),
-            Err(error @ (ReportError::Missing(_) | ReportError::Failed(..) | ReportError::NoAnswer(_))) => Err(error),
+            Err(ReportError::Refused(_, kube::Error::Api(status))) if status.code == 403 => Ok(true),
+            Err(error) => Err(error),
         }
     }
 

@@ -23,12 +23,14 @@ use lockkeeper_channel::{
 use lockkeeper_crds::HostReport;
 use lockkeeper_crds::host::Cause;
 use lockkeeper_crds::time::whole_seconds;
+use lockkeeper_kube_util::Clock;
+use lockkeeper_node_agent::AgentConfig;
 use lockkeeper_node_agent::directory_host::DirectoryHost;
 use lockkeeper_node_agent::facts::FactPaths;
 use serde_json::json;
 use tokio::time::{Instant, sleep, timeout};
 
-use world::{Api, Fault, MemoryHost, capable, start};
+use world::{Api, Fault, MemoryHost, capable, start, start_with};
 
 /// Virtual time, so no test waits for it. Everything that the agent does by itself is done by then.
 const IDLE: Duration = Duration::from_mins(10);
@@ -270,6 +272,128 @@ async fn an_order_is_obeyed_once_its_operation_is_in_phase_rebooting() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_order_that_the_watch_delivers_late_is_not_obeyed() {
+    let (api, host) = (Api::default(), MemoryHost::new("a"));
+    api.make();
+    let _agent = start(&api, host.clone());
+    api.wait(|_| true).await;
+    api.held().deliver_stale_order("1", 0, "a");
+    sleep(IDLE).await;
+    assert!(host.orders().is_empty());
+    api.order("2-0", "Reboot", "a");
+    sleep(IDLE).await;
+    assert_eq!(host.orders(), ["2-0"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_order_waits_until_it_can_be_read_again() {
+    let (api, host) = (Api::default(), MemoryHost::new("a"));
+    api.make();
+    let _agent = start(&api, host.clone());
+    api.wait(|_| true).await;
+    api.held().unreadable = true;
+    api.order("1-0", "Reboot", "a");
+    sleep(Duration::from_mins(1)).await;
+    assert!(host.orders().is_empty());
+    api.held().unreadable = false;
+    sleep(Duration::from_secs(16)).await;
+    assert_eq!(host.orders(), ["1-0"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_agent_reports_whether_it_is_confined_and_tests_again_until_it_is() {
+    let (api, host) = (Api::default(), MemoryHost::new("a"));
+    api.make();
+    api.held().self_test = 200;
+    let _agent = start(&api, host);
+    let report = api.wait(|_| true).await;
+    assert_eq!(report.confined, Some(false));
+    assert!(
+        report.confined_message.contains("ValidatingAdmissionPolicy"),
+        "{}",
+        report.confined_message
+    );
+    for fault in [401, 422, 500] {
+        api.held().self_test = fault;
+        let report = api.wait(|report| report.confined.is_none()).await;
+        assert!(
+            report.confined_message.contains("is repeated"),
+            "{fault}: {}",
+            report.confined_message
+        );
+        api.held().self_test = 200;
+        api.wait(|report| report.confined == Some(false)).await;
+    }
+    api.held().self_test = 403;
+    let report = api.wait(|report| report.confined == Some(true)).await;
+    assert_eq!(report.confined_message, "");
+    let tests = api.held().self_tests;
+    sleep(IDLE).await;
+    assert_eq!(api.held().self_tests, tests, "an idle agent tests nothing");
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_prepare_tests_whether_the_agent_is_confined() {
+    let (api, host) = (Api::default(), MemoryHost::new("a"));
+    api.make();
+    let _agent = start(&api, host);
+    assert_eq!(api.wait(|_| true).await.confined, Some(true));
+    api.held().self_test = 200;
+    sleep(IDLE).await;
+    assert_eq!(api.wait(|_| true).await.confined, Some(true));
+    api.order("1-0", "Prepare", "a");
+    api.answer("1-0", "Ready").await;
+    let ready = |report: &&serde_json::Value| report["order"]["state"] == "Ready";
+    let first = api.held().reports.iter().find(ready).cloned().unwrap();
+    assert_eq!(first["confined"], false, "with the answer, not after it");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_host_that_has_just_booted_reports_until_when_it_is_not_rebooted() {
+    let (api, host) = (Api::default(), MemoryHost::new("a"));
+    api.make();
+    let booted = whole_seconds(Utc::now());
+    host.change(|memory| {
+        memory.view.boot_time = Some(booted);
+        memory.view.uptime = Duration::from_secs(1);
+        memory.view.facts.as_mut().unwrap().min_uptime_seconds = 600;
+    });
+    let _agent = start(&api, host.clone());
+    let report = api.wait(|_| true).await;
+    assert!(report.reboot_capable);
+    assert_eq!(report.reboot_allowed_time, Some(booted + TimeDelta::seconds(630)));
+    // Nothing wakes the agent but the time.
+    host.inner.lock().unwrap().view.uptime = Duration::from_mins(10);
+    let began = Instant::now();
+    api.wait(|report| report.reboot_allowed_time.is_none()).await;
+    assert_eq!(began.elapsed().as_secs(), 599);
+    sleep(IDLE).await;
+    assert_eq!(reports(&api), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_order_that_the_actuator_does_not_execute_in_time_is_withdrawn_and_refused() {
+    let (api, host) = (Api::default(), MemoryHost::new("a"));
+    let start_of_day = Utc::now();
+    api.make();
+    let config = AgentConfig {
+        clock: Clock::steady_from(start_of_day),
+        ..AgentConfig::new("n1")
+    };
+    let _agent = start_with(config, &api, host.clone());
+    api.wait(|_| true).await;
+    let began = Instant::now();
+    api.operation("1-0", "Rebooting");
+    api.order_until("1-0", "Reboot", "a", start_of_day + TimeDelta::seconds(60));
+    sleep(Duration::from_secs(50)).await;
+    assert_eq!(host.orders(), ["1-0"]);
+    let message = api.answer("1-0", "Refused").await;
+    assert!(message.contains("expired"), "{message}");
+    assert!((60..=61).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
+    assert!(host.inner.lock().unwrap().orders.last().unwrap().is_none());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_request_that_leaves_while_the_order_is_withdrawn_is_no_refusal() {
     let (api, host) = (Api::default(), MemoryHost::new("a"));
     api.make();
@@ -350,7 +474,7 @@ async fn an_order_of_the_previous_boot_is_not_executed() {
 #[tokio::test(start_paused = true)]
 async fn the_agent_stops_when_cancelled() {
     let (api, host) = (Api::default(), MemoryHost::new("a"));
-    let config = lockkeeper_node_agent::AgentConfig::new("n1");
+    let config = AgentConfig::new("n1");
     let shutdown = sleep(Duration::from_secs(5));
     lockkeeper_node_agent::run_agent(config, api.client(), host, shutdown)
         .await
@@ -368,6 +492,7 @@ async fn real_files_are_followed() {
     fs::write(&boot_id, "a\n").unwrap();
     let paths = FactPaths {
         boot_id,
+        uptime: "/proc/uptime".into(),
         os_release: "/etc/os-release".into(),
     };
     let channel = Channel::new(&shared);

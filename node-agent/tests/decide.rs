@@ -3,6 +3,9 @@
 // The helper that reads the tables is not a test in clippy's eyes.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+use std::time::Duration;
+
+use chrono::DateTime;
 use expect_test::{Expect, expect};
 use lockkeeper_channel::{AnswerState, HostAnswer, HostFacts, Inhibitor};
 use lockkeeper_crds::{Order, OrderAction, OrderAnswer, OrderState, RebootMethod};
@@ -21,6 +24,7 @@ struct Case {
     facts: Option<HostFacts>,
     answer: Option<HostAnswer>,
     overdue: bool,
+    just_booted: bool,
 }
 
 /// Reads words such as `prepare`, `reboot@a`, `said:Ready`, `said:Rebooting@a`, `capable`, `actuator:Failed`, `overdue`.
@@ -35,6 +39,7 @@ fn case(text: &str) -> Case {
                 action,
                 boot_id: boot.into(),
                 method,
+                not_after_time: None,
             })
         };
         let facts = |capable, inhibitors: &[&str]| {
@@ -50,6 +55,7 @@ fn case(text: &str) -> Case {
                         why: "mid-update".into(),
                     })
                     .collect(),
+                min_uptime_seconds: 600,
             })
         };
         match word.split_once(':').unwrap_or((word, "")) {
@@ -92,6 +98,11 @@ fn case(text: &str) -> Case {
                 });
             }
             ("overdue", _) => case.overdue = true,
+            ("just-booted", _) => case.just_booted = true,
+            ("expires", second) => {
+                let time = DateTime::from_timestamp(second.parse().unwrap(), 0);
+                case.order.as_mut().unwrap().not_after_time = time;
+            }
             other => panic!("no such word: {other:?}"),
         }
     }
@@ -116,6 +127,8 @@ fn decision(text: &str) -> Decision {
         facts: case.facts.as_ref(),
         answer: case.answer.as_ref(),
         facts_overdue: case.overdue,
+        reboot_refused_for: case.just_booted.then_some(Duration::from_secs(419)),
+        now: DateTime::from_timestamp(1000, 0).unwrap(),
     })
 }
 
@@ -367,4 +380,40 @@ fn a_request_under_way_is_no_answer_and_no_refusal() {
         &expect!["say 1-0 Rebooting the reboot was requested and is not confirmed yet"],
     );
     check("said:Ready actuator:Requested@a", &expect!["say 1-0 Withdrawn"]);
+}
+
+#[test]
+fn an_order_that_has_expired_is_refused() {
+    for order in ["prepare expires:999 capable", "reboot expires:999"] {
+        check(
+            order,
+            &expect![
+                "say 1-0 Refused order 1-0 expired at 1970-01-01T00:16:39Z, and the clock of this host shows 1970-01-01T00:16:40Z; if the order was new, correct that clock or the operator's"
+            ],
+        );
+    }
+    check("prepare expires:1000 capable", &expect!["say 1-0 Ready"]);
+    check("reboot expires:1000", &expect!["order Reboot 1-0 of boot b"]);
+}
+
+#[test]
+fn an_order_that_expires_after_its_request_is_no_refusal() {
+    check(
+        "reboot expires:999 actuator:Requested",
+        &expect!["say 1-0 Rebooting the reboot was requested and is not confirmed yet"],
+    );
+    check(
+        "reboot expires:999 actuator:Rebooting",
+        &expect!["say 1-0 Rebooting the actuator's words"],
+    );
+}
+
+#[test]
+fn a_prepare_is_refused_while_the_host_has_just_booted() {
+    check(
+        "prepare capable just-booted",
+        &expect![
+            "say 1-0 Refused the host has just booted: its actuator reboots it only after 600 s of uptime, in 420 s (--min-uptime-seconds)"
+        ],
+    );
 }

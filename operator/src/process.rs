@@ -49,6 +49,10 @@ struct Arguments {
     /// replica does not lead, because windows and recorded times would be wrong. 0 accepts any difference.
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     max_clock_skew_seconds: u64,
+    /// Start nodes although agents are not confined to their own nodes: one stolen agent token can then have other nodes
+    /// drained and rebooted.
+    #[arg(long)]
+    accept_unconfined_agents: bool,
     /// How log lines look; `RUST_LOG` chooses which there are.
     #[arg(long, value_enum, default_value_t)]
     log_format: Format,
@@ -87,6 +91,7 @@ async fn run(arguments: Arguments, plan: PlanFn) -> anyhow::Result<()> {
         options: Options {
             own_node: arguments.node_name.filter(|name| !name.is_empty()),
             control_plane_labels: arguments.control_plane_labels,
+            accepts_unconfined_agents: arguments.accept_unconfined_agents,
             namespace: arguments.lease_namespace,
             plan,
             clock: Clock::machine(),

@@ -51,6 +51,8 @@ pub struct Options {
     pub own_node: Option<String>,
     /// The labels of a control-plane node; any of them counts.
     pub control_plane_labels: Vec<String>,
+    /// Whether nodes start although agents are not confined to their own nodes.
+    pub accepts_unconfined_agents: bool,
     /// The namespace of our own pods.
     pub namespace: String,
     /// The planner.
@@ -92,6 +94,7 @@ impl Reconciler {
         let local = Local {
             own_node: options.own_node.clone(),
             control_plane_labels: options.control_plane_labels.clone(),
+            accepts_unconfined_agents: options.accepts_unconfined_agents,
             ..Local::default()
         };
         Self {

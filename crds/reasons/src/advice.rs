@@ -25,6 +25,10 @@ impl ReasonName {
             }
             Self::AgentMissing | Self::AgentNotAnswering => installation.check_agent(node),
             Self::AgentIncapable => "follow the remedy in the message; the agent checks again by itself".to_owned(),
+            Self::AgentNotConfined => "follow the remedy in the message, or start the operator with \
+                                       --accept-unconfined-agents (chart: operator.acceptUnconfinedAgents); the agents test \
+                                       again by themselves"
+                .to_owned(),
             Self::Inhibited => format!("let that program on {node} finish, or stop it"),
             Self::BreakerOpen => {
                 "check the failed nodes, then retry or release them: kubectl lockkeeper status".to_owned()
@@ -59,7 +63,8 @@ impl ReasonName {
             Self::Failed => {
                 format!("check the node, then: kubectl lockkeeper retry {node}, or: kubectl lockkeeper release {node}")
             }
-            Self::Excluded
+            Self::JustBooted
+            | Self::Excluded
             | Self::OutsideWindow
             | Self::DoesNotFitWindow
             | Self::CanarySoaking

@@ -22,7 +22,7 @@ pub use samples::samples;
 pub use table::{Actor, Severity};
 pub use text::{format_duration, format_time, plural};
 pub use view_gap::ViewGap;
-pub use wait_reason::{BreakerRecovery, LimitScope, WaitReason};
+pub use wait_reason::{BreakerRecovery, ConfinementGap, LimitScope, WaitReason};
 
 /// An instant in UTC.
 pub type Instant = chrono::DateTime<chrono::Utc>;

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::text::names;
-use crate::{BreakerRecovery, Instant, LimitScope, WaitReason, format_duration, format_time, plural};
+use crate::{BreakerRecovery, ConfinementGap, Instant, LimitScope, WaitReason, format_duration, format_time, plural};
 
 /// From this place in the queue on, a message no longer names the nodes in progress.
 ///
@@ -34,7 +34,13 @@ impl fmt::Display for WaitReason {
             Self::AgentMissing { since } => {
                 write!(f, "no agent has reported from this node since {}", format_time(*since))
             }
+            Self::AgentNotConfined(gap) => not_confined(f, gap),
             Self::AgentIncapable { cause } => write!(f, "the agent cannot reboot this node: {cause}"),
+            Self::JustBooted { until } => write!(
+                f,
+                "the host has just booted; its agent reboots it only from {} on",
+                format_time(*until)
+            ),
             Self::AgentNotAnswering { order, seconds } => {
                 write!(f, "the node agent did not answer order {order} within {seconds} s")
             }
@@ -203,6 +209,25 @@ fn being_deleted(f: &mut fmt::Formatter<'_>, taint: Option<&str>, since: Option<
             f,
             "this node has been marked for deletion{since} (taint {taint}) but is still Ready; remove the taint if it is stale"
         ),
+    }
+}
+
+fn not_confined(f: &mut fmt::Formatter, gap: &ConfinementGap) -> fmt::Result {
+    match gap {
+        ConfinementGap::NotConfined { nodes, cause } => {
+            let (count, verb) = (
+                plural(nodes.len(), "agent"),
+                if nodes.len() == 1 { "is" } else { "are" },
+            );
+            let all = names(nodes);
+            write!(
+                f,
+                "no node starts: {count} ({all}) {verb} not confined to one node: {cause}"
+            )
+        }
+        ConfinementGap::Unreported { cause } => {
+            write!(f, "the agent does not report that it is confined to this node: {cause}")
+        }
     }
 }
 

@@ -21,8 +21,12 @@ pub enum ReasonName {
     AwaitingApproval,
     /// No agent has reported from the node's present boot.
     AgentMissing,
+    /// An agent is not confined to its own node, so that no report can be trusted; or this node's agent does not say.
+    AgentNotConfined,
     /// The agent cannot reboot the node; the message has the remedy.
     AgentIncapable,
+    /// The host has booted so recently that the agent refuses to reboot it.
+    JustBooted,
     /// The agent did not answer the order in time.
     AgentNotAnswering,
     /// A program on the host inhibits the shutdown.
@@ -85,7 +89,7 @@ pub enum ReasonName {
 
 impl ReasonName {
     /// Every reason, in the order of the checks.
-    pub const ALL: [Self; 38] = [
+    pub const ALL: [Self; 40] = [
         Self::ViewIncomplete,
         Self::PolicyConflict,
         Self::NoPolicy,
@@ -94,7 +98,9 @@ impl ReasonName {
         Self::Held,
         Self::AwaitingApproval,
         Self::AgentMissing,
+        Self::AgentNotConfined,
         Self::AgentIncapable,
+        Self::JustBooted,
         Self::AgentNotAnswering,
         Self::Inhibited,
         Self::BreakerOpen,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use chrono::TimeDelta;
 
-use crate::{BreakerRecovery, Instant, LimitScope, ViewGap, WaitReason};
+use crate::{BreakerRecovery, ConfinementGap, Instant, LimitScope, ViewGap, WaitReason};
 
 /// The instant in all samples: 2026-11-24T21:00:00Z.
 const BASE: i64 = 1_795_554_000;
@@ -108,9 +108,21 @@ fn node_samples() -> Vec<WaitReason> {
             policy: "workers".to_owned(),
         },
         WaitReason::AgentMissing { since: at(0) },
+        WaitReason::AgentNotConfined(ConfinementGap::NotConfined {
+            nodes: ["w-01".to_owned()].into(),
+            cause: "apply ValidatingAdmissionPolicy lockkeeper-agent and its binding".to_owned(),
+        }),
+        WaitReason::AgentNotConfined(ConfinementGap::NotConfined {
+            nodes: ["w-01", "w-02", "w-03", "w-04"].map(str::to_owned).into(),
+            cause: "apply ValidatingAdmissionPolicy lockkeeper-agent and its binding".to_owned(),
+        }),
+        WaitReason::AgentNotConfined(ConfinementGap::Unreported {
+            cause: "upgrade it".to_owned(),
+        }),
         WaitReason::AgentIncapable {
             cause: "logind does not allow a reboot; install polkit rule lockkeeper.rules".to_owned(),
         },
+        WaitReason::JustBooted { until: at(10) },
         WaitReason::AgentNotAnswering {
             order: "7f3c-0".to_owned(),
             seconds: 60,

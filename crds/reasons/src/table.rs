@@ -81,7 +81,7 @@ impl ReasonName {
 
     /// Whether the alert `LockkeeperRebootBlocked` counts nodes that wait for it.
     ///
-    /// `Failed`, `BreakerOpen`, `ViewIncomplete` and `AgentMissing` have alerts of their own.
+    /// `Failed`, `BreakerOpen`, `ViewIncomplete`, `AgentMissing` and `AgentNotConfined` have alerts of their own.
     pub fn alerts(self) -> bool {
         self.row().alerts
     }
@@ -136,12 +136,26 @@ impl ReasonName {
                 Person,
                 false,
             ),
+            Self::AgentNotConfined => row(
+                "AgentNotConfined",
+                "an agent is not confined to its own node, so that no report can be trusted; or this node's agent does not say",
+                Warning,
+                Person,
+                false,
+            ),
             Self::AgentIncapable => row(
                 "AgentIncapable",
                 "the agent cannot reboot the node; the message has the remedy",
                 Warning,
                 Person,
                 true,
+            ),
+            Self::JustBooted => row(
+                "JustBooted",
+                "the host has booted so recently that the agent refuses to reboot it",
+                Normal,
+                Time,
+                false,
             ),
             Self::AgentNotAnswering => row(
                 "AgentNotAnswering",

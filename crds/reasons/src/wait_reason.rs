@@ -49,10 +49,17 @@ pub enum WaitReason {
         /// Since when.
         since: Instant,
     },
+    /// The reports of the agents cannot be trusted.
+    AgentNotConfined(ConfinementGap),
     /// The agent cannot reboot the node.
     AgentIncapable {
         /// The cause and the remedy.
         cause: String,
+    },
+    /// The host has booted so recently that the agent refuses to reboot it.
+    JustBooted {
+        /// Until when.
+        until: Instant,
     },
     /// The agent did not answer an order in time.
     AgentNotAnswering {
@@ -254,6 +261,23 @@ pub enum WaitReason {
     },
 }
 
+/// Why the reports of the agents cannot be trusted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ConfinementGap {
+    /// Agents report that they could write the report of any node. No node starts.
+    NotConfined {
+        /// The nodes of these agents, sorted by name.
+        nodes: Arc<[String]>,
+        /// What is wrong with the first one, and the remedy.
+        cause: String,
+    },
+    /// The agent of this node does not report whether it is confined. Other nodes are not affected.
+    Unreported {
+        /// Why, and the remedy.
+        cause: String,
+    },
+}
+
 /// How an open breaker closes again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BreakerRecovery {
@@ -286,7 +310,9 @@ impl WaitReason {
             Self::Held { .. } => ReasonName::Held,
             Self::AwaitingApproval { .. } => ReasonName::AwaitingApproval,
             Self::AgentMissing { .. } => ReasonName::AgentMissing,
+            Self::AgentNotConfined(_) => ReasonName::AgentNotConfined,
             Self::AgentIncapable { .. } => ReasonName::AgentIncapable,
+            Self::JustBooted { .. } => ReasonName::JustBooted,
             Self::AgentNotAnswering { .. } => ReasonName::AgentNotAnswering,
             Self::Inhibited { .. } => ReasonName::Inhibited,
             Self::BreakerOpen { .. } => ReasonName::BreakerOpen,
@@ -333,6 +359,7 @@ impl WaitReason {
                 recovery: BreakerRecovery::ProbeAt(until),
                 ..
             }
+            | Self::JustBooted { until }
             | Self::Pacing { until }
             | Self::PreflightBlocked { until, .. }
             | Self::Preparing { until, .. }
@@ -348,6 +375,7 @@ impl WaitReason {
             | Self::BeingDeleted { .. }
             | Self::AwaitingApproval { .. }
             | Self::AgentMissing { .. }
+            | Self::AgentNotConfined(_)
             | Self::AgentIncapable { .. }
             | Self::AgentNotAnswering { .. }
             | Self::Inhibited { .. }

@@ -92,10 +92,13 @@ impl Host for FakeHost {
             reboot_capable: node.incapable.is_none(),
             message: node.incapable.clone().unwrap_or_default(),
             inhibitors: node.inhibitor.clone().into_iter().collect(),
+            // The tests reboot hollow nodes again and again.
+            min_uptime_seconds: 0,
         });
         Ok(HostView {
             boot_id,
             boot_time: node.boot_time,
+            uptime: Duration::ZERO,
             os: node.os,
             kernel: node.kernel,
             reboot_required: node.required,

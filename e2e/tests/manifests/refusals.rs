@@ -25,6 +25,14 @@ const CASES: &[(&str, &[&str])] = &[
     ("operator.podDisruptionBudget.maxUnavailable=some", &["maxUnavailable"]),
     ("agent.host.run=run", &["agent", "host", "run"]),
     ("agent.actuator.busSocket=/bus", &["agent", "actuator", "busSocket"]),
+    (
+        "agent.actuator.minUptimeSeconds=10m",
+        &["agent", "actuator", "minUptimeSeconds", "integer"],
+    ),
+    (
+        "operator.acceptUnconfinedAgents=yes",
+        &["operator", "acceptUnconfinedAgents", "boolean"],
+    ),
     ("networkPolicy.apiServer.cidrs[0]=10.0.0.1", &["apiServer", "cidrs"]),
     ("resourceQuota.pods=0", &["resourceQuota", "pods"]),
     ("fullnameOverride=Lock_Keeper", &["fullnameOverride"]),

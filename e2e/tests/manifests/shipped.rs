@@ -1,11 +1,13 @@
 //! The manifests generated from the chart: `deploy/lockkeeper.yaml` and the objects of the kustomize overlays.
 
+use std::process::Command;
+
 use expect_test::expect_file;
 use lockkeeper_crds::names;
 use lockkeeper_e2e::helm::{Version, chart, documents};
 use serde_json::Value;
 
-use crate::{file, helm, read};
+use crate::{binaries, file, helm, read};
 
 const HEADER: &str = "\
 # Lockkeeper: kubectl apply --server-side -f deploy/lockkeeper.yaml
@@ -32,13 +34,59 @@ fn render(args: &[&str]) -> String {
         .split("---\n")
         .map(str::trim_end)
         .filter(|document| !document.is_empty());
-    documents.fold(String::new(), |all, document| {
+    let documents = policies_before_rights(documents.collect());
+    documents.into_iter().fold(String::new(), |all, document| {
         // Keep empty lines: they are part of descriptions.
         let kept = document
             .lines()
             .filter(|line| !HELMS_OWN.iter().any(|own| line.trim_start().starts_with(own)));
         kept.fold(all + "---\n", |all, line| all + line + "\n")
     })
+}
+
+/// Helm puts kinds that it has no place for at the end. kubectl creates the objects in the order of the file: the admission
+/// policy has to come before the rights that it limits.
+fn policies_before_rights(documents: Vec<&str>) -> Vec<&str> {
+    let of_kind = |document: &&str, kind: &str| document.lines().any(|line| line == format!("kind: {kind}"));
+    let is_policy = |document: &&str| {
+        of_kind(document, "ValidatingAdmissionPolicy") || of_kind(document, "ValidatingAdmissionPolicyBinding")
+    };
+    let (policies, mut others): (Vec<&str>, Vec<&str>) = documents.into_iter().partition(is_policy);
+    let rights = others.iter().position(|document| of_kind(document, "ClusterRole"));
+    let place = rights.unwrap_or(others.len());
+    others.splice(place..place, policies);
+    others
+}
+
+#[test]
+fn the_admission_policy_comes_before_the_rights_that_it_limits() {
+    let overlay = |name: &str| {
+        let path = file(&format!("deploy/kustomize/{name}"));
+        let built = Command::new(binaries().program("kubectl"))
+            .arg("kustomize")
+            .arg(path)
+            .output()
+            .unwrap();
+        assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+        String::from_utf8(built.stdout).unwrap()
+    };
+    for (name, text) in [
+        ("deploy/lockkeeper.yaml", read("deploy/lockkeeper.yaml")),
+        ("kustomize/base", overlay("base")),
+        ("kustomize/registry", overlay("registry")),
+        ("kustomize/monitoring", overlay("monitoring")),
+    ] {
+        let all = documents(&text).unwrap();
+        let place = |kind: &str| all.iter().position(|object| object["kind"] == kind).unwrap();
+        let binding = place("ValidatingAdmissionPolicyBinding");
+        assert!(place("ValidatingAdmissionPolicy") < binding, "{name}");
+        for later in ["ClusterRole", "ClusterRoleBinding", "DaemonSet"] {
+            assert!(
+                binding < place(later),
+                "{name}: {later} is created before the policy is in force"
+            );
+        }
+    }
 }
 
 #[test]

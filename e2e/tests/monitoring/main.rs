@@ -42,6 +42,7 @@ prometheusRule:
     LockkeeperPolicyDegraded: {for: 1s}
     LockkeeperViewIncomplete: {for: 1s}
     LockkeeperAgentMissing: {for: 1s}
+    LockkeeperAgentNotConfined: {for: 1s}
     LockkeeperDetectorFailing: {for: 1s}
     LockkeeperOperatorDown: {for: 3s}
     LockkeeperNoLeader: {for: 3s}
@@ -91,6 +92,7 @@ async fn each_fault_raises_its_alert_and_its_end_resolves_it() {
     a_scrape_keeps_the_rules(&stack).await;
     faults::mend(&stack).await;
     watched.all_resolve(&faults::RAISED).await;
+    unconfined_agents(&stack, &watched).await;
     operators::no_leader(&stack, &watched).await;
     operators::two_leaders(&stack, &watched).await;
     operators::blindness(&mut stack, &watched).await;
@@ -99,6 +101,27 @@ async fn each_fault_raises_its_alert_and_its_end_resolves_it() {
     every_metric_was_seen(&watched).await;
     every_alert_was_told(&watched);
     stack.workdir.passed();
+}
+
+/// The binding of the admission policy is deleted: the agent of the next node that is to start notices, and no node starts.
+async fn unconfined_agents(stack: &Stack, watched: &Watched) {
+    watched.webhook.forget();
+    let (kind, name) = ("validatingadmissionpolicybinding", "lockkeeper-agent");
+    stack.plane.kubectl(&["delete", kind, name]).unwrap();
+    let node = faults::release(stack, "silent").await;
+    stack.stage_update(&node).await.unwrap();
+    let alerts: [(&str, &[(&str, &str)]); 1] = [("LockkeeperAgentNotConfined", &[("policy", "silent")])];
+    watched.all_fire(&alerts).await;
+    let waits = |reboot: &lockkeeper_crds::NodeReboot| {
+        let waiting = reboot.status.as_ref().and_then(|status| status.waiting.as_ref());
+        waiting.is_some_and(|waiting| waiting.reason == "AgentNotConfined")
+    };
+    stack
+        .wait_reboot(&node, "waiting for the policy", LONG, waits)
+        .await
+        .unwrap();
+    stack.plane.install().unwrap();
+    watched.all_resolve(&alerts).await;
 }
 
 async fn watch(stack: &Stack) -> Watched {

@@ -15,11 +15,12 @@ use lockkeeper_channel::boot::boot_id;
 use lockkeeper_channel::text::{MESSAGE, fit};
 use lockkeeper_channel::timer::sleep_until_or_forever;
 use lockkeeper_channel::watch::{DirectoryWatch, Watched};
-use lockkeeper_channel::{Channel, FACTS, FACTS_WANTED, FactsWanted, HostFacts, HostOrder, ORDER};
+use lockkeeper_channel::{Channel, FACTS, FACTS_WANTED, FactsWanted, HostFacts, ORDER};
 use tokio::time::Instant;
 
 use crate::logind::{Logind, Probe};
 use crate::logind_signals::LogindSignals;
+use crate::pace::Pace;
 
 /// How long changes are collected before the next probe: a package manager acquires and releases its lock many times, and a
 /// new bus is not complete when its socket appears.
@@ -36,10 +37,16 @@ pub struct ActuatorConfig {
     pub bus: PathBuf,
     /// The kernel's id of the present boot.
     pub boot_id: PathBuf,
+    /// For how long the host has been up.
+    pub uptime: PathBuf,
+    /// For how long after a boot a reboot is refused.
+    pub min_uptime: Duration,
     /// The first delay before the next probe while the host cannot be rebooted, and the longest.
     pub probe_backoff: (Duration, Duration),
     /// How many times to request the reboot if no reply arrives, and the delay in between.
     pub lost_reply_retries: (u32, Duration),
+    /// How many requests of the agent are served at once, and how often one more. A connection to the bus serves each.
+    pub pace: (u32, Duration),
 }
 
 impl ActuatorConfig {
@@ -49,8 +56,11 @@ impl ActuatorConfig {
             channel,
             bus,
             boot_id,
+            uptime: "/proc/uptime".into(),
+            min_uptime: Duration::from_mins(10),
             probe_backoff: (Duration::from_secs(5), Duration::from_mins(10)),
             lost_reply_retries: (3, Duration::from_secs(5)),
+            pace: (10, Duration::from_secs(2)),
         }
     }
 }
@@ -71,6 +81,7 @@ pub async fn run_actuator(config: ActuatorConfig, shutdown: impl Future<Output =
         channel: Channel::new(&config.channel),
         logind: Logind::new(&config.bus),
         signals: None,
+        pace: Pace::new(config.pace, Instant::now()),
         config,
         published: None,
         probe_at: None,
@@ -97,6 +108,7 @@ struct Actuator {
     /// The subscription to changes; `None` while the bus cannot be used.
     signals: Option<LogindSignals>,
     published: Option<HostFacts>,
+    pace: Pace,
     probe_at: Option<Instant>,
     wait: Duration,
 }
@@ -153,13 +165,22 @@ impl Actuator {
             .published
             .as_ref()
             .is_some_and(|facts| facts.order_id == wanted.order_id);
+        let order = self.unanswered_order();
+        if !due && published && order.is_none() {
+            return Ok(());
+        }
+        // The agent may write its files in a loop.
+        if let Err(served_at) = self.pace.take(Instant::now()) {
+            self.probe_at = Some(served_at);
+            return Ok(());
+        }
         if due || !published {
             self.publish(wanted.order_id).await?;
         }
-        if let Some(order) = self.read::<HostOrder>(ORDER) {
-            self.execute_order(&order).await?;
+        match order {
+            Some((order, requested)) => self.execute_order(&order, requested).await,
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// Probes logind and publishes the result.
@@ -182,6 +203,7 @@ impl Actuator {
             reboot_capable: probe.capable,
             message: probe.message,
             inhibitors: probe.inhibitors,
+            min_uptime_seconds: self.config.min_uptime.as_secs(),
         };
         self.channel.write(FACTS, &facts).context("publish the facts")?;
         if self.published.as_ref() != Some(&facts) {

@@ -8,5 +8,6 @@
 pub mod actuator;
 pub mod logind;
 pub mod logind_signals;
+mod pace;
 
 pub use actuator::{ActuatorConfig, run_actuator};

@@ -1,6 +1,7 @@
 //! `lockkeeper-actuator`: the container of the agent's pod that can reboot the host.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Parser;
 use lockkeeper_actuator::{ActuatorConfig, run_actuator};
@@ -13,13 +14,25 @@ struct Cli {
     /// The socket of the host's system bus; mount its directory, so that a restarted bus is found again.
     #[arg(long, default_value = "/run/dbus/system_bus_socket")]
     bus_socket: PathBuf,
+    /// For how many seconds after a boot of the host a reboot is refused, so that whoever controls the agent cannot keep the
+    /// host rebooting; 0 for none.
+    #[arg(long, default_value_t = 600)]
+    min_uptime_seconds: u64,
     #[command(flatten)]
     common: CommonArgs,
 }
 
 fn main() -> anyhow::Result<()> {
-    let Cli { bus_socket, common } = Cli::parse();
-    let config = ActuatorConfig::new(common.channel_dir, bus_socket, common.boot_id_file);
+    let Cli {
+        bus_socket,
+        min_uptime_seconds,
+        common,
+    } = Cli::parse();
+    let config = ActuatorConfig {
+        min_uptime: Duration::from_secs(min_uptime_seconds),
+        uptime: common.uptime_file,
+        ..ActuatorConfig::new(common.channel_dir, bus_socket, common.boot_id_file)
+    };
     process::run(common.log_format, &common.log_level, |shutdown| {
         run_actuator(config, shutdown)
     })

@@ -58,6 +58,9 @@ pub struct HostFacts {
     /// Programs that inhibit the shutdown.
     #[serde(default)]
     pub inhibitors: Vec<Inhibitor>,
+    /// For how many seconds after a boot the actuator refuses to reboot the host.
+    #[serde(default)]
+    pub min_uptime_seconds: u64,
 }
 
 /// A program that inhibits the shutdown.
@@ -80,6 +83,9 @@ pub struct HostOrder {
     /// The boot to leave.
     #[serde(rename = "bootID")]
     pub boot_id: String,
+    /// When the order expires, in seconds since 1970: after that the reboot is not requested. Absent if it does not expire.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_after: Option<i64>,
 }
 
 /// What an actuator can do.
@@ -243,6 +249,7 @@ mod tests {
             id: "7f3c-0".into(),
             action: HostAction::Reboot,
             boot_id: "boot-a".into(),
+            not_after: Some(1_800_000_000),
         }
     }
 
@@ -262,7 +269,10 @@ mod tests {
         let channel = Channel::new(directory.path());
         channel.write(ORDER, &order()).unwrap();
         let text = std::fs::read_to_string(directory.path().join(ORDER)).unwrap();
-        assert_eq!(text, r#"{"id":"7f3c-0","action":"Reboot","bootID":"boot-a"}"#);
+        assert_eq!(
+            text,
+            r#"{"id":"7f3c-0","action":"Reboot","bootID":"boot-a","notAfter":1800000000}"#
+        );
     }
 
     #[test]

@@ -19,6 +19,9 @@ pub struct CommonArgs {
     /// The kernel's id of the present boot.
     #[arg(long, default_value = "/proc/sys/kernel/random/boot_id")]
     pub boot_id_file: PathBuf,
+    /// For how long the host has been up.
+    #[arg(long, default_value = "/proc/uptime")]
+    pub uptime_file: PathBuf,
     /// The format of the log.
     #[arg(long, value_enum, default_value_t = LogFormat::Text, env = "LOG_FORMAT")]
     pub log_format: LogFormat,

@@ -9,6 +9,7 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
+use chrono::{DateTime, Utc};
 use futures::channel::mpsc::{UnboundedSender, unbounded};
 use futures::stream::{self, BoxStream};
 use futures::{FutureExt, StreamExt};
@@ -45,7 +46,6 @@ pub struct Api {
     wrote: Arc<Notify>,
 }
 
-#[derive(Default)]
 pub struct Held {
     object: Option<Value>,
     version: u64,
@@ -55,6 +55,11 @@ pub struct Held {
     away: bool,
     /// How many requests came, answered or not.
     pub asked: usize,
+    /// What the self-test gets: 403 if the agent is confined, 200 if it is not.
+    pub self_test: u16,
+    pub self_tests: usize,
+    /// Whether a list fails.
+    pub unreadable: bool,
     /// Every report that was sent, whatever became of it.
     pub reports: Vec<Value>,
 }
@@ -106,6 +111,11 @@ impl Api {
             object["status"]["operation"] = json!({"id": id, "attempt": attempt, "phase": phase});
             object
         });
+    }
+
+    /// Orders until a time.
+    pub fn order_until(&self, id: &str, action: &str, boot_id: &str, not_after: DateTime<Utc>) {
+        self.set_order(&json!({"id": id, "action": action, "bootID": boot_id, "notAfterTime": not_after}));
     }
 
     /// Orders as anybody may who can write the spec.
@@ -173,7 +183,12 @@ impl Api {
         if parts.method == Method::PATCH {
             assert_eq!(parts.uri.path(), "/apis/lockkeeper.dev/v1alpha1/nodereboots/n1/status");
             if query.contains("dryRun=All") {
-                return Ok(refusal(403));
+                let mut held = self.held();
+                held.self_tests += 1;
+                return Ok(match held.self_test {
+                    200 => answer(200, held.object.as_ref().unwrap()),
+                    code => refusal(code),
+                });
             }
             assert!(
                 query.contains("fieldManager=lockkeeper-agent") && query.contains("force=true"),
@@ -186,6 +201,9 @@ impl Api {
         let mut held = self.held();
         if query.contains("watch=true") {
             return Ok(held.watch(query));
+        }
+        if held.unreadable {
+            return Ok(refusal(500));
         }
         let items: Vec<&Value> = held.object.iter().collect();
         Ok(answer(
@@ -224,7 +242,32 @@ impl Api {
     }
 }
 
+impl Default for Held {
+    fn default() -> Self {
+        Self {
+            object: None,
+            version: 0,
+            watchers: Vec::new(),
+            faults: VecDeque::new(),
+            away: false,
+            asked: 0,
+            self_test: 403,
+            self_tests: 0,
+            unreadable: false,
+            reports: Vec::new(),
+        }
+    }
+}
+
 impl Held {
+    /// The watch delivers what does not stand any more: an order of an operation in phase Rebooting.
+    pub fn deliver_stale_order(&mut self, id: &str, attempt: i32, boot_id: &str) {
+        let mut object = self.object.clone().unwrap();
+        object["spec"]["order"] = json!({"id": format!("{id}-{attempt}"), "action": "Reboot", "bootID": boot_id});
+        object["status"]["operation"] = json!({"id": id, "attempt": attempt, "phase": "Rebooting"});
+        self.tell("MODIFIED", &object);
+    }
+
     fn put(&mut self, event: &str, change: impl FnOnce(Value) -> Value) {
         self.version += 1;
         let mut object = change(self.object.take().unwrap_or_default());
@@ -272,5 +315,10 @@ fn refusal(code: u16) -> Response<Stream> {
 
 /// Starts an agent; aborting the task is a kill.
 pub fn start(api: &Api, host: impl Host + 'static) -> JoinHandle<anyhow::Result<()>> {
-    tokio::spawn(run_agent(AgentConfig::new("n1"), api.client(), host, pending().boxed()))
+    start_with(AgentConfig::new("n1"), api, host)
+}
+
+/// Starts an agent with settings of its own.
+pub fn start_with(config: AgentConfig, api: &Api, host: impl Host + 'static) -> JoinHandle<anyhow::Result<()>> {
+    tokio::spawn(run_agent(config, api.client(), host, pending().boxed()))
 }

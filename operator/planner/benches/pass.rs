@@ -45,6 +45,7 @@ fn cluster(size: usize, pending: usize, limit: Limit) -> Snapshot {
             boot_id: boot_id.clone(),
             boot_time: Some(now - TimeDelta::days(9)),
             kernel: "6.1.0-27-amd64".to_owned(),
+            confinement: Confinement::Confined,
             required: number < pending,
             required_since: (number < pending).then(|| now - TimeDelta::seconds(number as i64)),
             reasons: if number < pending {

@@ -8,7 +8,7 @@ use crate::Instant;
 use crate::history::recently_rebooted_until;
 use crate::names::PolicyName;
 use crate::recorded::{MAX_CLOCK_DIFFERENCE, or_now, unless_ahead};
-use crate::snapshot::{Host, Node, Operation, Phase, Policy, Record, Snapshot, UnavailableCause};
+use crate::snapshot::{Confinement, Host, Node, Operation, Phase, Policy, Record, Snapshot, UnavailableCause};
 use crate::windows::Opening;
 
 /// A node that has a record.
@@ -48,6 +48,8 @@ pub(crate) struct Context<'a> {
     pub(crate) undecodable: Vec<(&'a str, &'a ViewGap)>,
     /// Nodes whose last writes are refused, and by what, by name.
     pub(crate) refused_writes: Vec<(&'a str, &'a str)>,
+    /// Nodes whose agents are not confined to their own node, and what is wrong, by name.
+    pub(crate) unconfined: Vec<(&'a str, &'a str)>,
     /// When a node's own times change something next.
     pub(crate) next_change: Option<Instant>,
 }
@@ -102,6 +104,7 @@ impl<'a> Context<'a> {
             outdated_records: Vec::new(),
             undecodable: Vec::new(),
             refused_writes: Vec::new(),
+            unconfined: Vec::new(),
             next_change: None,
         };
         for (name, node) in &snapshot.nodes {
@@ -182,6 +185,9 @@ impl<'a> Context<'a> {
             host,
             policy,
         } = node_ref;
+        if let Some(host) = host {
+            self.observe_host(name, host);
+        }
         let missing = match host {
             Some(_) => None,
             None => node.agent_missing_since(self.now),
@@ -204,6 +210,14 @@ impl<'a> Context<'a> {
             self.requiring.push(node_ref);
         } else if let Some(since) = missing.filter(|since| record.host.is_none() || *since <= self.now) {
             self.without_agent.push((node_ref, since));
+        }
+    }
+
+    fn observe_host(&mut self, name: &'a str, host: &'a Host) {
+        self.changes_at(host.reboot_allowed);
+        match &host.confinement {
+            Confinement::NotConfined(cause) => self.unconfined.push((name, cause)),
+            Confinement::Confined | Confinement::Unreported(_) => {}
         }
     }
 

@@ -3,13 +3,13 @@
 //! To add a wait reason of this kind, add it to the reason table (crds/reasons) and one entry to [`CHECKS`]. The order is
 //! that of [`ReasonName`]. A node passes the list when it is admitted, and once more right before its cordon.
 
-use lockkeeper_reasons::{BreakerRecovery, ReasonName, WaitReason};
+use lockkeeper_reasons::{BreakerRecovery, ConfinementGap, ReasonName, WaitReason};
 
 use crate::assessment::breaker::cooled_at;
 use crate::assessment::{Assessment, PolicyAssessment};
 use crate::context::NodeRef;
 use crate::history::{check_back_off, check_released, check_still_required};
-use crate::snapshot::{Approval, BreakerState, Deletion, Node, Operation, Snapshot};
+use crate::snapshot::{Approval, BreakerState, Confinement, Deletion, Node, Operation, Snapshot};
 use crate::windows::Opening;
 
 /// A node that may start: one that requires a reboot, or one that is in progress and not cordoned yet.
@@ -56,7 +56,9 @@ const CHECKS: &[Check] = &[
     always(&[ReasonName::Held], check_hold),
     always(&[ReasonName::AwaitingApproval], check_approval),
     always(&[ReasonName::AgentMissing], check_agent_reports),
+    always(&[ReasonName::AgentNotConfined], check_agents_confined),
     always(&[ReasonName::AgentIncapable], check_agent_capable),
+    always(&[ReasonName::JustBooted], check_uptime),
     always(&[ReasonName::Inhibited], check_inhibitors),
     always(&[ReasonName::BreakerOpen], check_breaker),
     always(&[ReasonName::Excluded, ReasonName::OutsideWindow], check_schedule),
@@ -194,6 +196,35 @@ fn check_agent_reports(assessment: &Assessment, candidate: &Candidate) -> Result
         None => Err(WaitReason::AgentMissing {
             since: node.agent_missing_since(assessment.context.now).unwrap_or(node.created),
         }),
+    }
+}
+
+/// An agent that is not confined can write the report of any node, so none of them can be trusted.
+fn check_agents_confined(assessment: &Assessment, candidate: &Candidate) -> Result<(), WaitReason> {
+    let context = &assessment.context;
+    if context.snapshot.accepts_unconfined_agents {
+        return Ok(());
+    }
+    if let Some((_, cause)) = context.unconfined.first() {
+        return Err(WaitReason::AgentNotConfined(ConfinementGap::NotConfined {
+            nodes: context.unconfined.iter().map(|(name, _)| (*name).to_owned()).collect(),
+            cause: (*cause).to_owned(),
+        }));
+    }
+    match candidate.node_ref.host.map(|host| &host.confinement) {
+        Some(Confinement::Unreported(cause)) => Err(WaitReason::AgentNotConfined(ConfinementGap::Unreported {
+            cause: cause.clone(),
+        })),
+        Some(Confinement::Confined | Confinement::NotConfined(_)) | None => Ok(()),
+    }
+}
+
+/// An order that the agent would refuse is not given.
+fn check_uptime(assessment: &Assessment, candidate: &Candidate) -> Result<(), WaitReason> {
+    let until = candidate.node_ref.host.and_then(|host| host.reboot_allowed);
+    match until.filter(|until| assessment.context.now < *until) {
+        Some(until) => Err(WaitReason::JustBooted { until }),
+        None => Ok(()),
     }
 }
 

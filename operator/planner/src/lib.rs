@@ -41,14 +41,14 @@ pub use forecast::{Forecast, Horizon, Span, forecast};
 pub use history::check_history;
 pub use lifecycle::deadline::{Deadline, OnDeadline, SHUTDOWN_DELAY, deadline};
 pub use lockkeeper_reasons::{
-    BreakerRecovery, LimitScope, ReasonName, ViewGap, WaitReason, format_duration, format_time,
+    BreakerRecovery, ConfinementGap, LimitScope, ReasonName, ViewGap, WaitReason, format_duration, format_time,
 };
 pub use names::{BootId, PolicyName};
 pub use plan::{Plan, WaitReasons, plan};
 pub use preconditions::{Precondition, preconditions};
 pub use recorded::is_ahead;
 pub use snapshot::{
-    AnswerState, Approval, Breaker, BreakerRule, BreakerState, Canary, Command, CountedWorkload, DaemonSetReadiness,
+    AnswerState, Approval, Breaker, BreakerRule, BreakerState, Canary, Command, Confinement, CountedWorkload, DaemonSetReadiness,
     Deferred, Deletion, Drain, DrainDetails, DurationEstimate, Failure, Hold, Holder, Host, HostAnswer, LastReboot,
     Limit, Lock, MAX_GRACE_WAIT, Node, OBSERVATION_GRACE, OnTimeout, Operation, Order, OrderAction, OrderedReboot,
     Outcome, PendingOutcome, Phase, Policy, PolicyState, Preflight, QueueOrder, Ready, RebootSeries, Record, Released,

@@ -24,7 +24,7 @@ pub use policy::{
     QueueOrder, Rollout, Settings, Topology,
 };
 pub use record::{
-    AnswerState, Command, Deferred, Host, HostAnswer, LastReboot, Order, OrderAction, RebootSeries, Record, Released,
+    AnswerState, Command, Confinement, Deferred, Host, HostAnswer, LastReboot, Order, OrderAction, RebootSeries, Record, Released,
 };
 
 /// The cluster as it was observed.
@@ -51,6 +51,8 @@ pub struct Snapshot {
     pub refused_lock_write: Option<String>,
     /// The node on which this operator runs, if it runs in the cluster.
     pub own_node: Option<String>,
+    /// Whether nodes start although agents are not confined to their own nodes.
+    pub accepts_unconfined_agents: bool,
 }
 
 /// A time-out is judged only once the watches have shown the cluster for this long without a break. After an outage of the

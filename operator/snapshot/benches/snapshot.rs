@@ -52,7 +52,7 @@ fn seen(size: usize) -> ObservedObjects {
             "metadata": {"name": name, "resourceVersion": "1", "ownerReferences": [
                 {"apiVersion": "v1", "kind": "Node", "name": name, "uid": uid}]},
             "status": {"host": {"bootID": boot, "kernel": "6.1.0-27-amd64", "bootTime": "2026-11-01T00:00:00Z",
-                "rebootCapable": true, "rebootRequired": {"required": false}}},
+                "rebootCapable": true, "confined": true, "rebootRequired": {"required": false}}},
         });
         seen.nodes
             .insert(name.clone(), Arc::new(serde_json::from_value(node).unwrap()));

@@ -210,6 +210,8 @@ pub fn host(from: &api::HostReport) -> planner::Host {
         required_since: from.reboot_required.since,
         reasons: words(&from.reboot_required.reasons),
         incapable,
+        reboot_allowed: from.reboot_allowed_time,
+        confinement: confinement(from),
         inhibitors: from
             .inhibitors
             .iter()
@@ -229,6 +231,18 @@ pub fn host(from: &api::HostReport) -> planner::Host {
     }
 }
 
+fn confinement(from: &api::HostReport) -> planner::Confinement {
+    let message = |missing: &str| match from.confined_message.as_str() {
+        "" => missing.to_owned(),
+        message => message.to_owned(),
+    };
+    match from.confined {
+        Some(true) => planner::Confinement::Confined,
+        Some(false) => planner::Confinement::NotConfined(message("it does not say why; look at its log")),
+        None => planner::Confinement::Unreported(message("upgrade the agent to the version of the operator")),
+    }
+}
+
 /// The order in a spec; a word of a newer version is no order of ours.
 pub fn order(from: &api::Order) -> Option<planner::Order> {
     let action = match from.action {
@@ -240,6 +254,7 @@ pub fn order(from: &api::Order) -> Option<planner::Order> {
         id: from.id.clone(),
         action,
         boot_id: from.boot_id.clone().into(),
+        not_after: from.not_after_time,
     })
 }
 
@@ -253,6 +268,7 @@ pub fn order_to_api(from: &planner::Order) -> api::Order {
         },
         boot_id: from.boot_id.to_string(),
         method: api::RebootMethod::Auto,
+        not_after_time: from.not_after.map(whole_seconds),
     }
 }
 
@@ -359,4 +375,47 @@ pub fn words(from: &[Cause]) -> Vec<String> {
 
 fn seconds(count: i32) -> TimeDelta {
     TimeDelta::seconds(count.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::DateTime;
+    use lockkeeper_planner::Confinement;
+
+    use super::*;
+
+    fn reported(confined: Option<bool>, message: &str) -> Confinement {
+        let report = api::HostReport {
+            confined,
+            confined_message: message.to_owned(),
+            ..api::HostReport::default()
+        };
+        host(&report).confinement
+    }
+
+    #[test]
+    fn an_agent_that_does_not_say_whether_it_is_confined_is_not_taken_for_one_that_is() {
+        let older = "upgrade the agent to the version of the operator".to_owned();
+        assert_eq!(reported(None, ""), Confinement::Unreported(older));
+        assert_eq!(
+            reported(None, "no answer"),
+            Confinement::Unreported("no answer".to_owned())
+        );
+        assert_eq!(
+            reported(Some(false), "no binding"),
+            Confinement::NotConfined("no binding".to_owned())
+        );
+        assert_eq!(reported(Some(true), ""), Confinement::Confined);
+    }
+
+    #[test]
+    fn an_order_is_the_same_after_it_was_written_and_read() {
+        let ordered = planner::Order {
+            id: "7f3c-0".to_owned(),
+            action: planner::OrderAction::Reboot,
+            boot_id: "b-1".into(),
+            not_after: DateTime::from_timestamp(1_800_000_000, 0),
+        };
+        assert_eq!(order(&order_to_api(&ordered)), Some(ordered));
+    }
 }

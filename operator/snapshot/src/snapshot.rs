@@ -52,6 +52,8 @@ pub struct UndecodableObjects {
 pub struct Local {
     /// The node that the operator runs on.
     pub own_node: Option<String>,
+    /// Whether nodes start although agents are not confined to their own nodes.
+    pub accepts_unconfined_agents: bool,
     /// How far each drain is.
     pub drains: BTreeMap<String, planner::Drain>,
     /// The labels of a control-plane node; any of them counts.
@@ -62,6 +64,7 @@ impl Default for Local {
     fn default() -> Self {
         Self {
             own_node: None,
+            accepts_unconfined_agents: false,
             drains: BTreeMap::new(),
             control_plane_labels: names::CONTROL_PLANE_LABELS.map(str::to_owned).into(),
         }
@@ -72,6 +75,7 @@ impl Default for Local {
 pub fn snapshot(seen: &ObservedObjects, local: &Local) -> planner::Snapshot {
     let mut snapshot = planner::Snapshot {
         own_node: local.own_node.clone(),
+        accepts_unconfined_agents: local.accepts_unconfined_agents,
         ..planner::Snapshot::default()
     };
     let invalid = |name: &str, cause: &str| ViewGap::PolicyInvalid {

@@ -15,6 +15,8 @@ pub enum Gauge {
     FailedNodes,
     /// Nodes without an agent's word, by policy.
     AgentsMissing,
+    /// Nodes whose agents are not confined to their own node, by policy.
+    AgentsUnconfined,
     /// The state of each node that is not up to date.
     NodeState,
     /// Since when it is in it.
@@ -82,6 +84,12 @@ pub(super) const ALL: [Row; 22] = [
         Gauge::AgentsMissing,
         "agents_missing",
         "Nodes from whose present boot no agent has reported.",
+        POLICY,
+    ),
+    (
+        Gauge::AgentsUnconfined,
+        "agents_unconfined",
+        "Nodes whose agent reports that it is not confined to its own node.",
         POLICY,
     ),
     (

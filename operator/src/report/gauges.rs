@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use lockkeeper_crds::{NodeState, RebootPolicyStatus, WindowState};
-use lockkeeper_planner::{BreakerState, Node, Operation, Phase, Plan, Policy, PolicyName, Snapshot};
+use lockkeeper_planner::{BreakerState, Confinement, Node, Operation, Phase, Plan, Policy, PolicyName, Snapshot};
 use lockkeeper_snapshot::ObservedObjects;
 use tokio::time::Instant;
 
@@ -127,6 +127,7 @@ fn add_policy(gauges: &mut GaugeSet, name: &str, policy: &Policy, plan: &Plan, n
     for (gauge, value) in [
         (Gauge::FailedNodes, 0),
         (Gauge::AgentsMissing, 0),
+        (Gauge::AgentsUnconfined, 0),
         (Gauge::Suspended, policy.suspend.into()),
         (Gauge::WindowOpen, (window.state == WindowState::Open).into()),
         (Gauge::DrainTimeout, settings.drain_timeout.num_seconds()),
@@ -154,6 +155,9 @@ fn add_node(gauges: &mut GaugeSet, labels: &[&str; 2], node: &Node, state: NodeS
     }
     if phase.is_none() && node.agent_missing_since(now).is_some_and(|since| since <= now) {
         gauges.add(Gauge::AgentsMissing, &[policy], 1);
+    }
+    if let Some(Confinement::NotConfined(_)) = node.trusted_host().map(|host| &host.confinement) {
+        gauges.add(Gauge::AgentsUnconfined, &[policy], 1);
     }
     if state != NodeState::UpToDate {
         gauges.put(Gauge::NodeState, &[name, policy, state.as_str()], 1);

@@ -49,6 +49,7 @@ fn bad_status(type_: ConditionType) -> Option<ConditionStatus> {
         | ConditionType::Rebooted
         | ConditionType::Healthy
         | ConditionType::RebootCapable
+        | ConditionType::AgentConfined
         | ConditionType::HoldInvalid => None,
     }
 }

@@ -48,6 +48,8 @@ names! {
         Healthy,
         /// `NodeReboot`: the agent could reboot the host now.
         RebootCapable,
+        /// `NodeReboot`: the agent can write the report of its own node only.
+        AgentConfined,
         /// `NodeReboot`: the annotation `lockkeeper.dev/hold-until` cannot be read; only while it is true.
         HoldInvalid,
         /// `RebootPolicy`: the policy works.
@@ -128,6 +130,12 @@ names! {
         Inhibited,
         /// The agent can reboot the host.
         AgentReady,
+        /// The agent can write the report of its own node only.
+        Confined,
+        /// The agent can write the report of any node.
+        NotConfined,
+        /// The agent does not report whether it is confined.
+        NotReported,
         /// A time is not RFC 3339.
         InvalidTime,
         /// A time is in the future.

@@ -8,7 +8,9 @@ use lockkeeper_planner::{Deletion, Drain, Node, Operation, StageKind, WaitReason
 use lockkeeper_snapshot::convert::bounded;
 
 use super::condition::ConditionDraft;
-use super::node_conditions::{cordoned, drained, healthy, hold_invalid, reboot_capable, reboot_required, rebooted};
+use super::node_conditions::{
+    agent_confined, cordoned, drained, healthy, hold_invalid, reboot_capable, reboot_required, rebooted,
+};
 use super::node_state;
 
 /// Sets what follows from the rest of the status: state, wait reason and conditions. What is the same keeps its times.
@@ -39,6 +41,7 @@ pub fn apply_derived_status(
         ),
         healthy(&node.ready),
         reboot_capable(node.trusted_host()),
+        agent_confined(node.trusted_host()),
     ];
     let hold = node.hold.as_ref().and_then(|hold| hold.invalid_until.as_deref());
     let before = std::mem::take(&mut status.conditions);

@@ -2,7 +2,7 @@
 
 use lockkeeper_crds::host::Cause;
 use lockkeeper_crds::names;
-use lockkeeper_planner::{Host, Phase, Ready};
+use lockkeeper_planner::{Confinement, Host, Phase, Ready};
 use lockkeeper_snapshot::convert::bounded;
 
 use super::condition::{ConditionDraft, ConditionReason as Reason, ConditionStatus as Status, ConditionType as Type};
@@ -110,6 +110,17 @@ pub(super) fn reboot_capable(host: Option<&Host>) -> ConditionDraft {
             draft(Status::False, Reason::Inhibited, message)
         }
         (None, None) => draft(Status::True, Reason::AgentReady, String::new()),
+    }
+}
+
+/// Whether the agent can write the report of its own node only.
+pub(super) fn agent_confined(host: Option<&Host>) -> ConditionDraft {
+    let draft = |status, reason, message: &str| ConditionDraft::new(Type::AgentConfined, status, reason, message);
+    match host.map(|host| &host.confinement) {
+        None => draft(Status::Unknown, Reason::AgentMissing, NO_REPORT),
+        Some(Confinement::Confined) => draft(Status::True, Reason::Confined, ""),
+        Some(Confinement::NotConfined(cause)) => draft(Status::False, Reason::NotConfined, cause),
+        Some(Confinement::Unreported(cause)) => draft(Status::Unknown, Reason::NotReported, cause),
     }
 }
 

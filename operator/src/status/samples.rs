@@ -3,11 +3,13 @@
 use chrono::TimeDelta;
 use lockkeeper_crds::host::Cause;
 use lockkeeper_crds::{BreakerState, BreakerStatus, NodeState};
-use lockkeeper_planner::{Host, Instant, InsufficientWindowTime, Phase, Ready};
+use lockkeeper_planner::{Confinement, Host, Instant, InsufficientWindowTime, Phase, Ready};
 use lockkeeper_reasons::ReasonName;
 
 use super::condition::ConditionDraft;
-use super::node_conditions::{cordoned, drained, healthy, hold_invalid, reboot_capable, reboot_required, rebooted};
+use super::node_conditions::{
+    agent_confined, cordoned, drained, healthy, hold_invalid, reboot_capable, reboot_required, rebooted,
+};
 use super::node_counts::NodeCounts;
 use super::policy_conditions::{
     acknowledgement, degraded, invalid_policy, progressing, ready, schedule_too_tight, stalled, up_to_date,
@@ -39,6 +41,7 @@ fn of_nodes() -> Vec<ConditionDraft> {
         inhibitors: vec![("apt".to_owned(), "upgrade".to_owned())],
         ..host()
     };
+    let confined = |confinement| Host { confinement, ..host() };
     let kubelet = |ready, message: &str| Ready {
         ready,
         since: Instant::default(),
@@ -72,6 +75,14 @@ fn of_nodes() -> Vec<ConditionDraft> {
         reboot_capable(Some(&incapable)),
         reboot_capable(Some(&inhibited)),
         reboot_capable(Some(&host())),
+        agent_confined(None),
+        agent_confined(Some(&confined(Confinement::Confined))),
+        agent_confined(Some(&confined(Confinement::NotConfined(
+            "apply ValidatingAdmissionPolicy lockkeeper-agent and its binding".to_owned(),
+        )))),
+        agent_confined(Some(&confined(Confinement::Unreported(
+            "upgrade the agent to the version of the operator".to_owned(),
+        )))),
         hold_invalid("tomorrow"),
     ]
 }

@@ -10,7 +10,7 @@ const NOW: &str = "2026-11-24T21:48:00Z";
 fn cluster(nodes: usize, held: usize, spec: serde_json::Value) -> ObservedObjects {
     let name = |index: usize| format!("w-{index:02}");
     let required = |index: usize| {
-        let report = json!({"bootID": "b-0", "rebootCapable": true, "agentVersion": "0.1.0", "kernel": "6.1",
+        let report = json!({"bootID": "b-0", "rebootCapable": true, "confined": true, "agentVersion": "0.1.0", "kernel": "6.1",
             "os": "Debian", "rebootRequired": {"required": true, "since": "2026-11-24T12:00:00Z", "reasons": ["libc6"]}});
         let mut reboot = reboot(&name(index), json!({"host": report}));
         let owner = json!([{"apiVersion": "v1", "kind": "Node", "name": name(index), "uid": name(index)}]);

@@ -3,8 +3,10 @@
 //! A reply of logind may be lost, and the actuator may end at any time. So it answers `Requested` before each request, and
 //! from then on it answers `Refused` only if logind itself refused the only request.
 
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
 use anyhow::Context;
-use lockkeeper_channel::boot::boot_id;
+use lockkeeper_channel::boot::{boot_id, uptime};
 use lockkeeper_channel::{ANSWER, AnswerState, HostAction, HostAnswer, HostOrder, ORDER};
 use tokio::time::sleep;
 
@@ -22,16 +24,21 @@ enum Attempt {
 }
 
 impl Actuator {
-    /// Executes an order that has no final answer yet.
-    pub(super) async fn execute_order(&mut self, order: &HostOrder) -> anyhow::Result<()> {
+    /// The order if it has no final answer yet, and whether a request may have left for it.
+    pub(super) fn unanswered_order(&self) -> Option<(HostOrder, bool)> {
+        let order = self.read::<HostOrder>(ORDER)?;
         let given = self.read::<HostAnswer>(ANSWER);
         let given = given.filter(|answer| answer.id == order.id && answer.boot_id == order.boot_id);
-        let requested = match given.map(|answer| answer.state) {
-            None => false,
+        match given.map(|answer| answer.state) {
+            None => Some((order, false)),
             // This actuator ended during a request.
-            Some(AnswerState::Requested) => true,
-            Some(AnswerState::Rebooting | AnswerState::Refused | AnswerState::Failed) => return Ok(()),
-        };
+            Some(AnswerState::Requested) => Some((order, true)),
+            Some(AnswerState::Rebooting | AnswerState::Refused | AnswerState::Failed) => None,
+        }
+    }
+
+    /// Executes an order that has no final answer yet.
+    pub(super) async fn execute_order(&mut self, order: &HostOrder, requested: bool) -> anyhow::Result<()> {
         let boot_id = boot_id(&self.config.boot_id)?;
         let answer = match check_boot(order, &boot_id) {
             // The host has rebooted since.
@@ -79,6 +86,18 @@ impl Actuator {
 
     /// Requests the reboot once, if logind would carry it out.
     async fn attempt(&mut self, order: &HostOrder, requested: bool) -> anyhow::Result<Attempt> {
+        if let Some(message) = check_expiry(order, SystemTime::now()) {
+            let (state, message) = if requested {
+                unconfirmed(&message)
+            } else {
+                (AnswerState::Refused, message)
+            };
+            return Ok(Attempt::Answer(state, message));
+        }
+        let up = uptime(&self.config.uptime)?;
+        if let Some(message) = check_uptime(up, self.config.min_uptime).filter(|_| !requested) {
+            return Ok(Attempt::Answer(AnswerState::Refused, message));
+        }
         let probe = self.logind.probe().await;
         match check_host(&probe) {
             // The facts are published before a refusal, so that the operator reads the inhibitor with it.
@@ -165,6 +184,25 @@ fn unfinished(message: &str) -> String {
 /// Why the order does not apply to this boot, if it does not.
 fn check_boot(order: &HostOrder, boot_id: &str) -> Option<String> {
     (order.boot_id != boot_id).then(|| format!("the order is for boot {}, this is boot {boot_id}", order.boot_id))
+}
+
+/// Why the order is too old, if it is.
+fn check_expiry(order: &HostOrder, now: SystemTime) -> Option<String> {
+    let now = now.duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
+    let late = order
+        .not_after
+        .is_some_and(|not_after| i64::try_from(now).unwrap_or(i64::MAX) > not_after);
+    late.then(|| "the order has expired by the clock of this host".to_owned())
+}
+
+/// Why a host that has been up for so long is not rebooted yet, if it is not.
+fn check_uptime(up: Duration, min: Duration) -> Option<String> {
+    let (up, min) = (up.as_secs(), min.as_secs());
+    (up < min).then(|| {
+        format!(
+            "the host booted {up} s ago; the actuator reboots it only after {min} s of uptime (--min-uptime-seconds)"
+        )
+    })
 }
 
 /// Why the reboot is not requested from logind, if it is not.

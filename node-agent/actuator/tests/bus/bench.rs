@@ -29,6 +29,8 @@ pub struct Bench {
     pub logind: Option<Connection>,
     /// How often, and with which pause, the actuator requests a reboot to which logind does not reply.
     pub retries: (u32, Duration),
+    pub pace: (u32, Duration),
+    pub min_uptime: Duration,
 }
 
 impl Bench {
@@ -50,8 +52,11 @@ impl Bench {
             daemon: None,
             logind: None,
             retries: (2, Duration::ZERO),
+            pace: (100, Duration::ZERO),
+            min_uptime: Duration::from_mins(10),
         };
         bench.boot("boot-a");
+        bench.up_for("600.00");
         bench
     }
 
@@ -87,6 +92,11 @@ impl Bench {
         fs::write(self.directory.path().join("boot_id"), id).unwrap();
     }
 
+    /// The host has been up for so many seconds.
+    pub fn up_for(&self, seconds: &str) {
+        fs::write(self.directory.path().join("uptime"), format!("{seconds} 1.00\n")).unwrap();
+    }
+
     pub fn script(&self, change: impl FnOnce(&mut Script)) {
         change(&mut self.script.lock().unwrap());
     }
@@ -101,6 +111,9 @@ impl Bench {
                 // Only a signal or a new socket leads to a probe in time.
                 probe_backoff: (Duration::from_hours(1), Duration::from_hours(1)),
                 lost_reply_retries: self.retries,
+                pace: self.pace,
+                min_uptime: self.min_uptime,
+                uptime: self.directory.path().join("uptime"),
                 ..ActuatorConfig::new(
                     self.channel().directory().to_owned(),
                     self.bus(),
@@ -189,6 +202,7 @@ pub fn order(id: &str) -> HostOrder {
         id: id.into(),
         action: HostAction::Reboot,
         boot_id: "boot-a".into(),
+        not_after: None,
     }
 }
 

@@ -1,5 +1,7 @@
 //! What the actuator finds out about its host, and when.
 
+use std::time::{Duration, Instant};
+
 use lockkeeper_actuator::logind::Logind;
 use lockkeeper_channel::{AnswerState, FACTS, HostFacts};
 
@@ -97,4 +99,17 @@ async fn the_errors_of_a_missing_socket_or_logind_name_the_remedy() {
         "{}",
         none.message
     );
+}
+
+#[tokio::test]
+async fn an_agent_that_never_stops_asking_is_served_slowly() {
+    let mut bench = Bench::new().await;
+    let every = Duration::from_millis(100);
+    bench.pace = (3, every);
+    let began = Instant::now();
+    let _actuator = bench.actuator();
+    for number in 0..6 {
+        bench.facts(&number.to_string()).await;
+    }
+    assert!(began.elapsed() >= 3 * every, "served after {:?}", began.elapsed());
 }

@@ -4,9 +4,9 @@ use std::fs;
 use std::time::Duration;
 
 use lockkeeper_actuator::logind::{Logind, Reply};
-use lockkeeper_channel::{ANSWER, AnswerState, FACTS, HostAnswer, HostFacts, ORDER};
+use lockkeeper_channel::{ANSWER, AnswerState, FACTS, HostAnswer, HostFacts, HostOrder, ORDER};
 
-use crate::bench::{Bench, lock};
+use crate::bench::{Bench, lock, order};
 
 #[tokio::test]
 async fn logind_gets_one_reboot_request_for_each_order() {
@@ -200,4 +200,42 @@ async fn an_old_logind_gets_the_call_without_flags() {
     bench.script(|script| script.without_flags = true);
     assert_eq!(request(&bench).await, Reply::Accepted(String::new()));
     assert_eq!(bench.reboots(), ["interactive false"]);
+}
+
+#[tokio::test]
+async fn a_host_that_has_just_booted_is_not_rebooted() {
+    let mut bench = Bench::new().await;
+    bench.up_for("599.99");
+    let actuator = bench.actuator();
+    let facts = bench.facts("1").await;
+    assert!(facts.reboot_capable, "the agent adds when: {facts:?}");
+    assert_eq!(facts.min_uptime_seconds, 600);
+    let answer = bench.answer("1").await;
+    assert_eq!(answer.state, AnswerState::Refused);
+    assert!(answer.message.contains("booted 599 s ago"), "{}", answer.message);
+    assert!(bench.reboots().is_empty());
+    bench.up_for("600.00");
+    assert_eq!(bench.answer("2").await.state, AnswerState::Rebooting);
+    actuator.abort();
+    bench.min_uptime = Duration::ZERO;
+    bench.up_for("1.00");
+    let _without = bench.actuator();
+    assert_eq!(bench.answer("3").await.state, AnswerState::Rebooting);
+}
+
+#[tokio::test]
+async fn an_order_that_has_expired_is_not_executed() {
+    let bench = Bench::new().await;
+    let _actuator = bench.actuator();
+    let expiring = |id: &str, not_after| HostOrder {
+        not_after: Some(not_after),
+        ..order(id)
+    };
+    bench.channel().write(ORDER, &expiring("1", 1)).unwrap();
+    let answer = bench.final_answer("1").await;
+    assert_eq!(answer.state, AnswerState::Refused);
+    assert!(answer.message.contains("expired"), "{}", answer.message);
+    assert!(bench.reboots().is_empty());
+    bench.channel().write(ORDER, &expiring("2", i64::MAX)).unwrap();
+    assert_eq!(bench.final_answer("2").await.state, AnswerState::Rebooting);
 }

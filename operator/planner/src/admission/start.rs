@@ -3,6 +3,7 @@
 use crate::Instant;
 use crate::action::{Action, Change, RecordChange};
 use crate::context::{NodeRef, PolicyContext};
+use crate::lifecycle::deadline::prepare_expires;
 use crate::short_id::short_id;
 use crate::snapshot::{Holder, Node, Operation, Order, OrderAction, Phase, Record};
 
@@ -38,6 +39,7 @@ pub(super) fn start_operation(
         id: operation.order_id(),
         action: OrderAction::Prepare,
         boot_id: operation.boot_id_before.clone(),
+        not_after: Some(prepare_expires(&operation)),
     };
     let change = RecordChange {
         operation: Change::Set(Some(Box::new(operation))),

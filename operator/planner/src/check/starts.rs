@@ -7,7 +7,7 @@ use super::violation::{Violation, violation};
 use crate::Instant;
 use crate::plan::Plan;
 use crate::recorded::unless_ahead;
-use crate::snapshot::{Approval, Holder, Node, Policy, Snapshot, Topology};
+use crate::snapshot::{Approval, Confinement, Holder, Node, Policy, Snapshot, Topology};
 
 /// What was seen, counted for the rules about starts.
 #[derive(Debug)]
@@ -186,6 +186,9 @@ impl<'a> Starts<'a> {
         if node.control_plane && self.snapshot.control_plane_gap.is_some() {
             no(format!("{name} would start although its static pods are not known"));
         }
+        if let Some(why) = self.distrusted_agent(node) {
+            no(format!("{name} would start although {why}"));
+        }
         let [policy_name] = &*node.policies else {
             return no(format!("{name} is not under exactly one policy"));
         };
@@ -215,6 +218,23 @@ impl<'a> Starts<'a> {
         if !retried && count.is_some_and(|count| count.failures(policy, self.now) == Failures::Stop) {
             no(format!("{name} would start while the breaker of {policy_name} is open"));
         }
+    }
+
+    /// Why the reports of the agents cannot be trusted, if so.
+    fn distrusted_agent(&self, node: &Node) -> Option<String> {
+        if self.snapshot.accepts_unconfined_agents {
+            return None;
+        }
+        let confinement = |node: &'a Node| node.trusted_host().map(|host| &host.confinement);
+        let mut others = self.snapshot.nodes.iter();
+        let unconfined = others.find(|(_, other)| matches!(confinement(other), Some(Confinement::NotConfined(_))));
+        if let Some((other, _)) = unconfined {
+            return Some(format!("the agent of {other} is not confined"));
+        }
+        let silent = node
+            .trusted_host()
+            .is_some_and(|host| matches!(host.confinement, Confinement::Unreported(_)));
+        silent.then(|| "its agent does not say whether it is confined".to_owned())
     }
 
     /// S2: before the canary has passed, no more than the canary; while the breaker waits for a probe, no more than

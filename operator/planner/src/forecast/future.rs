@@ -10,7 +10,8 @@ use crate::action::{Action, RecordChange};
 use crate::names::PolicyName;
 use crate::plan::Plan;
 use crate::snapshot::{
-    Drain, Hold, Host, LastReboot, Lock, Node, Operation, Order, OrderAction, Phase, Preflight, Record, Snapshot,
+    Confinement, Drain, Hold, Host, LastReboot, Lock, Node, Operation, Order, OrderAction, Phase, Preflight, Record,
+    Snapshot,
 };
 use lockkeeper_reasons::WaitReason;
 
@@ -117,6 +118,7 @@ impl Future {
             id: operation.order_id(),
             action: OrderAction::Reboot,
             boot_id: operation.boot_id_before.clone(),
+            not_after: None,
         };
         let mut running = Operation {
             phase: Phase::Rebooting,
@@ -258,6 +260,7 @@ fn back(node: &mut Node, operation: &Operation, now: Instant) {
         record.host = Some(Host {
             boot_id,
             boot_time: Some(now),
+            confinement: Confinement::Confined,
             ..Host::default()
         });
     }

@@ -2,6 +2,7 @@
 
 use lockkeeper_reasons::WaitReason;
 
+use super::deadline::{prepare_expires, reboot_expires};
 use crate::Instant;
 use crate::action::{Action, RecordChange};
 use crate::assessment::Assessment;
@@ -115,11 +116,22 @@ impl<'a> ActiveOperation<'a> {
 
     /// The order of the present attempt.
     pub(super) fn order(&self, action: OrderAction) -> Order {
+        let not_after = match action {
+            OrderAction::Prepare => prepare_expires(self.operation),
+            OrderAction::Reboot => reboot_expires(self.operation, self.now()),
+        };
         Order {
             id: self.operation.order_id(),
             action,
             boot_id: self.operation.boot_id_before.clone(),
+            not_after: Some(not_after),
         }
+    }
+
+    /// Whether the agent has this order of the present attempt.
+    pub(super) fn has_order(&self, action: OrderAction) -> bool {
+        let order = self.record.order.as_ref();
+        order.is_some_and(|order| order.is_same(&self.order(action)))
     }
 
     /// The agent's answer to the order of the present attempt, from the boot for which it is valid.
@@ -132,7 +144,14 @@ impl<'a> ActiveOperation<'a> {
 
     /// Why the agent refused an order.
     pub(super) fn refusal(&self, message: &str) -> WaitReason {
-        let inhibitor = self.record.host.as_ref().and_then(|host| host.inhibitors.first());
+        let host = self.record.host.as_ref();
+        let inhibitor = host.and_then(|host| host.inhibitors.first());
+        let until = host
+            .and_then(|host| host.reboot_allowed)
+            .filter(|until| self.now() < *until);
+        if let Some(until) = until {
+            return WaitReason::JustBooted { until };
+        }
         match inhibitor {
             Some((who, why)) => WaitReason::Inhibited {
                 who: who.clone(),

@@ -8,6 +8,9 @@ use crate::snapshot::{OnTimeout, Operation, Phase, StageKind};
 /// A kubelet kills the containers at the end of the grace period and reports a moment later.
 pub const SHUTDOWN_DELAY: TimeDelta = TimeDelta::seconds(10);
 
+/// For how long an order is valid at least: the clocks of operator and host differ, and both may be busy.
+const MIN_ORDER_LIFETIME: TimeDelta = TimeDelta::seconds(60);
+
 /// The time-out of the present phase.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Deadline {
@@ -48,6 +51,20 @@ pub fn deadline(operation: &Operation) -> Option<Deadline> {
 /// When the agent must have answered the order `Prepare`.
 pub(super) fn agent_deadline(operation: &Operation) -> Instant {
     operation.asked + operation.settings.agent_timeout
+}
+
+/// When the order `Prepare` expires. An answer that comes later than its time-out does no harm.
+pub(crate) fn prepare_expires(operation: &Operation) -> Instant {
+    operation.asked + order_lifetime(operation)
+}
+
+/// When a reboot order that is given now expires: before the reboot times out, because the node may be in use again then.
+pub(super) fn reboot_expires(operation: &Operation, now: Instant) -> Instant {
+    now + order_lifetime(operation).min(operation.settings.reboot_timeout)
+}
+
+fn order_lifetime(operation: &Operation) -> TimeDelta {
+    operation.settings.agent_timeout.max(MIN_ORDER_LIFETIME)
 }
 
 /// When the drain, or the deletion that followed it, must be complete; `None` once the node reboots with its pods.

@@ -16,7 +16,7 @@ use crate::snapshot::{
 /// The next step.
 pub(super) fn next_step(active: &ActiveOperation) -> Step {
     let (operation, now) = (active.operation, active.now());
-    if active.record.order.as_ref() == Some(&active.order(OrderAction::Reboot)) {
+    if active.has_order(OrderAction::Reboot) {
         return active.advance(Operation {
             phase: Phase::Rebooting,
             reboot_ordered: Some(now),

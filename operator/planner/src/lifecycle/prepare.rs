@@ -16,12 +16,11 @@ pub(super) fn next_step(active: &ActiveOperation, admitted_before: &SlotLedger, 
     if let Some(step) = end.or_else(|| active.defer_refused()) {
         return step;
     }
-    let order = active.order(OrderAction::Prepare);
-    if active.record.order.as_ref() != Some(&order) {
-        return Step::act(active.set_order(Some(order)));
+    if !active.has_order(OrderAction::Prepare) {
+        return Step::act(active.set_order(Some(active.order(OrderAction::Prepare))));
     }
     let Some(answer) = active.answer() else {
-        return await_answer(active, order.id);
+        return await_answer(active, active.operation.order_id());
     };
     match answer.state {
         AnswerState::Ready => {}

@@ -16,7 +16,7 @@ pub(super) fn next_step(active: &ActiveOperation) -> Step {
     if let Some(step) = active.verify_new_boot() {
         return step;
     }
-    let ordered = active.record.order.as_ref() == Some(&active.order(OrderAction::Reboot));
+    let ordered = active.has_order(OrderAction::Reboot);
     // A Node that was deleted while its machine rebooted registers without the cordon. It is not ordered to reboot again.
     if !ordered && active.is_cordoned() {
         return active.order_reboot();

@@ -221,6 +221,7 @@ fn order_reboot() -> Action {
             id: "op-1-0".to_owned(),
             action: OrderAction::Reboot,
             boot_id: "boot-0".into(),
+            not_after: None,
         },
     }
 }

@@ -38,6 +38,15 @@ pub struct Order {
     pub action: OrderAction,
     /// The boot for which it is valid.
     pub boot_id: BootId,
+    /// After this time the agent does not begin to execute it.
+    pub not_after: Option<Instant>,
+}
+
+impl Order {
+    /// Whether both are the same order; the time when it expires is no part of its identity.
+    pub fn is_same(&self, other: &Self) -> bool {
+        (&self.id, self.action, &self.boot_id) == (&other.id, other.action, &other.boot_id)
+    }
 }
 
 /// What an agent is ordered to do.
@@ -66,10 +75,31 @@ pub struct Host {
     pub reasons: Vec<String>,
     /// Why the agent could not reboot the host; `None` if it could.
     pub incapable: Option<String>,
+    /// Until when the agent refuses to reboot the host because it has just booted.
+    pub reboot_allowed: Option<Instant>,
+    /// Whether the agent is confined to the report of its own node.
+    pub confinement: Confinement,
     /// Programs that inhibit the shutdown: name and reason.
     pub inhibitors: Vec<(String, String)>,
     /// The answer to the last order.
     pub answer: Option<HostAnswer>,
+}
+
+/// Whether the API server confines an agent to the report of its own node, by the agent's own test.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Confinement {
+    /// It does.
+    Confined,
+    /// It does not: what is wrong, and the remedy.
+    NotConfined(String),
+    /// The agent does not say: why, and the remedy.
+    Unreported(String),
+}
+
+impl Default for Confinement {
+    fn default() -> Self {
+        Self::Unreported(String::new())
+    }
 }
 
 /// The agent's answer to an order.

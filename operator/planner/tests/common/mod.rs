@@ -76,6 +76,7 @@ impl World {
                 required: true,
                 required_since: Some(now - TimeDelta::hours(2) + TimeDelta::minutes(number as i64)),
                 reasons: vec!["linux-image-6.1.0-28".to_owned()],
+                confinement: Confinement::Confined,
                 ..Host::default()
             };
             let ready = Ready {

@@ -20,6 +20,7 @@ impl World {
             };
             record.host.get_or_insert_with(|| Host {
                 boot_id,
+                confinement: Confinement::Confined,
                 ..Host::default()
             });
             let Some(order) = record.order.clone() else { continue };
@@ -116,6 +117,7 @@ impl World {
             boot_id,
             boot_time: Some(now),
             kernel: "6.1.0-28".to_owned(),
+            confinement: Confinement::Confined,
             ..Host::default()
         };
     }

@@ -53,6 +53,7 @@ fn reboot_order(world: &mut World) -> Plan {
         id: operation.order_id(),
         action: OrderAction::Reboot,
         boot_id: operation.boot_id_before,
+        not_after: None,
     };
     plan_of(vec![Action::OrderReboot {
         node: "n1".to_owned(),
@@ -93,6 +94,21 @@ fn s2_reports_a_start_outside_the_windows() {
     assert_eq!(broken(&world, &plan_from(&world, always_open)), ["S2"]);
     world.now = at("2026-11-22T03:00:00Z");
     assert_eq!(broken(&world, &plan_from(&world, always_open)), Vec::<&str>::new());
+}
+
+#[test]
+fn s2_reports_a_start_while_an_agent_is_not_confined() {
+    let mut world = World::new(2);
+    let accepts = |snapshot: &mut Snapshot| snapshot.accepts_unconfined_agents = true;
+    for confinement in [
+        Confinement::NotConfined("no binding".to_owned()),
+        Confinement::Unreported("an old agent".to_owned()),
+    ] {
+        world.record("n1").host.as_mut().unwrap().confinement = confinement;
+        assert_eq!(broken(&world, &plan_from(&world, accepts)), ["S2"]);
+    }
+    world.record("n1").host.as_mut().unwrap().confinement = Confinement::Confined;
+    assert_eq!(broken(&world, &plan_from(&world, accepts)), Vec::<&str>::new());
 }
 
 #[test]

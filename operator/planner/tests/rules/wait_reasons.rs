@@ -38,9 +38,17 @@ const BEFORE_THE_QUEUE: &[Cause] = &[
     (ReasonName::AgentMissing, |world| {
         world.record("n1").host.as_mut().unwrap().boot_id = "an-earlier-boot".into();
     }),
+    (ReasonName::AgentNotConfined, |world| {
+        let cause = "apply its admission policy".to_owned();
+        world.record("n2").host.as_mut().unwrap().confinement = Confinement::NotConfined(cause);
+    }),
     (ReasonName::AgentIncapable, |world| {
         let cause = "polkit asks for a password".to_owned();
         world.record("n1").host.as_mut().unwrap().incapable = Some(cause);
+    }),
+    (ReasonName::JustBooted, |world| {
+        let until = world.now + TimeDelta::minutes(7);
+        world.record("n1").host.as_mut().unwrap().reboot_allowed = Some(until);
     }),
     (ReasonName::Inhibited, |world| {
         let inhibitor = ("apt".to_owned(), "upgrade".to_owned());

@@ -182,6 +182,22 @@ fn a_node_whose_agent_says_nothing_is_counted_after_its_grace() {
 }
 
 #[test]
+fn agents_that_are_not_confined_are_counted() {
+    let with = |confinement| {
+        let mut node = node(None);
+        node.record.as_mut().unwrap().host.as_mut().unwrap().confinement = confinement;
+        node
+    };
+    let nodes = vec![
+        with(Confinement::NotConfined("no binding".to_owned())),
+        with(Confinement::Confined),
+        with(Confinement::default()),
+    ];
+    let (_, text) = look(&mut GaugeExporter::default(), nodes, true);
+    shows(&text, r#"agents_unconfined{policy="workers"} 1"#);
+}
+
+#[test]
 fn a_node_without_a_report_of_its_boot_or_with_a_failing_detector_is_unknown() {
     let mut other_boot = node(None);
     other_boot.boot_id = "new".into();

@@ -51,6 +51,8 @@ faults! {
     ReasonsChange "reboot required after each boot, for another reason",
     AgentLate "agent answers late",
     AgentStale "agent acts on an old order",
+    AgentSuspended "agent is suspended with an order",
+    AgentUnconfined "agent is not confined",
     AgentRefuses "agent refuses",
     RefusesAndReboots "agent refuses and the host reboots",
     AgentFails "host does not reboot",

@@ -21,8 +21,8 @@ pub struct Host {
     pub rebooted: Option<u32>,
     /// It was handed this order in this boot.
     pub obeyed: Option<String>,
-    /// The order that its agent was told of last.
-    pub notified_order: Option<Order>,
+    /// The order that its agent was told of last, and whether the operation was in phase Rebooting.
+    pub notified: (Option<Order>, bool),
     pub takes_pods: bool,
     pub blocked_until: i64,
     /// Pods that landed after the cordon.
@@ -44,11 +44,14 @@ impl World {
         self.hosts[node].boot_id.clone()
     }
 
-    /// The agent's watch shows it another order.
-    pub fn tell_agent(&mut self, node: usize, order: Option<Order>) {
-        if self.faults.often(Fault::AgentStale, 150, &mut self.rng) {
-            let delay = self.rng.between(500, 5000);
-            return self.after(delay, Event::Agent(node, OrderSource::Watched(order)));
+    /// The agent's watch shows it another order, or another phase.
+    pub fn tell_agent(&mut self, node: usize, (order, rebooting): (Option<Order>, bool)) {
+        // An agent that is suspended with the order in hand acts on it whenever it goes on.
+        let suspended = self.faults.often(Fault::AgentSuspended, 150, &mut self.rng);
+        if suspended || self.faults.often(Fault::AgentStale, 150, &mut self.rng) {
+            let longest = if suspended { 4_000_000 } else { 5000 };
+            let delay = self.rng.between(500, longest);
+            return self.after(delay, Event::Agent(node, OrderSource::Watched(order, rebooting)));
         }
         let late = self.faults.often(Fault::AgentLate, 100, &mut self.rng);
         let delay = if late {
@@ -71,13 +74,18 @@ impl World {
         {
             return;
         }
-        let order = match source {
-            OrderSource::Current => record.order.clone(),
-            OrderSource::Watched(order) => order,
+        let (order, rebooting) = match source {
+            OrderSource::Current => {
+                let operation = record.operation.as_deref();
+                let rebooting = operation.is_some_and(|operation| operation.phase == Phase::Rebooting);
+                (record.order.clone(), rebooting)
+            }
+            OrderSource::Watched(order, rebooting) => (order, rebooting),
         };
         let Some(order) = order else {
             return;
         };
+        let is_current = record.order.as_ref().is_some_and(|current| current.is_same(&order));
         let boot_id = self.boot_id(node);
         // All that an agent says is one apply: its first answer says as well which boot it is in and what that asks for.
         if record.host.as_ref().is_none_or(|host| host.boot_id != boot_id) {
@@ -99,6 +107,17 @@ impl World {
             AnswerState::Withdrawn => false,
         });
         if for_good || self.hosts[node].obeyed.as_ref() == Some(&order.id) {
+            return;
+        }
+        let late = order.not_after.is_some_and(|not_after| not_after < self.now());
+        if late && !self.obeys_late_orders() {
+            if is_current {
+                self.answer(node, &order, AnswerState::Refused);
+            }
+            return;
+        }
+        // The operator writes the phase after the order.
+        if order.action == OrderAction::Reboot && !rebooting {
             return;
         }
         if self.faults.often(Fault::AgentRefuses, 60, &mut self.rng) {
@@ -197,11 +216,21 @@ impl World {
                     required_since: still.then_some(if loops { now - TimeDelta::days(99) } else { now }),
                     reasons: if still { reasons } else { vec![] },
                     answer,
+                    confinement: Confinement::Confined,
                     ..Host0::default()
                 };
             }
         });
         self.after(10, Event::Agent(node, OrderSource::Current));
+    }
+
+    /// The agent reports whether it is confined.
+    pub fn confine(&mut self, node: usize, confinement: Confinement) {
+        self.cluster.edit_record(node, |record| {
+            if let Some(host) = &mut record.host {
+                host.confinement = confinement;
+            }
+        });
     }
 
     pub fn requires(&mut self, node: usize) {
@@ -399,6 +428,7 @@ impl World {
                 Fault::Dies,
                 Fault::Flaps,
                 Fault::AgentRestarts,
+                Fault::AgentUnconfined,
                 Fault::SlowBoot,
                 Fault::Undecodable,
             ],
@@ -418,6 +448,12 @@ impl World {
                     self.cluster.set_undecodable(node, true);
                     let delay = self.rng.between(1000, 7_200_000);
                     self.after(delay, Event::Report(node, boot));
+                }
+                Fault::AgentUnconfined => {
+                    let missing = "the binding of the admission policy is missing".to_owned();
+                    self.confine(node, Confinement::NotConfined(missing));
+                    let delay = self.rng.between(1000, 900_000);
+                    self.after(delay, Event::Confined(node));
                 }
                 _ => self.after(100, Event::Agent(node, OrderSource::Current)),
             }

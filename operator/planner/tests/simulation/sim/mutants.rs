@@ -83,6 +83,8 @@ mutants! {
     KeepsCommand,
     /// An agent obeys orders that are meant for another boot.
     AcceptsAnyBoot,
+    /// An agent obeys orders that have expired.
+    ObeysLateOrders,
     /// An operation takes the id of the one before it.
     ReusesIds,
     /// Only the first of the lock's list is cordoned, whoever that is.
@@ -101,6 +103,8 @@ mutants! {
     IgnoresFit,
     /// A node starts whoever holds it.
     IgnoresHold,
+    /// A node starts although an agent is not confined.
+    IgnoresConfinement,
     /// A node of whose operation nothing tells is taken for one that stays up, whatever its agent says, or has not said yet.
     AssumesNoReboot,
     /// A node is uncordoned whether its `DaemonSet` is ready again or not.
@@ -114,7 +118,12 @@ impl Mutant {
     pub fn is_judged_by_check(self) -> bool {
         matches!(
             self,
-            Self::IgnoresCanary | Self::IgnoresOwnNode | Self::IgnoresBreaker | Self::IgnoresFit | Self::IgnoresHold
+            Self::IgnoresCanary
+                | Self::IgnoresOwnNode
+                | Self::IgnoresBreaker
+                | Self::IgnoresFit
+                | Self::IgnoresHold
+                | Self::IgnoresConfinement
         )
     }
 }
@@ -238,6 +247,7 @@ fn doctor(mutant: Mutant, seen: &mut Snapshot, now: Instant) -> bool {
             .nodes
             .values_mut()
             .for_each(|node| node.daemon_sets = DaemonSetReadiness::Ready),
+        Mutant::IgnoresConfinement => seen.accepts_unconfined_agents = true,
         Mutant::IgnoresHold => seen.nodes.values_mut().for_each(|node| node.hold = None),
         _ => return false,
     }
@@ -340,5 +350,9 @@ impl World {
 
     pub fn accepts_any_boot(&self) -> bool {
         self.mutant == Some(Mutant::AcceptsAnyBoot)
+    }
+
+    pub fn obeys_late_orders(&self) -> bool {
+        self.mutant == Some(Mutant::ObeysLateOrders)
     }
 }

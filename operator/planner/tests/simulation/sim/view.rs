@@ -268,6 +268,7 @@ impl View {
             lock: self.lock.object.as_ref().map(|lock| lock.value.clone()),
             refused_lock_write: self.refusal(Target::Lock),
             own_node: self.snapshot.own_node.clone(),
+            accepts_unconfined_agents: self.snapshot.accepts_unconfined_agents,
         };
         self.changed |= snapshot != self.snapshot;
         self.snapshot = snapshot;

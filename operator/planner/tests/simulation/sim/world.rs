@@ -50,6 +50,8 @@ pub enum Event {
     Ready(usize, u32),
     /// A kubelet reports what it reported before.
     Heartbeat(usize, u32),
+    /// The agent is confined again.
+    Confined(usize),
     /// The `DaemonSet`'s pod is ready in this boot.
     Daemon(usize, u32),
     /// The `DaemonSet` is deleted.
@@ -76,8 +78,8 @@ pub enum Event {
 pub enum OrderSource {
     /// The order of the record as it is then.
     Current,
-    /// The order that its watch has delivered.
-    Watched(Option<Order>),
+    /// The order that its watch has delivered, and whether the operation was in phase Rebooting.
+    Watched(Option<Order>, bool),
 }
 
 #[derive(Debug)]
@@ -279,6 +281,7 @@ impl World {
             Event::Up(node, boot, new) => self.up(node, boot, new),
             Event::Ready(node, boot) => self.ready(node, boot),
             Event::Heartbeat(node, boot) => self.heartbeat(node, boot),
+            Event::Confined(node) => self.confine(node, Confinement::Confined),
             Event::Requires(node) => self.requires(node),
             Event::Pods(node) => self.pods(node),
             Event::LatePod(node) => self.late_pod(node),
@@ -338,9 +341,14 @@ impl World {
                     let delay = self.rng.between(10, 3000);
                     self.after(delay, Event::Report(news.index, boot));
                 }
-                if self.hosts[news.index].notified_order != *order {
-                    self.hosts[news.index].notified_order.clone_from(order);
-                    self.tell_agent(news.index, order.clone());
+                let operation = reboot.record.operation.as_deref();
+                let notified = (
+                    order.clone(),
+                    operation.is_some_and(|operation| operation.phase == Phase::Rebooting),
+                );
+                if self.hosts[news.index].notified != notified {
+                    self.hosts[news.index].notified = notified.clone();
+                    self.tell_agent(news.index, notified);
                 }
             }
             Object::Node(Some(node)) => {
