@@ -25,7 +25,7 @@ use crate::since::first_seen;
 use crate::text::describe;
 use lockkeeper_channel::HostOrder;
 use lockkeeper_channel::timer::sleep_until_or_forever;
-use lockkeeper_kube_util::{Clock, WatchBackoff, jitter, relisting_watcher};
+use lockkeeper_kube_util::{Clock, WatchBackoff, relisting_watcher};
 use own::Own;
 use retry::Retry;
 use self_test::SelfTest;

@@ -11,6 +11,7 @@ pub mod directory_host;
 pub mod facts;
 pub mod host;
 pub mod report;
+pub mod sandbox;
 pub mod since;
 pub mod text;
 

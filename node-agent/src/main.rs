@@ -9,6 +9,7 @@ use lockkeeper_node_agent::agent::{AgentConfig, run_agent};
 use lockkeeper_node_agent::client;
 use lockkeeper_node_agent::directory_host::DirectoryHost;
 use lockkeeper_node_agent::facts::FactPaths;
+use lockkeeper_node_agent::sandbox;
 
 /// Reports the host and decides about orders; needs the API server, no access to the host.
 #[derive(Debug, Parser)]
@@ -41,6 +42,10 @@ async fn agent(args: Cli, shutdown: impl Future<Output = ()>) -> anyhow::Result<
         !args.node_name.is_empty(),
         "NODE_NAME is empty: set it from the downward API, fieldRef spec.nodeName"
     );
+    // Also on a kernel without such filters the agent has to work.
+    if let Err(error) = sandbox::forbid_local_sockets() {
+        tracing::warn!(error = format!("{error:#}"), "sockets of the host below /run can be reached");
+    }
     let paths = FactPaths {
         boot_id: args.common.boot_id_file,
         uptime: args.common.uptime_file,
