@@ -82,6 +82,40 @@ pub struct RebootRequired {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     pub failing: Vec<Cause>,
+    /// What each detector saw.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub detectors: Vec<DetectorReport>,
+}
+
+/// What one detector saw.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DetectorReport {
+    /// The name of the detector, such as `Debian sentinel`.
+    #[schemars(length(max = 64))]
+    pub name: String,
+    /// Whether it requires a reboot.
+    pub state: DetectorState,
+    /// Its reasons, or why it fails; empty if it requires no reboot.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 256))]
+    pub message: String,
+}
+
+/// Whether a detector requires a reboot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum DetectorState {
+    /// It requires no reboot.
+    NotRequired,
+    /// It requires a reboot.
+    Required,
+    /// It cannot read what it needs.
+    Failing,
+    /// A value of a newer version.
+    #[serde(other)]
+    #[schemars(skip)]
+    Unknown,
 }
 
 /// One cause, such as the name of a package that requires a reboot.

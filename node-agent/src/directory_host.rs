@@ -6,11 +6,13 @@ use std::time::Duration;
 
 use anyhow::Context;
 use chrono::{DateTime, Utc};
+use tokio::time::Instant;
 
-use crate::detect::{self, BootSpan, DEBIAN, DEBIAN_PACKAGES, DROP_DIRECTORY, LOCKKEEPER, SUSE};
+use crate::detect::{BootSpan, DetectorSettings, Detectors, HostDirectories};
 use crate::facts::{FactPaths, KernelFacts, boot_time, kernel_facts};
 use crate::host::{Host, HostView};
 use lockkeeper_channel::boot::{boot_id, uptime};
+use lockkeeper_channel::timer::sleep_until_or_forever;
 use lockkeeper_channel::watch::{DirectoryWatch, Watched};
 use lockkeeper_channel::{ANSWER, Channel, FACTS, FACTS_WANTED, FactsWanted, HostOrder, ORDER};
 
@@ -21,10 +23,25 @@ const QUIET_TIME: Duration = Duration::from_secs(1);
 /// The index of the shared directory among those watched; its changes are handled without delay.
 const SHARED: usize = 0;
 
+/// Where the files of the host are.
+#[derive(Clone, Debug)]
+pub struct HostPaths {
+    /// The host's `/run`.
+    pub run: PathBuf,
+    /// The host's `/lib/modules`.
+    pub modules: PathBuf,
+    /// The host's RPM database.
+    pub rpm: PathBuf,
+    /// The files with facts about kernel and system.
+    pub facts: FactPaths,
+}
+
 /// A host that is observed through files.
 #[derive(Debug)]
 pub struct DirectoryHost {
-    run: PathBuf,
+    detectors: Detectors,
+    /// When the detectors must look again although no file changes.
+    look_again: Option<Instant>,
     boot_id: PathBuf,
     uptime: PathBuf,
     kernel: KernelFacts,
@@ -34,29 +51,35 @@ pub struct DirectoryHost {
 }
 
 impl DirectoryHost {
-    /// Starts to watch the host's run directory and the shared one.
-    pub fn new(run: PathBuf, channel: Channel, paths: FactPaths) -> anyhow::Result<Self> {
+    /// Starts to watch the directories of the detectors and the shared one.
+    pub fn new(paths: HostPaths, channel: Channel, settings: &DetectorSettings) -> anyhow::Result<Self> {
         anyhow::ensure!(
             channel.directory().is_dir(),
             "{} is no directory: mount the directory shared with the actuator there (--channel-dir)",
             channel.directory().display()
         );
-        let lockkeeper = run.join(LOCKKEEPER);
-        let watch = DirectoryWatch::new(vec![
-            Watched::new(channel.directory(), &[FACTS, ANSWER]),
-            Watched::new(&run, &[DEBIAN, DEBIAN_PACKAGES, SUSE, LOCKKEEPER]),
-            Watched::new(&lockkeeper, &[DROP_DIRECTORY]),
-            Watched::new(lockkeeper.join(DROP_DIRECTORY), &[]),
-        ]);
+        let kernel = kernel_facts(&paths.facts);
+        let host = HostDirectories {
+            run: paths.run,
+            modules: paths.modules,
+            rpm: paths.rpm,
+            kernel: kernel.kernel.clone(),
+            distribution: kernel.distribution.clone(),
+        };
+        let detectors = Detectors::new(settings, &host)?;
+        let mut watched = vec![Watched::new(channel.directory(), &[FACTS, ANSWER])];
+        watched.extend(detectors.watched());
+        let watch = DirectoryWatch::new(watched);
         Ok(Self {
-            kernel: kernel_facts(&paths),
+            kernel,
             boot_time: None,
-            boot_id: paths.boot_id,
-            uptime: paths.uptime,
+            boot_id: paths.facts.boot_id,
+            uptime: paths.facts.uptime,
+            detectors,
+            look_again: None,
             // One instance for all directories: the kernel counts instances by user id, which other pods share.
             watch: watch
                 .context("start file notification; if too many are in use, raise fs.inotify.max_user_instances")?,
-            run,
             channel,
         })
     }
@@ -74,21 +97,28 @@ impl Host for DirectoryHost {
         // The actuator publishes its facts before it refuses an order because of them: read them after the answer.
         let answer = readable(self.channel.read(ANSWER));
         let facts = readable(self.channel.read(FACTS));
+        let detected = self.detectors.look(boot);
+        self.look_again = detected.look_again.map(|wait| Instant::now() + wait);
         Ok(HostView {
             boot_id: boot_id(&self.boot_id)?,
             boot_time: self.boot_time,
             uptime: uptime(&self.uptime)?,
             os: self.kernel.os.clone(),
             kernel: self.kernel.kernel.clone(),
-            reboot_required: detect::detect(&self.run, boot),
+            reboot_required: detected.required,
             facts,
             answer,
         })
     }
 
     async fn changed(&mut self) -> anyhow::Result<()> {
-        if self.watch.changed().await? != Some(SHARED) {
-            tokio::time::sleep(QUIET_TIME).await;
+        tokio::select! {
+            changed = self.watch.changed() => {
+                if changed? != Some(SHARED) {
+                    tokio::time::sleep(QUIET_TIME).await;
+                }
+            }
+            () = sleep_until_or_forever(self.look_again) => {}
         }
         Ok(())
     }

@@ -26,14 +26,18 @@ pub struct KernelFacts {
     pub os: String,
     /// The running kernel's release.
     pub kernel: String,
+    /// The words of `ID` and `ID_LIKE`, such as `rocky`, `rhel`, `fedora`; empty if they cannot be read.
+    pub distribution: Vec<String>,
 }
 
 /// Reads the facts; one that cannot be read stays empty, as no decision depends on it.
 pub fn kernel_facts(paths: &FactPaths) -> KernelFacts {
+    let os_release = read(&paths.os_release).unwrap_or_default();
     KernelFacts {
-        os: read(&paths.os_release)
-            .and_then(|text| pretty_name(&text))
+        os: value(&os_release, "PRETTY_NAME")
+            .map(|name| fit(name, NAME))
             .unwrap_or_default(),
+        distribution: distribution(&os_release),
         kernel: read("/proc/sys/kernel/osrelease".as_ref())
             .map(|text| fit(&text, NAME))
             .unwrap_or_default(),
@@ -59,9 +63,16 @@ fn parse_boot_time(stat: &str) -> Option<DateTime<Utc>> {
     DateTime::from_timestamp(seconds.trim().parse().ok()?, 0)
 }
 
-fn pretty_name(os_release: &str) -> Option<String> {
-    let value = os_release.lines().find_map(|line| line.strip_prefix("PRETTY_NAME="))?;
-    Some(fit(value.trim().trim_matches(['"', '\'']), NAME))
+fn distribution(os_release: &str) -> Vec<String> {
+    let words = ["ID", "ID_LIKE"].map(|key| value(os_release, key).unwrap_or_default());
+    let words = words.iter().flat_map(|words| words.split_whitespace());
+    words.map(str::to_owned).collect()
+}
+
+fn value<'a>(os_release: &'a str, key: &str) -> Option<&'a str> {
+    let of_key = |line: &'a str| line.strip_prefix(key)?.strip_prefix('=');
+    let value = os_release.lines().find_map(of_key)?;
+    Some(value.trim().trim_matches(['"', '\'']))
 }
 
 fn read(path: &Path) -> Option<String> {
@@ -93,7 +104,15 @@ mod tests {
     #[test]
     fn the_name_of_the_system_has_no_quotes() {
         let text = "NAME=\"Debian GNU/Linux\"\nPRETTY_NAME=\"Debian GNU/Linux 13 (trixie)\"\n";
-        assert_eq!(pretty_name(text).unwrap(), "Debian GNU/Linux 13 (trixie)");
+        assert_eq!(value(text, "PRETTY_NAME"), Some("Debian GNU/Linux 13 (trixie)"));
+    }
+
+    #[test]
+    fn a_distribution_is_known_by_its_own_name_and_those_of_its_relatives() {
+        let text = "NAME=\"Rocky Linux\"\nID=\"rocky\"\nID_LIKE=\"rhel centos fedora\"\nVERSION_ID=9\n";
+        assert_eq!(distribution(text), ["rocky", "rhel", "centos", "fedora"]);
+        assert_eq!(distribution("ID=arch\n"), ["arch"]);
+        assert_eq!(distribution("garbage"), [""; 0]);
     }
 
     #[test]

@@ -25,7 +25,8 @@ use lockkeeper_crds::host::Cause;
 use lockkeeper_crds::time::whole_seconds;
 use lockkeeper_kube_util::Clock;
 use lockkeeper_node_agent::AgentConfig;
-use lockkeeper_node_agent::directory_host::DirectoryHost;
+use lockkeeper_node_agent::detect::DetectorSettings;
+use lockkeeper_node_agent::directory_host::{DirectoryHost, HostPaths};
 use lockkeeper_node_agent::facts::FactPaths;
 use serde_json::json;
 use tokio::time::{Instant, sleep, timeout};
@@ -490,13 +491,18 @@ async fn real_files_are_followed() {
     fs::create_dir(&shared).unwrap();
     let boot_id = directory.path().join("boot_id");
     fs::write(&boot_id, "a\n").unwrap();
-    let paths = FactPaths {
-        boot_id,
-        uptime: "/proc/uptime".into(),
-        os_release: "/etc/os-release".into(),
+    let paths = HostPaths {
+        run: run.clone(),
+        modules: directory.path().join("modules"),
+        rpm: directory.path().join("rpm"),
+        facts: FactPaths {
+            boot_id,
+            uptime: "/proc/uptime".into(),
+            os_release: "/etc/os-release".into(),
+        },
     };
     let channel = Channel::new(&shared);
-    let host = DirectoryHost::new(run.clone(), channel.clone(), paths).unwrap();
+    let host = DirectoryHost::new(paths, channel.clone(), &DetectorSettings::default()).unwrap();
     let api = Api::default();
     api.make();
     let _agent = start(&api, host);

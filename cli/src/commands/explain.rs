@@ -3,6 +3,7 @@
 pub(crate) mod next_step;
 
 use k8s_openapi::api::core::v1::Node;
+use lockkeeper_crds::host::DetectorState;
 use lockkeeper_crds::reasons::Installation;
 use lockkeeper_crds::{NodeReboot, NodeRebootStatus, NodeState, RebootRequired};
 
@@ -41,6 +42,7 @@ pub(crate) fn render(
         }
     };
     add("why", why(&status, clock), ActionRequired::None);
+    add("detectors", detectors(&status), ActionRequired::None);
     if view.state != NodeState::UpToDate {
         let label = if view.action_required >= ActionRequired::Manual {
             "blocked by"
@@ -109,6 +111,7 @@ fn why(status: &NodeRebootStatus, clock: &DisplayClock) -> Option<String> {
         reasons,
         source,
         failing,
+        detectors: _,
     } = status.host.as_ref().map(|host| host.reboot_required.clone())?;
     let failing: Vec<&str> = failing.iter().map(|cause| cause.0.as_str()).collect();
     let failing = (!failing.is_empty()).then(|| format!("failing checks of the agent: {}", failing.join("; ")));
@@ -132,6 +135,35 @@ fn why(status: &NodeRebootStatus, clock: &DisplayClock) -> Option<String> {
     };
     let failing = failing.map_or_else(String::new, |failing| format!("; {failing}"));
     Some(format!("reboot required{since}{by}{source}{failing}"))
+}
+
+/// What each detector of the agent saw; the reasons are in [`why`].
+fn detectors(status: &NodeRebootStatus) -> Option<String> {
+    let detectors = &status.host.as_ref()?.reboot_required.detectors;
+    let says = |state: DetectorState| match state {
+        DetectorState::Required => "reboot required",
+        DetectorState::NotRequired => "no reboot required",
+        DetectorState::Failing => "failing",
+        DetectorState::Unknown => "unknown to this version of the plugin",
+    };
+    let states = [
+        DetectorState::Required,
+        DetectorState::Failing,
+        DetectorState::NotRequired,
+        DetectorState::Unknown,
+    ];
+    let parts: Vec<String> = states
+        .into_iter()
+        .filter_map(|state| {
+            let names: Vec<&str> = detectors
+                .iter()
+                .filter(|detector| detector.state == state)
+                .map(|detector| detector.name.as_str())
+                .collect();
+            (!names.is_empty()).then(|| format!("{}: {}", says(state), names.join(", ")))
+        })
+        .collect();
+    (!parts.is_empty()).then(|| parts.join("; "))
 }
 
 /// The agent's problem, if it has one.

@@ -8,7 +8,7 @@ use std::process::{Command, Output};
 use chrono::{TimeDelta, Utc};
 use lockkeeper_crds::RebootRequired;
 use lockkeeper_e2e::pages::block;
-use lockkeeper_node_agent::detect::{BootSpan, detect};
+use lockkeeper_node_agent::detect::{BootSpan, DetectorSettings, Detectors, HostDirectories};
 
 const PAGE: &str = "docs/recipes.md";
 
@@ -27,7 +27,12 @@ fn sh(script: &str, run: &Path, path: &Path) -> Output {
 fn report(run: &Path) -> RebootRequired {
     let now = Utc::now();
     let began = Some(now - TimeDelta::hours(1));
-    detect(run, BootSpan { began, now })
+    let host = HostDirectories {
+        run: run.to_owned(),
+        ..HostDirectories::default()
+    };
+    let detectors = Detectors::new(&DetectorSettings::default(), &host).unwrap();
+    detectors.look(BootSpan { began, now }).required
 }
 
 /// The agent's report: required, source, reasons.

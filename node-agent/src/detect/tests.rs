@@ -1,10 +1,16 @@
 //! The detectors on files as programs and people leave them.
 
 use std::fs;
+use std::io;
 use std::os::unix::fs::symlink;
 
 use expect_test::{Expect, expect};
 
+use chrono::{DateTime, Utc};
+use lockkeeper_crds::host::{Cause, DetectorState};
+use rustix::io::Errno;
+
+use super::files::explain;
 use super::*;
 
 /// The first file of a test is written then.
@@ -21,6 +27,17 @@ fn found_in(run: &Path) -> RebootRequired {
         now: at(1000),
     };
     detect(run, boot)
+}
+
+fn detect(run: &Path, boot: BootSpan) -> RebootRequired {
+    let host = HostDirectories {
+        run: run.to_owned(),
+        ..HostDirectories::default()
+    };
+    let detectors = Detectors::new(&DetectorSettings::default(), &host).unwrap();
+    let detected = detectors.look(boot);
+    assert_eq!(detected.look_again, None);
+    detected.required
 }
 
 fn write(run: &Path, name: &str, text: &str, written: DateTime<Utc>) {
@@ -245,4 +262,63 @@ fn reasons_are_bounded() {
     let found = found_in(run.path());
     assert_eq!(found.reasons.len(), 32);
     assert_eq!(found.reasons[31].0, "package-031");
+}
+
+#[test]
+fn each_detector_says_what_it_saw() {
+    let run = tempfile::tempdir().unwrap();
+    write(run.path(), "smart-restart/reboot-hint-marker", "", at(0));
+    fs::create_dir(run.path().join(SUSE)).unwrap();
+    let found = found_in(run.path());
+    let seen: Vec<(&str, DetectorState, &str)> = found
+        .detectors
+        .iter()
+        .map(|detector| (detector.name.as_str(), detector.state, detector.message.as_str()))
+        .collect();
+    assert_eq!(
+        seen,
+        [
+            ("Debian sentinel", DetectorState::NotRequired, ""),
+            (
+                "SUSE sentinel",
+                DetectorState::Failing,
+                "SUSE sentinel cannot be read: not a regular file"
+            ),
+            (
+                "Amazon Linux sentinel",
+                DetectorState::Required,
+                "smart-restart/reboot-hint-marker"
+            ),
+            ("drop directory", DetectorState::NotRequired, ""),
+        ]
+    );
+}
+
+#[test]
+fn a_sentinel_of_the_administrator_in_a_directory_that_does_not_exist_yet_is_watched() {
+    let run = tempfile::tempdir().unwrap();
+    let host = HostDirectories {
+        run: run.path().to_owned(),
+        ..HostDirectories::default()
+    };
+    let settings = DetectorSettings {
+        names: vec![],
+        sentinels: vec!["/run/ours/reboot".into()],
+        ..DetectorSettings::default()
+    };
+    let detectors = Detectors::new(&settings, &host).unwrap();
+    let watched: Vec<_> = detectors.watched().into_iter().map(|watched| watched.names).collect();
+    assert_eq!(watched, [["ours"], ["reboot"]]);
+    let boot = BootSpan {
+        began: Some(at(-1000)),
+        now: at(1000),
+    };
+    assert!(!detectors.look(boot).required.required);
+    write(run.path(), "ours/reboot", "", at(0));
+    let required = detectors.look(boot).required;
+    assert_eq!(
+        (required.required, required.source.as_str()),
+        (true, "sentinel ours/reboot")
+    );
+    assert_eq!(required.reasons, [Cause("ours/reboot".to_owned())]);
 }

@@ -155,3 +155,17 @@ fn a_terminal_obeys_no_character_of_a_host_report() {
               you can      let that program on w-02 finish, or stop it"#]],
     );
 }
+
+#[test]
+fn each_detector_is_listed_under_what_it_saw() {
+    let mut host = host();
+    host["rebootRequired"]["failing"] = json!(["SUSE sentinel cannot be read: not a regular file"]);
+    host["rebootRequired"]["detectors"] = json!([
+        {"name": "Debian sentinel", "state": "Required", "message": "libc6, linux-image-6.1.0-28"},
+        {"name": "SUSE sentinel", "state": "Failing", "message": "SUSE sentinel cannot be read: not a regular file"},
+        {"name": "drop directory", "state": "NotRequired"},
+        {"name": "kernel", "state": "NotRequired"},
+        {"name": "astrology", "state": "Ominous"},
+    ]);
+    check("w-02", json!({"state": "Unknown", "host": host}), &expect![[r#""#]]);
+}

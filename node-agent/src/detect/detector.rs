@@ -1,0 +1,83 @@
+//! What a detector is, and what it answers.
+
+use std::fmt::Debug;
+use std::io;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use lockkeeper_channel::watch::Watched;
+use lockkeeper_crds::time::whole_seconds;
+
+/// One source of the fact that the host requires a reboot.
+pub trait Detector: Debug + Send + Sync {
+    /// Its name in reports.
+    fn name(&self) -> &str;
+
+    /// The directories and names whose changes it must see.
+    fn watched(&self) -> Vec<Watched>;
+
+    /// Looks at the host.
+    fn look(&self, boot: BootSpan) -> Look;
+}
+
+/// What a detector saw.
+#[derive(Debug)]
+pub struct Look {
+    /// Whether a reboot is required, by each source that the detector reads; an error if that is not known.
+    pub seen: Vec<Seen>,
+    /// When it must look again although no file changes; `None` if only a change matters.
+    pub look_again: Option<Duration>,
+}
+
+impl Look {
+    /// One source, and no time.
+    pub fn one(source: &str, finding: io::Result<Option<Finding>>) -> Self {
+        Self {
+            seen: vec![Seen {
+                source: source.to_owned(),
+                finding,
+            }],
+            look_again: None,
+        }
+    }
+}
+
+/// What one source of a detector says.
+#[derive(Debug)]
+pub struct Seen {
+    /// The name of the source.
+    pub source: String,
+    /// `None` if no reboot is required.
+    pub finding: io::Result<Option<Finding>>,
+}
+
+/// A source that requires a reboot.
+#[derive(Debug)]
+pub struct Finding {
+    /// Since when, as far as the source knows.
+    pub since: DateTime<Utc>,
+    /// The reason if the source names no other.
+    pub signal: String,
+    /// The name of the file that has the reasons.
+    pub file: String,
+    /// Why.
+    pub reasons: io::Result<Vec<String>>,
+}
+
+/// When the present boot began, if that is known, and the present time. A file that was written outside of them was dated by
+/// a wrong clock, or by hand.
+#[derive(Clone, Copy, Debug)]
+pub struct BootSpan {
+    /// When the host booted.
+    pub began: Option<DateTime<Utc>>,
+    /// The present time.
+    pub now: DateTime<Utc>,
+}
+
+impl BootSpan {
+    /// The time of a file, or the present time if the file's time is not one of this boot.
+    pub fn credible(&self, time: DateTime<Utc>) -> DateTime<Utc> {
+        let credible = self.began.is_some_and(|began| began <= time) && time <= self.now;
+        whole_seconds(if credible { time } else { self.now })
+    }
+}
