@@ -6,7 +6,7 @@ COUNT ?=
 SEEDS ?= 10000
 FUZZ_SECONDS ?= 60
 
-.PHONY: help demo test cluster check unit e2e soak fuzz vm images generate bench-drain tools clean
+.PHONY: help demo test cluster check unit e2e e2e-long soak fuzz vm images generate bench-drain tools clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z][a-z0-9-]*:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +42,10 @@ fuzz: ## feed the parsers of foreign bytes with mutated inputs (FUZZ_SECONDS=360
 e2e: tools ## run all tests except those on virtual machines
 	@cargo build --quiet --workspace --bins
 	@FAST=1 hack/test.sh
+
+e2e-long: tools ## run outages of up to 120 s in each phase, and 20 rounds of faults of the leader (about 40 min)
+	@cargo build --quiet --workspace --bins
+	@OUTAGES=all ROUNDS=20 cargo test --package lockkeeper-e2e --test outages --test leaders -- --nocapture --test-threads=1
 
 vm: tools ## run the tests on virtual machines
 	@cargo build --quiet --workspace --bins

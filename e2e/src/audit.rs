@@ -15,6 +15,8 @@ pub struct Request {
     /// The whole User-Agent header.
     pub user_agent: String,
     pub user: String,
+    /// The pod that the token is bound to; empty if it is bound to none.
+    pub pod: String,
     /// `get`, `list`, `watch`, `create`, `update`, `patch`, `delete`, ...
     pub verb: String,
     /// Resource with its subresource (`pods/eviction`), or the path of a request for none.
@@ -112,7 +114,12 @@ struct Event {
 struct User {
     #[serde(default)]
     username: String,
+    #[serde(default)]
+    extra: BTreeMap<String, Vec<String>>,
 }
+
+/// Where the API server says which pod a token is bound to.
+const POD: &str = "authentication.kubernetes.io/pod-name";
 
 #[derive(Deserialize)]
 #[serde(default)]
@@ -140,9 +147,12 @@ impl From<Event> for Request {
             (resource, "") => resource.to_owned(),
             (resource, subresource) => format!("{resource}/{subresource}"),
         };
+        let mut extra = event.user.extra;
+        let pod = extra.remove(POD).and_then(|names| names.into_iter().next());
         Self {
             user_agent: event.user_agent,
             user: event.user.username,
+            pod: pod.unwrap_or_default(),
             verb: event.verb,
             resource,
             namespace: object.namespace,
@@ -163,7 +173,7 @@ mod tests {
     const LOG: &str = r#"
 {"auditID":"1","stage":"ResponseStarted","requestURI":"/api/v1/nodes?watch=1","verb":"watch","user":{"username":"op"},"userAgent":"lockkeeper-operator/0.1","objectRef":{"resource":"nodes"},"responseStatus":{"code":200},"requestReceivedTimestamp":"2026-01-01T00:00:00.000001Z"}
 {"auditID":"1","stage":"ResponseComplete","requestURI":"/api/v1/nodes?watch=1","verb":"watch","user":{"username":"op"},"userAgent":"lockkeeper-operator/0.1","objectRef":{"resource":"nodes"},"responseStatus":{"code":200},"requestReceivedTimestamp":"2026-01-01T00:00:00.000001Z"}
-{"auditID":"2","stage":"ResponseComplete","requestURI":"/api/v1/namespaces/a/pods/b/eviction","verb":"create","user":{"username":"op"},"userAgent":"lockkeeper-operator/0.1","objectRef":{"resource":"pods","subresource":"eviction","namespace":"a","name":"b"},"responseStatus":{"code":429},"requestReceivedTimestamp":"2026-01-01T00:00:01.000001Z"}
+{"auditID":"2","stage":"ResponseComplete","requestURI":"/api/v1/namespaces/a/pods/b/eviction","verb":"create","user":{"username":"op","extra":{"authentication.kubernetes.io/pod-name":["op-1"]}},"userAgent":"lockkeeper-operator/0.1","objectRef":{"resource":"pods","subresource":"eviction","namespace":"a","name":"b"},"responseStatus":{"code":429},"requestReceivedTimestamp":"2026-01-01T00:00:01.000001Z"}
 {"auditID":"3","stage":"ResponseComplete","requestURI":"/readyz?verbose","verb":"get","user":{"username":"me"},"userAgent":"curl/8","requestReceivedTimestamp":"2026-01-01T00:00:01.000001Z"}
 {"auditID":"4","stage":"Respon"#;
 
@@ -184,6 +194,7 @@ mod tests {
         assert_eq!(counts[&key("curl", "get", "/readyz")], 1);
         assert_eq!(count_by_program(&requests)["lockkeeper-operator"], 2);
         assert_eq!(requests[1].code, 429);
+        assert_eq!((requests[0].pod.as_str(), requests[1].pod.as_str()), ("", "op-1"));
         assert!(requests[1].writes() && !requests[0].writes());
     }
 }

@@ -15,6 +15,7 @@ pub mod prometheus;
 pub mod recorder;
 pub mod records;
 pub mod renderings;
+pub mod scene;
 pub mod stack;
 pub mod table;
 pub mod tokens;

@@ -5,6 +5,7 @@ use std::process::Output;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::ListParams;
@@ -40,8 +41,8 @@ pub struct Stack {
     pub plane: ControlPlane,
     /// Where logs are.
     pub workdir: Workdir,
-    operator_kubeconfig: PathBuf,
-    operator_pod: String,
+    /// The hollow pods of the operator's Deployment; each operator runs as one of them.
+    operator_pods: Vec<OperatorPod>,
     started: usize,
     /// Where each operator that was started serves its metrics, by its name.
     addresses: Vec<(String, String)>,
@@ -69,16 +70,14 @@ impl Stack {
             .arg(format!("--kubeconfig-dir={}", kubeconfigs.display()))
             .arg(format!("--admin-kubeconfig={}", plane.kubeconfig().display()));
         let agents = Process::spawn(agents)?;
-        let pod = operator_pod(&plane, &[]).await?;
-        let operator_kubeconfig = operator_kubeconfig(&plane, &pod).await?;
+        let operator_pods = operator_pods(&plane, &[]).await?;
         let mut stack = Self {
             operators: vec![],
             agents,
             nodes,
             plane,
             workdir,
-            operator_kubeconfig,
-            operator_pod: pod,
+            operator_pods,
             started: 0,
             addresses: vec![],
         };
@@ -97,9 +96,10 @@ impl Stack {
     pub fn start_operator_with(&mut self, change: impl FnOnce(Spec) -> Spec) -> Result<()> {
         let number = self.started;
         self.started += 1;
+        let kubeconfig = self.operator_pods[number % self.operator_pods.len()].kubeconfig.display();
         let (name, address) = (format!("operator-{number}"), format!("127.0.0.1:{}", free_port()?));
         let spec = Spec::new(&name, program("lockkeeper-operator")?, self.plane.log_dir())
-            .arg(format!("--kubeconfig={}", self.operator_kubeconfig.display()))
+            .arg(format!("--kubeconfig={kubeconfig}"))
             .arg(format!("--http-address={address}"))
             .arg(format!("--pod-name={name}"));
         self.operators.push(Process::spawn(change(spec))?);
@@ -126,9 +126,7 @@ impl Stack {
             &namespace,
             "--timeout=300s",
         ])?;
-        let pod = operator_pod(&self.plane, std::slice::from_ref(&self.operator_pod)).await?;
-        self.operator_kubeconfig = operator_kubeconfig(&self.plane, &pod).await?;
-        self.operator_pod = pod;
+        self.operator_pods = operator_pods(&self.plane, &self.operator_pods).await?;
         let old: Vec<Process> = self.operators.drain(..).collect();
         let count = old.len();
         for mut operator in old {
@@ -180,6 +178,12 @@ impl Stack {
             .kill_on_drop(true)
             .output();
         output.await.context("run kubectl-lockkeeper")
+    }
+
+    /// The pod that an operator runs as, as the audit log names it.
+    pub fn pod_of(&self, operator: &Process) -> Option<&str> {
+        let number: usize = operator.name().strip_prefix("operator-")?.parse().ok()?;
+        Some(&self.operator_pods[number % self.operator_pods.len()].name)
     }
 
     /// What the operator that was started last tells Prometheus.
@@ -283,28 +287,45 @@ fn was_for(reboot: &NodeReboot, cause: &str) -> bool {
     last.is_some_and(|last| last.reasons.iter().any(|reason| reason.0.contains(cause)))
 }
 
-async fn operator_kubeconfig(plane: &ControlPlane, pod: &str) -> Result<PathBuf> {
-    let account = Account {
-        namespace: names::NAMESPACE,
-        name: "lockkeeper-operator",
-    };
-    plane.token_kubeconfig("operator", account, Bound::Pod(pod)).await
+/// A hollow pod of the operator's Deployment, for its identity.
+#[derive(Debug)]
+struct OperatorPod {
+    name: String,
+    kubeconfig: PathBuf,
 }
 
-/// A hollow pod of the operator's Deployment, for its identity; none of those before.
-async fn operator_pod(plane: &ControlPlane, before: &[String]) -> Result<String> {
+/// All pods of the operator's Deployment, with a token of each; none of those before.
+async fn operator_pods(plane: &ControlPlane, before: &[OperatorPod]) -> Result<Vec<OperatorPod>> {
+    let deployments: Api<Deployment> = Api::namespaced(plane.client(), names::NAMESPACE);
     let pods: Api<Pod> = Api::namespaced(plane.client(), names::NAMESPACE);
     let of_operator = ListParams::default().labels("app.kubernetes.io/component=operator");
     let fits = |pod: &&Pod| {
         let placed = pod.spec.as_ref().is_some_and(|spec| spec.node_name.is_some());
-        placed && pod.metadata.deletion_timestamp.is_none() && !before.contains(&pod.name_any())
+        let old = before.iter().any(|old| old.name == pod.name_any());
+        placed && pod.metadata.deletion_timestamp.is_none() && !old
     };
     for _ in 0..1200 {
+        let deployment = deployments.get("lockkeeper-operator").await.context("read the Deployment")?;
+        let replicas = deployment.spec.and_then(|spec| spec.replicas).unwrap_or(1).max(1);
         let list = pods.list(&of_operator).await.context("list the operator's pods")?;
-        if let Some(pod) = list.items.iter().find(fits) {
-            return Ok(pod.name_any());
+        let names: Vec<String> = list.iter().filter(fits).map(ResourceExt::name_any).collect();
+        if names.len() >= usize::try_from(replicas)? {
+            return operator_kubeconfigs(plane, names).await;
         }
         tokio::time::sleep(POLL).await;
     }
-    bail!("no pod of the operator was scheduled within two minutes")
+    bail!("the operator's pods were not scheduled within two minutes")
+}
+
+async fn operator_kubeconfigs(plane: &ControlPlane, pods: Vec<String>) -> Result<Vec<OperatorPod>> {
+    let account = Account {
+        namespace: names::NAMESPACE,
+        name: "lockkeeper-operator",
+    };
+    let mut found = vec![];
+    for name in pods {
+        let kubeconfig = plane.token_kubeconfig(&name, account, Bound::Pod(&name)).await?;
+        found.push(OperatorPod { name, kubeconfig });
+    }
+    Ok(found)
 }

@@ -131,6 +131,7 @@ fn required(packages: Option<String>, since: Option<String>) -> RebootRequired {
         reasons,
         source: "Debian sentinel".to_owned(),
         failing: Vec::new(),
+        detectors: Vec::new(),
     }
 }
 

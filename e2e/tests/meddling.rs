@@ -1,0 +1,171 @@
+//! What people do to a rollout that is under way: each act has the outcome that `docs/runbook.md` names.
+
+// Helpers are not tests in clippy's eyes.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use lockkeeper_crds::{NodeState, Outcome, Phase, names};
+use lockkeeper_e2e::recorder::Recorder;
+use lockkeeper_e2e::scene::{LONG, eventually};
+use lockkeeper_e2e::stack::Stack;
+use lockkeeper_e2e::workload;
+use serde_json::{Value, json};
+
+#[tokio::test]
+async fn whoever_meddles_with_a_rollout_finds_the_documented_outcome() {
+    let mut stack = Stack::start("meddling", 6, 1).await.unwrap();
+    stack.plane.policy("general", json!({})).await.unwrap();
+    let recorder = Recorder::start(&stack.plane.client());
+    for node in stack.nodes.names() {
+        workload::pin(&stack.plane.client(), node, 1).await.unwrap();
+    }
+    a_node_that_is_uncordoned_during_its_drain_is_deferred(&stack).await;
+    a_lock_that_is_deleted_frees_no_slot(&stack, &recorder).await;
+    a_node_whose_policy_is_deleted_during_its_drain_is_deferred(&stack).await;
+    a_node_that_moves_between_policies_and_back_goes_on(&stack).await;
+    a_record_that_is_deleted_during_the_drain_leaves_the_node_to_a_person(&stack).await;
+    kinds_that_are_deleted_and_installed_again_leave_no_cordon(&stack).await;
+    recorder.verdict(1, 0).await.unwrap();
+    stack.workdir.passed();
+}
+
+async fn a_node_that_is_uncordoned_during_its_drain_is_deferred(stack: &Stack) {
+    let node = stack.name(0);
+    drain_that_hangs(stack, node, "uncordoned").await;
+    stack.plane.kubectl(&["uncordon", node]).unwrap();
+    let words = stack.waits(node, "BackingOff", "").await.unwrap();
+    assert!(words.contains("uncordoned"), "{words}");
+    assert_eq!(stack.holders().await.unwrap(), Vec::<String>::new());
+    assert!(!stack.is_cordoned(node).await.unwrap());
+    assert_eq!(stack.evictions().unwrap(), [], "the guarded pod stayed");
+}
+
+async fn a_lock_that_is_deleted_frees_no_slot(stack: &Stack, recorder: &Recorder) {
+    let (node, next) = (stack.name(1), stack.name(2));
+    drain_that_hangs(stack, node, "lock").await;
+    request(stack, next, "after-lock").await;
+    let operation = operation_of(stack, node).await;
+    stack.plane.kubectl(&["delete", "rlock", names::LOCK]).unwrap();
+    let restored = async || (stack.holders().await.ok()? == [node]).then_some(());
+    eventually("the lock has its holder again", restored).await.unwrap();
+    stack.waits(next, "NoFreeSlot", node).await.unwrap();
+    assert_eq!(operation_of(stack, node).await, operation);
+    assert!(!recorder.seen().order.contains(&next.to_owned()), "{next} was not touched");
+    open(stack, node);
+    for (node, cause) in [(node, "lock"), (next, "after-lock")] {
+        stack.wait_rebooted_for(&[node.to_owned()], cause, LONG).await.unwrap();
+    }
+}
+
+async fn a_node_whose_policy_is_deleted_during_its_drain_is_deferred(stack: &Stack) {
+    let node = stack.name(3);
+    drain_that_hangs(stack, node, "policy").await;
+    stack.plane.kubectl(&["delete", "rbp", "general"]).unwrap();
+    let free = async || {
+        let uncordoned = !stack.is_cordoned(node).await.ok()?;
+        (uncordoned && stack.holders().await.ok()?.is_empty()).then_some(())
+    };
+    eventually("the node is free", free).await.unwrap();
+    stack.waits(node, "NoPolicy", "").await.unwrap();
+    stack.plane.policy("general", json!({})).await.unwrap();
+    stack.waits(node, "BackingOff", "").await.unwrap();
+}
+
+/// A, B, A: the node finishes under the settings that it began with, and is counted under one policy at a time.
+async fn a_node_that_moves_between_policies_and_back_goes_on(stack: &Stack) {
+    let (node, next) = (stack.name(1), stack.name(2));
+    let team = "e2e.lockkeeper.dev/team";
+    let selects = |name: &str| json!({"nodeSelector": {"matchLabels": {team: name}}});
+    select(stack, "general", &selects("a"));
+    stack.plane.policy("other", selects("b")).await.unwrap();
+    for name in [node, next] {
+        stack.plane.kubectl(&["label", "node", name, &format!("{team}=a")]).unwrap();
+    }
+    drain_that_hangs(stack, node, "moves").await;
+    request(stack, next, "after-moves").await;
+    let operation = operation_of(stack, node).await;
+    for name in ["b", "a"] {
+        let label = format!("{team}={name}");
+        stack.plane.kubectl(&["label", "node", node, &label, "--overwrite"]).unwrap();
+    }
+    stack.waits(next, "NoFreeSlot", node).await.unwrap();
+    assert_eq!(operation_of(stack, node).await, operation, "the operation goes on");
+    open(stack, node);
+    for (node, cause) in [(node, "moves"), (next, "after-moves")] {
+        stack.wait_rebooted_for(&[node.to_owned()], cause, LONG).await.unwrap();
+    }
+    stack.plane.kubectl(&["delete", "rbp", "other"]).unwrap();
+    select(stack, "general", &json!({"nodeSelector": null}));
+}
+
+async fn a_record_that_is_deleted_during_the_drain_leaves_the_node_to_a_person(stack: &Stack) {
+    let node = stack.name(4);
+    drain_that_hangs(stack, node, "record").await;
+    stack.plane.kubectl(&["delete", "nrb", node]).unwrap();
+    let reboot = stack.wait_phase(node, Phase::Failed).await.unwrap();
+    assert_eq!(reboot.status.unwrap().state, Some(NodeState::Failed));
+    assert!(stack.is_cordoned(node).await.unwrap());
+    assert_eq!(stack.holders().await.unwrap(), [node]);
+    assert_eq!(reboot.spec.order, None);
+    let released = stack.plugin(&["release", node]).await.unwrap();
+    assert!(released.status.success(), "{released:?}");
+    let free = async || (!stack.is_cordoned(node).await.ok()?).then_some(());
+    eventually("the node is free", free).await.unwrap();
+    open(stack, node);
+    finish(stack, node, "record-again").await;
+}
+
+async fn kinds_that_are_deleted_and_installed_again_leave_no_cordon(stack: &Stack) {
+    let node = stack.name(5);
+    drain_that_hangs(stack, node, "kinds").await;
+    let ours = ["nodereboots", "rebootpolicies", "rebootlocks"].map(|kind| format!("{kind}.{}", names::GROUP));
+    let mut delete = vec!["delete", "crds", "--timeout=60s"];
+    delete.extend(ours.iter().map(String::as_str));
+    stack.plane.kubectl(&delete).unwrap();
+    stack.plane.install().unwrap();
+    stack.plane.policy("general", json!({})).await.unwrap();
+    let free = async || (!stack.is_cordoned(node).await.ok()?).then_some(());
+    eventually("the node is uncordoned", free).await.unwrap();
+    open(stack, node);
+    finish(stack, node, "kinds-again").await;
+}
+
+/// A person requests a reboot of this node, and its one pod may not be evicted.
+async fn drain_that_hangs(stack: &Stack, node: &str, cause: &str) {
+    workload::guard(&stack.plane.client(), node).await.unwrap();
+    request(stack, node, cause).await;
+    stack.waits(node, "EvictionBlocked", "").await.unwrap();
+    assert!(stack.is_cordoned(node).await.unwrap());
+}
+
+/// Opens the budget of a node's pod.
+fn open(stack: &Stack, node: &str) {
+    let budget = format!("pdb/pinned-{node}");
+    let waits = format!("pod/waits-{node}");
+    stack.plane.kubectl(&["delete", "--ignore-not-found", &budget, &waits]).unwrap();
+}
+
+/// The node is rebooted once its budget is open.
+async fn finish(stack: &Stack, node: &str, cause: &str) {
+    open(stack, node);
+    request(stack, node, cause).await;
+    stack.wait_rebooted_for(&[node.to_owned()], cause, LONG).await.unwrap();
+    let history = stack.reboot(node).await.unwrap().status.unwrap().history;
+    let last = history.last().map(|entry| entry.outcome);
+    assert_eq!(last, Some(Outcome::Succeeded), "{history:#?}");
+}
+
+async fn request(stack: &Stack, node: &str, cause: &str) {
+    let requested = stack.nodes.annotate(node, names::REBOOT_REQUESTED, Some(cause));
+    requested.await.unwrap();
+}
+
+async fn operation_of(stack: &Stack, node: &str) -> String {
+    let status = stack.reboot(node).await.unwrap().status.unwrap_or_default();
+    status.operation.expect("an operation").id
+}
+
+fn select(stack: &Stack, policy: &str, spec: &Value) {
+    let patch = json!({"spec": spec}).to_string();
+    let patched = ["patch", "rbp", policy, "--type=merge", "-p", &patch];
+    stack.plane.kubectl(&patched).unwrap();
+}
