@@ -120,6 +120,8 @@ impl<H: Host> Agent<H> {
         loop {
             let wake = self.next_wake();
             tokio::select! {
+                // In this order, so that the same events make the same run. None of them can keep the others waiting.
+                biased;
                 event = events.next() => match event {
                     Some(Ok(event)) => {
                         if self.own.apply(event) {

@@ -88,16 +88,18 @@ impl Elector {
                     // A leader sees each change in the answer to its own write.
                     self.changes = None;
                     tokio::select! {
-                        () = sleep_until(until) => (),
+                        biased;
                         () = stop.cancelled() => (),
+                        () = sleep_until(until) => (),
                     }
                 }
                 Step::Wait(until) => {
                     let changes = self.changes.get_or_insert_with(|| lease_changes(&self.lease));
                     let change = tokio::select! {
+                        biased;
+                        () = stop.cancelled() => None,
                         Some(change) = changes.next() => Some(change),
                         () = sleep_until(until) => None,
-                        () = stop.cancelled() => None,
                     };
                     if let Some(change) = change {
                         self.see(change);

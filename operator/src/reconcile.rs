@@ -133,6 +133,8 @@ impl Reconciler {
             };
             let next = next.or_at(Some(Instant::now() + MAX_IDLE));
             tokio::select! {
+                // In this order, so that the same events make the same passes; each of them makes one.
+                biased;
                 () = stop.cancelled() => return,
                 _ = changes.changed() => {}
                 _ = leading.changed() => {}

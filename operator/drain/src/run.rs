@@ -174,16 +174,19 @@ impl Run {
         let wake_at = self.state.wake_at(now).into_iter().chain(retries).min();
         let wake = OptionFuture::from(wake_at.map(|at| tokio::time::sleep(self.clock.until(at))));
         tokio::select! {
-            event = self.watches.next() => {
-                let event = event.ok_or(Error::WatchEnded)?;
-                self.intake.apply(&mut self.state, self.clock.now(), event)?;
-            }
+            // In this order, so that the same events make the same drain. The list comes last: it proves the end only if the
+            // watches have shown nothing new.
+            biased;
             Some((uid, answer)) = self.evictions.next(), if !self.evictions.is_empty() => {
                 self.state.record_answer(self.clock.now(), &uid, answer);
             }
             Some(read) = self.reads.next(), if !self.reads.is_empty() => self.handle_read(read),
-            Some(pods) = OptionFuture::from(self.list.as_mut()) => return Ok(self.handle_list(pods)),
             Some(()) = wake => {}
+            event = self.watches.next() => {
+                let event = event.ok_or(Error::WatchEnded)?;
+                self.intake.apply(&mut self.state, self.clock.now(), event)?;
+            }
+            Some(pods) = OptionFuture::from(self.list.as_mut()) => return Ok(self.handle_list(pods)),
         }
         Ok(Step::Continue)
     }
