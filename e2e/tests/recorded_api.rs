@@ -1,0 +1,42 @@
+//! The answers of a real API server to the requests by which the one in memory is compared with it.
+
+use std::fs;
+
+use anyhow::{Context, Result, anyhow, ensure};
+use lockkeeper_e2e::control_plane::{ControlPlane, Options};
+use lockkeeper_e2e::install::repository;
+use lockkeeper_e2e::workdir::Workdir;
+use lockkeeper_fake_api::exchanges::{Exchange, exchanges};
+
+/// Controllers that write to Nodes: each write would make a version of the test an older one.
+const WITHOUT: &str = "--controllers=*,-node-ipam-controller,-node-lifecycle-controller,-taint-eviction-controller";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_recorded_answers_are_those_of_the_real_api_server() -> Result<()> {
+    let mut workdir = Workdir::new("recorded-api")?;
+    let options = Options {
+        controller_manager_args: vec![WITHOUT.to_owned()],
+        ..Options::default()
+    };
+    let plane = ControlPlane::start(workdir.path(), options).await?;
+    plane.install()?;
+    let answered = exchanges(plane.client()).await.map_err(|error| anyhow!(error))?;
+    let path = repository().join("fake-api/tests/recorded/exchanges.json");
+    if std::env::var_os("UPDATE_EXPECT").is_some() {
+        fs::write(&path, serde_json::to_string_pretty(&answered)? + "\n").context("write the answers")?;
+    }
+    let recorded: Vec<Exchange> = serde_json::from_slice(&fs::read(&path)?).context("read the answers")?;
+    for (answered, recorded) in answered.iter().zip(&recorded) {
+        ensure!(
+            answered == recorded,
+            "answered {answered:#?}\nrecorded {recorded:#?}\nUPDATE_EXPECT=1 writes the new answers"
+        );
+    }
+    ensure!(
+        answered.len() == recorded.len(),
+        "the requests have changed: UPDATE_EXPECT=1"
+    );
+    drop(plane);
+    workdir.passed();
+    Ok(())
+}

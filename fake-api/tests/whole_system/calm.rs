@@ -1,0 +1,51 @@
+//! The story without faults.
+
+use std::time::Duration;
+
+use expect_test::expect;
+
+use super::story::{End, Story, in_paused_time};
+
+/// When nothing happens any more: `n3` is Failed, and the breaker keeps `n2` from a second attempt.
+pub const LENGTH: Duration = Duration::from_mins(5);
+
+/// The story as it goes without faults.
+pub fn calm() -> End {
+    in_paused_time(async {
+        let mut story = Story::new();
+        story.start();
+        let crashes = story.run_until(LENGTH).await;
+        story.end(crashes)
+    })
+}
+
+#[test]
+fn one_node_reboots_one_is_deferred_and_one_fails() {
+    let end = calm();
+    expect![[r#"
+        n1: UpToDate waiting=- boot=n1-boot-2 reboots=1
+          cordoned=false operation=false phase=- order=- deferred=null - history=["Succeeded"]
+          marks=[]
+        n2: Pending waiting=BreakerOpen boot=n2-boot-1 reboots=0
+          cordoned=false operation=false phase=- order=- deferred=1 EvictionBlocked history=["Deferred"]
+          marks=[]
+        n3: Failed waiting=Failed boot=n3-boot-1 reboots=1
+          cordoned=true operation=true phase=Failed order=- deferred=null - history=[]
+          marks=["cluster-autoscaler.kubernetes.io/scale-down-disabled", "karpenter.sh/do-not-disrupt", "lockkeeper.dev/operation", "node.kubernetes.io/exclude-from-external-load-balancers"]
+        lock: ["n3 reboot=true"]
+        policy: nodes=3 upToDate=1 pending=1 inProgress=0 failed=1 breaker=Open
+        pods: cni-n1 cni-n2 cni-n3 db-2
+    "#]].assert_eq(&end.dump);
+    assert_eq!(end.problems, Vec::<String>::new());
+}
+
+#[test]
+fn a_run_repeats_itself_request_by_request() {
+    let (first, second) = (calm().log, calm().log);
+    let differs = first.iter().zip(&second).position(|(first, second)| first != second);
+    if let Some(at) = differs {
+        let from = at.saturating_sub(5);
+        panic!("{:#?}\n{:#?}", &first[from..at + 3], &second[from..at + 3]);
+    }
+    assert_eq!(first.len(), second.len());
+}

@@ -1,0 +1,171 @@
+//! The rest of the cluster: its objects, kubelets and machines.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use lockkeeper_crds::names;
+use lockkeeper_crds::time::whole_seconds;
+use lockkeeper_fake_api::{FakeApi, Key};
+use lockkeeper_kube_util::Clock;
+use serde_json::{Value, json};
+use tokio::time::sleep;
+
+use super::host::SimulatedHost;
+use super::processes::{Process, Program};
+use super::truth::Truth;
+
+/// The nodes, in the order in which they reboot.
+pub const NODES: [&str; 3] = ["n1", "n2", "n3"];
+/// The node that does not come back.
+pub const LOST: &str = "n3";
+/// From the request of a reboot until the host is down.
+const SHUTDOWN: Duration = Duration::from_secs(2);
+/// From there until its kubelet is up again.
+const BOOT: Duration = Duration::from_secs(20);
+/// From there until the node is Ready, and from there until the pod of its DaemonSet is.
+const START: Duration = Duration::from_secs(5);
+/// How long a pod takes to end.
+const POD_END: Duration = Duration::from_secs(2);
+
+/// One machine with its agent.
+pub struct Machine {
+    pub node: &'static str,
+    pub host: SimulatedHost,
+    pub agent: Mutex<Process>,
+}
+
+/// Creates the objects of the story.
+pub fn create_objects(api: &FakeApi, clock: Clock) {
+    for namespace in ["default", "kube-system", "shop", names::NAMESPACE] {
+        api.put(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}));
+    }
+    let booted = clock.now() - TimeDelta::days(30);
+    api.put(json!({
+        "apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": {"name": "cni", "namespace": "kube-system"},
+        "spec": {"selector": {"matchLabels": {"app": "cni"}}, "template": {"metadata": {"labels": {"app": "cni"}}, "spec": {}}},
+    }));
+    for node in NODES {
+        api.put(json!({
+            "apiVersion": "v1", "kind": "Node",
+            "metadata": {"name": node, "labels": {"kubernetes.io/os": "linux", "kubernetes.io/hostname": node}},
+            "spec": {},
+            "status": {
+                "nodeInfo": {"bootID": format!("{node}-boot-1"), "kernelVersion": "6.1", "operatingSystem": "linux"},
+                "conditions": [ready(true, booted)],
+            },
+        }));
+        api.put(pod("kube-system", &format!("cni-{node}"), node, "DaemonSet", booted));
+    }
+    api.put(pod("shop", "web-1", "n1", "ReplicaSet", booted));
+    api.put(pod("shop", "db-1", "n2", "ReplicaSet", booted));
+    api.put(pod("shop", "db-2", "n2", "ReplicaSet", booted));
+    api.put(pod("shop", "api-1", "n3", "ReplicaSet", booted));
+    // No controller makes new pods, so that the budget allows one eviction and then no more.
+    api.put(json!({
+        "apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {"name": "db", "namespace": "shop"},
+        "spec": {"minAvailable": 1, "selector": {"matchLabels": {"app": "db"}}},
+        "status": {
+            "observedGeneration": 1, "disruptionsAllowed": 1, "currentHealthy": 2, "desiredHealthy": 1, "expectedPods": 2,
+        },
+    }));
+    api.put(json!({
+        "apiVersion": "lockkeeper.dev/v1alpha1", "kind": "RebootPolicy", "metadata": {"name": "all"},
+        "spec": {
+            "order": "Name", "drain": {"timeoutSeconds": 60}, "reboot": {"timeoutSeconds": 120},
+        },
+    }));
+}
+
+fn ready(is_ready: bool, since: DateTime<Utc>) -> Value {
+    let status = if is_ready { "True" } else { "False" };
+    let since = whole_seconds(since);
+    json!({"type": "Ready", "status": status, "lastTransitionTime": since, "lastHeartbeatTime": since})
+}
+
+fn pod(namespace: &str, name: &str, node: &str, owner: &str, since: DateTime<Utc>) -> Value {
+    let app = name.split('-').next().unwrap();
+    json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {
+            "namespace": namespace, "name": name, "labels": {"app": app},
+            "ownerReferences": [
+                {"apiVersion": "apps/v1", "kind": owner, "name": app, "uid": format!("uid-{app}"), "controller": true},
+            ],
+        },
+        "spec": {"nodeName": node, "terminationGracePeriodSeconds": 5},
+        "status": {"phase": "Running", "conditions": [ready(true, since)]},
+    })
+}
+
+/// The kubelets' part in the end of pods: what is to be deleted is gone after a while.
+pub async fn end_pods(api: FakeApi) {
+    let (mut version, mut ending) = (api.version(), BTreeSet::new());
+    loop {
+        for pod in api.all("pods") {
+            let uid = pod["metadata"]["uid"].to_string();
+            if !pod["metadata"]["deletionTimestamp"].is_null() && ending.insert(uid) {
+                let text = |field: &str| pod["metadata"][field].as_str().unwrap_or_default().to_owned();
+                let key = Key::namespaced("pods", &text("namespace"), &text("name"));
+                let api = api.clone();
+                tokio::spawn(async move {
+                    sleep(POD_END).await;
+                    api.remove(&key);
+                });
+            }
+        }
+        if version.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// The life of a machine: it carries orders out.
+pub async fn live(machine: Arc<Machine>, api: FakeApi, clock: Clock, truth: Truth) {
+    let key = Key::cluster("nodes", machine.node);
+    let daemon = Key::namespaced("pods", "kube-system", &format!("cni-{}", machine.node));
+    for boot in 2.. {
+        loop {
+            let order = machine.host.order().await;
+            // The actuator takes its time, and looks at the order once more.
+            sleep(Duration::from_millis(300)).await;
+            if machine.host.execute(&order) {
+                truth.reboots(&api, machine.node, &order.id);
+                break;
+            }
+        }
+        sleep(SHUTDOWN).await;
+        machine.agent.lock().unwrap().power_off();
+        api.change(&key, &json!({"status": {"conditions": [ready(false, clock.now())]}}));
+        api.change(&daemon, &json!({"status": {"conditions": [ready(false, clock.now())]}}));
+        if machine.node == LOST {
+            return;
+        }
+        sleep(BOOT).await;
+        let boot_id = format!("{}-boot-{boot}", machine.node);
+        machine.host.boot(boot_id.clone(), clock.now());
+        let info = json!({"bootID": boot_id, "kernelVersion": "6.12"});
+        api.change(&key, &json!({"status": {"nodeInfo": info}}));
+        machine.agent.lock().unwrap().start();
+        sleep(START).await;
+        api.change(&key, &json!({"status": {"conditions": [ready(true, clock.now())]}}));
+        sleep(START).await;
+        api.change(&daemon, &json!({"status": {"conditions": [ready(true, clock.now())]}}));
+    }
+}
+
+/// The machines, each with an agent that does not run yet.
+pub fn machines(api: &FakeApi, clock: Clock) -> Vec<Arc<Machine>> {
+    let booted = whole_seconds(clock.now() - TimeDelta::days(30));
+    let machine = |node: &'static str| {
+        let host = SimulatedHost::new(node, booted);
+        let program = Program::Agent(node.to_owned(), host.clone());
+        Arc::new(Machine {
+            node,
+            host,
+            agent: Mutex::new(Process::new(api, clock, program)),
+        })
+    };
+    NODES.into_iter().map(machine).collect()
+}

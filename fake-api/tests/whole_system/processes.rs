@@ -1,0 +1,145 @@
+//! The processes of Lockkeeper: started, killed without warning, and started again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use lockkeeper_crds::names;
+use lockkeeper_fake_api::FakeApi;
+use lockkeeper_kube_util::Clock;
+use lockkeeper_node_agent::{AgentConfig, run_agent};
+use lockkeeper_operator::client::{Clients, Hooks};
+use lockkeeper_operator::health::Health;
+use lockkeeper_operator::metrics::Metrics;
+use lockkeeper_operator::operator::{Operator, RunningOperator};
+use lockkeeper_operator::reconcile::Options;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::host::SimulatedHost;
+
+/// How long a kubelet takes to start a container again.
+pub const RESTART: Duration = Duration::from_secs(1);
+
+/// A process that is started again and again; the name of its client tells its lives apart.
+pub struct Process {
+    api: FakeApi,
+    clock: Clock,
+    program: Program,
+    lives: usize,
+    /// Whether its machine is down.
+    is_down: bool,
+    task: Option<JoinHandle<()>>,
+}
+
+/// What it runs.
+#[derive(Clone)]
+pub enum Program {
+    Operator,
+    Agent(String, SimulatedHost),
+}
+
+impl Process {
+    /// A process that does not run yet.
+    pub fn new(api: &FakeApi, clock: Clock, program: Program) -> Self {
+        Self {
+            api: api.clone(),
+            clock,
+            program,
+            lives: 0,
+            is_down: false,
+            task: None,
+        }
+    }
+
+    /// The name of its client in its present life.
+    pub fn client_name(&self) -> String {
+        match &self.program {
+            Program::Operator => format!("operator/{}", self.lives),
+            Program::Agent(node, _) => format!("agent-{node}/{}", self.lives),
+        }
+    }
+
+    /// Starts it; a life before this one ends.
+    pub fn start(&mut self) {
+        self.kill();
+        self.is_down = false;
+        self.lives += 1;
+        let name = self.client_name();
+        let (api, clock) = (self.api.clone(), self.clock);
+        self.task = Some(match &self.program {
+            Program::Operator => tokio::spawn(run_operator(api, clock, name)),
+            Program::Agent(node, host) => {
+                let config = AgentConfig {
+                    clock,
+                    ..AgentConfig::new(node)
+                };
+                let agent = run_agent(
+                    config,
+                    api.client(&name, Duration::from_secs(20)),
+                    host.clone(),
+                    std::future::pending(),
+                );
+                tokio::spawn(async move { panic!("{name} ended: {:?}", agent.await) })
+            }
+        });
+    }
+
+    /// Starts it unless it was started since the life that had this client.
+    pub fn start_again(&mut self, client: &str) {
+        if self.client_name() == client && !self.is_down {
+            self.start();
+        }
+    }
+
+    /// Its machine goes down with it.
+    pub fn power_off(&mut self) {
+        self.kill();
+        self.is_down = true;
+    }
+
+    /// Ends it between two instructions: nothing that it has asked for is carried out any more.
+    pub fn kill(&mut self) {
+        if let Some(task) = self.task.take() {
+            assert!(!task.is_finished(), "{} has ended by itself", self.client_name());
+            self.api.kill(&self.client_name());
+            task.abort();
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if let Some(task) = self.task.take() {
+            task.abort();
+        }
+    }
+}
+
+async fn run_operator(api: FakeApi, clock: Clock, name: String) {
+    let client = |seconds| api.client(&name, Duration::from_secs(seconds));
+    let operator = Operator {
+        // With the time-outs of the operator's own clients.
+        clients: Clients {
+            api: client(15),
+            watch: client(60),
+            evict: client(40),
+            lease: client(2),
+        },
+        hooks: Hooks::new(Arc::new(Metrics::new().unwrap()), &Health::default()),
+        options: Options {
+            own_node: None,
+            control_plane_labels: names::CONTROL_PLANE_LABELS.map(str::to_owned).into(),
+            namespace: names::NAMESPACE.to_owned(),
+            plan: lockkeeper_planner::plan,
+            clock,
+        },
+        identity: name.clone(),
+        name,
+    };
+    let RunningOperator { mut tasks, mut helpers } = operator.start(&CancellationToken::new());
+    let ended = tokio::select! {
+        ended = tasks.ended() => ended,
+        ended = helpers.ended() => ended,
+    };
+    panic!("{ended:?}");
+}
