@@ -50,9 +50,14 @@ fn object(schema: &Value) -> BoxedStrategy<Value> {
         .unwrap()
         .iter()
         .map(|(name, field)| {
-            let (name, share) = (name.clone(), if required(name) { 1.0 } else { 0.8 });
+            let is_required = required(name);
+            let name = name.clone();
             let field = accepted(field).prop_map(move |value| (name.clone(), value));
-            prop::option::weighted(share, field).boxed()
+            if is_required {
+                field.prop_map(Some).boxed()
+            } else {
+                prop::option::weighted(0.8, field).boxed()
+            }
         })
         .collect();
     fields

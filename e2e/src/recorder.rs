@@ -42,6 +42,8 @@ pub struct Seen {
     pub cordoned: BTreeSet<String>,
     /// The most that were down at once, and who.
     pub most_down: BTreeSet<String>,
+    /// The most that carried our mark at once, and who.
+    pub most_marked: BTreeSet<String>,
     /// In which order nodes were first marked by us.
     pub order: Vec<String>,
     /// The fewest ready pods of the workload since it was first complete.
@@ -53,6 +55,7 @@ pub struct Seen {
     /// How often the workload was looked at.
     pub samples: usize,
     ready: BTreeSet<String>,
+    marked: BTreeSet<String>,
     /// The Nodes are listed anew: what is known of them is of two times until all are there.
     listing: bool,
 }
@@ -182,17 +185,22 @@ impl Seen {
             Event::Apply(node) | Event::InitApply(node) => self.node_is(node),
             Event::Delete(node) => {
                 self.down.remove(&node.name_any());
+                self.marked.remove(&node.name_any());
             }
             // A list shows one node after the other: who was down before it and who is now were not down at once.
             Event::Init => {
                 self.listing = true;
                 self.down.clear();
+                self.marked.clear();
                 self.cordoned.clear();
             }
             Event::InitDone => self.listing = false,
         }
         if !self.listing && self.down.len() > self.most_down.len() {
             self.most_down = self.down.clone();
+        }
+        if !self.listing && self.marked.len() > self.most_marked.len() {
+            self.most_marked = self.marked.clone();
         }
     }
 
@@ -207,6 +215,7 @@ impl Seen {
         if marked && !self.order.contains(&name) {
             self.order.push(name.clone());
         }
+        set(&mut self.marked, &name, marked);
         set(&mut self.cordoned, &name, is_cordoned(node));
         set(&mut self.down, &name, marked || !is_ready(node));
     }

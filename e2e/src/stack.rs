@@ -96,7 +96,9 @@ impl Stack {
     pub fn start_operator_with(&mut self, change: impl FnOnce(Spec) -> Spec) -> Result<()> {
         let number = self.started;
         self.started += 1;
-        let kubeconfig = self.operator_pods[number % self.operator_pods.len()].kubeconfig.display();
+        let kubeconfig = self.operator_pods[number % self.operator_pods.len()]
+            .kubeconfig
+            .display();
         let (name, address) = (format!("operator-{number}"), format!("127.0.0.1:{}", free_port()?));
         let spec = Spec::new(&name, program("lockkeeper-operator")?, self.plane.log_dir())
             .arg(format!("--kubeconfig={kubeconfig}"))
@@ -305,7 +307,10 @@ async fn operator_pods(plane: &ControlPlane, before: &[OperatorPod]) -> Result<V
         placed && pod.metadata.deletion_timestamp.is_none() && !old
     };
     for _ in 0..1200 {
-        let deployment = deployments.get("lockkeeper-operator").await.context("read the Deployment")?;
+        let deployment = deployments
+            .get("lockkeeper-operator")
+            .await
+            .context("read the Deployment")?;
         let replicas = deployment.spec.and_then(|spec| spec.replicas).unwrap_or(1).max(1);
         let list = pods.list(&of_operator).await.context("list the operator's pods")?;
         let names: Vec<String> = list.iter().filter(fits).map(ResourceExt::name_any).collect();

@@ -43,7 +43,10 @@ async fn a_leader_that_was_paused_or_killed_does_no_harm() {
     gaps.sort_unstable();
     println!("from SIGKILL to the next write, {rounds} times: {gaps:.1?}");
     // The lease of 8 s, a retry after 1 s, and a busy machine.
-    assert!(gaps.last().is_some_and(|gap| *gap <= Duration::from_secs(20)), "{gaps:?}");
+    assert!(
+        gaps.last().is_some_and(|gap| *gap <= Duration::from_secs(20)),
+        "{gaps:?}"
+    );
     stack.workdir.passed();
 }
 
@@ -65,7 +68,11 @@ async fn a_paused_leader_writes_nothing_after_it_lost_the_lease(stack: &mut Stac
     let resumed = Utc::now();
     stack.operators[paused].signal(Signal::CONT).unwrap();
     stack.wait_rebooted_for(&nodes, &cause, LONG).await.unwrap();
-    assert_eq!(wait_leader(stack, None).await, other, "the one that was paused must wait");
+    assert_eq!(
+        wait_leader(stack, None).await,
+        other,
+        "the one that was paused must wait"
+    );
     let seen = recorder.verdict(1, READY).await.unwrap();
     assert!(seen.cordoned.is_empty(), "still cordoned: {:?}", seen.cordoned);
     let pod = stack.pod_of(&stack.operators[paused]).unwrap();

@@ -3,6 +3,8 @@
 use std::fs;
 
 use anyhow::{Context, Result, anyhow, ensure};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Client, Config};
 use lockkeeper_e2e::control_plane::{ControlPlane, Options};
 use lockkeeper_e2e::install::repository;
 use lockkeeper_e2e::workdir::Workdir;
@@ -20,7 +22,9 @@ async fn the_recorded_answers_are_those_of_the_real_api_server() -> Result<()> {
     };
     let plane = ControlPlane::start(workdir.path(), options).await?;
     plane.install()?;
-    let answered = exchanges(plane.client()).await.map_err(|error| anyhow!(error))?;
+    let answered = exchanges(without_retries(&plane).await?)
+        .await
+        .map_err(|error| anyhow!(error))?;
     let path = repository().join("fake-api/tests/recorded/exchanges.json");
     if std::env::var_os("UPDATE_EXPECT").is_some() {
         fs::write(&path, serde_json::to_string_pretty(&answered)? + "\n").context("write the answers")?;
@@ -39,4 +43,12 @@ async fn the_recorded_answers_are_those_of_the_real_api_server() -> Result<()> {
     drop(plane);
     workdir.passed();
     Ok(())
+}
+
+/// A client that shows a refused eviction instead of asking again for minutes.
+async fn without_retries(plane: &ControlPlane) -> Result<Client> {
+    let kubeconfig = Kubeconfig::read_from(plane.kubeconfig()).context("read the kubeconfig")?;
+    let mut config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
+    config.default_retry = false;
+    Client::try_from(config).context("make a client")
 }

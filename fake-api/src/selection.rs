@@ -119,7 +119,7 @@ impl Requirement {
             let list = list.trim().trim_start_matches('(').trim_end_matches(')');
             list.split(',').map(|value| value.trim().to_owned()).collect()
         };
-        let (key, test) = if let Some((key, values)) = text.split_once(" notin ") {
+        let (key, check) = if let Some((key, values)) = text.split_once(" notin ") {
             (key, Test::NotIn(set(values)))
         } else if let Some((key, values)) = text.split_once(" in ") {
             (key, Test::In(set(values)))
@@ -134,7 +134,7 @@ impl Requirement {
         };
         Self {
             key: key.trim().to_owned(),
-            test,
+            test: check,
         }
     }
 }

@@ -24,7 +24,8 @@ mod sentinel;
 mod settings;
 mod uptime;
 
-use std::path::Path;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use lockkeeper_channel::watch::Watched;
@@ -40,7 +41,7 @@ use findings::Findings;
 #[derive(Debug)]
 pub struct Detectors {
     /// Why nothing can be detected, if the host's `/run` is not mounted.
-    run: std::path::PathBuf,
+    run: PathBuf,
     all: Vec<Box<dyn Detector>>,
 }
 
@@ -78,9 +79,26 @@ impl Detectors {
         findings.into_detected()
     }
 
-    /// The directories and names whose changes the detectors must see.
+    /// The directories whose changes the detectors must see, each once with the names of all detectors: the kernel gives one
+    /// descriptor for a directory, however often it is watched.
     pub fn watched(&self) -> Vec<Watched> {
-        self.all.iter().flat_map(|detector| detector.watched()).collect()
+        let mut directories: BTreeMap<PathBuf, BTreeSet<String>> = BTreeMap::new();
+        let mut whole = BTreeSet::new();
+        for Watched { directory, names } in self.all.iter().flat_map(|detector| detector.watched()) {
+            if names.is_empty() {
+                whole.insert(directory.clone());
+            }
+            directories.entry(directory).or_default().extend(names);
+        }
+        let watched = directories.into_iter().map(|(directory, names)| Watched {
+            names: if whole.contains(&directory) {
+                vec![]
+            } else {
+                names.into_iter().collect()
+            },
+            directory,
+        });
+        watched.collect()
     }
 }
 

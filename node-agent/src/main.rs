@@ -60,7 +60,10 @@ async fn agent(args: Cli, shutdown: impl Future<Output = ()>) -> anyhow::Result<
     );
     // Also on a kernel without such filters the agent has to work.
     if let Err(error) = sandbox::forbid_local_sockets() {
-        tracing::warn!(error = format!("{error:#}"), "sockets of the host below /run can be reached");
+        tracing::warn!(
+            error = format!("{error:#}"),
+            "sockets of the host below /run can be reached"
+        );
     }
     let paths = HostPaths {
         run: args.host_run,

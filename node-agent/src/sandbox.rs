@@ -1,9 +1,9 @@
-//! What the agent gives up when it starts: local sockets.
+//! What the agent forbids itself when it starts: local sockets.
 //!
 //! The host's `/run` is mounted for the sentinel files, and it is full of sockets. A read-only mount does not keep a process
 //! from connecting to a socket that all users may use, such as that of the system bus. The agent needs none of them: it talks
-//! to the API server by TCP, and to the actuator by files. So it forbids itself what leads to such a connection; nobody who
-//! takes over the process later can take that back.
+//! to the API server by TCP, and to the actuator by files. So it forbids itself what leads to such a connection. Whoever
+//! takes over the process later cannot take that back.
 
 use std::collections::BTreeMap;
 

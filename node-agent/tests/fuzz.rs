@@ -7,9 +7,11 @@ use lockkeeper_channel::{Channel, FACTS, HostFacts};
 use lockkeeper_crds::HostReport;
 use lockkeeper_fuzz::fuzz;
 use lockkeeper_kube_util::is_printable;
-use lockkeeper_node_agent::detect::{BootSpan, DEBIAN, DEBIAN_PACKAGES, DROP_DIRECTORY, LOCKKEEPER, SUSE, detect};
+use lockkeeper_node_agent::detect::{
+    BootSpan, DEBIAN, DEBIAN_PACKAGES, DROP_DIRECTORY, DetectorSettings, Detectors, HostDirectories, LOCKKEEPER, SUSE,
+};
 use lockkeeper_node_agent::host::HostView;
-use lockkeeper_node_agent::report::host_report;
+use lockkeeper_node_agent::report::{Confinement, host_report};
 
 fn assert_fits(text: &str, most: usize) {
     assert!(
@@ -25,6 +27,11 @@ fn a_file_that_requires_a_reboot_gives_short_printable_reasons() {
     fs::create_dir_all(&drop_directory).unwrap();
     fs::write(run.path().join(DEBIAN), "").unwrap();
     let now: DateTime<Utc> = "2026-11-24T22:10:00Z".parse().unwrap();
+    let host = HostDirectories {
+        run: run.path().to_owned(),
+        ..HostDirectories::default()
+    };
+    let detectors = Detectors::new(&DetectorSettings::default(), &host).unwrap();
     fuzz("host-file", |input| {
         for file in [
             run.path().join(DEBIAN_PACKAGES),
@@ -33,7 +40,7 @@ fn a_file_that_requires_a_reboot_gives_short_printable_reasons() {
         ] {
             fs::write(file, input).unwrap();
         }
-        let required = detect(run.path(), BootSpan { began: None, now });
+        let required = detectors.look(BootSpan { began: None, now }).required;
         assert!(required.required && !required.reasons.is_empty(), "{required:?}");
         assert!(required.reasons.len() <= 32 && required.failing.len() <= 16);
         for reason in required.reasons.iter().chain(&required.failing) {
@@ -58,7 +65,7 @@ fn whatever_the_actuator_publishes_the_report_fits_the_definition() {
             facts: Some(facts),
             ..HostView::default()
         };
-        let report = host_report(&view, None, "0.1.0");
+        let report = host_report(&view, None, &Confinement::default(), "0.1.0");
         assert_fits(&report.reboot_capable_message, 1024);
         assert!(report.inhibitors.len() <= 16);
         for inhibitor in &report.inhibitors {

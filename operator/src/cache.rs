@@ -120,14 +120,17 @@ impl Cache {
             .collect()
     }
 
-    /// How long all watches have shown the cluster without a break; zero while one has listed nothing yet.
+    /// How long the watches on Nodes and `NodeReboot`s have shown without a break what kubelets and agents report.
     pub fn watched_for(&self, now: Instant) -> Duration {
-        let lengths = self.interruptions.iter().map(|last| {
-            let since = last.map(|last| now.saturating_duration_since(last));
-            since.unwrap_or_default()
-        });
-        let listed = self.unlisted().is_empty();
-        lengths.min().filter(|_| listed).unwrap_or_default()
+        let shown_for = |kind: WatchedKind| {
+            let last = self.interruptions[kind as usize];
+            last.map_or(Duration::ZERO, |last| now.saturating_duration_since(last))
+        };
+        if self.nodes.is_listed() && self.reboots.is_listed() {
+            shown_for(WatchedKind::Nodes).min(shown_for(WatchedKind::Reboots))
+        } else {
+            Duration::ZERO
+        }
     }
 
     fn interrupted(&mut self, kind: WatchedKind, now: Instant) {

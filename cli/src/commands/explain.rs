@@ -146,21 +146,21 @@ fn detectors(status: &NodeRebootStatus) -> Option<String> {
         DetectorState::Failing => "failing",
         DetectorState::Unknown => "unknown to this version of the plugin",
     };
-    let states = [
+    let listed = [
         DetectorState::Required,
         DetectorState::Failing,
         DetectorState::NotRequired,
         DetectorState::Unknown,
     ];
-    let parts: Vec<String> = states
+    let parts: Vec<String> = listed
         .into_iter()
-        .filter_map(|state| {
+        .filter_map(|wanted| {
             let names: Vec<&str> = detectors
                 .iter()
-                .filter(|detector| detector.state == state)
+                .filter(|detector| detector.state == wanted)
                 .map(|detector| detector.name.as_str())
                 .collect();
-            (!names.is_empty()).then(|| format!("{}: {}", says(state), names.join(", ")))
+            (!names.is_empty()).then(|| format!("{}: {}", says(wanted), names.join(", ")))
         })
         .collect();
     (!parts.is_empty()).then(|| parts.join("; "))

@@ -114,7 +114,7 @@ async fn one_that_never_gets_ready_fails_the_node_until_a_person_says_a_word(sta
     let words = waits(stack, node, "Failed").await;
     assert!(
         words.contains("was not healthy within 60 s: DaemonSet default/cni: pod cni-")
-            && words.contains("check that pod; the node continues once it is ready; or retry"),
+            && words.contains("check that pod; the node continues by itself once it is healthy; or retry"),
         "{words}"
     );
     assert!(cordoned(stack, node).await);
@@ -135,7 +135,10 @@ async fn one_that_needs_longer_than_its_time_limit_fails_the_node_which_recovers
     never_ready(stack, "cni", node, Some("true")).await;
     let words = waits(stack, node, "Failed").await;
     assert!(words.contains("DaemonSet default/cni: pod cni-"), "{words}");
-    assert!(words.contains("the node continues once it is ready"), "{words}");
+    assert!(
+        words.contains("the node continues by itself once it is healthy"),
+        "{words}"
+    );
     assert!(cordoned(stack, node).await);
     never_ready(stack, "cni", node, None).await;
     rebooted(stack, node, "driver").await;

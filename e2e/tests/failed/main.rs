@@ -15,7 +15,7 @@ use lockkeeper_e2e::hollow_agents::{REBOOT_FAILS, write_kubeconfigs};
 use lockkeeper_e2e::recorder::Recorder;
 use lockkeeper_e2e::stack::{Stack, is_done};
 use lockkeeper_e2e::workload;
-use serde_json::{Value, json};
+use serde_json::json;
 
 /// A ceiling, not a measure.
 const LONG: Duration = Duration::from_mins(5);

@@ -6,8 +6,8 @@
 
 mod agent;
 mod kinds;
-mod priority_classes;
 mod operator;
+mod priority_classes;
 mod rights;
 
 use std::path::PathBuf;

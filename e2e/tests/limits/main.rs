@@ -170,6 +170,10 @@ async fn one_zone_at_a_time_and_half_of_the_nodes(stack: &Stack) {
         }),
     );
     stage(stack, "second").await;
+    // Requested, or those that were rebooted a moment ago would queue behind the others.
+    for node in 0..HELD {
+        annotate(stack, node, names::REBOOT_REQUESTED, Some("second")).await;
+    }
     policy_where(stack, |status| {
         status
             .waiting

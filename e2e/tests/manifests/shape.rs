@@ -38,7 +38,17 @@ fn the_actuator_has_no_token_and_the_agent_has_no_privileges() {
             .collect();
         match container["name"].as_str().unwrap() {
             "agent" => {
-                assert_eq!(mounts, ["channel", "host-run", "host-os-release", "credential"]);
+                assert_eq!(
+                    mounts,
+                    [
+                        "channel",
+                        "host-run",
+                        "host-modules",
+                        "host-rpm",
+                        "host-os-release",
+                        "credential"
+                    ]
+                );
                 assert_eq!(context["runAsUser"], 65532);
             }
             "actuator" => assert_eq!(mounts, ["channel", "bus"]),
@@ -111,7 +121,7 @@ fn selectors_match_their_pods_and_do_not_depend_on_the_version() {
 fn admission_policies_apply_to_the_service_accounts_of_agents_and_operator() {
     for (case, text) in rendered() {
         let objects = documents(text).unwrap();
-        let of = |kind: &str| objects.iter().filter(move |object| object["kind"] == kind);
+        let of = |kind: &'static str| objects.iter().filter(move |object| object["kind"] == kind);
         let policies: Vec<&Value> = of("ValidatingAdmissionPolicy").collect();
         assert_eq!(
             policies.is_empty(),

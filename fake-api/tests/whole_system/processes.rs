@@ -126,11 +126,15 @@ async fn run_operator(api: FakeApi, clock: Clock, name: String) {
             lease: client(2),
         },
         hooks: Hooks::new(Arc::new(Metrics::new().unwrap()), &Health::default()),
+        // Nor does it send the time.
+        max_clock_skew: None,
         options: Options {
             own_node: None,
             control_plane_labels: names::CONTROL_PLANE_LABELS.map(str::to_owned).into(),
             namespace: names::NAMESPACE.to_owned(),
             plan: lockkeeper_planner::plan,
+            // The API server in memory has no admission policies.
+            accepts_unconfined_agents: true,
             clock,
         },
         identity: name.clone(),

@@ -102,7 +102,7 @@ impl KernelDrift {
 }
 
 impl Detector for KernelDrift {
-    fn name(&self) -> &str {
+    fn name(&self) -> &'static str {
         "kernel"
     }
 

@@ -105,7 +105,7 @@ impl RpmDatabase {
 }
 
 impl Detector for RpmDatabase {
-    fn name(&self) -> &str {
+    fn name(&self) -> &'static str {
         "RPM database"
     }
 

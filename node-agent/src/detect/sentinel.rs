@@ -183,7 +183,7 @@ impl DropDirectory {
 }
 
 impl Detector for DropDirectory {
-    fn name(&self) -> &str {
+    fn name(&self) -> &'static str {
         "drop directory"
     }
 

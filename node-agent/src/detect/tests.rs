@@ -322,3 +322,35 @@ fn a_sentinel_of_the_administrator_in_a_directory_that_does_not_exist_yet_is_wat
     );
     assert_eq!(required.reasons, [Cause("ours/reboot".to_owned())]);
 }
+
+#[test]
+fn each_directory_is_watched_once_with_the_names_of_all_detectors() {
+    let host = HostDirectories {
+        run: "/host/run".into(),
+        ..HostDirectories::default()
+    };
+    let detectors = Detectors::new(&DetectorSettings::default(), &host).unwrap();
+    let watched = detectors.watched();
+    let directories: Vec<_> = watched
+        .iter()
+        .map(|watched| watched.directory.to_str().unwrap())
+        .collect();
+    assert_eq!(
+        directories,
+        [
+            "/host/run",
+            "/host/run/lockkeeper",
+            "/host/run/lockkeeper/reboot-required.d",
+            "/host/run/smart-restart",
+        ]
+    );
+    let names = [
+        "lockkeeper",
+        "reboot-needed",
+        "reboot-required",
+        "reboot-required.pkgs",
+        "smart-restart",
+    ];
+    assert_eq!(watched[0].names, names);
+    assert!(watched[2].names.is_empty(), "all names");
+}

@@ -27,7 +27,7 @@ impl MaximumUptime {
         let early = (limit / SPREAD).mul_f64(fraction(node));
         Self {
             days,
-            limit: TimeDelta::from_std(limit - early).unwrap_or(TimeDelta::MAX),
+            limit: TimeDelta::from_std(limit.saturating_sub(early)).unwrap_or(TimeDelta::MAX),
         }
     }
 
@@ -47,7 +47,7 @@ impl MaximumUptime {
 }
 
 impl Detector for MaximumUptime {
-    fn name(&self) -> &str {
+    fn name(&self) -> &'static str {
         "maximum uptime"
     }
 
@@ -112,7 +112,10 @@ mod tests {
         let uptime = MaximumUptime::new(1, "a");
         let limit = uptime.limit.to_std().unwrap();
         assert_eq!(look(&uptime, 0), (false, Some(LONGEST_TIMER)));
-        assert_eq!(look(&uptime, 20), (false, Some(limit - Duration::from_hours(20))));
+        assert_eq!(
+            look(&uptime, 20),
+            (false, Some(limit.saturating_sub(Duration::from_hours(20))))
+        );
         assert_eq!(look(&uptime, 24), (true, None));
     }
 

@@ -48,11 +48,11 @@ pub use plan::{Plan, WaitReasons, plan};
 pub use preconditions::{Precondition, preconditions};
 pub use recorded::is_ahead;
 pub use snapshot::{
-    AnswerState, Approval, Breaker, BreakerRule, BreakerState, Canary, Command, Confinement, CountedWorkload, DaemonSetReadiness,
-    Deferred, Deletion, Drain, DrainDetails, DurationEstimate, Failure, Hold, Holder, Host, HostAnswer, LastReboot,
-    Limit, Lock, MAX_GRACE_WAIT, Node, OBSERVATION_GRACE, OnTimeout, Operation, Order, OrderAction, OrderedReboot,
-    Outcome, PendingOutcome, Phase, Policy, PolicyState, Preflight, QueueOrder, Ready, RebootSeries, Record, Released,
-    Rollout, Settings, Snapshot, Stage, StageKind, Taint, Taints, Topology,
+    AnswerState, Approval, Breaker, BreakerRule, BreakerState, Canary, Command, Confinement, CountedWorkload,
+    DaemonSetReadiness, Deferred, Deletion, Drain, DrainDetails, DurationEstimate, Failure, Hold, Holder, Host,
+    HostAnswer, LastReboot, Limit, Lock, MAX_GRACE_WAIT, Node, OBSERVATION_GRACE, OnTimeout, Operation, Order,
+    OrderAction, OrderedReboot, Outcome, PendingOutcome, Phase, Policy, PolicyState, Preflight, QueueOrder, Ready,
+    RebootSeries, Record, Released, Rollout, Settings, Snapshot, Stage, StageKind, Taint, Taints, Topology,
 };
 pub use windows::{Exclusion, InsufficientWindowTime, OpenSpan, Opening, Schedule, Window, WindowError};
 

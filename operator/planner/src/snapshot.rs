@@ -24,7 +24,8 @@ pub use policy::{
     QueueOrder, Rollout, Settings, Topology,
 };
 pub use record::{
-    AnswerState, Command, Confinement, Deferred, Host, HostAnswer, LastReboot, Order, OrderAction, RebootSeries, Record, Released,
+    AnswerState, Command, Confinement, Deferred, Host, HostAnswer, LastReboot, Order, OrderAction, RebootSeries,
+    Record, Released,
 };
 
 /// The cluster as it was observed.

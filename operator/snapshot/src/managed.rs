@@ -51,7 +51,7 @@ pub(crate) fn is_unmanaged_record(node: &slim::Node, reboot: &NodeReboot) -> boo
         Some(Unmanaged::OtherSystem | Unmanaged::Virtual) => true,
         Some(Unmanaged::NoSystem) => status.is_none_or(|status| status.host.is_none()),
     };
-    let is_owned = node_owners(reboot).any(|owner| Some(owner) == node.metadata.uid.as_deref());
+    let is_owned = node_owners(&reboot.metadata).any(|owner| Some(owner) == node.metadata.uid.as_deref());
     let in_progress = status.is_some_and(|status| status.operation.is_some());
     is_over && is_owned && !in_progress && reboot.metadata.deletion_timestamp.is_none()
 }

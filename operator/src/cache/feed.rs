@@ -33,7 +33,11 @@ pub async fn feed(cache: SharedCache, client: Client) {
     let policies = follow(&cache, events(&cache, &client, &config), WatchedTable::policies());
     let lock = follow(&cache, events(&cache, &client, &lock_only), WatchedTable::lock());
     let control_plane = config.clone().labels(static_pod::SELECTOR);
-    let static_pods = follow(&cache, events(&cache, &client, &control_plane), WatchedTable::static_pods());
+    let static_pods = follow(
+        &cache,
+        events(&cache, &client, &control_plane),
+        WatchedTable::static_pods(),
+    );
     futures::join!(nodes, reboots, policies, lock, static_pods);
 }
 

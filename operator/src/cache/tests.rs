@@ -286,7 +286,7 @@ fn a_failure_is_news_once_and_a_sign_of_life_ends_it() {
 }
 
 #[test]
-fn the_watches_have_shown_the_cluster_since_the_last_list_or_failure_of_any() {
+fn the_nodes_are_watched_since_the_last_list_or_failure_of_their_watches() {
     let mut cache = Cache::default();
     let start = Instant::now();
     let after = |seconds| start + Duration::from_secs(seconds);
@@ -294,11 +294,11 @@ fn the_watches_have_shown_the_cluster_since_the_last_list_or_failure_of_any() {
         cache.interrupted(kind, after(10));
     }
     assert_eq!(cache.watched_for(after(40)), Duration::ZERO, "nothing is listed yet");
+    cache.nodes.start_list();
     cache.nodes.end_list();
+    cache.reboots.start_list();
     cache.reboots.end_list();
-    cache.policies.end_list();
-    cache.locks.end_list();
-    cache.static_pods.end_list();
+    cache.record_failure(WatchedKind::StaticPods, "not permitted", after(39));
     assert_eq!(cache.watched_for(after(40)), Duration::from_secs(30));
     cache.record_failure(WatchedKind::Reboots, "refused", after(35));
     assert_eq!(cache.watched_for(after(40)), Duration::from_secs(5));
@@ -326,14 +326,14 @@ fn smaller_versions_are_believed_after_the_data_of_the_server_went_back() {
     let list = |version: &str, boot: &str| {
         for event in [
             Event::Init,
-            Event::InitApply(node("w-01", version, boot)),
+            Event::InitApply(Guarded(Ok(node("w-01", version, boot)))),
             Event::InitDone,
         ] {
             handle_event(&cache, &WatchedTable::nodes(), event);
         }
     };
     list("900", "b-9");
-    handle_event(&cache, &nodes, Event::Apply(node("w-01", "950", "b-9")));
+    handle_event(&cache, &nodes, Event::Apply(Guarded(Ok(node("w-01", "950", "b-9")))));
     cache.rewind(950, 400);
     assert!(
         cache.read().unlisted().contains(&WatchedKind::Nodes),
@@ -343,7 +343,11 @@ fn smaller_versions_are_believed_after_the_data_of_the_server_went_back() {
     handle_event(&cache, &nodes, Event::Init);
     // The answer to a write arrives while the list is on its way.
     cache.absorb_node(node("w-01", "410", "b-4"));
-    handle_event(&cache, &nodes, Event::InitApply(node("w-01", "405", "b-4")));
+    handle_event(
+        &cache,
+        &nodes,
+        Event::InitApply(Guarded(Ok(node("w-01", "405", "b-4")))),
+    );
     handle_event(&cache, &nodes, Event::InitDone);
     let version = |cache: &SharedCache| {
         cache
@@ -356,7 +360,7 @@ fn smaller_versions_are_believed_after_the_data_of_the_server_went_back() {
             .clone()
     };
     assert_eq!(version(&cache).as_deref(), Some("410"));
-    handle_event(&cache, &nodes, Event::Apply(node("w-01", "420", "b-5")));
+    handle_event(&cache, &nodes, Event::Apply(Guarded(Ok(node("w-01", "420", "b-5")))));
     assert_eq!(version(&cache).as_deref(), Some("420"));
 }
 

@@ -61,7 +61,7 @@ const POLICY: &[&str] = &["policy"];
 pub(super) type Row = (Gauge, &'static str, &'static str, &'static [&'static str]);
 
 /// Each with its name, its help and its labels.
-pub(super) const ALL: [Row; 22] = [
+pub(super) const ALL: [Row; 23] = [
     (
         Gauge::Nodes,
         "nodes",

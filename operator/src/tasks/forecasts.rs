@@ -88,20 +88,32 @@ fn is_same(one: &Snapshot, other: &Snapshot) -> bool {
     let Snapshot {
         unlisted,
         view_gaps,
+        control_plane_gap,
         watched_for: _,
         policies,
         nodes,
+        unmanaged_records,
         lock,
+        refused_lock_write,
         own_node,
+        accepts_unconfined_agents,
     } = one;
-    let rest = (unlisted, view_gaps, policies, lock, own_node);
-    rest == (
+    let gaps = (unlisted, view_gaps, control_plane_gap, refused_lock_write);
+    let rest = (policies, unmanaged_records, lock, own_node, accepts_unconfined_agents);
+    gaps == (
         &other.unlisted,
         &other.view_gaps,
-        &other.policies,
-        &other.lock,
-        &other.own_node,
-    ) && nodes.keys().eq(other.nodes.keys())
+        &other.control_plane_gap,
+        &other.refused_lock_write,
+    ) && rest
+        == (
+            &other.policies,
+            &other.unmanaged_records,
+            &other.lock,
+            &other.own_node,
+            &other.accepts_unconfined_agents,
+        )
+        && nodes.keys().eq(other.nodes.keys())
         && nodes.values().zip(other.nodes.values()).all(same_node)
 }
 

@@ -203,8 +203,8 @@ fn a_virtual_node_is_none_of_ours_unless_an_operation_is_in_progress() {
     assert_eq!(names(&seen), ["l", "v"]);
 }
 
-/// What becomes of the record of node `v` with this Node and this status.
-fn unmanaged_record(labels: Value, boot_id: &str, status: Value, uid: &str) -> bool {
+/// Whether the record of node `v` with these labels, this boot and this status is not needed any more.
+fn unmanaged_record(labels: &Value, boot_id: &str, status: &Value, uid: &str) -> bool {
     let node = json!({"metadata": {"name": "v", "uid": "u", "labels": labels}, "status": {
         "conditions": [{"type": "Ready", "status": "True"}], "nodeInfo": {"bootID": boot_id, "kernelVersion": boot_id}}});
     let mut seen = ObservedObjects::default();
@@ -221,31 +221,22 @@ fn unmanaged_record(labels: Value, boot_id: &str, status: Value, uid: &str) -> b
 
 #[test]
 fn the_record_of_a_node_that_is_labelled_virtual_later_is_not_needed_any_more() {
-    let host = json!({"host": {"bootID": "b"}});
-    let virtual_node = json!({"kubernetes.io/os": "linux", "type": "virtual-kubelet"});
-    assert!(unmanaged_record(virtual_node.clone(), "b", host.clone(), "u"));
+    let host = &json!({"host": {"bootID": "b"}});
+    let linux = &json!({"kubernetes.io/os": "linux"});
+    let windows = &json!({"kubernetes.io/os": "windows"});
+    let virtual_node = &json!({"kubernetes.io/os": "linux", "type": "virtual-kubelet"});
+    assert!(unmanaged_record(virtual_node, "b", host, "u"));
+    assert!(unmanaged_record(windows, "b", host, "u"));
+    assert!(!unmanaged_record(linux, "b", host, "u"));
     assert!(
-        !unmanaged_record(virtual_node, "b", host.clone(), "other"),
+        !unmanaged_record(virtual_node, "b", host, "other"),
         "it belongs to another Node"
     );
-    assert!(unmanaged_record(
-        json!({"kubernetes.io/os": "windows"}),
-        "b",
-        host.clone(),
-        "u"
-    ));
-    assert!(!unmanaged_record(
-        json!({"kubernetes.io/os": "linux"}),
-        "b",
-        host.clone(),
-        "u"
-    ));
-    let linux = json!({"kubernetes.io/os": "linux"});
     assert!(
-        !unmanaged_record(linux.clone(), "", host, "u"),
+        !unmanaged_record(linux, "", host, "u"),
         "its kubelet may not have reported yet"
     );
-    assert!(unmanaged_record(linux, "", json!({}), "u"));
+    assert!(unmanaged_record(linux, "", &json!({}), "u"));
 }
 
 fn reboot(outcome: &str, minutes: [i64; 3]) -> Arc<NodeReboot> {
@@ -320,7 +311,8 @@ fn texts_of_hosts_people_and_kubelets_are_cleaned() {
     let node = json!({
         "metadata": {"name": "n", "uid": "u", "annotations": {"lockkeeper.dev/hold": poison,
             "lockkeeper.dev/hold-until": poison, "lockkeeper.dev/reboot-requested": poison, "lockkeeper.dev/approved": poison}},
-        "status": {"conditions": [{"type": "Ready", "status": "False", "reason": "R", "message": poison}]},
+        "status": {"conditions": [{"type": "Ready", "status": "False", "reason": "R", "message": poison}],
+            "nodeInfo": {"bootID": "b", "kernelVersion": "6.1"}},
     });
     let host = json!({"bootID": "b", "kernel": poison, "rebootCapable": false, "rebootCapableMessage": poison,
         "rebootRequired": {"required": true, "reasons": [poison]}, "inhibitors": [{"who": poison, "why": poison}],

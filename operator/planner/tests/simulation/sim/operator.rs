@@ -325,6 +325,7 @@ impl World {
         };
         let result = write.execute(action);
         let answers = std::mem::take(&mut write.answers);
+        let index = action.node().and_then(|node| self.cluster.index(node));
         if result.is_ok() {
             let writer = Writer {
                 now,

@@ -16,6 +16,7 @@ pub fn needs_the_server(what: &Event) -> bool {
         | Event::Probe(..)
         | Event::Agent(..)
         | Event::Report(..)
+        | Event::Confined(..)
         | Event::NotReady(..)
         | Event::Ready(..)
         | Event::Heartbeat(..)
