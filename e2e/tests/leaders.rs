@@ -80,7 +80,7 @@ async fn a_paused_leader_writes_nothing_after_it_lost_the_lease(stack: &mut Stac
     assert!(late.is_empty(), "written by {pod} after it lost the lease: {late:#?}");
 }
 
-/// Answers how long nobody wrote.
+/// Answers how long no operator wrote.
 async fn the_other_operator_continues_when_the_leader_is_killed(stack: &mut Stack, round: usize) -> Duration {
     let cause = format!("kill-{round}");
     let recorder = Recorder::start(&stack.plane.client());

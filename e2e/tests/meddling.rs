@@ -37,6 +37,7 @@ async fn a_node_that_is_uncordoned_during_its_drain_is_deferred(stack: &Stack) {
     assert_eq!(stack.holders().await.unwrap(), Vec::<String>::new());
     assert!(!stack.is_cordoned(node).await.unwrap());
     assert_eq!(stack.evictions().unwrap(), [], "the guarded pod stayed");
+    open(stack, node);
 }
 
 async fn a_lock_that_is_deleted_frees_no_slot(stack: &Stack, recorder: &Recorder) {
@@ -71,6 +72,7 @@ async fn a_node_whose_policy_is_deleted_during_its_drain_is_deferred(stack: &Sta
     stack.waits(node, "NoPolicy", "").await.unwrap();
     stack.plane.policy("general", json!({})).await.unwrap();
     stack.waits(node, "BackingOff", "").await.unwrap();
+    open(stack, node);
 }
 
 /// A, B, A: the operation ends with the policy that it began under, and nothing starts twice.

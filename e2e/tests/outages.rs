@@ -59,7 +59,7 @@ fn outages() -> Vec<(Phase, Duration)> {
     PHASES.into_iter().flat_map(each).collect()
 }
 
-/// One node requires a reboot; the API server goes in this phase and comes back.
+/// One node requires a reboot; the API server stops in this phase and starts again.
 async fn one_outage(stack: &mut Stack, round: usize, phase: Phase, away: Duration) {
     let node = stack.name(round % stack.nodes.names().len()).to_owned();
     let cause = format!("outage-{round}");

@@ -49,7 +49,7 @@ impl std::fmt::Debug for Clients {
     }
 }
 
-/// A list that stalls for this long has failed; the API server itself gives up a list after 60 s.
+/// A list that stalls for this long has failed; the API server itself ends a list after 60 s.
 const LIST_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Each request of a pass ends within 15 s. A pass in which none has ended for this long is stuck.

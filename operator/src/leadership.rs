@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_leadership_ends_by_itself_although_nobody_says_so() {
+    fn a_leadership_ends_by_itself_without_any_message() {
         thread_local! {
             static NOW: std::cell::Cell<u64> = const { std::cell::Cell::new(1000) };
         }

@@ -16,7 +16,7 @@ impl ControlPlane {
 
     /// Puts the backup in the place of etcd's data: the versions of all objects go back.
     ///
-    /// Neither `--bump-revision` nor `--mark-compacted` is used, as by somebody who has not read the runbook.
+    /// Neither `--bump-revision` nor `--mark-compacted` is used, as by an administrator who has not read the runbook.
     pub async fn restore(&mut self) -> Result<()> {
         let script = "rm -rf etcd && cp -a etcd-backup etcd";
         self.while_stopped(script).await.context("restore etcd")

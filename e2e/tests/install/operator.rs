@@ -171,7 +171,7 @@ async fn deletes_pods_only_if_allowed_and_on_nodes_with_a_slot(plane: &ControlPl
     allowed_in_time("a pod of a node with a slot", || delete("on-w-1")).await;
     refused_in_time("a pod of another node", || delete("on-w-2")).await;
     let policy = file("deploy/kustomize/delete-pods/delete-pods.yaml");
-    // A missing lock keeps nobody else from deleting pods.
+    // A missing lock keeps no other user from deleting pods.
     let locks: Api<RebootLock> = Api::all(plane.client());
     locks.delete(names::LOCK, &DeleteParams::default()).await.unwrap();
     let admins: Api<Pod> = Api::namespaced(plane.client(), "default");
@@ -184,7 +184,7 @@ async fn deletes_pods_only_if_allowed_and_on_nodes_with_a_slot(plane: &ControlPl
     kubectl(plane, &["delete", "-f", &policy]);
 }
 
-/// The same changes by somebody else.
+/// The same changes by another user.
 async fn people_are_not_limited(admin: &Client) {
     change_node(
         admin,

@@ -65,7 +65,7 @@ pub fn problems<'a>(api: &FakeApi, machines: impl Iterator<Item = &'a Machine>) 
         if (is_marked || is_cordoned(&node)) && !is_held {
             found.push(format!("{name} is cordoned and not in progress"));
         }
-        if is_held != !status["operation"].is_null() {
+        if is_held == status["operation"].is_null() {
             found.push(format!("{name} has a holder or an operation, but not both"));
         }
         let state = machine.host.state();

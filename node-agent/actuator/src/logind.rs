@@ -217,7 +217,7 @@ fn is_unknown_method(error: &zbus::Error) -> bool {
     matches!(error, zbus::Error::FDO(fdo) if matches!(**fdo, fdo::Error::UnknownMethod(_)))
 }
 
-/// Whether no reply tells what became of the request. Only an error that somebody replied with is one.
+/// Whether no reply tells what became of the request. Only an error that came as a reply is one.
 fn is_lost(error: &zbus::Error) -> bool {
     match error {
         zbus::Error::MethodError(..) => false,

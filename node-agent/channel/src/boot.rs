@@ -17,7 +17,7 @@ pub fn boot_id(path: &Path) -> anyhow::Result<String> {
     Ok(id.to_owned())
 }
 
-/// Reads for how long the host has been up, by a clock that nobody can set and that goes on during a suspend.
+/// Reads for how long the host has been up, by a clock that cannot be set and that goes on during a suspend.
 pub fn uptime(path: &Path) -> anyhow::Result<Duration> {
     let text = std::fs::read_to_string(path).with_context(|| format!("read the uptime from {}", path.display()))?;
     let seconds: Option<f64> = text.split_whitespace().next().and_then(|word| word.parse().ok());

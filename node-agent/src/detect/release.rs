@@ -10,7 +10,7 @@ const DISTRIBUTION_TAGS: [&str; 9] = ["amzn", "azl", "bpo", "cm", "deb", "el", "
 /// The kind is the sequence of words, such as `generic` or `cloud amd`: a kernel of another kind is installed beside the
 /// running one, not in its place. The numbers, in their order, tell which of two releases of one kind is newer. That holds
 /// for Debian (`6.12.43+deb13-amd64`), Ubuntu (`6.8.0-45-generic`), Fedora and RHEL (`5.14.0-503.14.1.el9_5.x86_64`), SUSE
-/// (`6.4.0-150600.23.25-default`), Amazon Linux, Arch and kernels that somebody built.
+/// (`6.4.0-150600.23.25-default`), Amazon Linux, Arch and kernels of one's own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Release {
     kind: Vec<String>,

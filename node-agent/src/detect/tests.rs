@@ -295,7 +295,7 @@ fn each_detector_says_what_it_saw() {
 }
 
 #[test]
-fn a_sentinel_of_the_administrator_in_a_directory_that_does_not_exist_yet_is_watched() {
+fn a_sentinel_in_a_directory_that_does_not_exist_yet_is_watched() {
     let run = tempfile::tempdir().unwrap();
     let host = HostDirectories {
         run: run.path().to_owned(),

@@ -368,6 +368,12 @@ pub fn causes(from: &[String]) -> Vec<Cause> {
     from.iter().take(33).map(|text| Cause(bounded(text, 256))).collect()
 }
 
+/// The words of a person or of a kubelet, cleaned and as long as a record keeps them, so that those recorded and those on
+/// the Node compare equal.
+pub(crate) fn word(text: &str) -> String {
+    bounded(text, 1024)
+}
+
 /// Causes as plain texts, cleaned.
 pub fn words(from: &[Cause]) -> Vec<String> {
     from.iter().map(|cause| bounded(&cause.0, 256)).collect()

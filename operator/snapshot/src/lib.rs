@@ -8,6 +8,7 @@
 pub mod convert;
 mod duration_history;
 pub mod guarded;
+mod hold;
 mod managed;
 pub mod slim;
 mod snapshot;

@@ -10,9 +10,10 @@ use lockkeeper_crds::{LabelSelector, NodeReboot, NodeRebootStatus, RebootLock, R
 use lockkeeper_planner as planner;
 use planner::{BootId, PolicyName, ViewGap};
 
-use crate::convert;
+use crate::convert::{self, word};
 use crate::duration_history::{DurationHistory, policy_of};
 use crate::guarded::UndecodableRecord;
+use crate::hold::hold;
 use crate::managed::{is_unmanaged_record, unmanaged};
 use crate::slim::{self, annotation};
 use crate::states::node_owners;
@@ -284,12 +285,6 @@ fn domains(labels: &BTreeMap<String, String>, keys: &BTreeSet<&str>) -> BTreeMap
     values.map(|(key, value)| (key.clone(), value.clone())).collect()
 }
 
-/// The words of a person or of a kubelet, cleaned and as long as a record keeps them, so that those recorded and those on
-/// the Node compare equal.
-fn word(text: &str) -> String {
-    convert::bounded(text, 1024)
-}
-
 fn ready(node: &slim::Node) -> planner::Ready {
     match &node.status.ready {
         None => planner::Ready {
@@ -309,18 +304,6 @@ fn ready(node: &slim::Node) -> planner::Ready {
             message: word(&format!("{}: {}", condition.reason, condition.message)),
         },
     }
-}
-
-/// A hold whose end cannot be read has none: unknown means held.
-pub(crate) fn hold(node: &slim::Node) -> Option<planner::Hold> {
-    let reason = annotation(node, names::HOLD)?;
-    let text = annotation(node, names::HOLD_UNTIL);
-    let until = text.and_then(|text| DateTime::parse_from_rfc3339(text).ok());
-    Some(planner::Hold {
-        reason: word(reason),
-        until: until.map(|time| time.with_timezone(&Utc)),
-        invalid_until: text.filter(|_| until.is_none()).map(word),
-    })
 }
 
 fn record(reboot: &NodeReboot) -> planner::Record {

@@ -7,7 +7,7 @@ use kube::api::ObjectMeta;
 use lockkeeper_crds::{NodeReboot, names};
 use lockkeeper_planner::preconditions::{NodeState, PolicyIdentity, RecordState};
 
-use crate::snapshot::hold;
+use crate::hold::hold;
 use crate::{convert, slim};
 
 /// What a Node shows of its cordon, its boot and its hold.

@@ -267,7 +267,7 @@ async fn no_replica_leads_while_all_clocks_differ_from_that_of_the_server() {
         assert!(!a.leads() && !b.leads());
     }
     assert!(a.health.ready().is_err() && b.health.ready().is_err());
-    assert_eq!(server.holder(), None, "nobody takes what it must not use");
+    assert_eq!(server.holder(), None, "no replica takes what it must not use");
     let requests = server.take_requests();
     let reads = requests.iter().filter(|request| *request == "GET").count();
     assert!(reads <= 20, "a few reads a minute: {requests:?}");

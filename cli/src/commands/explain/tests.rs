@@ -167,5 +167,14 @@ fn each_detector_is_listed_under_what_it_saw() {
         {"name": "kernel", "state": "NotRequired"},
         {"name": "astrology", "state": "Ominous"},
     ]);
-    check("w-02", json!({"state": "Unknown", "host": host}), &expect![[r#""#]]);
+    check(
+        "w-02",
+        json!({"state": "Unknown", "host": host}),
+        &expect![[r#"
+        It is not known whether w-02 requires a reboot under policy workers.
+          why          reboot required since 19:12 by libc6, linux-image-6.1.0-28 (source: Debian sentinel); failing checks of the agent: SUSE sentinel cannot be read: not a regular file
+          detectors    reboot required: Debian sentinel; failing: SUSE sentinel; no reboot required: drop directory, kernel; unknown to this version of the plugin: astrology
+          blocked by   it is not known whether a reboot is required: SUSE sentinel cannot be read: not a regular file
+          you can      check its agent: kubectl -n ops describe pod lockkeeper-node-agent-x7k2p, and its log: kubectl -n ops logs lockkeeper-node-agent-x7k2p -c agent --tail=100"#]],
+    );
 }

@@ -91,7 +91,7 @@ fn a_back_off_recorded_by_a_clock_that_was_ahead_is_over() {
 }
 
 #[test]
-fn a_reboot_recorded_ahead_of_now_neither_sets_a_node_aside_nor_delays_the_next_start() {
+fn a_reboot_recorded_ahead_of_now_delays_neither_its_node_nor_the_next_start() {
     let mut world = World::new(2);
     world.policy().pace = TimeDelta::minutes(10);
     rebooted_by_a_clock_ahead(&mut world, DAYS);

@@ -6,7 +6,7 @@ use lockkeeper_planner::*;
 
 use crate::common::World;
 
-/// `n1` of two nodes reboots, and nobody reaches the API server for so long.
+/// `n1` of two nodes reboots, and no one reaches the API server for so long.
 fn outage(seconds: i64) -> World {
     let mut world = World::new(2);
     world.never_back = vec!["n1".to_owned()];

@@ -16,7 +16,7 @@ pub(super) struct EarlierRuns {
     pub(super) started: Instant,
 }
 
-/// How long evictions were asked for, by a clock that nobody sets.
+/// How long evictions were asked for, by a clock that is never set.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct EvictionTime {
     before: Duration,

@@ -349,7 +349,7 @@ fn a_node_that_was_put_on_hold_during_the_drain_is_not_ordered_to_reboot() {
 }
 
 #[test]
-fn an_order_that_was_lost_during_the_reboot_is_repeated_whether_the_node_is_held_or_not() {
+fn an_order_that_was_lost_during_the_reboot_is_repeated_although_the_node_is_held() {
     let is_checked = |phase| {
         let objects = Objects::new(Some(operation("op-1", phase)), Some("op-1"));
         let needed = preconditions(&order_reboot(), &objects, now()).unwrap();

@@ -32,7 +32,7 @@ faults! {
     ClockSkew "operator's clock is off",
     ClockFarOff "operator's clock is off by days",
     NoLeader "no operator leads for long",
-    Outage "nobody reaches the API server",
+    Outage "no one reaches the API server",
     LagNodes "watch of nodes lags",
     LagReboots "watch of nodereboots lags",
     LagPolicies "watch of policies lags",

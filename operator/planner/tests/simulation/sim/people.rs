@@ -144,7 +144,7 @@ impl World {
             Fault::ClockFarOff => {
                 let (operator, days) = (self.rng.below(2), self.rng.pick(&[-3, 1, 3, 60]));
                 self.set_clock(operator, TimeDelta::days(days));
-                // Or nobody ever sets it right. One that is behind must be: its orders have expired when they are written.
+                // Or it is never set right. One that is behind must be: its orders have expired when they are written.
                 if self.rng.chance(700) || days < 0 {
                     let delay = self.rng.between(1000, 600_000);
                     self.after(delay, Event::ClockSet(operator));

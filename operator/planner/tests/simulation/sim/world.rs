@@ -118,7 +118,7 @@ pub struct World {
     pub hosts: Vec<Host>,
     /// Until when the API server denies all writes about an object.
     pub denied: BTreeMap<Target, i64>,
-    /// Until when nobody reaches the API server.
+    /// Until when no one reaches the API server.
     pub out_until: i64,
     pub operators: Vec<Operator>,
     pub faults: Faults,
