@@ -1,4 +1,4 @@
-//! Watches: what was missed, then each change, with bookmarks, until the time is over.
+//! Watches: the changes since the version that was asked for, then each new one, with bookmarks, until the time-out.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
