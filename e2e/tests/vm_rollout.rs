@@ -3,7 +3,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // helpers are not tests in clippy's eyes
 
 use std::collections::BTreeSet;
-use std::process::Command;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Node;
@@ -13,7 +12,6 @@ use kube::api::ListParams;
 use lockkeeper_crds::{NodeReboot, NodeState, RebootLock, names};
 use lockkeeper_drain::{ReadyWorkloads, find_unready, ready_workloads};
 use lockkeeper_e2e::pages;
-use lockkeeper_e2e::programs::program;
 use lockkeeper_e2e::recorder::Recorder;
 use lockkeeper_e2e::records::is_done;
 use lockkeeper_e2e::vm_stack::{VmStack, release};
@@ -29,21 +27,6 @@ fn say(what: &str) {
 
 fn state(reboot: &NodeReboot) -> Option<NodeState> {
     reboot.status.as_ref()?.state
-}
-
-fn plugin(stack: &VmStack, args: &[&str]) -> String {
-    let output = Command::new(program("kubectl-lockkeeper").unwrap())
-        .args(args)
-        .arg(format!("--kubeconfig={}", stack.plane.kubeconfig().display()))
-        .output()
-        .unwrap();
-    let said = format!(
-        "{}{}",
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    );
-    assert!(output.status.success(), "kubectl lockkeeper {args:?}: {said}");
-    said
 }
 
 #[tokio::test]
@@ -95,7 +78,7 @@ async fn three_virtual_machines_reboot_one_at_a_time_and_one_that_stays_down_fai
     was_rebooted_for(&stack, &names[0], "linux-image-trial").await;
     daemons_reported_ready_since(&stack, &names[0], &daemons).await;
     a_shutdown_inhibitor_prevents_the_reboot(&stack, &names[2]).await;
-    a_guest_that_stays_down_is_failed_until_retry(&mut stack, &names).await;
+    a_guest_that_stays_down_is_failed_until_it_is_back(&mut stack, &names).await;
     an_uninstall_during_a_rollout_leaves_no_cordon(&stack, &names[1]).await;
     stack.workdir.passed();
 }
@@ -187,7 +170,7 @@ fn reboot_timeout(stack: &VmStack, seconds: u32) {
     patched.unwrap();
 }
 
-async fn a_guest_that_stays_down_is_failed_until_retry(stack: &mut VmStack, names: &[String]) {
+async fn a_guest_that_stays_down_is_failed_until_it_is_back(stack: &mut VmStack, names: &[String]) {
     reboot_timeout(stack, 150);
     let (gone, next) = (&names[0], &names[1]);
     stack.nodes.stage_update(gone, &["systemd"]).await.unwrap();
@@ -222,17 +205,6 @@ async fn a_guest_that_stays_down_is_failed_until_retry(stack: &mut VmStack, name
         .unwrap();
     stack.nodes.restart(gone).unwrap();
     stack.nodes.wait_ready(LONG).await.unwrap();
-    // `retry` verifies the node within the same time limit, most of which an emulated node needs to start its agent.
-    let boot_id = stack.nodes.boot_id(gone).await.unwrap();
-    let reports = |reboot: &NodeReboot| {
-        let host = reboot.status.as_ref().and_then(|status| status.host.as_ref());
-        host.is_some_and(|host| host.boot_id == boot_id)
-    };
-    stack
-        .wait_reboot(gone, "reported from its new boot", LONG, reports)
-        .await
-        .unwrap();
-    say(&plugin(stack, &["retry", gone]));
     was_rebooted_for(stack, gone, "systemd").await;
     say(&format!("{gone} is done"));
 }

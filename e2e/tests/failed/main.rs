@@ -113,10 +113,10 @@ async fn says_so_to_everybody(stack: &Stack, lost: &str) {
 
 async fn repaired_and_tried_again_it_is_done_and_the_next_one_starts(stack: &Stack) {
     let (lost, next, third) = (name(stack, 0), name(stack, 1), name(stack, 2));
-    // Repaired, it is not back yet when the word is said.
-    stack.nodes.annotate(lost, NEVER_BACK, None).await.unwrap();
+    // It is repaired after the command: one that is back by itself is no longer Failed.
     let said = word(stack, &["retry", lost], 0).await;
     assert!(said.contains("retry hollow-0000: "), "{said}");
+    stack.nodes.annotate(lost, NEVER_BACK, None).await.unwrap();
     stack.wait_reboot(lost, "done", LONG, is_done).await.unwrap();
     let now = node(stack, lost).await;
     assert_eq!(now.spec.and_then(|spec| spec.unschedulable), None);

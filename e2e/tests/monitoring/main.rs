@@ -13,6 +13,7 @@ mod webhook;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use lockkeeper_crds::NodeReboot;
 use lockkeeper_e2e::helm::{Helm, Version};
 use lockkeeper_e2e::prometheus::{Monitoring, check_metrics, rules};
 use lockkeeper_e2e::stack::Stack;
@@ -112,6 +113,14 @@ async fn unconfined_agents(stack: &Stack, watched: &Watched) {
     stack.stage_update(&node).await.unwrap();
     let alerts: [(&str, &[(&str, &str)]); 1] = [("LockkeeperAgentNotConfined", &[("policy", "silent")])];
     watched.all_fire(&alerts).await;
+    let waits = |reboot: &NodeReboot| {
+        let waiting = reboot.status.as_ref().and_then(|status| status.waiting.as_ref());
+        waiting.is_some_and(|waiting| waiting.reason == "AgentNotConfined")
+    };
+    stack
+        .wait_reboot(&node, "waiting until its agent is confined", LONG, waits)
+        .await
+        .unwrap();
     stack.plane.install().unwrap();
     watched.all_resolve(&alerts).await;
 }
