@@ -29,7 +29,7 @@ step() {
 # Runs one test file on clusters of its own. Its output is printed in one piece when it has ended.
 cluster_test() {
     local test=$1 begin=$SECONDS status=0
-    cargo test --quiet -p lockkeeper-e2e --test "$test" -- --test-threads=1 >"$logs/$test" 2>&1 || status=$?
+    cargo test --quiet --workspace --test "$test" -- --test-threads=1 >"$logs/$test" 2>&1 || status=$?
     exec 9>"$logs/printing"
     flock 9
     title "real control plane: $test finished after $((SECONDS - begin)) s"
@@ -38,10 +38,18 @@ cluster_test() {
     return $status
 }
 
-cluster_tests() {
-    local path test
+# Those that take minutes come first, so that the last ones to end are short.
+longest_first() {
+    local path slow=" monitoring drain_policy outages failed daemon_sets faults story meddling "
     for path in e2e/tests/*.rs e2e/tests/*/main.rs; do
-        test=$(basename "${path%/main.rs}" .rs)
+        basename "${path%/main.rs}" .rs
+    done | awk -v slow="$slow" '{print index(slow, " " $1 " ") ? index(slow, " " $1 " ") : 999, $1}' |
+        sort -n | cut -d' ' -f2
+}
+
+cluster_tests() {
+    local test
+    for test in $(longest_first); do
         case $test in
         vm_*) continue ;;    # virtual machines need both cores: they run after the other clusters
         bench_*) continue ;; # a benchmark, see `make bench-drain`
@@ -58,13 +66,14 @@ cluster_tests() {
 }
 
 step "checks" hack/check.sh
-step "programs (debug build)" cargo build --quiet --workspace --bins
-step "unit, scenario and property tests" cargo test --quiet --no-fail-fast --workspace --exclude lockkeeper-e2e
-step "cluster tests (build)" cargo test --quiet --no-run -p lockkeeper-e2e
+# All cargo commands select the whole workspace: another selection has other features, and builds most dependencies again.
+step "programs and tests (debug build)" cargo build --quiet --workspace --bins --tests
+step "unit, scenario and property tests" cargo test --quiet --no-fail-fast --workspace
+step "cluster tests (build)" cargo test --quiet --no-run --workspace --test '*'
 cluster_tests
 if [ -z "${FAST:-}" ]; then
     step "container images" e2e/cluster/images/build.sh
-    step "virtual machines: rollout" cargo test --quiet -p lockkeeper-e2e --test vm_rollout -- --test-threads=1
+    step "virtual machines: rollout" cargo test --quiet --workspace --test vm_rollout -- --test-threads=1
 fi
 
 passed=$(awk '/^test result:/{for (i = 1; i <= NF; i++) if ($i == "passed;") sum += $(i - 1)} END{print sum + 0}' "$log")
