@@ -3,10 +3,11 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 NODES ?= vm
 COUNT ?=
+PROGRAMS := $(or $(CARGO_TARGET_DIR),target)/debug
 SEEDS ?= 10000
 FUZZ_SECONDS ?= 60
 
-.PHONY: help demo test cluster check unit e2e e2e-long soak fuzz vm images generate bench-drain tools clean
+.PHONY: help demo test cluster check unit e2e e2e-long soak fuzz vm images generate bench-drain bench-scale tools clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z][a-z0-9-]*:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -15,7 +16,7 @@ demo: ## watch a rollout on three virtual machines, or with NODES=hollow COUNT=2
 	@hack/tools.sh $(NODES)
 	@hack/say "building Lockkeeper (some minutes the first time)"
 	@cargo build --quiet --workspace --bins
-	@cargo run --quiet -p lockkeeper-e2e --bin demo -- --nodes $(NODES) $(if $(COUNT),--count $(COUNT))
+	@$(PROGRAMS)/demo --nodes $(NODES) $(if $(COUNT),--count $(COUNT))
 
 test: tools ## run all that CI runs: checks, unit tests, a real API server, three virtual machines
 	@hack/test.sh
@@ -23,44 +24,47 @@ test: tools ## run all that CI runs: checks, unit tests, a real API server, thre
 cluster: ## start a cluster with Lockkeeper until Ctrl-C (NODES=hollow COUNT=20)
 	@hack/tools.sh $(NODES)
 	@cargo build --quiet --workspace --bins
-	@cargo run --quiet -p lockkeeper-e2e --bin cluster -- --nodes $(NODES) $(if $(COUNT),--count $(COUNT))
+	@$(PROGRAMS)/cluster --nodes $(NODES) $(if $(COUNT),--count $(COUNT))
 
 check: ## check format, lints, purity, words, imports, scripts, spelling and dependencies
 	@hack/check.sh
 
 unit: ## run the tests that need no cluster
-	@cargo test --workspace --exclude lockkeeper-e2e
+	@cargo test --workspace
 
 soak: ## run the planner's simulator (SEEDS=1000000; SEED=7 prints one run; MUTANT=NAME disables a guard)
 	@cargo test --quiet --release --package lockkeeper-planner --test soak -- --seeds $(SEEDS) \
 		$(if $(SEED),--seed $(SEED)) $(if $(MUTANT),--mutant $(MUTANT) --from 0) $(if $(TWO_LEADERS),--two-leaders)
 
 fuzz: ## feed the parsers of foreign bytes with mutated inputs (FUZZ_SECONDS=3600 for each parser)
-	@FUZZ_SECONDS=$(FUZZ_SECONDS) cargo test --quiet --workspace --exclude lockkeeper-e2e --test fuzz
-	@FUZZ_SECONDS=$(FUZZ_SECONDS) cargo test --quiet --workspace --exclude lockkeeper-e2e --lib fuzz
+	@FUZZ_SECONDS=$(FUZZ_SECONDS) cargo test --quiet --workspace --test fuzz
+	@FUZZ_SECONDS=$(FUZZ_SECONDS) cargo test --quiet --workspace --lib fuzz
 
 e2e: tools ## run all tests except those on virtual machines
-	@cargo build --quiet --workspace --bins
 	@FAST=1 hack/test.sh
 
 e2e-long: tools ## run outages of up to 120 s in each phase, and 20 rounds of faults of the leader (about 40 min)
-	@cargo build --quiet --workspace --bins
-	@OUTAGES=all ROUNDS=20 cargo test --package lockkeeper-e2e --test outages --test leaders -- --nocapture --test-threads=1
+	@cargo build --quiet --workspace --bins --tests
+	@OUTAGES=all ROUNDS=20 cargo test --workspace --test outages --test leaders -- --nocapture --test-threads=1
 
 vm: tools ## run the tests on virtual machines
-	@cargo build --quiet --workspace --bins
-	@cargo test --package lockkeeper-e2e --test vm_rollout -- --nocapture --test-threads=1
+	@cargo build --quiet --workspace --bins --tests
+	@cargo test --workspace --test vm_rollout -- --nocapture --test-threads=1
 
 bench-drain: tools ## compare our drain with kubectl's, 10 min a round (ROUNDS=5; CASES=part-of-a-name; DOCS=1 writes docs)
-	@cargo build --quiet --package kubectl-lockkeeper --package lockkeeper-e2e --bins
-	@cargo test --package lockkeeper-e2e --test bench_drain -- --nocapture
+	@cargo build --quiet --workspace --bins --tests
+	@cargo test --workspace --test bench_drain -- --nocapture
+
+bench-scale: tools ## measure what a first policy costs on 2,000 hollow nodes (COUNT=5000)
+	@cargo build --quiet --workspace --bins --tests
+	@COUNT=$(COUNT) cargo test --workspace --test bench_scale -- --nocapture
 
 images: tools ## build the container image archives, without Docker
 	@e2e/cluster/images/build.sh
 
 generate: ## write the generated files: CRDs, deploy/, expected renderings, reference pages
-	@UPDATE_EXPECT=1 cargo test --quiet --package lockkeeper-crds --test generated
-	@UPDATE_EXPECT=1 cargo test --quiet --package lockkeeper-e2e --test manifests --test docs
+	@UPDATE_EXPECT=1 cargo test --quiet --workspace --test generated
+	@UPDATE_EXPECT=1 cargo test --quiet --workspace --test manifests --test docs
 
 tools: ## install into the cache what the tests need in addition to Rust and Go
 	@hack/tools.sh test

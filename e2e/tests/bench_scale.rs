@@ -1,0 +1,103 @@
+//! What a first policy costs on a large cluster: how soon it has a status, and how soon a node moves.
+//!
+//! `make bench-scale`, with `COUNT` (2,000 unless set). Each record then needs a write of `spec.policy`. Times depend on
+//! the machine; what the benchmark fails on is the order: neither the status nor the first node waits for those writes.
+
+// Helpers are not tests in clippy's eyes.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::time::Duration;
+
+use kube::Api;
+use kube::api::ListParams;
+use lockkeeper_crds::{NodeReboot, RebootPolicy};
+use lockkeeper_e2e::stack::Stack;
+use serde_json::json;
+use tokio::time::{Instant, sleep};
+
+/// A ceiling, not a measure.
+const LONG: Duration = Duration::from_mins(30);
+const POLL: Duration = Duration::from_millis(250);
+
+/// What a look at the cluster shows.
+#[derive(Debug, Default)]
+struct Look {
+    /// Records whose agent has reported.
+    reported: usize,
+    /// Records that name their policy.
+    written: usize,
+    in_progress: usize,
+    /// What the policy's status counts.
+    counted: Option<i32>,
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_first_policy_on_many_nodes_has_a_status_and_a_node_in_progress_before_all_records_are_written() {
+    let count = std::env::var("COUNT").ok().and_then(|count| count.parse().ok());
+    let count: usize = count.unwrap_or(2000);
+    let begin = Instant::now();
+    let mut stack = Stack::start("bench-scale", count, 1).await.unwrap();
+    println!("{count} nodes are Ready after {:.0?}", begin.elapsed());
+    let all = wait(&stack, "all agents to report", |look| look.reported == count).await;
+    println!("{} agents have reported after {:.0?}", all.reported, begin.elapsed());
+    let first = stack.nodes.names()[count / 2].clone();
+    stack.stage_cause(&first, "scale").await.unwrap();
+
+    let begin = Instant::now();
+    stack.plane.policy("general", json!({})).await.unwrap();
+    let status = wait(&stack, "a status of the policy", |look| look.counted.is_some()).await;
+    println!(
+        "status after {:.1?}: {:?} nodes; {} of {count} records written",
+        begin.elapsed(),
+        status.counted,
+        status.written
+    );
+    let moved = wait(&stack, "a node in progress", |look| look.in_progress > 0).await;
+    println!(
+        "first node in progress after {:.1?}; {} of {count} records written",
+        begin.elapsed(),
+        moved.written
+    );
+    let done = wait(&stack, "all records", |look| look.written == count).await;
+    println!(
+        "all {} records written after {:.1?}: {:.0} a second",
+        done.written,
+        begin.elapsed(),
+        count as f64 / begin.elapsed().as_secs_f64()
+    );
+    assert!(status.written < count, "the status waited for all records: {status:?}");
+    assert!(
+        moved.written < count,
+        "the first node waited for all records: {moved:?}"
+    );
+    stack.wait_rebooted_for(&[first], "scale", LONG).await.unwrap();
+    stack.workdir.passed();
+}
+
+async fn wait(stack: &Stack, what: &str, good: impl Fn(&Look) -> bool) -> Look {
+    let end = Instant::now() + LONG;
+    loop {
+        let now = look(stack).await;
+        if good(&now) {
+            return now;
+        }
+        assert!(Instant::now() < end, "waited for {what}: {now:?}");
+        sleep(POLL).await;
+    }
+}
+
+async fn look(stack: &Stack) -> Look {
+    let client = stack.plane.client();
+    let policies = Api::<RebootPolicy>::all(client.clone());
+    let policy = policies.get_opt("general").await.unwrap();
+    // From the cache of the API server, as a person's `kubectl get` is.
+    let records = Api::<NodeReboot>::all(client).list(&ListParams::default().match_any());
+    let records = records.await.unwrap().items;
+    let count = |good: fn(&NodeReboot) -> bool| records.iter().filter(|record| good(record)).count();
+    Look {
+        reported: count(|record| record.status.as_ref().is_some_and(|status| status.host.is_some())),
+        written: count(|record| record.spec.policy.is_some()),
+        in_progress: count(|record| record.status.as_ref().is_some_and(|status| status.operation.is_some())),
+        counted: policy.and_then(|policy| policy.status).map(|status| status.nodes),
+    }
+}
