@@ -32,7 +32,7 @@ struct Look {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_first_policy_on_many_nodes_has_a_status_and_a_node_in_progress_before_all_records_are_written() {
+async fn a_first_policy_on_many_nodes_does_not_wait_for_the_writes_of_all_records() {
     let count = std::env::var("COUNT").ok().and_then(|count| count.parse().ok());
     let count: usize = count.unwrap_or(2000);
     let begin = Instant::now();
