@@ -14,7 +14,7 @@ impl State {
         self.returns.owners()
     }
 
-    /// Records that a pod has left the node.
+    /// Records that a pod leaves the node: it shuts down, or is gone.
     pub(crate) fn note_departure(&mut self, pod: &TrackedPod) {
         if let Some(owner) = pod.view.owner.as_ref().filter(|_| holds_node(&pod.decision)) {
             self.returns.add_departure(owner);

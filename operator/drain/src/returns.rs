@@ -19,7 +19,7 @@ pub struct ReturningOwner {
 /// What is known of pods that came back.
 #[derive(Debug, Default)]
 pub(crate) struct Returns {
-    /// Owners of pods that have left.
+    /// Owners of pods that have left, or are shutting down.
     departed: BTreeSet<String>,
     /// How many pods of each owner came after that.
     arrivals: BTreeMap<String, u32>,
@@ -39,17 +39,17 @@ impl Returns {
             .collect()
     }
 
-    /// A pod of this owner has left.
+    /// A pod of this owner leaves.
     pub(crate) fn add_departure(&mut self, owner: &str) {
         self.departed.insert(owner.to_owned());
     }
 
-    /// Whether a pod of this owner has left.
+    /// Whether a pod of this owner has left, or is shutting down.
     pub(crate) fn has_departed(&self, owner: &str) -> bool {
         self.departed.contains(owner)
     }
 
-    /// A pod of this owner came after another one had left. Returns whether the pods of the owner stay from now on.
+    /// A pod of this owner came after another one had begun to leave. Returns whether the pods of the owner stay from now on.
     pub(crate) fn add_arrival(&mut self, owner: &str, tolerates_cordon: bool) -> bool {
         let arrivals = self.arrivals.entry(owner.to_owned()).or_default();
         *arrivals = arrivals.saturating_add(1);

@@ -343,6 +343,10 @@ impl State {
         let Verdict { decision, tier } = decide(&view, &self.namespaces, &self.settings, now);
         let to_move = holds_node(&decision) && decision != Decision::Unknown;
         let stays = to_move && before.is_none() && self.note_arrival(now, &view);
+        // A controller replaces a pod as soon as that is shutting down, long before it is gone.
+        if let Some(before) = before.as_ref().filter(|_| view.shutdown.is_some()) {
+            self.note_departure(before);
+        }
         if to_move {
             let pod = PodToMove {
                 name: view.name.clone(),

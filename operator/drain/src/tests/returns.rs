@@ -74,6 +74,38 @@ async fn a_pod_that_comes_back_twice_is_no_longer_evicted() {
     }
 }
 
+/// As a ReplicaSet does it: the new pod is there as soon as the old one is shutting down.
+#[tokio::test(start_paused = true)]
+async fn a_pod_that_is_replaced_before_it_is_gone_has_come_back() {
+    let fake = Fake::new();
+    fake.world().shutdown = Some(Duration::from_secs(20));
+    let tolerant = |name: &str| tolerating(owned(name, "apps/v1", "ReplicaSet"), &json!({"operator": "Exists"}));
+    fake.put_pod(tolerant("shop/web-0"));
+    let controller = {
+        let fake = fake.clone();
+        tokio::spawn(async move {
+            for number in 1..100 {
+                let before = format!("web-{}", number - 1);
+                let leaves = |pod: &Value| {
+                    pod["metadata"]["name"] == before.as_str() && !pod["metadata"]["deletionTimestamp"].is_null()
+                };
+                while !fake.world().pods.values().any(leaves) {
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+                fake.put_pod(tolerant(&format!("shop/web-{number}")));
+            }
+        })
+    };
+    let running = start(&fake, settings());
+    let end = running.done().await;
+    controller.abort();
+    assert!(
+        matches!(&end, Progress::Done { stayed: 1, returning, .. } if returning.len() == 1),
+        "{end:?}"
+    );
+    assert_eq!(fake.count("POST shop/web"), 2);
+}
+
 #[tokio::test(start_paused = true)]
 async fn three_sets_that_return_do_not_keep_a_drain_from_its_end() {
     let fake = Fake::new();
