@@ -91,8 +91,8 @@ async fn look(stack: &Stack) -> Look {
     let policies = Api::<RebootPolicy>::all(client.clone());
     let policy = policies.get_opt("general").await.unwrap();
     // From the cache of the API server, as a person's `kubectl get` is.
-    let records = Api::<NodeReboot>::all(client).list(&ListParams::default().match_any());
-    let records = records.await.unwrap().items;
+    let (records, cached) = (Api::<NodeReboot>::all(client), ListParams::default().match_any());
+    let records = records.list(&cached).await.unwrap().items;
     let count = |good: fn(&NodeReboot) -> bool| records.iter().filter(|record| good(record)).count();
     Look {
         reported: count(|record| record.status.as_ref().is_some_and(|status| status.host.is_some())),

@@ -24,7 +24,7 @@ const CONTROL_PLANE_LABELS: &str = "--control-plane-labels=node-role.kubernetes.
 
 #[tokio::test]
 async fn a_node_is_uncordoned_once_its_daemon_sets_are_ready_again() {
-    let mut stack = Stack::start("daemon-sets", 4, 0).await.unwrap();
+    let mut stack = Stack::start("daemon-sets", 6, 0).await.unwrap();
     stack
         .start_operator_with(|spec| spec.arg(CONTROL_PLANE_LABELS))
         .unwrap();

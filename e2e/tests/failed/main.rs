@@ -24,7 +24,7 @@ const REBOOT_SECONDS: u32 = 30;
 
 #[tokio::test]
 async fn a_failed_node_stops_the_rollout_until_a_person_gives_a_command() {
-    let mut stack = Stack::start("failed", 5, 1).await.unwrap();
+    let mut stack = Stack::start("failed", 10, 1).await.unwrap();
     stack
         .plane
         .policy("general", json!({"reboot": {"timeoutSeconds": REBOOT_SECONDS}}))
@@ -182,7 +182,8 @@ async fn words_that_make_no_sense_are_refused(stack: &Stack) {
 
 /// A cloud controller deletes the Node of a machine that is off; the kubelet registers it again.
 async fn a_node_deleted_while_it_reboots_keeps_its_slot_and_its_history(stack: &Stack) {
-    let (gone, next) = (name(stack, 2), name(stack, 1));
+    // Others than before: a node that is rebooted three times within a day waits.
+    let (gone, next) = (name(stack, 2), name(stack, 5));
     reboots_may_take(stack, 300);
     deleted_while_it_reboots(stack, gone, next, "after-gone").await;
     stack.nodes.make_again(gone).await.unwrap();
@@ -200,7 +201,7 @@ async fn a_node_deleted_while_it_reboots_keeps_its_slot_and_its_history(stack: &
 }
 
 async fn a_deleted_node_that_stays_away_fails_until_it_is_released(stack: &Stack) {
-    let (gone, next) = (name(stack, 2), name(stack, 1));
+    let (gone, next) = (name(stack, 2), name(stack, 6));
     reboots_may_take(stack, REBOOT_SECONDS);
     deleted_while_it_reboots(stack, gone, next, "after-away").await;
     let words = waits(stack, next, "BreakerOpen").await;

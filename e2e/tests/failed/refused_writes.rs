@@ -11,7 +11,7 @@ use super::{LONG, eventually, name, waits};
 
 /// A `GitOps` tool owns `spec.unschedulable` of one Node by server-side apply.
 pub(super) async fn a_cordon_that_another_manager_refuses_delays_its_own_node_only(stack: &Stack) {
-    let (owned, next) = (name(stack, 0), name(stack, 1));
+    let (owned, next) = (name(stack, 0), name(stack, 5));
     let nodes: Api<Node> = Api::all(stack.plane.client());
     let apply = async |spec: Value| {
         let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": owned}, "spec": spec});
@@ -33,7 +33,7 @@ pub(super) async fn a_cordon_that_another_manager_refuses_delays_its_own_node_on
 
 /// An admission policy without a reason of its own answers 422, as a schema and a CEL rule do.
 pub(super) async fn a_cordon_that_a_rule_calls_invalid_defers_its_own_node_with_the_servers_text(stack: &Stack) {
-    let (ruled, next) = (name(stack, 3), name(stack, 1));
+    let (ruled, next) = (name(stack, 3), name(stack, 6));
     let cordoned = format!("object.metadata.name == '{ruled}' && {BY_THE_OPERATOR} && has(object.spec.unschedulable)");
     let denial = Denial::new(stack, "", "nodes", &cordoned);
     let tries = format!("--as=system:serviceaccount:{}:lockkeeper-operator", names::NAMESPACE);
@@ -55,7 +55,7 @@ pub(super) async fn a_cordon_that_a_rule_calls_invalid_defers_its_own_node_with_
 
 /// Nothing can be written about one NodeReboot.
 pub(super) async fn a_record_that_may_not_be_written_delays_its_own_node_only(stack: &Stack) {
-    let (denied, next) = (name(stack, 2), name(stack, 1));
+    let (denied, next) = (name(stack, 9), name(stack, 5));
     let condition = format!("object.metadata.name == '{denied}' && !request.userInfo.username.contains('agent')");
     let denial = Denial::new(stack, names::GROUP, "nodereboots, nodereboots/status", &condition);
     denial
@@ -71,7 +71,7 @@ pub(super) async fn a_record_that_may_not_be_written_delays_its_own_node_only(st
 }
 
 pub(super) async fn a_lock_that_may_not_be_written_is_what_each_waiting_node_names(stack: &Stack) {
-    let nodes = [name(stack, 1), name(stack, 2)];
+    let nodes = [name(stack, 7), name(stack, 8)];
     let denial = Denial::new(stack, names::GROUP, "rebootlocks, rebootlocks/status", "true");
     denial
         .wait(&[

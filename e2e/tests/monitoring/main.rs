@@ -104,7 +104,9 @@ async fn each_fault_raises_its_alert_and_its_end_resolves_it() {
     stack.workdir.passed();
 }
 
-/// The binding of the admission policy is deleted: the agent of the next node that is to start notices.
+/// The binding of the admission policy is deleted: an agent notices at a Prepare or after the boot, and no node starts then.
+///
+/// The API server applies the policy for a moment longer, so the first node may start.
 async fn unconfined_agents(stack: &Stack, watched: &Watched) {
     watched.webhook.forget();
     let (kind, name) = ("validatingadmissionpolicybinding", "lockkeeper-agent");
@@ -113,6 +115,7 @@ async fn unconfined_agents(stack: &Stack, watched: &Watched) {
     stack.stage_update(&node).await.unwrap();
     let alerts: [(&str, &[(&str, &str)]); 1] = [("LockkeeperAgentNotConfined", &[("policy", "silent")])];
     watched.all_fire(&alerts).await;
+    stack.stage_cause(&node, "unconfined").await.unwrap();
     let waits = |reboot: &NodeReboot| {
         let waiting = reboot.status.as_ref().and_then(|status| status.waiting.as_ref());
         waiting.is_some_and(|waiting| waiting.reason == "AgentNotConfined")
@@ -123,6 +126,7 @@ async fn unconfined_agents(stack: &Stack, watched: &Watched) {
         .unwrap();
     stack.plane.install().unwrap();
     watched.all_resolve(&alerts).await;
+    stack.wait_rebooted_for(&[node], "unconfined", LONG).await.unwrap();
 }
 
 async fn watch(stack: &Stack) -> Watched {
