@@ -196,7 +196,7 @@ async fn a_lock_taken_after_the_check_is_a_refusal() {
 
 /// What logind replies to a request, without the actuator.
 async fn request(bench: &Bench) -> Reply {
-    Logind::new(bench.bus()).open().await.unwrap().reboot().await
+    Logind::new(bench.bus()).open().await.unwrap().reboot(false).await
 }
 
 #[tokio::test]

@@ -12,10 +12,11 @@ fn drained() -> World {
     world.policy().settings.method = RebootMethod::External;
     world.policy().settings.reboot_timeout = TimeDelta::minutes(30);
     world.never_back = vec!["n1".to_owned()];
+    let later = world.now + TimeDelta::hours(1);
     let host = world.record("n1").host.as_mut().unwrap();
     host.incapable = Some("no system bus".to_owned());
     host.inhibitors = vec![("apt".to_owned(), "upgrade".to_owned())];
-    host.reboot_allowed = Some(world.now + TimeDelta::hours(1));
+    host.reboot_allowed = Some(later);
     world.run_until_idle();
     world.run(60);
     // Another system has not rebooted it yet.
@@ -63,7 +64,7 @@ fn a_node_that_no_other_system_reboots_in_time_fails() {
     world.run_until_idle();
     expect![[r#"
         n1 Failed: n1 was not rebooted by another system within 30 min (reboot.method: External); reboot it; it continues by itself once it is back; or retry or release it
-        n2 BreakerOpen: breaker open: 1 failed node (n1); after retry or release it may close
+        n2 BreakerOpen: breaker open: 1 failed node (n1); retry or release it to continue
         "#]]
     .assert_eq(&world.wait_reasons());
 }
