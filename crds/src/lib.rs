@@ -30,7 +30,7 @@ pub use limit::IntOrPercent;
 pub use lock::{Holder, OrderedReboot, RebootLock, RebootLockSpec, RebootLockStatus};
 pub use node_reboot::{
     Deferred, DeletionTaint, HistoryEntry, LastCommand, NodeReboot, NodeRebootSpec, NodeRebootStatus, NodeState, Order,
-    OrderAction, RebootMethod, RebootSeries, Released, WaitingStatus,
+    OrderAction, RebootSeries, Released, WaitingStatus,
 };
 pub use operation::{
     CountedWorkload, DrainStage, Failure, OnDeadline, Operation, OperationSettings, Outcome, OwnerName, PendingOutcome,
@@ -38,7 +38,7 @@ pub use operation::{
 };
 pub use policy::{
     Approval, Breaker, BreakerState, BreakerStatus, Canary, DeleteExempt, Disruption, Drain, DrainBehavior, DrainRule,
-    EmptyDirData, Exclusion, OnTimeout, PodOptOuts, PolicyWaiting, QueueOrder, Reboot, RebootPolicy, RebootPolicySpec,
-    RebootPolicyStatus, RolloutStatus, Topology, UnmanagedPods, Window, WindowState,
+    EmptyDirData, Exclusion, OnTimeout, PodOptOuts, PolicyWaiting, QueueOrder, Reboot, RebootMethod, RebootPolicy,
+    RebootPolicySpec, RebootPolicyStatus, RolloutStatus, Topology, UnmanagedPods, Window, WindowState,
 };
 pub use selector::{LabelSelector, SelectorOperator, SelectorRequirement};

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::condition::Condition;
 use crate::host::{Cause, HostReport};
 use crate::operation::{Operation, Outcome};
+use crate::policy::RebootMethod;
 
 /// The policy of a node and the order to its agent.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
@@ -79,18 +80,6 @@ pub enum OrderAction {
     Prepare,
     /// Reboot the host.
     Reboot,
-    /// A value of a newer version; an agent refuses it.
-    #[serde(other)]
-    #[schemars(skip)]
-    Unknown,
-}
-
-/// How to reboot.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum RebootMethod {
-    /// The way that the host offers: logind.
-    #[default]
-    Auto,
     /// A value of a newer version; an agent refuses it.
     #[serde(other)]
     #[schemars(skip)]

@@ -2,6 +2,7 @@
 
 mod disruption;
 mod drain;
+mod reboot;
 mod schedule;
 mod status;
 
@@ -10,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 pub use disruption::{Approval, Breaker, Canary, Disruption, QueueOrder, Topology};
 pub use drain::{DeleteExempt, Drain, DrainBehavior, DrainRule, EmptyDirData, OnTimeout, PodOptOuts, UnmanagedPods};
+pub use reboot::{Reboot, RebootMethod};
 pub use schedule::{Exclusion, Window};
 pub use status::{BreakerState, BreakerStatus, PolicyWaiting, RebootPolicyStatus, RolloutStatus, WindowState};
 
@@ -117,30 +119,5 @@ impl Defaults {
     }
     const fn max_failed_nodes() -> i32 {
         1
-    }
-}
-
-/// How a node is rebooted.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Reboot {
-    /// Seconds from the reboot order until the node must have a new boot ID and be Ready, with its DaemonSets;
-    /// otherwise it is Failed.
-    #[serde(default = "Defaults::timeout_seconds")]
-    #[schemars(range(min = 10, max = 86_400))]
-    pub timeout_seconds: i32,
-    /// Seconds from the boot until the DaemonSets that were ready before must be ready again; otherwise the node is Failed
-    /// until they are. By default, `timeoutSeconds` applies to them too.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 10, max = 86_400))]
-    pub daemon_sets_timeout_seconds: Option<i32>,
-}
-
-impl Default for Reboot {
-    fn default() -> Self {
-        Self {
-            timeout_seconds: Defaults::timeout_seconds(),
-            daemon_sets_timeout_seconds: None,
-        }
     }
 }

@@ -69,7 +69,8 @@ pub fn decide(inputs: &Inputs) -> Decision {
         return Decision::keep(Some(answer));
     }
     match order.method {
-        RebootMethod::Auto => {}
+        RebootMethod::Auto | RebootMethod::Reboot | RebootMethod::Kexec => {}
+        RebootMethod::External => return external(order, inputs),
         RebootMethod::Unknown => {
             return Decision::refuse(
                 order,
@@ -118,6 +119,29 @@ fn accepted_reboot(inputs: &Inputs) -> Option<OrderAnswer> {
     })
 }
 
+/// Another system reboots the host: nothing is passed to the actuator, which need not even be there.
+fn external(order: &Order, inputs: &Inputs) -> Decision {
+    let standing = standing(order, inputs);
+    let (state, message) = match (order.action, standing) {
+        (OrderAction::Prepare, _) => match expired(order, inputs.now) {
+            Some(message) => (OrderState::Refused, message),
+            None => (OrderState::Ready, String::new()),
+        },
+        (OrderAction::Reboot, Standing::Valid) => {
+            (OrderState::Rebooting, "another system reboots this host".to_owned())
+        }
+        (OrderAction::Reboot, Standing::NotYet) => return Decision::keep(inputs.reported.cloned()),
+        (OrderAction::Reboot, Standing::Invalid(message)) => (OrderState::Refused, message),
+        (OrderAction::Unknown, _) => {
+            return Decision::refuse(
+                order,
+                "this agent does not support the action of the order; upgrade the agent",
+            );
+        }
+    };
+    Decision::keep(Some(answer(order, state, &message)))
+}
+
 /// Whether the order may be executed, or why it is refused.
 enum Standing {
     Valid,
@@ -127,17 +151,14 @@ enum Standing {
 }
 
 fn reboot(order: &Order, inputs: &Inputs) -> Decision {
-    let standing = match expired(order, inputs.now) {
-        Some(message) => Standing::Invalid(message),
-        None => check_operation(order, inputs.operation),
-    };
-    match standing {
+    match standing(order, inputs) {
         Standing::Valid => Decision {
             answer: inputs.reported.cloned(),
             host_order: Some(HostOrder {
                 id: order.id.clone(),
                 action: HostAction::Reboot,
                 boot_id: order.boot_id.clone(),
+                kexec: order.method == RebootMethod::Kexec,
                 not_after: order.not_after_time.map(|time| time.timestamp()),
             }),
             request_facts: None,
@@ -147,6 +168,14 @@ fn reboot(order: &Order, inputs: &Inputs) -> Decision {
         Standing::Invalid(message) => {
             Decision::keep(accepted_reboot(inputs).or_else(|| Some(answer(order, OrderState::Refused, &message))))
         }
+    }
+}
+
+/// Whether a reboot order may be executed.
+fn standing(order: &Order, inputs: &Inputs) -> Standing {
+    match expired(order, inputs.now) {
+        Some(message) => Standing::Invalid(message),
+        None => check_operation(order, inputs.operation),
     }
 }
 

@@ -70,6 +70,12 @@ fn case(text: &str) -> Case {
                 let ending = json!({"id": "1", "phase": "Rebooting", "pendingOutcome": {"outcome": "Deferred"}});
                 case.operation = Some(serde_json::from_value(ending).unwrap());
             }
+            ("external-prepare", _) => case.order = order(OrderAction::Prepare, RebootMethod::External),
+            ("external-reboot", _) => case.order = order(OrderAction::Reboot, RebootMethod::External),
+            ("kexec-reboot", _) => {
+                case.order = order(OrderAction::Reboot, RebootMethod::Kexec);
+                case.operation = Some(operation(id, "Rebooting"));
+            }
             ("strange-action", _) => case.order = order(OrderAction::Unknown, RebootMethod::Auto),
             ("strange-method", _) => case.order = order(OrderAction::Reboot, RebootMethod::Unknown),
             ("said", state) => {
@@ -308,6 +314,32 @@ fn an_unknown_order_of_a_newer_operator_is_refused() {
         "strange-method",
         &expect!["say 1-0 Refused this agent does not support the method of the order; upgrade the agent"],
     );
+}
+
+#[test]
+fn a_reboot_by_another_system_needs_no_actuator_and_is_never_passed_on_to_it() {
+    check("external-prepare overdue", &expect!["say 1-0 Ready"]);
+    check("external-prepare incapable", &expect!["say 1-0 Ready"]);
+    check(
+        "external-reboot operation:Rebooting said:Ready",
+        &expect!["say 1-0 Rebooting another system reboots this host"],
+    );
+    check(
+        "external-reboot operation:Draining said:Ready",
+        &expect!["say 1-0 Ready"],
+    );
+    check(
+        "external-reboot operation:Failed said:Ready",
+        &expect!["say 1-0 Refused operation 1 is in phase Failed: no reboot is expected any more"],
+    );
+}
+
+#[test]
+fn a_reboot_by_kexec_is_passed_on_as_such() {
+    let order = decision("kexec-reboot said:Ready").host_order.unwrap();
+    assert!(order.kexec);
+    let order = decision("reboot said:Ready").host_order.unwrap();
+    assert!(!order.kexec);
 }
 
 #[test]

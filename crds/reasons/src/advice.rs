@@ -58,6 +58,9 @@ impl ReasonName {
             Self::WriteRefused => "change the webhook, field manager, schema rule or role that the message names; the \
                                    operator tries again by itself"
                 .to_owned(),
+            Self::AwaitingExternalReboot => {
+                format!("reboot {node} now, with its BMC, hypervisor or cloud API; the operator continues once it is back")
+            }
             Self::PodStuck => "check that pod: its finalizers, its volumes, its node".to_owned(),
             Self::NodeNotReady => format!("if this lasts, check the node: kubectl describe node {node}"),
             Self::Failed => {

@@ -186,6 +186,12 @@ impl fmt::Display for WaitReason {
                     format_time(*until)
                 )
             }
+            Self::AwaitingExternalReboot { since, until } => write!(
+                f,
+                "drained since {}: reboot it now (reboot.method: External); times out at {}",
+                format_time(*since),
+                format_time(*until)
+            ),
             Self::RebootRefused { cause, until } => write!(
                 f,
                 "the reboot was refused ({cause}); the node stays cordoned until the kubelet confirms that the host stays up, \

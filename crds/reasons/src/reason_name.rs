@@ -79,6 +79,8 @@ pub enum ReasonName {
     VolumesAttached,
     /// The reboot is in progress.
     Rebooting,
+    /// The node is drained and waits until another system has rebooted it (`reboot.method: External`).
+    AwaitingExternalReboot,
     /// The agent refused the reboot; the node stays cordoned until its kubelet has confirmed that the host stays up.
     RebootRefused,
     /// Rebooted; the node, or a `DaemonSet` or static pod that was ready on it before, is not Ready yet.
@@ -89,7 +91,7 @@ pub enum ReasonName {
 
 impl ReasonName {
     /// Every reason, in the order of the checks.
-    pub const ALL: [Self; 40] = [
+    pub const ALL: [Self; 41] = [
         Self::ViewIncomplete,
         Self::PolicyConflict,
         Self::NoPolicy,
@@ -127,6 +129,7 @@ impl ReasonName {
         Self::PodStuck,
         Self::VolumesAttached,
         Self::Rebooting,
+        Self::AwaitingExternalReboot,
         Self::RebootRefused,
         Self::NodeNotReady,
         Self::Failed,

@@ -321,6 +321,10 @@ fn progress_samples() -> Vec<WaitReason> {
             since: at(0),
             until: at(15),
         },
+        WaitReason::AwaitingExternalReboot {
+            since: at(0),
+            until: at(15),
+        },
         WaitReason::RebootRefused {
             cause: "the agent cannot reboot this node: logind requires a password (polkit)".to_owned(),
             until: at(15),

@@ -309,6 +309,13 @@ impl ReasonName {
                 false,
             ),
             Self::Rebooting => row("Rebooting", "the reboot is in progress", Normal, Time, false),
+            Self::AwaitingExternalReboot => row(
+                "AwaitingExternalReboot",
+                "the node is drained and waits until another system has rebooted it (`reboot.method: External`)",
+                Normal,
+                PersonOrTime,
+                false,
+            ),
             Self::RebootRefused => row(
                 "RebootRefused",
                 "the reboot was refused; the node stays cordoned until its kubelet has confirmed that the host stays up",

@@ -240,6 +240,13 @@ pub enum WaitReason {
         /// When it times out.
         until: Instant,
     },
+    /// The node is drained, and another system is to reboot it.
+    AwaitingExternalReboot {
+        /// Since when.
+        since: Instant,
+        /// When it times out.
+        until: Instant,
+    },
     /// The agent refused the reboot, and the kubelet has not confirmed yet that the host stays up.
     RebootRefused {
         /// Why it was refused.
@@ -339,6 +346,7 @@ impl WaitReason {
             Self::PodStuck { .. } => ReasonName::PodStuck,
             Self::VolumesAttached { .. } => ReasonName::VolumesAttached,
             Self::Rebooting { .. } => ReasonName::Rebooting,
+            Self::AwaitingExternalReboot { .. } => ReasonName::AwaitingExternalReboot,
             Self::RebootRefused { .. } => ReasonName::RebootRefused,
             Self::NodeNotReady { .. } => ReasonName::NodeNotReady,
             Self::Failed { .. } => ReasonName::Failed,
@@ -366,6 +374,7 @@ impl WaitReason {
             | Self::StillRequired { until, .. }
             | Self::BackingOff { until, .. }
             | Self::Rebooting { until, .. }
+            | Self::AwaitingExternalReboot { until, .. }
             | Self::RebootRefused { until, .. }
             | Self::NodeNotReady { until, .. } => Some(*until),
             Self::ViewIncomplete(_)

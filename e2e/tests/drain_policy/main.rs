@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod ahead;
+mod methods;
 mod neighbours;
 mod obstacles;
 mod order;
@@ -29,9 +30,10 @@ macro_rules! scenes {
 
 #[tokio::test]
 async fn the_drain_settings_of_a_policy_hold() {
-    let mut stack = Stack::start("drain-policy", 25, 1).await.unwrap();
+    let mut stack = Stack::start("drain-policy", 26, 1).await.unwrap();
     stack.plane.policy("general", json!({})).await.unwrap();
     scenes!(&stack;
+        methods::a_node_is_drained_and_waits_until_another_system_has_rebooted_it,
         stages::a_node_reboots_with_remaining_pods_only_after_an_event,
         volumes::volumes_of_pods_that_left_are_waited_for_and_then_named,
         volumes::a_volume_of_an_in_tree_driver_of_a_pod_that_stays_is_not_waited_for,

@@ -118,9 +118,9 @@ pub struct OpenLogind {
 }
 
 impl OpenLogind {
-    /// Requests the reboot.
-    pub async fn reboot(&self) -> Reply {
-        let Err(error) = request(&self.connection).await else {
+    /// Requests the reboot; with `kexec` into the kernel that is loaded, if one is.
+    pub async fn reboot(&self, kexec: bool) -> Reply {
+        let Err(error) = request(&self.connection, kexec).await else {
             return Reply::Accepted(String::new());
         };
         let words = remedy(&self.socket, &error);
@@ -135,10 +135,13 @@ impl OpenLogind {
     }
 }
 
-/// Requests a plain reboot (flag 0). Inhibitors have been checked before.
-async fn request(connection: &Connection) -> zbus::Result<()> {
+/// `SD_LOGIND_REBOOT_VIA_KEXEC`: start the kernel that is loaded; an ordinary reboot if none is.
+const VIA_KEXEC: u64 = 1 << 1;
+
+/// Requests a reboot. Inhibitors have been checked before.
+async fn request(connection: &Connection, kexec: bool) -> zbus::Result<()> {
     let manager = manager(connection).await?;
-    match manager.reboot_with_flags(0).await {
+    match manager.reboot_with_flags(if kexec { VIA_KEXEC } else { 0 }).await {
         // systemd before 246 has no flags.
         Err(error) if is_unknown_method(&error) => manager.reboot(false).await,
         reply => reply,

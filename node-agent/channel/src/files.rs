@@ -83,6 +83,9 @@ pub struct HostOrder {
     /// The boot to leave.
     #[serde(rename = "bootID")]
     pub boot_id: String,
+    /// Whether the host starts the kernel that is loaded with kexec, if one is, instead of its firmware.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub kexec: bool,
     /// When the order expires, in seconds since 1970: after that the reboot is not requested. Absent if it does not expire.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_after: Option<i64>,
@@ -249,6 +252,7 @@ mod tests {
             id: "7f3c-0".into(),
             action: HostAction::Reboot,
             boot_id: "boot-a".into(),
+            kexec: false,
             not_after: Some(1_800_000_000),
         }
     }

@@ -27,6 +27,14 @@ impl<'a> Candidate<'a> {
             policy: node_ref.policy.and_then(|name| assessment.policies.get(name)),
         }
     }
+
+    /// Whether its host reboots itself: by the settings of the operation, or of the policy with which one would begin.
+    fn needs_agent(&self) -> bool {
+        let operation = self.node_ref.record.operation.as_deref();
+        let policy = || self.policy.map(|policy| policy.context.policy.settings.method);
+        let method = operation.map(|operation| operation.settings.method).or_else(policy);
+        method.unwrap_or_default().needs_agent()
+    }
 }
 
 /// When a check is made.
@@ -43,6 +51,8 @@ struct Check {
     /// The reasons with which it refuses.
     reasons: &'static [ReasonName],
     asked: Asked,
+    /// Whether it asks if the host can reboot itself, which does not matter if another system reboots it.
+    of_agent: bool,
     run: fn(&Assessment, &Candidate) -> Result<(), WaitReason>,
 }
 
@@ -57,9 +67,9 @@ const CHECKS: &[Check] = &[
     always(&[ReasonName::AwaitingApproval], check_approval),
     always(&[ReasonName::AgentMissing], check_agent_reports),
     always(&[ReasonName::AgentNotConfined], check_agents_confined),
-    always(&[ReasonName::AgentIncapable], check_agent_capable),
-    always(&[ReasonName::JustBooted], check_uptime),
-    always(&[ReasonName::Inhibited], check_inhibitors),
+    for_agent(&[ReasonName::AgentIncapable], check_agent_capable),
+    for_agent(&[ReasonName::JustBooted], check_uptime),
+    for_agent(&[ReasonName::Inhibited], check_inhibitors),
     always(&[ReasonName::BreakerOpen], check_breaker),
     always(&[ReasonName::Excluded, ReasonName::OutsideWindow], check_schedule),
     always(&[ReasonName::DoesNotFitWindow], check_window_fit),
@@ -82,13 +92,26 @@ const CHECKS: &[Check] = &[
 type Run = fn(&Assessment, &Candidate) -> Result<(), WaitReason>;
 
 const fn always(reasons: &'static [ReasonName], run: Run) -> Check {
-    let asked = Asked::Always;
-    Check { reasons, asked, run }
+    Check {
+        reasons,
+        asked: Asked::Always,
+        of_agent: false,
+        run,
+    }
 }
 
 const fn at_admission(reasons: &'static [ReasonName], run: Run) -> Check {
-    let asked = Asked::AtAdmission;
-    Check { reasons, asked, run }
+    Check {
+        asked: Asked::AtAdmission,
+        ..always(reasons, run)
+    }
+}
+
+const fn for_agent(reasons: &'static [ReasonName], run: Run) -> Check {
+    Check {
+        of_agent: true,
+        ..always(reasons, run)
+    }
 }
 
 /// Whether the node is eligible: nothing but a free slot is missing.
@@ -104,6 +127,9 @@ pub(crate) fn check_cordon(assessment: &Assessment, candidate: &Candidate) -> Re
 
 impl Check {
     fn ask(&self, assessment: &Assessment, candidate: &Candidate) -> Result<(), WaitReason> {
+        if self.of_agent && !candidate.needs_agent() {
+            return Ok(());
+        }
         let answer = (self.run)(assessment, candidate);
         debug_assert!(
             answer

@@ -21,7 +21,7 @@ pub use operation::{
 };
 pub use policy::{
     Approval, Breaker, BreakerRule, BreakerState, Canary, DurationEstimate, Limit, OnTimeout, Policy, PolicyState,
-    QueueOrder, Rollout, Settings, Topology,
+    QueueOrder, RebootMethod, Rollout, Settings, Topology,
 };
 pub use record::{
     AnswerState, Command, Confinement, Deferred, Host, HostAnswer, LastReboot, Order, OrderAction, RebootSeries,

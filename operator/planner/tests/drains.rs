@@ -110,6 +110,7 @@ fn a_reboot_order_with_pods_left_requires_the_recorded_reboot_stage() {
             id: operation.order_id(),
             action: OrderAction::Reboot,
             boot_id: operation.boot_id_before,
+            method: RebootMethod::Auto,
             not_after: None,
         };
         let plan = Plan {

@@ -254,6 +254,7 @@ pub fn order(from: &api::Order) -> Option<planner::Order> {
         id: from.id.clone(),
         action,
         boot_id: from.boot_id.clone().into(),
+        method: method(from.method),
         not_after: from.not_after_time,
     })
 }
@@ -267,7 +268,12 @@ pub fn order_to_api(from: &planner::Order) -> api::Order {
             planner::OrderAction::Reboot => api::OrderAction::Reboot,
         },
         boot_id: from.boot_id.to_string(),
-        method: api::RebootMethod::Auto,
+        method: match from.method {
+            planner::RebootMethod::Auto => api::RebootMethod::Auto,
+            planner::RebootMethod::Reboot => api::RebootMethod::Reboot,
+            planner::RebootMethod::Kexec => api::RebootMethod::Kexec,
+            planner::RebootMethod::External => api::RebootMethod::External,
+        },
         not_after_time: from.not_after.map(whole_seconds),
     }
 }
@@ -336,9 +342,20 @@ fn settings(from: &api::OperationSettings) -> planner::Settings {
         load_balancer_delay: seconds(from.drain.exclude_from_load_balancers_seconds),
         daemon_sets_last: from.drain.daemon_sets_last,
         prefer_updated_nodes: from.drain.prefer_updated_nodes,
+        method: method(from.reboot.method),
         reboot_timeout: seconds(from.reboot.timeout_seconds),
         daemon_sets_timeout: from.reboot.daemon_sets_timeout_seconds.map(seconds),
         agent_timeout: seconds(from.require_agent_seconds),
+    }
+}
+
+/// A value of a newer version must not reboot a host in a way that is not meant: such a node waits.
+fn method(from: api::RebootMethod) -> planner::RebootMethod {
+    match from {
+        api::RebootMethod::Auto => planner::RebootMethod::Auto,
+        api::RebootMethod::Reboot => planner::RebootMethod::Reboot,
+        api::RebootMethod::Kexec => planner::RebootMethod::Kexec,
+        api::RebootMethod::External | api::RebootMethod::Unknown => planner::RebootMethod::External,
     }
 }
 
@@ -420,6 +437,7 @@ mod tests {
             id: "7f3c-0".to_owned(),
             action: planner::OrderAction::Reboot,
             boot_id: "b-1".into(),
+            method: planner::RebootMethod::Kexec,
             not_after: DateTime::from_timestamp(1_800_000_000, 0),
         };
         assert_eq!(order(&order_to_api(&ordered)), Some(ordered));

@@ -214,7 +214,12 @@ impl Event {
     pub fn reboot_ordered(operation: &Operation) -> Self {
         let seconds = seconds_between(operation.cordoned, operation.reboot_ordered);
         let pods = plural(usize::try_from(operation.pods_moved).unwrap_or_default(), "pod");
-        let message = format!("drained in {seconds} s, {pods} evicted; reboot ordered");
+        let then = if operation.settings.method.needs_agent() {
+            "reboot ordered"
+        } else {
+            "reboot it now (reboot.method: External)"
+        };
+        let message = format!("drained in {seconds} s, {pods} evicted; {then}");
         Self::normal(EventReason::RebootOrdered, message)
     }
 

@@ -123,7 +123,7 @@ impl Actuator {
         match order.action {
             HostAction::Reboot => tracing::warn!(order = order.id, boot = order.boot_id, "rebooting this host"),
         }
-        Ok(match logind.reboot().await {
+        Ok(match logind.reboot(order.kexec).await {
             Reply::Accepted(message) => Attempt::Answer(AnswerState::Rebooting, message),
             Reply::Blocked(message) if requested => Attempt::Answer(AnswerState::Failed, unfinished(&message)),
             Reply::Blocked(message) => Attempt::Answer(AnswerState::Refused, self.publish_inhibitor(message).await?),

@@ -202,6 +202,7 @@ pub fn order(id: &str) -> HostOrder {
         id: id.into(),
         action: HostAction::Reboot,
         boot_id: "boot-a".into(),
+        kexec: false,
         not_after: None,
     }
 }

@@ -25,6 +25,19 @@ async fn logind_gets_one_reboot_request_for_each_order() {
 }
 
 #[tokio::test]
+async fn an_order_for_kexec_asks_logind_for_the_kernel_that_is_loaded() {
+    let bench = Bench::new().await;
+    let _actuator = bench.actuator();
+    let kexec = HostOrder {
+        kexec: true,
+        ..order("1")
+    };
+    bench.channel().write(ORDER, &kexec).unwrap();
+    assert_eq!(bench.final_answer("1").await.state, AnswerState::Rebooting);
+    assert_eq!(bench.reboots(), ["flags 2"]);
+}
+
+#[tokio::test]
 async fn an_order_for_another_boot_is_refused() {
     let bench = Bench::new().await;
     bench.boot("boot-b");
@@ -183,7 +196,7 @@ async fn a_lock_taken_after_the_check_is_a_refusal() {
 
 /// What logind replies to a request, without the actuator.
 async fn request(bench: &Bench) -> Reply {
-    Logind::new(bench.bus()).open().await.unwrap().reboot().await
+    Logind::new(bench.bus()).open().await.unwrap().reboot(false).await
 }
 
 #[tokio::test]

@@ -39,6 +39,7 @@ pub(super) fn start_operation(
         id: operation.order_id(),
         action: OrderAction::Prepare,
         boot_id: operation.boot_id_before.clone(),
+        method: operation.settings.method,
         not_after: Some(prepare_expires(&operation)),
     };
     let change = RecordChange {

@@ -118,6 +118,7 @@ impl Future {
             id: operation.order_id(),
             action: OrderAction::Reboot,
             boot_id: operation.boot_id_before.clone(),
+            method: operation.settings.method,
             not_after: None,
         };
         let mut running = Operation {

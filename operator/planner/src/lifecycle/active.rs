@@ -124,6 +124,7 @@ impl<'a> ActiveOperation<'a> {
             id: self.operation.order_id(),
             action,
             boot_id: self.operation.boot_id_before.clone(),
+            method: self.operation.settings.method,
             not_after: Some(not_after),
         }
     }

@@ -70,18 +70,32 @@ fn after_refusal(active: &ActiveOperation, message: &str) -> Step {
 fn await_new_boot(active: &ActiveOperation) -> Step {
     let since = rebooting_since(active.operation);
     let until = active.judged_at(reboot_deadline(active.operation));
+    let settings = &active.operation.settings;
+    if active.now() >= until && !settings.method.needs_agent() {
+        return active.time_out(format!(
+            "{} was not rebooted by another system within {} (reboot.method: External); reboot it; it continues by itself once \
+             it is back; or retry or release it",
+            active.name,
+            format_duration(settings.reboot_timeout),
+        ));
+    }
     if active.now() >= until {
         return active.time_out(format!(
             "{} did not come back within {} of the reboot ordered at {}; check its console and power; it continues by itself \
              once it is back; or retry or release it",
             active.name,
-            format_duration(active.operation.settings.reboot_timeout),
+            format_duration(settings.reboot_timeout),
             format_time(since)
         ));
     }
+    let why = if settings.method.needs_agent() || !active.node.ready.ready {
+        WaitReason::Rebooting { since, until }
+    } else {
+        WaitReason::AwaitingExternalReboot { since, until }
+    };
     Step {
         reboot: active.missing_reboot(),
-        ..Step::wait(WaitReason::Rebooting { since, until }, Some(until))
+        ..Step::wait(why, Some(until))
     }
 }
 

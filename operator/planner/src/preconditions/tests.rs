@@ -2,7 +2,9 @@ use chrono::TimeDelta;
 
 use super::*;
 use crate::action::{Action, Change, Finished, RecordChange};
-use crate::snapshot::{Hold, OnTimeout, Order, OrderAction, OrderedReboot, Outcome, Phase, Settings, Stage, StageKind};
+use crate::snapshot::{
+    Hold, OnTimeout, Order, OrderAction, OrderedReboot, Outcome, Phase, RebootMethod, Settings, Stage, StageKind,
+};
 
 mod verdicts;
 
@@ -221,6 +223,7 @@ fn order_reboot() -> Action {
             id: "op-1-0".to_owned(),
             action: OrderAction::Reboot,
             boot_id: "boot-0".into(),
+            method: RebootMethod::Auto,
             not_after: None,
         },
     }

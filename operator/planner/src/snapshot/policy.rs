@@ -224,6 +224,8 @@ pub struct Settings {
     pub daemon_sets_last: bool,
     /// Nodes whose reboot is still to come get a taint that pods avoid.
     pub prefer_updated_nodes: bool,
+    /// Who reboots the node, and in which way.
+    pub method: RebootMethod,
     /// The time from the reboot order until the node must be Ready again.
     pub reboot_timeout: TimeDelta,
     /// The time from the boot until the `DaemonSet`s must be ready again; `None` if `reboot_timeout` applies to them.
@@ -242,9 +244,34 @@ impl Default for Settings {
             load_balancer_delay: TimeDelta::zero(),
             daemon_sets_last: false,
             prefer_updated_nodes: false,
+            method: RebootMethod::Auto,
             reboot_timeout: TimeDelta::seconds(900),
             daemon_sets_timeout: None,
             agent_timeout: TimeDelta::seconds(60),
+        }
+    }
+}
+
+/// Who reboots a node, and in which way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RebootMethod {
+    /// The way that the host offers.
+    #[default]
+    Auto,
+    /// The agent requests an ordinary reboot.
+    Reboot,
+    /// The agent requests a reboot into the kernel that is loaded.
+    Kexec,
+    /// Another system reboots the node once it is drained.
+    External,
+}
+
+impl RebootMethod {
+    /// Whether the host reboots itself, so that its agent must be able to.
+    pub fn needs_agent(self) -> bool {
+        match self {
+            Self::Auto | Self::Reboot | Self::Kexec => true,
+            Self::External => false,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The `NodeReboot` of a node: the order to its agent, the agent's report, and what the operator remembers.
 
 use super::operation::Operation;
+use super::policy::RebootMethod;
 use crate::Instant;
 use crate::names::{BootId, PolicyName};
 
@@ -38,6 +39,8 @@ pub struct Order {
     pub action: OrderAction,
     /// The boot for which it is valid.
     pub boot_id: BootId,
+    /// Who reboots the node, and in which way.
+    pub method: RebootMethod,
     /// After this time the agent does not begin to execute it.
     pub not_after: Option<Instant>,
 }

@@ -17,6 +17,7 @@ mod forecast;
 mod in_vain;
 mod inhibitors;
 mod limits;
+mod methods;
 mod order;
 mod outages;
 mod preflight;

@@ -53,6 +53,7 @@ fn reboot_order(world: &mut World) -> Plan {
         id: operation.order_id(),
         action: OrderAction::Reboot,
         boot_id: operation.boot_id_before,
+        method: RebootMethod::Auto,
         not_after: None,
     };
     plan_of(vec![Action::OrderReboot {

@@ -187,6 +187,13 @@ const IN_PROGRESS: &[Cause] = &[
         world.run_until_idle();
         world.run(20);
     }),
+    (ReasonName::AwaitingExternalReboot, |world| {
+        world.policy().settings.method = RebootMethod::External;
+        world.never_back = vec!["n1".to_owned()];
+        world.run_until_idle();
+        world.run(60);
+        world.node("n1").ready.ready = true;
+    }),
     (ReasonName::RebootRefused, |world| {
         world.run_until_idle();
         world.run(1);

@@ -25,6 +25,7 @@ fn order_reboot() -> Action {
             id: operation("op-1", Phase::Draining).order_id(),
             action: OrderAction::Reboot,
             boot_id: "boot-0".into(),
+            method: RebootMethod::Auto,
             not_after: None,
         },
     }
