@@ -25,7 +25,7 @@ fn drained() -> World {
 }
 
 #[test]
-fn a_node_that_another_system_reboots_is_drained_although_its_host_cannot_reboot_itself() {
+fn a_node_that_another_system_reboots_is_drained_although_its_agent_is_incapable() {
     let mut world = drained();
     let order = world.record("n1").order.clone().unwrap();
     assert_eq!(
