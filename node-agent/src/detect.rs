@@ -14,6 +14,7 @@
 //!
 //! `--sentinel FILE` and `--max-uptime-days N` add one each.
 
+mod cached;
 mod detector;
 mod files;
 mod findings;
