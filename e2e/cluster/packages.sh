@@ -12,7 +12,7 @@ check="shellcheck=shellcheck codespell=codespell python3=python3"
 hollow="setpriv=util-linux"
 vm="$hollow qemu-system-x86_64=qemu-system-x86 qemu-img=qemu-utils mmdebstrap=mmdebstrap mke2fs=e2fsprogs
 musl-gcc=musl-tools depmod=kmod xz=xz-utils"
-test="$check $vm dbus-daemon=dbus-daemon pip3=python3-pip"
+test="$check $vm dbus-daemon=dbus-daemon pip3=python3-pip rpmbuild=rpm dnf=dnf-plugins-core faketime=faketime"
 case ${1:-test} in
 check) needs=$check ;;
 hollow) needs=$hollow ;;

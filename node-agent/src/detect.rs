@@ -1,6 +1,7 @@
 //! The detectors: whether the host requires a reboot, since when and why. They do not decide whether to reboot.
 //!
-//! Each detector is a [`Detector`]. It needs no capability and no root: it reads files of the host that everybody may read.
+//! Each detector is a [`Detector`]. It needs no capability and no root: it reads files of the host that everybody may read,
+//! and what the actuator wrote for it about programs on the system bus.
 //! A detector says nothing rather than something wrong, and one that cannot read its files is reported as failing.
 //!
 //! | name in `--detectors` | requires a reboot if |
@@ -11,17 +12,24 @@
 //! | `drop-directory` | any file in `/run/lockkeeper/reboot-required.d/` exists |
 //! | `kernel` | a newer kernel of the running one's kind is installed, or the modules of the running one are gone |
 //! | `rpm` | a package that takes effect only with a reboot was installed after the boot (Fedora, RHEL and their relatives, SUSE) |
+//! | `update-engine` | an update of `update_engine` waits for a reboot (Flatcar, Container-Optimized OS, ChromeOS) |
+//! | `ostree` | a deployment waits for the next boot (Fedora CoreOS, bootc) |
 //!
 //! `--sentinel FILE` and `--max-uptime-days N` add one each.
 
+mod cached;
 mod detector;
 mod files;
 mod findings;
+mod gvariant;
 mod kernel;
+mod ostree;
 mod release;
 mod rpm;
 mod sentinel;
 mod settings;
+mod staged;
+mod updater;
 mod uptime;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -34,6 +42,7 @@ use lockkeeper_crds::RebootRequired;
 pub use detector::{BootSpan, Detector, Finding, Look, Seen};
 pub use sentinel::{DEBIAN, DEBIAN_PACKAGES, DROP_DIRECTORY, LOCKKEEPER, SUSE};
 pub use settings::{DetectorName, DetectorSettings, HostDirectories, SettingsError};
+pub use updater::UpdatesFile;
 
 use findings::Findings;
 

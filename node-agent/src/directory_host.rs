@@ -8,13 +8,13 @@ use anyhow::Context;
 use chrono::{DateTime, Utc};
 use tokio::time::Instant;
 
-use crate::detect::{BootSpan, DetectorSettings, Detectors, HostDirectories};
+use crate::detect::{BootSpan, DetectorSettings, Detectors, HostDirectories, UpdatesFile};
 use crate::facts::{FactPaths, KernelFacts, boot_time, kernel_facts};
 use crate::host::{Host, HostView};
 use lockkeeper_channel::boot::{boot_id, uptime};
 use lockkeeper_channel::timer::sleep_until_or_forever;
 use lockkeeper_channel::watch::{DirectoryWatch, Watched};
-use lockkeeper_channel::{ANSWER, Channel, FACTS, FACTS_WANTED, FactsWanted, HostOrder, ORDER};
+use lockkeeper_channel::{ANSWER, Channel, FACTS, FACTS_WANTED, FactsWanted, HostOrder, ORDER, UPDATES};
 
 /// A package manager writes its files in a burst; one report for it is enough, and it names the packages. The two files
 /// of Debian's hook were observed more than 250 ms apart on a busy machine.
@@ -63,11 +63,12 @@ impl DirectoryHost {
             run: paths.run,
             modules: paths.modules,
             rpm: paths.rpm,
+            updates: UpdatesFile::new(channel.directory(), &paths.facts.boot_id),
             kernel: kernel.kernel.clone(),
             distribution: kernel.distribution.clone(),
         };
         let detectors = Detectors::new(settings, &host)?;
-        let mut watched = vec![Watched::new(channel.directory(), &[FACTS, ANSWER])];
+        let mut watched = vec![Watched::new(channel.directory(), &[FACTS, ANSWER, UPDATES])];
         watched.extend(detectors.watched());
         let watch = DirectoryWatch::new(watched);
         Ok(Self {

@@ -1,6 +1,6 @@
-//! The actuator's loop: it publishes logind's answers, and passes orders to [`execute`].
+//! The actuator's loop: it publishes logind's answers and what programs say about updates, and passes orders to [`execute`].
 //!
-//! It probes logind when it starts, when the agent requests facts, and
+//! It asks them when it starts, when the agent requests facts, and
 //! when a signal of the bus or a new socket shows that the answers may have changed. Only what no signal shows, such as a
 //! rule of polkit, is probed repeatedly, while the host cannot be rebooted.
 
@@ -11,16 +11,18 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
-use lockkeeper_channel::boot::boot_id;
+use lockkeeper_channel::boot::{boot_id, uptime};
 use lockkeeper_channel::text::{MESSAGE, fit};
 use lockkeeper_channel::timer::sleep_until_or_forever;
 use lockkeeper_channel::watch::{DirectoryWatch, Watched};
-use lockkeeper_channel::{Channel, FACTS, FACTS_WANTED, FactsWanted, HostFacts, ORDER};
+use lockkeeper_channel::{Channel, FACTS, FACTS_WANTED, FactsWanted, HostFacts, HostUpdates, ORDER, UPDATES};
+use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 
 use crate::logind::{Logind, Probe};
 use crate::logind_signals::LogindSignals;
 use crate::pace::Pace;
+use crate::updaters::Updaters;
 
 /// How long changes are collected before the next probe: a package manager acquires and releases its lock many times, and a
 /// new bus is not complete when its socket appears.
@@ -39,10 +41,12 @@ pub struct ActuatorConfig {
     pub boot_id: PathBuf,
     /// For how long the host has been up.
     pub uptime: PathBuf,
-    /// For how long after a boot a reboot is refused.
+    /// For how long after a boot a reboot is refused; longer on a host whose `update_engine` takes longer to confirm the boot.
     pub min_uptime: Duration,
     /// The first delay before the next probe while the host cannot be rebooted, and the longest.
     pub probe_backoff: (Duration, Duration),
+    /// How long the programs that update the host may take to answer: the facts wait for them.
+    pub updates_within: Duration,
     /// How many times to request the reboot if no reply arrives, and the delay in between.
     pub lost_reply_retries: (u32, Duration),
     /// How many requests of the agent are served at once, and how often one more. A connection to the bus serves each.
@@ -59,6 +63,7 @@ impl ActuatorConfig {
             uptime: "/proc/uptime".into(),
             min_uptime: Duration::from_mins(10),
             probe_backoff: (Duration::from_secs(5), Duration::from_mins(10)),
+            updates_within: Duration::from_secs(5),
             lost_reply_retries: (3, Duration::from_secs(5)),
             pace: (10, Duration::from_secs(2)),
         }
@@ -77,13 +82,19 @@ pub async fn run_actuator(config: ActuatorConfig, shutdown: impl Future<Output =
         watched_socket(&config.bus),
     ])
     .context("start file notification")?;
+    let channel = Channel::new(&config.channel);
+    let updates = readable::<HostUpdates>(&channel, UPDATES);
+    let present = boot_id(&config.boot_id)?;
+    let updates = updates.filter(|updates| updates.boot_id == present);
     let mut actuator = Actuator {
-        channel: Channel::new(&config.channel),
+        channel,
         logind: Logind::new(&config.bus),
+        updaters: Updaters::new(&config.bus, config.updates_within, updates.clone()),
         signals: None,
         pace: Pace::new(config.pace, Instant::now()),
         config,
         published: None,
+        updates,
         probe_at: None,
         wait: Duration::ZERO,
     };
@@ -108,6 +119,9 @@ struct Actuator {
     /// The subscription to changes; `None` while the bus cannot be used.
     signals: Option<LogindSignals>,
     published: Option<HostFacts>,
+    updaters: Updaters,
+    /// What is published about them.
+    updates: Option<HostUpdates>,
     pace: Pace,
     probe_at: Option<Instant>,
     wait: Duration,
@@ -132,21 +146,26 @@ impl Actuator {
                         self.reconnect();
                     }
                 }
-                connected = next_signal(&mut self.signals) => {
-                    if connected {
-                        self.probe_soon();
-                    } else {
-                        self.reconnect();
-                    }
-                }
+                connected = next_signal(&mut self.signals) => self.signalled(connected),
+                connected = self.updaters.changed() => self.signalled(connected),
                 () = sleep_until_or_forever(probe_at) => {}
             }
+        }
+    }
+
+    /// A signal came, or the connection for signals has ended.
+    fn signalled(&mut self, connected: bool) {
+        if connected {
+            self.probe_soon();
+        } else {
+            self.reconnect();
         }
     }
 
     /// The bus has ended, or another one may be there.
     fn reconnect(&mut self) {
         self.signals = None;
+        self.updaters.disconnect();
         self.wait = Duration::ZERO;
         self.probe_soon();
     }
@@ -193,7 +212,32 @@ impl Actuator {
                 .ok();
         }
         let probe = self.logind.probe().await;
+        // Before the facts: whoever reads them finds this, too.
+        self.publish_updates().await?;
         self.publish_probe(probe, order_id)
+    }
+
+    /// Asks the programs that update the host, and publishes what they say if that has changed.
+    async fn publish_updates(&mut self) -> anyhow::Result<()> {
+        let answers = self.updaters.ask(uptime(&self.config.uptime)?).await;
+        let updates = HostUpdates {
+            boot_id: boot_id(&self.config.boot_id)?,
+            updaters: answers.to_vec(),
+        };
+        if self.updates.as_ref() == Some(&updates) {
+            return Ok(());
+        }
+        self.channel.write(UPDATES, &updates).context("publish the updates")?;
+        for updater in &updates.updaters {
+            tracing::info!(name = updater.name, state = ?updater.state, message = updater.message, "updates");
+        }
+        self.updates = Some(updates);
+        Ok(())
+    }
+
+    /// From which uptime on the host is rebooted.
+    fn min_uptime(&self) -> Duration {
+        self.config.min_uptime.max(self.updaters.confirmed_at())
     }
 
     fn publish_probe(&mut self, probe: Probe, order_id: String) -> anyhow::Result<()> {
@@ -203,7 +247,7 @@ impl Actuator {
             reboot_capable: probe.capable,
             message: probe.message,
             inhibitors: probe.inhibitors,
-            min_uptime_seconds: self.config.min_uptime.as_secs(),
+            min_uptime_seconds: self.min_uptime().as_secs(),
         };
         self.channel.write(FACTS, &facts).context("publish the facts")?;
         if self.published.as_ref() != Some(&facts) {
@@ -215,7 +259,8 @@ impl Actuator {
                 "facts"
             );
         }
-        match (&self.signals, facts.reboot_capable, facts.inhibitors.is_empty()) {
+        let works = facts.reboot_capable && !self.updaters.is_failing();
+        match (&self.signals, works, facts.inhibitors.is_empty()) {
             (Some(_), true, true) => {
                 self.probe_at = None;
                 self.wait = Duration::ZERO;
@@ -234,13 +279,17 @@ impl Actuator {
         self.probe_at = Some(Instant::now() + self.wait);
     }
 
-    /// Reads a file; one that cannot be decoded is ignored.
-    fn read<T: serde::de::DeserializeOwned>(&self, name: &str) -> Option<T> {
-        self.channel.read(name).unwrap_or_else(|error| {
-            tracing::warn!(%error, "ignored a file of the shared directory");
-            None
-        })
+    fn read<T: DeserializeOwned>(&self, name: &str) -> Option<T> {
+        readable(&self.channel, name)
     }
+}
+
+/// Reads a file; one that cannot be decoded is ignored.
+fn readable<T: DeserializeOwned>(channel: &Channel, name: &str) -> Option<T> {
+    channel.read(name).unwrap_or_else(|error| {
+        tracing::warn!(%error, "ignored a file of the shared directory");
+        None
+    })
 }
 
 /// Whether the bus still sends signals, after the next one; never while there is no subscription.

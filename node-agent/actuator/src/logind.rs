@@ -3,13 +3,13 @@
 //! Each request uses a connection of its own, so that a bus that was restarted is found again.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use lockkeeper_channel::Inhibitor;
 use lockkeeper_channel::text::{MESSAGE, NAME, fit};
 use zbus::proxy::CacheProperties;
-use zbus::{Address, Connection, connection, fdo};
+use zbus::{Connection, fdo};
 
+use crate::bus;
 use manager::{InhibitorTuple, ManagerProxy};
 
 /// logind's name on the bus.
@@ -19,8 +19,6 @@ pub(crate) const MANAGER_PATH: &str = "/org/freedesktop/login1";
 /// The interface of that object.
 pub(crate) const MANAGER_INTERFACE: &str = "org.freedesktop.login1.Manager";
 
-/// A host that is going down answers slowly; one that hangs never answers.
-const REPLY_TIMEOUT: Duration = Duration::from_secs(20);
 /// logind's error while a shutdown is in progress.
 const IN_PROGRESS: &str = "org.freedesktop.login1.OperationInProgress";
 /// logind's error if an inhibitor lock was taken in the meantime.
@@ -100,13 +98,7 @@ impl Logind {
     }
 
     pub(crate) async fn connect(&self) -> zbus::Result<Connection> {
-        let address: Address = format!("unix:path={}", self.socket.display()).parse()?;
-        let connecting = connection::Builder::address(address)
-            .method_timeout(REPLY_TIMEOUT)
-            .build();
-        tokio::time::timeout(REPLY_TIMEOUT, connecting)
-            .await
-            .unwrap_or_else(|_| Err(fdo::Error::TimedOut("the bus does not respond".into()).into()))
+        bus::connect(&self.socket).await
     }
 }
 

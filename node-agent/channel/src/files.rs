@@ -1,15 +1,16 @@
-//! The directory that the agent and the actuator share: four small JSON files, each with one writer.
+//! The directory that the agent and the actuator share: five small JSON files, each with one writer.
 //!
 //! | file | writer | content |
 //! |---|---|---|
 //! | `facts-wanted.json` | agent | [`FactsWanted`]: a request for fresh facts, for this order |
 //! | `facts.json` | actuator | [`HostFacts`]: whether the host can be rebooted, and what inhibits it |
+//! | `updates.json` | actuator | [`HostUpdates`](crate::HostUpdates): which updates wait for a reboot |
 //! | `order.json` | agent | [`HostOrder`]: reboot, for exactly this boot; removed when withdrawn or answered |
 //! | `answer.json` | actuator | [`HostAnswer`]: that the reboot is being requested, then the result of the order |
 //!
 //! Each file is written whole under another name and renamed, mode 0640, so that a reader sees the old text or the new
 //! one. Each carries the boot id: a file of an earlier boot is ignored. A host unit (`.path`) that reads
-//! `order.json` and writes the other two can stand in for the actuator.
+//! `order.json` and writes `facts.json` and `answer.json` can stand in for the actuator.
 
 use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, ErrorKind, Read, Write};

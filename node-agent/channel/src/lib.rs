@@ -1,8 +1,8 @@
 //! What the two programs of the agent's pod share.
 //!
-//! [`files`] is the seam between them: a directory with small JSON files. [`watch`] notices changes of files, [`boot`] tells
-//! which boot the host is in, [`process`] starts a program. The actuator runs as root and depends on this crate, so nothing
-//! here knows TLS, HTTP or Kubernetes.
+//! [`files`] is the seam between them: a directory with small JSON files, of which [`updates`] describes one. [`watch`]
+//! notices changes of files, [`boot`] tells which boot the host is in, [`process`] starts a program. The actuator runs as root
+//! and depends on this crate, so nothing here knows TLS, HTTP or Kubernetes.
 
 #![warn(missing_docs)]
 
@@ -12,9 +12,11 @@ pub mod logging;
 pub mod process;
 pub mod text;
 pub mod timer;
+pub mod updates;
 pub mod watch;
 
 pub use files::{
     ANSWER, AnswerState, Channel, FACTS, FACTS_WANTED, FactsWanted, HostAction, HostAnswer, HostFacts, HostOrder,
     Inhibitor, ORDER,
 };
+pub use updates::{HostUpdates, RPM_OSTREE, UPDATE_ENGINE, UPDATES, Updater, UpdaterState};

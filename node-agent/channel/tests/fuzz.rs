@@ -6,7 +6,7 @@
 use std::fmt::Debug;
 use std::fs;
 
-use lockkeeper_channel::{Channel, FactsWanted, HostAnswer, HostFacts, HostOrder};
+use lockkeeper_channel::{Channel, FactsWanted, HostAnswer, HostFacts, HostOrder, HostUpdates};
 use lockkeeper_fuzz::fuzz;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -35,5 +35,6 @@ fn a_file_is_read_whole_or_refused_by_its_name() {
         assert_round_trip::<HostFacts>(&channel);
         assert_round_trip::<HostOrder>(&channel);
         assert_round_trip::<HostAnswer>(&channel);
+        assert_round_trip::<HostUpdates>(&channel);
     });
 }

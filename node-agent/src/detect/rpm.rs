@@ -1,7 +1,8 @@
 //! The RPM database: packages that take effect only with a reboot and were installed after the boot.
 //!
 //! The rule is that of `dnf needs-restarting --reboothint`: a package of the list was installed later than the host booted.
-//! The database is read where it is, by a user without rights: no lock is taken, and nothing is written beside it.
+//! The database is read where it is, by a user without rights: no lock is taken, and nothing is written beside it. It is read
+//! again only after one of its files changed.
 
 mod header;
 mod ndb;
@@ -14,6 +15,7 @@ use std::time::{Duration, SystemTime};
 use chrono::{DateTime, Utc};
 use lockkeeper_channel::watch::Watched;
 
+use super::cached::Cached;
 use super::detector::{BootSpan, Detector, Finding, Look};
 pub(super) use header::Package;
 
@@ -37,6 +39,10 @@ pub(super) const PACKAGES: [&str; 15] = [
 ];
 /// The names of the database, the newer format first.
 const DATABASES: [(&str, Format); 2] = [("rpmdb.sqlite", Format::Sqlite), ("Packages.db", Format::Ndb)];
+/// Changes that are not in the database yet.
+const LOG: &str = "rpmdb.sqlite-wal";
+/// All files of a database.
+const FILES: [&str; 3] = [DATABASES[0].0, LOG, DATABASES[1].0];
 /// A database that is being written is looked at again after this.
 const BEING_WRITTEN: Duration = Duration::from_secs(30);
 /// Changes that wait for longer than this to get into the database are a problem of the database.
@@ -55,6 +61,10 @@ enum Format {
 #[derive(Debug)]
 pub(super) struct RpmDatabase {
     directory: PathBuf,
+    /// All packages of the list, whenever they were installed; `None` if there is no database.
+    packages: Cached<Option<Vec<Package>>>,
+    /// How they are read; tests count.
+    read: fn(&Path) -> io::Result<Option<Vec<Package>>>,
 }
 
 impl RpmDatabase {
@@ -62,30 +72,23 @@ impl RpmDatabase {
     pub(super) fn new(directory: &Path) -> Self {
         Self {
             directory: directory.to_owned(),
+            packages: Cached::new(FILES.map(|name| directory.join(name)).into()),
+            read,
         }
     }
 
     /// Packages of the list that were installed after the boot, in a stable order; `None` if there is no database.
-    fn installed_since(&self, began: DateTime<Utc>) -> io::Result<Option<Vec<Package>>> {
-        let there = DATABASES
-            .into_iter()
-            .map(|(name, format)| (self.directory.join(name), format));
-        let Some((path, format)) = there.into_iter().find(|(path, _)| path.is_file()) else {
-            return Ok(None);
-        };
-        let mut packages = match format {
-            Format::Sqlite => sqlite::packages(&path, &PACKAGES)?,
-            Format::Ndb => ndb::packages(&path, &PACKAGES)?,
-        };
-        packages.retain(|package| package.installed > began);
-        packages.sort();
-        packages.dedup();
-        Ok(Some(packages))
+    fn installed_since(&self, began: DateTime<Utc>, now: DateTime<Utc>) -> io::Result<Option<Vec<Package>>> {
+        let packages = self.packages.get(now, || (self.read)(&self.directory))?;
+        Ok(packages.map(|mut packages| {
+            packages.retain(|package| package.installed > began);
+            packages
+        }))
     }
 
     fn find(&self, boot: BootSpan) -> io::Result<Option<Finding>> {
         let Some(began) = boot.began else { return Ok(None) };
-        let Some(packages) = self.installed_since(began)? else {
+        let Some(packages) = self.installed_since(began, boot.now)? else {
             return Ok(None);
         };
         let since = packages.iter().map(|package| package.installed).min();
@@ -99,9 +102,27 @@ impl RpmDatabase {
 
     /// When the log of changes that are not in the database yet was written last.
     fn pending_write(&self) -> Option<SystemTime> {
-        let log = std::fs::metadata(self.directory.join("rpmdb.sqlite-wal")).ok()?;
+        let log = std::fs::metadata(self.directory.join(LOG)).ok()?;
         (log.len() > 0).then(|| log.modified().ok())?
     }
+}
+
+/// All packages of the list in the database of this directory, in a stable order.
+fn read(directory: &Path) -> io::Result<Option<Vec<Package>>> {
+    let there = DATABASES
+        .into_iter()
+        .map(|(name, format)| (directory.join(name), format));
+    let Some((path, format)) = there.into_iter().find(|(path, _)| path.is_file()) else {
+        return Ok(None);
+    };
+    let mut packages = match format {
+        Format::Sqlite => sqlite::packages(&path, &PACKAGES)?,
+        Format::Ndb => ndb::packages(&path, &PACKAGES)?,
+    };
+    packages.sort();
+    packages.dedup();
+    tracing::debug!(database = %path.display(), packages = packages.len(), "read the RPM database");
+    Ok(Some(packages))
 }
 
 impl Detector for RpmDatabase {
@@ -110,10 +131,7 @@ impl Detector for RpmDatabase {
     }
 
     fn watched(&self) -> Vec<Watched> {
-        vec![Watched::new(
-            &self.directory,
-            &["rpmdb.sqlite", "rpmdb.sqlite-wal", "Packages.db"],
-        )]
+        vec![Watched::new(&self.directory, &FILES)]
     }
 
     fn look(&self, boot: BootSpan) -> Look {

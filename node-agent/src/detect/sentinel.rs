@@ -2,6 +2,9 @@
 //!
 //! The file itself is the signal. If it is there but its reasons cannot be read, a reboot is required for the reason that
 //! is known, the file's name, and the detector is reported as failing beside it.
+//!
+//! bootc creates Debian's file too, also for a deployment that it locked: then a reboot would change nothing, and the file is
+//! no signal.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -12,11 +15,14 @@ use serde::Deserialize;
 use super::detector::{BootSpan, Detector, Finding, Look, Seen};
 use super::files::{lines, read_present, written};
 use super::findings::MAX_REASONS;
+use super::staged::{self, COMPOSEFS, LOCKED, OSTREE, STAGED};
 
 /// Debian's sentinel, in the host's `/run`.
 pub const DEBIAN: &str = "reboot-required";
 /// The packages behind Debian's sentinel.
 pub const DEBIAN_PACKAGES: &str = "reboot-required.pkgs";
+/// How bootc's text in Debian's sentinel begins.
+const BOOTC: &str = "bootc";
 /// SUSE's sentinel.
 pub const SUSE: &str = "reboot-needed";
 /// The directory and the name of Amazon Linux' sentinel.
@@ -40,7 +46,7 @@ pub(super) struct Sentinel {
 /// Where a sentinel's reasons are.
 #[derive(Clone, Copy, Debug)]
 enum Reasons {
-    /// In this file beside it, one in a line.
+    /// In this file beside it, one in a line; or it is bootc's text.
     Beside(&'static str),
     /// Its first word.
     FirstWord,
@@ -87,13 +93,15 @@ impl Sentinel {
         };
         let signal = self.file.display().to_string();
         let (file, reasons) = match self.reasons {
-            Reasons::Beside(list) => {
-                let read = read_present(&path.with_file_name(list));
-                (
-                    list.to_owned(),
-                    read.map_or(Ok(Vec::new()), |bytes| bytes.map(|bytes| lines(&bytes))),
-                )
-            }
+            Reasons::Beside(list) => match bootc_text(&path) {
+                Some(_) if staged::is_locked(&self.run) => return Ok(None),
+                Some(text) => (signal.clone(), Ok(vec![text])),
+                None => {
+                    let read = read_present(&path.with_file_name(list));
+                    let reasons = read.map_or(Ok(Vec::new()), |bytes| bytes.map(|bytes| lines(&bytes)));
+                    (list.to_owned(), reasons)
+                }
+            },
             Reasons::FirstWord => {
                 let Some(read) = read_present(&path) else {
                     return Ok(None);
@@ -132,12 +140,23 @@ impl Detector for Sentinel {
             watched.push(Watched::new(&directory, &names));
             directory.push(part);
         }
+        if let Reasons::Beside(_) = self.reasons {
+            watched.push(Watched::new(&self.run, &[OSTREE, COMPOSEFS]));
+            watched.push(Watched::new(self.run.join(OSTREE), &[STAGED, LOCKED]));
+            watched.push(Watched::new(self.run.join(COMPOSEFS), &[STAGED]));
+        }
         watched
     }
 
     fn look(&self, _: BootSpan) -> Look {
         Look::one(&self.name, self.find())
     }
+}
+
+/// The first line of a sentinel that bootc created; `None` for that of another program.
+fn bootc_text(path: &Path) -> Option<String> {
+    let bytes = read_present(path)?.ok()?;
+    lines(&bytes).into_iter().next().filter(|line| line.starts_with(BOOTC))
 }
 
 /// How much of a reboot SUSE's file asks for. A full reboot also satisfies the weaker kinds (`kexec`, `soft-reboot`).

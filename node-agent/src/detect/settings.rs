@@ -6,14 +6,18 @@ use clap::ValueEnum;
 
 use super::detector::Detector;
 use super::kernel::KernelDrift;
+use super::ostree::Ostree;
 use super::rpm::RpmDatabase;
 use super::sentinel::{DropDirectory, Sentinel};
+use super::updater::{UpdateEngine, UpdatesFile};
 use super::uptime::MaximumUptime;
 
 /// Distributions whose own sentinel says that a new kernel is installed: by `ID` or `ID_LIKE` of `os-release`.
 const WITH_SENTINEL: [&str; 6] = ["debian", "ubuntu", "suse", "opensuse", "sles", "flatcar"];
 /// Distributions of RPM packages without such a sentinel.
 const WITH_RPM: [&str; 7] = ["fedora", "rhel", "centos", "amzn", "azurelinux", "mariner", "ol"];
+/// Distributions that `update_engine` updates: Flatcar, Container-Optimized OS, ChromeOS.
+const WITH_UPDATE_ENGINE: [&str; 4] = ["flatcar", "cos", "chromeos", "chromiumos"];
 /// Where the host's `/run` is on the host.
 const RUN: &str = "/run";
 
@@ -34,6 +38,10 @@ pub enum DetectorName {
     Kernel,
     /// Packages that the RPM database says were installed after the boot.
     Rpm,
+    /// The program that updates Flatcar and ChromeOS, by the system bus.
+    UpdateEngine,
+    /// A deployment of ostree that waits for the next boot.
+    Ostree,
 }
 
 /// What the administrator sets.
@@ -69,6 +77,8 @@ pub struct HostDirectories {
     pub modules: PathBuf,
     /// The host's RPM database.
     pub rpm: PathBuf,
+    /// What the actuator read on the system bus.
+    pub updates: UpdatesFile,
     /// The release of the running kernel.
     pub kernel: String,
     /// The words of `ID` and `ID_LIKE` of the host's `os-release`.
@@ -104,6 +114,8 @@ impl DetectorSettings {
                 DetectorName::DropDirectory => detectors.push(Box::new(DropDirectory::new(run))),
                 DetectorName::Rpm => detectors.push(Box::new(RpmDatabase::new(&host.rpm))),
                 DetectorName::Kernel => detectors.push(Box::new(KernelDrift::new(&host.modules, &host.kernel))),
+                DetectorName::UpdateEngine => detectors.push(Box::new(UpdateEngine::new(&host.updates))),
+                DetectorName::Ostree => detectors.push(Box::new(Ostree::new(run, &host.updates))),
             }
         }
         for sentinel in &self.sentinels {
@@ -132,6 +144,8 @@ fn fits(name: DetectorName, host: &HostDirectories) -> bool {
         // Elsewhere rpm is a tool to unpack packages with.
         DetectorName::Rpm => host.is_any_of(&WITH_RPM),
         DetectorName::Kernel => !host.distribution.is_empty() && !host.is_any_of(&WITH_SENTINEL),
+        DetectorName::UpdateEngine => host.is_any_of(&WITH_UPDATE_ENGINE),
+        DetectorName::Ostree => Ostree::is_booted(&host.run),
     }
 }
 
@@ -144,6 +158,8 @@ fn below_run(path: &Path) -> Option<&Path> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn names(settings: &DetectorSettings, distribution: &[&str]) -> Vec<String> {
@@ -164,17 +180,27 @@ mod tests {
             "Amazon Linux sentinel",
             "drop directory",
         ];
-        for distribution in [
-            &["ubuntu", "debian"][..],
-            &["opensuse-leap", "suse"],
-            &["flatcar", "coreos"],
-            &[],
-        ] {
+        for distribution in [&["ubuntu", "debian"][..], &["opensuse-leap", "suse"], &[]] {
             assert_eq!(names(&settings, distribution), sentinels, "{distribution:?}");
         }
+        assert_eq!(names(&settings, &["flatcar", "coreos"])[4..], ["update_engine"]);
         let rocky = names(&settings, &["rocky", "rhel", "centos", "fedora"]);
         assert_eq!(rocky[4..], ["kernel", "RPM database"]);
         assert_eq!(names(&settings, &["arch"])[4..], ["kernel"]);
+    }
+
+    #[test]
+    fn deployments_are_looked_at_on_hosts_that_run_one() {
+        let run = tempfile::tempdir().unwrap();
+        fs::write(run.path().join("ostree-booted"), "").unwrap();
+        let host = HostDirectories {
+            run: run.path().to_owned(),
+            distribution: vec!["fedora".to_owned()],
+            ..HostDirectories::default()
+        };
+        let detectors = DetectorSettings::default().detectors(&host).unwrap();
+        let names: Vec<_> = detectors.iter().map(|detector| detector.name()).collect();
+        assert_eq!(names[4..], ["kernel", "RPM database", "ostree"]);
     }
 
     #[test]

@@ -91,6 +91,45 @@ fn debian_without_packages_still_has_a_reason() {
 }
 
 #[test]
+fn the_sentinel_of_bootc_names_its_image() {
+    check(
+        &[("reboot-required", "bootc: Reboot required for image: sha256:3e65df95")],
+        &expect![[
+            r#"true since=Some(0) source="Debian sentinel" ["bootc: Reboot required for image: sha256:3e65df95"]"#
+        ]],
+    );
+}
+
+#[test]
+fn the_sentinel_of_bootc_is_no_signal_while_its_deployment_is_locked() {
+    let locked = include_bytes!("../../tests/data/ostree/locked");
+    let unlocked = include_bytes!("../../tests/data/ostree/unlocked");
+    let composefs = |locked: bool| format!(r#"{{"depl_id":"af36eb00","finalization_locked":{locked}}}"#).into_bytes();
+    for (file, locked, unlocked) in [
+        ("ostree/staged-deployment", locked.to_vec(), unlocked.to_vec()),
+        ("composefs/staged-deployment", composefs(true), composefs(false)),
+    ] {
+        let run = tempfile::tempdir().unwrap();
+        write(
+            run.path(),
+            DEBIAN,
+            "bootc: Reboot required for image: sha256:3e65df95",
+            at(0),
+        );
+        write(run.path(), file, "", at(0));
+        let required = |staged: &[u8]| {
+            fs::write(run.path().join(file), staged).unwrap();
+            found_in(run.path()).required
+        };
+        assert!(!required(&locked), "{file}");
+        assert!(required(&unlocked), "{file}");
+        assert!(required(b"broken"), "{file}");
+        write(run.path(), DEBIAN, "*** System restart required ***\n", at(0));
+        assert!(required(&locked), "{file}: the sentinel of another program");
+    }
+}
+
+#[test]
 fn packages_without_the_sentinel_require_no_reboot() {
     check(
         &[("reboot-required.pkgs", "libc6\n")],
@@ -339,18 +378,22 @@ fn each_directory_is_watched_once_with_the_names_of_all_detectors() {
         directories,
         [
             "/host/run",
+            "/host/run/composefs",
             "/host/run/lockkeeper",
             "/host/run/lockkeeper/reboot-required.d",
+            "/host/run/ostree",
             "/host/run/smart-restart",
         ]
     );
     let names = [
+        "composefs",
         "lockkeeper",
+        "ostree",
         "reboot-needed",
         "reboot-required",
         "reboot-required.pkgs",
         "smart-restart",
     ];
     assert_eq!(watched[0].names, names);
-    assert!(watched[2].names.is_empty(), "all names");
+    assert!(watched[3].names.is_empty(), "all names");
 }

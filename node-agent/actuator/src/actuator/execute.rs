@@ -95,7 +95,7 @@ impl Actuator {
             return Ok(Attempt::Answer(state, message));
         }
         let up = uptime(&self.config.uptime)?;
-        if let Some(message) = check_uptime(up, self.config.min_uptime).filter(|_| !requested) {
+        if let Some(message) = check_uptime(up, self.min_uptime()).filter(|_| !requested) {
             return Ok(Attempt::Answer(AnswerState::Refused, message));
         }
         let probe = self.logind.probe().await;

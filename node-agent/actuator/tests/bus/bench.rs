@@ -8,7 +8,8 @@ use std::time::Duration;
 use lockkeeper_actuator::{ActuatorConfig, run_actuator};
 use lockkeeper_channel::watch::{DirectoryWatch, Watched};
 use lockkeeper_channel::{
-    ANSWER, AnswerState, Channel, FACTS, FACTS_WANTED, FactsWanted, HostAction, HostAnswer, HostFacts, HostOrder, ORDER,
+    ANSWER, AnswerState, Channel, FACTS, FACTS_WANTED, FactsWanted, HostAction, HostAnswer, HostFacts, HostOrder,
+    HostUpdates, ORDER, UPDATES, Updater, UpdaterState,
 };
 use tempfile::TempDir;
 use tokio::process::Child;
@@ -31,6 +32,9 @@ pub struct Bench {
     pub retries: (u32, Duration),
     pub pace: (u32, Duration),
     pub min_uptime: Duration,
+    pub updates_within: Duration,
+    /// The first delay before the actuator asks again what it could not find out, and the longest.
+    pub probe_backoff: (Duration, Duration),
 }
 
 impl Bench {
@@ -54,6 +58,9 @@ impl Bench {
             retries: (2, Duration::ZERO),
             pace: (100, Duration::ZERO),
             min_uptime: Duration::from_mins(10),
+            updates_within: LONG,
+            // Only a signal or a new socket leads to a probe in time.
+            probe_backoff: (Duration::from_hours(1), Duration::from_hours(1)),
         };
         bench.boot("boot-a");
         bench.up_for("600.00");
@@ -108,8 +115,8 @@ impl Bench {
     pub fn actuator(&self) -> JoinHandle<anyhow::Result<()>> {
         tokio::spawn(run_actuator(
             ActuatorConfig {
-                // Only a signal or a new socket leads to a probe in time.
-                probe_backoff: (Duration::from_hours(1), Duration::from_hours(1)),
+                probe_backoff: self.probe_backoff,
+                updates_within: self.updates_within,
                 lost_reply_retries: self.retries,
                 pace: self.pace,
                 min_uptime: self.min_uptime,
@@ -139,6 +146,13 @@ impl Bench {
         })
         .await
         .unwrap_or_else(|_| panic!("{name} did not come"))
+    }
+
+    /// Waits until the actuator says this of a program that updates the host.
+    pub async fn update(&self, name: &str, state: UpdaterState) -> Updater {
+        let find = |updates: &HostUpdates| updates.updaters.iter().find(|one| one.name == name).cloned();
+        let is = |updates: &HostUpdates| find(updates).is_some_and(|updater| updater.state == state);
+        find(&self.wait(UPDATES, is).await).unwrap()
     }
 
     /// Facts that were asked for now.

@@ -1,4 +1,5 @@
-//! The actuator on a real D-Bus daemon of its own, with a stand-in for logind behind it.
+//! The actuator on a real D-Bus daemon of its own, with stand-ins for logind, `update_engine` and rpm-ostree
+//! behind it.
 //!
 //! What real logind does is seen on real nodes; here are the refusals that a healthy node never gives.
 
@@ -15,3 +16,5 @@ mod bench;
 mod facts;
 mod logind;
 mod orders;
+mod update_engine;
+mod updates;

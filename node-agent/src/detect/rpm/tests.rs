@@ -1,6 +1,7 @@
 //! Real databases, and what becomes of broken ones.
 
 use std::fs;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use chrono::TimeDelta;
 use lockkeeper_channel::watch::Watched;
@@ -53,6 +54,39 @@ fn packages_of_the_list_that_were_installed_after_the_boot_require_a_reboot() {
     let suse = copy_of("Packages.db");
     assert_eq!(found(suse.path(), SUSE, 1), ["glibc-2.31-9.3.2"]);
     assert_eq!(found(suse.path(), SUSE, -3600), [""; 0]);
+}
+
+#[test]
+fn the_database_is_read_again_only_after_it_changed() {
+    static READS: AtomicUsize = AtomicUsize::new(0);
+    fn counted(directory: &Path) -> io::Result<Option<Vec<Package>>> {
+        READS.fetch_add(1, Ordering::Relaxed);
+        read(directory)
+    }
+    let sqlite = copy_of("rpmdb.sqlite");
+    let database = RpmDatabase {
+        read: counted,
+        ..RpmDatabase::new(sqlite.path())
+    };
+    let reasons = |boot_before: i64| {
+        let boot = BootSpan {
+            began: Some(at(RPM - boot_before)),
+            now: Utc::now() + TimeDelta::minutes(1),
+        };
+        let finding = database.look(boot).seen.remove(0).finding.unwrap();
+        (
+            finding.map_or(0, |finding| finding.reasons.unwrap().len()),
+            READS.load(Ordering::Relaxed),
+        )
+    };
+    assert_eq!([reasons(1), reasons(1)], [(2, 1), (2, 1)]);
+    assert_eq!(reasons(0), (0, 1), "another boot time needs no other read");
+    let file = sqlite.path().join("rpmdb.sqlite");
+    let written = fs::File::options().append(true).open(&file).unwrap();
+    written.set_modified(at(RPM).into()).unwrap();
+    assert_eq!([reasons(1), reasons(1)], [(2, 2), (2, 2)]);
+    fs::write(sqlite.path().join(LOG), "").unwrap();
+    assert_eq!([reasons(1), reasons(1)], [(2, 3), (2, 3)]);
 }
 
 #[test]
