@@ -118,6 +118,18 @@ pub enum DetectorState {
     Unknown,
 }
 
+impl DetectorState {
+    /// Its name in the API and in metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::NotRequired => "NotRequired",
+            Self::Required => "Required",
+            Self::Failing => "Failing",
+            Self::Unknown => "Unknown",
+        }
+    }
+}
+
 /// One cause, such as the name of a package that requires a reboot.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]

@@ -3,7 +3,7 @@
 pub(crate) mod next_step;
 
 use k8s_openapi::api::core::v1::Node;
-use lockkeeper_crds::host::DetectorState;
+use lockkeeper_crds::host::{DetectorReport, DetectorState};
 use lockkeeper_crds::reasons::Installation;
 use lockkeeper_crds::{NodeReboot, NodeRebootStatus, NodeState, RebootRequired};
 
@@ -137,7 +137,7 @@ fn why(status: &NodeRebootStatus, clock: &DisplayClock) -> Option<String> {
     Some(format!("reboot required{since}{by}{source}{failing}"))
 }
 
-/// What each detector of the agent saw; the reasons are in [`why`].
+/// What each detector of the agent saw; the reasons are in [`why`], and here if several detectors have some.
 fn detectors(status: &NodeRebootStatus) -> Option<String> {
     let detectors = &status.host.as_ref()?.reboot_required.detectors;
     let says = |state: DetectorState| match state {
@@ -145,6 +145,12 @@ fn detectors(status: &NodeRebootStatus) -> Option<String> {
         DetectorState::NotRequired => "no reboot required",
         DetectorState::Failing => "failing",
         DetectorState::Unknown => "unknown to this version of the plugin",
+    };
+    let is_required = |detector: &&DetectorReport| detector.state == DetectorState::Required;
+    let several = detectors.iter().filter(is_required).count() > 1;
+    let described = |detector: &DetectorReport| match (several && is_required(&detector), &detector.message) {
+        (true, message) if !message.is_empty() => format!("{} ({message})", detector.name),
+        _ => detector.name.clone(),
     };
     let listed = [
         DetectorState::Required,
@@ -155,10 +161,10 @@ fn detectors(status: &NodeRebootStatus) -> Option<String> {
     let parts: Vec<String> = listed
         .into_iter()
         .filter_map(|wanted| {
-            let names: Vec<&str> = detectors
+            let names: Vec<String> = detectors
                 .iter()
                 .filter(|detector| detector.state == wanted)
-                .map(|detector| detector.name.as_str())
+                .map(described)
                 .collect();
             (!names.is_empty()).then(|| format!("{}: {}", says(wanted), names.join(", ")))
         })

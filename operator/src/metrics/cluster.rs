@@ -29,6 +29,8 @@ pub enum Gauge {
     NodeCordoned,
     /// How many of its detectors cannot be read.
     NodeDetectorsFailing,
+    /// Nodes by detector and what it saw, by policy.
+    DetectorNodes,
     /// When we rebooted it last.
     NodeLastReboot,
     /// Objects that cannot be decoded, by kind.
@@ -61,7 +63,7 @@ const POLICY: &[&str] = &["policy"];
 pub(super) type Row = (Gauge, &'static str, &'static str, &'static [&'static str]);
 
 /// Each with its name, its help and its labels.
-pub(super) const ALL: [Row; 23] = [
+pub(super) const ALL: [Row; 24] = [
     (
         Gauge::Nodes,
         "nodes",
@@ -127,6 +129,12 @@ pub(super) const ALL: [Row; 23] = [
         "node_detectors_failing",
         "Detectors that the node's agent cannot read; only nodes that have some.",
         NODE,
+    ),
+    (
+        Gauge::DetectorNodes,
+        "detector_nodes",
+        "Nodes by policy, detector and what the detector saw in the present boot.",
+        &["policy", "detector", "state"],
     ),
     (
         Gauge::NodeLastReboot,

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use lockkeeper_crds::{NodeState, RebootPolicyStatus, WindowState};
+use lockkeeper_crds::{NodeReboot, NodeState, RebootPolicyStatus, WindowState};
+use lockkeeper_kube_util::bounded;
 use lockkeeper_planner::{BreakerState, Confinement, Node, Operation, Phase, Plan, Policy, PolicyName, Snapshot};
 use lockkeeper_snapshot::ObservedObjects;
 use tokio::time::Instant;
@@ -16,6 +17,8 @@ use crate::watched_kind::WatchedKind;
 
 /// A loop that has much to do paints no more often than this; one that comes to rest always does.
 const MIN_INTERVAL: Duration = Duration::from_secs(1);
+/// The longest name of a detector that the custom resource accepts.
+const MAX_DETECTOR_NAME: usize = 64;
 
 /// Paints what the leader sees.
 #[derive(Debug, Default)]
@@ -61,10 +64,8 @@ impl GaugeExporter {
         }
         for (name, node) in &snapshot.nodes {
             let policy = policy_name(node);
-            let failing = seen
-                .reboots
-                .get(name)
-                .map_or(&[][..], |reboot| failing_detectors(reboot));
+            let reboot = seen.reboots.get(name);
+            let failing = reboot.map_or(&[][..], |reboot| failing_detectors(reboot));
             let (phase, waiting) = (phase_of(node), plan.wait_reasons.get(name));
             let state = node_state(node, phase, waiting.is_some(), failing);
             add_node(&mut gauges, &[name, &policy], node, state, now);
@@ -74,6 +75,9 @@ impl GaugeExporter {
             if !failing.is_empty() {
                 let failing = i64::try_from(failing.len()).unwrap_or(i64::MAX);
                 gauges.put(Gauge::NodeDetectorsFailing, &[name, &policy], failing);
+            }
+            if let Some(reboot) = reboot.filter(|_| node.trusted_host().is_some()) {
+                add_detectors(&mut gauges, &policy, reboot);
             }
         }
         metrics.show(gauges);
@@ -183,6 +187,15 @@ fn add_node(gauges: &mut GaugeSet, labels: &[&str; 2], node: &Node, state: NodeS
         if let Some(at) = at {
             gauges.put(gauge, &[name, policy], at.timestamp());
         }
+    }
+}
+
+/// What each detector of a node saw.
+fn add_detectors(gauges: &mut GaugeSet, policy: &str, reboot: &NodeReboot) {
+    let host = reboot.status.as_ref().and_then(|status| status.host.as_ref());
+    for detector in host.iter().flat_map(|host| &host.reboot_required.detectors) {
+        let name = bounded(&detector.name, MAX_DETECTOR_NAME);
+        gauges.add(Gauge::DetectorNodes, &[policy, &name, detector.state.as_str()], 1);
     }
 }
 

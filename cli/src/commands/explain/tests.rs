@@ -7,11 +7,15 @@ use crate::fixture::{clock, reboot};
 const NOW: &str = "2026-11-24T22:08:00Z";
 
 fn check(name: &str, status: Value, expected: &Expect) {
+    expected.assert_eq(&shown(name, status));
+}
+
+fn shown(name: &str, status: Value) -> String {
     let mut installation = Installation::in_namespace("ops");
     installation.agent_pod = Some("lockkeeper-node-agent-x7k2p".to_owned());
     let lines = render(name, &reboot(name, status), None, &installation, &clock(NOW));
     let text: Vec<String> = lines.into_iter().map(|line| line.text).collect();
-    expected.assert_eq(&text.join("\n"));
+    text.join("\n")
 }
 
 fn host() -> Value {
@@ -177,4 +181,18 @@ fn each_detector_is_listed_under_what_it_saw() {
           blocked by   it is not known whether a reboot is required: SUSE sentinel cannot be read: not a regular file
           you can      check its agent: kubectl -n ops describe pod lockkeeper-node-agent-x7k2p, and its log: kubectl -n ops logs lockkeeper-node-agent-x7k2p -c agent --tail=100"#]],
     );
+}
+
+#[test]
+fn each_of_several_detectors_that_require_a_reboot_is_shown_with_its_reasons() {
+    let mut host = host();
+    host["rebootRequired"]["detectors"] = json!([
+        {"name": "Debian sentinel", "state": "Required", "message": "libc6"},
+        {"name": "update_engine", "state": "Required", "message": "update_engine installed version 4152.2.0"},
+        {"name": "kernel", "state": "NotRequired"},
+    ]);
+    let text = shown("w-02", json!({"state": "Pending", "host": host}));
+    let line = "reboot required: Debian sentinel (libc6), update_engine (update_engine installed version 4152.2.0); \
+                no reboot required: kernel";
+    assert!(text.contains(line), "{text}");
 }

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use lockkeeper_crds::NodeReboot;
-use lockkeeper_crds::host::Cause;
+use lockkeeper_crds::host::{Cause, DetectorReport, DetectorState};
 use lockkeeper_planner::{Failure, Host, LastReboot, Ready, Record, Settings};
 
 use super::*;
@@ -236,6 +236,16 @@ fn a_node_shows_its_last_reboot_and_the_detectors_that_fail_on_it() {
     let status = reboot.status.get_or_insert_default();
     let host = status.host.get_or_insert_default();
     host.reboot_required.failing = vec![Cause("SUSE sentinel cannot be read".into())];
+    host.reboot_required.detectors = [
+        ("SUSE sentinel", DetectorState::Failing),
+        ("kernel", DetectorState::Required),
+    ]
+    .map(|(name, state)| DetectorReport {
+        name: name.into(),
+        state,
+        message: String::new(),
+    })
+    .into();
     let seen = ObservedObjects {
         reboots: BTreeMap::from([("w-0".to_owned(), std::sync::Arc::new(reboot))]),
         ..ObservedObjects::default()
@@ -252,4 +262,12 @@ fn a_node_shows_its_last_reboot_and_the_detectors_that_fail_on_it() {
         r#"node_last_reboot_timestamp_seconds{node="w-0",policy="workers"} 1800000090"#,
     );
     shows(&text, r#"node_detectors_failing{node="w-0",policy="workers"} 1"#);
+    shows(
+        &text,
+        r#"detector_nodes{detector="SUSE sentinel",policy="workers",state="Failing"} 1"#,
+    );
+    shows(
+        &text,
+        r#"detector_nodes{detector="kernel",policy="workers",state="Required"} 1"#,
+    );
 }
