@@ -5,7 +5,7 @@ use k8s_openapi::api::core::v1::Node;
 use kube::ResourceExt;
 use lockkeeper_channel::Inhibitor;
 use lockkeeper_crds::RebootRequired;
-use lockkeeper_crds::host::Cause;
+use lockkeeper_crds::host::{Cause, DetectorReport, DetectorState};
 use lockkeeper_crds::time::{from_kubernetes, whole_seconds};
 
 use super::{
@@ -59,10 +59,8 @@ impl HollowNode {
         let is_true = |key: &str| node.annotations().get(key).is_some_and(|value| value == "true");
         let info = node.status.as_ref().and_then(|status| status.node_info.as_ref());
         let boot_id = info.map(|info| info.boot_id.clone()).unwrap_or_default();
-        let required = RebootRequired {
-            failing: annotation(DETECTOR_FAILS).into_iter().map(Cause).collect(),
-            ..required(annotation(REBOOT_REQUIRED), annotation(REBOOT_REQUIRED_SINCE))
-        };
+        let required = required(annotation(REBOOT_REQUIRED), annotation(REBOOT_REQUIRED_SINCE));
+        let required = with_detectors(required, annotation(DETECTOR_FAILS));
         // An agent believes no time before the boot, so a host that has asked for long has been up for as long.
         let boot_time = boot_time(node).map(|boot| required.since.map_or(boot, |since| since.min(boot)));
         Self {
@@ -132,6 +130,30 @@ fn required(packages: Option<String>, since: Option<String>) -> RebootRequired {
         source: "Debian sentinel".to_owned(),
         failing: Vec::new(),
         detectors: Vec::new(),
+    }
+}
+
+/// What the host's only detector saw, and one that fails for this reason.
+fn with_detectors(required: RebootRequired, failing: Option<String>) -> RebootRequired {
+    let report = |name: &str, state, message: &str| DetectorReport {
+        name: name.to_owned(),
+        state,
+        // The definition accepts no longer one.
+        message: message.chars().take(256).collect(),
+    };
+    let reasons: Vec<&str> = required.reasons.iter().map(|reason| reason.0.as_str()).collect();
+    let sentinel = if required.required {
+        report("Debian sentinel", DetectorState::Required, &reasons.join(", "))
+    } else {
+        report("Debian sentinel", DetectorState::NotRequired, "")
+    };
+    let broken = failing
+        .iter()
+        .map(|why| report("SUSE sentinel", DetectorState::Failing, why));
+    RebootRequired {
+        detectors: std::iter::once(sentinel).chain(broken).collect(),
+        failing: failing.iter().cloned().map(Cause).collect(),
+        ..required
     }
 }
 
