@@ -1,6 +1,6 @@
 //! From admission to the cordon: the agent is asked, and every check is made once more.
 
-use lockkeeper_reasons::WaitReason;
+use lockkeeper_reasons::{ReasonName, WaitReason};
 
 use super::active::{ActiveOperation, Step};
 use super::deadline::agent_deadline;
@@ -77,7 +77,14 @@ fn cordon(active: &ActiveOperation, admitted_before: &SlotLedger, all: &SlotLedg
         None => Ok(()),
     });
     if let Err(why) = may_start {
-        return active.end(Outcome::Withdrawn, &why);
+        // A program that inhibits each attempt must not have the agent asked again and again.
+        let is_inhibited = why.name() == ReasonName::Inhibited;
+        let outcome = if is_inhibited {
+            Outcome::Deferred
+        } else {
+            Outcome::Withdrawn
+        };
+        return active.end(outcome, &why);
     }
     if let Err(why) = check_all_fit(all, name, node, &active.operation.policy) {
         // The nodes that were admitted later release their slots first.

@@ -68,3 +68,26 @@ fn a_node_deferred_for_another_cause_waits_for_its_back_off() {
     world.refusing.clear();
     assert!(!starts(&mut world), "{}", world.trace);
 }
+
+#[test]
+fn a_node_inhibited_after_its_agent_was_ready_is_deferred_with_back_off() {
+    let mut world = World::new(1);
+    for count in 1..=4 {
+        assert!(starts(&mut world), "{count}: {}", world.wait_reasons());
+        // The agent answers, and a program inhibits the shutdown before the cordon.
+        world.surroundings();
+        world.record("n1").host.as_mut().unwrap().inhibitors = vec![("fwupd".to_owned(), "firmware update".to_owned())];
+        world.run_until_idle();
+        let deferred = world.record("n1").deferred.clone().unwrap();
+        assert_eq!(
+            (deferred.count, deferred.cause.as_str()),
+            (count, "Inhibited"),
+            "{}",
+            world.trace
+        );
+        assert!(!world.trace.contains("Cordon"), "{}", world.trace);
+        end_the_inhibitor(&mut world);
+    }
+    assert!(!starts(&mut world), "the fourth time it waits: {}", world.trace);
+    assert!(world.wait_reasons().contains("BackingOff"), "{}", world.wait_reasons());
+}

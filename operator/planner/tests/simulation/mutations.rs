@@ -65,6 +65,14 @@ fn setup(mutant: Mutant) -> Setup {
             faults: &[Fault::ClockFarOff, Fault::AgentRefuses, Fault::Cancels],
             ..any
         },
+        Mutant::StaysBlind => Setup {
+            faults: &[Fault::Restored],
+            ..any
+        },
+        Mutant::LeadsWithAnyClock => Setup {
+            faults: &[Fault::ClockBehind],
+            ..any
+        },
         Mutant::CountsNoReboots => Setup {
             faults: &[Fault::ReasonsChange],
             ..any
@@ -153,4 +161,21 @@ fn each_guard_that_is_broken_on_purpose_is_noticed() {
 fn the_scenarios_of_the_mutation_check_break_no_rule_without_a_mutant() {
     assert_eq!(cordon_beside_an_unknown_cordon(None), Vec::<String>::new());
     assert_eq!(lost_record_of_a_node_that_goes_down(None), Vec::<String>::new());
+}
+
+/// Otherwise it would be the faults that are noticed, and not the mutant.
+#[test]
+fn the_faults_of_a_mutant_break_no_rule_without_it() {
+    for mutant in Mutant::ALL {
+        let faults = Setup {
+            mutant: None,
+            ..setup(*mutant)
+        };
+        // Other seeds have any of the faults, as those of every rollout.
+        let seeds = if faults.faults.is_empty() { 0 } else { 20 };
+        for seed in 0..seeds {
+            let violations = run(seed, faults).judge.violations;
+            assert_eq!(violations, Vec::<String>::new(), "{mutant:?}, seed {seed}");
+        }
+    }
 }

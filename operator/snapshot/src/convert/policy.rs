@@ -5,7 +5,8 @@ use lockkeeper_crds as api;
 use lockkeeper_crds::time::whole_seconds;
 use lockkeeper_planner as planner;
 
-use super::{bounded, seconds, settings, settings_of};
+use super::operation::{settings, settings_of};
+use super::{bounded, seconds};
 
 /// The nodes that a status names.
 const NAMED: usize = 10;

@@ -295,8 +295,14 @@ impl Cluster {
         self.grouped.iter().sum()
     }
 
-    fn next(&mut self) -> u64 {
+    /// From now on the versions are others than those that were written after this state before: no two writes have the
+    /// same one, as etcd has far more writes than there are versions of one object.
+    pub fn begin_timeline(&mut self) {
         self.version += 1;
+    }
+
+    fn next(&mut self) -> u64 {
+        self.version += 2;
         self.version
     }
 

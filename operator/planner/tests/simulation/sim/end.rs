@@ -22,7 +22,8 @@ impl World {
                 self.after(400_000, Event::Deliver(operator, kind));
             }
         }
-        self.after(1000, Event::Lead(0, true));
+        let leader = self.last_leader();
+        self.after(1000, Event::Lead(leader, true));
         for index in 0..self.cluster.policies.len() {
             self.cluster.edit_policy(index, |object| {
                 object.value.suspend = false;
@@ -68,7 +69,7 @@ impl World {
     pub fn round(&mut self) {
         if self.judge.quiet_since.is_none() {
             self.judge.quiet_since = Some(self.at);
-            self.wake(0, 0);
+            self.wake(self.last_leader(), 0);
         }
         for node in 0..self.hosts.len() {
             let manual = |(_, policy): (usize, &Policy)| policy.approval == Approval::Manual;
@@ -172,9 +173,10 @@ impl World {
     }
 
     pub fn never_ends(&mut self) {
-        let first = &mut self.operators[0];
-        first.view.refresh(&first.progress);
-        let snapshot = &self.operators[0].view.snapshot;
+        let leader = self.last_leader();
+        let last = &mut self.operators[leader];
+        last.view.refresh(&last.progress);
+        let snapshot = &self.operators[leader].view.snapshot;
         let plan = lockkeeper_planner::plan(snapshot, self.now());
         let mut what = format!("no rest after {} passes: {:?}\n", self.passes, plan.actions);
         for (name, why) in &plan.wait_reasons {

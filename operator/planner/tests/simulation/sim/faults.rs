@@ -31,6 +31,7 @@ faults! {
     Takeover "the other operator leads",
     ClockSkew "operator's clock is off",
     ClockFarOff "operator's clock is off by days",
+    ClockBehind "operator's clock stays behind by days",
     NoLeader "no operator leads for long",
     Outage "no one reaches the API server",
     LagNodes "watch of nodes lags",
@@ -83,6 +84,8 @@ faults! {
     Relabelled "node changes its policy",
     Remade "node deleted and made again",
     Deleted "node deleted",
+    // In few seeds, as what was written before it is hardly tested any more after it.
+    Restored "etcd is restored from a backup",
     // DaemonSets, last: they are drawn from a generator of their own.
     DaemonSlow "DaemonSet's pod is slow after a boot",
     DaemonNever "DaemonSet's pod never gets ready",
@@ -90,8 +93,12 @@ faults! {
 }
 
 impl Fault {
-    fn is_of_daemons(self) -> bool {
-        matches!(self, Self::DaemonSlow | Self::DaemonNever | Self::DaemonGone)
+    /// Whether a generator of its own says which seeds know it.
+    fn is_apart(self) -> bool {
+        matches!(
+            self,
+            Self::Restored | Self::DaemonSlow | Self::DaemonNever | Self::DaemonGone
+        )
     }
 }
 
@@ -123,7 +130,7 @@ impl Faults {
         Self {
             enabled: Fault::ALL
                 .iter()
-                .map(|fault| !fault.is_of_daemons() && rng.chance(odds))
+                .map(|fault| !fault.is_apart() && rng.chance(odds))
                 .collect(),
             rate: rng.pick(&[5, 15, 40, 100]),
             off: false,

@@ -1,7 +1,7 @@
 //! What has happened, by a clock that is right: breaker, canary, fit, loops and time-outs are judged by it, and not by the
 //! times that were recorded or by the planner's formulas.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::TimeDelta;
 use lockkeeper_planner::*;
@@ -16,6 +16,8 @@ const DAY: i64 = 24 * 3600 * 1000;
 const REBOOTS_A_DAY: usize = 4;
 /// A writer whose clock is off by more than this would not lead.
 const MAX_SKEW: TimeDelta = TimeDelta::seconds(60);
+/// How late a watch shows something at most.
+const LAG: i64 = 400_000;
 /// A drain may lack a tenth of its time-out at the begin, a second is lost to rounding.
 const DRAINED: i64 = 9;
 
@@ -27,8 +29,10 @@ pub struct History {
     failed: Vec<Option<i64>>,
     /// Whether the drain of each node has reached a stage.
     staged: Vec<bool>,
-    /// Whether an operator has written while its clock was far off.
+    /// Whether an operator has written while its clock was far off, or records of success were lost with a backup.
     clock_was_wrong: bool,
+    /// Every success: which node, and when its operation began and ended.
+    successes: Vec<(usize, i64, i64)>,
     /// The reboots of each node that no person requested: when they ended.
     reboots: Vec<Vec<i64>>,
     /// When the last success began under each policy.
@@ -53,6 +57,11 @@ impl History {
     pub fn forget(&mut self, node: usize) {
         self.reboots[node].clear();
         self.failed[node] = None;
+    }
+
+    /// Times and counts of before say nothing any more.
+    pub fn restored(&mut self) {
+        self.clock_was_wrong = true;
     }
 
     pub fn acknowledges(&mut self, policy: &PolicyName, at: i64) {
@@ -107,6 +116,7 @@ impl History {
     fn succeeds(&mut self, node: usize, operation: &Operation, at: i64) {
         let began = self.began[node].as_ref().filter(|(id, _)| *id == operation.id);
         let began = began.map_or(at, |(_, began)| *began);
+        self.successes.push((node, began, at));
         let last = self.success.entry(operation.policy.clone()).or_insert(began);
         *last = began.max(*last);
         if operation.requested.is_some() {
@@ -137,15 +147,70 @@ impl History {
             broken("S2", format!("after {today} reboots within a day"));
         }
         let seen = allowed.seen.iter().find(|(name, _)| *name == operation.policy);
-        let Some((policy_name, policy)) = seen else { return };
+        let Some(seen) = seen else { return };
+        let (policy_name, policy) = seen;
         if operation.attempt == 0 && !self.breaker_admits(policy_name, policy, node, allowed, at) {
             broken("S2", "although too many nodes have failed".to_owned());
+        }
+        if !self.clock_was_wrong && !self.canary_admits(cluster, node, seen, allowed, at) {
+            broken("S2", "before the canary has passed".to_owned());
         }
         if let Some(planned) = allowed.planned
             && !fits(policy, planned)
         {
             broken("S2", "although the window closes too soon".to_owned());
         }
+    }
+
+    /// Whether the node is one of the canary nodes of the rollout that was seen, or as many as those have succeeded long
+    /// enough ago.
+    ///
+    /// What an operator may not have seen yet counts neither as started nor as succeeded for the first question, and what it
+    /// may have counted counts for the second one.
+    fn canary_admits(
+        &self,
+        cluster: &Cluster,
+        node: usize,
+        seen: &(PolicyName, Policy),
+        allowed: &Allowed,
+        at: i64,
+    ) -> bool {
+        let (name, policy) = seen;
+        let Some(canary) = policy.canary.filter(|canary| canary.nodes > 0) else {
+            return true;
+        };
+        let started = policy.state.rollout.as_ref().map(|rollout| rollout.started);
+        let began = started.map_or(at, |started| {
+            at - (allowed.planned.unwrap_or(started) - started).num_milliseconds()
+        });
+        let selected = |other: usize| {
+            let mut policies = cluster.policies_of(other);
+            policies.any(|(index, _)| cluster.policy_names[index] == *name)
+        };
+        let cordoned = cluster.marked.iter().copied().filter(|other| {
+            let operation = cluster.operation(*other);
+            let known =
+                |operation: &Operation| operation.policy == *name && allowed.in_progress.contains(&operation.id);
+            *other != node && operation.is_some_and(known)
+        });
+        let surely: BTreeSet<usize> = self
+            .successes
+            .iter()
+            .filter(|(other, start, end)| selected(*other) && *start > began + DIFFERENCE && *end < at - LAG)
+            .map(|(other, ..)| *other)
+            .chain(cordoned)
+            .collect();
+        if surely.len() < canary.nodes {
+            return true;
+        }
+        let soak = canary.soak.num_milliseconds();
+        let soaked: BTreeSet<usize> = self
+            .successes
+            .iter()
+            .filter(|(_, start, end)| *start >= began - DIFFERENCE && end + soak <= at + DIFFERENCE)
+            .map(|(other, ..)| *other)
+            .collect();
+        soaked.len() >= canary.nodes
     }
 
     /// Whether a person or a success after the failures, or the cooldown, lets a node start.

@@ -100,6 +100,17 @@ impl Judge {
         self.ended[node].clear();
     }
 
+    /// etcd was restored: what happened since the backup is unknown to everybody, and a host may still do what it was told.
+    pub fn restored(&mut self, cluster: &Cluster) {
+        for node in 0..cluster.nodes.len() {
+            self.record_lost(node);
+            self.node_gone(node);
+            self.uncordoned(node);
+            self.slot_may_go(node);
+        }
+        self.history.restored();
+    }
+
     /// A write was made.
     pub fn wrote(
         &mut self,

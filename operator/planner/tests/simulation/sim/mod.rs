@@ -2,6 +2,8 @@
 // Each of the two programs that use it needs its part.
 #![allow(dead_code, unreachable_pub, missing_debug_implementations, clippy::wildcard_imports)]
 
+pub mod agents;
+pub mod calls;
 pub mod cluster;
 pub mod coverage;
 pub mod daemons;
@@ -18,6 +20,7 @@ pub mod operator;
 pub mod outages;
 pub mod people;
 pub mod preconditions;
+pub mod restore;
 pub mod rng;
 pub mod rules;
 pub mod setup;

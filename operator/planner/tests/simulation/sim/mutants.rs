@@ -71,6 +71,10 @@ mutants! {
     NeverLate,
     /// A success that lies ahead of now closes the breaker.
     BelievesAnyTime,
+    /// An operator does not notice that the versions of the API server went back.
+    StaysBlind,
+    /// An operator leads although its clock is behind that of the API server by days.
+    LeadsWithAnyClock,
     /// A back-off lasts until the time that a wrong clock has recorded.
     WaitsForAnyTime,
     /// The reboots of a node in a day are not counted.
@@ -118,8 +122,7 @@ impl Mutant {
     pub fn is_judged_by_check(self) -> bool {
         matches!(
             self,
-            Self::IgnoresCanary
-                | Self::IgnoresOwnNode
+            Self::IgnoresOwnNode
                 | Self::IgnoresBreaker
                 | Self::IgnoresFit
                 | Self::IgnoresHold
@@ -346,6 +349,14 @@ fn answer(mutant: Mutant, seen: &Snapshot, plan: &mut Plan) {
 impl World {
     pub fn counts_an_old_report(&self) -> bool {
         self.mutant == Some(Mutant::CountsAnOldReport)
+    }
+
+    pub fn stays_blind(&self) -> bool {
+        self.mutant == Some(Mutant::StaysBlind)
+    }
+
+    pub fn leads_with_any_clock(&self) -> bool {
+        self.mutant == Some(Mutant::LeadsWithAnyClock)
     }
 
     pub fn accepts_any_boot(&self) -> bool {

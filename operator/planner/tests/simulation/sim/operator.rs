@@ -1,4 +1,4 @@
-//! An operator: it looks, plans, and writes one call after the other; it may die or stall between any two.
+//! An operator: it looks and plans. What it writes is in `calls.rs`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -6,14 +6,13 @@ use std::rc::Rc;
 use chrono::TimeDelta;
 use lockkeeper_planner::*;
 
-use super::cluster::{Kind, Refusal};
-use super::execute::Write;
-use super::failed_writes::{FailedWrites, Target};
+use super::cluster::Kind;
+use super::failed_writes::FailedWrites;
 use super::faults::Fault;
 use super::mutants;
 use super::view::{Seen, View};
 use super::world::{Event, World};
-use super::writer::{Allowed, Before, Writer};
+use super::writer::Allowed;
 
 #[derive(Debug)]
 pub struct Operator {
@@ -25,23 +24,25 @@ pub struct Operator {
     pub lags: [i64; 4],
     /// How far its clock is off.
     pub skew: TimeDelta,
+    /// Its clock is behind by days, for good.
+    pub stays_behind: bool,
     /// When one of its watches last failed or listed everything.
     pub interrupted: i64,
     /// For how long they had shown the cluster without a break when it made its plan.
-    watched_for: i64,
+    pub watched_for: i64,
     pub drains: BTreeMap<usize, Task>,
     pub progress: BTreeMap<usize, Drain>,
     /// Nodes whose preflight is under way.
     pub asked: BTreeSet<usize>,
     /// Nodes whose `DaemonSet` is looked at, each for an order and a boot, and the look's number.
     pub probes: BTreeMap<usize, ((String, BootId), u64)>,
-    seen: Seen,
+    pub seen: Seen,
     /// How much of what was planned is written.
-    written: usize,
+    pub written: usize,
     pub busy: bool,
-    wake: i64,
+    pub wake: i64,
     /// What its views allowed when it made its plan.
-    allowed: Allowed,
+    pub allowed: Allowed,
     /// The last plan, if all of it was carried out.
     pub carried_out: Option<Rc<Plan>>,
     /// The last plan, if it asked for nothing at all, and when it was made by its own clock.
@@ -49,9 +50,9 @@ pub struct Operator {
     /// The plan that is being carried out.
     pub planned: Option<Rc<Plan>>,
     /// The uids of the Nodes that it has made a record for.
-    made: BTreeSet<String>,
+    pub made: BTreeSet<String>,
     /// Whether this pass has verified the policies, where once is enough.
-    policies_verified: bool,
+    pub policies_verified: bool,
     /// What it knows of writes that failed.
     pub failed: FailedWrites,
 }
@@ -78,6 +79,7 @@ impl Operator {
             epoch: 0,
             lags: [0; 4],
             skew: TimeDelta::zero(),
+            stays_behind: false,
             interrupted: 0,
             watched_for: 0,
             drains: BTreeMap::new(),
@@ -145,9 +147,28 @@ impl World {
         }
     }
 
+    /// An operator whose clock differs from that of the API server does not lead.
+    pub fn may_lead(&self, operator: usize) -> bool {
+        !self.operators[operator].stays_behind || self.leads_with_any_clock()
+    }
+
+    /// The operator that leads once all is quiet.
+    pub fn last_leader(&self) -> usize {
+        usize::from(!self.may_lead(0))
+    }
+
     pub fn lead(&mut self, operator: usize, leads: bool) {
+        let operator = if leads && !self.may_lead(operator) {
+            1 - operator
+        } else {
+            operator
+        };
         // Once all is quiet, one operator leads.
-        let leads = if self.quiet { operator == 0 } else { leads };
+        let leads = if self.quiet {
+            operator == self.last_leader()
+        } else {
+            leads
+        };
         let known = &mut self.operators[operator];
         if known.leading == leads {
             return;
@@ -174,6 +195,7 @@ impl World {
             epoch,
             wake: i64::MAX,
             skew: self.operators[operator].skew,
+            stays_behind: self.operators[operator].stays_behind,
             interrupted: self.at,
             ..Operator::new(View::new(&self.cluster, own_node))
         };
@@ -183,7 +205,7 @@ impl World {
         }
         if !self.operators.iter().any(|operator| operator.leading) {
             let next = if self.quiet {
-                0
+                self.last_leader()
             } else {
                 self.rng.below(self.operators.len())
             };
@@ -228,35 +250,6 @@ impl World {
         }
     }
 
-    /// There is something to write.
-    fn act(&mut self, operator: usize, mut plan: Plan, now: Instant) {
-        let known = &mut self.operators[operator];
-        let starts = |action: &Action| matches!(action, Action::SetHolders { .. } | Action::Cordon { .. });
-        if plan.actions.iter().any(starts) {
-            known.allowed = Allowed::by(&known.view, now);
-        }
-        known.seen.see(&known.view);
-        // Records are made last; else the order stays.
-        plan.actions
-            .sort_by_key(|action| matches!(action, Action::CreateRecord { .. }));
-        known.planned = Some(Rc::new(plan));
-        known.written = 0;
-        known.policies_verified = false;
-        known.failed.left_out.clear();
-        known.busy = true;
-        let epoch = known.epoch;
-        self.tend(operator);
-        self.call_later(operator, epoch);
-    }
-
-    /// The next write is on its way, or the process stands still for a while before it.
-    fn call_later(&mut self, operator: usize, epoch: u64) {
-        let stalls = self.faults.strikes(Fault::Stall, &mut self.rng);
-        let longest = if stalls { 90_000 } else { 25 };
-        let delay = self.rng.between(3, longest);
-        self.after(delay, Event::Call(operator, epoch));
-    }
-
     /// There is nothing to write: what was decided is published, and time is waited for.
     fn rest(&mut self, operator: usize, plan: Plan, now: Instant) {
         self.operators[operator].planned = None;
@@ -283,121 +276,4 @@ impl World {
         known.view.age_requirement(index, earlier);
         known.view.refresh(&known.progress);
     }
-
-    /// The next write of the plan.
-    pub fn call(&mut self, operator: usize, epoch: u64) {
-        if self.operators[operator].epoch != epoch || !self.operators[operator].busy {
-            return;
-        }
-        if self.faults.strikes(Fault::Crash, &mut self.rng) {
-            return self.crash(operator);
-        }
-        let known = &mut self.operators[operator];
-        let Some(planned) = known.planned.clone() else { return };
-        let Some(action) = planned.actions.get(known.written) else {
-            return;
-        };
-        known.written += 1;
-        let target = Target::of(action, &self.cluster);
-        if self.operators[operator].failed.left_out.contains(&target) {
-            return self.go_on(operator);
-        }
-        if self.is_out() || self.faults.strikes(Fault::ServerTrouble, &mut self.rng) {
-            return self.refused(operator, action, Refusal::Trouble);
-        }
-        if self.is_denied(target) {
-            return self.refused(operator, action, Refusal::Denied);
-        }
-        let known = &mut self.operators[operator];
-        let halved = matches!(action, Action::Uncordon { keep_cordon: true, .. })
-            && self.faults.often(Fault::CrashInRelease, 300, &mut self.rng);
-        let before = Before::of(&self.cluster, action);
-        let now = self.start + TimeDelta::milliseconds(self.at) + known.skew;
-        let mut write = Write {
-            cluster: &mut self.cluster,
-            seen: &mut known.seen,
-            without: mutants::without(self.mutant),
-            now,
-            halved,
-            made: &mut known.made,
-            policies_verified: &mut known.policies_verified,
-            answers: vec![],
-        };
-        let result = write.execute(action);
-        let answers = std::mem::take(&mut write.answers);
-        let index = action.node().and_then(|node| self.cluster.index(node));
-        if result.is_ok() {
-            let writer = Writer {
-                now,
-                skew: known.skew,
-                drained_for: index.and_then(|index| Some(self.at - known.drains.get(&index)?.since)),
-                watched_for: known.watched_for,
-            };
-            self.judge
-                .wrote(&self.cluster, &before, action, &known.allowed, &writer, self.at);
-            self.coverage.wrote(action);
-            if matches!(action, Action::WriteRecord { change, .. } if change.finished.is_some()) {
-                self.ended = self.at;
-            }
-        }
-        self.tell(|_| story(operator, action, result));
-        if halved {
-            return self.crash(operator);
-        }
-        if self.faults.strikes(Fault::ReplyLost, &mut self.rng) {
-            return self.refused(operator, action, Refusal::Trouble);
-        }
-        let known = &mut self.operators[operator];
-        for answer in &answers {
-            known.view.absorb(answer);
-        }
-        match result {
-            Ok(()) => {
-                known.failed.clear(target);
-                self.go_on(operator);
-            }
-            Err(refusal) => self.refused(operator, action, refusal),
-        }
-    }
-
-    pub fn go_on(&mut self, operator: usize) {
-        let epoch = self.operators[operator].epoch;
-        let known = &mut self.operators[operator];
-        let actions = |plan: &Option<Rc<Plan>>| plan.as_ref().map_or(0, |plan| plan.actions.len());
-        if known.written < actions(&known.planned) {
-            return self.call_later(operator, epoch);
-        }
-        known.busy = false;
-        let before = std::mem::replace(&mut known.carried_out, known.planned.take());
-        let after = &known.carried_out;
-        if !known.failed.left_out.is_empty() {
-            known.carried_out = None;
-            return self.wake(operator, 1);
-        }
-        let repeated = before
-            .zip(after.as_ref())
-            .is_some_and(|(one, other)| one.actions == other.actions);
-        self.wake(operator, if repeated { 2000 } else { 1 });
-    }
-}
-
-fn story(operator: usize, action: &Action, result: Result<(), Refusal>) -> String {
-    let what = match action {
-        Action::SetHolders { because, holders } => format!("{because}; in progress: {}", holders.len()),
-        Action::WriteRecord { change, .. } => match (&change.operation, &change.finished) {
-            (_, Some(finished)) => format!("{:?} {}", finished.outcome, finished.message),
-            (Change::Set(Some(operation)), None) => match &operation.pending_outcome {
-                Some(pending_outcome) => format!(
-                    "{:?} ends {:?}: {}",
-                    operation.phase, pending_outcome.outcome, pending_outcome.message
-                ),
-                None => format!("{:?}", operation.phase),
-            },
-            (change, None) => format!("{change:?}"),
-        },
-        Action::SetSpec { order, .. } => format!("{:?}", order.as_ref().map(|order| order.action)),
-        other => format!("{}", matches!(other, Action::Uncordon { keep_cordon: true, .. })),
-    };
-    let node = action.node().unwrap_or("lock");
-    format!("operator {operator} {node} {} {what} -> {result:?}", action.name())
 }

@@ -11,6 +11,7 @@ pub fn needs_the_server(what: &Event) -> bool {
     match what {
         Event::Deliver(..)
         | Event::List(..)
+        | Event::Rewound(..)
         | Event::Drain(..)
         | Event::Preflight(..)
         | Event::Probe(..)

@@ -34,8 +34,10 @@ const PEOPLE: &[Fault] = &[
     Fault::Takeover,
     Fault::ClockSkew,
     Fault::ClockFarOff,
+    Fault::ClockBehind,
     Fault::NoLeader,
     Fault::Outage,
+    Fault::Restored,
 ];
 
 impl World {
@@ -144,13 +146,15 @@ impl World {
             Fault::ClockFarOff => {
                 let (operator, days) = (self.rng.below(2), self.rng.pick(&[-3, 1, 3, 60]));
                 self.set_clock(operator, TimeDelta::days(days));
-                // Or it is never set right. One that is behind must be: its orders have expired when they are written.
+                // Or it is never set right. One that is behind and leads all the same must be: its orders have expired when
+                // they are written.
                 if self.rng.chance(700) || days < 0 {
                     let delay = self.rng.between(1000, 600_000);
                     self.after(delay, Event::ClockSet(operator));
                 }
                 true
             }
+            Fault::ClockBehind => self.stays_behind(),
             Fault::NoLeader => {
                 let (other, delay) = (self.rng.below(2), self.rng.between(60_000, 3_000_000));
                 self.after(0, Event::Lead(0, false));
@@ -159,14 +163,35 @@ impl World {
                 true
             }
             Fault::Outage => self.goes_out(),
+            Fault::Restored => self.restores(),
             _ => false,
         }
     }
 
     /// A plan that was made by another clock says nothing about when this one must be asked again.
     pub fn set_clock(&mut self, operator: usize, skew: TimeDelta) {
-        self.operators[operator].skew = skew;
-        self.operators[operator].rests_on = None;
+        if !self.operators[operator].stays_behind {
+            self.operators[operator].skew = skew;
+            self.operators[operator].rests_on = None;
+        }
+    }
+
+    /// The clock of an operator is behind and no one sets it right: the operator sees that in the answers of the API server,
+    /// and hands over to the other one.
+    fn stays_behind(&mut self) -> bool {
+        let operator = self.rng.below(2);
+        if self.operators.iter().any(|operator| operator.stays_behind) {
+            return false;
+        }
+        let days = self.rng.between(1, 60);
+        self.set_clock(operator, TimeDelta::days(-days));
+        self.operators[operator].stays_behind = true;
+        if self.operators[operator].leading && !self.may_lead(operator) {
+            self.after(0, Event::Lead(operator, false));
+            let delay = self.rng.between(0, 9000);
+            self.after(delay, Event::Lead(1 - operator, true));
+        }
+        true
     }
 
     /// Its writes go through, and none of its watches shows anything.

@@ -7,9 +7,10 @@ use chrono::{DateTime, TimeDelta};
 use lockkeeper_planner::*;
 
 use super::cluster::{Cluster, Cordon, Kind, LockObject, NodeObject, PolicyObject, RebootObject};
-use super::faults::Faults;
+use super::faults::{Fault, Faults};
 use super::hosts;
 use super::operator::Operator;
+use super::restore;
 use super::rng::Rng;
 use super::view::View;
 use super::world::{Event, Setup, World};
@@ -43,6 +44,9 @@ pub fn world(seed: u64, setup: Setup) -> World {
     world.boots_in = setup.boots_in;
     if let Some(boots_in) = setup.boots_in {
         fleet(&mut world, boots_in);
+    }
+    if setup.faults.is_empty() && !setup.no_faults && !two_leaders && restore::is_known(seed) {
+        world.faults.enable(Fault::Restored);
     }
     world.trace = setup.traced.then(String::new);
     for own_node in own_nodes {

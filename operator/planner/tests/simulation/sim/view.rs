@@ -129,6 +129,11 @@ impl View {
         changed
     }
 
+    /// The API server has lost what it would have told, and tells nothing more under the versions that are known.
+    pub fn lose_events(&mut self) {
+        self.queues.iter_mut().for_each(VecDeque::clear);
+    }
+
     /// The API server answered a write with this.
     pub fn absorb(&mut self, news: &News) {
         if news.version > self.delivered[news.kind() as usize] {

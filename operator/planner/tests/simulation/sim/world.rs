@@ -15,6 +15,7 @@ use super::judge::Judge;
 use super::mutants::Mutant;
 use super::operator::Operator;
 use super::outages;
+use super::restore::Backup;
 use super::rng::Rng;
 use super::setup;
 
@@ -39,6 +40,8 @@ pub enum Event {
     Lead(usize, bool),
     /// The clock of an operator is set right.
     ClockSet(usize),
+    /// An operator has noticed that the versions of the API server went back.
+    Rewound(usize, u64),
     /// An agent looks at its order: at what stands now, or at what it was told.
     Agent(usize, OrderSource),
     /// An agent reports from its boot.
@@ -120,6 +123,7 @@ pub struct World {
     pub denied: BTreeMap<Target, i64>,
     /// Until when no one reaches the API server.
     pub out_until: i64,
+    pub backup: Backup,
     pub operators: Vec<Operator>,
     pub faults: Faults,
     pub judge: Judge,
@@ -190,6 +194,7 @@ impl World {
             cluster,
             denied: BTreeMap::new(),
             out_until: 0,
+            backup: Backup::default(),
             hosts,
             operators: vec![],
             faults,
@@ -273,6 +278,7 @@ impl World {
             Event::Daemon(node, boot) => self.daemon_ready(node, boot),
             Event::DaemonGone => self.daemon_gone(),
             Event::Lead(operator, leads) => self.lead(operator, leads),
+            Event::Rewound(operator, epoch) => self.rewound(operator, epoch),
             Event::ClockSet(operator) => self.set_clock(operator, TimeDelta::zero()),
             Event::Agent(node, source) => self.agent(node, source),
             Event::Report(node, boot) => self.report(node, boot),

@@ -1,0 +1,54 @@
+//! Whether the agent is confined to its own node.
+
+use tokio::time::sleep;
+
+use super::IDLE;
+use super::world::{Api, MemoryHost, start};
+
+#[tokio::test(start_paused = true)]
+async fn the_agent_reports_whether_it_is_confined_and_tests_again_until_it_is() {
+    let (api, host) = (Api::default(), MemoryHost::new("a"));
+    api.make();
+    api.held().self_test = 200;
+    let _agent = start(&api, host);
+    let report = api.wait(|_| true).await;
+    assert_eq!(report.confined, Some(false));
+    assert!(
+        report.confined_message.contains("ValidatingAdmissionPolicy"),
+        "{}",
+        report.confined_message
+    );
+    for fault in [401, 422, 500] {
+        api.held().self_test = fault;
+        let report = api.wait(|report| report.confined.is_none()).await;
+        assert!(
+            report.confined_message.contains("is repeated"),
+            "{fault}: {}",
+            report.confined_message
+        );
+        api.held().self_test = 200;
+        api.wait(|report| report.confined == Some(false)).await;
+    }
+    api.held().self_test = 403;
+    let report = api.wait(|report| report.confined == Some(true)).await;
+    assert_eq!(report.confined_message, "");
+    let tests = api.held().self_tests;
+    sleep(IDLE).await;
+    assert_eq!(api.held().self_tests, tests, "an idle agent tests nothing");
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_prepare_tests_whether_the_agent_is_confined() {
+    let (api, host) = (Api::default(), MemoryHost::new("a"));
+    api.make();
+    let _agent = start(&api, host);
+    assert_eq!(api.wait(|_| true).await.confined, Some(true));
+    api.held().self_test = 200;
+    sleep(IDLE).await;
+    assert_eq!(api.wait(|_| true).await.confined, Some(true));
+    api.order("1-0", "Prepare", "a");
+    api.answer("1-0", "Ready").await;
+    let ready = |report: &&serde_json::Value| report["order"]["state"] == "Ready";
+    let first = api.held().reports.iter().find(ready).cloned().unwrap();
+    assert_eq!(first["confined"], false, "with the answer, not after it");
+}
