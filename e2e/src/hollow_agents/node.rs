@@ -60,7 +60,7 @@ impl HollowNode {
         let info = node.status.as_ref().and_then(|status| status.node_info.as_ref());
         let boot_id = info.map(|info| info.boot_id.clone()).unwrap_or_default();
         let required = required(annotation(REBOOT_REQUIRED), annotation(REBOOT_REQUIRED_SINCE));
-        let required = with_detectors(required, annotation(DETECTOR_FAILS));
+        let required = with_detectors(required, annotation(DETECTOR_FAILS).as_deref());
         // An agent believes no time before the boot, so a host that has asked for long has been up for as long.
         let boot_time = boot_time(node).map(|boot| required.since.map_or(boot, |since| since.min(boot)));
         Self {
@@ -134,7 +134,7 @@ fn required(packages: Option<String>, since: Option<String>) -> RebootRequired {
 }
 
 /// What the host's only detector saw, and one that fails for this reason.
-fn with_detectors(required: RebootRequired, failing: Option<String>) -> RebootRequired {
+fn with_detectors(required: RebootRequired, failing: Option<&str>) -> RebootRequired {
     let report = |name: &str, state, message: &str| DetectorReport {
         name: name.to_owned(),
         state,
@@ -152,7 +152,7 @@ fn with_detectors(required: RebootRequired, failing: Option<String>) -> RebootRe
         .map(|why| report("SUSE sentinel", DetectorState::Failing, why));
     RebootRequired {
         detectors: std::iter::once(sentinel).chain(broken).collect(),
-        failing: failing.iter().cloned().map(Cause).collect(),
+        failing: failing.iter().map(|why| Cause((*why).to_owned())).collect(),
         ..required
     }
 }
