@@ -1,4 +1,5 @@
-//! The actuator's loop: it publishes logind's answers, and passes orders to [`execute`].
+//! The actuator's loop: it publishes logind's answers, and passes orders to [`execute`]. With a reboot command, that command
+//! takes logind's place.
 //!
 //! It probes logind when it starts, when the agent requests facts, and
 //! when a signal of the bus or a new socket shows that the answers may have changed. Only what no signal shows, such as a
@@ -18,9 +19,11 @@ use lockkeeper_channel::watch::{DirectoryWatch, Watched};
 use lockkeeper_channel::{Channel, FACTS, FACTS_WANTED, FactsWanted, HostFacts, ORDER};
 use tokio::time::Instant;
 
-use crate::logind::{Logind, Probe};
+use crate::logind::Probe;
 use crate::logind_signals::LogindSignals;
 use crate::pace::Pace;
+use crate::reboot_command::RebootCommand;
+use crate::rebooter::Rebooter;
 
 /// How long changes are collected before the next probe: a package manager acquires and releases its lock many times, and a
 /// new bus is not complete when its socket appears.
@@ -35,6 +38,8 @@ pub struct ActuatorConfig {
     pub channel: PathBuf,
     /// The socket of the system bus.
     pub bus: PathBuf,
+    /// The command that reboots the host; `None` for logind.
+    pub reboot_command: Option<RebootCommand>,
     /// The kernel's id of the present boot.
     pub boot_id: PathBuf,
     /// For how long the host has been up.
@@ -55,6 +60,7 @@ impl ActuatorConfig {
         Self {
             channel,
             bus,
+            reboot_command: None,
             boot_id,
             uptime: "/proc/uptime".into(),
             min_uptime: Duration::from_mins(10),
@@ -72,14 +78,15 @@ pub async fn run_actuator(config: ActuatorConfig, shutdown: impl Future<Output =
         "{} is no directory: mount the directory shared with the agent there (--channel-dir)",
         config.channel.display()
     );
-    let watch = DirectoryWatch::new(vec![
-        Watched::new(&config.channel, &[FACTS_WANTED, ORDER]),
-        watched_socket(&config.bus),
-    ])
-    .context("start file notification")?;
+    let rebooter = Rebooter::new(config.reboot_command.clone(), &config.bus);
+    let mut watched = vec![Watched::new(&config.channel, &[FACTS_WANTED, ORDER])];
+    if rebooter.sends_signals() {
+        watched.push(watched_socket(&config.bus));
+    }
+    let watch = DirectoryWatch::new(watched).context("start file notification")?;
     let mut actuator = Actuator {
         channel: Channel::new(&config.channel),
-        logind: Logind::new(&config.bus),
+        rebooter,
         signals: None,
         pace: Pace::new(config.pace, Instant::now()),
         config,
@@ -104,7 +111,7 @@ fn watched_socket(socket: &Path) -> Watched {
 struct Actuator {
     config: ActuatorConfig,
     channel: Channel,
-    logind: Logind,
+    rebooter: Rebooter,
     /// The subscription to changes; `None` while the bus cannot be used.
     signals: Option<LogindSignals>,
     published: Option<HostFacts>,
@@ -186,13 +193,10 @@ impl Actuator {
     /// Probes logind and publishes the result.
     async fn publish(&mut self, order_id: String) -> anyhow::Result<()> {
         if self.signals.is_none() {
-            // Subscribe before the probe, so that no change is missed. What is wrong with the bus shows in the probe.
-            let subscription = LogindSignals::subscribe(&self.logind).await;
-            self.signals = subscription
-                .inspect_err(|error| tracing::debug!(%error, "not subscribed to the signals of logind"))
-                .ok();
+            // Subscribe before the probe, so that no change is missed.
+            self.signals = self.rebooter.subscribe().await;
         }
-        let probe = self.logind.probe().await;
+        let probe = self.rebooter.probe().await;
         self.publish_probe(probe, order_id)
     }
 
@@ -215,14 +219,15 @@ impl Actuator {
                 "facts"
             );
         }
-        match (&self.signals, facts.reboot_capable, facts.inhibitors.is_empty()) {
-            (Some(_), true, true) => {
+        let changes_are_noticed = self.signals.is_some() || !self.rebooter.sends_signals();
+        match (changes_are_noticed, facts.reboot_capable, facts.inhibitors.is_empty()) {
+            (true, true, true) => {
                 self.probe_at = None;
                 self.wait = Duration::ZERO;
             }
             // A signal shows the end of the inhibitor; the probe is for one that is lost.
-            (Some(_), true, false) => self.probe_at = Some(Instant::now() + self.config.probe_backoff.1),
-            (Some(_), false, _) | (None, ..) => self.probe_later(),
+            (true, true, false) => self.probe_at = Some(Instant::now() + self.config.probe_backoff.1),
+            (true, false, _) | (false, ..) => self.probe_later(),
         }
         self.published = Some(facts);
         Ok(())

@@ -9,5 +9,7 @@ pub mod actuator;
 pub mod logind;
 pub mod logind_signals;
 mod pace;
+pub mod reboot_command;
+mod rebooter;
 
 pub use actuator::{ActuatorConfig, run_actuator};

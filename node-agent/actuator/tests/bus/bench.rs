@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use lockkeeper_actuator::reboot_command::RebootCommand;
 use lockkeeper_actuator::{ActuatorConfig, run_actuator};
 use lockkeeper_channel::watch::{DirectoryWatch, Watched};
 use lockkeeper_channel::{
@@ -31,6 +32,8 @@ pub struct Bench {
     pub retries: (u32, Duration),
     pub pace: (u32, Duration),
     pub min_uptime: Duration,
+    /// Reboots the host in place of logind.
+    pub reboot_command: Option<RebootCommand>,
 }
 
 impl Bench {
@@ -54,6 +57,7 @@ impl Bench {
             retries: (2, Duration::ZERO),
             pace: (100, Duration::ZERO),
             min_uptime: Duration::from_mins(10),
+            reboot_command: None,
         };
         bench.boot("boot-a");
         bench.up_for("600.00");
@@ -113,6 +117,7 @@ impl Bench {
                 lost_reply_retries: self.retries,
                 pace: self.pace,
                 min_uptime: self.min_uptime,
+                reboot_command: self.reboot_command.clone(),
                 uptime: self.directory.path().join("uptime"),
                 ..ActuatorConfig::new(
                     self.channel().directory().to_owned(),

@@ -12,6 +12,7 @@
 )]
 
 mod bench;
+mod command;
 mod facts;
 mod logind;
 mod orders;
