@@ -1,6 +1,6 @@
 #!/bin/bash
 # Runs all checks that need no cluster and no tests: format, lints, purity, words, names of tests, imports,
-# scripts, spelling, dependencies.
+# scripts, files of hosts, spelling, dependencies.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -30,10 +30,13 @@ hack/say "shell scripts"
 # Selected by their first line, because some scripts have no suffix.
 git grep --name-only --null -IE '^#! ?(/usr)?/bin/(env )?(ba)?sh$' -- ':!*.md' ':!*.rs' | xargs -0 shellcheck
 
+hack/say "files that are installed on hosts"
+hack/host-files.sh
+
 hack/say "spelling"
 # Files written by others or by tools are left out, and so are identifiers such as upToDate.
 git ls-files -z -- ':!*.lock' ':!*go.mod' ':!*go.sum' ':!LICENSE' ':!fuzz/corpus' |
-    xargs -0 codespell --ignore-words-list crate,uptodate --ignore-regex '\b\w*[a-z][A-Z]\w*\b'
+    xargs -0 codespell --ignore-words-list crate,uptodate,bu --ignore-regex '\b\w*[a-z][A-Z]\w*\b'
 
 hack/say "unused dependencies"
 cargo machete

@@ -29,7 +29,7 @@ flags_of() {
         echo "-s -w -X $helm/chartutil.k8sVersionMajor=1 -X $helm/chartutil.k8sVersionMinor=$client" \
             "-X $helm/lint/rules.k8sVersionMajor=1 -X $helm/lint/rules.k8sVersionMinor=$client"
         ;;
-    prometheus) echo "-s -w" ;;
+    prometheus | butane) echo "-s -w" ;;
     *) echo "$ldflags" ;;
     esac
 }
@@ -72,6 +72,7 @@ helm3 helm3 helm.sh/helm/v3/cmd/helm 90_s
 prometheus prometheus github.com/prometheus/prometheus/cmd/prometheus 2_min
 promtool prometheus github.com/prometheus/prometheus/cmd/promtool 30_s
 alertmanager prometheus github.com/prometheus/alertmanager/cmd/alertmanager 30_s
+butane butane github.com/coreos/butane/internal 10_s
 "
 demo="kube-apiserver kube-controller-manager kube-scheduler kubelet kubectl etcd kwok helm4"
 names=${*:-$(awk '{ print $1 }' <<<"$programs")}

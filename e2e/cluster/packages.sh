@@ -8,7 +8,8 @@
 set -eu
 
 # program=package. A package is missing if its program is not in PATH, so a program from another source counts too.
-check="shellcheck=shellcheck codespell=codespell python3=python3"
+check="shellcheck=shellcheck codespell=codespell python3=python3 apparmor_parser=apparmor secilc=secilc
+systemd-analyze=systemd"
 hollow="setpriv=util-linux"
 vm="$hollow qemu-system-x86_64=qemu-system-x86 qemu-img=qemu-utils mmdebstrap=mmdebstrap mke2fs=e2fsprogs
 musl-gcc=musl-tools depmod=kmod xz=xz-utils"

@@ -292,7 +292,8 @@ fn prepare(order: &Order, inputs: &Inputs) -> Decision {
         if inputs.facts_overdue {
             return Decision::refuse(
                 order,
-                "the actuator does not respond; check the log of container actuator in this node's agent pod",
+                "the actuator does not respond; check the log of container actuator in this node's agent pod, or without that \
+                 container the service lockkeeper-actuator of the host",
             );
         }
         return Decision {

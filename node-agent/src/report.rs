@@ -113,7 +113,9 @@ pub fn host_report(
     let message = match facts {
         Some(facts) if facts.reboot_capable => String::new(),
         Some(facts) => fit(&facts.message, MESSAGE),
-        None => "the actuator has not reported since this boot; check the log of container actuator".to_owned(),
+        None => "the actuator has not reported since this boot; check the log of container actuator, or without that \
+                 container the service lockkeeper-actuator of the host"
+            .to_owned(),
     };
     let inhibitors = facts.map_or(&[][..], |facts| &facts.inhibitors);
     HostReport {

@@ -46,7 +46,7 @@ pub(crate) enum WindowView {
 }
 
 /// Conditions of a policy that exist only while they are true.
-const WARNINGS: [&str; 2] = ["ScheduleTooTight", "AcknowledgementInvalid"];
+const WARNINGS: [&str; 3] = ["ScheduleTooTight", "AgentsIncapable", "AcknowledgementInvalid"];
 
 /// The message of a policy that has no conditions.
 pub(crate) const NOT_OBSERVED: &str = "the operator has not observed this policy yet";

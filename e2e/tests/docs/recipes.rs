@@ -1,12 +1,15 @@
 //! Runs the recipes of docs/recipes.md that need no special host. The recipe for Debian runs in `vm_rollout.rs`.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use chrono::{TimeDelta, Utc};
+use expect_test::expect_file;
 use lockkeeper_crds::RebootRequired;
+use lockkeeper_e2e::binaries::Binaries;
+use lockkeeper_e2e::helm::documents;
+use lockkeeper_e2e::install::repository;
 use lockkeeper_e2e::pages::block;
 use lockkeeper_node_agent::detect::{BootSpan, DetectorSettings, Detectors, HostDirectories};
 
@@ -46,10 +49,6 @@ fn found(run: &Path) -> (bool, String, Vec<String>) {
     (required, source, reasons.into_iter().map(|cause| cause.0).collect())
 }
 
-fn no() -> (bool, String, Vec<String>) {
-    (false, String::new(), Vec::new())
-}
-
 #[test]
 fn the_agent_reports_a_file_in_the_drop_directory() {
     let run = tempfile::tempdir().unwrap();
@@ -59,42 +58,51 @@ fn the_agent_reports_a_file_in_the_drop_directory() {
     assert_eq!(found(run.path()), (true, "kernel".to_owned(), reasons));
 }
 
-#[test]
-fn the_dnf_script_distinguishes_required_not_required_and_errors() {
-    let recipe = block(PAGE, "dnf").unwrap();
-    let (_, script) = recipe.split_once("/lockkeeper-dnf <<'EOF'\n").unwrap();
-    let (script, _) = script.split_once("\nEOF\n").unwrap();
-    let (run, bin) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let ask = |dnf: &str| {
-        let stand_in = bin.path().join("dnf");
-        fs::write(&stand_in, format!("#!/bin/sh\n{dnf}\n")).unwrap();
-        fs::set_permissions(&stand_in, fs::Permissions::from_mode(0o755)).unwrap();
-        sh(script, run.path(), bin.path()).status.success()
-    };
-    let yes =
-        "printf 'Core libraries or services have been updated since boot-up:\\n  * glibc\\n  * kernel\\n'; exit 1";
-    let required = || (true, "dnf".to_owned(), vec!["glibc".to_owned(), "kernel".to_owned()]);
+/// The files for new machines.
+const PROVISIONING: &str = "deploy/host/provisioning";
 
-    assert!(ask("echo 'No core libraries or services have been updated.'; exit 0"));
-    assert_eq!(found(run.path()), no());
-    assert!(ask(yes));
-    assert_eq!(found(run.path()), required());
-    let since = report(run.path()).since;
-    assert!(ask(yes));
-    assert_eq!(
-        report(run.path()).since,
-        since,
-        "a second run keeps the time of the first"
-    );
-    // dnf also exits with 1 for most errors.
-    for error in [
-        "echo 'Error: the database is locked' >&2; exit 1",
-        "exit 3",
-        "kill -9 $$",
-    ] {
-        assert!(!ask(error), "{error}");
-        assert_eq!(found(run.path()), required(), "{error}");
+fn provisioning(file: &str) -> PathBuf {
+    repository().join(PROVISIONING).join(file)
+}
+
+#[test]
+fn butane_translates_the_files_for_flatcar_and_fedora_coreos() {
+    let binaries = Binaries::find_or_build().unwrap();
+    for name in ["flatcar", "fedora-coreos"] {
+        let output = Command::new(binaries.program("butane"))
+            .args(["--strict", "--pretty"])
+            .arg(provisioning(&format!("{name}.bu")))
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{name}: {output:?}");
+        let text = String::from_utf8(output.stdout).unwrap();
+        expect_file![provisioning(&format!("{name}.ign"))].assert_eq(&format!("{}\n", text.trim_end()));
     }
-    assert!(ask("exit 0"));
-    assert_eq!(found(run.path()), no());
+}
+
+#[test]
+fn cloud_init_gets_the_settings_of_the_recipe_for_debian() {
+    let text = fs::read_to_string(provisioning("ubuntu.yaml")).unwrap();
+    assert!(
+        text.starts_with("#cloud-config\n"),
+        "cloud-init tells by this line what the file is"
+    );
+    let config = documents(&text).unwrap().remove(0);
+    let recipe = block(PAGE, "debian").unwrap();
+    let files = config["write_files"].as_array().unwrap();
+    let shared = files.iter().filter_map(|file| {
+        let (path, content) = (file["path"].as_str().unwrap(), file["content"].as_str().unwrap());
+        let heredoc = format!("cat >{path} <<'EOF'\n{content}EOF\n");
+        recipe.contains(&heredoc).then_some(path)
+    });
+    assert_eq!(
+        shared.collect::<Vec<_>>(),
+        [
+            "/etc/apt/apt.conf.d/20auto-upgrades",
+            "/etc/apt/apt.conf.d/52lockkeeper"
+        ]
+    );
+    for file in files {
+        assert!(file.get("permissions").is_none(), "all users may read {file}");
+    }
 }

@@ -30,6 +30,14 @@ const CASES: &[(&str, &[&str])] = &[
         &["agent", "actuator", "minUptimeSeconds", "integer"],
     ),
     (
+        "agent.actuator.enabled=perhaps",
+        &["agent", "actuator", "enabled", "boolean"],
+    ),
+    (
+        "agent.actuator.channelDirectory=channel",
+        &["agent", "actuator", "channelDirectory"],
+    ),
+    (
         "operator.acceptUnconfinedAgents=yes",
         &["operator", "acceptUnconfinedAgents", "boolean"],
     ),

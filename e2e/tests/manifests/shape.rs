@@ -58,6 +58,57 @@ fn the_actuator_has_no_token_and_the_agent_has_no_privileges() {
 }
 
 #[test]
+fn the_containers_may_use_the_bus_and_the_sentinel_files_of_confined_hosts() {
+    let manifest = documents(&read("deploy/lockkeeper.yaml")).unwrap();
+    let agent = manifest.iter().find(|object| object["kind"] == "DaemonSet").unwrap();
+    let containers = agent["spec"]["template"]["spec"]["containers"].as_array().unwrap();
+    let confinement = containers.iter().map(|container| {
+        let context = &container["securityContext"];
+        let profile = context["appArmorProfile"]["type"].as_str();
+        (
+            container["name"].as_str().unwrap(),
+            profile,
+            context["seLinuxOptions"]["type"].as_str(),
+        )
+    });
+    assert_eq!(
+        confinement.collect::<Vec<_>>(),
+        [
+            ("agent", None, Some("spc_t")),
+            ("actuator", Some("Unconfined"), Some("spc_t"))
+        ]
+    );
+}
+
+#[test]
+fn without_the_actuators_container_nothing_runs_as_root() {
+    let (_, text) = rendered()
+        .iter()
+        .find(|(case, _)| case.name == "host-actuator")
+        .unwrap();
+    let objects = documents(text).unwrap();
+    let agent = objects.iter().find(|object| object["kind"] == "DaemonSet").unwrap();
+    let pod = &agent["spec"]["template"]["spec"];
+    let containers = pod["containers"].as_array().unwrap();
+    let users = containers.iter().map(|container| {
+        let context = &container["securityContext"];
+        (container["name"].as_str().unwrap(), context["runAsUser"].as_i64())
+    });
+    assert_eq!(users.collect::<Vec<_>>(), [("agent", Some(65532))]);
+    let volumes = pod["volumes"].as_array().unwrap();
+    assert!(volumes.iter().all(|volume| volume["name"] != "bus"), "{volumes:?}");
+    let channel = volumes.iter().find(|volume| volume["name"] == "channel").unwrap();
+    assert_eq!(
+        channel["hostPath"],
+        json!({"path": "/var/lib/reboots", "type": "Directory"})
+    );
+    assert!(
+        containers[0]["volumeMounts"][0].get("readOnly").is_none(),
+        "the agent writes there"
+    );
+}
+
+#[test]
 fn every_object_carries_the_recommended_labels() {
     // Extra objects of users need no labels.
     let ours = |object: &Value| object["metadata"]["annotations"]["e2e.lockkeeper.dev/extra"] != "true";

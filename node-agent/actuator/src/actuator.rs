@@ -1,4 +1,5 @@
 //! The actuator's loop: it publishes logind's answers and what programs say about updates, and passes orders to [`execute`].
+//! With a reboot command, that command takes logind's place, and no program is asked.
 //!
 //! It asks them when it starts, when the agent requests facts, and
 //! when a signal of the bus or a new socket shows that the answers may have changed. Only what no signal shows, such as a
@@ -19,9 +20,11 @@ use lockkeeper_channel::{Channel, FACTS, FACTS_WANTED, FactsWanted, HostFacts, H
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 
-use crate::logind::{Logind, Probe};
+use crate::logind::Probe;
 use crate::logind_signals::LogindSignals;
 use crate::pace::Pace;
+use crate::reboot_command::RebootCommand;
+use crate::rebooter::Rebooter;
 use crate::updaters::Updaters;
 
 /// How long changes are collected before the next probe: a package manager acquires and releases its lock many times, and a
@@ -37,6 +40,8 @@ pub struct ActuatorConfig {
     pub channel: PathBuf,
     /// The socket of the system bus.
     pub bus: PathBuf,
+    /// The command that reboots the host; `None` for logind.
+    pub reboot_command: Option<RebootCommand>,
     /// The kernel's id of the present boot.
     pub boot_id: PathBuf,
     /// For how long the host has been up.
@@ -59,6 +64,7 @@ impl ActuatorConfig {
         Self {
             channel,
             bus,
+            reboot_command: None,
             boot_id,
             uptime: "/proc/uptime".into(),
             min_uptime: Duration::from_mins(10),
@@ -77,18 +83,19 @@ pub async fn run_actuator(config: ActuatorConfig, shutdown: impl Future<Output =
         "{} is no directory: mount the directory shared with the agent there (--channel-dir)",
         config.channel.display()
     );
-    let watch = DirectoryWatch::new(vec![
-        Watched::new(&config.channel, &[FACTS_WANTED, ORDER]),
-        watched_socket(&config.bus),
-    ])
-    .context("start file notification")?;
+    let rebooter = Rebooter::new(config.reboot_command.clone(), &config.bus);
+    let mut watched = vec![Watched::new(&config.channel, &[FACTS_WANTED, ORDER])];
+    if rebooter.sends_signals() {
+        watched.push(watched_socket(&config.bus));
+    }
+    let watch = DirectoryWatch::new(watched).context("start file notification")?;
     let channel = Channel::new(&config.channel);
     let updates = readable::<HostUpdates>(&channel, UPDATES);
     let present = boot_id(&config.boot_id)?;
     let updates = updates.filter(|updates| updates.boot_id == present);
     let mut actuator = Actuator {
         channel,
-        logind: Logind::new(&config.bus),
+        rebooter,
         updaters: Updaters::new(&config.bus, config.updates_within, updates.clone()),
         signals: None,
         pace: Pace::new(config.pace, Instant::now()),
@@ -115,7 +122,7 @@ fn watched_socket(socket: &Path) -> Watched {
 struct Actuator {
     config: ActuatorConfig,
     channel: Channel,
-    logind: Logind,
+    rebooter: Rebooter,
     /// The subscription to changes; `None` while the bus cannot be used.
     signals: Option<LogindSignals>,
     published: Option<HostFacts>,
@@ -205,15 +212,14 @@ impl Actuator {
     /// Probes logind and publishes the result.
     async fn publish(&mut self, order_id: String) -> anyhow::Result<()> {
         if self.signals.is_none() {
-            // Subscribe before the probe, so that no change is missed. What is wrong with the bus shows in the probe.
-            let subscription = LogindSignals::subscribe(&self.logind).await;
-            self.signals = subscription
-                .inspect_err(|error| tracing::debug!(%error, "not subscribed to the signals of logind"))
-                .ok();
+            // Subscribe before the probe, so that no change is missed.
+            self.signals = self.rebooter.subscribe().await;
         }
-        let probe = self.logind.probe().await;
-        // Before the facts: whoever reads them finds this, too.
-        self.publish_updates().await?;
+        let probe = self.rebooter.probe().await;
+        // Before the facts: whoever reads them finds this, too. A host with a reboot command need not have a bus.
+        if self.rebooter.sends_signals() {
+            self.publish_updates().await?;
+        }
         self.publish_probe(probe, order_id)
     }
 
@@ -260,14 +266,15 @@ impl Actuator {
             );
         }
         let works = facts.reboot_capable && !self.updaters.is_failing();
-        match (&self.signals, works, facts.inhibitors.is_empty()) {
-            (Some(_), true, true) => {
+        let changes_are_noticed = self.signals.is_some() || !self.rebooter.sends_signals();
+        match (changes_are_noticed, works, facts.inhibitors.is_empty()) {
+            (true, true, true) => {
                 self.probe_at = None;
                 self.wait = Duration::ZERO;
             }
             // A signal shows the end of the inhibitor; the probe is for one that is lost.
-            (Some(_), true, false) => self.probe_at = Some(Instant::now() + self.config.probe_backoff.1),
-            (Some(_), false, _) | (None, ..) => self.probe_later(),
+            (true, true, false) => self.probe_at = Some(Instant::now() + self.config.probe_backoff.1),
+            (true, false, _) | (false, ..) => self.probe_later(),
         }
         self.published = Some(facts);
         Ok(())

@@ -11,6 +11,8 @@ mod bus;
 pub mod logind;
 pub mod logind_signals;
 mod pace;
+pub mod reboot_command;
+mod rebooter;
 mod updaters;
 
 pub use actuator::{ActuatorConfig, run_actuator};

@@ -19,6 +19,10 @@ pub(crate) const MANAGER_PATH: &str = "/org/freedesktop/login1";
 /// The interface of that object.
 pub(crate) const MANAGER_INTERFACE: &str = "org.freedesktop.login1.Manager";
 
+/// The remedy for a refusal that does not say whose it is.
+const CONFINEMENT_REMEDY: &str = "AppArmor or SELinux may forbid it: run the actuator as uid 0 with appArmorProfile \
+                                  {type: Unconfined} and seLinuxOptions {type: spc_t}, the chart's defaults, and look for \
+                                  denials in the host's kernel log";
 /// logind's error while a shutdown is in progress.
 const IN_PROGRESS: &str = "org.freedesktop.login1.OperationInProgress";
 /// logind's error if an inhibitor lock was taken in the meantime.
@@ -229,9 +233,13 @@ fn remedy(socket: &Path, error: &zbus::Error) -> String {
     let text = error.to_string();
     let socket = socket.display();
     let advice = if text.contains("AppArmor") {
-        "AppArmor blocks the actuator from the bus: give the actuator container an appArmorProfile that may use dbus, such as Unconfined".to_owned()
+        "AppArmor keeps the actuator from the bus: give the actuator container appArmorProfile {type: Unconfined}, or load \
+         the profile lockkeeper-actuator of deploy/host"
+            .to_owned()
     } else if text.contains("SELinux") {
-        "SELinux blocks the actuator from the bus: give the actuator container seLinuxOptions {type: spc_t}, or allow its type to use the bus".to_owned()
+        "SELinux keeps the actuator from the bus: give the actuator container seLinuxOptions {type: spc_t}, or load the \
+         module lockkeeper of deploy/host"
+            .to_owned()
     } else {
         advice(error, &socket.to_string())
     };
@@ -247,9 +255,7 @@ fn advice(error: &zbus::Error, socket: &str) -> String {
         (Some(std::io::ErrorKind::NotFound), _) => {
             format!("no system bus at {socket}: install dbus on the host, or set agent.actuator.busSocket to its socket")
         }
-        (Some(std::io::ErrorKind::PermissionDenied), _) => format!(
-            "{socket} refuses the actuator: run it as uid 0, and if SELinux is on give it seLinuxOptions {{type: spc_t}}"
-        ),
+        (Some(std::io::ErrorKind::PermissionDenied), _) => format!("{socket} refuses the actuator: {CONFINEMENT_REMEDY}"),
         (Some(std::io::ErrorKind::ConnectionRefused), _) => format!(
             "no process listens at {socket}: the host's bus is down; start dbus.socket on the host"
         ),
@@ -258,8 +264,7 @@ fn advice(error: &zbus::Error, socket: &str) -> String {
                 "logind is not running on this host: start systemd-logind".to_owned()
             }
             fdo::Error::AccessDenied(_) | fdo::Error::AuthFailed(_) => {
-                "the bus refuses the actuator: run it as uid 0, and check the host's D-Bus policy, AppArmor and SELinux"
-                    .to_owned()
+                format!("the bus refuses the actuator: {CONFINEMENT_REMEDY}; or the host's own D-Bus policy forbids it")
             }
             fdo::Error::InteractiveAuthorizationRequired(_) => {
                 "logind requires a password: run the actuator as uid 0 without user namespaces, or allow org.freedesktop.login1.reboot in polkit"
@@ -328,6 +333,28 @@ mod tests {
         let probe = read_answers("inhibited", &[lock("delay"), lock("block-weak")]);
         assert!(probe.capable);
         assert!(probe.inhibitors[0].why.contains("systemd-inhibit --list"), "{probe:?}");
+    }
+
+    #[test]
+    fn a_bus_that_refuses_names_apparmor_and_selinux_with_the_remedy() {
+        let io = std::io::Error::from(std::io::ErrorKind::PermissionDenied);
+        let errors: [zbus::Error; 2] = [
+            zbus::Error::InputOutput(std::sync::Arc::new(io)),
+            fdo::Error::AccessDenied("denied".into()).into(),
+        ];
+        for error in errors {
+            let text = remedy("/run/dbus/system_bus_socket".as_ref(), &error);
+            for word in ["AppArmor", "SELinux", "uid 0", "{type: Unconfined}", "{type: spc_t}"] {
+                assert!(text.contains(word), "{word}: {text}");
+            }
+            assert!(text.len() < MESSAGE, "nothing is cut off: {text}");
+        }
+        let text = fdo::Error::AccessDenied("An AppArmor policy prevents this sender from sending".into());
+        let text = remedy("/bus".as_ref(), &text.into());
+        assert!(
+            text.contains("the profile lockkeeper-actuator") && !text.contains("SELinux"),
+            "{text}"
+        );
     }
 
     #[test]

@@ -9,8 +9,8 @@
 //! | `answer.json` | actuator | [`HostAnswer`]: that the reboot is being requested, then the result of the order |
 //!
 //! Each file is written whole under another name and renamed, mode 0640, so that a reader sees the old text or the new
-//! one. Each carries the boot id: a file of an earlier boot is ignored. A host unit (`.path`) that reads
-//! `order.json` and writes `facts.json` and `answer.json` can stand in for the actuator.
+//! one. Each carries the boot id: a file of an earlier boot is ignored. The directory is a volume of the pod, or a
+//! directory of the host if the actuator is a service of the host.
 
 use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, ErrorKind, Read, Write};

@@ -40,7 +40,7 @@ fn a_prepare_is_refused_with_the_remedy() {
     check(
         "prepare overdue",
         &expect![
-            "say 1-0 Refused the actuator does not respond; check the log of container actuator in this node's agent pod"
+            "say 1-0 Refused the actuator does not respond; check the log of container actuator in this node's agent pod, or without that container the service lockkeeper-actuator of the host"
         ],
     );
 }

@@ -40,7 +40,9 @@ fn bad_status(type_: ConditionType) -> Option<ConditionStatus> {
         ConditionType::Degraded | ConditionType::ScheduleTooTight | ConditionType::AcknowledgementInvalid => {
             Some(ConditionStatus::True)
         }
-        ConditionType::UpToDate
+        // The agents of a node that boots, or of a new version, cannot reboot anything for some seconds.
+        ConditionType::AgentsIncapable
+        | ConditionType::UpToDate
         | ConditionType::Progressing
         | ConditionType::Stalled
         | ConditionType::RebootRequired

@@ -64,6 +64,8 @@ names! {
         Stalled,
         /// `RebootPolicy`: the windows are too short for the pending nodes; only while it is true.
         ScheduleTooTight,
+        /// `RebootPolicy`: agents report that they cannot reboot their nodes; only while it is true.
+        AgentsIncapable,
         /// `RebootPolicy`: the acknowledgement of the breaker cannot be used; only while it is true.
         AcknowledgementInvalid,
     }

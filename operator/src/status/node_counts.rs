@@ -16,6 +16,8 @@ pub(super) struct NodeCounts {
     pub(super) by_state: BTreeMap<NodeState, i32>,
     pub(super) failed: Vec<String>,
     pub(super) in_progress: Vec<String>,
+    /// Those not in progress whose agent cannot reboot them, with the cause.
+    pub(super) incapable: Vec<(String, String)>,
     /// Those that wait, by reason.
     pub(super) waiting: BTreeMap<ReasonName, Vec<String>>,
 }

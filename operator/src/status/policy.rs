@@ -150,7 +150,10 @@ fn count(policy: &str, snapshot: &Snapshot, observed: &ObservedObjects, plan: &P
             Some(Phase::Preparing | Phase::Draining | Phase::Rebooting | Phase::Verifying) => {
                 count.in_progress.push(name.clone());
             }
-            None => {}
+            None => {
+                let incapable = node.trusted_host().and_then(|host| host.incapable.clone());
+                count.incapable.extend(incapable.map(|cause| (name.clone(), cause)));
+            }
         }
         if let Some(waiting) = waiting {
             count.waiting.entry(waiting.name()).or_default().push(name.clone());

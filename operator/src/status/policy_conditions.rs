@@ -29,6 +29,7 @@ pub(super) fn drafts(
     let only_while_true = [
         stalled(count, invalid),
         window_time.map(schedule_too_tight),
+        agents_incapable(count),
         acknowledgement,
     ];
     always
@@ -155,6 +156,20 @@ pub(super) fn schedule_too_tight(window_time: &InsufficientWindowTime) -> Condit
     ConditionDraft::new(Type::ScheduleTooTight, Status::True, reason, window_time.to_string())
 }
 
+/// Agents that cannot reboot their nodes, long before one has to.
+pub(super) fn agents_incapable(count: &NodeCounts) -> Option<ConditionDraft> {
+    let (first, cause) = count.incapable.first()?;
+    let nodes: Vec<String> = count.incapable.iter().map(|(node, _)| node.clone()).collect();
+    let agents = plural(nodes.len(), "agent");
+    let message = format!("{agents} cannot reboot the node ({}); {first}: {cause}", list(&nodes));
+    Some(ConditionDraft::new(
+        Type::AgentsIncapable,
+        Status::True,
+        Reason::AgentIncapable,
+        message,
+    ))
+}
+
 /// An acknowledgement of the breaker that cannot be used.
 pub(super) fn acknowledgement(
     text: Option<&String>,
@@ -222,6 +237,19 @@ mod tests {
         );
         assert_eq!(message("2026-11-24T22:10:00Z", Some(&open)), None);
         assert!(acknowledgement(None, Some(&open), at("2026-11-24T23:00:00Z")).is_none());
+    }
+
+    #[test]
+    fn a_policy_names_the_agents_that_cannot_reboot_and_the_first_cause() {
+        let mut count = NodeCounts::default();
+        assert_eq!(agents_incapable(&count), None);
+        for node in ["w-01", "w-02"] {
+            count
+                .incapable
+                .push((node.to_owned(), format!("AppArmor forbids it on {node}")));
+        }
+        let message = "2 agents cannot reboot the node (w-01, w-02); w-01: AppArmor forbids it on w-01";
+        assert_eq!(agents_incapable(&count).unwrap().message, message);
     }
 
     #[test]

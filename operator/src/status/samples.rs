@@ -12,7 +12,8 @@ use super::node_conditions::{
 };
 use super::node_counts::NodeCounts;
 use super::policy_conditions::{
-    acknowledgement, degraded, invalid_policy, progressing, ready, schedule_too_tight, stalled, up_to_date,
+    acknowledgement, agents_incapable, degraded, invalid_policy, progressing, ready, schedule_too_tight, stalled,
+    up_to_date,
 };
 
 /// Every condition with every reason, with sample data.
@@ -115,6 +116,10 @@ fn of_policies() -> Vec<ConditionDraft> {
         waiting: [(ReasonName::StillRequired, vec!["w-01".to_owned()])].into(),
         ..counts(NodeState::Pending, &["w-01"])
     };
+    let incapable = NodeCounts {
+        incapable: vec![("w-01".to_owned(), "AppArmor keeps the actuator from the bus".to_owned())],
+        ..counts(NodeState::Pending, &[])
+    };
     let now = Instant::from_timestamp(1_796_000_000, 0).unwrap_or_default();
     let breaker = |state| BreakerStatus {
         state,
@@ -151,6 +156,7 @@ fn of_policies() -> Vec<ConditionDraft> {
         open: TimeDelta::hours(2),
         each: TimeDelta::minutes(30),
     }));
+    all.extend(agents_incapable(&incapable));
     all.extend(acknowledgement(Some(&"yes".to_owned()), Some(&open), now));
     all.extend(acknowledgement(Some(&"2099-01-01T00:00:00Z".to_owned()), None, now));
     all.extend(invalid_policy("workers", "spec.suspend: expected a boolean"));

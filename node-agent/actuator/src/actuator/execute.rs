@@ -98,7 +98,7 @@ impl Actuator {
         if let Some(message) = check_uptime(up, self.min_uptime()).filter(|_| !requested) {
             return Ok(Attempt::Answer(AnswerState::Refused, message));
         }
-        let probe = self.logind.probe().await;
+        let probe = self.rebooter.probe().await;
         match check_host(&probe) {
             // The facts are published before a refusal, so that the operator reads the inhibitor with it.
             Some(message) if !requested => {
@@ -109,8 +109,8 @@ impl Actuator {
             Some(message) => return Ok(Attempt::NoReply(message)),
             None => {}
         }
-        let logind = match self.logind.open().await {
-            Ok(logind) => logind,
+        let rebooter = match self.rebooter.open().await {
+            Ok(rebooter) => rebooter,
             Err(message) if requested => return Ok(Attempt::NoReply(message)),
             Err(message) => return Ok(Attempt::Answer(AnswerState::Refused, message)),
         };
@@ -123,7 +123,7 @@ impl Actuator {
         match order.action {
             HostAction::Reboot => tracing::warn!(order = order.id, boot = order.boot_id, "rebooting this host"),
         }
-        Ok(match logind.reboot(order.kexec).await {
+        Ok(match rebooter.reboot(order.kexec).await {
             Reply::Accepted(message) => Attempt::Answer(AnswerState::Rebooting, message),
             Reply::Blocked(message) if requested => Attempt::Answer(AnswerState::Failed, unfinished(&message)),
             Reply::Blocked(message) => Attempt::Answer(AnswerState::Refused, self.publish_inhibitor(message).await?),
@@ -144,7 +144,7 @@ impl Actuator {
 
     /// A lock was acquired between the probe and the request: the facts name it, and so does the refusal.
     async fn publish_inhibitor(&mut self, message: String) -> anyhow::Result<String> {
-        let probe = self.logind.probe().await;
+        let probe = self.rebooter.probe().await;
         let Some(named) = check_host(&probe) else {
             return Ok(message);
         };

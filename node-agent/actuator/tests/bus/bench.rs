@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use lockkeeper_actuator::reboot_command::RebootCommand;
 use lockkeeper_actuator::{ActuatorConfig, run_actuator};
 use lockkeeper_channel::watch::{DirectoryWatch, Watched};
 use lockkeeper_channel::{
@@ -35,6 +36,8 @@ pub struct Bench {
     pub updates_within: Duration,
     /// The first delay before the actuator asks again what it could not find out, and the longest.
     pub probe_backoff: (Duration, Duration),
+    /// Reboots the host in place of logind.
+    pub reboot_command: Option<RebootCommand>,
 }
 
 impl Bench {
@@ -61,6 +64,7 @@ impl Bench {
             updates_within: LONG,
             // Only a signal or a new socket leads to a probe in time.
             probe_backoff: (Duration::from_hours(1), Duration::from_hours(1)),
+            reboot_command: None,
         };
         bench.boot("boot-a");
         bench.up_for("600.00");
@@ -120,6 +124,7 @@ impl Bench {
                 lost_reply_retries: self.retries,
                 pace: self.pace,
                 min_uptime: self.min_uptime,
+                reboot_command: self.reboot_command.clone(),
                 uptime: self.directory.path().join("uptime"),
                 ..ActuatorConfig::new(
                     self.channel().directory().to_owned(),

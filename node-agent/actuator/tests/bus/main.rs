@@ -13,6 +13,7 @@
 )]
 
 mod bench;
+mod command;
 mod facts;
 mod logind;
 mod orders;
