@@ -15,7 +15,10 @@ use super::world::{Event, World};
 use super::writer::Allowed;
 
 #[derive(Debug)]
-#[allow(clippy::struct_excessive_bools, reason = "independent facts, each changed by its own event")]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "independent facts, each changed by its own event"
+)]
 pub struct Operator {
     pub view: View,
     pub leading: bool,
