@@ -8,6 +8,7 @@ cd "$(dirname "$0")/.." || exit 1
 jobs=${E2E_JOBS:-3}
 logs=$(mktemp -d)
 log=$logs/all
+programs=$logs/programs
 trap 'rm -rf "$logs"' EXIT
 failed=0
 export IMAGE_PROFILE=e2e-images
@@ -26,10 +27,24 @@ step() {
     fi
 }
 
+# Builds the programs of the cluster tests, and lists them in $programs. `cargo test --test NAME` would build most
+# dependencies again for each selection of targets, so the programs are run without it.
+build_cluster_tests() {
+    cargo test --no-run --workspace --test '*' 2>&1 | tee "$programs" | grep -vE '^ *(Compiling|Executable|Finished)'
+    [ "${PIPESTATUS[0]}" -eq 0 ]
+}
+
+# Runs one program of the cluster tests, in its package's directory, as cargo does.
+run_test() {
+    local program
+    program=$(sed -nE "s|.*Executable tests/$1(/main)?\.rs \((.*)\)|\2|p" "$programs")
+    (cd e2e && "$(cd .. && realpath "$program")" --quiet --test-threads=1)
+}
+
 # Runs one test file on clusters of its own. Its output is printed in one piece when it has ended.
 cluster_test() {
     local test=$1 begin=$SECONDS status=0
-    cargo test --quiet --workspace --test "$test" -- --test-threads=1 >"$logs/$test" 2>&1 || status=$?
+    run_test "$test" >"$logs/$test" 2>&1 || status=$?
     exec 9>"$logs/printing"
     flock 9
     title "real control plane: $test finished after $((SECONDS - begin)) s"
@@ -69,11 +84,11 @@ step "checks" hack/check.sh
 # All cargo commands select the whole workspace: another selection has other features, and builds most dependencies again.
 step "programs and tests (debug build)" cargo build --quiet --workspace --bins --tests
 step "unit, scenario and property tests" cargo test --quiet --no-fail-fast --workspace
-step "cluster tests (build)" cargo test --quiet --no-run --workspace --test '*'
+step "cluster tests (build)" build_cluster_tests
 cluster_tests
 if [ -z "${FAST:-}" ]; then
     step "container images" e2e/cluster/images/build.sh
-    step "virtual machines: rollout" cargo test --quiet --workspace --test vm_rollout -- --test-threads=1
+    step "virtual machines: rollout" run_test vm_rollout
 fi
 
 passed=$(awk '/^test result:/{for (i = 1; i <= NF; i++) if ($i == "passed;") sum += $(i - 1)} END{print sum + 0}' "$log")
