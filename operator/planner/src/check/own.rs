@@ -9,7 +9,7 @@ use super::starts::{PlannedHolder, Starts};
 use super::violation::{Violation, violation};
 use crate::history::check_history;
 use crate::plan::Plan;
-use crate::snapshot::{Holder, Node, Preflight, is_fresh};
+use crate::snapshot::{Holder, Host, Node, Preflight, is_fresh};
 
 impl Starts<'_> {
     /// Our own node starts after all others that start now, and only if none of the remaining nodes could have started
@@ -92,11 +92,14 @@ impl Starts<'_> {
         };
         // In progress already, as far as its cordon shows.
         let orphaned = node.cordoned_for.is_some() && node.keeps_orphaned_cordon();
+        let may_reboot = |host: &Host| {
+            let just_booted = host.reboot_allowed.is_some_and(|until| self.now < until);
+            host.incapable.is_none() && host.inhibitors.is_empty() && !just_booted
+        };
         let asks = !orphaned
             && node.requires_reboot()
-            && node
-                .trusted_host()
-                .is_some_and(|host| host.incapable.is_none() && host.inhibitors.is_empty())
+            && node.refused_write.is_none()
+            && node.trusted_host().is_some_and(may_reboot)
             && check_history(node, record, self.now).is_ok()
             && matches!(&node.preflight, Preflight::Clear { at } if is_fresh(*at, self.now));
         let mut found = Vec::new();

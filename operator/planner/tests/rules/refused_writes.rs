@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use chrono::TimeDelta;
 use lockkeeper_planner::Action;
 
 use crate::common::World;
@@ -139,5 +140,23 @@ fn a_plan_without_the_actions_about_one_node_is_safe() {
             .map(|(name, _)| name)
             .collect();
         assert_eq!(done.len(), 5, "limit {limit}: {done:?}\n{}", world.wait_reasons());
+    }
+}
+
+#[test]
+fn the_operators_own_node_starts_while_the_only_other_one_cannot() {
+    let causes: [fn(&mut World); 2] = [
+        |world| world.node("n2").refused_write = Some("the API server refuses to cordon n2: not today".to_owned()),
+        |world| {
+            let until = world.now + TimeDelta::hours(1);
+            world.record("n2").host.as_mut().unwrap().reboot_allowed = Some(until);
+        },
+    ];
+    for cause in causes {
+        let mut world = World::new(2);
+        world.snapshot.own_node = Some("n1".to_owned());
+        cause(&mut world);
+        world.run_until_idle();
+        assert_eq!(world.in_progress(), ["n1"], "{}", world.trace);
     }
 }
