@@ -33,7 +33,8 @@ pub async fn start(client: &Client, replicas: i32, min_available: i32) -> Result
         .create(&PostParams::default(), &budget)
         .await
         .context("create PodDisruptionBudget web")?;
-    wait_ready(client, replicas, Duration::from_mins(3)).await
+    // A ceiling, not a measure: three emulated nodes that start at the same time need minutes for a pod.
+    wait_ready(client, replicas, Duration::from_mins(15)).await
 }
 
 /// Waits until so many pods are ready.
