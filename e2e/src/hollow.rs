@@ -176,6 +176,7 @@ impl HollowCluster {
         let deadline = tokio::time::Instant::now() + limit;
         let hollow = ListParams::default().labels(&format!("{}={}", HOLLOW.0, HOLLOW.1));
         loop {
+            let begin = tokio::time::Instant::now();
             let nodes = self.nodes.list(&hollow).await.context("list the hollow nodes")?;
             let waiting: Vec<_> = nodes.iter().filter(|node| !node::is_up(node)).collect();
             if waiting.is_empty() && nodes.items.len() >= self.names.len() {
@@ -188,7 +189,8 @@ impl HollowCluster {
                 self.names.len(),
                 self.kwok.log_tail(10),
             );
-            tokio::time::sleep(POLL).await;
+            // Lists of thousands of nodes must not keep the API server from its work.
+            tokio::time::sleep(POLL.max(begin.elapsed() * 5)).await;
         }
     }
 
