@@ -131,6 +131,8 @@ fn opens_after(policy: &Policy, close: DateTime<Utc>) -> Option<DateTime<Utc>> {
 
 fn count(policy: &str, snapshot: &Snapshot, observed: &ObservedObjects, plan: &Plan) -> NodeCounts {
     let mut count = NodeCounts::default();
+    let settings = snapshot.policies.get(policy).map(|policy| &policy.settings);
+    let needs_agent = settings.is_none_or(|settings| settings.method.needs_agent());
     for (name, node) in snapshot
         .nodes
         .iter()
@@ -150,6 +152,8 @@ fn count(policy: &str, snapshot: &Snapshot, observed: &ObservedObjects, plan: &P
             Some(Phase::Preparing | Phase::Draining | Phase::Rebooting | Phase::Verifying) => {
                 count.in_progress.push(name.clone());
             }
+            // With another system that reboots the node, its agent need not be able to.
+            None if !needs_agent => {}
             None => {
                 let incapable = node.trusted_host().and_then(|host| host.incapable.clone());
                 count.incapable.extend(incapable.map(|cause| (name.clone(), cause)));
