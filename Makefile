@@ -40,31 +40,29 @@ fuzz: ## feed the parsers of foreign bytes with mutated inputs (FUZZ_SECONDS=360
 	@FUZZ_SECONDS=$(FUZZ_SECONDS) cargo test --quiet --workspace --test fuzz
 	@FUZZ_SECONDS=$(FUZZ_SECONDS) cargo test --quiet --workspace --lib fuzz
 
-e2e: tools ## run all tests except those on virtual machines
-	@FAST=1 hack/test.sh
+e2e: tools ## run all tests except those on virtual machines (TEST=drain runs one module of e2e/tests)
+	@$(if $(TEST),hack/e2e.sh $(TEST) --nocapture,FAST=1 hack/test.sh)
 
 e2e-long: tools ## run outages of up to 120 s in each phase, and 20 rounds of faults of the leader (about 40 min)
-	@cargo build --quiet --workspace --bins --tests
-	@OUTAGES=all ROUNDS=20 cargo test --workspace --test outages --test leaders -- --nocapture --test-threads=1
+	@OUTAGES=all hack/e2e.sh outages --nocapture
+	@ROUNDS=20 hack/e2e.sh leaders --nocapture
 
 vm: tools ## run the tests on virtual machines
-	@cargo build --quiet --workspace --bins --tests
-	@cargo test --workspace --test vm_rollout -- --nocapture --test-threads=1
+	@hack/e2e.sh vm_rollout --nocapture
 
 bench-drain: tools ## compare our drain with kubectl's, 10 min a round (ROUNDS=5; CASES=part-of-a-name; DOCS=1 writes docs)
-	@cargo build --quiet --workspace --bins --tests
-	@cargo test --workspace --test bench_drain -- --nocapture
+	@hack/e2e.sh bench_drain --nocapture
 
 bench-scale: tools ## measure what a first policy costs on 2,000 hollow nodes (COUNT=5000)
-	@cargo build --quiet --workspace --bins --tests
-	@COUNT=$(COUNT) cargo test --workspace --test bench_scale -- --nocapture
+	@COUNT=$(COUNT) hack/e2e.sh bench_scale --nocapture
 
 images: tools ## build the container image archives, without Docker
 	@e2e/cluster/images/build.sh
 
 generate: ## write the generated files: CRDs, deploy/, expected renderings, reference pages
 	@UPDATE_EXPECT=1 cargo test --quiet --workspace --test generated
-	@UPDATE_EXPECT=1 cargo test --quiet --workspace --test manifests --test docs
+	@UPDATE_EXPECT=1 hack/e2e.sh manifests --quiet
+	@UPDATE_EXPECT=1 hack/e2e.sh docs --quiet
 
 tools: ## install into the cache what the tests need in addition to Rust and Go
 	@hack/tools.sh test

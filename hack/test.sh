@@ -8,7 +8,6 @@ cd "$(dirname "$0")/.." || exit 1
 jobs=${E2E_JOBS:-3}
 logs=$(mktemp -d)
 log=$logs/all
-programs=$logs/programs
 trap 'rm -rf "$logs"' EXIT
 failed=0
 export IMAGE_PROFILE=e2e-images
@@ -27,21 +26,11 @@ step() {
     fi
 }
 
-# Builds the programs of the cluster tests, and lists them in $programs. `cargo test --test NAME` would build most
-# dependencies again for each selection of targets, so the programs are run without it.
-build_cluster_tests() {
-    cargo test --no-run --workspace --test '*' 2>&1 | tee "$programs" | grep -vE '^ *(Compiling|Executable|Finished)'
-    [ "${PIPESTATUS[0]}" -eq 0 ]
-}
-
-# Runs one program of the cluster tests, in its package's directory, as cargo does.
 run_test() {
-    local program
-    program=$(sed -nE "s|.*Executable tests/$1(/main)?\.rs \((.*)\)|\2|p" "$programs")
-    (cd e2e && "$(cd .. && realpath "$program")" --quiet --test-threads=1)
+    hack/e2e.sh "$1" --quiet
 }
 
-# Runs one test file on clusters of its own. Its output is printed in one piece when it has ended.
+# Runs one module of the cluster tests on clusters of its own. Its output is printed in one piece when it has ended.
 cluster_test() {
     local test=$1 begin=$SECONDS status=0
     run_test "$test" >"$logs/$test" 2>&1 || status=$?
@@ -55,9 +44,9 @@ cluster_test() {
 
 # Those that take minutes come first, so that the last ones to end are short.
 longest_first() {
-    local path slow=" monitoring drain_policy outages failed daemon_sets faults story meddling "
-    for path in e2e/tests/*.rs e2e/tests/*/main.rs; do
-        basename "${path%/main.rs}" .rs
+    local path slow=" monitoring drain_policy outages failed leaders daemon_sets limits faults story meddling "
+    for path in e2e/tests/*.rs; do
+        basename "$path" .rs
     done | awk -v slow="$slow" '{print index(slow, " " $1 " ") ? index(slow, " " $1 " ") : 999, $1}' |
         sort -n | cut -d' ' -f2
 }
@@ -68,6 +57,7 @@ cluster_tests() {
         case $test in
         vm_*) continue ;;    # virtual machines need both cores: they run after the other clusters
         bench_*) continue ;; # a benchmark, see `make bench-drain`
+        main) continue ;;
         esac
         if [ "$(jobs -pr | wc -l)" -ge "$jobs" ]; then
             wait -n || failed=$((failed + 1))
@@ -84,8 +74,14 @@ step "checks" hack/check.sh
 # All cargo commands select the whole workspace: another selection has other features, and builds most dependencies again.
 step "programs and tests (debug build)" cargo build --quiet --workspace --bins --tests
 step "unit, scenario and property tests" cargo test --quiet --no-fail-fast --workspace
-step "cluster tests (build)" build_cluster_tests
-cluster_tests
+title "cluster tests (build)"
+if E2E_PROGRAM=$(hack/e2e.sh); then
+    export E2E_PROGRAM
+    cluster_tests
+else
+    echo "test.sh: the cluster tests cannot be built" >&2
+    failed=$((failed + 1))
+fi
 if [ -z "${FAST:-}" ]; then
     step "container images" e2e/cluster/images/build.sh
     step "virtual machines: rollout" run_test vm_rollout

@@ -1,8 +1,5 @@
 //! Invalid input, missing rights and manual edits of our objects: each is reported, and no node reboots because of it.
 
-// Helpers are not tests in clippy's eyes.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
 use std::path::Path;
 use std::time::Duration;
 

@@ -1,25 +1,19 @@
 //! `kubectl lockkeeper drain` beside `kubectl drain`: same machine, same control plane, same pods, turn by turn.
 //!
-//! `make bench-drain`, or `cargo test -p lockkeeper-e2e --test bench_drain -- --nocapture`, with `ROUNDS` (5 unless set),
-//! `CASES` (a part of a case's name) and `DOCS=1`, which writes the tables into `docs/drain-benchmark.md`. Counts come
-//! from the audit log, are exact, and are what the benchmark fails on; times depend on the machine.
+//! `make bench-drain`, with `ROUNDS` (5 unless set), `CASES` (a part of a case's name) and `DOCS=1`, which writes the tables
+//! into `docs/drain-benchmark.md`. Counts come from the audit log, are exact, and are what the benchmark fails on; times
+//! depend on the machine.
 
-#[path = "drain/fixture.rs"]
-#[allow(dead_code, reason = "shared with the drain's tests, which use all of it")]
-mod fixture;
-
-#[path = "bench_drain/cases.rs"]
 mod cases;
-#[path = "bench_drain/table.rs"]
 mod table;
 
 use std::process::Output;
 use std::time::Duration;
 
+use crate::drain::fixture::Scene;
 use anyhow::{Context, Result, ensure};
 use cases::{CASES, Case, Obstacle};
 use chrono::{DateTime, TimeDelta, Utc};
-use fixture::Scene;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::Api;
 use kube::api::{DeleteParams, Patch, PatchParams};

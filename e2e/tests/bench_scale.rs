@@ -3,9 +3,6 @@
 //! `make bench-scale`, with `COUNT` (2,000 unless set). Each record then needs a write of `spec.policy`. Times depend on
 //! the machine; what the benchmark fails on is the order: neither the status nor the first node waits for those writes.
 
-// Helpers are not tests in clippy's eyes.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
 use std::time::Duration;
 
 use kube::Api;

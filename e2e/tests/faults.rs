@@ -1,8 +1,5 @@
 //! Processes that are killed and an API server that is away: the rollout ends as if nothing had been.
 
-// Helpers are not tests in clippy's eyes.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 

@@ -1,8 +1,5 @@
 //! The real agent against a real API server, with the shipped rights and the shipped admission policy.
 
-// Helpers are not tests in clippy's eyes.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
 use std::path::Path;
 use std::time::Duration;
 

@@ -1,7 +1,5 @@
 //! Container images without Docker.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // helpers are not tests in clippy's eyes
-
 use std::fs;
 use std::path::Path;
 use std::process::Command;

@@ -3,9 +3,6 @@
 //!
 //! `ROUNDS=20` repeats each scene so often; CI does three.
 
-// Helpers are not tests in clippy's eyes.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};

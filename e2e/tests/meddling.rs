@@ -1,8 +1,5 @@
 //! What people do to a rollout that is under way: each act has the outcome that `docs/runbook.md` names.
 
-// Helpers are not tests in clippy's eyes.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
 use lockkeeper_crds::{NodeState, Outcome, Phase, names};
 use lockkeeper_e2e::recorder::Recorder;
 use lockkeeper_e2e::scene::{LONG, eventually};

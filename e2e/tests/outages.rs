@@ -2,9 +2,6 @@
 //!
 //! `OUTAGES=all` stays away for 3, 30 and 120 s in each phase; CI does the short ones.
 
-// Helpers are not tests in clippy's eyes.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};

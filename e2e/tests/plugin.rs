@@ -1,8 +1,5 @@
 //! The plugin as people run it, against a real API server; the operator's answers are given by hand.
 
-// Helpers are not tests in clippy's eyes.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 use std::time::Duration;

@@ -1,8 +1,5 @@
 //! etcd is restored from a backup while everything else goes on: operator and agent see the cluster again.
 
-// Helpers are not tests in clippy's eyes.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
 use std::sync::Arc;
 use std::time::Duration;
 

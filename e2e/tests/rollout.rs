@@ -1,7 +1,5 @@
 //! A whole rollout on hollow nodes, seen from outside.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // helpers are not tests in clippy's eyes
-
 use std::time::Duration;
 
 use lockkeeper_e2e::recorder::Recorder;

@@ -1,9 +1,6 @@
 //! What a person sees of a rollout with kubectl alone, and in the operator's log; and that nothing is said or written
 //! again while nothing changes.
 
-// Helpers are not tests in clippy's eyes.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
 use std::collections::BTreeSet;
 use std::time::Duration;
 

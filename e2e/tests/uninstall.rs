@@ -1,9 +1,6 @@
 //! The uninstall with kubectl, word for word as `docs/install.md` has it, in mid-rollout: no cordon, no mark and no
 //! definition is left behind, while the operator that was deleted still runs.
 
-// Helpers are not tests in clippy's eyes.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Node;

@@ -1,7 +1,5 @@
 //! The whole product on virtual machines with systemd, containerd, kubelet and logind, which really reboot. Minutes.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // helpers are not tests in clippy's eyes
-
 use std::collections::BTreeSet;
 use std::time::Duration;
 

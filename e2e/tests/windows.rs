@@ -1,8 +1,5 @@
 //! What people say on nodes and policies: windows, suspension, holds, cordons and requests are obeyed to the letter.
 
-// Helpers are not tests in clippy's eyes.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
 use std::time::Duration;
 
 use chrono::{Datelike, Utc};

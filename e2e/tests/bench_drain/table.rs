@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 use lockkeeper_e2e::audit::Request;
 use lockkeeper_e2e::install::repository;
 
-use crate::cases::{Case, Gate};
+use super::cases::{Case, Gate};
 
 const BEGIN: &str = "<!-- written by make bench-drain DOCS=1 -->\n";
 const END: &str = "<!-- end -->\n";

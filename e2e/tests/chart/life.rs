@@ -4,7 +4,7 @@ use lockkeeper_crds::names;
 use lockkeeper_e2e::control_plane::ControlPlane;
 use lockkeeper_e2e::helm::Version;
 
-use crate::{args, chart_dir, clean, helm};
+use super::{args, chart_dir, clean, helm};
 
 pub(crate) fn of_a_release(plane: &ControlPlane, version: Version) {
     let (helm, chart) = (helm(plane, version), chart_dir());

@@ -5,7 +5,7 @@ use lockkeeper_e2e::helm::Version;
 use lockkeeper_e2e::install::repository;
 use serde_json::Value;
 
-use crate::{args, chart_dir, clean, helm, scratch};
+use super::{args, chart_dir, clean, helm, scratch};
 
 pub(crate) fn are_decided_by_the_cluster(plane: &ControlPlane) {
     for version in Version::ALL {

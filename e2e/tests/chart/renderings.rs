@@ -10,7 +10,7 @@ use lockkeeper_e2e::helm::Version;
 use lockkeeper_e2e::install::repository;
 use lockkeeper_e2e::renderings::{cases, render};
 
-use crate::{helm, scratch};
+use super::{helm, scratch};
 
 pub(crate) fn all_are_taken_by_the_api_server(plane: &ControlPlane) {
     let fetched = Command::new(cluster_dir().join("prometheus-operator.sh"))

@@ -21,7 +21,7 @@ use lockkeeper_e2e::workload;
 use serde_json::json;
 use tokio::time::{sleep, timeout};
 
-use crate::{chart_dir, helm};
+use super::{chart_dir, helm};
 
 /// Long enough for a busy machine.
 const LONG: Duration = Duration::from_mins(6);

@@ -8,7 +8,7 @@ use lockkeeper_e2e::stack::Stack;
 use lockkeeper_e2e::workload;
 use serde_json::{Value, json};
 
-use crate::{dashboard, panels};
+use super::{dashboard, panels};
 
 const LONG: Duration = Duration::from_mins(3);
 /// Covers the whole rollout.

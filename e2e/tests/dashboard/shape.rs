@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use crate::{dashboard, panels};
+use super::{dashboard, panels};
 
 /// Width of Grafana's grid.
 const COLUMNS: u64 = 24;

@@ -7,7 +7,7 @@ use lockkeeper_e2e::binaries::cluster_dir;
 use lockkeeper_e2e::install::repository;
 use serde_json::{Value, json};
 
-use crate::dashboard;
+use super::dashboard;
 
 /// Errors that Grafana's types report for a dashboard, one per line.
 fn complaints(file: &Path) -> String {

@@ -3,7 +3,7 @@
 use lockkeeper_e2e::binaries::Binaries;
 use lockkeeper_e2e::helm::{Helm, Version, chart};
 
-use crate::pages;
+use super::pages;
 
 #[test]
 fn the_chart_accepts_every_value_that_a_page_sets() {

@@ -12,7 +12,7 @@ use lockkeeper_operator::metrics::Metrics;
 use lockkeeper_operator::{report, status};
 use lockkeeper_planner::command_answer_samples;
 
-use crate::alerts;
+use super::alerts;
 
 const HEAD: &str = "\
 # Message reference

@@ -4,7 +4,7 @@ use expect_test::expect_file;
 use lockkeeper_crds::reasons::ReasonName;
 use lockkeeper_e2e::install::repository;
 
-use crate::alerts;
+use super::alerts;
 
 const BEGIN: &str = "<!-- wait-reasons:begin (generated: make generate) -->";
 const END: &str = "<!-- wait-reasons:end -->";

@@ -6,7 +6,7 @@ use expect_test::expect_file;
 use lockkeeper_e2e::install::repository;
 use lockkeeper_operator::metrics::Metrics;
 
-use crate::alerts;
+use super::alerts;
 
 const METRICS: &str = "\
 # Metric reference

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use lockkeeper_e2e::install::repository;
 
-use crate::alerts;
+use super::alerts;
 
 const SECTIONS: [&str; 4] = ["Meaning", "Impact", "Diagnosis", "Mitigation"];
 

@@ -20,28 +20,28 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
 /// A loaded machine takes its time.
-pub(super) const LIMIT: Duration = Duration::from_mins(5);
+pub(crate) const LIMIT: Duration = Duration::from_mins(5);
 const GATEWAY_TIMEOUT: u16 = 504;
 
 /// Where one test happens.
 #[derive(Clone)]
-pub(super) struct Scene {
-    pub(super) client: Client,
-    pub(super) node: String,
-    pub(super) namespace: String,
+pub(crate) struct Scene {
+    pub(crate) client: Client,
+    pub(crate) node: String,
+    pub(crate) namespace: String,
     kubeconfig: std::path::PathBuf,
 }
 
 /// A drain that runs.
-pub(super) struct Running {
-    pub(super) progress: watch::Receiver<Progress>,
+pub(crate) struct Running {
+    pub(crate) progress: watch::Receiver<Progress>,
     task: JoinHandle<Result<(), Error>>,
-    pub(super) settings: Settings,
+    pub(crate) settings: Settings,
 }
 
 impl Scene {
     /// Creates the namespace; no other scene uses the node.
-    pub(super) async fn new(plane: &ControlPlane, node: &str, name: &str) -> Result<Self> {
+    pub(crate) async fn new(plane: &ControlPlane, node: &str, name: &str) -> Result<Self> {
         let client = plane.client();
         let namespace = serde_json::from_value(json!({"metadata": {"name": name}}))?;
         Api::<Namespace>::all(client.clone())
@@ -56,30 +56,30 @@ impl Scene {
     }
 
     /// The same scene seen from another node.
-    pub(super) fn at(&self, node: &str) -> Self {
+    pub(crate) fn at(&self, node: &str) -> Self {
         Self {
             node: node.to_owned(),
             ..self.clone()
         }
     }
 
-    pub(super) fn pods(&self) -> Api<Pod> {
+    pub(crate) fn pods(&self) -> Api<Pod> {
         Api::namespaced(self.client.clone(), &self.namespace)
     }
 
-    pub(super) fn budgets(&self) -> Api<PodDisruptionBudget> {
+    pub(crate) fn budgets(&self) -> Api<PodDisruptionBudget> {
         Api::namespaced(self.client.clone(), &self.namespace)
     }
 
     /// Runs `replicas` pods labelled `app={app}` on the scene's node, and waits until all run.
-    pub(super) async fn run(&self, app: &str, replicas: usize, seconds: u32) -> Result<()> {
+    pub(crate) async fn run(&self, app: &str, replicas: usize, seconds: u32) -> Result<()> {
         let annotations = json!({hollow::TERMINATION_SECONDS: seconds.to_string()});
         self.make(app, replicas, &[&self.node], &annotations).await?;
         self.wait_ready(app, replicas).await
     }
 
     /// Makes a replica set whose pods run on any of these nodes.
-    pub(super) async fn make(&self, app: &str, replicas: usize, nodes: &[&str], annotations: &Value) -> Result<()> {
+    pub(crate) async fn make(&self, app: &str, replicas: usize, nodes: &[&str], annotations: &Value) -> Result<()> {
         let here = json!({"key": "kubernetes.io/hostname", "operator": "In", "values": nodes});
         let terms = json!({"nodeSelectorTerms": [{"matchExpressions": [here]}]});
         let set = json!({
@@ -102,7 +102,7 @@ impl Scene {
         Ok(())
     }
 
-    pub(super) async fn wait_ready(&self, app: &str, replicas: usize) -> Result<()> {
+    pub(crate) async fn wait_ready(&self, app: &str, replicas: usize) -> Result<()> {
         let params = ListParams::default().labels(&format!("app={app}"));
         let begin = Instant::now();
         loop {
@@ -127,7 +127,7 @@ impl Scene {
     }
 
     /// Makes a pod from `spec` laid over a plain one; pods that are bound need no scheduler.
-    pub(super) async fn pod(&self, name: &str, change: Value) -> Result<Pod> {
+    pub(crate) async fn pod(&self, name: &str, change: Value) -> Result<Pod> {
         let mut pod = json!({
             "metadata": {"name": name, "labels": {"app": name}},
             "spec": {"nodeName": self.node, "containers": [{"name": "a", "image": "a"}]},
@@ -140,7 +140,7 @@ impl Scene {
     }
 
     /// Makes a budget over `app` and waits until it is counted, with every pod as it is now.
-    pub(super) async fn budget(&self, name: &str, app: &str, spec: Value) -> Result<()> {
+    pub(crate) async fn budget(&self, name: &str, app: &str, spec: Value) -> Result<()> {
         let mut budget = json!({"metadata": {"name": name}, "spec": {"selector": {"matchLabels": {"app": app}}}});
         merge(&mut budget["spec"], spec);
         self.budgets()
@@ -170,28 +170,28 @@ impl Scene {
         }
     }
 
-    pub(super) async fn change_budget(&self, name: &str, spec: Value) -> Result<()> {
+    pub(crate) async fn change_budget(&self, name: &str, spec: Value) -> Result<()> {
         let patch = Patch::Merge(json!({"spec": spec}));
         self.budgets().patch(name, &PatchParams::default(), &patch).await?;
         Ok(())
     }
 
-    pub(super) async fn delete_pod(&self, name: &str) -> Result<()> {
+    pub(crate) async fn delete_pod(&self, name: &str) -> Result<()> {
         self.pods().delete(name, &DeleteParams::default()).await?;
         Ok(())
     }
 
     /// Cordons the node and starts a drain.
-    pub(super) async fn drain(&self) -> Result<Running> {
+    pub(crate) async fn drain(&self) -> Result<Running> {
         self.drain_with(|settings| settings).await
     }
 
-    pub(super) async fn drain_with(&self, change: impl FnOnce(Settings) -> Settings) -> Result<Running> {
+    pub(crate) async fn drain_with(&self, change: impl FnOnce(Settings) -> Settings) -> Result<Running> {
         self.cordon().await?;
         self.drain_as(&self.kubeconfig.clone(), change).await
     }
 
-    pub(super) async fn cordon(&self) -> Result<()> {
+    pub(crate) async fn cordon(&self) -> Result<()> {
         let nodes: Api<Node> = Api::all(self.client.clone());
         let patch = Patch::Merge(json!({"spec": {"unschedulable": true}}));
         nodes.patch(&self.node, &PatchParams::default(), &patch).await?;
@@ -199,7 +199,7 @@ impl Scene {
     }
 
     /// Starts a drain of the node, cordoned a moment ago, with the rights of a kubeconfig.
-    pub(super) async fn drain_as(
+    pub(crate) async fn drain_as(
         &self,
         kubeconfig: &std::path::Path,
         change: impl FnOnce(Settings) -> Settings,
@@ -218,7 +218,7 @@ impl Scene {
         })
     }
 
-    pub(super) async fn uncordon(&self) -> Result<()> {
+    pub(crate) async fn uncordon(&self) -> Result<()> {
         let nodes: Api<Node> = Api::all(self.client.clone());
         let patch = Patch::Merge(json!({"spec": {"unschedulable": null}}));
         nodes.patch(&self.node, &PatchParams::default(), &patch).await?;
@@ -226,18 +226,18 @@ impl Scene {
     }
 
     /// A drain of the node, cordoned just now.
-    pub(super) fn settings(&self) -> Settings {
+    pub(crate) fn settings(&self) -> Settings {
         let own = OwnPods::in_namespace("lockkeeper-system");
         Settings::new(&self.node, own, SystemTime::now().into())
     }
 
     /// The administrator's configuration.
-    pub(super) async fn config(&self) -> Result<Config> {
+    pub(crate) async fn config(&self) -> Result<Config> {
         config(&self.kubeconfig).await
     }
 
     /// How the scene's drains name themselves.
-    pub(super) fn agent(&self) -> String {
+    pub(crate) fn agent(&self) -> String {
         format!("drain-{}", self.namespace)
     }
 
@@ -246,7 +246,7 @@ impl Scene {
     /// Evictions of one budget's pods that meet each other conflict when they write the budget. The API server answers
     /// 504 to the one that lost too often, because it could not update the budget, and the drain asks again. How many do
     /// depends on how busy the machine is.
-    pub(super) fn asked(&self, plane: &ControlPlane) -> Result<Vec<Request>> {
+    pub(crate) fn asked(&self, plane: &ControlPlane) -> Result<Vec<Request>> {
         let all = plane.requests()?;
         Ok(all
             .into_iter()
@@ -255,7 +255,7 @@ impl Scene {
     }
 
     /// The drain's evictions from the audit log: name and code.
-    pub(super) fn evictions(&self, plane: &ControlPlane) -> Result<Vec<(String, u16)>> {
+    pub(crate) fn evictions(&self, plane: &ControlPlane) -> Result<Vec<(String, u16)>> {
         let evictions = self
             .asked(plane)?
             .into_iter()
@@ -266,7 +266,7 @@ impl Scene {
 
 impl Running {
     /// Waits until the progress is as asked for.
-    pub(super) async fn until(&mut self, what: impl Fn(&Progress) -> bool) -> Result<Progress> {
+    pub(crate) async fn until(&mut self, what: impl Fn(&Progress) -> bool) -> Result<Progress> {
         if let Ok(found) = timeout(LIMIT, self.progress.wait_for(what)).await {
             return Ok(found.context("the drain ended before")?.clone());
         }
@@ -278,7 +278,7 @@ impl Running {
     }
 
     /// Waits for a blocker with these words.
-    pub(super) async fn blocked_by(&mut self, words: &str) -> Result<()> {
+    pub(crate) async fn blocked_by(&mut self, words: &str) -> Result<()> {
         let says = |progress: &Progress| {
             blockers(progress)
                 .iter()
@@ -291,7 +291,7 @@ impl Running {
     }
 
     /// Waits for the end.
-    pub(super) async fn done(mut self) -> Result<Progress> {
+    pub(crate) async fn done(mut self) -> Result<Progress> {
         match timeout(LIMIT, &mut self.task).await {
             Ok(result) => result??,
             Err(_) => bail!(
@@ -305,7 +305,7 @@ impl Running {
 }
 
 /// The end of a drain without a word about data or volumes.
-pub(super) fn done(moved: usize, stayed: usize) -> Progress {
+pub(crate) fn done(moved: usize, stayed: usize) -> Progress {
     Progress::Done {
         moved,
         stayed,
@@ -315,7 +315,7 @@ pub(super) fn done(moved: usize, stayed: usize) -> Progress {
     }
 }
 
-pub(super) fn blockers(progress: &Progress) -> &[Cause] {
+pub(crate) fn blockers(progress: &Progress) -> &[Cause] {
     match progress {
         Progress::Running { waiting_on, .. } => waiting_on,
         Progress::Starting | Progress::Done { .. } => &[],

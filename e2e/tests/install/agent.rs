@@ -12,7 +12,7 @@ use lockkeeper_e2e::tokens::{Account, Bound};
 use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
 
-use crate::ENFORCED;
+use super::ENFORCED;
 
 const AGENT: Account<'static> = Account {
     namespace: names::NAMESPACE,

@@ -11,7 +11,7 @@ use lockkeeper_e2e::tokens::{Account, Bound};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
-use crate::{ENFORCED, file, kubectl};
+use super::{ENFORCED, file, kubectl};
 
 const OPERATOR: Account<'static> = Account {
     namespace: names::NAMESPACE,

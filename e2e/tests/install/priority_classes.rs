@@ -11,7 +11,7 @@ use lockkeeper_e2e::control_plane::ControlPlane;
 use serde_json::json;
 use tokio::time::{sleep, timeout};
 
-use crate::ENFORCED;
+use super::ENFORCED;
 
 const LIMITED: &str = "\
 apiVersion: apiserver.config.k8s.io/v1

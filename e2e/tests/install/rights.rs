@@ -7,7 +7,7 @@ use serde_json::json;
 use std::time::Duration;
 use tokio::time::{sleep, timeout};
 
-use crate::ENFORCED;
+use super::ENFORCED;
 
 pub(crate) async fn gives_the_operator_what_it_uses_and_no_more(admin: Client) {
     const OPERATOR: &str = "system:serviceaccount:lockkeeper-system:lockkeeper-operator";

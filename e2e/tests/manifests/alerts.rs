@@ -7,7 +7,7 @@ use lockkeeper_e2e::prometheus::{promtool, rules};
 use lockkeeper_operator::metrics::Metrics;
 use serde_json::Value;
 
-use crate::{binaries, file, helm};
+use super::{binaries, file, helm};
 
 /// The rules with the chart's defaults.
 fn shipped() -> String {

@@ -2,7 +2,7 @@
 
 use lockkeeper_e2e::helm::{Version, chart};
 
-use crate::helm;
+use super::helm;
 
 /// The values that are set, and the words that the error message must contain.
 const CASES: &[(&str, &[&str])] = &[

@@ -4,7 +4,7 @@ use expect_test::expect_file;
 use lockkeeper_e2e::helm::{Version, chart};
 use lockkeeper_e2e::renderings::{render, without_definitions};
 
-use crate::{file, helm, rendered};
+use super::{file, helm, rendered};
 
 #[test]
 fn each_set_of_values_renders_as_expected() {

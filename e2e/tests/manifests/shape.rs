@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use lockkeeper_e2e::helm::{Version, chart, documents};
 use serde_json::{Value, json};
 
-use crate::{helm, read, rendered};
+use super::{helm, read, rendered};
 
 /// All objects of all renderings, each with the name of its set of values.
 fn objects() -> impl Iterator<Item = (&'static str, Value)> {

@@ -7,7 +7,7 @@ use lockkeeper_crds::names;
 use lockkeeper_e2e::helm::{Version, chart, documents};
 use serde_json::Value;
 
-use crate::{binaries, file, helm, read};
+use super::{binaries, file, helm, read};
 
 const HEADER: &str = "\
 # Lockkeeper: kubectl apply --server-side -f deploy/lockkeeper.yaml

@@ -7,7 +7,7 @@ use expect_test::expect_file;
 use lockkeeper_e2e::helm::documents;
 use serde_json::Value;
 
-use crate::{file, read};
+use super::{file, read};
 
 const BEGIN: &str = "<!-- values: generated from values.yaml by `make generate` -->\n";
 const END: &str = "<!-- end of values -->\n";

@@ -14,7 +14,7 @@ use lockkeeper_e2e::stack::Stack;
 use lockkeeper_e2e::workload;
 use serde_json::{Value, json};
 
-use crate::LONG;
+use super::LONG;
 
 /// The policy of each node, by the node's number.
 pub(crate) const POLICIES: [&str; 11] = [

@@ -8,8 +8,8 @@ use lockkeeper_e2e::programs::program;
 use lockkeeper_e2e::stack::Stack;
 use serde_json::{Value, json};
 
-use crate::faults::{self, patch};
-use crate::{LONG, Watched};
+use super::faults::{self, patch};
+use super::{LONG, Watched};
 
 /// Its right on the Lease is gone: it runs and does not lead, and the API server refuses it.
 pub(crate) async fn no_leader(stack: &Stack, watched: &Watched) {

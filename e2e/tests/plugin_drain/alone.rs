@@ -10,8 +10,8 @@ use lockkeeper_e2e::control_plane::ControlPlane;
 use lockkeeper_e2e::hollow;
 use serde_json::json;
 
-use super::fixture::Scene;
 use super::plugin::{asked, ensure_bare, expect, is_cordoned, json_of, node};
+use crate::drain::fixture::Scene;
 
 pub(super) async fn drains_without_lockkeeper_in_the_cluster(plane: &ControlPlane, from: &str, to: &str) -> Result<()> {
     let scene = Scene::new(plane, from, "moves").await?;

@@ -9,8 +9,8 @@ use lockkeeper_e2e::control_plane::ControlPlane;
 use lockkeeper_e2e::hollow;
 use serde_json::{Value, json};
 
-use super::fixture::Scene;
 use super::plugin::{asked, ensure_bare, expect, json_of};
+use crate::drain::fixture::Scene;
 
 pub(super) async fn refuses_a_node_that_the_operator_holds(plane: &ControlPlane, name: &str) -> Result<()> {
     let locks: Api<RebootLock> = Api::all(plane.client());

@@ -16,8 +16,8 @@ use serde_json::{Value, json};
 use tokio::process::Child;
 use tokio::time::sleep;
 
-use super::fixture::Scene;
 use super::plugin::{asked, end, ensure_bare, expect, is_cordoned, json_of, node, start, told};
+use crate::drain::fixture::Scene;
 
 /// Two pods on the node under a budget that has no room, and may have some any time.
 async fn make_stubborn(scene: &Scene) -> Result<()> {

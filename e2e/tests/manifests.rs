@@ -2,9 +2,6 @@
 //!
 //! `make generate` updates the expected files.
 
-// Helpers are not tests in clippy's eyes.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
 mod alerts;
 mod refusals;
 mod renderings;

@@ -1,7 +1,7 @@
 //! The drain engine on a real control plane with hollow nodes.
 
 mod budgets;
-mod fixture;
+pub(crate) mod fixture;
 mod order;
 mod pods;
 mod refusals;

@@ -1,12 +1,6 @@
 //! `kubectl lockkeeper drain` and `report` as people run them, on a real control plane with hollow nodes.
 
-// Helpers are not tests in clippy's eyes.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
 mod alone;
-#[path = "../drain/fixture.rs"]
-#[allow(dead_code, reason = "shared with the drain's tests, which use all of it")]
-mod fixture;
 mod installed;
 mod plugin;
 mod stops;

@@ -1,9 +1,6 @@
 //! Windows, exclusions and limits on a real API server: what they let through, and that each wait reads the same in
 //! status, Event, metric and plugin.
 
-// Helpers are not tests in clippy's eyes.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
 mod admission;
 mod policies;
 mod same;

@@ -2,9 +2,6 @@
 //!
 //! `make generate` updates the references.
 
-// Helpers are not tests in clippy's eyes.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
 mod helm;
 mod messages;
 mod reasons;

@@ -1,8 +1,5 @@
 //! Tests of the chart's dashboard: its layout, Grafana's types, and its queries against a real Prometheus.
 
-// Helpers are not tests in clippy's eyes.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
 mod queries;
 mod shape;
 mod types;

@@ -1,8 +1,5 @@
 //! The policy's drain on a real API server: a look ahead, order, delays, taints, time-outs, volumes, neighbours.
 
-// Helpers are not tests in clippy's eyes.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
 mod ahead;
 mod methods;
 mod neighbours;

@@ -1,9 +1,6 @@
 //! The chart on a real control plane, with both Helm versions: renderings, install, upgrade, rollback, uninstall, refused
 //! installations, and a rollout during which all of this happens.
 
-// Helpers are not tests in clippy's eyes.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
 mod life;
 mod refusals;
 mod renderings;

@@ -1,9 +1,6 @@
 //! What `kubectl apply -f deploy/lockkeeper.yaml` gives on a real API server: kinds that refuse nonsense, rights of
 //! exactly what is used, and an agent that can speak for its own node alone.
 
-// Helpers are not tests in clippy's eyes.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
 mod agent;
 mod kinds;
 mod operator;

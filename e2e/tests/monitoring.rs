@@ -5,9 +5,6 @@
 //!
 //! `LockkeeperPlanRefused` needs a bug: the operator with a planner that has one (`careless-operator`).
 
-// Helpers are not tests in clippy's eyes.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
 mod faults;
 mod operators;
 mod webhook;

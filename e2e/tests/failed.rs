@@ -1,8 +1,5 @@
 //! A node that fails keeps its slot and its cordon, and no other node starts, until a person gives a command.
 
-// Helpers are not tests in clippy's eyes.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
 mod refused_writes;
 
 use std::time::Duration;

@@ -1,8 +1,6 @@
 //! A node is uncordoned only once the `DaemonSet`s and static pods that were ready on it are ready again; the control plane
 //! goes one node at a time.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // helpers are not tests in clippy's eyes
-
 mod control_plane;
 mod scene;
 

@@ -1,0 +1,40 @@
+//! All tests that need the tools of `make tools`, in one program: linking one for each took minutes.
+//!
+//! `make e2e TEST=drain` runs the tests of one module. Benchmarks and virtual machines are modules too; hack/test.sh says
+//! which of them CI runs.
+
+// Helpers are not tests in clippy's eyes.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod bad_input;
+mod bench_drain;
+mod bench_scale;
+mod chart;
+mod daemon_sets;
+mod dashboard;
+mod docs;
+mod drain;
+mod drain_policy;
+mod failed;
+mod faults;
+mod harness;
+mod hollow_agents;
+mod images;
+mod install;
+mod leaders;
+mod lease;
+mod limits;
+mod manifests;
+mod meddling;
+mod monitoring;
+mod outages;
+mod plugin;
+mod plugin_drain;
+mod recorded_api;
+mod restore;
+mod rollout;
+mod story;
+mod uninstall;
+mod views;
+mod vm_rollout;
+mod windows;
