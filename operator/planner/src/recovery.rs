@@ -100,14 +100,14 @@ impl<'a> Recovery<'a> {
                 self.kept.push(entry);
                 self.keep_cordoned(holder, node, context);
             }
-            (None, Some(record)) if !was_used(&holder.operation_id, record) => match &holder.reboot {
-                // An operator died after the entry had got the uid of the Node that registered again.
-                Some(reboot) => {
-                    self.kept.push(entry);
+            (None, record) if let Some(reboot) = unfinished_reboot(holder, record) => {
+                // The Node registered again. Its record is being made anew, or an operator died before it wrote it.
+                self.kept.push(entry);
+                if record.is_some() {
                     self.resume(holder, reboot, context);
                 }
-                None => self.unstarted.push(holder),
-            },
+            }
+            (None, Some(record)) if !was_used(&holder.operation_id, record) => self.unstarted.push(holder),
             (None, _) => self.because.push(format!("{} is free", holder.node)),
         }
     }
@@ -253,6 +253,15 @@ fn was_used(id: &str, record: &Record) -> bool {
     let answered = answer.is_some_and(|answer| of_it(&answer.id));
     let ordered = record.order.as_ref().is_some_and(|order| of_it(&order.id));
     record.finished.as_deref() == Some(id) || ordered || answered
+}
+
+/// The reboot that was ordered under this entry, unless the record says that its operation has finished.
+fn unfinished_reboot<'a>(holder: &'a Holder, record: Option<&Record>) -> Option<&'a OrderedReboot> {
+    let finished = record.and_then(|record| record.finished.as_ref());
+    holder
+        .reboot
+        .as_ref()
+        .filter(|_| finished != Some(&holder.operation_id))
 }
 
 /// Whether this command releases the holder, whose Node is gone.

@@ -91,6 +91,35 @@ fn an_operator_that_dies_after_each_write_does_not_lose_a_node_that_registers_ag
 }
 
 #[test]
+fn a_node_that_registered_again_keeps_its_slot_although_its_record_is_deleted() {
+    let (mut world, before) = deleted();
+    register(&mut world, &before, &before.boot_id);
+    let id = world.record("n1").operation.as_ref().unwrap().id.clone();
+    for answered in [false, true] {
+        let host = world.record("n1").host.clone();
+        world.node("n1").record = None;
+        world.pass(usize::MAX);
+        assert_eq!(world.in_progress(), ["n1"], "{}", world.trace);
+        if answered {
+            // Its agent says to the new record what it said to the old one.
+            let answer = HostAnswer {
+                id: format!("{id}-0"),
+                state: AnswerState::Rebooting,
+                message: String::new(),
+            };
+            world.record("n1").host = Some(Host {
+                answer: Some(answer),
+                ..host.unwrap_or_default()
+            });
+        }
+        world.run_until_idle();
+        let phase = world.record("n1").operation.as_ref().map(|operation| operation.phase);
+        assert_eq!(phase, Some(Phase::Rebooting), "{}", world.trace);
+        assert_eq!(world.in_progress(), ["n1"], "{}", world.trace);
+    }
+}
+
+#[test]
 fn a_node_deleted_before_its_reboot_frees_its_slot_at_once() {
     let mut world = World::new(2);
     world.blocked = vec!["n1".to_owned()];
