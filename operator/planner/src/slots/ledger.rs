@@ -9,7 +9,7 @@ use crate::Instant;
 use crate::assessment::Assessment;
 use crate::eligibility::Candidate;
 use crate::names::PolicyName;
-use crate::recorded::unless_ahead;
+use crate::recorded::or_now;
 use crate::snapshot::{Holder, Node};
 
 /// Who holds slots, in the order in which they were added.
@@ -72,7 +72,8 @@ impl<'a> SlotLedger<'a> {
         self.add_name(name, node);
         if let (Some(slots), Some(policy)) = (self.policies.get_mut(policy), self.assessment.policies.get(policy)) {
             slots.in_progress.push(name);
-            slots.last_start = slots.last_start.max(unless_ahead(started, self.assessment.context.now));
+            // The same plan records a time ahead of now anew as now.
+            slots.last_start = slots.last_start.max(Some(or_now(started, self.assessment.context.now)));
             for (place, topology) in policy.context.policy.topology.iter().enumerate() {
                 // Of a Node that was deleted while it rebooted it is not known: it fills a domain of its own.
                 let domain = node.map_or("", |node| node.domain(&topology.key));

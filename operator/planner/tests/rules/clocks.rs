@@ -100,6 +100,20 @@ fn a_reboot_recorded_ahead_of_now_delays_neither_its_node_nor_the_next_start() {
 }
 
 #[test]
+fn a_node_in_progress_whose_start_was_recorded_ahead_of_now_counts_as_started_now() {
+    let mut world = World::new(2);
+    world.limit(2);
+    world.policy().pace = TimeDelta::minutes(10);
+    world.run_until_idle();
+    assert_eq!(world.in_progress(), ["n1"], "{}", world.wait_reasons());
+    let ahead = world.now + DAYS;
+    world.snapshot.lock.as_mut().unwrap().holders[0].acquired = ahead;
+    world.run_until_idle();
+    assert_eq!(world.in_progress(), ["n1"], "{}", world.trace);
+    assert!(world.wait_reasons().contains("n2 Pacing"), "{}", world.wait_reasons());
+}
+
+#[test]
 fn a_canary_is_judged_anew_if_a_clock_that_was_ahead_let_it_pass() {
     let mut world = World::new(3);
     world.limit(3);
