@@ -111,9 +111,16 @@ impl World {
         self.judge.reboots(&self.cluster, &self.hosts[node], node, order);
         self.coverage.reboots += 1;
         self.tell(|world| format!("{} reboots for order {}", world.cluster.names[node], order.id));
+        let now = self.now();
         let host = &mut self.hosts[node];
         host.obeyed = Some(order.id.clone());
-        host.ordered = order.id.rsplit_once('-').map(|(operation, _)| operation.to_owned());
+        host.refused = answer == AnswerState::Refused;
+        // What an operator ordered whose clock was far ahead never expires, and its planner is not to blame.
+        let expires = order
+            .not_after
+            .is_none_or(|not_after| not_after < now + TimeDelta::days(1));
+        let operation = order.id.rsplit_once('-').filter(|_| expires);
+        host.ordered = operation.map(|(operation, _)| operation.to_owned());
         let boot = host.boot;
         self.answer(node, order, answer);
         let longest = if answer == AnswerState::Refused { 50_000 } else { 3000 };
@@ -149,6 +156,7 @@ impl World {
         }
         self.cluster.set_undecodable(node, false);
         let (boot_id, now) = (self.boot_id(node), self.now());
+        let booted = self.start + TimeDelta::milliseconds(self.hosts[node].booted);
         let known = self.cluster.reboots[node]
             .as_ref()
             .and_then(|reboot| reboot.record.host.as_ref());
@@ -177,7 +185,7 @@ impl World {
                 });
                 *host = lockkeeper_planner::Host {
                     boot_id,
-                    boot_time: Some(now - TimeDelta::seconds(30)),
+                    boot_time: Some(booted),
                     kernel: "6.1.0-28".to_owned(),
                     required: still,
                     required_since: still.then_some(if loops { now - TimeDelta::days(99) } else { now }),

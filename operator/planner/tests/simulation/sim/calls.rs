@@ -150,7 +150,10 @@ fn story(operator: usize, action: &Action, result: Result<(), Refusal>) -> Strin
                     "{:?} ends {:?}: {}",
                     operation.phase, pending_outcome.outcome, pending_outcome.message
                 ),
-                None => format!("{:?}", operation.phase),
+                None => {
+                    let why = operation.failure.as_ref().map(|failure| failure.message.as_str());
+                    format!("{:?} {}", operation.phase, why.unwrap_or_default())
+                }
             },
             (change, None) => format!("{change:?}"),
         },

@@ -39,6 +39,7 @@ impl World {
             self.hosts[node].blocked_until = 0;
             self.repair(node);
             self.cluster.set_undecodable(node, false);
+            self.confine(node, Confinement::Confined);
             self.cluster.edit_node(node, |object| {
                 object.value.hold = None;
                 object.group = if second && object.group == 2 { 2 } else { 1 };
@@ -176,9 +177,18 @@ impl World {
         let leader = self.last_leader();
         let last = &mut self.operators[leader];
         last.view.refresh(&last.progress);
-        let snapshot = &self.operators[leader].view.snapshot;
-        let plan = lockkeeper_planner::plan(snapshot, self.now());
-        let mut what = format!("no rest after {} passes: {:?}\n", self.passes, plan.actions);
+        let (snapshot, skew) = (&last.view.snapshot, last.skew);
+        let now = self.start + TimeDelta::milliseconds(self.at) + skew;
+        let plan = lockkeeper_planner::plan(snapshot, now);
+        let seconds = |time: TimeDelta| time.as_seconds_f64();
+        let mut what = format!(
+            "no rest after {} passes and {} s: {:?}; the next look is due in {:?} s (clock off by {} s)\n",
+            self.passes,
+            self.at / 1000,
+            plan.actions,
+            plan.recheck_at.map(|at| seconds(at - now)),
+            seconds(skew),
+        );
         for (name, why) in &plan.wait_reasons {
             let _ = writeln!(what, "  {name} {}: {why}", why.name());
         }

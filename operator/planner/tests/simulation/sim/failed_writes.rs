@@ -72,7 +72,7 @@ impl FailedWrites {
     fn record(&mut self, target: Target, refusal: Refusal, at: i64) -> i64 {
         let count = self.by_target.get(&target).map_or(0, |failed| failed.count) + 1;
         let pause = match refusal {
-            Refusal::Conflict => 200,
+            Refusal::Conflict => (200 << (count - 1).min(5)).min(5000),
             Refusal::Stale | Refusal::NotEmpty => 1000,
             Refusal::Trouble => 2000,
             Refusal::Denied => 2000 << count.min(7),

@@ -21,6 +21,15 @@ const LAG: i64 = 400_000;
 /// A drain may lack a tenth of its time-out at the begin, a second is lost to rounding.
 const DRAINED: i64 = 9;
 
+#[derive(Clone, Copy, Debug)]
+struct Success {
+    node: usize,
+    began: i64,
+    ended: i64,
+    /// The record of it is gone, or could not be decoded for a while.
+    is_unknown: bool,
+}
+
 #[derive(Clone, Debug, Default)]
 pub struct History {
     /// When each node's operation began: its id, and when.
@@ -31,8 +40,8 @@ pub struct History {
     staged: Vec<bool>,
     /// Whether an operator has written while its clock was far off, or records of success were lost with a backup.
     clock_was_wrong: bool,
-    /// Every success: which node, and when its operation began and ended.
-    successes: Vec<(usize, i64, i64)>,
+    /// Every success.
+    successes: Vec<Success>,
     /// The reboots of each node that no person requested: when they ended.
     reboots: Vec<Vec<i64>>,
     /// When the last success began under each policy.
@@ -57,6 +66,13 @@ impl History {
     pub fn forget(&mut self, node: usize) {
         self.reboots[node].clear();
         self.failed[node] = None;
+        self.loses_sight(node);
+    }
+
+    /// No operator can tell that the node was rebooted.
+    pub fn loses_sight(&mut self, node: usize) {
+        let of_node = self.successes.iter_mut().filter(|success| success.node == node);
+        of_node.for_each(|success| success.is_unknown = true);
     }
 
     /// Times and counts of before say nothing any more.
@@ -73,7 +89,7 @@ impl History {
         &mut self,
         cluster: &Cluster,
         node: usize,
-        change: &RecordChange,
+        (before, change): (Option<&Operation>, &RecordChange),
         writer: &Writer,
         at: i64,
         violations: &mut Vec<String>,
@@ -89,7 +105,8 @@ impl History {
                 self.failed[node] = None;
             }
             let timed_out = operation.failure.as_ref().is_some_and(|failure| failure.timed_out);
-            if fails && self.failed[node].is_none() && timed_out && writer.watched_for < 60_000 {
+            let failed_before = before.is_some_and(|before| before.phase == Phase::Failed);
+            if fails && !failed_before && timed_out && writer.watched_for < 60_000 {
                 violations.push(format!("L1: {name} fails on a view of {} ms", writer.watched_for));
             }
             // One that a clock recorded that was behind looks older than it is.
@@ -116,7 +133,12 @@ impl History {
     fn succeeds(&mut self, node: usize, operation: &Operation, at: i64) {
         let began = self.began[node].as_ref().filter(|(id, _)| *id == operation.id);
         let began = began.map_or(at, |(_, began)| *began);
-        self.successes.push((node, began, at));
+        self.successes.push(Success {
+            node,
+            began,
+            ended: at,
+            is_unknown: false,
+        });
         let last = self.success.entry(operation.policy.clone()).or_insert(began);
         *last = began.max(*last);
         if operation.requested.is_some() {
@@ -148,8 +170,8 @@ impl History {
         }
         let seen = allowed.seen.iter().find(|(name, _)| *name == operation.policy);
         let Some(seen) = seen else { return };
-        let (policy_name, policy) = seen;
-        if operation.attempt == 0 && !self.breaker_admits(policy_name, policy, node, allowed, at) {
+        let (_, policy) = seen;
+        if operation.attempt == 0 && !self.breaker_admits(cluster, node, seen, allowed, at) {
             broken("S2", "although too many nodes have failed".to_owned());
         }
         if !self.clock_was_wrong && !self.canary_admits(cluster, node, seen, allowed, at) {
@@ -183,10 +205,6 @@ impl History {
         let began = started.map_or(at, |started| {
             at - (allowed.planned.unwrap_or(started) - started).num_milliseconds()
         });
-        let selected = |other: usize| {
-            let mut policies = cluster.policies_of(other);
-            policies.any(|(index, _)| cluster.policy_names[index] == *name)
-        };
         let cordoned = cluster.marked.iter().copied().filter(|other| {
             let operation = cluster.operation(*other);
             let known =
@@ -196,8 +214,9 @@ impl History {
         let surely: BTreeSet<usize> = self
             .successes
             .iter()
-            .filter(|(other, start, end)| selected(*other) && *start > began + DIFFERENCE && *end < at - LAG)
-            .map(|(other, ..)| *other)
+            .filter(|success| !success.is_unknown && is_selected(cluster, success.node, name))
+            .filter(|success| success.began > began + DIFFERENCE && success.ended < at - LAG)
+            .map(|success| success.node)
             .chain(cordoned)
             .collect();
         if surely.len() < canary.nodes {
@@ -207,14 +226,23 @@ impl History {
         let soaked: BTreeSet<usize> = self
             .successes
             .iter()
-            .filter(|(_, start, end)| *start >= began - DIFFERENCE && end + soak <= at + DIFFERENCE)
-            .map(|(other, ..)| *other)
+            .filter(|success| success.began >= began - DIFFERENCE && success.ended + soak <= at + DIFFERENCE)
+            .map(|success| success.node)
             .collect();
         soaked.len() >= canary.nodes
     }
 
     /// Whether a person or a success after the failures, or the cooldown, lets a node start.
-    fn breaker_admits(&self, name: &PolicyName, policy: &Policy, node: usize, allowed: &Allowed, at: i64) -> bool {
+    ///
+    /// The success is one under the policy, or of a node that it selects by now.
+    fn breaker_admits(
+        &self,
+        cluster: &Cluster,
+        node: usize,
+        (name, policy): &(PolicyName, Policy),
+        allowed: &Allowed,
+        at: i64,
+    ) -> bool {
         let failed = allowed.failed.iter().filter(|(other, _)| other == name);
         let failed: Vec<i64> = failed
             .filter(|(_, other)| *other != node)
@@ -230,8 +258,16 @@ impl History {
         let after = |time: Option<&i64>| time.is_some_and(|time| time + DIFFERENCE >= *last);
         let cooldown = policy.breaker.cooldown.map(|cooldown| cooldown.num_milliseconds());
         let cooled = cooldown.is_some_and(|cooldown| at - last + DIFFERENCE >= cooldown);
-        cooled || after(self.success.get(name)) || after(self.acknowledged.get(name))
+        let mut successes = self.successes.iter();
+        let probed = successes.any(|success| is_selected(cluster, success.node, name) && after(Some(&success.began)));
+        cooled || probed || after(self.success.get(name)) || after(self.acknowledged.get(name))
     }
+}
+
+/// Whether the policy of this name selects the node.
+fn is_selected(cluster: &Cluster, node: usize, name: &PolicyName) -> bool {
+    let mut policies = cluster.policies_of(node);
+    policies.any(|(index, _)| cluster.policy_names[index] == *name)
 }
 
 /// Whether the window is open for as long as a reboot takes, minute by minute, or no window of the next eight days is.

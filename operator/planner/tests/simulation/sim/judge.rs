@@ -137,8 +137,14 @@ impl Judge {
             (Action::Uncordon { .. }, Some(node)) => self.lifts(cluster, before, node),
             (Action::WriteRecord { change, .. }, Some(node)) => {
                 self.remembers(cluster, node, change);
-                self.history
-                    .remembers(cluster, node, change, writer, at, &mut self.violations);
+                self.history.remembers(
+                    cluster,
+                    node,
+                    (before.operation.as_deref(), change),
+                    writer,
+                    at,
+                    &mut self.violations,
+                );
             }
             _ => {}
         }
@@ -228,7 +234,8 @@ impl Judge {
                 self.released_without_record[node].push(operation.id.clone());
             }
         }
-        if let Some(finished) = &change.finished {
+        // A record whose Node was made again is about to be collected.
+        if let Some(finished) = change.finished.as_ref().filter(|_| cluster.record(node).is_some()) {
             self.ended[node].push(finished.operation.id.clone());
         }
     }

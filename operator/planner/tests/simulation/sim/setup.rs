@@ -227,6 +227,7 @@ fn cluster(count: usize, start: Instant, no_faults: bool, rng: &mut Rng) -> (Clu
     cluster.news.clear();
     let host = |node: &Rc<NodeObject>| hosts::Host {
         boot_id: node.value.boot_id.clone(),
+        booted: -TimeDelta::days(9).num_milliseconds(),
         up: true,
         takes_pods: true,
         ..hosts::Host::default()

@@ -42,6 +42,8 @@ pub struct Writer {
 pub struct Before {
     pub holders: Vec<Holder>,
     pub node: Option<Rc<NodeObject>>,
+    /// The operation of its record.
+    pub operation: Option<Box<Operation>>,
 }
 
 impl Before {
@@ -54,6 +56,7 @@ impl Before {
         Self {
             holders,
             node: index.and_then(|index| cluster.nodes[index].clone()),
+            operation: index.and_then(|index| cluster.operation(index).cloned().map(Box::new)),
         }
     }
 }
@@ -76,7 +79,10 @@ impl Allowed {
         let cap = snapshot.lock.as_ref().and_then(|lock| lock.max_in_progress);
         let largest = policies.iter().map(|(_, limit, _)| *limit).max().unwrap_or(0);
         let failed = |operation: &Operation| operation.phase == Phase::Failed && operation.pending_outcome.is_none();
-        let failed = view.in_progress().filter(|(.., operation)| failed(operation));
+        // An operator does not know in which phase a node is whose record it cannot decode.
+        let failed = view
+            .in_progress()
+            .filter(|(index, _, operation)| failed(operation) && !view.is_undecodable(*index));
         Self {
             seen: view
                 .policies()
