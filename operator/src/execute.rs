@@ -14,6 +14,7 @@ mod record;
 mod taints;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use kube::{Api, Client};
@@ -34,6 +35,10 @@ use crate::cache::SharedCache;
 
 /// Writes that do not depend on each other are sent this many at a time.
 pub const MAX_CONCURRENT_WRITES: usize = 16;
+
+/// A pass sends such writes for this long; the next pass continues. What a node in progress needs never waits for longer,
+/// however slow the API server is.
+pub const MAX_BATCH_TIME: Duration = Duration::from_secs(1);
 
 /// What one pass writes with: clients, the versions it saw, and the time.
 #[derive(Debug)]
@@ -77,7 +82,7 @@ pub struct Apis {
 
 impl std::fmt::Debug for Apis {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Api3")
+        f.write_str("Apis")
     }
 }
 

@@ -259,9 +259,12 @@ impl Reconciler {
             .reporter
             .publish(&mut pass, plan, &ends, &self.failed_statuses)
             .await;
-        learn(&mut self.failed_statuses, &mut self.tasks, &published);
-        if let Some(error) = published.shared {
+        learn(&mut self.failed_statuses, &mut self.tasks, &published.executed);
+        if let Some(error) = published.executed.shared {
             return NextPass::at(self.handle_error(&error));
+        }
+        if published.is_partial {
+            return NextPass::at(Instant::now());
         }
         let [writes, statuses] =
             [&self.failed_writes, &self.failed_statuses].map(|failed| failed.next_attempt(Instant::now()));

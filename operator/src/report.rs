@@ -6,9 +6,11 @@ pub mod event_recorder;
 mod gauges;
 mod invalid_policies;
 mod log_fields;
+mod node_statuses;
 pub mod notified_pods;
 mod policy_events;
 pub mod samples;
+mod sent_events;
 mod undecodable_records;
 
 use std::collections::BTreeMap;
@@ -19,34 +21,26 @@ use futures::stream::{self, StreamExt};
 use kube::api::Patch;
 use kube::{Api, Client, ResourceExt};
 use lockkeeper_crds::time::whole_seconds;
-use lockkeeper_crds::{NodeReboot, NodeRebootStatus, RebootPolicy, RebootPolicyStatus, condition, names};
+use lockkeeper_crds::{NodeReboot, RebootPolicy, RebootPolicyStatus, names};
 use lockkeeper_kube_util::{error_chain, patch_params};
-use lockkeeper_planner::{Action, Node, Plan, Snapshot, Violation, WaitReason};
-use lockkeeper_reasons::ReasonName;
+use lockkeeper_planner::{Action, Node, Plan, Snapshot, Violation};
 use lockkeeper_snapshot::ObservedObjects;
 use lockkeeper_snapshot::guarded::{GuardedPolicy, GuardedRecord};
 use serde_json::json;
-use tokio::time::Instant;
 
 use crate::cache::{Rewind, SharedCache};
-use crate::execute::{Error, Executed, MAX_CONCURRENT_WRITES, Pass, Retry};
-use crate::failed_writes::FailedWrites;
+use crate::execute::{Error, MAX_CONCURRENT_WRITES, Pass, Retry};
 use crate::merge_patch::difference;
 use crate::metrics::Metrics;
-use crate::status::condition::ConditionType;
-use crate::status::node::{apply_derived_status, required, wait_message};
-use crate::status::{policy, policy_name};
+use crate::status::policy;
 use crate::tasks::forecasts::Ends;
 use event::Event;
 use event_recorder::{EventRecorder, EventTarget};
 use gauges::GaugeExporter;
 use log_fields::LogFields;
+use sent_events::SentEvents;
 
-/// More nodes than this that begin to wait for the same reason at once are one Event about their policy.
-const EVENT_AGGREGATION_THRESHOLD: usize = 20;
-
-/// Nodes that begin to wait, by policy and reason.
-type NewWaits<'a> = BTreeMap<(String, ReasonName), Vec<(&'a str, &'a Node, &'a WaitReason)>>;
+pub use node_statuses::Published;
 
 /// Sends Events, exports gauges, writes log lines and statuses.
 pub struct Reporter {
@@ -61,6 +55,10 @@ pub struct Reporter {
     refused: BTreeMap<String, Option<i64>>,
     /// Nodes whose `NodeReboot` cannot be decoded and whose status the API server did not take: name and message.
     refused_records: BTreeMap<String, String>,
+    /// What was said of nodes whose status does not say it yet.
+    sent: SentEvents,
+    /// The last node whose status was written; the next batch begins after it.
+    last_status: String,
 }
 
 /// The records that a plan writes, as they were before it.
@@ -79,7 +77,7 @@ impl RecordsBefore {
 
 impl std::fmt::Debug for Reporter {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Teller")
+        f.write_str("Reporter")
     }
 }
 
@@ -96,6 +94,8 @@ impl Reporter {
             guarded_records: Api::all(client.clone()),
             refused: BTreeMap::new(),
             refused_records: BTreeMap::new(),
+            sent: SentEvents::default(),
+            last_status: String::new(),
         }
     }
 
@@ -103,6 +103,7 @@ impl Reporter {
     pub fn stop_leading(&mut self) {
         self.metrics.clear();
         self.exporter.stop();
+        self.sent = SentEvents::default();
     }
 
     /// A pass was planned.
@@ -198,86 +199,6 @@ impl Reporter {
         self.events.record(node_target(name, node), event);
     }
 
-    /// Writes the status of the nodes and policies that changed; called when there is nothing else to do. A status of a node
-    /// that could not be written a moment ago is left out.
-    pub async fn publish(&mut self, pass: &mut Pass<'_>, plan: &Plan, ends: &Ends, failed: &FailedWrites) -> Executed {
-        self.exporter
-            .export(&self.metrics, pass.snapshot, &pass.seen, plan, pass.now);
-        let mut changes = Vec::new();
-        let mut new_waits = NewWaits::new();
-        for (name, view) in &pass.snapshot.nodes {
-            let (Some(seen), Some(record)) = (pass.seen.reboots.get(name).cloned(), &view.record) else {
-                continue;
-            };
-            let before = seen.status.clone().unwrap_or_default();
-            let mut after = before.clone();
-            let waiting = plan.wait_reasons.get(name);
-            apply_derived_status(&mut after, &seen, view, record.operation.as_deref(), waiting, pass.now);
-            if let Some(waiting) = waiting.filter(|waiting| is_reported_anew(waiting, &before)) {
-                new_waits
-                    .entry((policy_name(view), waiting.name()))
-                    .or_default()
-                    .push((name, view, waiting));
-            }
-            self.report_required(name, view, &seen);
-            if before != after && !failed.is_waiting(name, Instant::now()) {
-                changes.push((seen, before, after));
-            }
-        }
-        self.report_waits(&new_waits);
-        // A policy's status is not older than those of its nodes, and a node whose status is refused delays no other.
-        let policies = self.publish_policies(pass, plan, ends).await;
-        let mut executed = pass.write_statuses(changes).await;
-        let records = self.publish_undecodable_records(pass, plan).await;
-        let invalid = self.publish_invalid_policies(pass.now).await;
-        executed.shared = policies.and(records).and(invalid).err();
-        executed
-    }
-
-    /// Sent once: the write that follows from the same pass sets the condition.
-    fn report_required(&self, name: &str, node: &Node, seen: &NodeReboot) {
-        if !node.requires_reboot() {
-            return;
-        }
-        let conditions = seen.status.as_ref().map(|status| status.conditions.as_slice());
-        if !condition::is_true(conditions.unwrap_or_default(), ConditionType::RebootRequired.as_str()) {
-            let event = Event::reboot_required(&required(node, seen).message);
-            self.events.record(node_target(name, node), event);
-        }
-    }
-
-    /// The wait reasons that began now: an Event for each node, or one about the policy if they are many.
-    fn report_waits(&self, new_waits: &NewWaits<'_>) {
-        for ((policy, reason), nodes) in new_waits {
-            let policy_target = self
-                .cache
-                .read()
-                .policies
-                .get(policy)
-                .and_then(|policy| policy_target(policy.as_ref().ok()?));
-            match (policy_target, nodes.as_slice()) {
-                (Some(target), [(_, _, first), ..]) if nodes.len() > EVENT_AGGREGATION_THRESHOLD => {
-                    let event = Event::wait_of_many(nodes.len(), first);
-                    tracing::info!(policy, reason = reason.as_str(), "{}", event.message);
-                    self.events.record(target, event);
-                }
-                (_, nodes) => {
-                    for (name, node, waiting) in nodes {
-                        let LogFields { policy, operation, .. } = LogFields::of_node(node);
-                        tracing::info!(
-                            node = name,
-                            policy,
-                            operation,
-                            reason = reason.as_str(),
-                            "waits: {waiting}"
-                        );
-                        self.events.record(node_target(name, node), Event::wait(waiting));
-                    }
-                }
-            }
-        }
-    }
-
     fn report_policy(&self, policy: &Arc<RebootPolicy>, before: &RebootPolicyStatus, after: &RebootPolicyStatus) {
         let Some(target) = policy_target(policy) else { return };
         for event in policy_events::events(&policy.name_any(), before, after) {
@@ -337,15 +258,6 @@ impl Reporter {
     }
 }
 
-/// Whether the reason began now, or the gap in the operator's view is another one.
-fn is_reported_anew(waiting: &WaitReason, before: &NodeRebootStatus) -> bool {
-    // What is not known may be another thing under the same reason.
-    let message = (waiting.name() == ReasonName::ViewIncomplete).then(|| wait_message(waiting));
-    before.waiting.as_ref().is_none_or(|before| {
-        before.reason != waiting.name().as_str() || message.is_some_and(|message| before.message != message)
-    })
-}
-
 fn node_target(name: &str, node: &Node) -> EventTarget {
     EventTarget::Node {
         name: name.to_owned(),
@@ -358,36 +270,4 @@ fn policy_target(policy: &Arc<RebootPolicy>) -> Option<EventTarget> {
         name: policy.name_any(),
         uid: policy.uid()?,
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use lockkeeper_reasons::ViewGap;
-
-    use super::*;
-
-    fn published(waiting: &WaitReason) -> NodeRebootStatus {
-        let status = json!({"waiting": {
-            "reason": waiting.name().as_str(), "message": wait_message(waiting), "sinceTime": "2026-11-24T22:10:00Z",
-        }});
-        serde_json::from_value(status).unwrap()
-    }
-
-    #[test]
-    fn a_wait_reason_is_reported_when_it_begins_and_when_the_gap_in_the_view_changes() {
-        let unseen = |what: &str| WaitReason::ViewIncomplete(ViewGap::PreflightFailed { error: what.to_owned() });
-        let blocked = |what: &str| WaitReason::EvictionBlocked {
-            message: what.to_owned(),
-        };
-        assert!(is_reported_anew(&unseen("a"), &NodeRebootStatus::default()));
-        assert!(!is_reported_anew(&unseen("a"), &published(&unseen("a"))));
-        assert!(is_reported_anew(&unseen("a (refused)"), &published(&unseen("a"))));
-        let long = "a".repeat(5000);
-        assert!(!is_reported_anew(&unseen(&long), &published(&unseen(&long))));
-        assert!(is_reported_anew(&blocked("x"), &published(&unseen("x"))));
-        assert!(!is_reported_anew(
-            &blocked("2 of 3 ready"),
-            &published(&blocked("1 of 3 ready"))
-        ));
-    }
 }

@@ -5,8 +5,9 @@ use kube::ResourceExt;
 use kube::api::{DeleteParams, Preconditions};
 use lockkeeper_crds::NodeReboot;
 use lockkeeper_planner::Action;
+use tokio::time::sleep;
 
-use super::{Error, MAX_CONCURRENT_WRITES, Pass, api_error};
+use super::{Error, MAX_BATCH_TIME, MAX_CONCURRENT_WRITES, Pass, api_error};
 
 /// A pass makes at most so many writes of housekeeping, so that what a node in progress needs never waits for long.
 pub(super) const MAX_HOUSEKEEPING: usize = 128;
@@ -48,7 +49,9 @@ impl Pass<'_> {
         for action in batch {
             writes.push(self.write_housekeeping(action));
         }
-        let written: Vec<_> = stream::iter(writes).buffered(MAX_CONCURRENT_WRITES).collect().await;
+        // Those that are not begun in time are left for the next pass.
+        let begun = stream::iter(writes).take_until(sleep(MAX_BATCH_TIME));
+        let written: Vec<_> = begun.buffered(MAX_CONCURRENT_WRITES).collect().await;
         let mut results = Vec::new();
         for (action, result) in batch.iter().zip(written) {
             results.push((*action, result.map(|reboot| self.store_housekeeping(action, reboot))));

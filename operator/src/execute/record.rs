@@ -16,8 +16,9 @@ use lockkeeper_kube_util::patch_params;
 use lockkeeper_planner::{Change, Finished, Operation, Order, RecordChange, WaitReason};
 use lockkeeper_snapshot::convert::{self, bounded, causes};
 use serde_json::json;
+use tokio::time::sleep;
 
-use super::{Apis, Error, Executed, MAX_CONCURRENT_WRITES, Pass, api_error};
+use super::{Apis, Error, Executed, MAX_BATCH_TIME, MAX_CONCURRENT_WRITES, Pass, api_error};
 use crate::merge_patch::difference;
 use crate::status::node::apply_derived_status;
 
@@ -87,7 +88,7 @@ impl Pass<'_> {
         Ok(())
     }
 
-    /// Writes many statuses that do not depend on each other.
+    /// Writes many statuses that do not depend on each other. Those that are not begun in time are left out.
     pub async fn write_statuses(
         &mut self,
         changes: Vec<(Arc<NodeReboot>, NodeRebootStatus, NodeRebootStatus)>,
@@ -96,7 +97,8 @@ impl Pass<'_> {
         for (seen, before, after) in &changes {
             writes.push(write_status(self.api, seen, before, after));
         }
-        let written: Vec<_> = stream::iter(writes).buffered(MAX_CONCURRENT_WRITES).collect().await;
+        let begun = stream::iter(writes).take_until(sleep(MAX_BATCH_TIME));
+        let written: Vec<_> = begun.buffered(MAX_CONCURRENT_WRITES).collect().await;
         let mut executed = Executed::default();
         for ((seen, _, _), result) in changes.iter().zip(written) {
             let result = result.map(|reboot| reboot.into_iter().for_each(|reboot| self.store_reboot(reboot)));
