@@ -85,3 +85,25 @@ fn each_order_names_the_method_of_the_policy_with_which_the_operation_began() {
         assert_eq!((order.action, order.method), (OrderAction::Reboot, method));
     }
 }
+
+#[test]
+fn the_last_check_asks_for_no_agent_where_another_system_reboots() {
+    for (method, refused) in [(RebootMethod::External, true), (RebootMethod::Auto, false)] {
+        let mut world = World::new(2);
+        world.policy().settings.method = method;
+        world.record("n2").host.as_mut().unwrap().incapable = Some("no system bus".to_owned());
+        world.pass(0);
+        while world.plan().actions.iter().all(|action| action.name() != "SetHolders") {
+            assert!(world.pass(1) > 0, "{}", world.wait_reasons());
+        }
+        // A plan that was made without the knowledge that n1 runs the operator.
+        let plan = world.plan();
+        world.snapshot.own_node = Some("n1".to_owned());
+        let broken = check(&world.snapshot, &plan, world.now);
+        assert_eq!(
+            broken.iter().any(|broken| broken.rule == "S6"),
+            refused,
+            "{method:?}: {broken:?}"
+        );
+    }
+}
