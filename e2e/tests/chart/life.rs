@@ -4,7 +4,7 @@ use lockkeeper_crds::names;
 use lockkeeper_e2e::control_plane::ControlPlane;
 use lockkeeper_e2e::helm::Version;
 
-use super::{args, chart_dir, clean, helm};
+use super::{args, chart_dir, clean, helm, scratch};
 
 pub(crate) fn of_a_release(plane: &ControlPlane, version: Version) {
     let (helm, chart) = (helm(plane, version), chart_dir());
@@ -115,5 +115,5 @@ fn field(plane: &ControlPlane, object: &str, path: &str) -> String {
 fn policy(plane: &ControlPlane) -> String {
     let policy = r#"{"apiVersion": "lockkeeper.dev/v1alpha1", "kind": "RebootPolicy", "metadata": {"name": "mine"}}"#;
     let policy = policy.replace("}}", r#"}, "spec": {}}"#);
-    crate::scratch(plane, "policy.json", &policy)
+    scratch(plane, "policy.json", &policy)
 }
