@@ -52,8 +52,8 @@ pub use snapshot::{
     DaemonSetReadiness, Deferred, Deletion, Drain, DrainDetails, DurationEstimate, Failure, Hold, Holder, Host,
     HostAnswer, LastReboot, Limit, Lock, MAX_GRACE_WAIT, Node, OBSERVATION_GRACE, OnTimeout, Operation, Order,
     OrderAction, OrderedReboot, Outcome, PendingOutcome, Phase, Policy, PolicyState, Preflight, QueueOrder, Ready,
-    RebootMethod, RebootSeries, Record, Released, Rollout, Settings, Snapshot, Stage, StageKind, Taint, Taints,
-    Topology,
+    RebootMethod, RebootSeries, Record, Released, Rollout, SCHEDULER_GRACE, Settings, Snapshot, Stage, StageKind,
+    Taint, Taints, Topology,
 };
 pub use windows::{Exclusion, InsufficientWindowTime, OpenSpan, Opening, Schedule, Window, WindowError};
 

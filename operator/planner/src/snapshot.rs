@@ -60,7 +60,17 @@ pub struct Snapshot {
 /// API server, kubelets and agents need a moment to report what has happened meanwhile: a kubelet reports every 10 s.
 pub const OBSERVATION_GRACE: TimeDelta = TimeDelta::seconds(60);
 
+/// A reboot is ordered only once the watches have shown the cluster for this long without a break. A scheduler whose watch
+/// broke in the same outage knows the cordon only a moment after it, and binds pods to the node until then.
+pub const SCHEDULER_GRACE: TimeDelta = TimeDelta::seconds(10);
+
 impl Snapshot {
+    /// When schedulers have had time to learn of the cordons after a break of the watches; `None` if they have by now.
+    pub(crate) fn schedulers_know_at(&self, now: Instant) -> Option<Instant> {
+        let missing = SCHEDULER_GRACE - self.watched_for;
+        (missing > TimeDelta::zero()).then(|| now + missing)
+    }
+
     /// When a time-out is judged: not before what happened until then can have been observed.
     pub(crate) fn judged_at(&self, deadline: Instant, now: Instant) -> Instant {
         let missing = OBSERVATION_GRACE - self.watched_for;

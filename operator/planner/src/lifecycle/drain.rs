@@ -45,9 +45,21 @@ pub(super) fn next_step(active: &ActiveOperation) -> Step {
         return step;
     }
     match &active.node.drain {
-        Drain::Done { .. } => active.order_reboot(),
+        Drain::Done { .. } => order_reboot(active),
         Drain::Running { waiting, .. } => await_pods(active, waiting.clone()),
         Drain::NotStarted => await_pods(active, None),
+    }
+}
+
+/// The node is empty. After an outage the order waits until no scheduler can have missed the cordon; the pods are listed once
+/// more right before it.
+fn order_reboot(active: &ActiveOperation) -> Step {
+    match active.assessment.context.snapshot.schedulers_know_at(active.now()) {
+        Some(at) => Step {
+            recheck_at: Some(at),
+            ..Step::default()
+        },
+        None => active.order_reboot(),
     }
 }
 

@@ -48,6 +48,21 @@ fn a_reboot_that_timed_out_during_an_outage_is_judged_a_minute_after_it() {
 }
 
 #[test]
+fn a_reboot_is_ordered_only_once_schedulers_know_the_cordon_after_an_outage() {
+    let mut world = World::new(1);
+    world.run_until_idle();
+    while phase(&mut world) != Some(Phase::Draining) {
+        world.run(1);
+    }
+    // The API server went away right after the cordon.
+    world.snapshot.watched_for = TimeDelta::zero();
+    watch(&mut world, 9);
+    assert_eq!(phase(&mut world), Some(Phase::Draining), "{}", world.trace);
+    watch(&mut world, 2);
+    assert_eq!(phase(&mut world), Some(Phase::Rebooting), "{}", world.trace);
+}
+
+#[test]
 fn a_node_that_rebooted_during_an_outage_succeeds() {
     let mut world = outage(1000);
     watch(&mut world, 20);

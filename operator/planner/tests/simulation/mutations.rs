@@ -57,6 +57,14 @@ fn setup(mutant: Mutant) -> Setup {
             faults: &[Fault::Outage, Fault::SlowBoot],
             ..any
         },
+        Mutant::NoFreshHold => Setup {
+            faults: &[Fault::Holds, Fault::LagNodes, Fault::Blind, Fault::Stall],
+            ..any
+        },
+        Mutant::OrdersAtOnce => Setup {
+            faults: &[Fault::Outage, Fault::PodLands],
+            ..any
+        },
         Mutant::BelievesAnyTime => Setup {
             faults: &[Fault::ClockFarOff, Fault::Takeover, Fault::NeverBack],
             ..any

@@ -111,15 +111,16 @@ impl World {
         self.judge.reboots(&self.cluster, &self.hosts[node], node, order);
         self.coverage.reboots += 1;
         self.tell(|world| format!("{} reboots for order {}", world.cluster.names[node], order.id));
-        let now = self.now();
+        let (now, clocks_jump) = (self.now(), self.faults.is_known(Fault::ClockFarOff));
         let host = &mut self.hosts[node];
         host.obeyed = Some(order.id.clone());
-        host.refused = answer == AnswerState::Refused;
         // What an operator ordered whose clock was far ahead never expires, and its planner is not to blame.
         let expires = order
             .not_after
             .is_none_or(|not_after| not_after < now + TimeDelta::days(1));
-        let operation = order.id.rsplit_once('-').filter(|_| expires);
+        // The wait after a refusal is measured on the clock of an operator.
+        let is_judged = expires && (answer != AnswerState::Refused || !clocks_jump);
+        let operation = order.id.rsplit_once('-').filter(|_| is_judged);
         host.ordered = operation.map(|(operation, _)| operation.to_owned());
         let boot = host.boot;
         self.answer(node, order, answer);

@@ -180,6 +180,11 @@ impl Faults {
         self.enabled[fault as usize] = true;
     }
 
+    /// Whether the seed knows it, also once all is quiet.
+    pub fn is_known(&self, fault: Fault) -> bool {
+        self.enabled[fault as usize]
+    }
+
     pub fn on(&self, fault: Fault) -> bool {
         !self.off && self.enabled[fault as usize]
     }

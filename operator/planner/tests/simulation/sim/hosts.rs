@@ -18,8 +18,6 @@ pub struct Host {
     pub up: bool,
     /// It goes down because it was ordered to, under this operation.
     pub ordered: Option<String>,
-    /// It was ordered to, and its agent said that it refused.
-    pub refused: bool,
     /// The last boot that an order led to.
     pub rebooted: Option<u32>,
     /// It was handed this order in this boot.
@@ -58,10 +56,6 @@ impl World {
         let skewed = [Fault::ClockSkew, Fault::ClockFarOff];
         let skewed = skewed.iter().any(|fault| self.faults.counts[*fault as usize] > 0);
         let late = if skewed { self.hosts[node].late_pods } else { 0 };
-        // So is the wait after a refusal.
-        if self.hosts[node].refused && self.faults.counts[Fault::ClockFarOff as usize] > 0 {
-            self.hosts[node].ordered = None;
-        }
         self.judge.goes_down(&self.cluster, &self.hosts[node], node, late);
         self.cluster.pods[node] = 0;
         self.hosts[node].late_pods = 0;
@@ -101,7 +95,6 @@ impl World {
         host.lost = false;
         self.judge.is_up(node);
         let host = &mut self.hosts[node];
-        host.refused = false;
         let ordered = host.ordered.take().is_some();
         if new {
             host.booted = self.at;

@@ -67,6 +67,8 @@ mutants! {
     CountsPassedTime,
     /// A time-out is judged right after an outage.
     JudgesAtOnce,
+    /// A reboot is ordered right after an outage.
+    OrdersAtOnce,
     /// A node that failed because time ran out waits for a person.
     NeverLate,
     /// A success that lies ahead of now closes the breaker.
@@ -198,6 +200,7 @@ fn doctor(mutant: Mutant, seen: &mut Snapshot, now: Instant) -> bool {
             nodes.for_each(|node| node.drain_details.evicting_for = long);
         }
         Mutant::JudgesAtOnce => seen.watched_for = OBSERVATION_GRACE,
+        Mutant::OrdersAtOnce => seen.watched_for = seen.watched_for.max(SCHEDULER_GRACE),
         Mutant::NeverLate => operations(seen).for_each(|operation| {
             operation
                 .failure
