@@ -103,6 +103,11 @@ pub struct DetectorReport {
     pub message: String,
 }
 
+impl DetectorReport {
+    /// The longest name that the definition accepts.
+    pub const MAX_NAME: usize = 64;
+}
+
 /// Whether a detector requires a reboot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum DetectorState {

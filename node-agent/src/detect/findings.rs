@@ -18,8 +18,6 @@ pub(super) const MAX_REASONS: usize = 32;
 const MAX_DETECTORS: usize = 16;
 /// The longest list of detectors that the custom resource accepts.
 const MAX_SOURCE_LENGTH: usize = 128;
-/// The longest name of a detector that the custom resource accepts.
-const MAX_DETECTOR_NAME: usize = 64;
 
 /// What the detectors saw so far.
 pub(super) struct Findings {
@@ -66,7 +64,7 @@ impl Findings {
         };
         let message = if failing.is_empty() { &reasons } else { &failing };
         self.detectors.push(DetectorReport {
-            name: fit(detector, MAX_DETECTOR_NAME),
+            name: fit(detector, DetectorReport::MAX_NAME),
             state,
             message: fit(&message.join(", "), NAME),
         });

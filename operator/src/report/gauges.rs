@@ -1,8 +1,11 @@
 //! The pictures behind the metrics: what a look saw, counted.
 
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use lockkeeper_crds::host::DetectorReport;
 use lockkeeper_crds::{NodeReboot, NodeState, RebootPolicyStatus, WindowState};
 use lockkeeper_kube_util::bounded;
 use lockkeeper_planner::{BreakerState, Confinement, Node, Operation, Phase, Plan, Policy, PolicyName, Snapshot};
@@ -17,8 +20,10 @@ use crate::watched_kind::WatchedKind;
 
 /// A loop that has much to do paints no more often than this; one that comes to rest always does.
 const MIN_INTERVAL: Duration = Duration::from_secs(1);
-/// The longest name of a detector that the custom resource accepts.
-const MAX_DETECTOR_NAME: usize = 64;
+/// So many detectors have series of their own, those of most nodes; agents name them, and each name is a label.
+const MAX_DETECTORS: usize = 32;
+/// The detectors beyond that.
+const OTHER_DETECTORS: &str = "other";
 
 /// Paints what the leader sees.
 #[derive(Debug, Default)]
@@ -62,6 +67,7 @@ impl GaugeExporter {
         for (name, policy) in &snapshot.policies {
             add_policy(&mut gauges, name, policy, plan, now);
         }
+        let detectors = shown_detectors(snapshot, seen);
         for (name, node) in &snapshot.nodes {
             let policy = policy_name(node);
             let reboot = seen.reboots.get(name);
@@ -77,7 +83,7 @@ impl GaugeExporter {
                 gauges.put(Gauge::NodeDetectorsFailing, &[name, &policy], failing);
             }
             if let Some(reboot) = reboot.filter(|_| node.trusted_host().is_some()) {
-                add_detectors(&mut gauges, &policy, reboot);
+                add_detectors(&mut gauges, &policy, reboot, &detectors);
             }
         }
         metrics.show(gauges);
@@ -190,13 +196,34 @@ fn add_node(gauges: &mut GaugeSet, labels: &[&str; 2], node: &Node, state: NodeS
     }
 }
 
+/// The detectors that have series of their own: those that most nodes report.
+fn shown_detectors(snapshot: &Snapshot, seen: &ObservedObjects) -> BTreeSet<String> {
+    let mut counts = BTreeMap::<&str, usize>::new();
+    let trusted = snapshot.nodes.iter().filter(|(_, node)| node.trusted_host().is_some());
+    for reboot in trusted.filter_map(|(name, _)| seen.reboots.get(name)) {
+        for detector in detectors(reboot) {
+            *counts.entry(&detector.name).or_default() += 1;
+        }
+    }
+    let mut names: Vec<(&str, usize)> = counts.into_iter().collect();
+    names.sort_by_key(|(name, count)| (Reverse(*count), *name));
+    names.truncate(MAX_DETECTORS);
+    names.into_iter().map(|(name, _)| name.to_owned()).collect()
+}
+
 /// What each detector of a node saw.
-fn add_detectors(gauges: &mut GaugeSet, policy: &str, reboot: &NodeReboot) {
-    let host = reboot.status.as_ref().and_then(|status| status.host.as_ref());
-    for detector in host.iter().flat_map(|host| &host.reboot_required.detectors) {
-        let name = bounded(&detector.name, MAX_DETECTOR_NAME);
+fn add_detectors(gauges: &mut GaugeSet, policy: &str, reboot: &NodeReboot, shown: &BTreeSet<String>) {
+    for detector in detectors(reboot) {
+        let is_shown = shown.contains(&detector.name);
+        let name = if is_shown { &detector.name } else { OTHER_DETECTORS };
+        let name = bounded(name, DetectorReport::MAX_NAME);
         gauges.add(Gauge::DetectorNodes, &[policy, &name, detector.state.as_str()], 1);
     }
+}
+
+fn detectors(reboot: &NodeReboot) -> &[DetectorReport] {
+    let host = reboot.status.as_ref().and_then(|status| status.host.as_ref());
+    host.map_or(&[], |host| &host.reboot_required.detectors)
 }
 
 /// Since when the node is in its phase; of a drain, since pods may be evicted.

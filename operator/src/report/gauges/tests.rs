@@ -271,3 +271,49 @@ fn a_node_shows_its_last_reboot_and_the_detectors_that_fail_on_it() {
         r#"detector_nodes{detector="kernel",policy="workers",state="Required"} 1"#,
     );
 }
+
+#[test]
+fn detectors_that_few_nodes_report_share_one_series() {
+    let report = |name: String| DetectorReport {
+        name,
+        state: DetectorState::NotRequired,
+        message: String::new(),
+    };
+    let mut nodes = BTreeMap::new();
+    let mut reboots = BTreeMap::new();
+    for index in 0..4 {
+        let name = format!("w-{index}");
+        let mut reboot = NodeReboot::new(&name, lockkeeper_crds::NodeRebootSpec::default());
+        let host = reboot.status.get_or_insert_default().host.get_or_insert_default();
+        // The agents of three nodes make names up.
+        let made_up = (0..15)
+            .filter(|_| index > 0)
+            .map(|number| format!("a{index}-{number:02}"));
+        host.reboot_required.detectors = made_up.chain(["kernel".to_owned()]).map(report).collect();
+        reboots.insert(name.clone(), std::sync::Arc::new(reboot));
+        nodes.insert(name, node(None));
+    }
+    let seen = ObservedObjects {
+        reboots,
+        ..ObservedObjects::default()
+    };
+    let snapshot = Snapshot {
+        nodes,
+        ..Snapshot::default()
+    };
+    let metrics = Metrics::new().unwrap();
+    GaugeExporter::default().export(&metrics, &snapshot, &seen, &Plan::default(), at(1000));
+    let text = metrics.text().unwrap();
+    let series = text
+        .lines()
+        .filter(|line| line.starts_with("lockkeeper_detector_nodes{"));
+    assert_eq!(series.count(), MAX_DETECTORS + 1);
+    shows(
+        &text,
+        r#"detector_nodes{detector="kernel",policy="workers",state="NotRequired"} 4"#,
+    );
+    shows(
+        &text,
+        r#"detector_nodes{detector="other",policy="workers",state="NotRequired"} 14"#,
+    );
+}
