@@ -3,6 +3,7 @@
 mod counted;
 pub(crate) mod dated;
 mod fenced;
+pub(crate) mod layer;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -12,8 +13,9 @@ use http::HeaderValue;
 use http::header::USER_AGENT;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
-use lockkeeper_kube_util::{HttpService, Remedies, error_chain, http_service, patient_service};
+use lockkeeper_kube_util::{Clock, HttpService, Remedies, error_chain, http_service, patient_service};
 use thiserror::Error;
+use tower::ServiceExt;
 
 use crate::health::{Component, Health};
 use crate::leadership::Leadership;
@@ -23,6 +25,7 @@ use counted::Counted;
 use dated::Dated;
 use fenced::Fenced;
 pub use fenced::NotLeading;
+use layer::Inspected;
 
 /// How we are called in the API server's audit log.
 pub const AGENT: &str = concat!("lockkeeper-operator/", env!("CARGO_PKG_VERSION"));
@@ -77,7 +80,7 @@ impl Hooks {
             pass: health.component("pass", MAX_PASS_SILENCE),
             election: health.component("election", MAX_PASS_SILENCE),
             leadership: Leadership::default(),
-            server_clock: ServerClock::exported(metrics.clone()),
+            server_clock: ServerClock::exported(Clock::machine(), metrics.clone()),
             metrics,
         }
     }
@@ -86,33 +89,59 @@ impl Hooks {
 /// Connects with the kubeconfig given, else with the service account of this pod, else with the user's kubeconfig.
 pub async fn clients(kubeconfig: Option<&Path>, hooks: &Hooks) -> Result<Clients, ConnectError> {
     let config = config(kubeconfig).await?;
-    let counted = |inner, progress| Counted {
-        inner,
-        metrics: hooks.metrics.clone(),
-        progress,
-    };
-    let fenced = |inner| Fenced {
-        inner,
-        leadership: hooks.leadership.clone(),
-    };
     let service = |seconds| service(&config, Duration::from_secs(seconds));
-    let watches = patient_service(config.clone(), LIST_TIMEOUT).map_err(|error| not_connected(&config, &error))?;
-    let watches = Counted {
-        inner: watches,
-        metrics: hooks.metrics.clone(),
-        progress: None,
+    let watch = patient_service(config.clone(), LIST_TIMEOUT).map_err(|error| not_connected(&config, &error))?;
+    let connections = Connections {
+        api: service(15)?,
+        watch: watch.boxed(),
+        evict: service(40)?,
+        lease: service(2)?,
     };
-    let dated = Dated {
-        inner: counted(service(2)?, None),
-        server_clock: hooks.server_clock.clone(),
-    };
-    let namespace = config.default_namespace.as_str();
-    Ok(Clients {
-        api: Client::new(fenced(counted(service(15)?, Some(hooks.pass.clone()))), namespace),
-        watch: Client::new(watches, namespace),
-        evict: Client::new(fenced(counted(service(40)?, None)), namespace),
-        lease: Client::new(dated, namespace),
-    })
+    Ok(connections.clients(hooks, &config.default_namespace))
+}
+
+/// What each client of [`Clients`] sends its requests through.
+#[derive(Debug)]
+pub struct Connections {
+    /// For the loop.
+    pub api: HttpService,
+    /// For watches.
+    pub watch: HttpService,
+    /// For drains.
+    pub evict: HttpService,
+    /// For the Lease.
+    pub lease: HttpService,
+}
+
+impl Connections {
+    /// The clients, which tell and heed the hooks.
+    pub fn clients(self, hooks: &Hooks, namespace: &str) -> Clients {
+        let counted = |inner, progress| Inspected {
+            inner,
+            inspector: Counted {
+                metrics: hooks.metrics.clone(),
+                progress,
+            },
+        };
+        let fenced = |inner| Inspected {
+            inner,
+            inspector: Fenced {
+                leadership: hooks.leadership.clone(),
+            },
+        };
+        let dated = Inspected {
+            inner: counted(self.lease, None),
+            inspector: Dated {
+                server_clock: hooks.server_clock.clone(),
+            },
+        };
+        Clients {
+            api: Client::new(fenced(counted(self.api, Some(hooks.pass.clone()))), namespace),
+            watch: Client::new(counted(self.watch, None), namespace),
+            evict: Client::new(fenced(counted(self.evict, None)), namespace),
+            lease: Client::new(dated, namespace),
+        }
+    }
 }
 
 /// A connection that could not be made.

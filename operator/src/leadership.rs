@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use lockkeeper_kube_util::Opaque;
 use rustix::time::{ClockId, clock_gettime};
 
 /// Until when this process leads; clones are the same one. It leads from the first renewal on.
@@ -15,8 +16,11 @@ use rustix::time::{ClockId, clock_gettime};
 pub struct Leadership {
     /// Milliseconds on `clock`; 0 while this process does not lead.
     until: Arc<AtomicU64>,
-    clock: fn() -> Duration,
+    clock: Opaque<Arc<MonotonicClock>>,
 }
+
+/// A clock that nothing sets or stops.
+type MonotonicClock = dyn Fn() -> Duration + Send + Sync;
 
 impl Default for Leadership {
     fn default() -> Self {
@@ -26,16 +30,16 @@ impl Default for Leadership {
 
 impl Leadership {
     /// A leadership on this clock, which must go on while the process is paused and the machine is suspended.
-    pub fn with_clock(clock: fn() -> Duration) -> Self {
+    pub fn with_clock(clock: impl Fn() -> Duration + Send + Sync + 'static) -> Self {
         Self {
             until: Arc::default(),
-            clock,
+            clock: Opaque(Arc::new(clock)),
         }
     }
 
     /// The time on the clock of the leadership.
     pub fn now(&self) -> Duration {
-        (self.clock)()
+        (self.clock.0)()
     }
 
     /// The Lease was renewed: this process leads for `length` from when the request was sent.

@@ -25,9 +25,10 @@ pub struct ServerClock {
 }
 
 impl ServerClock {
-    /// A clock whose difference is exported.
-    pub fn exported(metrics: Arc<Metrics>) -> Self {
+    /// What is known of the difference to this clock of ours; it is exported.
+    pub fn exported(clock: Clock, metrics: Arc<Metrics>) -> Self {
         Self {
+            clock,
             metrics: Some(metrics),
             ..Self::default()
         }

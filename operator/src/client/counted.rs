@@ -1,59 +1,44 @@
 //! Counts what is asked of the API server, where every request passes.
 
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
-use http::{Method, Request, Response, Uri};
+use http::{Method, Response, Uri};
 use lockkeeper_kube_util::is_watch;
-use tower::Service;
+use tower::BoxError;
 
+use super::layer::Inspect;
 use crate::health::Component;
 use crate::metrics::Metrics;
 
-/// A connection whose requests are counted.
+/// Counts the requests of a connection.
 #[derive(Clone, Debug)]
-pub(super) struct Counted<S> {
-    pub(super) inner: S,
+pub(super) struct Counted {
     pub(super) metrics: Arc<Metrics>,
     /// The part of the operator that gets on with each request that ends.
     pub(super) progress: Option<Component>,
 }
 
-impl<S, In, Out> Service<Request<In>> for Counted<S>
-where
-    S: Service<Request<In>, Response = Response<Out>>,
-    S::Future: Send + 'static,
-{
-    type Response = S::Response;
-    type Error = S::Error;
-    type Future = Pin<Box<dyn Future<Output = Result<S::Response, S::Error>> + Send>>;
+impl Inspect for Counted {
+    type Pending = Count;
 
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(context)
-    }
-
-    fn call(&mut self, request: Request<In>) -> Self::Future {
-        let count = Count {
-            verb: verb(request.method(), request.uri()),
-            is_eviction: is_eviction(request.uri()),
+    fn request(&self, method: &Method, uri: &Uri) -> Result<Count, BoxError> {
+        Ok(Count {
+            verb: verb(method, uri),
+            is_eviction: is_eviction(uri),
             code: None,
             metrics: self.metrics.clone(),
             progress: self.progress.clone(),
-        };
-        let answer = self.inner.call(request);
-        Box::pin(async move {
-            // The whole of it moves in here: it counts when this ends or is dropped.
-            let mut count = count;
-            let answer = answer.await;
-            count.code = answer.as_ref().ok().map(|answer| answer.status().as_u16());
-            answer
         })
+    }
+
+    fn answer<B>(mut count: Count, answer: Option<&Response<B>>) {
+        count.code = answer.map(|answer| answer.status().as_u16());
     }
 }
 
 /// Counts when it is dropped: whoever asks may lose patience before there is an answer.
-struct Count {
+#[derive(Debug)]
+pub(super) struct Count {
     verb: &'static str,
     is_eviction: bool,
     code: Option<u16>,
@@ -113,6 +98,10 @@ fn eviction_result(code: Option<u16>) -> &'static str {
 mod tests {
     use std::time::Duration;
 
+    use http::Request;
+    use tower::Service;
+
+    use super::super::layer::Inspected;
     use super::*;
     use crate::health::Health;
 
@@ -167,10 +156,12 @@ mod tests {
     async fn who_loses_patience_is_counted_too() {
         let metrics = Arc::new(Metrics::new().unwrap());
         let silent = tower::service_fn(|_: Request<()>| std::future::pending::<Result<Response<()>, std::io::Error>>());
-        let mut counted = Counted {
+        let mut counted = Inspected {
             inner: silent,
-            metrics: metrics.clone(),
-            progress: None,
+            inspector: Counted {
+                metrics: metrics.clone(),
+                progress: None,
+            },
         };
         let mut asked = counted.call(Request::new(()));
         assert!(futures::poll!(&mut asked).is_pending());
@@ -191,10 +182,12 @@ mod tests {
             tokio::time::sleep(Duration::from_secs(40)).await;
             Err::<Response<()>, _>(std::io::Error::other("no answer"))
         });
-        let mut counted = Counted {
+        let mut counted = Inspected {
             inner: slow,
-            metrics: Arc::new(Metrics::new().unwrap()),
-            progress: Some(pass.clone()),
+            inspector: Counted {
+                metrics: Arc::new(Metrics::new().unwrap()),
+                progress: Some(pass.clone()),
+            },
         };
         for _ in 0..10 {
             counted.call(Request::new(())).await.unwrap_err();

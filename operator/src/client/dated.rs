@@ -1,48 +1,47 @@
 //! Reads the clock of the API server off its answers.
 
-use std::pin::Pin;
-use std::task::{Context, Poll};
-
+use chrono::{DateTime, Utc};
 use http::header::DATE;
-use http::{Request, Response};
+use http::{Method, Response, Uri};
 use tokio::time::Instant;
-use tower::Service;
+use tower::BoxError;
 
+use super::layer::Inspect;
 use crate::server_clock::ServerClock;
 
-/// A connection whose answers are compared with our clock.
+/// Compares the answers of a connection with our clock.
 #[derive(Clone, Debug)]
-pub(crate) struct Dated<S> {
-    pub(crate) inner: S,
+pub(crate) struct Dated {
     pub(crate) server_clock: ServerClock,
 }
 
-impl<S, In, Out> Service<Request<In>> for Dated<S>
-where
-    S: Service<Request<In>, Response = Response<Out>>,
-    S::Future: Send + 'static,
-{
-    type Response = S::Response;
-    type Error = S::Error;
-    type Future = Pin<Box<dyn Future<Output = Result<S::Response, S::Error>> + Send>>;
+/// When a request was sent, by both clocks: how long the answer took is measured by one that cannot be set meanwhile.
+#[derive(Debug)]
+pub(crate) struct Sent {
+    server_clock: ServerClock,
+    time: DateTime<Utc>,
+    begin: Instant,
+}
 
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(context)
+impl Inspect for Dated {
+    type Pending = Sent;
+
+    fn request(&self, _: &Method, _: &Uri) -> Result<Sent, BoxError> {
+        Ok(Sent {
+            server_clock: self.server_clock.clone(),
+            time: self.server_clock.now(),
+            begin: Instant::now(),
+        })
     }
 
-    fn call(&mut self, request: Request<In>) -> Self::Future {
-        // How long the answer took is measured by a clock that cannot be set in the meantime.
-        let server_clock = self.server_clock.clone();
-        let (sent, begin) = (server_clock.now(), Instant::now());
-        let answer = self.inner.call(request);
-        Box::pin(async move {
-            let answer = answer.await?;
-            let date = answer.headers().get(DATE).and_then(|date| date.to_str().ok());
-            // A server error may be the answer of a proxy, with a clock of its own.
-            if let Some(date) = date.filter(|_| !answer.status().is_server_error()) {
-                server_clock.observe(sent, begin.elapsed(), date);
-            }
-            Ok(answer)
-        })
+    fn answer<B>(sent: Sent, answer: Option<&Response<B>>) {
+        // A server error may be the answer of a proxy, with a clock of its own.
+        let Some(answer) = answer.filter(|answer| !answer.status().is_server_error()) else {
+            return;
+        };
+        let date = answer.headers().get(DATE).and_then(|date| date.to_str().ok());
+        if let Some(date) = date {
+            sent.server_clock.observe(sent.time, sent.begin.elapsed(), date);
+        }
     }
 }

@@ -1,21 +1,18 @@
 //! Requests that change something leave this process only while it leads.
 
-use std::pin::Pin;
-use std::task::{Context, Poll};
-
-use http::{Method, Request, Response};
+use http::{Method, Response, Uri};
 use thiserror::Error;
-use tower::{BoxError, Service};
+use tower::BoxError;
 
 use super::counted::is_dry_run;
+use super::layer::Inspect;
 use crate::leadership::Leadership;
 
-/// A connection whose writes need the leadership at the moment they are sent.
+/// Lets the writes of a connection pass only while this process leads, at the moment they are sent.
 ///
 /// Reads, dry runs and Events pass: they change nothing that another leader decides about.
 #[derive(Clone, Debug)]
-pub(super) struct Fenced<S> {
-    pub(super) inner: S,
+pub(super) struct Fenced {
     pub(super) leadership: Leadership,
 }
 
@@ -24,30 +21,20 @@ pub(super) struct Fenced<S> {
 #[error("not sent: this replica leads no more")]
 pub struct NotLeading;
 
-impl<S, In, Out> Service<Request<In>> for Fenced<S>
-where
-    S: Service<Request<In>, Response = Response<Out>>,
-    S::Error: Into<BoxError>,
-    S::Future: Send + 'static,
-{
-    type Response = S::Response;
-    type Error = BoxError;
-    type Future = Pin<Box<dyn Future<Output = Result<S::Response, BoxError>> + Send>>;
+impl Inspect for Fenced {
+    type Pending = ();
 
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.inner.poll_ready(context).map_err(Into::into)
-    }
-
-    fn call(&mut self, request: Request<In>) -> Self::Future {
-        if needs_leadership(request.method(), request.uri()) && !self.leadership.holds() {
-            return Box::pin(async { Err(NotLeading.into()) });
+    fn request(&self, method: &Method, uri: &Uri) -> Result<(), BoxError> {
+        if needs_leadership(method, uri) && !self.leadership.holds() {
+            return Err(NotLeading.into());
         }
-        let answer = self.inner.call(request);
-        Box::pin(async move { answer.await.map_err(Into::into) })
+        Ok(())
     }
+
+    fn answer<B>((): (), _: Option<&Response<B>>) {}
 }
 
-fn needs_leadership(method: &Method, uri: &http::Uri) -> bool {
+fn needs_leadership(method: &Method, uri: &Uri) -> bool {
     let is_event = uri.path().ends_with("/events") || uri.path().contains("/events/");
     method != Method::GET && !is_event && !is_dry_run(uri)
 }
@@ -58,6 +45,10 @@ mod tests {
     use std::convert::Infallible;
     use std::time::Duration;
 
+    use http::Request;
+    use tower::Service;
+
+    use super::super::layer::Inspected;
     use super::*;
 
     const EVICTION: &str = "/api/v1/namespaces/shop/pods/db-0/eviction?fieldValidation=Strict";
@@ -70,9 +61,11 @@ mod tests {
     /// Sends a request and says whether it reached the API server.
     async fn is_sent(leadership: &Leadership, method: Method, uri: &str) -> bool {
         let inner = tower::service_fn(|_: Request<()>| async { Ok::<_, Infallible>(Response::new(())) });
-        let mut fenced = Fenced {
+        let mut fenced = Inspected {
             inner,
-            leadership: leadership.clone(),
+            inspector: Fenced {
+                leadership: leadership.clone(),
+            },
         };
         let request = Request::builder().method(method).uri(uri).body(()).unwrap();
         match fenced.call(request).await {

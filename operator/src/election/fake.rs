@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use crate::client::dated::Dated;
+use crate::client::layer::Inspected;
 use crate::server_clock::ServerClock;
 
 type Answer = Response<UnsyncBoxBody<Bytes, Infallible>>;
@@ -83,7 +84,8 @@ impl Server {
             }
         });
         let server_clock = server_clock.clone();
-        Client::new(Dated { inner, server_clock }, "default")
+        let inspector = Dated { server_clock };
+        Client::new(Inspected { inner, inspector }, "default")
     }
 
     pub(super) fn backup(&self) -> Stored {
