@@ -14,7 +14,7 @@ use lockkeeper_e2e::workdir::Workdir;
 use lockkeeper_kube_util::Clock;
 use lockkeeper_operator::cache::SharedCache;
 use lockkeeper_operator::client::{Clients, Hooks, clients};
-use lockkeeper_operator::election::{LeaseConfig, identity, run};
+use lockkeeper_operator::election::{LeaseConfig, Pace, identity, run};
 use lockkeeper_operator::health::Health;
 use lockkeeper_operator::leadership::Leadership;
 use lockkeeper_operator::metrics::Metrics;
@@ -41,6 +41,7 @@ impl Elector {
         let lease = LeaseConfig {
             client: clients.lease.clone(),
             watch: clients.watch.clone(),
+            pace: Pace::default(),
             namespace: names::NAMESPACE.to_owned(),
             name: names::LEASE.to_owned(),
             identity: identity(name),

@@ -17,7 +17,7 @@ use lockkeeper_e2e::workdir::Workdir;
 use lockkeeper_kube_util::{Clock, WatchBackoff, relisting_watcher};
 use lockkeeper_operator::cache::{Cache, SharedCache, feed};
 use lockkeeper_operator::client::{Hooks, clients};
-use lockkeeper_operator::election::{LeaseConfig, identity, run};
+use lockkeeper_operator::election::{LeaseConfig, Pace, identity, run};
 use lockkeeper_operator::health::Health;
 use lockkeeper_operator::metrics::Metrics;
 use serde_json::json;
@@ -93,6 +93,7 @@ async fn start_operator(plane: &ControlPlane, metrics: &Arc<Metrics>) -> Result<
     let lease = LeaseConfig {
         client: clients.lease.clone(),
         watch: clients.watch.clone(),
+        pace: Pace::default(),
         namespace: names::NAMESPACE.to_owned(),
         name: names::LEASE.to_owned(),
         identity: identity("restore"),

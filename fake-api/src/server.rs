@@ -6,12 +6,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use http::Response;
+use http_body_util::BodyExt;
 use kube::Client;
-use kube::client::Body as RequestBody;
-use lockkeeper_kube_util::Clock;
+use kube::client::{Body as RequestBody, DynBody};
+use lockkeeper_kube_util::{Clock, HttpService};
 use serde_json::{Value, json};
 use tokio::sync::{Notify, watch};
 use tokio::time::{sleep, timeout};
+use tower::{BoxError, ServiceExt};
 
 use crate::answer::{self, Body, Refusal};
 use crate::fault::{Fault, FaultFn};
@@ -83,12 +85,20 @@ impl FakeApi {
 
     /// A client of this name; an answer that does not begin within `patience` is an error.
     pub fn client(&self, name: &str, patience: Duration) -> Client {
+        Client::new(self.service(name, patience), "default")
+    }
+
+    /// What such a client sends its requests through.
+    pub fn service(&self, name: &str, patience: Duration) -> HttpService {
         let (server, name) = (self.clone(), name.to_owned());
         let service = tower::service_fn(move |request| {
             let (server, name) = (server.clone(), name.clone());
-            async move { timeout(patience, server.serve(&name, request)).await? }
+            async move {
+                let answer = timeout(patience, server.serve(&name, request)).await??;
+                Ok(answer.map(|body| Box::new(body.map_err(BoxError::from)) as Box<DynBody>))
+            }
         });
-        Client::new(service, "default")
+        service.boxed()
     }
 
     async fn serve(&self, client: &str, request: http::Request<RequestBody>) -> io::Result<Response<Body>> {

@@ -20,7 +20,8 @@ use tokio_util::sync::CancellationToken;
 
 use self::lease::{Changes, is_missing_namespace, lease_changes, version};
 pub use self::lease::{LeaseConfig, identity};
-use self::step::{CLOCK_RETRY, DURATION, LeaseView, RENEW_DEADLINE, RETRY, State, Step, step};
+pub use self::step::Pace;
+use self::step::{CLOCK_RETRY, LeaseView, RETRY, State, Step, step};
 use crate::client::explain;
 
 /// A request about the Lease that takes longer has failed.
@@ -56,6 +57,7 @@ impl Elector {
     fn new(lease: LeaseConfig, leading: watch::Sender<bool>) -> Self {
         let api = Api::namespaced(lease.client.clone(), &lease.namespace);
         let state = State {
+            pace: lease.pace,
             view: LeaseView::Unknown,
             renewed: None,
             not_before: None,
@@ -149,10 +151,9 @@ impl Elector {
     /// Writes us into the Lease; that it is still as we saw it is checked by the API server.
     async fn write(&mut self) {
         let (sent, sent_by_leadership) = (Instant::now(), self.lease.leadership.now());
-        let patience = self
-            .state
-            .renewed
-            .map_or(REQUEST, |renewed| (renewed + RENEW_DEADLINE - sent).min(REQUEST));
+        let patience = self.state.renewed.map_or(REQUEST, |renewed| {
+            (renewed + self.lease.pace.deadline - sent).min(REQUEST)
+        });
         let object = self.with_us();
         let params = PostParams::default();
         let request = async {
@@ -173,7 +174,9 @@ impl Elector {
                     return;
                 }
                 self.last_logged.clear();
-                self.lease.leadership.renew(sent_by_leadership, RENEW_DEADLINE);
+                self.lease
+                    .leadership
+                    .renew(sent_by_leadership, self.lease.pace.deadline);
                 if self.set_leading(true) {
                     tracing::info!(identity = self.lease.identity, "leading");
                 }
@@ -233,7 +236,7 @@ impl Elector {
             spec.acquire_time = Some(now.clone());
             spec.lease_transitions = Some(spec.lease_transitions.unwrap_or(0).saturating_add(1));
         }
-        spec.lease_duration_seconds = Some(DURATION.as_secs() as i32);
+        spec.lease_duration_seconds = Some(self.lease.pace.duration.as_secs() as i32);
         spec.renew_time = Some(now);
         object
     }
@@ -263,7 +266,7 @@ impl Elector {
             Some(holder) if holder == self.lease.identity => LeaseView::Ours,
             Some(holder) => {
                 let theirs = Duration::from_secs(spec.lease_duration_seconds.unwrap_or(0).try_into().unwrap_or(0));
-                let duration = theirs.clamp(DURATION, LONGEST);
+                let duration = theirs.clamp(self.lease.pace.duration, LONGEST.max(self.lease.pace.duration));
                 LeaseView::Theirs {
                     holder: holder.to_owned(),
                     seen: Instant::now(),

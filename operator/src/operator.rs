@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cache::{SharedCache, feed};
 use crate::client::{Clients, Hooks};
-use crate::election::{self, LeaseConfig};
+use crate::election::{self, LeaseConfig, Pace};
 use crate::reconcile::{Options, Reconciler};
 use crate::report::Reporter;
 use crate::report::event_recorder::EventRecorder;
@@ -21,6 +21,8 @@ pub struct Operator {
     pub clients: Clients,
     /// What it tells, and what it heeds.
     pub hooks: Hooks,
+    /// How often it renews its Lease.
+    pub pace: Pace,
     /// How much its clock may differ from that of the API server; without it any difference is accepted.
     pub max_clock_skew: Option<Duration>,
     /// How its loop is configured.
@@ -50,6 +52,7 @@ impl Operator {
         let lease = LeaseConfig {
             client: clients.lease.clone(),
             watch: clients.watch.clone(),
+            pace: self.pace,
             namespace: self.options.namespace.clone(),
             name: names::LEASE.to_owned(),
             identity: self.identity,

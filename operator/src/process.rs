@@ -10,7 +10,7 @@ use lockkeeper_crds::names;
 use lockkeeper_kube_util::Clock;
 
 use crate::client::{Hooks, clients};
-use crate::election;
+use crate::election::{self, Pace};
 use crate::health::Health;
 use crate::http;
 use crate::logging::{self, Format};
@@ -85,6 +85,7 @@ async fn run(arguments: Arguments, plan: PlanFn) -> anyhow::Result<()> {
     let operator = Operator {
         clients,
         hooks,
+        pace: Pace::default(),
         max_clock_skew: Some(arguments.max_clock_skew_seconds)
             .filter(|seconds| *seconds > 0)
             .map(Duration::from_secs),

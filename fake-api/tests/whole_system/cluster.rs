@@ -10,6 +10,7 @@ use lockkeeper_crds::time::whole_seconds;
 use lockkeeper_fake_api::{FakeApi, Key};
 use lockkeeper_kube_util::Clock;
 use serde_json::{Value, json};
+use tokio::sync::Notify;
 use tokio::time::sleep;
 
 use super::host::SimulatedHost;
@@ -23,21 +24,31 @@ pub const LOST: &str = "n3";
 /// From the request of a reboot until the host is down.
 const SHUTDOWN: Duration = Duration::from_secs(2);
 /// From there until its kubelet is up again.
-const BOOT: Duration = Duration::from_secs(20);
+pub const BOOT: Duration = Duration::from_secs(20);
 /// From there until the node is Ready, and from there until the pod of its DaemonSet is.
 const START: Duration = Duration::from_secs(5);
 /// How long a pod takes to end.
 const POD_END: Duration = Duration::from_secs(2);
+
+/// How long the reboot of a node takes, from the shutdown until its kubelet is up again: its first one, its second one and
+/// so on. None if it does not come back.
+pub type BootTime = fn(node: &str, reboot: usize) -> Option<Duration>;
+
+/// In the usual story one node does not come back.
+pub fn usual_boot(node: &str, _: usize) -> Option<Duration> {
+    (node != LOST).then_some(BOOT)
+}
 
 /// One machine with its agent.
 pub struct Machine {
     pub node: &'static str,
     pub host: SimulatedHost,
     pub agent: Mutex<Process>,
+    boot_time: BootTime,
 }
 
-/// Creates the objects of the story.
-pub fn create_objects(api: &FakeApi, clock: Clock) {
+/// Creates the nodes with their DaemonSet.
+pub fn create_nodes(api: &FakeApi, clock: Clock) {
     for namespace in ["default", "kube-system", "shop", names::NAMESPACE] {
         api.put(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}));
     }
@@ -58,6 +69,11 @@ pub fn create_objects(api: &FakeApi, clock: Clock) {
         }));
         api.put(pod("kube-system", &format!("cni-{node}"), node, "DaemonSet", booted));
     }
+}
+
+/// Creates the pods and the policy of the usual story.
+pub fn create_workload(api: &FakeApi, clock: Clock) {
+    let booted = clock.now() - TimeDelta::days(30);
     api.put(pod("shop", "web-1", "n1", "ReplicaSet", booted));
     api.put(pod("shop", "db-1", "n2", "ReplicaSet", booted));
     api.put(pod("shop", "db-2", "n2", "ReplicaSet", booted));
@@ -84,7 +100,8 @@ fn ready(is_ready: bool, since: DateTime<Utc>) -> Value {
     json!({"type": "Ready", "status": status, "lastTransitionTime": since, "lastHeartbeatTime": since})
 }
 
-fn pod(namespace: &str, name: &str, node: &str, owner: &str, since: DateTime<Utc>) -> Value {
+/// A pod that runs and is ready.
+pub fn pod(namespace: &str, name: &str, node: &str, owner: &str, since: DateTime<Utc>) -> Value {
     let app = name.split('-').next().unwrap();
     json!({
         "apiVersion": "v1", "kind": "Pod",
@@ -99,14 +116,27 @@ fn pod(namespace: &str, name: &str, node: &str, owner: &str, since: DateTime<Utc
     })
 }
 
+/// Notified of each change of these kinds.
+pub fn changes(api: &FakeApi, plurals: &'static [&'static str]) -> Arc<Notify> {
+    let changed = Arc::new(Notify::new());
+    let notified = changed.clone();
+    api.add_observer(Box::new(move |written, _| {
+        if plurals.contains(&written.key.plural) {
+            changed.notify_one();
+        }
+    }));
+    notified
+}
+
 /// The kubelets' part in the end of pods: what is to be deleted is gone after a while.
-pub async fn end_pods(api: FakeApi) {
-    let (mut version, mut ending) = (api.version(), BTreeSet::new());
+pub async fn end_pods(api: FakeApi, changed: Arc<Notify>) {
+    let mut ending = BTreeSet::<String>::new();
     loop {
-        for pod in api.all("pods") {
-            let uid = pod["metadata"]["uid"].to_string();
-            if !pod["metadata"]["deletionTimestamp"].is_null() && ending.insert(uid) {
-                let text = |field: &str| pod["metadata"][field].as_str().unwrap_or_default().to_owned();
+        let pods = api.all("pods");
+        ending.retain(|uid| pods.iter().any(|pod| pod["metadata"]["uid"] == **uid));
+        for pod in pods {
+            let text = |field: &str| pod["metadata"][field].as_str().unwrap_or_default().to_owned();
+            if !pod["metadata"]["deletionTimestamp"].is_null() && ending.insert(text("uid")) {
                 let key = Key::namespaced("pods", &text("namespace"), &text("name"));
                 let api = api.clone();
                 tokio::spawn(async move {
@@ -115,9 +145,7 @@ pub async fn end_pods(api: FakeApi) {
                 });
             }
         }
-        if version.changed().await.is_err() {
-            return;
-        }
+        changed.notified().await;
     }
 }
 
@@ -139,10 +167,10 @@ pub async fn live(machine: Arc<Machine>, api: FakeApi, clock: Clock, truth: Trut
         machine.agent.lock().unwrap().power_off();
         api.change(&key, &json!({"status": {"conditions": [ready(false, clock.now())]}}));
         api.change(&daemon, &json!({"status": {"conditions": [ready(false, clock.now())]}}));
-        if machine.node == LOST {
+        let Some(boot_time) = (machine.boot_time)(machine.node, boot - 1) else {
             return;
-        }
-        sleep(BOOT).await;
+        };
+        sleep(boot_time).await;
         let boot_id = format!("{}-boot-{boot}", machine.node);
         machine.host.boot(boot_id.clone(), clock.now());
         let info = json!({"bootID": boot_id, "kernelVersion": "6.12"});
@@ -156,7 +184,7 @@ pub async fn live(machine: Arc<Machine>, api: FakeApi, clock: Clock, truth: Trut
 }
 
 /// The machines, each with an agent that does not run yet.
-pub fn machines(api: &FakeApi, clock: Clock) -> Vec<Arc<Machine>> {
+pub fn machines(api: &FakeApi, clock: Clock, boot_time: BootTime) -> Vec<Arc<Machine>> {
     let booted = whole_seconds(clock.now() - TimeDelta::days(30));
     let machine = |node: &'static str| {
         let host = SimulatedHost::new(node, booted);
@@ -165,6 +193,7 @@ pub fn machines(api: &FakeApi, clock: Clock) -> Vec<Arc<Machine>> {
             node,
             host,
             agent: Mutex::new(Process::new(api, clock, program)),
+            boot_time,
         })
     };
     NODES.into_iter().map(machine).collect()

@@ -33,14 +33,20 @@ impl SimulatedHost {
     pub fn new(node: &str, booted: DateTime<Utc>) -> Self {
         let host = Self::default();
         host.boot(format!("{node}-boot-1"), booted);
-        host.state().view.reboot_required = RebootRequired {
+        host.require_reboot(booted);
+        host
+    }
+
+    /// An update was installed that requires a reboot.
+    pub fn require_reboot(&self, since: DateTime<Utc>) {
+        self.state().view.reboot_required = RebootRequired {
             required: true,
-            since: Some(booted),
+            since: Some(since),
             reasons: vec![Cause("linux-image".to_owned())],
             source: "Debian sentinel".to_owned(),
             ..RebootRequired::default()
         };
-        host
+        self.changed.notify_one();
     }
 
     /// The host is up, in a new boot that requires no reboot.

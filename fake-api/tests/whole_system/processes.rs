@@ -7,12 +7,16 @@ use lockkeeper_crds::names;
 use lockkeeper_fake_api::FakeApi;
 use lockkeeper_kube_util::Clock;
 use lockkeeper_node_agent::{AgentConfig, run_agent};
-use lockkeeper_operator::client::{Clients, Hooks};
+use lockkeeper_operator::client::{Connections, Hooks};
+use lockkeeper_operator::election::Pace;
 use lockkeeper_operator::health::Health;
+use lockkeeper_operator::leadership::Leadership;
 use lockkeeper_operator::metrics::Metrics;
 use lockkeeper_operator::operator::{Operator, RunningOperator};
 use lockkeeper_operator::reconcile::Options;
+use lockkeeper_operator::server_clock::ServerClock;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::host::SimulatedHost;
@@ -28,13 +32,15 @@ pub struct Process {
     lives: usize,
     /// Whether its machine is down.
     is_down: bool,
+    /// What it exports in its present life.
+    metrics: Option<Arc<Metrics>>,
     task: Option<JoinHandle<()>>,
 }
 
 /// What it runs.
 #[derive(Clone)]
 pub enum Program {
-    Operator,
+    Operator(Pace),
     Agent(String, SimulatedHost),
 }
 
@@ -47,6 +53,7 @@ impl Process {
             program,
             lives: 0,
             is_down: false,
+            metrics: None,
             task: None,
         }
     }
@@ -54,9 +61,15 @@ impl Process {
     /// The name of its client in its present life.
     pub fn client_name(&self) -> String {
         match &self.program {
-            Program::Operator => format!("operator/{}", self.lives),
+            Program::Operator(_) => format!("operator/{}", self.lives),
             Program::Agent(node, _) => format!("agent-{node}/{}", self.lives),
         }
+    }
+
+    /// The metrics that it exports, as a scrape reads them.
+    pub fn metrics(&self) -> String {
+        let metrics = self.metrics.as_ref().map(|metrics| metrics.text().unwrap());
+        metrics.unwrap_or_default()
     }
 
     /// Starts it; a life before this one ends.
@@ -67,7 +80,12 @@ impl Process {
         let name = self.client_name();
         let (api, clock) = (self.api.clone(), self.clock);
         self.task = Some(match &self.program {
-            Program::Operator => tokio::spawn(run_operator(api, clock, name)),
+            Program::Operator(pace) => {
+                let pace = *pace;
+                let metrics = Arc::new(Metrics::new().unwrap());
+                self.metrics = Some(metrics.clone());
+                tokio::spawn(run_operator(api, clock, name, pace, metrics))
+            }
             Program::Agent(node, host) => {
                 let config = AgentConfig {
                     clock,
@@ -115,19 +133,26 @@ impl Drop for Process {
     }
 }
 
-async fn run_operator(api: FakeApi, clock: Clock, name: String) {
-    let client = |seconds| api.client(&name, Duration::from_secs(seconds));
+async fn run_operator(api: FakeApi, clock: Clock, name: String, pace: Pace, metrics: Arc<Metrics>) {
+    let begin = Instant::now();
+    let hooks = Hooks {
+        leadership: Leadership::with_clock(move || begin.elapsed()),
+        server_clock: ServerClock::exported(clock, metrics.clone()),
+        ..Hooks::new(metrics, &Health::default())
+    };
+    // With the time-outs of the operator's own clients.
+    let connection = |seconds| api.service(&name, Duration::from_secs(seconds));
+    let connections = Connections {
+        api: connection(15),
+        watch: connection(60),
+        evict: connection(40),
+        lease: connection(2),
+    };
     let operator = Operator {
-        // With the time-outs of the operator's own clients.
-        clients: Clients {
-            api: client(15),
-            watch: client(60),
-            evict: client(40),
-            lease: client(2),
-        },
-        hooks: Hooks::new(Arc::new(Metrics::new().unwrap()), &Health::default()),
-        // Nor does it send the time.
-        max_clock_skew: None,
+        clients: connections.clients(&hooks, "default"),
+        hooks,
+        pace,
+        max_clock_skew: Some(Duration::from_secs(30)),
         options: Options {
             own_node: None,
             control_plane_labels: names::CONTROL_PLANE_LABELS.map(str::to_owned).into(),

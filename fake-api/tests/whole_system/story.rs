@@ -7,10 +7,11 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use lockkeeper_fake_api::{CrashFilter, FakeApi, Refusal, Request, Verb};
 use lockkeeper_kube_util::Clock;
-use tokio::runtime::Builder;
+use lockkeeper_operator::election::Pace;
+use tokio::runtime::{Builder, Runtime};
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::cluster::{Machine, create_objects, end_pods, live, machines};
+use super::cluster::{BootTime, Machine, changes, create_nodes, create_workload, end_pods, live, machines, usual_boot};
 use super::end::{dump, problems};
 use super::processes::{Process, Program, RESTART};
 use super::truth::Truth;
@@ -39,8 +40,13 @@ pub struct End {
 
 /// Runs a test in paused time on one thread.
 pub fn in_paused_time<T>(test: impl Future<Output = T>) -> T {
+    paused_runtime().block_on(test)
+}
+
+/// A runtime of one thread, whose time goes on only while nothing else does.
+pub fn paused_runtime() -> Runtime {
     let runtime = Builder::new_current_thread().enable_time().start_paused(true).build();
-    runtime.unwrap().block_on(test)
+    runtime.unwrap()
 }
 
 /// Tells the reader of the tests something, also if they pass.
@@ -50,8 +56,15 @@ pub fn tell(what: &str) {
 }
 
 impl Story {
-    /// The cluster before any process of Lockkeeper runs.
+    /// The cluster of the usual story, before any process of Lockkeeper runs.
     pub fn new() -> Self {
+        let story = Self::with_nodes(usual_boot);
+        create_workload(&story.api, story.clock);
+        story
+    }
+
+    /// A cluster of nodes that run nothing but a DaemonSet, before any process of Lockkeeper runs.
+    pub fn with_nodes(boot_time: BootTime) -> Self {
         let noon: DateTime<Utc> = "2026-11-24T12:00:00Z".parse().unwrap();
         let clock = Clock::steady_from(noon);
         let api = FakeApi::new(clock);
@@ -67,10 +80,10 @@ impl Story {
             })
         });
         let truth = Truth::observe(&api);
-        create_objects(&api, clock);
-        let machines = machines(&api, clock);
-        tokio::spawn(end_pods(api.clone()));
-        let operator = Process::new(&api, clock, Program::Operator);
+        create_nodes(&api, clock);
+        let machines = machines(&api, clock, boot_time);
+        tokio::spawn(end_pods(api.clone(), changes(&api, &["pods"])));
+        let operator = Process::new(&api, clock, Program::Operator(Pace::default()));
         Self {
             api,
             clock,

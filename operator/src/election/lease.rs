@@ -11,6 +11,7 @@ use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client};
 use lockkeeper_kube_util::{Clock, WatchBackoff};
 
+use super::step::Pace;
 use crate::cache::SharedCache;
 use crate::health::Component;
 use crate::leadership::Leadership;
@@ -23,6 +24,8 @@ pub struct LeaseConfig {
     pub client: Client,
     /// Watches.
     pub watch: Client,
+    /// How often it is renewed.
+    pub pace: Pace,
     /// The namespace of the Lease.
     pub namespace: String,
     /// The name of the Lease.

@@ -8,21 +8,44 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// How long a Lease that is not renewed belongs to its holder.
-pub(super) const DURATION: Duration = Duration::from_secs(8);
+const DURATION: Duration = Duration::from_secs(8);
 /// How long after a renewal the next one is sent.
 const RENEW: Duration = Duration::from_secs(3);
 /// How long after a request that failed the next one is sent, at the earliest.
 pub(super) const RETRY: Duration = Duration::from_secs(1);
 /// A leader that could not renew for so long stops leading, 2 s before anybody else may begin.
-pub(super) const RENEW_DEADLINE: Duration = Duration::from_secs(6);
-/// A Lease that has not changed for so long should have: the watch may be dead, so it is read.
-const SILENCE: Duration = Duration::from_secs(4);
+const RENEW_DEADLINE: Duration = Duration::from_secs(6);
+/// A Lease that has not changed for so long after its renewal was due should have: the watch may be dead, so it is read.
+const SILENCE: Duration = Duration::from_secs(1);
 /// A replica whose clock is wrong reads the Lease this often, to see whether the clock has been set right.
 pub(super) const CLOCK_RETRY: Duration = Duration::from_secs(10);
+
+/// How often a leader renews the Lease, and how long it leads without. By default another replica takes over within 8 s;
+/// a test of a month need not renew each 3 s.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pace {
+    /// How long after a renewal the next one is sent.
+    pub renew: Duration,
+    /// A leader that could not renew for so long stops leading.
+    pub deadline: Duration,
+    /// How long a Lease that is not renewed belongs to its holder; longer than the deadline.
+    pub duration: Duration,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self {
+            renew: RENEW,
+            deadline: RENEW_DEADLINE,
+            duration: DURATION,
+        }
+    }
+}
 
 /// All that an elector knows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct State {
+    pub(super) pace: Pace,
     pub(super) view: LeaseView,
     /// We lead, and our last write that succeeded was *sent* then: no replica saw it earlier.
     pub(super) renewed: Option<Instant>,
@@ -85,15 +108,15 @@ fn lead(state: &State, renewed: Instant, now: Instant) -> Step {
     if let Some(error) = &state.clock_error {
         return Step::HandOver(error.clone());
     }
-    let end = renewed + RENEW_DEADLINE;
+    let end = renewed + state.pace.deadline;
     if now >= end {
         return Step::Yield(format!(
             "the Lease could not be renewed for {} s",
-            RENEW_DEADLINE.as_secs()
+            state.pace.deadline.as_secs()
         ));
     }
     let (due, next) = match &state.view {
-        LeaseView::Ours => (renewed + RENEW, Step::Renew),
+        LeaseView::Ours => (renewed + state.pace.renew, Step::Renew),
         LeaseView::Unknown => (now, Step::Read),
         LeaseView::Absent => return Step::Yield("the Lease was deleted".into()),
         LeaseView::Free => return Step::Yield("another client removed the holder of the Lease".into()),
@@ -117,9 +140,8 @@ fn follow(state: &State, now: Instant) -> Step {
         LeaseView::Free | LeaseView::Ours => (now, Step::Take),
         LeaseView::Theirs { seen, duration, .. } if now >= *seen + *duration => (now, Step::Take),
         LeaseView::Theirs { seen, duration, .. } => {
-            let look = state
-                .not_before
-                .map_or(*seen + SILENCE, |pause| pause.max(*seen + SILENCE));
+            let look = *seen + state.pace.renew + SILENCE;
+            let look = state.not_before.map_or(look, |pause| pause.max(look));
             return if now >= look {
                 Step::Read
             } else {
@@ -177,6 +199,7 @@ mod tests {
         };
         let time = |seconds: Option<f64>| seconds.map(|seconds| at(start, seconds));
         let state = State {
+            pace: Pace::default(),
             view,
             renewed: time(renewed),
             not_before: time(not_before),

@@ -38,6 +38,7 @@ impl Candidate {
         let lease = LeaseConfig {
             client: client.clone(),
             watch: client,
+            pace: Pace::default(),
             namespace: "default".into(),
             name: "lock".into(),
             identity: name.into(),
