@@ -19,6 +19,7 @@ async fn whoever_meddles_with_a_rollout_finds_the_documented_outcome() {
     a_lock_that_is_deleted_frees_no_slot(&stack, &recorder).await;
     a_node_whose_policy_is_deleted_during_its_drain_is_deferred(&stack).await;
     a_node_that_moves_between_policies_and_back_is_deferred_once(&stack).await;
+    a_node_that_reboots_finishes_although_its_policy_is_replaced(&stack).await;
     a_record_that_is_deleted_during_the_drain_leaves_the_node_to_a_person(&stack).await;
     kinds_that_are_deleted_and_installed_again_leave_no_cordon(&stack).await;
     recorder.verdict(1, 0).await.unwrap();
@@ -101,6 +102,40 @@ async fn a_node_that_moves_between_policies_and_back_is_deferred_once(stack: &St
     open(stack, node);
     stack.plane.kubectl(&["delete", "rbp", "other"]).unwrap();
     select(stack, "general", &json!({"nodeSelector": null}));
+}
+
+/// The reboot is ordered: the node moves to another policy and back, and its policy is deleted and created again.
+async fn a_node_that_reboots_finishes_although_its_policy_is_replaced(stack: &Stack) {
+    let node = stack.name(2);
+    request(stack, node, "replaced").await;
+    let operation = stack.wait_phase(node, Phase::Rebooting).await.unwrap();
+    let operation = operation.status.unwrap().operation.expect("an operation").id;
+    let team = "e2e.lockkeeper.dev/team";
+    select(
+        stack,
+        "general",
+        &json!({"nodeSelector": {"matchExpressions": [{"key": team, "operator": "NotIn", "values": ["b"]}]}}),
+    );
+    for label in [format!("{team}=b"), format!("{team}=a")] {
+        stack
+            .plane
+            .kubectl(&["label", "node", node, &label, "--overwrite"])
+            .unwrap();
+    }
+    stack.plane.kubectl(&["delete", "rbp", "general"]).unwrap();
+    stack.plane.policy("general", json!({})).await.unwrap();
+    stack
+        .wait_rebooted_for(&[node.to_owned()], "replaced", LONG)
+        .await
+        .unwrap();
+    let status = stack.reboot(node).await.unwrap().status.unwrap();
+    let last = status
+        .history
+        .first()
+        .map(|entry| (entry.outcome, entry.operation_id.clone()));
+    assert_eq!(last, Some((Outcome::Succeeded, operation)), "{:#?}", status.history);
+    assert_eq!(status.deferred, None);
+    assert!(!stack.is_cordoned(node).await.unwrap());
 }
 
 async fn a_record_that_is_deleted_during_the_drain_leaves_the_node_to_a_person(stack: &Stack) {

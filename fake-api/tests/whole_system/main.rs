@@ -12,6 +12,7 @@ mod crashes;
 mod end;
 mod faults;
 mod host;
+mod policies;
 mod processes;
 mod refusals;
 #[path = "../../../operator/planner/tests/simulation/sim/rng.rs"]
