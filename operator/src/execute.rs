@@ -130,7 +130,9 @@ impl Pass<'_> {
         }
         let batch = housekeeping.into_iter().take(housekeeping::MAX_HOUSEKEEPING);
         let batch: Vec<&Action> = batch.filter(|action| !executed.leaves_out(action)).collect();
-        for (action, result) in self.keep_house(&batch).await {
+        let housekeeping = self.keep_house(&batch).await;
+        executed.policies_unread = housekeeping.policies_unread;
+        for (action, result) in housekeeping.results {
             ended(action, result.as_ref().err());
             executed.add(action, result);
         }

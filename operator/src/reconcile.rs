@@ -238,8 +238,8 @@ impl Reconciler {
         self.conflicts = 0;
         if !actions.is_empty() {
             // The cache has the answers already, so that the next pass can follow at once. A plan that is the same again
-            // after it was carried out must not become a hot loop.
-            let repeated = self.last_plan == actions;
+            // after it was carried out must not become a hot loop, nor must policies that cannot be read.
+            let repeated = self.last_plan == actions || (executed.policies_unread && executed.written.is_empty());
             self.last_plan = actions;
             self.last_write = Some(Instant::now());
             return NextPass::at(if repeated {

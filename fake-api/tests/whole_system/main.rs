@@ -12,6 +12,7 @@ mod crashes;
 mod end;
 mod faults;
 mod host;
+mod housekeeping;
 mod policies;
 mod processes;
 mod refusals;

@@ -12,6 +12,15 @@ use super::{Error, MAX_BATCH_TIME, MAX_CONCURRENT_WRITES, Pass, api_error};
 /// A pass makes at most so many writes of housekeeping, so that what a node in progress needs never waits for long.
 pub(super) const MAX_HOUSEKEEPING: usize = 128;
 
+/// What became of a batch of housekeeping.
+#[derive(Debug)]
+pub(super) struct HousekeepingResult<'a> {
+    /// How each action that was tried ended.
+    pub(super) results: Vec<(&'a Action, Result<(), Error>)>,
+    /// The policies could not be verified, so that no node got the name of its policy.
+    pub(super) policies_unread: bool,
+}
+
 impl Pass<'_> {
     /// Whether the action is about a node that is not in progress and has no order: nothing waits for it.
     pub(super) fn is_housekeeping(&self, action: &Action) -> bool {
@@ -37,26 +46,37 @@ impl Pass<'_> {
     }
 
     /// Creates and deletes records and names the policies of nodes, side by side: each write stands alone.
-    pub(super) async fn keep_house<'a>(&mut self, batch: &[&'a Action]) -> Vec<(&'a Action, Result<(), Error>)> {
+    ///
+    /// If the policies cannot be verified, no policy is named in this pass; records are still created and deleted.
+    pub(super) async fn keep_house<'a>(&mut self, batch: &[&'a Action]) -> HousekeepingResult<'a> {
+        let names_policy = |action: &&Action| matches!(action, Action::SetSpec { .. });
+        let mut batch = batch.to_vec();
+        let (mut results, mut policies_unread) = (Vec::new(), false);
         // The policies are read once for all of them.
-        if let Some(first) = batch.iter().find(|action| matches!(action, Action::SetSpec { .. })) {
+        if let Some(first) = batch.iter().copied().find(names_policy) {
             match self.verify(first).await {
                 Ok(verified) => self.policies_verified |= verified.policies,
-                Err(error) => return vec![(*first, Err(error))],
+                Err(error) => {
+                    batch.retain(|action| !names_policy(action));
+                    policies_unread = true;
+                    results.push((first, Err(error)));
+                }
             }
         }
         let mut writes = Vec::new();
-        for action in batch {
+        for action in &batch {
             writes.push(self.write_housekeeping(action));
         }
         // Those that are not begun in time are left for the next pass.
         let begun = stream::iter(writes).take_until(sleep(MAX_BATCH_TIME));
         let written: Vec<_> = begun.buffered(MAX_CONCURRENT_WRITES).collect().await;
-        let mut results = Vec::new();
         for (action, result) in batch.iter().zip(written) {
             results.push((*action, result.map(|reboot| self.store_housekeeping(action, reboot))));
         }
-        results
+        HousekeepingResult {
+            results,
+            policies_unread,
+        }
     }
 
     /// The `NodeReboot` as it is afterwards, if the API server answers with one.

@@ -18,6 +18,8 @@ pub struct Executed {
     pub failed: Vec<(String, Error)>,
     /// The nodes about which a write was made.
     pub written: BTreeSet<String>,
+    /// The policies could not be verified, so that no node got the name of its policy.
+    pub policies_unread: bool,
     /// The nodes whose actions need a change of the lock that was not made.
     pub(super) awaiting_lock: BTreeSet<String>,
 }
