@@ -13,6 +13,7 @@ mod end;
 mod faults;
 mod host;
 mod housekeeping;
+mod month;
 mod policies;
 mod processes;
 mod refusals;
