@@ -196,8 +196,7 @@ impl Elector {
     /// The API server reads the Lease from etcd itself for both, never from a cache that lags. Its version therefore only
     /// grows, in each API server of a cluster, unless etcd was restored from a backup.
     fn check_answer(&mut self, object: Option<&LeaseObject>) {
-        let (clock, max) = (&self.lease.server_clock, self.lease.max_clock_skew);
-        self.state.clock_error = max.and_then(|max| clock.error(max));
+        self.state.clock_error = self.lease.server_clock.error();
         match self.state.clock_error.clone() {
             None => self.lease.health.is_ready(),
             Some(error) => {

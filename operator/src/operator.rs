@@ -46,6 +46,7 @@ impl Operator {
     /// Starts all tasks; `stop` ends them in good order.
     pub fn start(self, stop: &CancellationToken) -> RunningOperator {
         let (clients, hooks, clock) = (self.clients, self.hooks, self.options.clock);
+        let server_clock = hooks.server_clock.limited(self.max_clock_skew);
         let cache = SharedCache::counting(hooks.metrics.clone());
         let (leading, leads) = watch::channel(false);
         let (events, event_writer) = EventRecorder::new(&clients.api, &self.name, hooks.metrics.clone(), clock);
@@ -58,13 +59,19 @@ impl Operator {
             identity: self.identity,
             clock,
             leadership: hooks.leadership,
-            server_clock: hooks.server_clock,
-            max_clock_skew: self.max_clock_skew,
+            server_clock: server_clock.clone(),
             health: hooks.election,
             cache: cache.clone(),
         };
         let reporter = Reporter::new(&clients.api, cache.clone(), events, hooks.metrics);
-        let reconciler = Reconciler::new(&clients, cache.clone(), self.options, reporter, hooks.pass);
+        let reconciler = Reconciler::new(
+            &clients,
+            cache.clone(),
+            self.options,
+            reporter,
+            server_clock,
+            hooks.pass,
+        );
         let release = CancellationToken::new();
 
         let (mut tasks, mut helpers) = (Tasks::default(), Tasks::default());

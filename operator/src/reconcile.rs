@@ -18,6 +18,7 @@ use crate::failed_writes::FailedWrites;
 use crate::health::Component;
 use crate::next_pass::NextPass;
 use crate::report::{RecordsBefore, Reporter};
+use crate::server_clock::ServerClock;
 use crate::tasks::Tasks;
 
 /// After a write that failed: long enough for an API server in trouble, short enough for a person who watches.
@@ -70,6 +71,7 @@ pub struct Reconciler {
     local: Local,
     tasks: Tasks,
     reporter: Reporter,
+    server_clock: ServerClock,
     health: Component,
     /// The last rewind that was heeded, and whether it is still to be reported.
     rewind: Option<Rewind>,
@@ -89,7 +91,14 @@ pub struct Reconciler {
 
 impl Reconciler {
     /// A loop before its first pass.
-    pub fn new(clients: &Clients, cache: SharedCache, options: Options, reporter: Reporter, health: Component) -> Self {
+    pub fn new(
+        clients: &Clients,
+        cache: SharedCache,
+        options: Options,
+        reporter: Reporter,
+        server_clock: ServerClock,
+        health: Component,
+    ) -> Self {
         let tasks = Tasks::new(clients, &options.namespace, options.clock);
         let local = Local {
             own_node: options.own_node.clone(),
@@ -104,6 +113,7 @@ impl Reconciler {
             local,
             tasks,
             reporter,
+            server_clock,
             health,
             rewind: None,
             rewind_reported: true,
@@ -173,6 +183,11 @@ impl Reconciler {
         let component = self.health.clone();
         let _busy = component.busy();
         let now = self.options.clock.now();
+        if let Some(error) = self.server_clock.error_at(now) {
+            // The next answer about the Lease tells whether it is so.
+            tracing::warn!("nothing is planned: {error}");
+            return NextPass::at(Instant::now() + RETRY_DELAY);
+        }
         let (mut snapshot, seen) = observe(&self.cache.read(), &self.local, Instant::now());
         self.heed_rewind(&snapshot);
         self.tasks.fill(&mut snapshot, &seen);

@@ -10,6 +10,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use lockkeeper_kube_util::Clock;
 use lockkeeper_reasons::format_duration;
+use tokio::time::Instant;
 
 use crate::metrics::Metrics;
 
@@ -19,9 +20,21 @@ const RESOLUTION: TimeDelta = TimeDelta::seconds(1);
 /// What the answers of the API server show about its clock; clones are the same one.
 #[derive(Clone, Debug, Default)]
 pub struct ServerClock {
-    skew: Arc<Mutex<TimeDelta>>,
+    last: Arc<Mutex<Option<Observation>>>,
     clock: Clock,
     metrics: Option<Arc<Metrics>>,
+    max_skew: Option<Duration>,
+}
+
+/// What the last answer showed.
+#[derive(Clone, Copy, Debug)]
+struct Observation {
+    /// How far our clock was ahead.
+    skew: TimeDelta,
+    /// When that was, by our clock.
+    time: DateTime<Utc>,
+    /// The same on a clock that nothing sets.
+    since: Instant,
 }
 
 impl ServerClock {
@@ -32,6 +45,12 @@ impl ServerClock {
             metrics: Some(metrics),
             ..Self::default()
         }
+    }
+
+    /// The same one, whose difference may be no larger; without a limit any difference is accepted.
+    #[must_use]
+    pub fn limited(self, max_skew: Option<Duration>) -> Self {
+        Self { max_skew, ..self }
     }
 
     /// The time of day by our own clock.
@@ -49,12 +68,30 @@ impl ServerClock {
         if let Some(metrics) = &self.metrics {
             metrics.set_clock_skew(skew);
         }
-        *self.skew.lock().unwrap_or_else(PoisonError::into_inner) = skew;
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(Observation {
+            skew,
+            time: self.now(),
+            since: Instant::now(),
+        });
     }
 
-    /// Why this replica must not lead if clocks may differ by `max`: in words, by the last answer.
-    pub fn error(&self, max: Duration) -> Option<String> {
-        let skew = *self.skew.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Why this replica must not lead, in words, by the last answer.
+    pub fn error(&self) -> Option<String> {
+        self.exceeds(self.last()?.skew)
+    }
+
+    /// Why this replica must not plan at this time, in words: our clock was wrong at the last answer, or was set since.
+    pub fn error_at(&self, now: DateTime<Utc>) -> Option<String> {
+        let last = self.last()?;
+        self.exceeds(last.skew_at(now, last.since.elapsed()))
+    }
+
+    fn last(&self) -> Option<Observation> {
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn exceeds(&self, skew: TimeDelta) -> Option<String> {
+        let max = self.max_skew?;
         if skew.abs().to_std().unwrap_or_default() <= max {
             return None;
         }
@@ -65,6 +102,14 @@ impl ServerClock {
             format_duration(skew.abs()),
             format_duration(TimeDelta::from_std(max).unwrap_or_default()),
         ))
+    }
+}
+
+impl Observation {
+    /// How far our clock is ahead when it shows `now`, so long after the answer.
+    fn skew_at(&self, now: DateTime<Utc>, elapsed: Duration) -> TimeDelta {
+        let elapsed = TimeDelta::from_std(elapsed).unwrap_or(TimeDelta::MAX);
+        self.skew + ((now - self.time) - elapsed)
     }
 }
 
@@ -115,21 +160,35 @@ mod tests {
 
     #[test]
     fn a_replica_with_a_wrong_clock_says_by_how_much_and_in_which_direction() {
-        let clock = ServerClock::default();
-        let max = Duration::from_secs(30);
-        assert_eq!(clock.error(max), None, "nothing is known");
+        let clock = ServerClock::default().limited(Some(Duration::from_secs(30)));
+        assert_eq!(clock.error(), None, "nothing is known");
         let sent = |seconds| DateTime::parse_from_rfc2822(DATE).unwrap().to_utc() + TimeDelta::seconds(seconds);
         clock.observe(sent(31), Duration::ZERO, DATE);
-        assert_eq!(clock.error(max), None, "30 s and the rest of a second");
+        assert_eq!(clock.error(), None, "30 s and the rest of a second");
         clock.observe(sent(46), Duration::ZERO, DATE);
         let ahead = "the clock of this machine is 45 s ahead of that of the API server, more than 30 s; check the time \
                      synchronization of both machines";
-        assert_eq!(clock.error(max).as_deref(), Some(ahead));
+        assert_eq!(clock.error().as_deref(), Some(ahead));
         clock.observe(sent(-3600), Duration::from_secs(1), DATE);
-        assert!(clock.error(max).unwrap().contains("59 min behind that of"));
+        assert!(clock.error().unwrap().contains("59 min behind that of"));
         clock.observe(sent(0), Duration::ZERO, "yesterday");
-        assert!(clock.error(max).is_some(), "what cannot be read tells nothing");
+        assert!(clock.error().is_some(), "what cannot be read tells nothing");
         clock.observe(sent(0), Duration::ZERO, DATE);
-        assert_eq!(clock.error(max), None);
+        assert_eq!(clock.error(), None);
+    }
+
+    #[test]
+    fn a_clock_that_was_set_since_the_last_answer_is_noticed_without_another_one() {
+        let time = DateTime::parse_from_rfc2822(DATE).unwrap().to_utc();
+        let last = Observation {
+            skew: TimeDelta::seconds(2),
+            time,
+            since: Instant::now(),
+        };
+        let shows = |seconds| time + TimeDelta::seconds(seconds);
+        let elapsed = Duration::from_secs(3);
+        assert_eq!(last.skew_at(shows(3), elapsed), TimeDelta::seconds(2), "nobody set it");
+        assert_eq!(last.skew_at(shows(86_403), elapsed), TimeDelta::seconds(86_402));
+        assert_eq!(last.skew_at(shows(-3597), elapsed), TimeDelta::seconds(-3598));
     }
 }

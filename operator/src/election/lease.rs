@@ -1,7 +1,6 @@
 //! Which Lease is held and as whom, and what an object of it says.
 
 use std::hash::{BuildHasher, RandomState};
-use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream::BoxStream;
@@ -36,10 +35,8 @@ pub struct LeaseConfig {
     pub clock: Clock,
     /// Extended by each renewal: what writes heeds it.
     pub leadership: Leadership,
-    /// The clock of the API server, as the client's answers show it.
+    /// The clock of the API server, as the client's answers show it, and how much ours may differ from it.
     pub server_clock: ServerClock,
-    /// How much our clock may differ from it; without it any difference is accepted.
-    pub max_clock_skew: Option<Duration>,
     /// Not ready while our clock differs too much.
     pub health: Component,
     /// Told when the versions of the Lease go back.

@@ -32,7 +32,7 @@ impl Candidate {
         let line = watch::Sender::new(Line::Up);
         let (sender, leading) = watch::channel(false);
         let stop = CancellationToken::new();
-        let (server_clock, health) = (ServerClock::default(), Health::default());
+        let (server_clock, health) = (ServerClock::default().limited(max_clock_skew), Health::default());
         let client = server.client(&line, &ahead, &server_clock);
         let (leadership, cache) = (Leadership::default(), SharedCache::default());
         let lease = LeaseConfig {
@@ -45,7 +45,6 @@ impl Candidate {
             clock: Clock::machine(),
             leadership: leadership.clone(),
             server_clock,
-            max_clock_skew,
             health: health.component("election", Duration::from_mins(1)),
             cache: cache.clone(),
         };
