@@ -13,7 +13,6 @@ mod end;
 mod faults;
 mod host;
 mod housekeeping;
-mod month;
 mod policies;
 mod processes;
 mod refusals;
