@@ -48,7 +48,6 @@ impl Elector {
             clock: Clock::machine(),
             leadership: Leadership::default(),
             server_clock: ServerClock::default(),
-            max_clock_skew: None,
             health: Health::default().component("election", Duration::from_mins(1)),
             cache: SharedCache::default(),
         };

@@ -99,8 +99,7 @@ async fn start_operator(plane: &ControlPlane, metrics: &Arc<Metrics>) -> Result<
         identity: identity("restore"),
         clock: Clock::machine(),
         leadership: hooks.leadership,
-        server_clock: hooks.server_clock,
-        max_clock_skew: Some(Duration::from_secs(30)),
+        server_clock: hooks.server_clock.limited(Some(Duration::from_secs(30))),
         health: hooks.election,
         cache: cache.clone(),
     };

@@ -113,6 +113,7 @@ fn with_change(boot_time: BootTime, is_reached: fn(&Value) -> bool, change: Chan
     })
 }
 
+#[allow(clippy::unnecessary_wraps, reason = "a host of another test never boots")]
 fn all_boot(_: &str, _: usize) -> Option<Duration> {
     Some(BOOT)
 }
@@ -127,8 +128,11 @@ fn gauges_of(metrics: &str, policy: &str) -> Vec<String> {
         .collect()
 }
 
+/// A moment in the life of a node, and whether its record shows it.
+type Moment = (&'static str, fn(&Value) -> bool);
+
 /// The moments in the life of a node that reboots.
-const MOMENTS: [(&str, fn(&Value) -> bool); 5] = [
+const MOMENTS: [Moment; 5] = [
     ("waits", |record| phase(record).is_empty()),
     ("prepares", |record| phase(record) == "Preparing"),
     ("drains", |record| phase(record) == "Draining"),

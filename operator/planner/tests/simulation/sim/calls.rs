@@ -145,16 +145,12 @@ fn story(operator: usize, action: &Action, result: Result<(), Refusal>) -> Strin
         Action::SetHolders { because, holders } => format!("{because}; in progress: {}", holders.len()),
         Action::WriteRecord { change, .. } => match (&change.operation, &change.finished) {
             (_, Some(finished)) => format!("{:?} {}", finished.outcome, finished.message),
-            (Change::Set(Some(operation)), None) => match &operation.pending_outcome {
-                Some(pending_outcome) => format!(
-                    "{:?} ends {:?}: {}",
-                    operation.phase, pending_outcome.outcome, pending_outcome.message
-                ),
-                None => {
-                    let why = operation.failure.as_ref().map(|failure| failure.message.as_str());
-                    format!("{:?} {}", operation.phase, why.unwrap_or_default())
-                }
-            },
+            (Change::Set(Some(operation)), None) => {
+                let pending = operation.pending_outcome.as_ref();
+                let end = pending.map(|pending| format!("ends {:?}: {}", pending.outcome, pending.message));
+                let failure = operation.failure.as_ref().map(|failure| failure.message.clone());
+                format!("{:?} {}", operation.phase, end.or(failure).unwrap_or_default())
+            }
             (change, None) => format!("{change:?}"),
         },
         Action::SetSpec { order, .. } => format!("{:?}", order.as_ref().map(|order| order.action)),
