@@ -187,7 +187,7 @@ mod tests {
         };
         let shows = |seconds| time + TimeDelta::seconds(seconds);
         let elapsed = Duration::from_secs(3);
-        assert_eq!(last.skew_at(shows(3), elapsed), TimeDelta::seconds(2), "nobody set it");
+        assert_eq!(last.skew_at(shows(3), elapsed), TimeDelta::seconds(2), "it was not set");
         assert_eq!(last.skew_at(shows(86_403), elapsed), TimeDelta::seconds(86_402));
         assert_eq!(last.skew_at(shows(-3597), elapsed), TimeDelta::seconds(-3598));
     }

@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn statuses_of_nodes_in_progress_come_first_and_the_others_go_on_where_the_last_pass_ended() {
+    fn nodes_in_progress_come_first_and_the_others_continue_after_the_last_status() {
         let order = |last: &str| {
             let mut changes = ["a", "b", "c", "d"].map(|name| changed(name, name == "c"));
             sort(&mut changes, last);

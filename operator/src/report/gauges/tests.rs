@@ -285,11 +285,11 @@ fn detectors_that_few_nodes_report_share_one_series() {
         let name = format!("w-{index}");
         let mut reboot = NodeReboot::new(&name, lockkeeper_crds::NodeRebootSpec::default());
         let host = reboot.status.get_or_insert_default().host.get_or_insert_default();
-        // The agents of three nodes make names up.
-        let made_up = (0..15)
+        // The agents of three nodes invent names.
+        let invented = (0..15)
             .filter(|_| index > 0)
             .map(|number| format!("a{index}-{number:02}"));
-        host.reboot_required.detectors = made_up.chain(["kernel".to_owned()]).map(report).collect();
+        host.reboot_required.detectors = invented.chain(["kernel".to_owned()]).map(report).collect();
         reboots.insert(name.clone(), std::sync::Arc::new(reboot));
         nodes.insert(name, node(None));
     }
