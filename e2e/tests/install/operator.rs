@@ -25,8 +25,11 @@ pub(crate) async fn limits_the_operator_to_what_it_changes(plane: &ControlPlane)
         .unwrap();
     let operator = client(&kubeconfig, "an-operator").await.unwrap();
     make_objects(plane.client()).await;
-    refused_in_time("a foreign label", || {
-        change_node(&operator, json!({"metadata": {"labels": {"role": "db"}}}))
+    refused_in_time("a foreign label", |attempt| {
+        change_node(
+            &operator,
+            json!({"metadata": {"labels": {"role": format!("db-{attempt}")}}}),
+        )
     })
     .await;
     changes_the_cordon_and_its_own_taints_of_a_node(&operator).await;
@@ -139,8 +142,12 @@ async fn gives_no_more_slots_than_the_lock_allows(admin: &Client, operator: &Cli
 }
 
 async fn orders_a_reboot_only_for_a_node_with_a_slot(operator: &Client) {
-    order(operator, "w-2", "Prepare").await.unwrap();
-    refused_in_time("a reboot without a slot", || order(operator, "w-2", "Reboot")).await;
+    let attempt = |_| async {
+        // Back to what it was, if the attempt before was admitted.
+        order(operator, "w-2", "Prepare").await.unwrap();
+        order(operator, "w-2", "Reboot").await
+    };
+    refused_in_time("a reboot without a slot", attempt).await;
     allowed_in_time("a reboot with a slot", || order(operator, "w-1", "Reboot")).await;
     set_holders(operator, &[]).await.unwrap();
     for node in ["w-1", "w-2"] {
@@ -169,7 +176,7 @@ async fn deletes_pods_only_if_allowed_and_on_nodes_with_a_slot(plane: &ControlPl
         &["apply", "--server-side", "-k", &file("deploy/kustomize/delete-pods")],
     );
     allowed_in_time("a pod of a node with a slot", || delete("on-w-1")).await;
-    refused_in_time("a pod of another node", || delete("on-w-2")).await;
+    refused_in_time("a pod of another node", |_| delete("on-w-2")).await;
     let policy = file("deploy/kustomize/delete-pods/delete-pods.yaml");
     // A missing lock keeps no other user from deleting pods.
     let locks: Api<RebootLock> = Api::all(plane.client());
@@ -290,11 +297,12 @@ fn assert_refused(what: &str, answer: Result<(), kube::Error>) {
     }
 }
 
-/// A policy and its parameter are enforced a moment after they are made or changed.
-async fn refused_in_time<F: Future<Output = Result<(), kube::Error>>>(what: &str, attempt: impl Fn() -> F) {
+/// A policy and its parameter are enforced a moment after they are made or changed. Each attempt, which gets its number, must
+/// change something: what was admitted before is no change any more.
+async fn refused_in_time<F: Future<Output = Result<(), kube::Error>>>(what: &str, attempt: impl Fn(u32) -> F) {
     let begin = Instant::now();
-    loop {
-        match attempt().await {
+    for number in 1.. {
+        match attempt(number).await {
             Err(kube::Error::Api(status)) if status.code == 403 => return,
             answer if begin.elapsed() > ENFORCED => panic!("{what}: {answer:?}"),
             _ => sleep(Duration::from_millis(100)).await,
