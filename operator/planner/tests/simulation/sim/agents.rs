@@ -117,7 +117,7 @@ impl World {
         // What an operator ordered whose clock was far ahead never expires, and its planner is not to blame.
         let expires = order
             .not_after
-            .is_none_or(|not_after| not_after < now + TimeDelta::days(1));
+            .is_none_or(|not_after| not_after < now + TimeDelta::hours(2));
         // The wait after a refusal is measured on the clock of an operator.
         let is_judged = expires && (answer != AnswerState::Refused || !clocks_jump);
         let operation = order.id.rsplit_once('-').filter(|_| is_judged);

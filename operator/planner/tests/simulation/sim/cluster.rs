@@ -268,6 +268,12 @@ impl Cluster {
         self.record(index)?.operation.as_deref()
     }
 
+    /// The operation of a node, as far as an operator can read its record.
+    pub fn readable_operation(&self, index: usize) -> Option<&Operation> {
+        let reboot = self.reboots[index].as_ref()?;
+        self.operation(index).filter(|_| !reboot.undecodable)
+    }
+
     pub fn holders(&self) -> &[Holder] {
         self.lock.as_ref().map_or(&[], |lock| &lock.value.holders)
     }

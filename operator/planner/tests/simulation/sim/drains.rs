@@ -125,7 +125,8 @@ impl World {
                     known.view.absorb(&answer);
                 }
                 self.coverage.published += 1;
-                self.wake(operator, 1);
+                // Two leaders whose clocks differ by days write against each other for as long as both lead.
+                self.wake(operator, 300);
             }
         }
         differs

@@ -206,7 +206,7 @@ impl History {
             at - (allowed.planned.unwrap_or(started) - started).num_milliseconds()
         });
         let cordoned = cluster.marked.iter().copied().filter(|other| {
-            let operation = cluster.operation(*other);
+            let operation = cluster.readable_operation(*other);
             let known =
                 |operation: &Operation| operation.policy == *name && allowed.in_progress.contains(&operation.id);
             *other != node && operation.is_some_and(known)
@@ -265,7 +265,7 @@ impl History {
 }
 
 /// Whether the policy of this name selects the node.
-fn is_selected(cluster: &Cluster, node: usize, name: &PolicyName) -> bool {
+pub fn is_selected(cluster: &Cluster, node: usize, name: &PolicyName) -> bool {
     let mut policies = cluster.policies_of(node);
     policies.any(|(index, _)| cluster.policy_names[index] == *name)
 }

@@ -3,7 +3,7 @@
 use lockkeeper_planner::*;
 
 use super::cluster::Cluster;
-use super::history::History;
+use super::history::{History, is_selected};
 use super::hosts::Host;
 use super::writer::{Allowed, Before, Writer};
 
@@ -369,10 +369,11 @@ impl Judge {
             if marked.len() <= highest_limit {
                 continue;
             }
+            // A node that has changed its policy may have lost its entry, while its record cannot be decoded.
             let under = |node: &&usize| {
-                cluster
-                    .operation(**node)
-                    .is_some_and(|operation| &operation.policy == name)
+                let operation = cluster.readable_operation(**node);
+                let has_it = operation.is_some_and(|operation| &operation.policy == name);
+                has_it && is_selected(cluster, **node, name)
             };
             let count = marked.iter().filter(under).count();
             self.demand(count <= highest_limit, "S1", || {
