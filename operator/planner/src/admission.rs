@@ -115,7 +115,7 @@ impl<'a> Admission<'a> {
         for entry in recovery.entries() {
             committed.add_holder(entry.holder, entry.node);
         }
-        for (name, node) in &recovery.orphaned {
+        for (name, node) in recovery.cordoned_without_entry() {
             committed.add_orphaned(name, node);
         }
         let mut reusable = BTreeMap::new();

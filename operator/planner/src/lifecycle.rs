@@ -46,14 +46,14 @@ pub(crate) fn advance<'a>(assessment: &'a Assessment<'a>, recovery: &'a Recovery
     for entry in recovery.restored_entries() {
         admitted_before.add_holder(entry.holder, entry.node);
     }
-    for (name, node) in &recovery.orphaned {
+    for (name, node) in recovery.cordoned_without_entry() {
         admitted_before.add_orphaned(name, node);
     }
     let mut all = SlotLedger::new(assessment);
     for entry in recovery.known.iter().copied().chain(recovery.restored_entries()) {
         all.add_holder(entry.holder, entry.node);
     }
-    for (name, node) in &recovery.orphaned {
+    for (name, node) in recovery.cordoned_without_entry() {
         all.add_orphaned(name, node);
     }
     // Cordoned nodes count before those that are not cordoned yet, whichever was admitted first: a restored entry, or a

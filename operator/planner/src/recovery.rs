@@ -27,6 +27,8 @@ pub(crate) struct Recovery<'a> {
     /// Nodes with an orphaned cordon: record and entry are lost. They count as in progress until they are Ready, their
     /// agents have confirmed that no reboot is in progress, and they are uncordoned.
     pub(crate) orphaned: Vec<(&'a str, &'a Node)>,
+    /// Nodes whose orphaned cordon is removed now. Until that is written they count like those that keep it.
+    pub(crate) lifted: Vec<(&'a str, &'a Node)>,
     /// Nodes that keep their entry although their operation has ended: they are still cordoned and not Ready.
     pub(crate) awaiting_ready: BTreeSet<&'a str>,
     /// Entries of nodes whose operation was never written. A node that is admitted again keeps its entry, so that an
@@ -80,6 +82,11 @@ impl<'a> Recovery<'a> {
             holder,
             node: Some(node),
         })
+    }
+
+    /// Every node with an orphaned cordon.
+    pub(crate) fn cordoned_without_entry(&self) -> impl Iterator<Item = (&'a str, &'a Node)> {
+        self.orphaned.iter().chain(&self.lifted).copied()
     }
 
     /// Whether this node has an orphaned cordon and is Ready: its agent has not confirmed that no reboot is in progress.
@@ -229,6 +236,7 @@ impl<'a> Recovery<'a> {
             if node.keeps_orphaned_cordon() {
                 self.orphaned.push((name, node));
             } else {
+                self.lifted.push((name, node));
                 self.uncordon(name, node, context.now);
             }
         }

@@ -119,3 +119,22 @@ fn an_orphaned_cordon_does_not_hold_back_the_operators_node() {
     world.run_until_idle();
     assert_eq!(world.in_progress(), ["n2"], "{}", world.trace);
 }
+
+#[test]
+fn an_orphaned_cordon_counts_until_it_is_removed() {
+    let mut world = World::new(2);
+    let node = world.node("n1");
+    (node.cordoned_for, node.unschedulable) = (Some("lost".to_owned()), true);
+    // The API server refuses what is written about n1.
+    for _ in 0..20 {
+        world.now += TimeDelta::seconds(1);
+        world.surroundings();
+        for action in world.plan().actions.iter().filter(|action| action.node() != Some("n1")) {
+            world.apply(action);
+        }
+        assert_eq!(world.in_progress(), Vec::<String>::new(), "{}", world.trace);
+    }
+    world.run(1);
+    assert_eq!(world.in_progress().len(), 1, "{}", world.trace);
+    assert_ne!(world.node("n1").cordoned_for.as_deref(), Some("lost"));
+}
