@@ -7,7 +7,7 @@ PROGRAMS := $(or $(CARGO_TARGET_DIR),target)/debug
 SEEDS ?= 10000
 FUZZ_SECONDS ?= 60
 
-.PHONY: help demo test cluster check unit e2e e2e-long soak fuzz vm images generate bench-drain bench-scale tools clean
+.PHONY: help demo test cluster check unit e2e e2e-long soak fuzz vm images generate bench-drain bench-scale bench-size tools clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z][a-z0-9-]*:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,14 +47,19 @@ e2e-long: tools ## run outages of up to 120 s in each phase, and 20 rounds of fa
 	@OUTAGES=all hack/e2e.sh outages --nocapture
 	@ROUNDS=20 hack/e2e.sh leaders --nocapture
 
-vm: tools ## run the tests on virtual machines
+vm: tools ## run all tests on virtual machines (CI runs only vm_rollout; the others take half an hour)
 	@hack/e2e.sh vm_rollout --nocapture
+	@hack/e2e.sh vm_confinement --nocapture
+	@hack/e2e.sh vm_kexec --nocapture
 
 bench-drain: tools ## compare our drain with kubectl's, 10 min a round (ROUNDS=5; CASES=part-of-a-name; DOCS=1 writes docs)
 	@hack/e2e.sh bench_drain --nocapture
 
 bench-scale: tools ## measure what a first policy costs on 2,000 hollow nodes (COUNT=5000)
 	@COUNT=$(COUNT) hack/e2e.sh bench_scale --nocapture
+
+bench-size: tools ## measure memory and processor time of the agent on a virtual machine (MINUTES=60)
+	@MINUTES=$(MINUTES) hack/e2e.sh bench_size --nocapture
 
 images: tools ## build the container image archives, without Docker
 	@e2e/cluster/images/build.sh

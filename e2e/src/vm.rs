@@ -37,6 +37,8 @@ pub struct VmOptions {
     pub count: usize,
     /// Memory of each.
     pub memory_mb: u32,
+    /// What they run.
+    pub release: image::Release,
     /// Image archives that each node has before its kubelet starts; `image::containers` builds ours.
     pub images: Vec<PathBuf>,
 }
@@ -46,6 +48,7 @@ impl Default for VmOptions {
         Self {
             count: 3,
             memory_mb: 1500,
+            release: image::Release::default(),
             images: Vec::new(),
         }
     }
@@ -61,7 +64,7 @@ pub struct VmCluster {
 impl VmCluster {
     /// Starts the guests; they join by themselves, `wait_ready` waits for that.
     pub fn start(plane: &ControlPlane, options: &VmOptions) -> Result<Self> {
-        let image = image::base(&plane.binaries().program("kubelet"))?;
+        let image = image::base(&plane.binaries().program("kubelet"), options.release)?;
         let dir = plane.dir().join("vm");
         std::fs::create_dir_all(&dir).with_context(|| format!("create {}", dir.display()))?;
         let names: Vec<String> = (1..=options.count).map(|number| format!("node-{number}")).collect();

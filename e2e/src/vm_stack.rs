@@ -8,7 +8,8 @@ use lockkeeper_crds::{NodeReboot, names};
 use crate::control_plane::{ControlPlane, Options};
 use crate::helm::{Helm, Version, chart};
 use crate::records::wait_reboot;
-use crate::vm::{VmCluster, VmOptions, image};
+use crate::vm::image::{self, Release};
+use crate::vm::{VmCluster, VmOptions};
 use crate::workdir::Workdir;
 
 /// Three emulated guests on two busy cores need up to two minutes; eight were seen on a loaded machine.
@@ -35,7 +36,14 @@ pub struct VmStack {
 
 impl VmStack {
     /// Starts the guests and installs Lockkeeper; there is no policy yet. `say` tells the steps.
-    pub async fn start(name: &str, count: usize, say: &dyn Fn(&str)) -> Result<Self> {
+    pub async fn start(name: &str, count: usize, release: Release, say: &dyn Fn(&str)) -> Result<Self> {
+        let stack = Self::boot(name, count, release, say).await?;
+        stack.install(&[], say)?;
+        Ok(stack)
+    }
+
+    /// Starts the guests, without Lockkeeper.
+    pub async fn boot(name: &str, count: usize, release: Release, say: &dyn Fn(&str)) -> Result<Self> {
         say("building the container images");
         let images = image::containers(&image::ALL)?;
         let workdir = Workdir::new(name)?;
@@ -46,27 +54,38 @@ impl VmStack {
         ));
         let options = VmOptions {
             count,
+            release,
             images,
             ..VmOptions::default()
         };
         let nodes = VmCluster::start(&plane, &options)?;
         let mut stack = Self { nodes, plane, workdir };
         stack.nodes.wait_ready(BOOT).await?;
-        say("installing Lockkeeper: helm install lockkeeper charts/lockkeeper");
-        let install = [
-            "--create-namespace",
-            "--set",
-            UNINSTALL_TIMEOUT,
-            "--set",
-            REBOOT_AT_ONCE,
-        ];
-        stack
-            .helm()
-            .run(&release("install", &[&[chart().as_str()], &install[..]].concat()))?;
-        stack
-            .wait_installed()
-            .context("Lockkeeper does not run in the guests")?;
         Ok(stack)
+    }
+
+    /// Installs Lockkeeper with the usual values and these.
+    pub fn install(&self, values: &[&str], say: &dyn Fn(&str)) -> Result<()> {
+        say("installing Lockkeeper: helm install lockkeeper charts/lockkeeper");
+        let chart = chart();
+        let mut install = vec![chart.as_str(), "--create-namespace"];
+        for value in [UNINSTALL_TIMEOUT, REBOOT_AT_ONCE].iter().chain(values) {
+            install.extend(["--set", value]);
+        }
+        self.helm().run(&release("install", &install))?;
+        self.wait_installed().context("Lockkeeper does not run in the guests")
+    }
+
+    /// Upgrades Lockkeeper to these values in addition to those that it has, and waits until it runs with them.
+    pub fn upgrade(&self, values: &[&str]) -> Result<()> {
+        let chart = chart();
+        let mut upgrade = vec![chart.as_str(), "--reset-then-reuse-values"];
+        for value in values {
+            upgrade.extend(["--set", value]);
+        }
+        self.helm().run(&release("upgrade", &upgrade))?;
+        self.wait_installed()
+            .context("Lockkeeper does not run after the upgrade")
     }
 
     /// Helm for this cluster.

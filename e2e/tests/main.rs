@@ -9,6 +9,7 @@
 mod bad_input;
 mod bench_drain;
 mod bench_scale;
+mod bench_size;
 mod chart;
 mod daemon_sets;
 mod dashboard;
@@ -36,5 +37,7 @@ mod rollout;
 mod story;
 mod uninstall;
 mod views;
+mod vm_confinement;
+mod vm_kexec;
 mod vm_rollout;
 mod windows;

@@ -12,6 +12,7 @@ use lockkeeper_drain::{ReadyWorkloads, find_unready, ready_workloads};
 use lockkeeper_e2e::pages;
 use lockkeeper_e2e::recorder::Recorder;
 use lockkeeper_e2e::records::is_done;
+use lockkeeper_e2e::vm::image::Release;
 use lockkeeper_e2e::vm_stack::{VmStack, release};
 use lockkeeper_e2e::workload;
 use serde_json::json;
@@ -29,7 +30,7 @@ fn state(reboot: &NodeReboot) -> Option<NodeState> {
 
 #[tokio::test]
 async fn three_virtual_machines_reboot_one_at_a_time_and_one_that_stays_down_fails() {
-    let mut stack = VmStack::start("vm-rollout", 3, &say).await.unwrap();
+    let mut stack = VmStack::start("vm-rollout", 3, Release::Stable, &say).await.unwrap();
     let names = stack.nodes.node_names();
     // At the same time as the workload: a pod takes half a minute to start on an emulated node.
     let helm = stack.helm();
@@ -242,7 +243,7 @@ async fn an_uninstall_during_a_rollout_leaves_no_cordon(stack: &VmStack, holder:
 
 #[tokio::test]
 async fn a_single_node_reboots_although_the_operator_runs_on_it() {
-    let mut stack = VmStack::start("vm-single", 1, &say).await.unwrap();
+    let mut stack = VmStack::start("vm-single", 1, Release::Stable, &say).await.unwrap();
     let name = stack.nodes.node_names().remove(0);
     stack.plane.policy("general", json!({})).await.unwrap();
     let before = stack.nodes.boot_id(&name).await.unwrap();

@@ -1,16 +1,29 @@
 #!/bin/bash
 # Builds the disk image and the kernel of a virtual machine, once for each version of this directory and of the kubelet.
-# Usage: image.sh KUBELET   (prints the directory that holds base.img and vmlinuz; progress goes to stderr)
+# Usage: image.sh KUBELET [stable | newer]
+#   stable  Debian stable (the default)
+#   newer   the same with a kernel and an AppArmor that mediate D-Bus, as Ubuntu's do: of backports and of unstable; and
+#           kexec-tools
+# Prints the directory that holds base.img and vmlinuz; progress goes to stderr.
 set -euo pipefail
 
-kubelet=${1:?usage: image.sh KUBELET_BINARY}
+kubelet=${1:?usage: image.sh KUBELET_BINARY [stable | newer]}
+release=${2:-stable}
 here=$(cd "$(dirname "$0")" && pwd)
 cache=${LOCKKEEPER_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/lockkeeper}
 suite=trixie
-packages=systemd-sysv,systemd,dbus,polkitd,udev,kmod,procps,apparmor,iproute2,iptables,containerd,runc
-packages+=,containernetworking-plugins,linux-image-cloud-amd64,qemu-guest-agent
+packages=systemd-sysv,systemd,dbus,polkitd,udev,kmod,procps,iproute2,iptables,containerd,runc
+packages+=,containernetworking-plugins,qemu-guest-agent
 # docs/recipes.md installs this package on Debian; a guest has no network to install it from.
 packages+=,unattended-upgrades
+case $release in
+stable) packages+=,apparmor,linux-image-cloud-amd64 ;;
+newer)
+    # Initramfs-tools is named, because apt would otherwise take dracut, which is the first alternative of this kernel.
+    packages+=,kexec-tools,initramfs-tools,linux-image-cloud-amd64/trixie-backports,apparmor/sid,libapparmor1/sid
+    ;;
+*) echo "image.sh: expected stable or newer, not $release" >&2; exit 2 ;;
+esac
 
 # Units that Lockkeeper does not need and that slow down the boot of a guest.
 masked="apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer fstrim.timer e2scrub_all.timer
@@ -28,8 +41,16 @@ masked="apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer fstrim.time
 
 say() { echo "vm image: $*" >&2; }
 
+# Further suites of the mirror that this machine installs from. The index of unstable is valid for a week, and a mirror may lag.
+newer_sources() {
+    local mirror
+    # shellcheck disable=SC2016 # apt-get fills it in.
+    mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | head -n 1)
+    printf 'Types: deb\nURIs: %s\nSuites: %s-backports sid\nComponents: main\nCheck-Valid-Until: no\n' "$mirror" "$suite"
+}
+
 # The key is a hash of everything that the image is built from.
-key=$({ cat "$0" "$kubelet"; cd "$here/guest" && find . -type f -print0 | sort -z | xargs -0 sha256sum; } | sha256sum | cut -c1-16)
+key=$({ echo "$release"; cat "$0" "$kubelet" "$here"/newer.*; cd "$here/guest" && find . -type f -print0 | sort -z | xargs -0 sha256sum; } | sha256sum | cut -c1-16)
 out=$cache/vm/$key
 if [ -e "$out/complete" ]; then
     touch "$out"
@@ -61,7 +82,13 @@ as_root=()
 rootfs=$cache/vm/rootfs-$suite-$(echo "$packages" | sha256sum | cut -c1-16).tar
 if [ ! -e "$rootfs" ]; then
     say "1 of 3: installing Debian $suite into a tree (about 1 min, once)"
-    mmdebstrap --quiet --variant=minbase --include="$packages" \
+    apt=()
+    if [ "$release" = newer ]; then
+        newer_sources >"$work/newer.sources"
+        apt=("--setup-hook=upload $work/newer.sources /etc/apt/sources.list.d/newer.sources"
+            "--setup-hook=upload $here/newer.pref /etc/apt/preferences.d/newer.pref")
+    fi
+    mmdebstrap --quiet --variant=minbase --include="$packages" "${apt[@]}" \
         --aptopt='APT::Install-Recommends "false"' --dpkgopt='path-exclude=/usr/share/man/*' \
         --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/locale/*' \
         "$suite" "$work/rootfs.tar" >&2
@@ -103,6 +130,14 @@ rm -f "$root"/boot/*
 ln -sf /proc/self/mounts "$root/etc/mtab"
 printf '127.0.0.1 localhost\n' >"$root/etc/hosts"
 say() { echo "vm image: $*" >&2; }
+
+# Further suites of the mirror that this machine installs from. The index of unstable is valid for a week, and a mirror may lag.
+newer_sources() {
+    local mirror
+    # shellcheck disable=SC2016 # apt-get fills it in.
+    mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | head -n 1)
+    printf 'Types: deb\nURIs: %s\nSuites: %s-backports sid\nComponents: main\nCheck-Valid-Until: no\n' "$mirror" "$suite"
+}
 say "3 of 3: writing the disk image (seconds)"
 truncate -s 4G "$work/base.img"
 mke2fs -q -t ext4 -m 0 -E lazy_itable_init=0,lazy_journal_init=0 -L root -d "$root" "$work/base.img"

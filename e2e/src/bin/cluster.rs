@@ -9,6 +9,7 @@ use clap::{Parser, ValueEnum};
 use lockkeeper_e2e::control_plane::ControlPlane;
 use lockkeeper_e2e::programs::program;
 use lockkeeper_e2e::stack::Stack;
+use lockkeeper_e2e::vm::image::Release;
 use lockkeeper_e2e::vm_stack::VmStack;
 
 /// A cluster with Lockkeeper in it; runs until Ctrl-C.
@@ -43,7 +44,7 @@ async fn run(arguments: &Arguments) -> Result<()> {
     let say = |what: &str| println!("{what}");
     match arguments.nodes {
         Nodes::Vm => {
-            let mut stack = VmStack::start("cluster", arguments.count.unwrap_or(3), &say).await?;
+            let mut stack = VmStack::start("cluster", arguments.count.unwrap_or(3), Release::Stable, &say).await?;
             let hint = "stage an update: kubectl annotate node node-1 lockkeeper.dev/reboot-requested=try";
             serve(&stack.plane, hint).await?;
             stack.workdir.passed();

@@ -18,6 +18,7 @@ use lockkeeper_e2e::programs::program;
 use lockkeeper_e2e::recorder::{Recorder, Seen};
 use lockkeeper_e2e::stack::Stack;
 use lockkeeper_e2e::table::{Facts, render};
+use lockkeeper_e2e::vm::image::Release;
 use lockkeeper_e2e::vm_stack::VmStack;
 use lockkeeper_e2e::workload;
 use serde_json::json;
@@ -66,7 +67,7 @@ async fn demo(arguments: &Arguments) -> Result<()> {
     };
     match arguments.nodes {
         Nodes::Vm => {
-            let mut stack = VmStack::start("demo", arguments.count.unwrap_or(3), &say).await?;
+            let mut stack = VmStack::start("demo", arguments.count.unwrap_or(3), Release::Stable, &say).await?;
             let names = stack.nodes.node_names();
             let run = Run::begin(&stack.plane, &say).await?;
             say("staging an OS update on every node: /run/reboot-required and its list of packages appear");

@@ -14,9 +14,23 @@ pub struct BaseImage {
     pub kernel: PathBuf,
 }
 
+/// What a node runs.
+#[derive(Debug, Clone, Copy, Default)]
+pub enum Release {
+    /// Debian stable.
+    #[default]
+    Stable,
+    /// The same with a newer kernel and `AppArmor`, which mediate D-Bus as those of Ubuntu do, and with kexec-tools.
+    Newer,
+}
+
 /// The image of a node with this kubelet; built when the cache has none.
-pub fn base(kubelet: &Path) -> Result<BaseImage> {
-    let printed = script("cluster/vm/image.sh", &[kubelet])?;
+pub fn base(kubelet: &Path, release: Release) -> Result<BaseImage> {
+    let release = match release {
+        Release::Stable => "stable",
+        Release::Newer => "newer",
+    };
+    let printed = script("cluster/vm/image.sh", &[kubelet, Path::new(release)])?;
     let dir = PathBuf::from(printed.trim());
     Ok(BaseImage {
         disk: dir.join("base.img"),
