@@ -9,6 +9,7 @@ use chrono::DateTime;
 use lockkeeper_crds::names;
 use lockkeeper_e2e::vm::image::Release;
 use lockkeeper_e2e::vm_stack::VmStack;
+use serde_json::Value;
 use tokio::time::sleep;
 
 /// What issue 16 of the project asks for, and what Kubernetes must grant at least.
@@ -93,6 +94,7 @@ async fn reported_after(stack: &VmStack, node: &str) -> i64 {
     ];
     let said = stack.plane.kubectl(&logs).unwrap();
     let first = said.lines().find(|line| line.contains("reported the host")).unwrap();
-    let at = DateTime::parse_from_rfc3339(first.split_whitespace().next().unwrap()).unwrap();
+    let first: Value = serde_json::from_str(first).unwrap();
+    let at = DateTime::parse_from_rfc3339(first["timestamp"].as_str().unwrap()).unwrap();
     at.timestamp_millis() - started
 }
