@@ -9,6 +9,7 @@ build() {
     local log
     cargo build --quiet --workspace --bins --tests >&2 || return
     log=$(mktemp)
+    trap 'rm -f "$log"' RETURN
     if cargo test --no-run --workspace --test '*' 2>"$log"; then
         sed -nE 's|.*Executable tests/main\.rs \((.*/e2e-[0-9a-f]+)\)|\1|p' "$log" | xargs realpath
     else

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use lockkeeper_crds::{NodeReboot, names};
 
 use crate::control_plane::{ControlPlane, Options};
 use crate::helm::{Helm, Version, chart};
-use crate::records::wait_reboot;
+use crate::records::{is_done, wait_reboot};
 use crate::vm::image::{self, Release};
 use crate::vm::{VmCluster, VmOptions};
 use crate::workdir::Workdir;
@@ -119,6 +119,19 @@ impl VmStack {
         good: impl Fn(&NodeReboot) -> bool,
     ) -> Result<NodeReboot> {
         wait_reboot(&self.plane, node, what, limit, POLL, good).await
+    }
+
+    /// Stages an update of this package, and waits until the node has rebooted for it, which its boot ID shows.
+    pub async fn reboot_for(&self, node: &str, package: &str, limit: Duration) -> Result<()> {
+        let before = self.nodes.boot_id(node).await?;
+        self.nodes.stage_update(node, &[package]).await?;
+        let rebooted = |reboot: &NodeReboot| {
+            let last = reboot.status.as_ref().and_then(|status| status.last_reboot.as_ref());
+            is_done(reboot) && last.is_some_and(|last| last.reasons.iter().any(|reason| reason.0 == package))
+        };
+        self.wait_reboot(node, "rebooted", limit, rebooted).await?;
+        ensure!(self.nodes.boot_id(node).await? != before, "{node} has its old boot id");
+        Ok(())
     }
 }
 

@@ -7,7 +7,6 @@ use std::time::Duration;
 use lockkeeper_crds::NodeReboot;
 use lockkeeper_e2e::install::repository;
 use lockkeeper_e2e::pages;
-use lockkeeper_e2e::records::is_done;
 use lockkeeper_e2e::vm::image::Release;
 use lockkeeper_e2e::vm_stack::VmStack;
 use serde_json::json;
@@ -15,7 +14,7 @@ use serde_json::json;
 /// An emulated node on two busy cores.
 const LONG: Duration = Duration::from_mins(12);
 /// A directory of the guest, for the files that an administrator copies there.
-const COPIED: &str = "/root/lockkeeper";
+const COPIED: &str = "/opt/lockkeeper";
 /// Where the chart has the AppArmor profile of the container.
 const APPARMOR: &str = "agent.actuator.securityContext.appArmorProfile";
 
@@ -36,12 +35,12 @@ async fn a_service_of_the_host_reboots_it_and_so_does_the_container_under_apparm
     only_the_service_is_an_actuator(&stack, &node).await;
     // The state is in the shared directory, not in the process.
     run(&stack, &node, "systemctl restart lockkeeper-actuator.service").await;
-    reboots_for(&stack, &node, "linux-image-6.12.0-2").await;
+    stack.reboot_for(&node, "linux-image-6.12.0-2", LONG).await.unwrap();
     say("the service of the host has rebooted it");
 
     run(&stack, &node, "systemctl disable --now lockkeeper-actuator.service").await;
     stack.upgrade(&["agent.actuator.enabled=true"]).unwrap();
-    reboots_for(&stack, &node, "systemd").await;
+    stack.reboot_for(&node, "systemd", LONG).await.unwrap();
     // containerd starts containers under the profile `runc`, which allows everything.
     let label = confinement(&stack, &node).await;
     assert!(["unconfined", "runc (unconfined)"].contains(&label.as_str()), "{label}");
@@ -60,7 +59,7 @@ async fn a_service_of_the_host_reboots_it_and_so_does_the_container_under_apparm
         .wait_reboot(&node, "capable under the profile", LONG, capable)
         .await
         .unwrap();
-    reboots_for(&stack, &node, "libc6").await;
+    stack.reboot_for(&node, "libc6", LONG).await.unwrap();
     assert_eq!(confinement(&stack, &node).await, "lockkeeper-actuator (enforce)");
     say("the container has rebooted it under the shipped profile");
     stack.workdir.passed();
@@ -133,15 +132,4 @@ async fn is_refused_by_apparmor(stack: &VmStack, node: &str) {
 fn capable_message(reboot: &NodeReboot) -> Option<&str> {
     let host = reboot.status.as_ref()?.host.as_ref()?;
     (host.reboot_capable == host.reboot_capable_message.is_empty()).then_some(host.reboot_capable_message.as_str())
-}
-
-async fn reboots_for(stack: &VmStack, node: &str, package: &str) {
-    let before = stack.nodes.boot_id(node).await.unwrap();
-    stack.nodes.stage_update(node, &[package]).await.unwrap();
-    let rebooted = |reboot: &NodeReboot| {
-        let last = reboot.status.as_ref().and_then(|status| status.last_reboot.as_ref());
-        is_done(reboot) && last.is_some_and(|last| last.reasons.iter().any(|reason| reason.0 == package))
-    };
-    stack.wait_reboot(node, "rebooted", LONG, rebooted).await.unwrap();
-    assert_ne!(stack.nodes.boot_id(node).await.unwrap(), before);
 }

@@ -3,8 +3,6 @@
 
 use std::time::Duration;
 
-use lockkeeper_crds::NodeReboot;
-use lockkeeper_e2e::records::is_done;
 use lockkeeper_e2e::vm::image::Release;
 use lockkeeper_e2e::vm_stack::VmStack;
 use serde_json::json;
@@ -44,13 +42,6 @@ async fn kexec_starts_the_kernel_that_is_loaded_and_reboots_as_usual_without_one
 
 /// Waits for a new boot, and returns the command line of its kernel.
 async fn reboots_for(stack: &VmStack, node: &str, package: &str) -> String {
-    let before = stack.nodes.boot_id(node).await.unwrap();
-    stack.nodes.stage_update(node, &[package]).await.unwrap();
-    let rebooted = |reboot: &NodeReboot| {
-        let last = reboot.status.as_ref().and_then(|status| status.last_reboot.as_ref());
-        is_done(reboot) && last.is_some_and(|last| last.reasons.iter().any(|reason| reason.0 == package))
-    };
-    stack.wait_reboot(node, "rebooted", LONG, rebooted).await.unwrap();
-    assert_ne!(stack.nodes.boot_id(node).await.unwrap(), before);
+    stack.reboot_for(node, package, LONG).await.unwrap();
     stack.nodes.exec(node, "cat /proc/cmdline").await.unwrap()
 }

@@ -14,31 +14,41 @@ use crate::status::node::wait_message;
 #[derive(Debug, Default)]
 pub(super) struct SentEvents(BTreeMap<String, Sent>);
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 struct Sent {
     is_required: bool,
     waiting: Option<(ReasonName, Option<String>)>,
 }
 
 impl SentEvents {
-    /// Forgets nodes that are gone.
+    /// Forgets nodes that are gone, and those whose status says everything.
     pub(super) fn retain(&mut self, nodes: &BTreeMap<String, Node>) {
-        self.0.retain(|name, _| nodes.contains_key(name));
+        self.0
+            .retain(|name, sent| *sent != Sent::default() && nodes.contains_key(name));
     }
 
     /// Whether the Event that a node requires a reboot is to be sent: it does, and neither its condition nor an Event said so.
     pub(super) fn is_new_requirement(&mut self, name: &str, is_required: bool, is_said: bool) -> bool {
+        if is_said || !is_required {
+            self.0
+                .get_mut(name)
+                .into_iter()
+                .for_each(|sent| sent.is_required = false);
+            return false;
+        }
         let sent = self.0.entry(name.to_owned()).or_default();
-        let is_new = is_required && !is_said && !sent.is_required;
-        sent.is_required = is_required && !is_said;
-        is_new
+        !std::mem::replace(&mut sent.is_required, true)
     }
 
     /// Whether the Event that a node waits is to be sent: neither its status nor an Event said so.
     pub(super) fn is_new_wait(&mut self, name: &str, waiting: Option<&WaitReason>, status: &NodeRebootStatus) -> bool {
+        let Some(waiting) = waiting.filter(|waiting| !says(status, waiting)) else {
+            self.0.get_mut(name).into_iter().for_each(|sent| sent.waiting = None);
+            return false;
+        };
+        let unsaid = Some(identity(waiting));
         let sent = self.0.entry(name.to_owned()).or_default();
-        let unsaid = waiting.filter(|waiting| !says(status, waiting)).map(identity);
-        let is_new = unsaid.is_some() && sent.waiting != unsaid;
+        let is_new = sent.waiting != unsaid;
         sent.waiting = unsaid;
         is_new
     }
