@@ -32,6 +32,8 @@ use self_test::SelfTest;
 
 /// The first delay after a failed report, and the longest.
 const REPORT_BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(2));
+/// How many failures in a row a test of the confinement may have before a report says that it gave no verdict.
+const TESTS_BEFORE_REPORT: u32 = 3;
 /// The same for the read before a reboot: an order expires soon.
 const READ_BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(10));
 
@@ -124,6 +126,10 @@ impl<H: Host> Agent<H> {
                 biased;
                 event = events.next() => match event {
                     Some(Ok(event)) => {
+                        if matches!(event, Event::InitDone) {
+                            // What failed was of an API server that was away.
+                            self.retry.reset();
+                        }
                         if self.own.apply(event) {
                             // The API server answers again: retry the report at once.
                             self.retry.at = None;
@@ -192,6 +198,10 @@ impl<H: Host> Agent<H> {
                 return Ok(());
             }
             self.self_test.record(prepare, result);
+            if self.self_test.is_unsettled() && self.retry.failures() < TESTS_BEFORE_REPORT {
+                self.retry.back_off();
+                return Ok(());
+            }
             report = self.host_report(&view, answer);
         }
         if own.status.host.as_ref() != Some(&report) {
@@ -324,6 +334,7 @@ impl<H: Host> Agent<H> {
                 log_report(report);
                 self.own.object = Some(own);
                 self.retry.reset();
+                self.self_test.reported();
             }
             Err(ReportError::Missing(_)) => self.own.object = None,
             Err(error) => {

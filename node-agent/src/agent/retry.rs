@@ -37,6 +37,11 @@ impl Retry {
         self.failures = 0;
     }
 
+    /// How many requests in a row have failed.
+    pub(super) fn failures(&self) -> u32 {
+        self.failures
+    }
+
     /// Whether a request may be sent now.
     pub(super) fn is_due(&self) -> bool {
         self.at.is_none_or(|at| at <= Instant::now())

@@ -3,6 +3,8 @@
 //! The admission policy, or its binding, may be missing or deleted later. A test is one request that must be refused. It is
 //! made when the agent starts, and with each Prepare: so it is younger than any cordon, and an idle agent costs nothing.
 //! While the agent is not confined the test is repeated, because no node starts meanwhile.
+//! A test without a verdict, of an API server that is away or restarts, is repeated with each attempt to report: a reboot
+//! that is being prepared would be withdrawn for it.
 
 use std::time::Duration;
 
@@ -20,6 +22,8 @@ pub(super) struct SelfTest {
     pub(super) retry: Retry,
     /// The order for which it was tested; `None` before the first test.
     tested_for: Option<String>,
+    /// Whether the last test gave no verdict, and no report has said so yet.
+    unsettled: bool,
 }
 
 impl SelfTest {
@@ -28,6 +32,7 @@ impl SelfTest {
             confinement: Confinement::default(),
             retry: Retry::new(BACKOFF, node),
             tested_for: None,
+            unsettled: false,
         }
     }
 
@@ -37,7 +42,17 @@ impl SelfTest {
             return true;
         };
         let new_order = prepare.is_some_and(|order| order != tested_for);
-        new_order || self.retry.at.is_some() && self.retry.is_due()
+        self.unsettled || new_order || self.retry.at.is_some() && self.retry.is_due()
+    }
+
+    /// Whether the last test gave no verdict, and no report has said so yet.
+    pub(super) fn is_unsettled(&self) -> bool {
+        self.unsettled
+    }
+
+    /// A report with the last result was written.
+    pub(super) fn reported(&mut self) {
+        self.unsettled = false;
     }
 
     /// Keeps the result of a test.
@@ -45,6 +60,7 @@ impl SelfTest {
         if prepare.is_some() || self.tested_for.is_none() {
             self.tested_for = Some(prepare.unwrap_or_default().to_owned());
         }
+        self.unsettled = matches!(result, Err(ReportError::Failed(..) | ReportError::NoAnswer(_)));
         let confinement = match result {
             Ok(true) => Confinement::confined(),
             Ok(false) => Confinement::not_confined(),

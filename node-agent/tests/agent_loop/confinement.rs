@@ -1,5 +1,7 @@
 //! Whether the agent is confined to its own node.
 
+use std::time::Duration;
+
 use tokio::time::sleep;
 
 use super::IDLE;
@@ -51,4 +53,30 @@ async fn each_prepare_tests_whether_the_agent_is_confined() {
     let ready = |report: &&serde_json::Value| report["order"]["state"] == "Ready";
     let first = api.held().reports.iter().find(ready).cloned().unwrap();
     assert_eq!(first["confined"], false, "with the answer, not after it");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_test_that_an_api_server_in_trouble_did_not_answer_is_repeated_before_the_answer_to_an_order() {
+    let (api, host) = (Api::default(), MemoryHost::new("a"));
+    api.make();
+    let _agent = start(&api, host);
+    assert_eq!(api.wait(|_| true).await.confined, Some(true));
+    sleep(IDLE).await;
+    // Away, or not ready for writes: the report itself would be accepted in the second case.
+    for (order, away, code) in [("1-0", true, 403), ("2-0", false, 429), ("3-0", false, 500)] {
+        {
+            let mut held = api.held();
+            (held.self_test, held.reports) = (code, Vec::new());
+        }
+        api.order(order, "Prepare", "a");
+        api.held().away = away;
+        sleep(Duration::from_secs(3)).await;
+        {
+            let mut held = api.held();
+            (held.away, held.self_test) = (false, 403);
+        }
+        api.answer(order, "Ready").await;
+        let reports = api.held().reports.clone();
+        assert!(reports.iter().all(|report| report["confined"] == true), "{reports:?}");
+    }
 }

@@ -52,7 +52,7 @@ pub struct Held {
     watchers: Vec<UnboundedSender<Value>>,
     pub faults: VecDeque<Fault>,
     /// Whether nothing answers.
-    away: bool,
+    pub away: bool,
     /// How many requests came, answered or not.
     pub asked: usize,
     /// What the self-test gets: 403 if the agent is confined, 200 if it is not.
