@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use k8s_openapi::api::apps::v1::DaemonSet;
-use kube::Api;
+use k8s_openapi::api::core::v1::Node;
 use kube::api::PostParams;
+use kube::{Api, ResourceExt};
 use lockkeeper_crds::{Outcome, Phase, names};
 use lockkeeper_e2e::audit::{Request, count_by_program};
-use lockkeeper_e2e::hollow::{DOWN_SECONDS, STARTUP_SECONDS};
+use lockkeeper_e2e::hollow::{BOOT_ID, DOWN_SECONDS, STARTUP_SECONDS};
 use lockkeeper_e2e::recorder::Recorder;
 use lockkeeper_e2e::scene::{LONG, eventually};
 use lockkeeper_e2e::stack::Stack;
@@ -67,7 +68,13 @@ async fn one_outage(stack: &mut Stack, round: usize, phase: Phase, away: Duratio
     }
     let requested = stack.nodes.annotate(&node, names::REBOOT_REQUESTED, Some(&cause));
     requested.await.unwrap();
+    let boot = boot_id(stack, &node).await;
     stack.wait_phase(&node, phase).await.unwrap();
+    if phase == Phase::Rebooting {
+        // The agent reads its order once more before it obeys; an API server that is away lets the order expire.
+        let obeyed = async || (boot_id(stack, &node).await != boot).then_some(());
+        eventually("the host reboots", obeyed).await.unwrap();
+    }
     stack.plane.stop_api_server();
     if phase == Phase::Preparing {
         stack.agents.signal(Signal::CONT).unwrap();
@@ -94,6 +101,12 @@ async fn one_outage(stack: &mut Stack, round: usize, phase: Phase, away: Duratio
     let (operator, agents) = (of("lockkeeper-operator"), of("lockkeeper-node-agent"));
     println!("{phase:<12?} {:>3} s  {operator} and {agents}", away.as_secs());
     assert!(operator + agents <= MOST_REQUESTS, "{counts:?}");
+}
+
+/// The boot that the host is in or goes to; the Node shows it later.
+async fn boot_id(stack: &Stack, node: &str) -> Option<String> {
+    let nodes: Api<Node> = Api::all(stack.plane.client());
+    nodes.get(node).await.unwrap().annotations().get(BOOT_ID).cloned()
 }
 
 fn between(stack: &Stack, from: DateTime<Utc>, to: DateTime<Utc>) -> Vec<Request> {

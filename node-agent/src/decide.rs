@@ -184,8 +184,8 @@ fn expired(order: &Order, now: DateTime<Utc>) -> Option<String> {
     let not_after = order.not_after_time.filter(|not_after| *not_after < now)?;
     let (not_after, now) = (format_time(not_after), format_time(now));
     Some(format!(
-        "order {} expired at {not_after}, and the clock of this host shows {now}; if the order was new, correct that clock or \
-         the operator's",
+        "order {} expired at {not_after}, and the clock of this host shows {now}: the API server was away \
+         meanwhile, or that clock or the operator's is wrong",
         order.id
     ))
 }

@@ -272,7 +272,7 @@ fn an_order_that_has_expired_is_refused() {
         check(
             order,
             &expect![
-                "say 1-0 Refused order 1-0 expired at 1970-01-01T00:16:39Z, and the clock of this host shows 1970-01-01T00:16:40Z; if the order was new, correct that clock or the operator's"
+                "say 1-0 Refused order 1-0 expired at 1970-01-01T00:16:39Z, and the clock of this host shows 1970-01-01T00:16:40Z: the API server was away meanwhile, or that clock or the operator's is wrong"
             ],
         );
     }
