@@ -101,7 +101,12 @@ impl History {
             let fails = operation.phase == Phase::Failed && operation.pending_outcome.is_none();
             let known = self.began[node].as_ref().is_some_and(|(id, _)| *id == operation.id);
             if !known {
-                self.began[node] = Some((operation.id.clone(), at));
+                // One that is resumed, with an id that a person put into the lock, began when the node's last one did.
+                let last = self.began[node]
+                    .as_ref()
+                    .filter(|_| operation.phase != Phase::Preparing);
+                let began = last.map_or(at, |(_, began)| *began);
+                self.began[node] = Some((operation.id.clone(), began));
                 self.failed[node] = None;
             }
             let timed_out = operation.failure.as_ref().is_some_and(|failure| failure.timed_out);
@@ -258,8 +263,16 @@ impl History {
         let after = |time: Option<&i64>| time.is_some_and(|time| time + DIFFERENCE >= *last);
         let cooldown = policy.breaker.cooldown.map(|cooldown| cooldown.num_milliseconds());
         let cooled = cooldown.is_some_and(|cooldown| at - last + DIFFERENCE >= cooldown);
+        // A start that a clock recorded that was ahead counts as one of when it was noticed.
+        let latest = |success: &Success| {
+            if self.clock_was_wrong {
+                success.ended
+            } else {
+                success.began
+            }
+        };
         let mut successes = self.successes.iter();
-        let probed = successes.any(|success| is_selected(cluster, success.node, name) && after(Some(&success.began)));
+        let probed = successes.any(|success| is_selected(cluster, success.node, name) && after(Some(&latest(success))));
         cooled || probed || after(self.success.get(name)) || after(self.acknowledged.get(name))
     }
 }
