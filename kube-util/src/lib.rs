@@ -19,7 +19,7 @@ mod patient;
 mod watching;
 
 pub use backoff::{WatchBackoff, jitter};
-pub use clock::Clock;
+pub use clock::{Clock, ClockOffset};
 pub use connection::{HttpService, connector, http_service, http_service_over};
 pub use debug::Opaque;
 pub use error::{Remedies, error_chain, explain};

@@ -64,6 +64,7 @@ fn view_samples() -> Vec<WaitReason> {
         },
         ViewGap::AwaitingReady,
         ViewGap::RecordLost,
+        ViewGap::SchedulersUnaware { until: at(0) },
         ViewGap::PreflightPending,
         ViewGap::PreflightFailed {
             error: "reading the pods of node w-01: pods is forbidden".to_owned(),

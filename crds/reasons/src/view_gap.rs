@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::{Instant, format_time};
+
 /// Why the operator's view is incomplete, for the whole cluster or for one node.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ViewGap {
@@ -55,6 +57,11 @@ pub enum ViewGap {
     AwaitingReady,
     /// The record of a reboot was lost, and the agent has not confirmed that the host stays up.
     RecordLost,
+    /// The watches have just come back, and schedulers may not know the cordon yet.
+    SchedulersUnaware {
+        /// Until when the reboot order waits.
+        until: Instant,
+    },
     /// The preflight has not answered yet.
     PreflightPending,
     /// The preflight could not be carried out.
@@ -105,6 +112,12 @@ impl fmt::Display for ViewGap {
             }
             Self::RecordLost => f.write_str(
                 "the record of a reboot was lost; waiting for the node agent to confirm that no reboot is in progress",
+            ),
+            Self::SchedulersUnaware { until } => write!(
+                f,
+                "the API server was away, and a scheduler may still bind pods to this node; the reboot is ordered at {} at the \
+                 earliest",
+                format_time(*until)
             ),
             Self::PreflightPending => f.write_str("checking whether its pods can be evicted"),
             Self::PreflightFailed { error } => {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use chrono::TimeDelta;
-use lockkeeper_reasons::{WaitReason, format_duration};
+use lockkeeper_reasons::{ViewGap, WaitReason, format_duration};
 
 use super::active::{ActiveOperation, Step};
 use super::deadline::{OnDeadline, SHUTDOWN_DELAY, after_drain, drain_deadline};
@@ -55,10 +55,10 @@ pub(super) fn next_step(active: &ActiveOperation) -> Step {
 /// more right before it.
 fn order_reboot(active: &ActiveOperation) -> Step {
     match active.assessment.context.snapshot.schedulers_know_at(active.now()) {
-        Some(at) => Step {
-            recheck_at: Some(at),
-            ..Step::default()
-        },
+        Some(at) => Step::wait(
+            WaitReason::ViewIncomplete(ViewGap::SchedulersUnaware { until: at }),
+            Some(at),
+        ),
         None => active.order_reboot(),
     }
 }

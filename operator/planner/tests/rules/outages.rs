@@ -58,6 +58,8 @@ fn a_reboot_is_ordered_only_once_schedulers_know_the_cordon_after_an_outage() {
     world.snapshot.watched_for = TimeDelta::zero();
     watch(&mut world, 9);
     assert_eq!(phase(&mut world), Some(Phase::Draining), "{}", world.trace);
+    let waits = world.plan().wait_reasons["n1"].to_string();
+    assert!(waits.contains("a scheduler may still bind pods"), "{waits}");
     watch(&mut world, 2);
     assert_eq!(phase(&mut world), Some(Phase::Rebooting), "{}", world.trace);
 }
