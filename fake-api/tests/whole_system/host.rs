@@ -33,16 +33,16 @@ impl SimulatedHost {
     pub fn new(node: &str, booted: DateTime<Utc>) -> Self {
         let host = Self::default();
         host.boot(format!("{node}-boot-1"), booted);
-        host.require_reboot(booted);
+        host.require_reboot(booted, "linux-image");
         host
     }
 
     /// An update was installed that requires a reboot.
-    pub fn require_reboot(&self, since: DateTime<Utc>) {
+    pub fn require_reboot(&self, since: DateTime<Utc>, cause: &str) {
         self.state().view.reboot_required = RebootRequired {
             required: true,
             since: Some(since),
-            reasons: vec![Cause("linux-image".to_owned())],
+            reasons: vec![Cause(cause.to_owned())],
             source: "Debian sentinel".to_owned(),
             ..RebootRequired::default()
         };

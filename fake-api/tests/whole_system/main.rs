@@ -7,12 +7,14 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, dead_code, unreachable_pub)]
 
 mod calm;
+mod clock;
 mod cluster;
 mod crashes;
 mod end;
 mod faults;
 mod host;
 mod housekeeping;
+mod month;
 mod policies;
 mod processes;
 mod refusals;

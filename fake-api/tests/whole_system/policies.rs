@@ -12,7 +12,7 @@ use tokio::time::sleep;
 
 use super::cluster::{BOOT, BootTime, LOST, NODES, changes, pod, usual_boot};
 use super::end::section;
-use super::story::{End, Story, in_paused_time};
+use super::story::{End, Story, counts, in_paused_time, tell};
 
 /// When each node has had its turn, with the back-off of one that was deferred.
 const LENGTH: Duration = Duration::from_mins(40);
@@ -99,17 +99,31 @@ fn phase(record: &Value) -> &str {
 
 /// The story with one change at one moment, and the metrics after `b` was deleted in the end.
 fn with_change(boot_time: BootTime, is_reached: fn(&Value) -> bool, change: Change) -> (End, String) {
+    with_change_and_crash(boot_time, is_reached, change, usize::MAX)
+}
+
+/// Of so many crash points one is tried; with `CRASHES=all`, each one (ten minutes).
+const EVERY: usize = 8;
+
+/// The same; the operator crashes right after its write of this number.
+fn with_change_and_crash(
+    boot_time: BootTime,
+    is_reached: fn(&Value) -> bool,
+    change: Change,
+    crash_at: usize,
+) -> (End, String) {
     in_paused_time(async {
         let mut story = begin(boot_time);
+        story.api.crash_at(crash_at, counts("operator/"));
         let written = changes(&story.api, &["nodereboots"]);
         let changing = tokio::spawn(change_when(story.api.clone(), written, is_reached, change));
         story.start();
-        story.run_until(LENGTH).await;
+        let mut crashes = story.run_until(LENGTH).await;
         assert!(changing.is_finished(), "{change:?}: the moment never came");
         story.api.remove(&Key::cluster("rebootpolicies", "b"));
-        story.run_until(LENGTH + SCRAPE).await;
+        crashes += story.run_until(LENGTH + SCRAPE).await;
         let metrics = story.operator.metrics();
-        (story.end(0), metrics)
+        (story.end(crashes), metrics)
     })
 }
 
@@ -140,6 +154,13 @@ const MOMENTS: [Moment; 5] = [
     ("is verified", |record| phase(record) == "Verifying"),
 ];
 
+fn each_is_rebooted_once(end: &End, what: &str) {
+    for node in NODES {
+        let expected = format!("{node}: UpToDate waiting=- boot={node}-boot-2 reboots=1");
+        assert_eq!(section(&end.dump, node)[0], expected, "{what}");
+    }
+}
+
 #[test]
 fn a_node_that_leaves_its_policy_and_comes_back_is_rebooted_once() {
     for (moment, is_reached) in MOMENTS {
@@ -147,13 +168,32 @@ fn a_node_that_leaves_its_policy_and_comes_back_is_rebooted_once() {
             let (end, metrics) = with_change(all_boot, is_reached, change);
             let what = format!("{change:?} while {NODE} {moment}\n{}\n{}", end.dump, end.log.join("\n"));
             assert_eq!(end.problems, Vec::<String>::new(), "{what}");
-            for node in NODES {
-                let expected = format!("{node}: UpToDate waiting=- boot={node}-boot-2 reboots=1");
-                assert_eq!(section(&end.dump, node)[0], expected, "{what}");
-            }
+            each_is_rebooted_once(&end, &what);
             assert_eq!(gauges_of(&metrics, "b"), Vec::<String>::new(), "{what}");
             assert!(!gauges_of(&metrics, "a").is_empty(), "{what}");
         }
+    }
+}
+
+#[test]
+fn a_node_that_leaves_its_policy_is_rebooted_once_wherever_the_operator_crashes() {
+    let all = std::env::var("CRASHES").is_ok_and(|value| value == "all");
+    for ((moment, is_reached), change) in [(MOMENTS[2], CHANGES[1]), (MOMENTS[1], CHANGES[3])] {
+        let mut tried = 0;
+        for crash in (1..).step_by(if all { 1 } else { EVERY }) {
+            let (end, _) = with_change_and_crash(all_boot, is_reached, change, crash);
+            if end.crashes == 0 {
+                break;
+            }
+            tried += 1;
+            let what = format!("{change:?} while {NODE} {moment}, crash {crash}\n{}", end.dump);
+            assert_eq!(end.problems, Vec::<String>::new(), "{what}\n{}", end.log.join("\n"));
+            each_is_rebooted_once(&end, &what);
+        }
+        tell(&format!(
+            "{tried} crash points of the operator, {change:?} while {NODE} {moment}"
+        ));
+        assert!(tried > 10, "the operator makes more writes");
     }
 }
 

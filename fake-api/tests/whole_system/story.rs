@@ -163,7 +163,7 @@ pub fn with_crash(prefix: &'static str, number: usize, length: Duration) -> End 
 }
 
 /// Each write of a client counts, but for the renewals of its Lease, which change nothing that anything depends on.
-fn counts(prefix: &'static str) -> CrashFilter {
+pub fn counts(prefix: &'static str) -> CrashFilter {
     Box::new(move |request: &Request| {
         let spec = &request.body["spec"];
         let renews = request.resource.plural == "leases"
