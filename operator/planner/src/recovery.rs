@@ -284,6 +284,8 @@ fn resume_operation(holder: &Holder, reboot: &OrderedReboot, context: &Context) 
         phase: Phase::Rebooting,
         boot_id_before: reboot.boot_id_before.clone(),
         asked: reboot.time,
+        // The node was cordoned some time before. Without that the order could not be given once more.
+        cordoned: Some(reboot.time),
         reboot_ordered: Some(reboot.time),
         settings: Settings {
             reboot_timeout: reboot.deadline - reboot.time,

@@ -114,6 +114,12 @@ impl<'a> ActiveOperation<'a> {
         self.operation.pods_moved.max(observed)
     }
 
+    /// Whether the agent may no longer begin to execute the order.
+    pub(super) fn order_has_expired(&self) -> bool {
+        let not_after = self.record.order.as_ref().and_then(|order| order.not_after);
+        not_after.is_some_and(|not_after| not_after < self.now())
+    }
+
     /// The order of the present attempt.
     pub(super) fn order(&self, action: OrderAction) -> Order {
         let not_after = match action {

@@ -20,10 +20,14 @@ pub(super) fn next_step(active: &ActiveOperation, admitted_before: &SlotLedger, 
         return Step::act(active.set_order(Some(active.order(OrderAction::Prepare))));
     }
     let Some(answer) = active.answer() else {
-        return await_answer(active, active.operation.order_id());
+        return await_answer(active);
     };
     match answer.state {
         AnswerState::Ready => {}
+        // The API server was away for as long as an order lives: the agent and the host are well, and no back-off is due.
+        AnswerState::Refused if active.order_has_expired() => {
+            return active.end(Outcome::Withdrawn, &not_answering(active));
+        }
         AnswerState::Refused | AnswerState::Failed | AnswerState::Rebooting | AnswerState::Withdrawn => {
             return active.defer(&active.refusal(&answer.message));
         }
@@ -34,18 +38,24 @@ pub(super) fn next_step(active: &ActiveOperation, admitted_before: &SlotLedger, 
     cordon(active, admitted_before, all)
 }
 
-fn await_answer(active: &ActiveOperation, order: String) -> Step {
+fn await_answer(active: &ActiveOperation) -> Step {
     let operation = active.operation;
     let deadline = active.judged_at(agent_deadline(operation));
     if active.now() >= deadline {
-        let seconds = operation.settings.agent_timeout.num_seconds();
-        return active.defer(&WaitReason::AgentNotAnswering { order, seconds });
+        return active.defer(&not_answering(active));
     }
     let why = WaitReason::Preparing {
         asked: operation.asked,
         until: deadline,
     };
     Step::wait(why, Some(deadline))
+}
+
+fn not_answering(active: &ActiveOperation) -> WaitReason {
+    WaitReason::AgentNotAnswering {
+        order: active.operation.order_id(),
+        seconds: active.operation.settings.agent_timeout.num_seconds(),
+    }
 }
 
 /// The operator cordons once for each operation: if the cordon is gone, another client has removed it.

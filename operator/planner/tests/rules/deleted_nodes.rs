@@ -120,6 +120,32 @@ fn a_node_that_registered_again_keeps_its_slot_although_its_record_is_deleted() 
 }
 
 #[test]
+fn an_operation_that_is_resumed_without_its_cordon_can_still_be_ordered() {
+    let mut world = World::new(1);
+    world.never_back = vec!["n1".to_owned()];
+    while world.snapshot.lock.is_none() || world.in_progress().is_empty() || holder(&world).reboot.is_none() {
+        world.run(1);
+    }
+    // The record is lost, and a watch that lags does not show the cordon yet.
+    let cordoned_for = world.node("n1").cordoned_for.take();
+    assert!(cordoned_for.is_some());
+    world.node("n1").unschedulable = false;
+    world.node("n1").record = None;
+    world.pass(usize::MAX);
+    world.pass(usize::MAX);
+    let phase = world.record("n1").operation.as_ref().map(|operation| operation.phase);
+    assert_eq!(phase, Some(Phase::Rebooting), "{}", world.trace);
+    world.node("n1").cordoned_for = cordoned_for;
+    world.node("n1").unschedulable = true;
+    world.run_until_idle();
+    let order = world.record("n1").order.clone();
+    assert_eq!(order.map(|order| order.action), Some(OrderAction::Reboot));
+    // The last look before an order refuses an operation that does not say since when its node is cordoned.
+    let operation = world.record("n1").operation.clone().unwrap();
+    assert!(operation.cordoned.is_some(), "{}", world.trace);
+}
+
+#[test]
 fn a_node_deleted_before_its_reboot_frees_its_slot_at_once() {
     let mut world = World::new(2);
     world.blocked = vec!["n1".to_owned()];

@@ -89,6 +89,25 @@ fn an_agent_that_could_not_answer_during_an_outage_is_not_deferred_at_once() {
 }
 
 #[test]
+fn a_node_whose_order_expired_during_an_outage_starts_again_at_once() {
+    let mut world = World::new(1);
+    world.silent = vec!["n1".to_owned()];
+    world.run_until_idle();
+    world.now += TimeDelta::seconds(300);
+    world.snapshot.watched_for = TimeDelta::zero();
+    let order = world.record("n1").order.clone().unwrap();
+    world.record("n1").host.as_mut().unwrap().answer = Some(HostAnswer {
+        id: order.id,
+        state: AnswerState::Refused,
+        message: "the order has expired".to_owned(),
+    });
+    world.silent.clear();
+    watch(&mut world, 100);
+    assert!(world.record("n1").last_reboot.is_some(), "{}", world.trace);
+    assert!(!world.trace.contains("Deferred"), "{}", world.trace);
+}
+
+#[test]
 fn a_node_that_comes_back_late_goes_on_by_itself_and_closes_the_breaker() {
     let mut world = failed();
     assert!(
