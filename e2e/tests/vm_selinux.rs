@@ -1,4 +1,4 @@
-//! The node is rebooted on a virtual machine with SELinux enforcing: as the chart installs Lockkeeper, and with the narrower types
+//! The node is rebooted on a virtual machine with `SELinux` enforcing: as the chart installs Lockkeeper, and with the narrower types
 //! of the shipped module. A quarter of an hour, so CI does not run it: `make vm`.
 //!
 //! The policy is Debian's. The container runtime and the kubelet are unconfined, as in RHEL's (`e2e/cluster/vm/selinux`).
@@ -161,7 +161,7 @@ async fn may_send(stack: &VmStack, node: &str, receiver: &str) -> bool {
     allowed.expect("a line with what is allowed").contains("send_msg")
 }
 
-/// What SELinux refused to this type since the boot, by the kernel and by the bus.
+/// What `SELinux` refused to this type since the boot, by the kernel and by the bus.
 async fn denials(stack: &VmStack, node: &str, domain: &str) -> String {
     let command =
         format!("journalctl --boot --no-pager | grep 'avc: .*denied' | grep 'scontext=[^ ]*:{domain}:' || true");

@@ -24,7 +24,7 @@ pub enum Release {
     Stable,
     /// The same with a newer kernel and `AppArmor`, which mediate D-Bus as those of Ubuntu do, and with kexec-tools.
     Newer,
-    /// Debian stable with SELinux in place of `AppArmor`, enforcing, and with the container types that RHEL has as well.
+    /// Debian stable with `SELinux` in place of `AppArmor`, enforcing, and with the container types that RHEL has as well.
     Selinux,
 }
 
