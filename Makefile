@@ -47,9 +47,10 @@ e2e-long: tools ## run outages of up to 120 s in each phase, and 20 rounds of fa
 	@OUTAGES=all hack/e2e.sh outages --nocapture
 	@ROUNDS=20 hack/e2e.sh leaders --nocapture
 
-vm: tools ## run all tests on virtual machines (CI runs only vm_rollout; the others take half an hour)
+vm: tools ## run all tests on virtual machines (CI runs only vm_rollout; the others take an hour)
 	@hack/e2e.sh vm_rollout --nocapture
 	@hack/e2e.sh vm_confinement --nocapture
+	@hack/e2e.sh vm_selinux --nocapture
 	@hack/e2e.sh vm_kexec --nocapture
 
 bench-drain: tools ## compare our drain with kubectl's, 10 min a round (ROUNDS=5; CASES=part-of-a-name; DOCS=1 writes docs)

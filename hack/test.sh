@@ -83,7 +83,7 @@ else
     failed=$((failed + 1))
 fi
 if [ -z "${FAST:-}" ]; then
-    # The others take half an hour more: only `make vm` runs them.
+    # The others take an hour more: only `make vm` runs them.
     step "container images" e2e/cluster/images/build.sh
     step "virtual machines: rollout" run_test vm_rollout
 fi

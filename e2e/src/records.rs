@@ -39,3 +39,9 @@ pub fn is_done(reboot: &NodeReboot) -> bool {
     let Some(status) = &reboot.status else { return false };
     status.last_reboot.is_some() && status.operation.is_none() && reboot.spec.order.is_none()
 }
+
+/// Why the agent cannot reboot the host, by its last report; empty if it can.
+pub fn capable_message(reboot: &NodeReboot) -> Option<&str> {
+    let host = reboot.status.as_ref()?.host.as_ref()?;
+    (host.reboot_capable == host.reboot_capable_message.is_empty()).then_some(host.reboot_capable_message.as_str())
+}

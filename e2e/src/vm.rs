@@ -134,6 +134,12 @@ impl VmCluster {
         Ok(stdout)
     }
 
+    /// Writes a text file in the guest.
+    pub async fn write(&self, name: &str, path: &str, text: &str) -> Result<()> {
+        let command = format!("cat >{path} <<'END-OF-FILE'\n{text}\nEND-OF-FILE");
+        self.exec(name, &command).await.map(drop)
+    }
+
     /// The boot id, asked of the guest's kernel and not of the API.
     pub async fn boot_id(&self, name: &str) -> Result<String> {
         let id = self.exec(name, "cat /proc/sys/kernel/random/boot_id").await?;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use lockkeeper_crds::NodeReboot;
 use lockkeeper_e2e::install::repository;
 use lockkeeper_e2e::pages;
+use lockkeeper_e2e::records::capable_message;
 use lockkeeper_e2e::vm::image::Release;
 use lockkeeper_e2e::vm_stack::VmStack;
 use serde_json::json;
@@ -79,21 +80,18 @@ async fn install_the_service(stack: &VmStack, node: &str) {
     run(stack, node, &mount).await;
     for name in ["lockkeeper-actuator.service", "lockkeeper-actuator.tmpfiles"] {
         let text = fs::read_to_string(repository().join("deploy/host/systemd").join(name)).unwrap();
-        copy(stack, node, &format!("{COPIED}/{name}"), &text).await;
+        let path = format!("{COPIED}/{name}");
+        stack.nodes.write(node, &path, &text).await.unwrap();
     }
     let settings = "[Service]\nExecStart=\nExecStart=/usr/local/sbin/lockkeeper-actuator \
                     --channel-dir=/run/lockkeeper/channel --min-uptime-seconds=0\n";
     let folder = "/etc/systemd/system/lockkeeper-actuator.service.d";
     run(stack, node, &format!("mkdir -p {folder}")).await;
-    copy(stack, node, &format!("{folder}/at-once.conf"), settings).await;
+    let path = format!("{folder}/at-once.conf");
+    stack.nodes.write(node, &path, settings).await.unwrap();
     let commands = pages::block("docs/host-actuator.md", "host-actuator").unwrap();
     run(stack, node, &format!("set -e\ncd {COPIED}\n{commands}")).await;
     say("the actuator is a service of the host");
-}
-
-async fn copy(stack: &VmStack, node: &str, path: &str, text: &str) {
-    let command = format!("cat >{path} <<'END-OF-FILE'\n{text}\nEND-OF-FILE");
-    run(stack, node, &command).await;
 }
 
 async fn only_the_service_is_an_actuator(stack: &VmStack, node: &str) {
@@ -115,7 +113,7 @@ fn profile() -> String {
 
 async fn load_profile(stack: &VmStack, node: &str, text: &str) {
     let path = "/etc/apparmor.d/lockkeeper-actuator";
-    copy(stack, node, path, text).await;
+    stack.nodes.write(node, path, text).await.unwrap();
     run(stack, node, &format!("apparmor_parser --replace {path}")).await;
 }
 
@@ -126,10 +124,4 @@ async fn is_refused_by_apparmor(stack: &VmStack, node: &str) {
         .wait_reboot(node, "incapable by AppArmor", LONG, refused)
         .await
         .unwrap();
-}
-
-/// Why the agent cannot reboot the host, by its last report.
-fn capable_message(reboot: &NodeReboot) -> Option<&str> {
-    let host = reboot.status.as_ref()?.host.as_ref()?;
-    (host.reboot_capable == host.reboot_capable_message.is_empty()).then_some(host.reboot_capable_message.as_str())
 }

@@ -1,13 +1,14 @@
 #!/bin/bash
 # Builds the disk image and the kernel of a virtual machine, once for each version of this directory and of the kubelet.
-# Usage: image.sh KUBELET [stable | newer]
+# Usage: image.sh KUBELET [stable | newer | selinux]
 #   stable  Debian stable (the default)
 #   newer   the same with a kernel and an AppArmor that mediate D-Bus, as Ubuntu's do: of backports and of unstable; and
 #           kexec-tools
+#   selinux Debian stable with SELinux in place of AppArmor, which enforces if the kernel's command line says so; needs root
 # Prints the directory that holds base.img and vmlinuz; progress goes to stderr.
 set -euo pipefail
 
-kubelet=${1:?usage: image.sh KUBELET_BINARY [stable | newer]}
+kubelet=${1:?usage: image.sh KUBELET_BINARY [stable | newer | selinux]}
 release=${2:-stable}
 here=$(cd "$(dirname "$0")" && pwd)
 cache=${LOCKKEEPER_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/lockkeeper}
@@ -22,7 +23,8 @@ newer)
     # Initramfs-tools is named, because apt would otherwise take dracut, which is the first alternative of this kernel.
     packages+=,kexec-tools,initramfs-tools,linux-image-cloud-amd64/trixie-backports,apparmor/sid,libapparmor1/sid
     ;;
-*) echo "image.sh: expected stable or newer, not $release" >&2; exit 2 ;;
+selinux) packages+=,linux-image-cloud-amd64,selinux-policy-default,policycoreutils,selinux-utils ;;
+*) echo "image.sh: expected stable, newer or selinux, not $release" >&2; exit 2 ;;
 esac
 
 # Units that Lockkeeper does not need and that slow down the boot of a guest.
@@ -50,7 +52,7 @@ newer_sources() {
 }
 
 # The key is a hash of everything that the image is built from.
-key=$({ echo "$release"; cat "$0" "$kubelet" "$here"/newer.*; cd "$here/guest" && find . -type f -print0 | sort -z | xargs -0 sha256sum; } | sha256sum | cut -c1-16)
+key=$({ echo "$release"; cat "$0" "$kubelet" "$here"/newer.* "$here"/selinux/*; cd "$here/guest" && find . -type f -print0 | sort -z | xargs -0 sha256sum; } | sha256sum | cut -c1-16)
 out=$cache/vm/$key
 if [ -e "$out/complete" ]; then
     touch "$out"
@@ -74,6 +76,10 @@ find "$cache/vm" -mindepth 1 -maxdepth 1 -type d -mtime +7 -exec rm -rf {} +
 work=$(mktemp -d "$cache/vm/.tmp.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 
+if [ "$release" = selinux ] && [ "$(id -u)" != 0 ]; then
+    echo "image.sh: the labels of SELinux need root: run it as root" >&2
+    exit 1
+fi
 # Files of many owners need root: the real one, or a user namespace.
 as_root=()
 [ "$(id -u)" = 0 ] || as_root=(mmdebstrap --unshare-helper)
@@ -98,7 +104,7 @@ fi
 say "2 of 3: adding kubelet, containerd and boot settings (seconds)"
 cat >"$work/assemble" <<'ASSEMBLE'
 set -eu
-work=$1 rootfs=$2 guest=$3 kubelet=$4; shift 4
+work=$1 rootfs=$2 guest=$3 kubelet=$4 policy=$5; shift 5
 root=$work/root
 mkdir "$root"
 tar --extract --numeric-owner --file "$rootfs" --directory "$root"
@@ -121,7 +127,7 @@ done
 find "$root/usr/lib/udev/rules.d" -type f ! -name 50-udev-default.rules ! -name 80-drivers.rules \
     ! -name 99-systemd.rules ! -name '*qemu-guest-agent.rules' -delete
 # The profiles of desktop programs take seconds to load at each boot. containerd brings the profile of pods itself.
-find "$root/etc/apparmor.d" -maxdepth 1 -type f ! -name runc -delete
+if [ -d "$root/etc/apparmor.d" ]; then find "$root/etc/apparmor.d" -maxdepth 1 -type f ! -name runc -delete; fi
 # The kernel command line sets the name and the machine ID of a node.
 rm -f "$root/etc/hostname"
 : >"$root/etc/machine-id"
@@ -129,22 +135,17 @@ cp "$root"/boot/vmlinuz-* "$work/vmlinuz"
 rm -f "$root"/boot/*
 ln -sf /proc/self/mounts "$root/etc/mtab"
 printf '127.0.0.1 localhost\n' >"$root/etc/hosts"
+if [ -n "$policy" ]; then "$policy/label" "$root" "$policy/node.cil"; fi
 say() { echo "vm image: $*" >&2; }
-
-# Further suites of the mirror that this machine installs from. The index of unstable is valid for a week, and a mirror may lag.
-newer_sources() {
-    local mirror
-    # shellcheck disable=SC2016 # apt-get fills it in.
-    mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | head -n 1)
-    printf 'Types: deb\nURIs: %s\nSuites: %s-backports sid\nComponents: main\nCheck-Valid-Until: no\n' "$mirror" "$suite"
-}
 say "3 of 3: writing the disk image (seconds)"
 truncate -s 4G "$work/base.img"
 mke2fs -q -t ext4 -m 0 -E lazy_itable_init=0,lazy_journal_init=0 -L root -d "$root" "$work/base.img"
 rm -rf "$root"
 ASSEMBLE
+policy=""
+[ "$release" != selinux ] || policy=$here/selinux
 # shellcheck disable=SC2086 # one word per unit
-"${as_root[@]}" sh "$work/assemble" "$work" "$rootfs" "$here/guest" "$kubelet" $masked
+"${as_root[@]}" sh "$work/assemble" "$work" "$rootfs" "$here/guest" "$kubelet" "$policy" $masked
 
 rm "$work/assemble"
 touch "$work/complete"

@@ -12,6 +12,8 @@ pub struct BaseImage {
     pub disk: PathBuf,
     /// Its kernel, which needs no initial ramdisk.
     pub kernel: PathBuf,
+    /// What this kernel's command line has in addition to that of all nodes.
+    pub(super) kernel_arguments: &'static str,
 }
 
 /// What a node runs.
@@ -22,19 +24,36 @@ pub enum Release {
     Stable,
     /// The same with a newer kernel and `AppArmor`, which mediate D-Bus as those of Ubuntu do, and with kexec-tools.
     Newer,
+    /// Debian stable with `SELinux` in place of `AppArmor`, enforcing, and with the container types that RHEL has as well.
+    Selinux,
+}
+
+impl Release {
+    /// Its name in `image.sh`.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Stable => "stable",
+            Self::Newer => "newer",
+            Self::Selinux => "selinux",
+        }
+    }
+
+    fn kernel_arguments(self) -> &'static str {
+        match self {
+            Self::Stable | Self::Newer => "",
+            Self::Selinux => "security=selinux selinux=1 enforcing=1",
+        }
+    }
 }
 
 /// The image of a node with this kubelet; built when the cache has none.
 pub fn base(kubelet: &Path, release: Release) -> Result<BaseImage> {
-    let release = match release {
-        Release::Stable => "stable",
-        Release::Newer => "newer",
-    };
-    let printed = script("cluster/vm/image.sh", &[kubelet, Path::new(release)])?;
+    let printed = script("cluster/vm/image.sh", &[kubelet, Path::new(release.name())])?;
     let dir = PathBuf::from(printed.trim());
     Ok(BaseImage {
         disk: dir.join("base.img"),
         kernel: dir.join("vmlinuz"),
+        kernel_arguments: release.kernel_arguments(),
     })
 }
 

@@ -130,11 +130,11 @@ fn console(parts: &Parts<'_>) -> PathBuf {
 
 fn spec(parts: &Parts<'_>, disk: &Path, socket: &Path) -> Spec {
     let (name, number, port) = (parts.name, parts.number, parts.kubelet_port);
-    let console = console(parts);
+    let (console, more) = (console(parts), parts.image.kernel_arguments);
     // NVMe is built into the kernel, so that no initial ramdisk is needed; systemd takes name and id from here.
     let append = format!(
         "root=/dev/nvme0n1 rootfstype=ext4 rw console=ttyS0 loglevel=4 panic=10 net.ifnames=0 \
-         mitigations=off nowatchdog systemd.show_status=false systemd.hostname={name} systemd.machine_id={number:032x}"
+         mitigations=off nowatchdog systemd.show_status=false systemd.hostname={name} systemd.machine_id={number:032x} {more}"
     );
     Spec::new(format!("{name}-qemu"), "qemu-system-x86_64", parts.logs)
         .args(["-name", name])
