@@ -345,7 +345,7 @@ impl<'a> Starts<'a> {
     fn control_plane(&self, one: PlannedHolder, all: &[PlannedHolder], found: &mut Vec<Violation>) {
         // While the static pods are not known, any node may be one of the control plane.
         let any = self.snapshot.control_plane_gap.is_some();
-        let is = |one: &&PlannedHolder| any || one.node.is_some_and(|node| node.control_plane);
+        let is = |one: &&PlannedHolder| any || one.node.is_none_or(|node| node.control_plane);
         if !is(&&one) {
             return;
         }

@@ -7,7 +7,12 @@ use crate::common::World;
 
 /// Two nodes, one at a time; `n1` reboots, and its Node has been deleted with its record.
 fn deleted() -> (World, Node) {
-    let mut world = World::new(2);
+    deleted_of(2)
+}
+
+/// The same of so many nodes.
+fn deleted_of(count: usize) -> (World, Node) {
+    let mut world = World::new(count);
     world.never_back = vec!["n1".to_owned()];
     world.run_until_idle();
     world.run(10);
@@ -229,6 +234,18 @@ fn no_control_plane_node_starts_while_a_deleted_node_reboots() {
         "{}",
         world.wait_reasons()
     );
+}
+
+#[test]
+fn the_operators_own_node_does_not_wait_for_one_that_a_deleted_node_keeps_waiting() {
+    let (mut world, _) = deleted_of(3);
+    world.limit(2);
+    world.policy().max_in_progress = Limit::Count(2);
+    world.policy().max_unavailable = Limit::Count(2);
+    world.node("n2").control_plane = true;
+    world.snapshot.own_node = Some("n3".to_owned());
+    world.run_until_idle();
+    assert_eq!(world.in_progress(), ["n1", "n3"], "{}", world.wait_reasons());
 }
 
 #[test]
