@@ -40,4 +40,5 @@ mod views;
 mod vm_confinement;
 mod vm_kexec;
 mod vm_rollout;
+mod vm_soft_reboot;
 mod windows;

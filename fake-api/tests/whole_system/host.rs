@@ -94,6 +94,7 @@ impl SimulatedHost {
         state.view.answer = Some(HostAnswer {
             id: order.id.clone(),
             boot_id: order.boot_id.clone(),
+            soft_reboots: order.soft_reboots,
             state: AnswerState::Rebooting,
             message: String::new(),
         });

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chrono::DateTime;
 use expect_test::Expect;
-use lockkeeper_channel::{AnswerState, HostAnswer, HostFacts, Inhibitor};
+use lockkeeper_channel::{AnswerState, HostAnswer, HostFacts, Inhibitor, SoftReboots};
 use lockkeeper_crds::{Order, OrderAction, OrderAnswer, OrderState, RebootMethod};
 use lockkeeper_node_agent::decide::{Decision, Inputs, decide};
 use lockkeeper_node_agent::report::OwnOperation;
@@ -36,6 +36,7 @@ fn case(text: &str) -> Case {
                 action,
                 boot_id: boot.into(),
                 method,
+                soft_reboots: None,
                 not_after_time: None,
             })
         };
@@ -52,6 +53,7 @@ fn case(text: &str) -> Case {
                         why: "mid-update".into(),
                     })
                     .collect(),
+                soft_reboots: None,
                 min_uptime_seconds: 600,
             })
         };
@@ -73,6 +75,23 @@ fn case(text: &str) -> Case {
                 case.order = order(OrderAction::Reboot, RebootMethod::Kexec);
                 case.operation = Some(operation(id, "Rebooting"));
             }
+            ("soft-prepare", ordered) => {
+                case.order = order(OrderAction::Prepare, RebootMethod::SoftReboot);
+                case.order.as_mut().unwrap().soft_reboots = ordered.parse().ok();
+            }
+            ("soft-reboot", ordered) => {
+                case.order = order(OrderAction::Reboot, RebootMethod::SoftReboot);
+                case.order.as_mut().unwrap().soft_reboots = ordered.parse().ok();
+                case.operation = Some(operation(id, "Rebooting"));
+            }
+            ("counted", count) => {
+                let facts = case.facts.as_mut().unwrap();
+                facts.soft_reboots = Some(SoftReboots {
+                    count: count.parse().unwrap(),
+                    started_micros: 0,
+                });
+            }
+            ("answered-for", count) => case.answer.as_mut().unwrap().soft_reboots = count.parse().ok(),
             ("strange-action", _) => case.order = order(OrderAction::Unknown, RebootMethod::Auto),
             ("strange-method", _) => case.order = order(OrderAction::Reboot, RebootMethod::Unknown),
             ("said", state) => {
@@ -90,6 +109,7 @@ fn case(text: &str) -> Case {
                 case.answer = Some(HostAnswer {
                     id: id.into(),
                     boot_id: boot.into(),
+                    soft_reboots: None,
                     state: match state {
                         "Requested" => AnswerState::Requested,
                         "Rebooting" => AnswerState::Rebooting,
@@ -147,6 +167,9 @@ pub fn check(text: &str, expected: &Expect) {
             "order {:?} {} of boot {}",
             order.action, order.id, order.boot_id
         ));
+        if let Some(count) = order.soft_reboots {
+            words.push(format!("only its userspace, after {count} soft-reboots"));
+        }
     }
     if let Some(id) = decision.request_facts {
         words.push(format!("ask facts for {id}"));

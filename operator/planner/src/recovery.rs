@@ -283,6 +283,7 @@ fn resume_operation(holder: &Holder, reboot: &OrderedReboot, context: &Context) 
     Operation {
         phase: Phase::Rebooting,
         boot_id_before: reboot.boot_id_before.clone(),
+        soft_reboots_before: reboot.soft_reboots_before,
         asked: reboot.time,
         reboot_ordered: Some(reboot.time),
         settings: Settings {
@@ -318,6 +319,7 @@ fn lost_operation(holder: &Holder, context: &Context) -> Operation {
         phase: Phase::Failed,
         policy: holder.policy.clone(),
         boot_id_before: BootId::default(),
+        soft_reboots_before: None,
         kernel_before: String::new(),
         reasons: Vec::new(),
         requested: None,

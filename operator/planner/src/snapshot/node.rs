@@ -84,6 +84,11 @@ impl Node {
         (host.boot_id == self.boot_id).then_some(host)
     }
 
+    /// How often the host was soft-rebooted since its boot, if that can be counted.
+    pub fn soft_reboots(&self) -> Option<i32> {
+        Some(self.trusted_host()?.soft_reboots?.count)
+    }
+
     /// Whether the host requires a reboot, or a person requested one.
     pub fn requires_reboot(&self) -> bool {
         self.requested.is_some() || self.trusted_host().is_some_and(|host| host.required)
