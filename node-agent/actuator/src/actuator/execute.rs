@@ -109,12 +109,9 @@ impl Actuator {
                 return Ok(Attempt::Answer(AnswerState::Refused, message));
             }
         }
-        let since_soft_reboot = probe.soft_reboots.and_then(SoftReboots::last);
-        let up = since_soft_reboot
-            .into_iter()
-            .chain([uptime(&self.config.uptime)?])
-            .min();
-        if let Some(message) = check_uptime(up.unwrap_or_default(), self.min_uptime()).filter(|_| !requested) {
+        let up = uptime(&self.config.uptime)?;
+        let soft_rebooted = probe.soft_reboots.and_then(SoftReboots::last);
+        if let Some(message) = check_uptime(up, soft_rebooted, self.min_uptime()).filter(|_| !requested) {
             return Ok(Attempt::Answer(AnswerState::Refused, message));
         }
         match check_host(&probe) {
@@ -243,12 +240,16 @@ fn check_expiry(order: &HostOrder, now: SystemTime) -> Option<String> {
     late.then(|| "the order has expired by the clock of this host".to_owned())
 }
 
-/// Why a host that has been up for so long is not rebooted yet, if it is not.
-fn check_uptime(up: Duration, min: Duration) -> Option<String> {
-    let (up, min) = (up.as_secs(), min.as_secs());
-    (up < min).then(|| {
+/// Why a host that has been up for so long, and has soft-rebooted so long ago, is not rebooted yet, if it is not.
+fn check_uptime(up: Duration, soft_rebooted: Option<Duration>, min: Duration) -> Option<String> {
+    let (what, ago) = match soft_rebooted.filter(|ago| *ago < up) {
+        Some(ago) => ("soft-rebooted", ago.as_secs()),
+        None => ("booted", up.as_secs()),
+    };
+    let min = min.as_secs();
+    (ago < min).then(|| {
         format!(
-            "the host booted {up} s ago; the actuator reboots it only after {min} s of uptime (--min-uptime-seconds)"
+            "the host {what} {ago} s ago; the actuator reboots it only after {min} s of uptime (--min-uptime-seconds)"
         )
     })
 }

@@ -115,6 +115,11 @@ async fn a_host_that_has_just_soft_rebooted_is_not_rebooted_in_any_way() {
     for order in [soft("1", 1), order("2")] {
         let answer = answer(&bench, &order).await;
         assert_eq!(answer.state, AnswerState::Refused);
+        assert!(
+            answer.message.contains("the host soft-rebooted 30"),
+            "{}",
+            answer.message
+        );
         assert!(answer.message.contains("only after 600 s"), "{}", answer.message);
     }
     assert!(bench.reboots().is_empty());
