@@ -56,7 +56,7 @@ async fn each_prepare_tests_whether_the_agent_is_confined() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_test_that_an_api_server_in_trouble_did_not_answer_is_repeated_before_the_answer_to_an_order() {
+async fn a_confinement_test_without_an_answer_is_repeated_before_the_order_is_answered() {
     let (api, host) = (Api::default(), MemoryHost::new("a"));
     api.make();
     let _agent = start(&api, host);
