@@ -154,7 +154,7 @@ impl OpenLogind {
                 Reply::Accepted("a shutdown was already in progress".to_owned())
             }
             zbus::Error::MethodError(name, ..) if name.as_str() == BLOCKED => Reply::Blocked(words),
-            error if is_lost(&error) => Reply::Lost(words),
+            error if bus::is_lost(&error) => Reply::Lost(words),
             _ => Reply::Failed(words),
         }
     }
@@ -241,18 +241,6 @@ fn blocking(locks: &[InhibitorTuple]) -> Vec<Inhibitor> {
 
 fn is_unknown_method(error: &zbus::Error) -> bool {
     matches!(error, zbus::Error::FDO(fdo) if matches!(**fdo, fdo::Error::UnknownMethod(_)))
-}
-
-/// Whether no reply tells what became of the request. Only an error that came as a reply is one.
-pub(crate) fn is_lost(error: &zbus::Error) -> bool {
-    match error {
-        zbus::Error::MethodError(..) => false,
-        zbus::Error::FDO(fdo) => matches!(
-            **fdo,
-            fdo::Error::NoReply(_) | fdo::Error::Timeout(_) | fdo::Error::TimedOut(_) | fdo::Error::Disconnected(_)
-        ),
-        _ => true,
-    }
 }
 
 /// The remedy for an error of the bus, with the error.

@@ -4,7 +4,7 @@ use lockkeeper_channel::SoftReboots;
 use zbus::Connection;
 use zbus::proxy::CacheProperties;
 
-use crate::logind::is_lost;
+use crate::bus::is_lost;
 
 /// How often the userspace alone was rebooted since the boot; `None` if systemd does not tell: it is too old, or not there, or
 /// the bus does not let the actuator ask.

@@ -75,23 +75,6 @@ fn case(text: &str) -> Case {
                 case.order = order(OrderAction::Reboot, RebootMethod::Kexec);
                 case.operation = Some(operation(id, "Rebooting"));
             }
-            ("soft-prepare", ordered) => {
-                case.order = order(OrderAction::Prepare, RebootMethod::SoftReboot);
-                case.order.as_mut().unwrap().soft_reboots = ordered.parse().ok();
-            }
-            ("soft-reboot", ordered) => {
-                case.order = order(OrderAction::Reboot, RebootMethod::SoftReboot);
-                case.order.as_mut().unwrap().soft_reboots = ordered.parse().ok();
-                case.operation = Some(operation(id, "Rebooting"));
-            }
-            ("counted", count) => {
-                let facts = case.facts.as_mut().unwrap();
-                facts.soft_reboots = Some(SoftReboots {
-                    count: count.parse().unwrap(),
-                    started_micros: 0,
-                });
-            }
-            ("answered-for", count) => case.answer.as_mut().unwrap().soft_reboots = count.parse().ok(),
             ("strange-action", _) => case.order = order(OrderAction::Unknown, RebootMethod::Auto),
             ("strange-method", _) => case.order = order(OrderAction::Reboot, RebootMethod::Unknown),
             ("said", state) => {
@@ -126,10 +109,36 @@ fn case(text: &str) -> Case {
                 let time = DateTime::from_timestamp(second.parse().unwrap(), 0);
                 case.order.as_mut().unwrap().not_after_time = time;
             }
+            ("soft-prepare", _) => case.order = order(OrderAction::Prepare, RebootMethod::SoftReboot),
+            ("soft-reboot", _) => {
+                case.order = order(OrderAction::Reboot, RebootMethod::SoftReboot);
+                case.operation = Some(operation(id, "Rebooting"));
+            }
+            ("counted" | "answered-for", _) => {}
             other => panic!("no such word: {other:?}"),
         }
+        soft_reboots(&mut case, word);
     }
     case
+}
+
+/// The number of soft-reboots that a word names.
+fn soft_reboots(case: &mut Case, word: &str) {
+    let (what, number) = word.split_once(':').unwrap_or((word, ""));
+    let number: Option<u32> = number.parse().ok();
+    match what {
+        "soft-prepare" | "soft-reboot" => {
+            case.order.as_mut().unwrap().soft_reboots = number.map(u32::cast_signed);
+        }
+        "counted" => {
+            case.facts.as_mut().unwrap().soft_reboots = number.map(|count| SoftReboots {
+                count,
+                started_micros: 0,
+            });
+        }
+        "answered-for" => case.answer.as_mut().unwrap().soft_reboots = number,
+        _ => {}
+    }
 }
 
 /// The operation whose order has this id.

@@ -103,7 +103,7 @@ fn failure_of(operation: &Operation) -> String {
 /// The agent's report to the new record shows it; without one, the time that a reboot may take must pass.
 fn reboot_in_progress(operation: &Operation, node: &Node, now: Instant) -> Option<CommandAnswer> {
     let until = operation.asked + operation.settings.reboot_timeout;
-    if !operation.is_reconstructed() || operation.boot_before().is_left_by(node) || now >= until {
+    if !operation.is_reconstructed() || node.has_left(operation.boot_before()) || now >= until {
         return None;
     }
     let Some(host) = node.trusted_host() else {
@@ -118,7 +118,7 @@ fn reboot_in_progress(operation: &Operation, node: &Node, now: Instant) -> Optio
 
 fn retry(operation: &Operation, node: &Node, now: Instant) -> (Operation, CommandAnswer) {
     // A soft-reboot that was observed stays one, also if it cannot be counted now.
-    let rebooted = operation.rebooted.is_some() || operation.boot_before().is_left_by(node);
+    let rebooted = operation.rebooted.is_some() || node.has_left(operation.boot_before());
     // The way that `Auto` chose has not worked.
     let chosen = operation.settings.method == RebootMethod::Auto && !rebooted;
     let next = Operation {

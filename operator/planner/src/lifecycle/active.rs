@@ -180,7 +180,7 @@ impl<'a> ActiveOperation<'a> {
 
     /// Whether the node is in another boot than before the reboot, or was soft-rebooted if that is enough.
     pub(super) fn has_new_boot(&self) -> bool {
-        self.operation.boot_before().is_left_by(self.node)
+        self.node.has_left(self.operation.boot_before())
     }
 
     /// More than a soft-reboot is needed by now, although `Auto` has chosen one: recorded before the order.

@@ -1,6 +1,5 @@
 //! The boot that a reboot must leave, and what proves that it was left.
 
-use super::node::Node;
 use crate::names::BootId;
 
 /// The boot before a reboot.
@@ -14,14 +13,14 @@ pub struct BootBefore<'a> {
 }
 
 impl BootBefore<'_> {
-    /// Whether the node has left it. A Node that registered a moment ago may not say in which boot it is, and an agent that
-    /// cannot count the soft-reboots proves none.
-    pub fn is_left_by(self, node: &Node) -> bool {
+    /// Whether a node has left it that is in this boot and has soft-rebooted so often. A Node that registered a moment ago may
+    /// not say in which boot it is, and an agent that cannot count the soft-reboots proves none.
+    pub(super) fn is_left(self, boot_id: &BootId, soft_reboots: Option<i32>) -> bool {
         let soft_rebooted = || {
             self.soft_reboots
-                .zip(node.soft_reboots())
+                .zip(soft_reboots)
                 .is_some_and(|(before, now)| now > before)
         };
-        !node.boot_id.is_empty() && (node.boot_id != *self.boot_id || soft_rebooted())
+        !boot_id.is_empty() && (boot_id != self.boot_id || soft_rebooted())
     }
 }

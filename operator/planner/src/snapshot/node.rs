@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use chrono::TimeDelta;
 use lockkeeper_reasons::{ViewGap, WaitReason};
 
+use super::boot_before::BootBefore;
 use super::operation::Operation;
 use super::record::{AnswerState, Host, Record};
 use crate::Instant;
@@ -87,6 +88,11 @@ impl Node {
     /// How often the host was soft-rebooted since its boot, if that can be counted.
     pub fn soft_reboots(&self) -> Option<i32> {
         Some(self.trusted_host()?.soft_reboots?.count)
+    }
+
+    /// Whether it has left this boot: the one proof of a reboot.
+    pub fn has_left(&self, before: BootBefore) -> bool {
+        before.is_left(&self.boot_id, self.soft_reboots())
     }
 
     /// Whether the host requires a reboot, or a person requested one.

@@ -239,7 +239,7 @@ impl World {
             if let Some(host) = &mut record.host {
                 host.required = true;
                 host.required_since = Some(now);
-                host.userspace_only = (seed + node as u64) % 3 == 0;
+                host.userspace_only = (seed + node as u64).is_multiple_of(3);
                 let package = if host.userspace_only { "libc6" } else { "linux-image" };
                 host.reasons = vec![format!("{package}-6.1.{}", seed % 7 + 28)];
             }
