@@ -23,6 +23,9 @@ async fn updates_of_the_userspace_are_soft_rebooted_and_a_kernel_gets_a_new_boot
         .await
         .unwrap();
     let node = stack.nodes.node_names().remove(0);
+    // A device starts it at a boot. In a soft-reboot the device is there already, and starts nothing.
+    let guest_agent = "systemctl add-wants multi-user.target qemu-guest-agent.service";
+    stack.nodes.exec(&node, guest_agent).await.unwrap();
     let policy = |method: &str| json!({"reboot": {"method": method, "timeoutSeconds": 600}});
     stack.plane.policy("general", policy("SoftReboot")).await.unwrap();
     soft_reboots_for(&stack, &node, "libc6", 1).await;
