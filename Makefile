@@ -52,6 +52,7 @@ vm: tools ## run all tests on virtual machines (CI runs only vm_rollout; the oth
 	@hack/e2e.sh vm_confinement --nocapture
 	@hack/e2e.sh vm_selinux --nocapture
 	@hack/e2e.sh vm_kexec --nocapture
+	@hack/e2e.sh vm_soft_reboot --nocapture
 
 bench-drain: tools ## compare our drain with kubectl's, 10 min a round (ROUNDS=5; CASES=part-of-a-name; DOCS=1 writes docs)
 	@hack/e2e.sh bench_drain --nocapture

@@ -91,6 +91,7 @@ fn deleted_node() -> String {
     let reboot = OrderedReboot {
         ordered_time: clock.now,
         boot_id_before: String::new(),
+        soft_reboots_before: None,
         deadline_time: clock.now + TimeDelta::minutes(15),
     };
     clock.localize(&view::deleted_node::message("w-03", &reboot))

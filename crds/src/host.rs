@@ -16,6 +16,9 @@ pub struct HostReport {
     /// When the host booted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub boot_time: Option<DateTime<Utc>>,
+    /// The soft-reboots of this boot; absent if they cannot be counted. Then the host is not soft-rebooted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub soft_reboots: Option<SoftReboots>,
     /// The name of the operating system.
     #[serde(default)]
     #[schemars(length(max = 256))]
@@ -59,6 +62,19 @@ pub struct HostReport {
     pub agent_version: String,
 }
 
+/// The soft-reboots of a boot: systemd has ended all processes and started again, with the same kernel.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SoftReboots {
+    /// Number of soft-reboots since the boot, as systemd counts them.
+    #[serde(default)]
+    #[schemars(range(min = 0))]
+    pub count: i32,
+    /// When the userspace started after the last one; absent if there was none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_time: Option<DateTime<Utc>>,
+}
+
 /// Whether the host requires a reboot, as its detectors report.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
@@ -70,6 +86,9 @@ pub struct RebootRequired {
     /// also if more reasons follow. Absent if none is required.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<DateTime<Utc>>,
+    /// Whether a soft-reboot is enough: every reason is known to concern the userspace only, and no detector fails.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub userspace_only: bool,
     /// Why, such as the names of packages, in a stable order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]

@@ -81,6 +81,10 @@ pub struct OrderedReboot {
     #[serde(rename = "bootIDBefore")]
     #[schemars(length(max = 64))]
     pub boot_id_before: String,
+    /// Present if a soft-reboot is enough: the number of soft-reboots of that boot before it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub soft_reboots_before: Option<i32>,
     /// When it times out. If the Node does not exist then, the node counts as failed.
     pub deadline_time: DateTime<Utc>,
 }

@@ -67,6 +67,10 @@ pub struct Order {
     /// How to reboot.
     #[serde(default)]
     pub method: RebootMethod,
+    /// The number of soft-reboots that an order of method `SoftReboot` is for; an agent ignores it once there were more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub soft_reboots: Option<i32>,
     /// After this time an agent does not begin to execute the order, so that one that was suspended does no harm. Absent in an
     /// order of an older operator.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -280,7 +284,7 @@ pub struct HistoryEntry {
     #[serde(rename = "bootIDBefore", default, skip_serializing_if = "String::is_empty")]
     #[schemars(length(max = 64))]
     pub boot_id_before: String,
-    /// The boot ID after the reboot.
+    /// The boot ID after the reboot; after a soft-reboot it is the same one.
     #[serde(rename = "bootIDAfter", default, skip_serializing_if = "String::is_empty")]
     #[schemars(length(max = 64))]
     pub boot_id_after: String,

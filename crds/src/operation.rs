@@ -31,6 +31,11 @@ pub struct Operation {
     #[serde(rename = "bootIDBefore")]
     #[schemars(length(max = 64))]
     pub boot_id_before: String,
+    /// Present if a soft-reboot is enough: the number of soft-reboots of that boot before the reboot. A larger one shows that
+    /// the node has soft-rebooted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub soft_reboots_before: Option<i32>,
     /// The kernel before the reboot, for the history.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     #[schemars(length(max = 256))]
@@ -74,7 +79,7 @@ pub struct Operation {
     /// confirmed that the host stays up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reboot_refused_time: Option<DateTime<Utc>>,
-    /// When the new boot ID was observed.
+    /// When the new boot ID, or the soft-reboot, was observed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rebooted_time: Option<DateTime<Utc>>,
     /// When the present phase times out; absent if nothing follows from time alone.
@@ -119,7 +124,7 @@ pub enum Phase {
     Draining,
     /// The reboot is ordered and can no longer be cancelled.
     Rebooting,
-    /// The node has a new boot ID; its health is verified.
+    /// The node has a new boot ID, or has soft-rebooted; its health is verified.
     Verifying,
     /// A person must run `retry` or `release`; the node keeps its slot.
     Failed,

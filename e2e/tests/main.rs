@@ -41,4 +41,5 @@ mod vm_confinement;
 mod vm_kexec;
 mod vm_rollout;
 mod vm_selinux;
+mod vm_soft_reboot;
 mod windows;

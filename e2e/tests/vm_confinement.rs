@@ -41,7 +41,7 @@ async fn a_service_of_the_host_reboots_it_and_so_does_the_container_under_apparm
 
     run(&stack, &node, "systemctl disable --now lockkeeper-actuator.service").await;
     stack.upgrade(&["agent.actuator.enabled=true"]).unwrap();
-    stack.reboot_for(&node, "systemd", LONG).await.unwrap();
+    stack.reboot_for(&node, "linux-image-6.12.0-3", LONG).await.unwrap();
     // containerd starts containers under the profile `runc`, which allows everything.
     let label = confinement(&stack, &node).await;
     assert!(["unconfined", "runc (unconfined)"].contains(&label.as_str()), "{label}");
@@ -60,7 +60,7 @@ async fn a_service_of_the_host_reboots_it_and_so_does_the_container_under_apparm
         .wait_reboot(&node, "capable under the profile", LONG, capable)
         .await
         .unwrap();
-    stack.reboot_for(&node, "libc6", LONG).await.unwrap();
+    stack.reboot_for(&node, "linux-image-6.12.0-4", LONG).await.unwrap();
     assert_eq!(confinement(&stack, &node).await, "lockkeeper-actuator (enforce)");
     say("the container has rebooted it under the shipped profile");
     stack.workdir.passed();

@@ -18,6 +18,8 @@ use lockkeeper_crds::{Order, OrderAction, OrderAnswer, OrderState, Phase, Reboot
 
 use crate::report::OwnOperation;
 
+mod soft_reboot;
+
 /// The inputs of the decision.
 #[derive(Clone, Copy, Debug)]
 pub struct Inputs<'a> {
@@ -69,6 +71,7 @@ pub fn decide(inputs: &Inputs) -> Decision {
         return Decision::keep(Some(answer));
     }
     match order.method {
+        RebootMethod::SoftReboot => return soft_reboot::decide(order, inputs),
         RebootMethod::Auto | RebootMethod::Reboot | RebootMethod::Kexec => {}
         RebootMethod::External => return external(order, inputs),
         RebootMethod::Unknown => {
@@ -78,6 +81,11 @@ pub fn decide(inputs: &Inputs) -> Decision {
             );
         }
     }
+    act(order, inputs)
+}
+
+/// Prepares or reboots, through the actuator.
+fn act(order: &Order, inputs: &Inputs) -> Decision {
     match order.action {
         OrderAction::Prepare => prepare(order, inputs),
         OrderAction::Reboot => reboot(order, inputs),
@@ -107,6 +115,9 @@ impl Decision {
 /// was created again, so that the operator does not expect the node to stay up.
 fn accepted_reboot(inputs: &Inputs) -> Option<OrderAnswer> {
     let given = inputs.answer.filter(|given| given.boot_id == inputs.boot_id)?;
+    if soft_reboot::is_done(given.soft_reboots, inputs) {
+        return None;
+    }
     let message = match given.state {
         AnswerState::Rebooting => &given.message,
         AnswerState::Requested => "the reboot was requested and is not confirmed yet",
@@ -159,6 +170,7 @@ fn reboot(order: &Order, inputs: &Inputs) -> Decision {
                 action: HostAction::Reboot,
                 boot_id: order.boot_id.clone(),
                 kexec: order.method == RebootMethod::Kexec,
+                soft_reboots: soft_reboot::ordered(order),
                 not_after: order.not_after_time.map(|time| time.timestamp()),
             }),
             request_facts: None,

@@ -31,6 +31,7 @@ mod settings;
 mod staged;
 mod updater;
 mod uptime;
+mod userspace;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -39,7 +40,7 @@ use std::time::Duration;
 use lockkeeper_channel::watch::Watched;
 use lockkeeper_crds::RebootRequired;
 
-pub use detector::{BootSpan, Detector, Finding, Look, Seen};
+pub use detector::{BootSpan, Detector, Finding, Look, Scope, Seen};
 pub use sentinel::{DEBIAN, DEBIAN_PACKAGES, DROP_DIRECTORY, LOCKKEEPER, SUSE};
 pub use settings::{DetectorName, DetectorSettings, HostDirectories, SettingsError};
 pub use updater::UpdatesFile;

@@ -9,12 +9,12 @@ use chrono::{DateTime, Utc};
 use tokio::time::Instant;
 
 use crate::detect::{BootSpan, DetectorSettings, Detectors, HostDirectories, UpdatesFile};
-use crate::facts::{FactPaths, KernelFacts, boot_time, kernel_facts};
+use crate::facts::{FactPaths, KernelFacts, boot_time, kernel_facts, same_or_new};
 use crate::host::{Host, HostView};
 use lockkeeper_channel::boot::{boot_id, uptime};
 use lockkeeper_channel::timer::sleep_until_or_forever;
 use lockkeeper_channel::watch::{DirectoryWatch, Watched};
-use lockkeeper_channel::{ANSWER, Channel, FACTS, FACTS_WANTED, FactsWanted, HostOrder, ORDER, UPDATES};
+use lockkeeper_channel::{ANSWER, Channel, FACTS, FACTS_WANTED, FactsWanted, HostFacts, HostOrder, ORDER, UPDATES};
 
 /// A package manager writes its files in a burst; one report for it is enough, and it names the packages. The two files
 /// of Debian's hook were observed more than 250 ms apart on a busy machine.
@@ -46,6 +46,7 @@ pub struct DirectoryHost {
     uptime: PathBuf,
     kernel: KernelFacts,
     boot_time: Option<DateTime<Utc>>,
+    soft_rebooted: Option<DateTime<Utc>>,
     channel: Channel,
     watch: DirectoryWatch,
 }
@@ -74,6 +75,7 @@ impl DirectoryHost {
         Ok(Self {
             kernel,
             boot_time: None,
+            soft_rebooted: None,
             boot_id: paths.facts.boot_id,
             uptime: paths.facts.uptime,
             detectors,
@@ -91,19 +93,26 @@ impl Host for DirectoryHost {
         // Watch before reading, so that no change is missed.
         self.watch.arm();
         self.boot_time = boot_time(self.boot_time);
-        let boot = BootSpan {
-            began: self.boot_time,
-            now: Utc::now(),
-        };
+        let boot_id = boot_id(&self.boot_id)?;
         // The actuator publishes its facts before it refuses an order because of them: read them after the answer.
         let answer = readable(self.channel.read(ANSWER));
-        let facts = readable(self.channel.read(FACTS));
+        let facts: Option<HostFacts> = readable(self.channel.read(FACTS));
+        let now = Utc::now();
+        let soft_reboots = facts.as_ref().filter(|facts| facts.boot_id == boot_id);
+        let up_since = soft_reboots.and_then(|facts| facts.soft_reboots?.last());
+        self.soft_rebooted = up_since.and_then(|ago| same_or_new(self.soft_rebooted, Some(now - ago)));
+        let boot = BootSpan {
+            began: self.boot_time,
+            soft_rebooted: self.soft_rebooted,
+            now,
+        };
         let detected = self.detectors.look(boot);
         self.look_again = detected.look_again.map(|wait| Instant::now() + wait);
         Ok(HostView {
-            boot_id: boot_id(&self.boot_id)?,
+            boot_id,
             boot_time: self.boot_time,
-            uptime: uptime(&self.uptime)?,
+            soft_rebooted: self.soft_rebooted,
+            uptime: up_since.into_iter().fold(uptime(&self.uptime)?, Duration::min),
             os: self.kernel.os.clone(),
             kernel: self.kernel.kernel.clone(),
             reboot_required: detected.required,

@@ -50,7 +50,8 @@ pub fn boot_time(before: Option<DateTime<Utc>>) -> Option<DateTime<Utc>> {
     same_or_new(before, now)
 }
 
-fn same_or_new(before: Option<DateTime<Utc>>, now: Option<DateTime<Utc>>) -> Option<DateTime<Utc>> {
+/// The known time, unless the other one differs by more than a clock drifts.
+pub(crate) fn same_or_new(before: Option<DateTime<Utc>>, now: Option<DateTime<Utc>>) -> Option<DateTime<Utc>> {
     match (before, now) {
         (Some(before), Some(now)) if (now - before).abs() >= CLOCK_DRIFT => Some(now),
         (Some(before), _) => Some(before),

@@ -33,7 +33,9 @@ pub struct HostView {
     pub boot_id: String,
     /// When it booted.
     pub boot_time: Option<DateTime<Utc>>,
-    /// For how long it has been up.
+    /// When its userspace started after the last soft-reboot of this boot, if there was one.
+    pub soft_rebooted: Option<DateTime<Utc>>,
+    /// For how long it has been up, since its boot or its last soft-reboot.
     pub uptime: Duration,
     /// The operating system's name for itself.
     pub os: String,

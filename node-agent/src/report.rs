@@ -6,7 +6,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{ListParams, Patch, PatchParams};
 use kube::{Api, Client, Resource};
+use lockkeeper_crds::host::SoftReboots;
 use lockkeeper_crds::names::AGENT_MANAGER;
+use lockkeeper_crds::time::whole_seconds;
 use lockkeeper_crds::{HostReport, NodeReboot, Order, OrderAnswer, Phase};
 use lockkeeper_kube_util::patch_params;
 use serde::Deserialize;
@@ -121,6 +123,7 @@ pub fn host_report(
     HostReport {
         boot_id: view.boot_id.clone(),
         boot_time: view.boot_time,
+        soft_reboots: soft_reboots(view),
         os: view.os.clone(),
         kernel: view.kernel.clone(),
         reboot_required: view.reboot_required.clone(),
@@ -142,13 +145,23 @@ pub fn host_report(
     }
 }
 
+/// The soft-reboots, as far as the actuator counts them. One with a time that is not known is reported all the same.
+fn soft_reboots(view: &HostView) -> Option<SoftReboots> {
+    let counted = view.present_facts()?.soft_reboots?;
+    Some(SoftReboots {
+        count: i32::try_from(counted.count).unwrap_or(i32::MAX),
+        last_time: view.soft_rebooted.map(whole_seconds),
+    })
+}
+
 /// From when on the actuator reboots a host that has just booted. The clocks of the operator and of this host differ a bit:
 /// the time is a bit later, and once the actuator reboots the host the report no longer has it.
 fn reboot_allowed_time(view: &HostView) -> Option<DateTime<Utc>> {
     view.reboot_refused_for()?;
     let min_uptime = view.facts.as_ref()?.min_uptime_seconds;
     let min_uptime = TimeDelta::try_seconds(i64::try_from(min_uptime).ok()?)?;
-    view.boot_time?.checked_add_signed(min_uptime + CLOCK_DRIFT)
+    let started = view.boot_time.max(view.soft_rebooted);
+    started?.checked_add_signed(min_uptime + CLOCK_DRIFT)
 }
 
 /// Whether the API server confines the agent to the report of its own node.

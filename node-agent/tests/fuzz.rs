@@ -40,7 +40,13 @@ fn a_file_that_requires_a_reboot_gives_short_printable_reasons() {
         ] {
             fs::write(file, input).unwrap();
         }
-        let required = detectors.look(BootSpan { began: None, now }).required;
+        let required = detectors
+            .look(BootSpan {
+                began: None,
+                soft_rebooted: None,
+                now,
+            })
+            .required;
         assert!(required.required && !required.reasons.is_empty(), "{required:?}");
         assert!(required.reasons.len() <= 32 && required.failing.len() <= 16);
         for reason in required.reasons.iter().chain(&required.failing) {

@@ -123,6 +123,7 @@ impl Host {
         };
         let boot = BootSpan {
             began: Some(boot()),
+            soft_rebooted: None,
             now: Utc::now(),
         };
         let required = Detectors::new(&settings, &host).unwrap().look(boot).required;

@@ -93,6 +93,14 @@ fn answer(view: &NodeView, status: &NodeRebootStatus, policy: Option<&str>, cloc
         NodeState::Pending => format!("{name} waits{under}."),
         NodeState::Preparing => format!("{name} has a slot and waits for its node agent{operation}."),
         NodeState::Draining => format!("{name} is being drained for a reboot{operation}."),
+        NodeState::Rebooting
+            if status
+                .operation
+                .as_ref()
+                .is_some_and(|one| one.soft_reboots_before.is_some()) =>
+        {
+            format!("{name} is soft-rebooting{operation}.")
+        }
         NodeState::Rebooting => format!("{name} is rebooting{operation}."),
         NodeState::Verifying => format!("{name} has rebooted and is being verified{operation}."),
         NodeState::Failed => format!("{name} has failed and keeps its slot{operation}."),
@@ -108,6 +116,7 @@ fn why(status: &NodeRebootStatus, clock: &DisplayClock) -> Option<String> {
     let RebootRequired {
         required,
         since,
+        userspace_only,
         reasons,
         source,
         failing,
@@ -134,7 +143,12 @@ fn why(status: &NodeRebootStatus, clock: &DisplayClock) -> Option<String> {
         format!(" (source: {source})")
     };
     let failing = failing.map_or_else(String::new, |failing| format!("; {failing}"));
-    Some(format!("reboot required{since}{by}{source}{failing}"))
+    let enough = if userspace_only {
+        "; a soft-reboot is enough"
+    } else {
+        ""
+    };
+    Some(format!("reboot required{since}{by}{source}{enough}{failing}"))
 }
 
 /// What each detector of the agent saw; the reasons are in [`why`], and here if several detectors have some.

@@ -33,11 +33,12 @@ pub(crate) fn measurements(entry: &HistoryEntry) -> String {
     .into_iter()
     .filter_map(|(part, seconds)| Some(format!("{part} {}", duration(seconds?))))
     .collect();
-    parts.push(format!(
-        "boot {} -> {}",
-        short(&entry.boot_id_before),
-        short(&entry.boot_id_after)
-    ));
+    let (before, after) = (short(&entry.boot_id_before), short(&entry.boot_id_after));
+    parts.push(if entry.boot_id_before == entry.boot_id_after {
+        format!("soft-rebooted in boot {after}")
+    } else {
+        format!("boot {before} -> {after}")
+    });
     parts.join(", ")
 }
 

@@ -13,8 +13,8 @@ pub struct Reboot {
     /// Who reboots the node, and in which way.
     #[serde(default)]
     pub method: RebootMethod,
-    /// Seconds from the reboot order until the node must have a new boot ID and be Ready, with its DaemonSets;
-    /// otherwise it is Failed.
+    /// Seconds from the reboot order until the node must have a new boot ID, or have soft-rebooted, and be Ready, with its
+    /// DaemonSets; otherwise it is Failed.
     #[serde(default = "Defaults::timeout_seconds")]
     #[schemars(range(min = 10, max = 86_400))]
     pub timeout_seconds: i32,
@@ -35,14 +35,18 @@ impl Default for Reboot {
     }
 }
 
-/// How a node is rebooted. Each way is proven by a new boot ID.
+/// How a node is rebooted. Each way is proven by a new boot ID, a soft-reboot also by systemd's count of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum RebootMethod {
-    /// The way that the host offers: at present `Reboot`.
+    /// The fastest way that what is pending allows: `SoftReboot` if only updates of the userspace are, and the host can; else
+    /// `Reboot`.
     #[default]
     Auto,
     /// The agent requests an ordinary reboot from logind.
     Reboot,
+    /// The agent requests a reboot of the userspace from logind: systemd ends all processes and starts again, with the same
+    /// kernel and the same boot ID. An update of the kernel stays pending.
+    SoftReboot,
     /// The agent requests a reboot from logind that starts the kernel which the host has loaded with kexec, without the
     /// firmware; an ordinary reboot if none is loaded.
     Kexec,

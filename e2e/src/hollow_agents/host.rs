@@ -92,12 +92,14 @@ impl Host for FakeHost {
             reboot_capable: node.incapable.is_none(),
             message: node.incapable.clone().unwrap_or_default(),
             inhibitors: node.inhibitor.clone().into_iter().collect(),
+            soft_reboots: None,
             // The tests reboot hollow nodes again and again.
             min_uptime_seconds: 0,
         });
         Ok(HostView {
             boot_id,
             boot_time: node.boot_time,
+            soft_rebooted: None,
             uptime: Duration::ZERO,
             os: node.os,
             kernel: node.kernel,
@@ -133,6 +135,7 @@ impl Host for FakeHost {
         self.answer = Some(HostAnswer {
             id: order.id.clone(),
             boot_id: order.boot_id.clone(),
+            soft_reboots: None,
             state,
             message,
         });

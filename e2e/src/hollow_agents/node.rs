@@ -126,6 +126,8 @@ fn required(packages: Option<String>, since: Option<String>) -> RebootRequired {
     RebootRequired {
         required: true,
         since: Some(since.map_or_else(|| whole_seconds(Utc::now()), |time| time.to_utc())),
+        // Hollow nodes have no systemd.
+        userspace_only: false,
         reasons,
         source: "Debian sentinel".to_owned(),
         failing: Vec::new(),

@@ -35,7 +35,13 @@ fn report(run: &Path) -> RebootRequired {
         ..HostDirectories::default()
     };
     let detectors = Detectors::new(&DetectorSettings::default(), &host).unwrap();
-    detectors.look(BootSpan { began, now }).required
+    detectors
+        .look(BootSpan {
+            began,
+            soft_rebooted: None,
+            now,
+        })
+        .required
 }
 
 /// The agent's report: required, source, reasons.

@@ -10,9 +10,9 @@ use super::story::{End, Story, in_paused_time};
 pub const LENGTH: Duration = Duration::from_mins(5);
 
 /// The story as it goes without faults.
-pub fn calm() -> End {
+pub fn calm(new: fn() -> Story) -> End {
     in_paused_time(async {
-        let mut story = Story::new();
+        let mut story = new();
         story.start();
         let crashes = story.run_until(LENGTH).await;
         story.end(crashes)
@@ -21,7 +21,7 @@ pub fn calm() -> End {
 
 #[test]
 fn one_node_reboots_one_is_deferred_and_one_fails() {
-    let end = calm();
+    let end = calm(Story::new);
     expect![[r#"
         n1: UpToDate waiting=- boot=n1-boot-2 reboots=1
           cordoned=false operation=false phase=- order=- deferred=null - history=["Succeeded"]
@@ -40,8 +40,15 @@ fn one_node_reboots_one_is_deferred_and_one_fails() {
 }
 
 #[test]
+fn a_node_that_needs_only_a_soft_reboot_keeps_its_boot_and_ends_like_any_other() {
+    let (soft, usual) = (calm(Story::with_soft_reboot), calm(Story::new));
+    assert_eq!(soft.problems, Vec::<String>::new());
+    assert_eq!(soft.dump, usual.dump.replace("boot=n1-boot-2", "boot=n1-boot-1"));
+}
+
+#[test]
 fn a_run_repeats_itself_request_by_request() {
-    let (first, second) = (calm().log, calm().log);
+    let (first, second) = (calm(Story::new).log, calm(Story::new).log);
     let differs = first.iter().zip(&second).position(|(first, second)| first != second);
     if let Some(at) = differs {
         let from = at.saturating_sub(5);

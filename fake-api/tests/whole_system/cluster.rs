@@ -154,17 +154,28 @@ pub async fn live(machine: Arc<Machine>, api: FakeApi, clock: Clock, truth: Trut
     let key = Key::cluster("nodes", machine.node);
     let daemon = Key::namespaced("pods", "kube-system", &format!("cni-{}", machine.node));
     for boot in 2.. {
-        loop {
+        let is_soft = loop {
             let order = machine.host.order().await;
             // The actuator takes its time, and looks at the order once more.
             sleep(Duration::from_millis(300)).await;
             if machine.host.execute(&order) {
                 truth.reboots(&api, machine.node, &order.id);
-                break;
+                break order.soft_reboots.is_some();
             }
-        }
+        };
         sleep(SHUTDOWN).await;
         machine.agent.lock().unwrap().power_off();
+        if is_soft {
+            // Its kubelet is back before anybody misses it.
+            sleep(START).await;
+            machine.host.soft_reboot(clock.now());
+            machine.agent.lock().unwrap().start();
+            api.change(&key, &json!({"status": {"conditions": [ready(true, clock.now())]}}));
+            api.change(&daemon, &json!({"status": {"conditions": [ready(false, clock.now())]}}));
+            sleep(START).await;
+            api.change(&daemon, &json!({"status": {"conditions": [ready(true, clock.now())]}}));
+            continue;
+        }
         api.change(&key, &json!({"status": {"conditions": [ready(false, clock.now())]}}));
         api.change(&daemon, &json!({"status": {"conditions": [ready(false, clock.now())]}}));
         let Some(boot_time) = (machine.boot_time)(machine.node, boot - 1) else {

@@ -3,17 +3,17 @@
 use std::time::Duration;
 
 use super::calm::{LENGTH, calm};
-use super::story::{tell, with_crash};
+use super::story::{Story, tell, with_crash};
 
 /// A crash may cost the rest of the Lease, and what an agent waits for before it reports.
 const WITH_CRASH: Duration = LENGTH.saturating_add(Duration::from_mins(1));
 
 /// Lets the client crash after its first write, after its second one and so on, until it makes no more.
-fn every_crash_ends_as_without(prefix: &'static str) {
-    let calm = calm().dump;
+fn every_crash_ends_as_without(new: fn() -> Story, prefix: &'static str) {
+    let calm = calm(new).dump;
     let mut number = 1;
     let points = loop {
-        let end = with_crash(prefix, number, WITH_CRASH);
+        let end = with_crash(new, prefix, number, WITH_CRASH);
         if end.crashes == 0 {
             break number - 1;
         }
@@ -27,12 +27,19 @@ fn every_crash_ends_as_without(prefix: &'static str) {
 
 #[test]
 fn an_operator_that_crashes_after_any_write_changes_no_outcome() {
-    every_crash_ends_as_without("operator/");
+    every_crash_ends_as_without(Story::new, "operator/");
 }
 
 #[test]
 fn an_agent_that_crashes_after_any_write_changes_no_outcome() {
     for prefix in ["agent-n1/", "agent-n2/", "agent-n3/"] {
-        every_crash_ends_as_without(prefix);
+        every_crash_ends_as_without(Story::new, prefix);
+    }
+}
+
+#[test]
+fn a_soft_reboot_is_done_once_whichever_program_crashes_after_whichever_write() {
+    for prefix in ["operator/", "agent-n1/"] {
+        every_crash_ends_as_without(Story::with_soft_reboot, prefix);
     }
 }

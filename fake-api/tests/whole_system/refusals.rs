@@ -52,7 +52,7 @@ fn with_refusal(refuses: Filter) -> End {
 
 #[test]
 fn a_write_that_is_refused_for_ever_delays_its_own_node_only() {
-    let calm = calm();
+    let calm = calm(Story::new);
     for (what, refuses) in REFUSED {
         let end = with_refusal(refuses);
         let log = || end.log.join("\n");

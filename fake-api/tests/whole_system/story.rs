@@ -63,6 +63,13 @@ impl Story {
         story
     }
 
+    /// The usual story, but the first node needs only a soft-reboot.
+    pub fn with_soft_reboot() -> Self {
+        let story = Self::new();
+        story.machines[0].host.needs_only_a_soft_reboot();
+        story
+    }
+
     /// A cluster of nodes that run nothing but a DaemonSet, before any process of Lockkeeper runs.
     pub fn with_nodes(boot_time: BootTime) -> Self {
         let noon: DateTime<Utc> = "2026-11-24T12:00:00Z".parse().unwrap();
@@ -152,9 +159,9 @@ impl Story {
 }
 
 /// The story in which the client with this prefix crashes right after its n-th write.
-pub fn with_crash(prefix: &'static str, number: usize, length: Duration) -> End {
+pub fn with_crash(new: fn() -> Story, prefix: &'static str, number: usize, length: Duration) -> End {
     in_paused_time(async {
-        let mut story = Story::new();
+        let mut story = new();
         story.api.crash_at(number, counts(prefix));
         story.start();
         let crashes = story.run_until(length).await;

@@ -253,6 +253,7 @@ impl Actuator {
             reboot_capable: probe.capable,
             message: probe.message,
             inhibitors: probe.inhibitors,
+            soft_reboots: probe.soft_reboots,
             min_uptime_seconds: self.min_uptime().as_secs(),
         };
         self.channel.write(FACTS, &facts).context("publish the facts")?;

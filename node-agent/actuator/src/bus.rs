@@ -18,3 +18,15 @@ pub(crate) async fn connect(socket: &Path) -> zbus::Result<Connection> {
         .await
         .unwrap_or_else(|_| Err(fdo::Error::TimedOut("the bus does not respond".into()).into()))
 }
+
+/// Whether no reply tells what became of the request. Only an error that came as a reply is one.
+pub(crate) fn is_lost(error: &zbus::Error) -> bool {
+    match error {
+        zbus::Error::MethodError(..) => false,
+        zbus::Error::FDO(fdo) => matches!(
+            **fdo,
+            fdo::Error::NoReply(_) | fdo::Error::Timeout(_) | fdo::Error::TimedOut(_) | fdo::Error::Disconnected(_)
+        ),
+        _ => true,
+    }
+}

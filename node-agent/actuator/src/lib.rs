@@ -13,6 +13,7 @@ pub mod logind_signals;
 mod pace;
 pub mod reboot_command;
 mod rebooter;
+mod systemd;
 mod updaters;
 
 pub use actuator::{ActuatorConfig, run_actuator};

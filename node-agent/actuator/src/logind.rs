@@ -4,12 +4,12 @@
 
 use std::path::{Path, PathBuf};
 
-use lockkeeper_channel::Inhibitor;
 use lockkeeper_channel::text::{MESSAGE, NAME, fit};
+use lockkeeper_channel::{Inhibitor, SoftReboots};
 use zbus::proxy::CacheProperties;
 use zbus::{Connection, fdo};
 
-use crate::bus;
+use crate::{bus, systemd};
 use manager::{InhibitorTuple, ManagerProxy};
 
 /// logind's name on the bus.
@@ -45,6 +45,32 @@ pub struct Probe {
     pub message: String,
     /// Programs that inhibit the shutdown.
     pub inhibitors: Vec<Inhibitor>,
+    /// The soft-reboots of this boot; `None` if they cannot be counted.
+    pub soft_reboots: Option<SoftReboots>,
+}
+
+/// In which way the host is rebooted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// Through its firmware.
+    Firmware,
+    /// Into the kernel that is loaded; through its firmware if none is.
+    Kexec,
+    /// Its userspace only.
+    Userspace,
+}
+
+impl Way {
+    /// logind's flags for it.
+    fn flags(self) -> u64 {
+        match self {
+            Self::Firmware => 0,
+            // SD_LOGIND_REBOOT_VIA_KEXEC
+            Self::Kexec => 1 << 1,
+            // SD_LOGIND_SOFT_REBOOT, since systemd 254
+            Self::Userspace => 1 << 2,
+        }
+    }
 }
 
 /// The reply to the reboot request.
@@ -74,7 +100,7 @@ impl Logind {
                 answered: false,
                 capable: false,
                 message: fit(&remedy(&self.socket, &error), MESSAGE),
-                inhibitors: Vec::new(),
+                ..Probe::default()
             },
         }
     }
@@ -98,7 +124,10 @@ impl Logind {
             // The lock may have been released between the two calls.
             (word, locks) = ask_both(&manager).await?;
         }
-        Ok(read_answers(&word, &locks))
+        Ok(Probe {
+            soft_reboots: systemd::count_soft_reboots(&connection).await?,
+            ..read_answers(&word, &locks)
+        })
     }
 
     pub(crate) async fn connect(&self) -> zbus::Result<Connection> {
@@ -114,9 +143,9 @@ pub struct OpenLogind {
 }
 
 impl OpenLogind {
-    /// Requests the reboot; with `kexec` into the kernel that is loaded, if one is.
-    pub async fn reboot(&self, kexec: bool) -> Reply {
-        let Err(error) = request(&self.connection, kexec).await else {
+    /// Requests the reboot.
+    pub async fn reboot(&self, way: Way) -> Reply {
+        let Err(error) = request(&self.connection, way).await else {
             return Reply::Accepted(String::new());
         };
         let words = remedy(&self.socket, &error);
@@ -125,21 +154,18 @@ impl OpenLogind {
                 Reply::Accepted("a shutdown was already in progress".to_owned())
             }
             zbus::Error::MethodError(name, ..) if name.as_str() == BLOCKED => Reply::Blocked(words),
-            error if is_lost(&error) => Reply::Lost(words),
+            error if bus::is_lost(&error) => Reply::Lost(words),
             _ => Reply::Failed(words),
         }
     }
 }
 
-/// `SD_LOGIND_REBOOT_VIA_KEXEC`: start the kernel that is loaded; an ordinary reboot if none is.
-const VIA_KEXEC: u64 = 1 << 1;
-
 /// Requests a reboot. Inhibitors have been checked before.
-async fn request(connection: &Connection, kexec: bool) -> zbus::Result<()> {
+async fn request(connection: &Connection, way: Way) -> zbus::Result<()> {
     let manager = manager(connection).await?;
-    match manager.reboot_with_flags(if kexec { VIA_KEXEC } else { 0 }).await {
+    match manager.reboot_with_flags(way.flags()).await {
         // systemd before 246 has no flags.
-        Err(error) if is_unknown_method(&error) => manager.reboot(false).await,
+        Err(error) if is_unknown_method(&error) && way != Way::Userspace => manager.reboot(false).await,
         reply => reply,
     }
 }
@@ -182,6 +208,7 @@ fn read_answers(word: &str, locks: &[InhibitorTuple]) -> Probe {
         capable: message.is_empty(),
         message,
         inhibitors,
+        soft_reboots: None,
     }
 }
 
@@ -214,18 +241,6 @@ fn blocking(locks: &[InhibitorTuple]) -> Vec<Inhibitor> {
 
 fn is_unknown_method(error: &zbus::Error) -> bool {
     matches!(error, zbus::Error::FDO(fdo) if matches!(**fdo, fdo::Error::UnknownMethod(_)))
-}
-
-/// Whether no reply tells what became of the request. Only an error that came as a reply is one.
-fn is_lost(error: &zbus::Error) -> bool {
-    match error {
-        zbus::Error::MethodError(..) => false,
-        zbus::Error::FDO(fdo) => matches!(
-            **fdo,
-            fdo::Error::NoReply(_) | fdo::Error::Timeout(_) | fdo::Error::TimedOut(_) | fdo::Error::Disconnected(_)
-        ),
-        _ => true,
-    }
 }
 
 /// The remedy for an error of the bus, with the error.

@@ -58,7 +58,7 @@ impl RebootCommand {
             answered: true,
             capable: message.is_empty(),
             message,
-            inhibitors: Vec::new(),
+            ..Probe::default()
         }
     }
 

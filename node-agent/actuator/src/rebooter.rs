@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::logind::{Logind, OpenLogind, Probe, Reply};
+use crate::logind::{Logind, OpenLogind, Probe, Reply, Way};
 use crate::logind_signals::LogindSignals;
 use crate::reboot_command::RebootCommand;
 
@@ -68,10 +68,13 @@ impl Rebooter {
 }
 
 impl OpenRebooter {
-    /// Requests the reboot; with `kexec`, logind starts the kernel that is loaded, if one is.
-    pub(crate) async fn reboot(&self, kexec: bool) -> Reply {
+    /// Requests the reboot. A command reboots the host in its own way.
+    pub(crate) async fn reboot(&self, way: Way) -> Reply {
         match self {
-            Self::Logind(logind) => logind.reboot(kexec).await,
+            Self::Logind(logind) => logind.reboot(way).await,
+            Self::Command(_) if way == Way::Userspace => {
+                Reply::Failed("the reboot command does not soft-reboot the host".to_owned())
+            }
             Self::Command(command) => command.run().await,
         }
     }

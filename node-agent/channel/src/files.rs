@@ -21,6 +21,8 @@ use rustix::fs::OFlags;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::soft_reboots::SoftReboots;
+
 /// The agent's request for facts.
 pub const FACTS_WANTED: &str = "facts-wanted.json";
 /// The actuator's facts.
@@ -59,6 +61,9 @@ pub struct HostFacts {
     /// Programs that inhibit the shutdown.
     #[serde(default)]
     pub inhibitors: Vec<Inhibitor>,
+    /// The soft-reboots of that boot; absent if they cannot be counted, so that the host is not soft-rebooted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub soft_reboots: Option<SoftReboots>,
     /// For how many seconds after a boot the actuator refuses to reboot the host.
     #[serde(default)]
     pub min_uptime_seconds: u64,
@@ -87,6 +92,10 @@ pub struct HostOrder {
     /// Whether the host starts the kernel that is loaded with kexec, if one is, instead of its firmware.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub kexec: bool,
+    /// The number of soft-reboots that the order is for: only the userspace is rebooted, and only if there were not more.
+    /// Absent if the host boots.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub soft_reboots: Option<u32>,
     /// When the order expires, in seconds since 1970: after that the reboot is not requested. Absent if it does not expire.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_after: Option<i64>,
@@ -108,6 +117,9 @@ pub struct HostAnswer {
     /// The boot in which it was answered.
     #[serde(rename = "bootID")]
     pub boot_id: String,
+    /// The number of soft-reboots for which it was answered, if the order was for one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub soft_reboots: Option<u32>,
     /// The result.
     pub state: AnswerState,
     /// The cause and the remedy.
@@ -254,6 +266,7 @@ mod tests {
             action: HostAction::Reboot,
             boot_id: "boot-a".into(),
             kexec: false,
+            soft_reboots: None,
             not_after: Some(1_800_000_000),
         }
     }

@@ -62,6 +62,20 @@ pub struct Finding {
     pub file: String,
     /// Why.
     pub reasons: io::Result<Vec<String>>,
+    /// How much of the host must be rebooted.
+    pub scope: Scope,
+}
+
+/// How much of a host must be rebooted for what a source requires.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// All programs are to start again: a soft-reboot is enough.
+    Userspace {
+        /// When the source changed last. A later soft-reboot has fulfilled it.
+        latest: DateTime<Utc>,
+    },
+    /// The kernel or the firmware, or it is not known.
+    Host,
 }
 
 /// When the present boot began, if that is known, and the present time. A file that was written outside of them was dated by
@@ -70,6 +84,8 @@ pub struct Finding {
 pub struct BootSpan {
     /// When the host booted.
     pub began: Option<DateTime<Utc>>,
+    /// When the userspace started after the last soft-reboot of this boot, if there was one.
+    pub soft_rebooted: Option<DateTime<Utc>>,
     /// The present time.
     pub now: DateTime<Utc>,
 }
@@ -79,5 +95,15 @@ impl BootSpan {
     pub fn credible(&self, time: DateTime<Utc>) -> DateTime<Utc> {
         let credible = self.began.is_some_and(|began| began <= time) && time <= self.now;
         whole_seconds(if credible { time } else { self.now })
+    }
+
+    /// Whether a soft-reboot has fulfilled what a source requires. `/run` outlives it, and so do sentinels.
+    pub fn is_fulfilled(&self, scope: Scope) -> bool {
+        match scope {
+            Scope::Userspace { latest } => self
+                .soft_rebooted
+                .is_some_and(|started| latest < whole_seconds(started)),
+            Scope::Host => false,
+        }
     }
 }

@@ -9,7 +9,7 @@ use lockkeeper_crds::RebootRequired;
 use lockkeeper_crds::host::{Cause, DetectorReport, DetectorState};
 
 use super::Detected;
-use super::detector::{BootSpan, Finding, Look};
+use super::detector::{BootSpan, Finding, Look, Scope};
 use super::files::explain;
 
 /// The largest number of reasons that the custom resource accepts.
@@ -24,6 +24,8 @@ pub(super) struct Findings {
     boot: BootSpan,
     since: Option<DateTime<Utc>>,
     sources: Vec<String>,
+    /// Whether all that was found concerns the userspace only.
+    userspace_only: bool,
     reasons: BTreeSet<String>,
     failing: BTreeSet<String>,
     detectors: Vec<DetectorReport>,
@@ -36,6 +38,7 @@ impl Findings {
             boot,
             since: None,
             sources: Vec::new(),
+            userspace_only: true,
             reasons: BTreeSet::new(),
             failing: BTreeSet::new(),
             detectors: Vec::new(),
@@ -49,6 +52,7 @@ impl Findings {
         for seen in look.seen {
             match seen.finding {
                 Ok(None) => {}
+                Ok(Some(finding)) if self.boot.is_fulfilled(finding.scope) => {}
                 Ok(Some(finding)) => {
                     let (because, problem) = self.require(&seen.source, finding);
                     reasons.extend(because);
@@ -79,6 +83,7 @@ impl Findings {
         let since = self.boot.credible(finding.since);
         self.since = Some(self.since.map_or(since, |earlier| earlier.min(since)));
         self.sources.push(source.to_owned());
+        self.userspace_only &= finding.scope != Scope::Host && finding.reasons.is_ok();
         let (reasons, problem) = match finding.reasons {
             Ok(reasons) => (reasons, None),
             Err(error) => {
@@ -105,6 +110,7 @@ impl Findings {
         self.detectors.truncate(MAX_DETECTORS);
         let required = RebootRequired {
             required: self.since.is_some(),
+            userspace_only: self.since.is_some() && self.userspace_only && self.failing.is_empty(),
             since: self.since,
             reasons: self.reasons.into_iter().take(MAX_REASONS).map(Cause).collect(),
             source: fit(&self.sources.join(", "), MAX_SOURCE_LENGTH),

@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime};
 use chrono::{DateTime, Utc};
 use lockkeeper_channel::watch::Watched;
 
-use super::detector::{BootSpan, Detector, Finding, Look};
+use super::detector::{BootSpan, Detector, Finding, Look, Scope};
 use super::files::to_chrono;
 use super::release::Release;
 
@@ -97,6 +97,7 @@ impl KernelDrift {
             signal: "kernel".to_owned(),
             file: self.modules.display().to_string(),
             reasons: Ok(vec![reason]),
+            scope: Scope::Host,
         }
     }
 }
@@ -144,7 +145,11 @@ mod tests {
     }
 
     fn look(modules: &Path, now: DateTime<Utc>) -> Look {
-        let boot = BootSpan { began: None, now };
+        let boot = BootSpan {
+            began: None,
+            soft_rebooted: None,
+            now,
+        };
         KernelDrift::new(modules, RUNNING).look(boot)
     }
 

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use lockkeeper_channel::RPM_OSTREE;
 use lockkeeper_channel::watch::Watched;
 
-use super::detector::{BootSpan, Detector, Finding, Look, Seen};
+use super::detector::{BootSpan, Detector, Finding, Look, Scope, Seen};
 use super::staged::{self, LOCKED, OSTREE, STAGED};
 use super::updater::{Source, UpdatesFile};
 
@@ -44,6 +44,7 @@ impl Ostree {
             signal: STAGED.to_owned(),
             file: format!("{OSTREE}/{STAGED}"),
             reasons: Ok(vec![format!("deployment {} is staged", staged.name)]),
+            scope: Scope::Host,
         }))
     }
 }
@@ -113,6 +114,7 @@ mod tests {
             let detector = Ostree::new(run, &UpdatesFile::new(run, &run.join("boot_id")));
             let boot = BootSpan {
                 began: None,
+                soft_rebooted: None,
                 now: Utc::now(),
             };
             let (mut reasons, mut problems) = (vec![], vec![]);

@@ -17,6 +17,7 @@ use lockkeeper_channel::watch::Watched;
 
 use super::cached::Cached;
 use super::detector::{BootSpan, Detector, Finding, Look};
+use super::userspace;
 pub(super) use header::Package;
 
 /// Packages whose update needs a reboot, as dnf lists them.
@@ -77,25 +78,30 @@ impl RpmDatabase {
         }
     }
 
-    /// Packages of the list that were installed after the boot, in a stable order; `None` if there is no database.
-    fn installed_since(&self, began: DateTime<Utc>, now: DateTime<Utc>) -> io::Result<Option<Vec<Package>>> {
-        let packages = self.packages.get(now, || (self.read)(&self.directory))?;
+    /// Packages of the list that were installed after the boot, and after a soft-reboot that was enough for them, in a stable
+    /// order; `None` if there is no database.
+    fn installed_since(&self, began: DateTime<Utc>, boot: BootSpan) -> io::Result<Option<Vec<Package>>> {
+        let packages = self.packages.get(boot.now, || (self.read)(&self.directory))?;
         Ok(packages.map(|mut packages| {
-            packages.retain(|package| package.installed > began);
+            let fulfilled =
+                |package: &Package| boot.is_fulfilled(userspace::scope([package.name.as_str()], package.installed));
+            packages.retain(|package| package.installed > began && !fulfilled(package));
             packages
         }))
     }
 
     fn find(&self, boot: BootSpan) -> io::Result<Option<Finding>> {
         let Some(began) = boot.began else { return Ok(None) };
-        let Some(packages) = self.installed_since(began, boot.now)? else {
+        let Some(packages) = self.installed_since(began, boot)? else {
             return Ok(None);
         };
-        let since = packages.iter().map(|package| package.installed).min();
+        let installed = || packages.iter().map(|package| package.installed);
+        let (since, latest) = (installed().min(), installed().max().unwrap_or(boot.now));
         Ok(since.map(|since| Finding {
             since,
             signal: "packages".to_owned(),
             file: self.directory.display().to_string(),
+            scope: userspace::scope(packages.iter().map(|package| package.name.as_str()), latest),
             reasons: Ok(packages.iter().map(Package::name_and_version).collect()),
         }))
     }

@@ -12,10 +12,11 @@ use std::path::{Path, PathBuf};
 use lockkeeper_channel::watch::Watched;
 use serde::Deserialize;
 
-use super::detector::{BootSpan, Detector, Finding, Look, Seen};
+use super::detector::{BootSpan, Detector, Finding, Look, Scope, Seen};
 use super::files::{lines, read_present, written};
 use super::findings::MAX_REASONS;
 use super::staged::{self, COMPOSEFS, LOCKED, OSTREE, STAGED};
+use super::userspace;
 
 /// Debian's sentinel, in the host's `/run`.
 pub const DEBIAN: &str = "reboot-required";
@@ -25,6 +26,8 @@ pub const DEBIAN_PACKAGES: &str = "reboot-required.pkgs";
 const BOOTC: &str = "bootc";
 /// SUSE's sentinel.
 pub const SUSE: &str = "reboot-needed";
+/// What SUSE's sentinel says if a soft-reboot is enough.
+const SUSE_SOFT_REBOOT: &str = "soft-reboot";
 /// The directory and the name of Amazon Linux' sentinel.
 pub(super) const AMAZON: (&str, &str) = ("smart-restart", "reboot-hint-marker");
 /// Lockkeeper's directory in the host's `/run`.
@@ -92,32 +95,40 @@ impl Sentinel {
             return Ok(None);
         };
         let signal = self.file.display().to_string();
-        let (file, reasons) = match self.reasons {
+        let (file, reasons, scope) = match self.reasons {
             Reasons::Beside(list) => match bootc_text(&path) {
                 Some(_) if staged::is_locked(&self.run) => return Ok(None),
-                Some(text) => (signal.clone(), Ok(vec![text])),
+                Some(text) => (signal.clone(), Ok(vec![text]), Scope::Host),
                 None => {
                     let read = read_present(&path.with_file_name(list));
                     let reasons = read.map_or(Ok(Vec::new()), |bytes| bytes.map(|bytes| lines(&bytes)));
-                    (list.to_owned(), reasons)
+                    let listed = written(&path.with_file_name(list)).ok().flatten();
+                    let packages = reasons.iter().flatten().map(|line| line.trim());
+                    let packages = packages.filter(|line| !line.is_empty());
+                    let scope = userspace::scope(packages, listed.map_or(since, |listed| listed.max(since)));
+                    (list.to_owned(), reasons, scope)
                 }
             },
             Reasons::FirstWord => {
                 let Some(read) = read_present(&path) else {
                     return Ok(None);
                 };
-                (
-                    signal.clone(),
-                    read.map(|bytes| vec![format!("{signal}: {}", first_word(&bytes))]),
-                )
+                let word = read.map(|bytes| first_word(&bytes));
+                let scope = match &word {
+                    Ok(word) if word == SUSE_SOFT_REBOOT => Scope::Userspace { latest: since },
+                    Ok(_) | Err(_) => Scope::Host,
+                };
+                let reasons = word.map(|word| vec![format!("{signal}: {word}")]);
+                (signal.clone(), reasons, scope)
             }
-            Reasons::Name => (signal.clone(), Ok(Vec::new())),
+            Reasons::Name => (signal.clone(), Ok(Vec::new()), Scope::Host),
         };
         Ok(Some(Finding {
             since,
             signal,
             file,
             reasons,
+            scope,
         }))
     }
 }
@@ -240,5 +251,6 @@ fn dropped(path: &Path, name: &str) -> io::Result<Option<Finding>> {
         signal: name.to_owned(),
         file: name.to_owned(),
         reasons: bytes.map(reasons),
+        scope: Scope::Host,
     }))
 }

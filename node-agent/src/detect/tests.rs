@@ -13,6 +13,8 @@ use rustix::io::Errno;
 use super::files::explain;
 use super::*;
 
+mod soft_reboots;
+
 /// The first file of a test is written then.
 const FIRST: i64 = 1_800_000_000;
 
@@ -21,12 +23,16 @@ fn at(seconds: i64) -> DateTime<Utc> {
 }
 
 /// The host booted 1000 s before the first file was written, and the present time is 1000 s after it.
-fn found_in(run: &Path) -> RebootRequired {
-    let boot = BootSpan {
+fn boot() -> BootSpan {
+    BootSpan {
         began: Some(at(-1000)),
+        soft_rebooted: None,
         now: at(1000),
-    };
-    detect(run, boot)
+    }
+}
+
+fn found_in(run: &Path) -> RebootRequired {
+    detect(run, boot())
 }
 
 fn detect(run: &Path, boot: BootSpan) -> RebootRequired {
@@ -281,8 +287,8 @@ fn a_time_before_the_boot_or_in_the_future_does_not_count() {
 fn without_a_known_boot_time_no_time_of_a_file_counts() {
     let run = tempfile::tempdir().unwrap();
     write(run.path(), DEBIAN, "", at(0));
-    let (began, now) = (None, at(7));
-    assert_eq!(detect(run.path(), BootSpan { began, now }).since, Some(at(7)));
+    let unknown = BootSpan { began: None, ..boot() };
+    assert_eq!(detect(run.path(), unknown).since, Some(at(1000)));
 }
 
 #[test]
@@ -348,17 +354,11 @@ fn a_sentinel_in_a_directory_that_does_not_exist_yet_is_watched() {
     let detectors = Detectors::new(&settings, &host).unwrap();
     let watched: Vec<_> = detectors.watched().into_iter().map(|watched| watched.names).collect();
     assert_eq!(watched, [["ours"], ["reboot"]]);
-    let boot = BootSpan {
-        began: Some(at(-1000)),
-        now: at(1000),
-    };
-    assert!(!detectors.look(boot).required.required);
+    assert!(!detectors.look(boot()).required.required);
     write(run.path(), "ours/reboot", "", at(0));
-    let required = detectors.look(boot).required;
-    assert_eq!(
-        (required.required, required.source.as_str()),
-        (true, "sentinel ours/reboot")
-    );
+    let required = detectors.look(boot()).required;
+    assert!(required.required);
+    assert_eq!(required.source, "sentinel ours/reboot");
     assert_eq!(required.reasons, [Cause("ours/reboot".to_owned())]);
 }
 

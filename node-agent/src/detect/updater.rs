@@ -8,7 +8,7 @@ use lockkeeper_channel::boot::boot_id;
 use lockkeeper_channel::watch::Watched;
 use lockkeeper_channel::{Channel, HostUpdates, UPDATE_ENGINE, UPDATES, Updater, UpdaterState};
 
-use super::detector::{BootSpan, Detector, Finding, Look};
+use super::detector::{BootSpan, Detector, Finding, Look, Scope};
 use super::files::written;
 
 /// Where the actuator writes what it read on the bus.
@@ -61,6 +61,7 @@ impl Source {
                 signal: self.name.to_owned(),
                 file: UPDATES.to_owned(),
                 reasons: Ok(vec![updater.message]),
+                scope: Scope::Host,
             })),
         }
     }

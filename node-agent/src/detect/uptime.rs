@@ -6,7 +6,7 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use lockkeeper_channel::watch::Watched;
 
-use super::detector::{BootSpan, Detector, Finding, Look};
+use super::detector::{BootSpan, Detector, Finding, Look, Scope};
 
 /// Hosts that booted together are due over this part of the time: one tenth of it, before its end.
 const SPREAD: u32 = 10;
@@ -42,6 +42,7 @@ impl MaximumUptime {
             signal: format!("maximum uptime of {} days", self.days),
             file: String::new(),
             reasons: Ok(Vec::new()),
+            scope: Scope::Host,
         }))
     }
 }
@@ -86,6 +87,7 @@ mod tests {
     fn look(uptime: &MaximumUptime, hours: i64) -> (bool, Option<Duration>) {
         let mut look = uptime.look(BootSpan {
             began: Some(at(0)),
+            soft_rebooted: None,
             now: at(hours),
         });
         let finding = look.seen.remove(0).finding.unwrap();
@@ -123,6 +125,7 @@ mod tests {
     fn without_a_boot_time_nothing_is_said() {
         let look = MaximumUptime::new(1, "a").look(BootSpan {
             began: None,
+            soft_rebooted: None,
             now: at(0),
         });
         assert!(look.seen[0].finding.as_ref().unwrap().is_none() && look.look_again.is_none());

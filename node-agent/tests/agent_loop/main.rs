@@ -37,6 +37,7 @@ fn answered(id: &str, state: AnswerState) -> HostAnswer {
     HostAnswer {
         id: id.into(),
         boot_id: "a".into(),
+        soft_reboots: None,
         state,
         message: String::new(),
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chrono::DateTime;
 use expect_test::Expect;
-use lockkeeper_channel::{AnswerState, HostAnswer, HostFacts, Inhibitor};
+use lockkeeper_channel::{AnswerState, HostAnswer, HostFacts, Inhibitor, SoftReboots};
 use lockkeeper_crds::{Order, OrderAction, OrderAnswer, OrderState, RebootMethod};
 use lockkeeper_node_agent::decide::{Decision, Inputs, decide};
 use lockkeeper_node_agent::report::OwnOperation;
@@ -36,6 +36,7 @@ fn case(text: &str) -> Case {
                 action,
                 boot_id: boot.into(),
                 method,
+                soft_reboots: None,
                 not_after_time: None,
             })
         };
@@ -52,6 +53,7 @@ fn case(text: &str) -> Case {
                         why: "mid-update".into(),
                     })
                     .collect(),
+                soft_reboots: None,
                 min_uptime_seconds: 600,
             })
         };
@@ -90,6 +92,7 @@ fn case(text: &str) -> Case {
                 case.answer = Some(HostAnswer {
                     id: id.into(),
                     boot_id: boot.into(),
+                    soft_reboots: None,
                     state: match state {
                         "Requested" => AnswerState::Requested,
                         "Rebooting" => AnswerState::Rebooting,
@@ -106,10 +109,36 @@ fn case(text: &str) -> Case {
                 let time = DateTime::from_timestamp(second.parse().unwrap(), 0);
                 case.order.as_mut().unwrap().not_after_time = time;
             }
+            ("soft-prepare", _) => case.order = order(OrderAction::Prepare, RebootMethod::SoftReboot),
+            ("soft-reboot", _) => {
+                case.order = order(OrderAction::Reboot, RebootMethod::SoftReboot);
+                case.operation = Some(operation(id, "Rebooting"));
+            }
+            ("counted" | "answered-for", _) => {}
             other => panic!("no such word: {other:?}"),
         }
+        soft_reboots(&mut case, word);
     }
     case
+}
+
+/// The number of soft-reboots that a word names.
+fn soft_reboots(case: &mut Case, word: &str) {
+    let (what, number) = word.split_once(':').unwrap_or((word, ""));
+    let number: Option<u32> = number.parse().ok();
+    match what {
+        "soft-prepare" | "soft-reboot" => {
+            case.order.as_mut().unwrap().soft_reboots = number.map(u32::cast_signed);
+        }
+        "counted" => {
+            case.facts.as_mut().unwrap().soft_reboots = number.map(|count| SoftReboots {
+                count,
+                started_micros: 0,
+            });
+        }
+        "answered-for" => case.answer.as_mut().unwrap().soft_reboots = number,
+        _ => {}
+    }
 }
 
 /// The operation whose order has this id.
@@ -147,6 +176,9 @@ pub fn check(text: &str, expected: &Expect) {
             "order {:?} {} of boot {}",
             order.action, order.id, order.boot_id
         ));
+        if let Some(count) = order.soft_reboots {
+            words.push(format!("only its userspace, after {count} soft-reboots"));
+        }
     }
     if let Some(id) = decision.request_facts {
         words.push(format!("ask facts for {id}"));

@@ -301,3 +301,68 @@ fn a_prepare_is_refused_while_the_host_has_just_booted() {
         ],
     );
 }
+
+#[test]
+fn a_soft_reboot_is_prepared_and_passed_on_for_the_count_of_its_order() {
+    check("soft-prepare:2", &expect!["ask facts for 1-0"]);
+    check("soft-prepare:2 capable#0-0 counted:2", &expect!["ask facts for 1-0"]);
+    check("soft-prepare:2 capable counted:2", &expect!["say 1-0 Ready"]);
+    check(
+        "soft-reboot:2 capable#0-0 counted:2",
+        &expect!["order Reboot 1-0 of boot b; only its userspace, after 2 soft-reboots"],
+    );
+}
+
+#[test]
+fn a_host_whose_soft_reboots_are_not_counted_refuses_one_before_the_cordon() {
+    check(
+        "soft-prepare:2 capable",
+        &expect![
+            "say 1-0 Refused the soft-reboots of this host cannot be counted, which would prove one: reboot.method: SoftReboot needs a systemd with the property SoftRebootsCount, and logind, which the actuator reaches over the system bus; or set reboot.method: Auto"
+        ],
+    );
+    check(
+        "soft-prepare:2 incapable",
+        &expect!["say 1-0 Refused polkit asks; run as uid 0"],
+    );
+    check(
+        "soft-prepare: capable counted:2",
+        &expect![
+            "say 1-0 Refused the order is for a host with an unknown number of soft-reboots since its boot, this one had 2; the operator will send a new order"
+        ],
+    );
+}
+
+#[test]
+fn a_soft_reboot_that_is_done_is_not_requested_again_in_the_same_boot() {
+    check("soft-reboot:2 capable counted:3", &expect![""]);
+    check("soft-reboot:2 capable counted:3 said:Ready", &expect!["say 1-0 Ready"]);
+    check(
+        "soft-reboot:2 actuator:Rebooting answered-for:2 capable counted:3",
+        &expect!["say 1-0 Rebooting the actuator's words"],
+    );
+    // The directory is lost, and the new actuator has not reported yet.
+    check("soft-reboot:2 said:Ready", &expect!["say 1-0 Ready"]);
+    check(
+        "soft-reboot:2 said:Ready capable@a counted:2",
+        &expect!["say 1-0 Ready"],
+    );
+}
+
+#[test]
+fn an_accepted_soft_reboot_is_reported_until_it_is_done() {
+    check(
+        "actuator:Rebooting answered-for:2 capable counted:2",
+        &expect!["say 1-0 Rebooting the actuator's words"],
+    );
+    check("actuator:Rebooting answered-for:2 capable counted:3", &expect![""]);
+    check(
+        "actuator:Rebooting answered-for:2 capable counted:3 said:Rebooting",
+        &expect!["say 1-0 Withdrawn"],
+    );
+    // A request that may have left is no refusal.
+    check(
+        "soft-reboot:2 actuator:Requested answered-for:2 capable",
+        &expect!["say 1-0 Rebooting the reboot was requested and is not confirmed yet"],
+    );
+}

@@ -170,7 +170,15 @@ fn reboot(holders: &[Holder], name: &str, node: &Node, order: &Order, found: &mu
         found.push(violation("S3", what));
     }
     let ordered = matches!(operation.phase, Phase::Draining | Phase::Rebooting) && operation.pending_outcome.is_none();
-    if !ordered || order.boot_id != operation.boot_id_before || node.boot_id != operation.boot_id_before {
+    if !ordered || !is_of_boot(order, operation, node) {
         found.push(violation("S4", format!("{name} would be rebooted a second time")));
     }
+}
+
+/// Whether the order is for the boot before the reboot, and the node has not left it.
+fn is_of_boot(order: &Order, operation: &Operation, node: &Node) -> bool {
+    let (ordered, before) = (order.soft_reboots, operation.soft_reboots_before);
+    let soft_rebooted = before.is_some_and(|before| node.soft_reboots().is_some_and(|now| now != before));
+    let same = order.boot_id == operation.boot_id_before && ordered == before;
+    same && node.boot_id == operation.boot_id_before && !soft_rebooted
 }

@@ -4,7 +4,9 @@ mod answer;
 
 use crate::Instant;
 use crate::action::{Action, Change, RecordChange};
-use crate::snapshot::{AnswerState, Command, Node, Operation, OrderAction, Outcome, PendingOutcome, Phase, Record};
+use crate::snapshot::{
+    AnswerState, Command, Node, Operation, OrderAction, Outcome, PendingOutcome, Phase, RebootMethod, Record,
+};
 
 use self::answer::CommandAnswer;
 
@@ -101,7 +103,7 @@ fn failure_of(operation: &Operation) -> String {
 /// The agent's report to the new record shows it; without one, the time that a reboot may take must pass.
 fn reboot_in_progress(operation: &Operation, node: &Node, now: Instant) -> Option<CommandAnswer> {
     let until = operation.asked + operation.settings.reboot_timeout;
-    if !operation.is_reconstructed() || node.boot_id != operation.boot_id_before || now >= until {
+    if !operation.is_reconstructed() || node.has_left(operation.boot_before()) || now >= until {
         return None;
     }
     let Some(host) = node.trusted_host() else {
@@ -115,11 +117,15 @@ fn reboot_in_progress(operation: &Operation, node: &Node, now: Instant) -> Optio
 }
 
 fn retry(operation: &Operation, node: &Node, now: Instant) -> (Operation, CommandAnswer) {
-    let rebooted = node.boot_id != operation.boot_id_before;
+    // A soft-reboot that was observed stays one, also if it cannot be counted now.
+    let rebooted = operation.rebooted.is_some() || node.has_left(operation.boot_before());
+    // The way that `Auto` chose has not worked.
+    let chosen = operation.settings.method == RebootMethod::Auto && !rebooted;
     let next = Operation {
         attempt: operation.attempt + 1,
         phase: if rebooted { Phase::Verifying } else { Phase::Preparing },
         asked: now,
+        soft_reboots_before: operation.soft_reboots_before.filter(|_| !chosen),
         cordoned: None,
         stage: None,
         reboot_ordered: if rebooted { operation.reboot_ordered } else { None },

@@ -9,7 +9,7 @@ use crate::assessment::breaker::cooled_at;
 use crate::assessment::{Assessment, PolicyAssessment};
 use crate::context::NodeRef;
 use crate::history::{check_back_off, check_released, check_still_required};
-use crate::snapshot::{Approval, BreakerState, Confinement, Deletion, Node, Operation, Snapshot};
+use crate::snapshot::{Approval, BreakerState, Confinement, Deletion, Node, Operation, RebootMethod, Snapshot};
 use crate::windows::Opening;
 
 /// A node that may start: one that requires a reboot, or one that is in progress and not cordoned yet.
@@ -28,12 +28,12 @@ impl<'a> Candidate<'a> {
         }
     }
 
-    /// Whether its host reboots itself: by the settings of the operation, or of the policy with which one would begin.
-    fn needs_agent(&self) -> bool {
+    /// How it is rebooted: by the settings of the operation, or of the policy with which one would begin.
+    fn method(&self) -> RebootMethod {
         let operation = self.node_ref.record.operation.as_deref();
         let policy = || self.policy.map(|policy| policy.context.policy.settings.method);
         let method = operation.map(|operation| operation.settings.method).or_else(policy);
-        method.unwrap_or_default().needs_agent()
+        method.unwrap_or_default()
     }
 }
 
@@ -127,7 +127,7 @@ pub(crate) fn check_cordon(assessment: &Assessment, candidate: &Candidate) -> Re
 
 impl Check {
     fn ask(&self, assessment: &Assessment, candidate: &Candidate) -> Result<(), WaitReason> {
-        if self.of_agent && !candidate.needs_agent() {
+        if self.of_agent && !candidate.method().needs_agent() {
             return Ok(());
         }
         let answer = (self.run)(assessment, candidate);
@@ -255,8 +255,10 @@ fn check_uptime(assessment: &Assessment, candidate: &Candidate) -> Result<(), Wa
 }
 
 fn check_agent_capable(_: &Assessment, candidate: &Candidate) -> Result<(), WaitReason> {
-    match candidate.node_ref.host.and_then(|host| host.incapable.as_ref()) {
-        Some(cause) => Err(WaitReason::AgentIncapable { cause: cause.clone() }),
+    match candidate.node_ref.node.incapable_of(candidate.method()) {
+        Some(cause) => Err(WaitReason::AgentIncapable {
+            cause: cause.to_owned(),
+        }),
         None => Ok(()),
     }
 }

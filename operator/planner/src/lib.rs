@@ -31,6 +31,7 @@ mod recovery;
 mod short_id;
 mod slots;
 pub mod snapshot;
+mod soft_reboot;
 pub mod windows;
 
 pub use action::{Action, Change, Finished, RecordChange};
@@ -48,12 +49,12 @@ pub use plan::{Plan, WaitReasons, plan};
 pub use preconditions::{Precondition, preconditions};
 pub use recorded::is_ahead;
 pub use snapshot::{
-    AnswerState, Approval, Breaker, BreakerRule, BreakerState, Canary, Command, Confinement, CountedWorkload,
-    DaemonSetReadiness, Deferred, Deletion, Drain, DrainDetails, DurationEstimate, Failure, Hold, Holder, Host,
-    HostAnswer, LastReboot, Limit, Lock, MAX_GRACE_WAIT, Node, OBSERVATION_GRACE, OnTimeout, Operation, Order,
-    OrderAction, OrderedReboot, Outcome, PendingOutcome, Phase, Policy, PolicyState, Preflight, QueueOrder, Ready,
-    RebootMethod, RebootSeries, Record, Released, Rollout, SCHEDULER_GRACE, Settings, Snapshot, Stage, StageKind,
-    Taint, Taints, Topology,
+    AnswerState, Approval, BootBefore, Breaker, BreakerRule, BreakerState, Canary, Command, Confinement,
+    CountedWorkload, DaemonSetReadiness, Deferred, Deletion, Drain, DrainDetails, DurationEstimate, Failure, Hold,
+    Holder, Host, HostAnswer, LastReboot, Limit, Lock, MAX_GRACE_WAIT, Node, OBSERVATION_GRACE, OnTimeout, Operation,
+    Order, OrderAction, OrderedReboot, Outcome, PendingOutcome, Phase, Policy, PolicyState, Preflight, QueueOrder,
+    Ready, RebootMethod, RebootSeries, Record, Released, Rollout, SCHEDULER_GRACE, Settings, Snapshot, SoftReboots,
+    Stage, StageKind, Taint, Taints, Topology,
 };
 pub use windows::{Exclusion, InsufficientWindowTime, OpenSpan, Opening, Schedule, Window, WindowError};
 

@@ -283,6 +283,7 @@ fn resume_operation(holder: &Holder, reboot: &OrderedReboot, context: &Context) 
     Operation {
         phase: Phase::Rebooting,
         boot_id_before: reboot.boot_id_before.clone(),
+        soft_reboots_before: reboot.soft_reboots_before,
         asked: reboot.time,
         // The node was cordoned some time before. Without that the order could not be given once more.
         cordoned: Some(reboot.time),
@@ -320,6 +321,7 @@ fn lost_operation(holder: &Holder, context: &Context) -> Operation {
         phase: Phase::Failed,
         policy: holder.policy.clone(),
         boot_id_before: BootId::default(),
+        soft_reboots_before: None,
         kernel_before: String::new(),
         reasons: Vec::new(),
         requested: None,

@@ -1,5 +1,6 @@
 //! What the operator has observed, as plain values: a plan depends on these and on the time, and on nothing else.
 
+mod boot_before;
 mod node;
 mod operation;
 mod policy;
@@ -13,6 +14,7 @@ use lockkeeper_reasons::ViewGap;
 use crate::Instant;
 use crate::names::{BootId, PolicyName};
 
+pub use boot_before::BootBefore;
 pub use node::{DaemonSetReadiness, Deletion, Drain, DrainDetails, Hold, Node, Preflight, Ready, Taint, Taints};
 pub(crate) use node::{PREFLIGHT_FRESH, UnavailableCause, is_fresh};
 pub use operation::{
@@ -25,7 +27,7 @@ pub use policy::{
 };
 pub use record::{
     AnswerState, Command, Confinement, Deferred, Host, HostAnswer, LastReboot, Order, OrderAction, RebootSeries,
-    Record, Released,
+    Record, Released, SoftReboots,
 };
 
 /// The cluster as it was observed.
@@ -130,6 +132,8 @@ pub struct OrderedReboot {
     pub time: Instant,
     /// The boot before it.
     pub boot_id_before: BootId,
+    /// The soft-reboots of that boot before it, if one more is enough.
+    pub soft_reboots_before: Option<i32>,
     /// When it times out.
     pub deadline: Instant,
 }
@@ -141,12 +145,14 @@ impl OrderedReboot {
         Self {
             time,
             boot_id_before: operation.boot_id_before.clone(),
+            soft_reboots_before: operation.soft_reboots_before,
             deadline: time + operation.settings.reboot_timeout,
         }
     }
 
     /// Whether it is the one of the present attempt of this operation.
     pub(crate) fn belongs_to(&self, operation: &Operation) -> bool {
-        self.boot_id_before == operation.boot_id_before && self.time >= operation.asked
+        let before = (&self.boot_id_before, self.soft_reboots_before);
+        before == (&operation.boot_id_before, operation.soft_reboots_before) && self.time >= operation.asked
     }
 }

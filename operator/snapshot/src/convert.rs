@@ -30,8 +30,13 @@ pub fn host(from: &api::HostReport) -> planner::Host {
     planner::Host {
         boot_id: from.boot_id.clone().into(),
         boot_time: from.boot_time,
+        soft_reboots: from.soft_reboots.map(|soft_reboots| planner::SoftReboots {
+            count: soft_reboots.count,
+            last: soft_reboots.last_time,
+        }),
         kernel: bounded(&from.kernel, 256),
         required: from.reboot_required.required,
+        userspace_only: from.reboot_required.userspace_only && from.reboot_required.failing.is_empty(),
         required_since: from.reboot_required.since,
         reasons: words(&from.reboot_required.reasons),
         incapable,
@@ -80,6 +85,7 @@ pub fn order(from: &api::Order) -> Option<planner::Order> {
         action,
         boot_id: from.boot_id.clone().into(),
         method: method(from.method),
+        soft_reboots: from.soft_reboots,
         not_after: from.not_after_time,
     })
 }
@@ -96,9 +102,11 @@ pub fn order_to_api(from: &planner::Order) -> api::Order {
         method: match from.method {
             planner::RebootMethod::Auto => api::RebootMethod::Auto,
             planner::RebootMethod::Reboot => api::RebootMethod::Reboot,
+            planner::RebootMethod::SoftReboot => api::RebootMethod::SoftReboot,
             planner::RebootMethod::Kexec => api::RebootMethod::Kexec,
             planner::RebootMethod::External => api::RebootMethod::External,
         },
+        soft_reboots: from.soft_reboots,
         not_after_time: from.not_after.map(whole_seconds),
     }
 }
@@ -124,6 +132,7 @@ pub fn holder(from: &api::Holder) -> planner::Holder {
         reboot: from.reboot.as_ref().map(|reboot| planner::OrderedReboot {
             time: reboot.ordered_time,
             boot_id_before: reboot.boot_id_before.clone().into(),
+            soft_reboots_before: reboot.soft_reboots_before,
             deadline: reboot.deadline_time,
         }),
     }
@@ -140,6 +149,7 @@ pub fn holder_to_api(from: &planner::Holder) -> api::Holder {
         reboot: from.reboot.as_ref().map(|reboot| api::OrderedReboot {
             ordered_time: whole_seconds(reboot.time),
             boot_id_before: reboot.boot_id_before.to_string(),
+            soft_reboots_before: reboot.soft_reboots_before,
             deadline_time: whole_seconds(reboot.deadline),
         }),
     }
@@ -150,6 +160,7 @@ fn method(from: api::RebootMethod) -> planner::RebootMethod {
     match from {
         api::RebootMethod::Auto => planner::RebootMethod::Auto,
         api::RebootMethod::Reboot => planner::RebootMethod::Reboot,
+        api::RebootMethod::SoftReboot => planner::RebootMethod::SoftReboot,
         api::RebootMethod::Kexec => planner::RebootMethod::Kexec,
         api::RebootMethod::External | api::RebootMethod::Unknown => planner::RebootMethod::External,
     }
@@ -233,7 +244,8 @@ mod tests {
             id: "7f3c-0".to_owned(),
             action: planner::OrderAction::Reboot,
             boot_id: "b-1".into(),
-            method: planner::RebootMethod::Kexec,
+            method: planner::RebootMethod::SoftReboot,
+            soft_reboots: Some(1),
             not_after: DateTime::from_timestamp(1_800_000_000, 0),
         };
         assert_eq!(order(&order_to_api(&ordered)), Some(ordered));

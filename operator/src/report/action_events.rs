@@ -20,7 +20,13 @@ pub(super) fn describe(action: &Action) -> String {
             Some(order) => format!("order {}: {:?}", order.id, order.action),
             None => format!("no order; policy {}", policy.as_deref().unwrap_or("none")),
         },
-        Action::OrderReboot { order, .. } => format!("order {}: Reboot, from boot {}", order.id, order.boot_id),
+        Action::OrderReboot { order, .. } => match order.soft_reboots {
+            Some(count) => {
+                let (id, boot) = (&order.id, &order.boot_id);
+                format!("order {id}: SoftReboot, from boot {boot} with {count} soft-reboots")
+            }
+            None => format!("order {}: Reboot, from boot {}", order.id, order.boot_id),
+        },
         Action::Cordon { operation_id, .. } => format!("cordoned for operation {operation_id}"),
         Action::Uncordon { keep_cordon, .. } => Event::uncordoned(*keep_cordon).message,
         Action::AddTaint { taint, .. } => format!("taint added: {taint:?}"),

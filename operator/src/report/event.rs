@@ -2,7 +2,7 @@
 
 use lockkeeper_crds::{BreakerStatus, names};
 use lockkeeper_drain::ReturningOwner;
-use lockkeeper_planner::{Command, Finished, Instant, Operation, Outcome, StageKind, Violation};
+use lockkeeper_planner::{Command, Finished, Instant, Operation, Outcome, RebootMethod, StageKind, Violation};
 use lockkeeper_reasons::{ReasonName, Severity, WaitReason, format_duration, format_time, plural};
 
 use crate::status::condition::ConditionReason;
@@ -24,7 +24,7 @@ pub enum EventReason {
     DrainTimedOut,
     /// The reboot of a node is ordered.
     RebootOrdered,
-    /// A node has a new boot ID.
+    /// A node has a new boot ID, or was soft-rebooted.
     NodeRebooted,
     /// A node is rebooted and healthy.
     RebootSucceeded,
@@ -214,16 +214,16 @@ impl Event {
     pub fn reboot_ordered(operation: &Operation) -> Self {
         let seconds = seconds_between(operation.cordoned, operation.reboot_ordered);
         let pods = plural(usize::try_from(operation.pods_moved).unwrap_or_default(), "pod");
-        let then = if operation.settings.method.needs_agent() {
-            "reboot ordered"
-        } else {
-            "reboot it now (reboot.method: External)"
+        let then = match operation.method() {
+            RebootMethod::Auto | RebootMethod::Reboot | RebootMethod::Kexec => "reboot ordered",
+            RebootMethod::SoftReboot => "soft-reboot ordered",
+            RebootMethod::External => "reboot it now (reboot.method: External)",
         };
         let message = format!("drained in {seconds} s, {pods} evicted; {then}");
         Self::normal(EventReason::RebootOrdered, message)
     }
 
-    /// A node has a new boot ID.
+    /// A node has a new boot ID, or was soft-rebooted.
     pub fn node_rebooted(operation: &Operation) -> Self {
         let seconds = seconds_between(operation.reboot_ordered, operation.rebooted);
         let allowed = operation.settings.reboot_timeout.num_seconds();
@@ -232,7 +232,11 @@ impl Event {
         } else {
             String::new()
         };
-        let message = format!("new boot ID observed {seconds} s after the reboot was ordered{late}");
+        let proof = match operation.soft_reboots_before {
+            Some(_) => "soft-reboot or new boot ID",
+            None => "new boot ID",
+        };
+        let message = format!("{proof} observed {seconds} s after the reboot was ordered{late}");
         Self::normal(EventReason::NodeRebooted, message)
     }
 

@@ -29,6 +29,7 @@ fn operation() -> Operation {
         phase: Phase::Draining,
         policy: "workers".into(),
         boot_id_before: "826d".into(),
+        soft_reboots_before: None,
         kernel_before: "6.8.0-49".to_owned(),
         reasons: vec!["linux-image-6.8.0-50".to_owned(), "libc6".to_owned()],
         requested: None,

@@ -118,6 +118,8 @@ names! {
         NotDraining,
         /// The boot ID changed.
         BootIDChanged,
+        /// The userspace was rebooted; the boot ID is the same.
+        SoftRebooted,
         /// The boot ID is the same.
         SameBoot,
         /// Lockkeeper has not rebooted the node.

@@ -36,7 +36,10 @@ pub fn apply_derived_status(
             operation.is_some_and(|operation| operation.is_in(StageKind::Reboot)),
         ),
         rebooted(
-            operation.map(|operation| (operation.boot_id_before.as_str(), operation.rebooted.is_some())),
+            operation.map(|operation| {
+                let after = operation.rebooted.map(|_| node.boot_id.as_str());
+                (operation.boot_id_before.as_str(), after)
+            }),
             last.map(|last| (last.boot_id_before.as_str(), last.boot_id_after.as_str())),
         ),
         healthy(&node.ready),

@@ -69,13 +69,18 @@ pub(super) fn drained(phase: Option<Phase>, is_done: bool, reboots_with_pods: bo
     ConditionDraft::new(Type::Drained, status, reason, "")
 }
 
-/// Whether the operation in progress (its boot ID before, and whether that changed), or else the last reboot (the boot IDs
-/// before and after), rebooted the node.
-pub(super) fn rebooted(operation: Option<(&str, bool)>, last: Option<(&str, &str)>) -> ConditionDraft {
+/// Whether the operation in progress (its boot ID before, and the one after if it rebooted), or else the last reboot (the boot
+/// IDs before and after), rebooted the node. After a soft-reboot they are the same.
+pub(super) fn rebooted(operation: Option<(&str, Option<&str>)>, last: Option<(&str, &str)>) -> ConditionDraft {
     let draft = |status: bool, reason, message: String| ConditionDraft::new(Type::Rebooted, status, reason, message);
     match (operation, last) {
-        (Some((before, true)), _) => draft(true, Reason::BootIDChanged, format!("boot ID changed (was {before})")),
-        (Some((before, false)), _) => draft(false, Reason::SameBoot, format!("the boot ID is still {before}")),
+        (Some((before, Some(after))), _) | (None, Some((before, after))) if before == after => draft(
+            true,
+            Reason::SoftRebooted,
+            format!("soft-rebooted; the boot ID is still {before}"),
+        ),
+        (Some((before, Some(_))), _) => draft(true, Reason::BootIDChanged, format!("boot ID changed (was {before})")),
+        (Some((before, None)), _) => draft(false, Reason::SameBoot, format!("the boot ID is still {before}")),
         (None, Some((before, after))) => {
             let message = format!("boot ID changed from {before} to {after}");
             draft(true, Reason::BootIDChanged, message)

@@ -132,7 +132,7 @@ fn opens_after(policy: &Policy, close: DateTime<Utc>) -> Option<DateTime<Utc>> {
 fn count(policy: &str, snapshot: &Snapshot, observed: &ObservedObjects, plan: &Plan) -> NodeCounts {
     let mut count = NodeCounts::default();
     let settings = snapshot.policies.get(policy).map(|policy| &policy.settings);
-    let needs_agent = settings.is_none_or(|settings| settings.method.needs_agent());
+    let method = settings.map(|settings| settings.method).unwrap_or_default();
     for (name, node) in snapshot
         .nodes
         .iter()
@@ -153,9 +153,9 @@ fn count(policy: &str, snapshot: &Snapshot, observed: &ObservedObjects, plan: &P
                 count.in_progress.push(name.clone());
             }
             // With another system that reboots the node, its agent need not be able to.
-            None if !needs_agent => {}
+            None if !method.needs_agent() => {}
             None => {
-                let incapable = node.trusted_host().and_then(|host| host.incapable.clone());
+                let incapable = node.incapable_of(method).map(str::to_owned);
                 count.incapable.extend(incapable.map(|cause| (name.clone(), cause)));
             }
         }

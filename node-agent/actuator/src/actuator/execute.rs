@@ -7,11 +7,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
 use lockkeeper_channel::boot::{boot_id, uptime};
-use lockkeeper_channel::{ANSWER, AnswerState, HostAction, HostAnswer, HostOrder, ORDER};
+use lockkeeper_channel::{ANSWER, AnswerState, HostAction, HostAnswer, HostOrder, ORDER, SoftReboots};
 use tokio::time::sleep;
 
 use super::Actuator;
-use crate::logind::{Probe, Reply};
+use crate::logind::{Probe, Reply, Way};
 
 /// What an attempt to reboot led to.
 enum Attempt {
@@ -19,6 +19,8 @@ enum Attempt {
     Answer(AnswerState, String),
     /// The order was withdrawn, and no request has left.
     Withdrawn,
+    /// The host has soft-rebooted since the request: this process is one of the new userspace.
+    Done,
     /// A request has left, and nothing tells what became of it.
     NoReply(String),
 }
@@ -68,7 +70,11 @@ impl Actuator {
                     tracing::info!(order = order.id, "the order was withdrawn before the reboot");
                     return Ok(None);
                 }
-                // A second request causes no second reboot: the boot id is checked each time.
+                Attempt::Done => {
+                    tracing::info!(order = order.id, "the host has soft-rebooted for the order");
+                    return Ok(None);
+                }
+                // A second request causes no second reboot: the boot id, or the count, is checked each time.
                 Attempt::NoReply(message) if attempt < tries => {
                     tracing::warn!(
                         order = order.id,
@@ -94,11 +100,20 @@ impl Actuator {
             };
             return Ok(Attempt::Answer(state, message));
         }
+        let probe = self.rebooter.probe().await;
+        match check_count(order, &probe) {
+            Counted::Same => {}
+            Counted::Further(_) if requested => return Ok(Attempt::Done),
+            Counted::Unknown(message) if requested => return Ok(Attempt::NoReply(message)),
+            Counted::Further(message) | Counted::Unknown(message) => {
+                return Ok(Attempt::Answer(AnswerState::Refused, message));
+            }
+        }
         let up = uptime(&self.config.uptime)?;
-        if let Some(message) = check_uptime(up, self.min_uptime()).filter(|_| !requested) {
+        let soft_rebooted = probe.soft_reboots.and_then(SoftReboots::last);
+        if let Some(message) = check_uptime(up, soft_rebooted, self.min_uptime()).filter(|_| !requested) {
             return Ok(Attempt::Answer(AnswerState::Refused, message));
         }
-        let probe = self.rebooter.probe().await;
         match check_host(&probe) {
             // The facts are published before a refusal, so that the operator reads the inhibitor with it.
             Some(message) if !requested => {
@@ -120,10 +135,13 @@ impl Actuator {
         if !still_ordered || boot_id(&self.config.boot_id)? != order.boot_id {
             return self.withdraw(requested);
         }
-        match order.action {
-            HostAction::Reboot => tracing::warn!(order = order.id, boot = order.boot_id, "rebooting this host"),
-        }
-        Ok(match rebooter.reboot(order.kexec).await {
+        let way = match order.action {
+            HostAction::Reboot if order.soft_reboots.is_some() => Way::Userspace,
+            HostAction::Reboot if order.kexec => Way::Kexec,
+            HostAction::Reboot => Way::Firmware,
+        };
+        tracing::warn!(order = order.id, boot = order.boot_id, ?way, "rebooting this host");
+        Ok(match rebooter.reboot(way).await {
             Reply::Accepted(message) => Attempt::Answer(AnswerState::Rebooting, message),
             Reply::Blocked(message) if requested => Attempt::Answer(AnswerState::Failed, unfinished(&message)),
             Reply::Blocked(message) => Attempt::Answer(AnswerState::Refused, self.publish_inhibitor(message).await?),
@@ -163,6 +181,7 @@ impl Actuator {
         let answer = HostAnswer {
             id: order.id.clone(),
             boot_id: order.boot_id.clone(),
+            soft_reboots: order.soft_reboots,
             state,
             message,
         };
@@ -186,6 +205,32 @@ fn check_boot(order: &HostOrder, boot_id: &str) -> Option<String> {
     (order.boot_id != boot_id).then(|| format!("the order is for boot {}, this is boot {boot_id}", order.boot_id))
 }
 
+/// Whether an order for a soft-reboot is for this userspace.
+enum Counted {
+    /// It is, or the order is for a boot.
+    Same,
+    /// There was another soft-reboot since.
+    Further(String),
+    /// That is not known.
+    Unknown(String),
+}
+
+fn check_count(order: &HostOrder, probe: &Probe) -> Counted {
+    let Some(ordered) = order.soft_reboots else {
+        return Counted::Same;
+    };
+    match probe.soft_reboots {
+        Some(SoftReboots { count, .. }) if count == ordered => Counted::Same,
+        Some(SoftReboots { count, .. }) => Counted::Further(format!(
+            "the order is for a host with {ordered} soft-reboots since its boot, this one had {count}"
+        )),
+        None if probe.message.is_empty() => Counted::Unknown(
+            "systemd does not tell how often this host was soft-rebooted (SoftRebootsCount)".to_owned(),
+        ),
+        None => Counted::Unknown(probe.message.clone()),
+    }
+}
+
 /// Why the order is too old, if it is.
 fn check_expiry(order: &HostOrder, now: SystemTime) -> Option<String> {
     let now = now.duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
@@ -195,12 +240,16 @@ fn check_expiry(order: &HostOrder, now: SystemTime) -> Option<String> {
     late.then(|| "the order has expired by the clock of this host".to_owned())
 }
 
-/// Why a host that has been up for so long is not rebooted yet, if it is not.
-fn check_uptime(up: Duration, min: Duration) -> Option<String> {
-    let (up, min) = (up.as_secs(), min.as_secs());
-    (up < min).then(|| {
+/// Why a host that has been up for so long, and has soft-rebooted so long ago, is not rebooted yet, if it is not.
+fn check_uptime(up: Duration, soft_rebooted: Option<Duration>, min: Duration) -> Option<String> {
+    let (what, ago) = match soft_rebooted.filter(|ago| *ago < up) {
+        Some(ago) => ("soft-rebooted", ago.as_secs()),
+        None => ("booted", up.as_secs()),
+    };
+    let min = min.as_secs();
+    (ago < min).then(|| {
         format!(
-            "the host booted {up} s ago; the actuator reboots it only after {min} s of uptime (--min-uptime-seconds)"
+            "the host {what} {ago} s ago; the actuator reboots it only after {min} s of uptime (--min-uptime-seconds)"
         )
     })
 }

@@ -222,6 +222,7 @@ pub fn order(id: &str) -> HostOrder {
         action: HostAction::Reboot,
         boot_id: "boot-a".into(),
         kexec: false,
+        soft_reboots: None,
         not_after: None,
     }
 }

@@ -11,7 +11,7 @@ use tokio::process::{Child, Command};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 use zbus::names::{BusName, OwnedErrorName};
-use zbus::{Connection, Variant, connection, interface};
+use zbus::{Connection, Variant, connection, fdo, interface};
 
 use crate::bench::LONG;
 
@@ -28,6 +28,8 @@ pub struct Script {
     /// If set, a reboot request is noted here and gets no reply.
     pub silent: Option<Arc<Notify>>,
     pub reboots: Vec<String>,
+    /// What systemd says of its soft-reboots: how many, and when its userspace started; `None` for one that does not count.
+    pub soft_reboots: Option<(u32, u64)>,
     /// Done when the actuator looks at the inhibitors: what a test slips in before the point of no return.
     pub on_look: Option<Box<dyn FnMut() + Send>>,
 }
@@ -35,6 +37,26 @@ pub struct Script {
 pub type Shared = Arc<Mutex<Script>>;
 
 struct StandIn(Shared);
+
+/// In place of systemd.
+struct SystemdStandIn(Shared);
+
+#[interface(name = "org.freedesktop.systemd1.Manager")]
+impl SystemdStandIn {
+    #[zbus(property)]
+    fn soft_reboots_count(&self) -> fdo::Result<u32> {
+        let counted = self.0.lock().unwrap().soft_reboots;
+        counted.map_or_else(
+            || Err(fdo::Error::UnknownProperty("of a later version".into())),
+            |(count, _)| Ok(count),
+        )
+    }
+
+    #[zbus(property)]
+    fn userspace_timestamp_monotonic(&self) -> u64 {
+        self.0.lock().unwrap().soft_reboots.unwrap_or_default().1
+    }
+}
 
 /// An error with a name of our choice.
 #[derive(Debug)]
@@ -133,8 +155,10 @@ pub async fn bus_daemon(directory: &Path) -> Child {
 pub async fn stand_in(bus: &Path, script: Shared) -> Connection {
     let address: zbus::Address = format!("unix:path={}", bus.display()).parse().unwrap();
     connection::Builder::address(address)
-        .serve_at("/org/freedesktop/login1", StandIn(script))
+        .serve_at("/org/freedesktop/login1", StandIn(script.clone()))
+        .serve_at("/org/freedesktop/systemd1", SystemdStandIn(script))
         .name("org.freedesktop.login1")
+        .name("org.freedesktop.systemd1")
         .build()
         .await
         .unwrap()

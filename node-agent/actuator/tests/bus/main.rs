@@ -17,5 +17,6 @@ mod command;
 mod facts;
 mod logind;
 mod orders;
+mod soft_reboots;
 mod update_engine;
 mod updates;

@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::Duration;
 
-use lockkeeper_actuator::logind::{Logind, Reply};
+use lockkeeper_actuator::logind::{Logind, Reply, Way};
 use lockkeeper_channel::{ANSWER, AnswerState, FACTS, HostAnswer, HostFacts, HostOrder, ORDER};
 
 use crate::bench::{Bench, lock, order};
@@ -196,7 +196,12 @@ async fn a_lock_taken_after_the_check_is_a_refusal() {
 
 /// What logind replies to a request, without the actuator.
 async fn request(bench: &Bench) -> Reply {
-    Logind::new(bench.bus()).open().await.unwrap().reboot(false).await
+    Logind::new(bench.bus())
+        .open()
+        .await
+        .unwrap()
+        .reboot(Way::Firmware)
+        .await
 }
 
 #[tokio::test]

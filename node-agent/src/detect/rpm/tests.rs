@@ -7,6 +7,7 @@ use chrono::TimeDelta;
 use lockkeeper_channel::watch::Watched;
 
 use super::*;
+use crate::detect::Scope;
 
 fn data(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/rpm").join(name)
@@ -28,6 +29,7 @@ fn found(directory: &Path, installed: i64, boot_before: i64) -> Vec<String> {
     let began = at(installed - boot_before);
     let boot = BootSpan {
         began: Some(began),
+        soft_rebooted: None,
         now: began + TimeDelta::days(1),
     };
     let mut look = RpmDatabase::new(directory).look(boot);
@@ -39,6 +41,24 @@ fn found(directory: &Path, installed: i64, boot_before: i64) -> Vec<String> {
 const RPM: i64 = 1_796_032_272;
 /// The same of `glibc` in `Packages.db`.
 const SUSE: i64 = 1_638_530_310;
+
+#[test]
+fn a_soft_reboot_fulfils_packages_of_the_userspace_only() {
+    let sqlite = copy_of("rpmdb.sqlite");
+    let look = |soft_rebooted: i64| {
+        let boot = BootSpan {
+            began: Some(at(RPM - 1)),
+            soft_rebooted: Some(at(soft_rebooted)),
+            now: at(RPM + 3600),
+        };
+        let mut look = RpmDatabase::new(sqlite.path()).look(boot);
+        let finding = look.seen.remove(0).finding.unwrap().unwrap();
+        (finding.reasons.unwrap(), finding.scope)
+    };
+    let both = ["glibc-6.12.0-55.9.1.el10", "kernel-core-6.12.0-55.9.1.el10"];
+    assert_eq!(look(RPM), (both.map(str::to_owned).to_vec(), Scope::Host));
+    assert_eq!(look(RPM + 1), (vec![both[1].to_owned()], Scope::Host));
+}
 
 #[test]
 fn packages_of_the_list_that_were_installed_after_the_boot_require_a_reboot() {
@@ -71,6 +91,7 @@ fn the_database_is_read_again_only_after_it_changed() {
     let reasons = |boot_before: i64| {
         let boot = BootSpan {
             began: Some(at(RPM - boot_before)),
+            soft_rebooted: None,
             now: Utc::now() + TimeDelta::minutes(1),
         };
         let finding = database.look(boot).seen.remove(0).finding.unwrap();
@@ -96,6 +117,7 @@ fn a_host_without_a_database_or_a_boot_time_requires_none() {
     let sqlite = copy_of("rpmdb.sqlite");
     let boot = BootSpan {
         began: None,
+        soft_rebooted: None,
         now: at(RPM),
     };
     let look = RpmDatabase::new(sqlite.path()).look(boot);
@@ -122,6 +144,7 @@ fn a_database_that_is_being_written_is_looked_at_again_and_one_that_stays_so_fai
     let look = |after: TimeDelta| {
         let boot = BootSpan {
             began: Some(at(RPM - 1)),
+            soft_rebooted: None,
             now: written + after,
         };
         RpmDatabase::new(sqlite.path()).look(boot)
@@ -156,6 +179,7 @@ fn check_broken(name: &str, bytes: &[u8], what: &str) {
     fs::write(directory.path().join(name), bytes).unwrap();
     let boot = BootSpan {
         began: Some(at(0)),
+        soft_rebooted: None,
         now: at(RPM),
     };
     let seen = RpmDatabase::new(directory.path()).look(boot).seen.remove(0);

@@ -3,9 +3,11 @@
 use crate::Instant;
 use crate::action::{Action, Change, RecordChange};
 use crate::context::{NodeRef, PolicyContext};
+use crate::history::repeats;
 use crate::lifecycle::deadline::prepare_expires;
 use crate::short_id::short_id;
 use crate::snapshot::{Holder, Node, Operation, Order, OrderAction, Phase, Record};
+use crate::soft_reboot::soft_reboots_before;
 
 /// A node that gets a slot now.
 #[derive(Debug)]
@@ -26,7 +28,7 @@ pub(super) fn start_operation(
 ) -> Admitted {
     let NodeRef { name, node, record, .. } = node_ref;
     let id = entry.map_or_else(|| operation_id(node, record, now), |entry| entry.operation_id.clone());
-    let operation = new_operation(id, node, policy, now);
+    let operation = choose_method(new_operation(id, node, policy, now), node, record, now);
     let holder = entry.cloned().unwrap_or_else(|| Holder {
         node: name.to_owned(),
         node_uid: node.uid.clone(),
@@ -39,7 +41,8 @@ pub(super) fn start_operation(
         id: operation.order_id(),
         action: OrderAction::Prepare,
         boot_id: operation.boot_id_before.clone(),
-        method: operation.settings.method,
+        method: operation.method(),
+        soft_reboots: operation.soft_reboots_before,
         not_after: Some(prepare_expires(&operation)),
     };
     let change = RecordChange {
@@ -68,6 +71,15 @@ pub(super) fn start_operation(
     }
 }
 
+/// How the node is to be rebooted. A way that has not cleared the cause is not chosen again.
+fn choose_method(operation: Operation, node: &Node, record: &Record, now: Instant) -> Operation {
+    let in_vain = repeats(record.last_reboot.as_ref(), &operation, now) > 0;
+    Operation {
+        soft_reboots_before: soft_reboots_before(node, operation.settings.method, in_vain),
+        ..operation
+    }
+}
+
 fn new_operation(id: String, node: &Node, policy: &PolicyContext, now: Instant) -> Operation {
     let host = node.trusted_host();
     let mut reasons = host.map(|host| host.reasons.clone()).unwrap_or_default();
@@ -78,6 +90,7 @@ fn new_operation(id: String, node: &Node, policy: &PolicyContext, now: Instant) 
         phase: Phase::Preparing,
         policy: policy.name.clone(),
         boot_id_before: node.boot_id.clone(),
+        soft_reboots_before: None,
         kernel_before: host.map(|host| host.kernel.clone()).unwrap_or_default(),
         reasons,
         requested: node.requested.clone(),

@@ -93,10 +93,11 @@ impl Starts<'_> {
         // In progress already, as far as its cordon shows.
         let orphaned = node.cordoned_for.is_some() && node.keeps_orphaned_cordon();
         let policy = node.policies.first().and_then(|name| self.snapshot.policies.get(name));
-        let needs_agent = policy.is_none_or(|policy| policy.settings.method.needs_agent());
+        let method = policy.map(|policy| policy.settings.method).unwrap_or_default();
+        let capable = node.incapable_of(method).is_none();
         let may_reboot = |host: &Host| {
             let just_booted = host.reboot_allowed.is_some_and(|until| self.now < until);
-            !needs_agent || host.incapable.is_none() && host.inhibitors.is_empty() && !just_booted
+            !method.needs_agent() || capable && host.inhibitors.is_empty() && !just_booted
         };
         let asks = !orphaned
             && node.requires_reboot()

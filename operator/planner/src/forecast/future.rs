@@ -119,10 +119,12 @@ impl Future {
             action: OrderAction::Reboot,
             boot_id: operation.boot_id_before.clone(),
             method: operation.settings.method,
+            soft_reboots: None,
             not_after: None,
         };
         let mut running = Operation {
             phase: Phase::Rebooting,
+            soft_reboots_before: None,
             reboot_ordered: Some(now),
             ..Operation::clone(&operation)
         };

@@ -10,9 +10,10 @@ use crate::commands::end;
 use crate::eligibility::breaker_admits;
 use crate::recovery::Entry;
 use crate::snapshot::{
-    Drain, Failure, Holder, HostAnswer, Node, Operation, Order, OrderAction, OrderedReboot, Outcome, Phase, Record,
-    Taint,
+    Drain, Failure, Holder, HostAnswer, Node, Operation, Order, OrderAction, OrderedReboot, Outcome, Phase,
+    RebootMethod, Record, Taint,
 };
+use crate::soft_reboot::is_enough;
 
 /// What to do with a node in progress, why it waits, and when time alone changes that.
 #[derive(Debug, Default)]
@@ -130,7 +131,8 @@ impl<'a> ActiveOperation<'a> {
             id: self.operation.order_id(),
             action,
             boot_id: self.operation.boot_id_before.clone(),
-            method: self.operation.settings.method,
+            method: self.operation.method(),
+            soft_reboots: self.operation.soft_reboots_before,
             not_after: Some(not_after),
         }
     }
@@ -182,9 +184,21 @@ impl<'a> ActiveOperation<'a> {
         })
     }
 
-    /// Whether the node is in another boot than before the reboot. A Node that registered a moment ago may not say in which.
+    /// Whether the node is in another boot than before the reboot, or was soft-rebooted if that is enough.
     pub(super) fn has_new_boot(&self) -> bool {
-        !self.node.boot_id.is_empty() && self.node.boot_id != self.operation.boot_id_before
+        self.node.has_left(self.operation.boot_before())
+    }
+
+    /// More than a soft-reboot is needed by now, although `Auto` has chosen one: recorded before the order.
+    pub(super) fn reboot_fully(&self) -> Option<Step> {
+        let chosen =
+            self.operation.settings.method == RebootMethod::Auto && self.operation.soft_reboots_before.is_some();
+        (chosen && !is_enough(self.node)).then(|| {
+            self.advance(Operation {
+                soft_reboots_before: None,
+                ..self.operation.clone()
+            })
+        })
     }
 
     /// What ends an operation before its reboot order, whatever its phase: a hold, a policy that is gone, the breaker.

@@ -59,7 +59,7 @@ fn order_reboot(active: &ActiveOperation) -> Step {
             WaitReason::ViewIncomplete(ViewGap::SchedulersUnaware { until: at }),
             Some(at),
         ),
-        None => active.order_reboot(),
+        None => active.reboot_fully().unwrap_or_else(|| active.order_reboot()),
     }
 }
 
@@ -82,7 +82,7 @@ fn record_returning_owners(active: &ActiveOperation) -> Option<Step> {
 /// Pods remain: wait for them, or do what the policy says once the drain has timed out.
 fn await_pods(active: &ActiveOperation, blocker: Option<WaitReason>) -> Step {
     let Some(deadline) = drain_deadline(active.operation) else {
-        return active.order_reboot();
+        return active.reboot_fully().unwrap_or_else(|| active.order_reboot());
     };
     if active.now() < deadline {
         return Step {

@@ -79,6 +79,15 @@ fn await_new_boot(active: &ActiveOperation) -> Step {
             format_duration(settings.reboot_timeout),
         ));
     }
+    if active.now() >= until && active.operation.soft_reboots_before.is_some() && active.node.ready.ready {
+        return active.time_out(format!(
+            "{} did not soft-reboot within {} of the order at {}: systemd counts no further soft-reboot; look at systemd-logind and \
+             at the actuator on it; it continues by itself once it has rebooted; or retry or release it",
+            active.name,
+            format_duration(settings.reboot_timeout),
+            format_time(since)
+        ));
+    }
     if active.now() >= until {
         return active.time_out(format!(
             "{} did not come back within {} of the reboot ordered at {}; check its console and power; it continues by itself \

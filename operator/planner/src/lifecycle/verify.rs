@@ -132,7 +132,7 @@ fn check_ready(active: &ActiveOperation) -> Result<(), Unhealthy> {
     let Some(host) = active.node.trusted_host() else {
         return Err(unhealthy("the node agent has not reported from this boot".to_owned()));
     };
-    match host.boot_time {
+    match host.userspace_started() {
         // A host whose clock was ahead at the boot, and was set back since, says nothing by that time.
         Some(boot) if ready.heartbeat < boot && !is_ahead(boot, active.now()) => Err(unhealthy(format!(
             "the kubelet has not reported since the reboot at {}",

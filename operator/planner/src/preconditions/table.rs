@@ -101,7 +101,8 @@ fn record_change(observed: &impl Observed, node: &str, change: &RecordChange) ->
             }
         }
         (Change::Set(Some(operation)), Some(before)) => {
-            if operation.phase == Phase::Verifying && before.phase != Phase::Verifying {
+            let verifies = operation.phase == Phase::Verifying && before.phase != Phase::Verifying;
+            if verifies && !is_counted(observed, node, operation) {
                 needed.push(Precondition::BootChanged {
                     node: node.to_owned(),
                     before: operation.boot_id_before.clone(),
@@ -111,6 +112,12 @@ fn record_change(observed: &impl Observed, node: &str, change: &RecordChange) ->
         (Change::Set(None) | Change::Keep, _) => {}
     }
     Ok(needed)
+}
+
+/// Whether the soft-reboot was proven by the count in the report, in the very object that is written.
+fn is_counted(observed: &impl Observed, node: &str, operation: &Operation) -> bool {
+    let same_boot = |node: NodeState| node.boot_id == operation.boot_id_before;
+    operation.soft_reboots_before.is_some() && observed.node(node).is_some_and(same_boot)
 }
 
 /// Two leaders that have observed different policies would write a node's policy in turns. Nothing delays the removal of

@@ -23,6 +23,7 @@ fn operation(id: &str, phase: Phase) -> Operation {
         phase,
         policy: "a".into(),
         boot_id_before: "boot-0".into(),
+        soft_reboots_before: None,
         kernel_before: String::new(),
         reasons: vec![],
         requested: None,
@@ -56,6 +57,7 @@ fn holder(node: &str, operation_id: &str) -> Holder {
         reboot: Some(OrderedReboot {
             time: seconds_ago(1),
             boot_id_before: "boot".into(),
+            soft_reboots_before: None,
             deadline: seconds_ago(-900),
         }),
     }
@@ -224,6 +226,7 @@ fn order_reboot() -> Action {
             action: OrderAction::Reboot,
             boot_id: "boot-0".into(),
             method: RebootMethod::Auto,
+            soft_reboots: None,
             not_after: None,
         },
     }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use chrono::TimeDelta;
 use lockkeeper_reasons::{ViewGap, WaitReason};
 
+use super::boot_before::BootBefore;
 use super::operation::Operation;
 use super::record::{AnswerState, Host, Record};
 use crate::Instant;
@@ -82,6 +83,16 @@ impl Node {
     pub fn trusted_host(&self) -> Option<&Host> {
         let host = self.record.as_ref()?.host.as_ref()?;
         (host.boot_id == self.boot_id).then_some(host)
+    }
+
+    /// How often the host was soft-rebooted since its boot, if that can be counted.
+    pub fn soft_reboots(&self) -> Option<i32> {
+        Some(self.trusted_host()?.soft_reboots?.count)
+    }
+
+    /// Whether it has left this boot: the one proof of a reboot.
+    pub fn has_left(&self, before: BootBefore) -> bool {
+        before.is_left(&self.boot_id, self.soft_reboots())
     }
 
     /// Whether the host requires a reboot, or a person requested one.

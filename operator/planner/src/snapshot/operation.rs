@@ -2,7 +2,8 @@
 
 use chrono::TimeDelta;
 
-use super::policy::Settings;
+use super::boot_before::BootBefore;
+use super::policy::{RebootMethod, Settings};
 use crate::Instant;
 use crate::names::{BootId, PolicyName};
 
@@ -25,6 +26,8 @@ pub struct Operation {
     pub policy: PolicyName,
     /// The boot before the reboot.
     pub boot_id_before: BootId,
+    /// The soft-reboots of that boot before the reboot, if one more is enough. The host is soft-rebooted then.
+    pub soft_reboots_before: Option<i32>,
     /// The kernel before the reboot.
     pub kernel_before: String,
     /// Why the reboot is required.
@@ -71,6 +74,22 @@ impl Operation {
     /// The id of the order of the present attempt.
     pub fn order_id(&self) -> String {
         format!("{}-{}", self.id, self.attempt)
+    }
+
+    /// The boot that it must leave.
+    pub fn boot_before(&self) -> BootBefore<'_> {
+        BootBefore {
+            boot_id: &self.boot_id_before,
+            soft_reboots: self.soft_reboots_before,
+        }
+    }
+
+    /// How the node is rebooted: `Auto` has chosen.
+    pub fn method(&self) -> RebootMethod {
+        match self.soft_reboots_before {
+            Some(_) => RebootMethod::SoftReboot,
+            None => self.settings.method,
+        }
     }
 
     /// Whether it was reconstructed from a cordon whose record is lost: it failed, and neither its cordon nor a new boot

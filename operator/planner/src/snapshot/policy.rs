@@ -255,11 +255,13 @@ impl Default for Settings {
 /// Who reboots a node, and in which way.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum RebootMethod {
-    /// The way that the host offers.
+    /// A soft-reboot if it is enough for what is pending, or else an ordinary reboot.
     #[default]
     Auto,
     /// The agent requests an ordinary reboot.
     Reboot,
+    /// The agent requests a reboot of the userspace.
+    SoftReboot,
     /// The agent requests a reboot into the kernel that is loaded.
     Kexec,
     /// Another system reboots the node once it is drained.
@@ -270,7 +272,7 @@ impl RebootMethod {
     /// Whether the host reboots itself, so that its agent must be able to.
     pub fn needs_agent(self) -> bool {
         match self {
-            Self::Auto | Self::Reboot | Self::Kexec => true,
+            Self::Auto | Self::Reboot | Self::SoftReboot | Self::Kexec => true,
             Self::External => false,
         }
     }

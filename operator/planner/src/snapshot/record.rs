@@ -41,6 +41,8 @@ pub struct Order {
     pub boot_id: BootId,
     /// Who reboots the node, and in which way.
     pub method: RebootMethod,
+    /// The soft-reboots of that boot for which it is valid, if it is one for a soft-reboot.
+    pub soft_reboots: Option<i32>,
     /// After this time the agent does not begin to execute it.
     pub not_after: Option<Instant>,
 }
@@ -68,10 +70,14 @@ pub struct Host {
     pub boot_id: BootId,
     /// When that boot began, by the host's clock.
     pub boot_time: Option<Instant>,
+    /// The soft-reboots of that boot; `None` if they cannot be counted.
+    pub soft_reboots: Option<SoftReboots>,
     /// The running kernel.
     pub kernel: String,
     /// Whether a reboot is required.
     pub required: bool,
+    /// Whether a soft-reboot is enough for it.
+    pub userspace_only: bool,
     /// Since when.
     pub required_since: Option<Instant>,
     /// Why.
@@ -86,6 +92,23 @@ pub struct Host {
     pub inhibitors: Vec<(String, String)>,
     /// The answer to the last order.
     pub answer: Option<HostAnswer>,
+}
+
+impl Host {
+    /// When the processes of the host started: at its boot, or at the last soft-reboot.
+    pub fn userspace_started(&self) -> Option<Instant> {
+        let soft_reboot = self.soft_reboots.and_then(|soft_reboots| soft_reboots.last);
+        self.boot_time.max(soft_reboot)
+    }
+}
+
+/// The soft-reboots of a boot.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SoftReboots {
+    /// How many there were.
+    pub count: i32,
+    /// When the userspace started after the last one.
+    pub last: Option<Instant>,
 }
 
 /// Whether the API server confines an agent to the report of its own node, by the agent's own test.

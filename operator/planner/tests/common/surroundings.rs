@@ -95,8 +95,34 @@ impl World {
             .collect();
         self.coming.retain(|(_, at)| *at > now);
         for name in due {
-            self.boot(&name);
+            let order = self.record(&name).order.as_ref();
+            if order.is_some_and(|order| order.method == RebootMethod::SoftReboot) {
+                self.soft_reboot(&name);
+            } else {
+                self.boot(&name);
+            }
         }
+    }
+
+    /// The userspace of the host starts again in the same boot; nothing asks for a reboot any more.
+    pub fn soft_reboot(&mut self, name: &str) {
+        let now = self.now;
+        let node = self.node(name);
+        node.ready = Ready {
+            ready: true,
+            since: now,
+            heartbeat: now,
+            message: "KubeletReady".to_owned(),
+        };
+        node.drain = Drain::NotStarted;
+        let host = node.record.as_mut().unwrap().host.as_mut().unwrap();
+        let count = host.soft_reboots.map_or(0, |soft_reboots| soft_reboots.count);
+        host.soft_reboots = Some(SoftReboots {
+            count: count + 1,
+            last: Some(now),
+        });
+        (host.required, host.userspace_only) = (false, false);
+        (host.required_since, host.reasons) = (None, vec![]);
     }
 
     /// The host comes up with a new boot; nothing asks for a reboot any more.

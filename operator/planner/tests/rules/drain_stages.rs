@@ -102,6 +102,7 @@ fn a_reboot_order_with_pods_left_requires_the_recorded_reboot_stage() {
         lock.holders[0].reboot = Some(OrderedReboot {
             time: world.now,
             boot_id_before: operation.boot_id_before.clone(),
+            soft_reboots_before: None,
             deadline: world.now + operation.settings.reboot_timeout,
         });
         let order = Order {
@@ -109,6 +110,7 @@ fn a_reboot_order_with_pods_left_requires_the_recorded_reboot_stage() {
             action: OrderAction::Reboot,
             boot_id: operation.boot_id_before,
             method: RebootMethod::Auto,
+            soft_reboots: None,
             not_after: None,
         };
         let plan = Plan {

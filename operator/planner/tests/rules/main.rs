@@ -32,6 +32,7 @@ mod refused_writes;
 mod safety;
 mod sanity;
 mod scenarios;
+mod soft_reboots;
 mod undecodable;
 mod views;
 mod wait_reasons;

@@ -47,6 +47,7 @@ fn reboot_order(world: &mut World) -> Plan {
     lock.holders[0].reboot = Some(OrderedReboot {
         time: world.now,
         boot_id_before: operation.boot_id_before.clone(),
+        soft_reboots_before: None,
         deadline: world.now + operation.settings.reboot_timeout,
     });
     let order = Order {
@@ -54,6 +55,7 @@ fn reboot_order(world: &mut World) -> Plan {
         action: OrderAction::Reboot,
         boot_id: operation.boot_id_before,
         method: RebootMethod::Auto,
+        soft_reboots: None,
         not_after: None,
     };
     plan_of(vec![Action::OrderReboot {

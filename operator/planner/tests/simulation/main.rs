@@ -57,6 +57,7 @@ fn every_rollout_is_safe_and_finishes_whatever_goes_wrong() {
     // A simulator in which nothing happens proves nothing.
     let silent: Vec<_> = coverage.faults.iter().filter(|(_, count)| **count == 0).collect();
     assert!(silent.len() < 5, "these faults never came up: {silent:?}");
+    assert!(coverage.soft_reboots > 20, "{coverage}");
     for phase in ["Preparing", "Draining", "Rebooting", "Verifying", "Failed"] {
         assert!(
             coverage.phases.contains_key(phase),

@@ -26,6 +26,7 @@ fn order_reboot() -> Action {
             action: OrderAction::Reboot,
             boot_id: "boot-0".into(),
             method: RebootMethod::Auto,
+            soft_reboots: None,
             not_after: None,
         },
     }

@@ -26,6 +26,7 @@ pub(crate) fn operation(id: &str, phase: Phase) -> Operation {
         phase,
         policy: "a".into(),
         boot_id_before: "boot-0".into(),
+        soft_reboots_before: None,
         kernel_before: String::new(),
         reasons: vec![],
         requested: None,
@@ -59,6 +60,7 @@ pub(crate) fn holder(node: &str, operation_id: &str) -> Holder {
         reboot: Some(OrderedReboot {
             time: now(),
             boot_id_before: "boot".into(),
+            soft_reboots_before: None,
             deadline: now() + TimeDelta::minutes(15),
         }),
     }

@@ -17,6 +17,7 @@ fn operation(phase: Phase) -> Operation {
         phase,
         policy: "workers".into(),
         boot_id_before: "old".into(),
+        soft_reboots_before: None,
         kernel_before: String::new(),
         reasons: vec![],
         requested: None,

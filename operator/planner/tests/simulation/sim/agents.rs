@@ -6,6 +6,11 @@ use lockkeeper_planner::*;
 use super::faults::Fault;
 use super::world::{Event, OrderSource, World};
 
+/// Whether the report is of this boot and of this userspace.
+fn is_of(host: &Host, boot_id: &BootId, soft_reboots: Option<i32>) -> bool {
+    host.boot_id == *boot_id && host.soft_reboots.map(|soft_reboots| soft_reboots.count) == soft_reboots
+}
+
 impl World {
     /// The agent's watch shows it another order, or another phase.
     pub fn tell_agent(&mut self, node: usize, (order, rebooting): (Option<Order>, bool)) {
@@ -55,10 +60,16 @@ impl World {
         }
         let boot_id = self.boot_id(node);
         // All that an agent says is one apply: its first answer says as well which boot it is in and what that asks for.
-        if record.host.as_ref().is_none_or(|host| host.boot_id != boot_id) {
+        let soft_reboots = self.hosts[node].soft_reboots;
+        if record
+            .host
+            .as_ref()
+            .is_none_or(|host| !is_of(host, &boot_id, soft_reboots))
+        {
             return self.report(node, self.hosts[node].boot);
         }
-        if order.boot_id != boot_id && !self.accepts_any_boot() {
+        let other = order.boot_id != boot_id || order.soft_reboots.is_some() && order.soft_reboots != soft_reboots;
+        if other && !self.accepts_any_boot() {
             if order.action == OrderAction::Prepare {
                 self.answer(node, &order, AnswerState::Refused);
             }
@@ -122,6 +133,7 @@ impl World {
         let is_judged = expires && (answer != AnswerState::Refused || !clocks_jump);
         let operation = order.id.rsplit_once('-').filter(|_| is_judged);
         host.ordered = operation.map(|(operation, _)| operation.to_owned());
+        host.soft = order.soft_reboots.is_some();
         let boot = host.boot;
         self.answer(node, order, answer);
         let longest = if answer == AnswerState::Refused { 50_000 } else { 3000 };
@@ -161,7 +173,8 @@ impl World {
         let known = self.cluster.reboots[node]
             .as_ref()
             .and_then(|reboot| reboot.record.host.as_ref());
-        let same_boot = known.is_some_and(|host| host.boot_id == boot_id);
+        let soft_reboots = self.hosts[node].soft_reboots;
+        let same_boot = known.is_some_and(|host| is_of(host, &boot_id, soft_reboots));
         let still = !same_boot
             && self.hosts[node].rebooted == Some(boot)
             && self.faults.often(Fault::StillRequired, 100, &mut self.rng);
@@ -187,6 +200,10 @@ impl World {
                 *host = lockkeeper_planner::Host {
                     boot_id,
                     boot_time: Some(booted),
+                    soft_reboots: soft_reboots.map(|count| SoftReboots {
+                        count,
+                        last: Some(booted),
+                    }),
                     kernel: "6.1.0-28".to_owned(),
                     required: still,
                     required_since: still.then_some(if loops { now - TimeDelta::days(99) } else { now }),
@@ -222,7 +239,9 @@ impl World {
             if let Some(host) = &mut record.host {
                 host.required = true;
                 host.required_since = Some(now);
-                host.reasons = vec![format!("linux-image-6.1.{}", seed % 7 + 28)];
+                host.userspace_only = (seed + node as u64).is_multiple_of(3);
+                let package = if host.userspace_only { "libc6" } else { "linux-image" };
+                host.reasons = vec![format!("{package}-6.1.{}", seed % 7 + 28)];
             }
         });
     }

@@ -268,6 +268,17 @@ impl Cluster {
         self.record(index)?.operation.as_deref()
     }
 
+    /// Whether the reboot of this operation has taken place on a node that is in this boot, by what its agent reports.
+    pub fn has_rebooted(&self, index: usize, boot_id: &BootId, operation: &Operation) -> bool {
+        let host = self.record(index).and_then(|record| record.host.as_ref());
+        let counted = host
+            .filter(|host| host.boot_id == *boot_id)
+            .and_then(|host| host.soft_reboots);
+        let before = operation.soft_reboots_before;
+        *boot_id != operation.boot_id_before
+            || before.is_some_and(|before| counted.is_some_and(|counted| counted.count > before))
+    }
+
     /// The operation of a node, as far as an operator can read its record.
     pub fn readable_operation(&self, index: usize) -> Option<&Operation> {
         let reboot = self.reboots[index].as_ref()?;

@@ -14,6 +14,8 @@ pub struct Coverage {
     pub events: u64,
     pub writes: u64,
     pub reboots: u64,
+    /// Operations that succeeded in the boot in which they began.
+    pub soft_reboots: u64,
     /// Writes of what a policy's status remembers.
     pub published: u64,
     pub faults: BTreeMap<&'static str, u64>,
@@ -52,6 +54,8 @@ impl Coverage {
         }
         if let Some(finished) = &change.finished {
             *self.outcomes.entry(format!("{:?}", finished.outcome)).or_default() += 1;
+            let soft = finished.boot_id_after == finished.operation.boot_id_before;
+            self.soft_reboots += u64::from(soft && finished.outcome == Outcome::Succeeded);
         }
     }
 
@@ -87,6 +91,7 @@ impl Coverage {
         self.events += other.events;
         self.writes += other.writes;
         self.reboots += other.reboots;
+        self.soft_reboots += other.soft_reboots;
         self.published += other.published;
         merge(&mut self.faults, &other.faults);
         merge(&mut self.actions, &other.actions);

@@ -111,12 +111,12 @@ impl World {
         let timed_out = operation.failure.as_ref().is_some_and(|failure| failure.timed_out);
         let object = self.cluster.nodes[node].as_ref();
         let record = self.cluster.record(node);
-        let is_well = |node: &NodeObject| {
+        let is_well = |seen: &NodeObject| {
             let host = record.and_then(|record| record.host.as_ref());
-            let reported = host.is_some_and(|host| host.boot_id == node.value.boot_id);
-            let since = self.now() - node.value.ready.since;
-            let old = node.value.boot_id == operation.boot_id_before;
-            node.value.ready.ready && reported && !old && since > TimeDelta::minutes(5)
+            let reported = host.is_some_and(|host| host.boot_id == seen.value.boot_id);
+            let since = self.now() - seen.value.ready.since;
+            let new = self.cluster.has_rebooted(node, &seen.value.boot_id, operation);
+            seen.value.ready.ready && reported && new && since > TimeDelta::minutes(5)
         };
         timed_out
             && operation.pending_outcome.is_none()

@@ -16,6 +16,10 @@ pub struct Host {
     /// When that boot began, in milliseconds since the start.
     pub booted: i64,
     pub up: bool,
+    /// The soft-reboots of that boot, on a host that counts them.
+    pub soft_reboots: Option<i32>,
+    /// It goes down for a soft-reboot: the boot stays.
+    pub soft: bool,
     /// It goes down because it was ordered to, under this operation.
     pub ordered: Option<String>,
     /// The last boot that an order led to.
@@ -96,10 +100,16 @@ impl World {
         self.judge.is_up(node);
         let host = &mut self.hosts[node];
         let ordered = host.ordered.take().is_some();
+        let soft = std::mem::take(&mut host.soft);
         if new {
             host.booted = self.at;
             host.boot += 1;
-            host.boot_id = boot_id(node, host.boot);
+            if soft {
+                host.soft_reboots = host.soft_reboots.map(|count| count + 1);
+            } else {
+                host.soft_reboots = host.soft_reboots.map(|_| 0);
+                host.boot_id = boot_id(node, host.boot);
+            }
             host.obeyed = None;
             host.rebooted = ordered.then_some(host.boot).or(host.rebooted);
         }

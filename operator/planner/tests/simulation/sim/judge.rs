@@ -291,7 +291,7 @@ impl Judge {
         self.daemons_again(cluster, known, node, operation);
         let under_way = operation.pending_outcome.is_none()
             && known.value.cordoned_for.as_ref() == Some(&operation.id)
-            && known.value.boot_id == operation.boot_id_before;
+            && !cluster.has_rebooted(node, &known.value.boot_id, operation);
         self.demand(!under_way, "S3", || {
             format!("{name} is uncordoned in phase {:?}", operation.phase)
         });
@@ -300,7 +300,8 @@ impl Judge {
     /// S4: an agent hands an order to its host.
     pub fn reboots(&mut self, cluster: &Cluster, host: &Host, node: usize, order: &Order) {
         let name = &cluster.names[node];
-        let fits = order.boot_id == host.boot_id;
+        let fits =
+            order.boot_id == host.boot_id && (order.soft_reboots.is_none() || order.soft_reboots == host.soft_reboots);
         self.demand(fits, "S4", || format!("{name} reboots for an order of another boot"));
     }
 

@@ -225,14 +225,16 @@ fn cluster(count: usize, start: Instant, no_faults: bool, rng: &mut Rng) -> (Clu
         }
     }
     cluster.news.clear();
-    let host = |node: &Rc<NodeObject>| hosts::Host {
+    let host = |(index, node): (usize, &Rc<NodeObject>)| hosts::Host {
+        // Every other host has a systemd that counts them.
+        soft_reboots: (index % 2 == 0).then_some(0),
         boot_id: node.value.boot_id.clone(),
         booted: -TimeDelta::days(9).num_milliseconds(),
         up: true,
         takes_pods: true,
         ..hosts::Host::default()
     };
-    let hosts = cluster.nodes.iter().flatten().map(host).collect();
+    let hosts = cluster.nodes.iter().flatten().enumerate().map(host).collect();
     (cluster, hosts)
 }
 
