@@ -50,21 +50,39 @@ async fn the_agent_reports_soon_after_its_start() {
     let channel = stack.workdir.path().join("channel");
     std::fs::create_dir(&channel).unwrap();
     let channel = format!("--channel-dir={}", channel.display());
-    let actuator = Spec::new("actuator", program("lockkeeper-actuator").unwrap(), stack.plane.log_dir());
+    let actuator = Spec::new(
+        "actuator",
+        program("lockkeeper-actuator").unwrap(),
+        stack.plane.log_dir(),
+    );
     let _actuator = Process::spawn(actuator.arg(&channel)).unwrap();
     let kubeconfig = format!("--kubeconfig={}", stack.plane.kubeconfig().display());
     let mut times = Vec::new();
     for _ in 0..STARTS {
         let clear = r#"{"status":{"host":null}}"#;
-        let patch = ["patch", "nodereboot", &node, "--subresource=status", "--type=merge", "-p", clear];
+        let patch = [
+            "patch",
+            "nodereboot",
+            &node,
+            "--subresource=status",
+            "--type=merge",
+            "-p",
+            clear,
+        ];
         stack.plane.kubectl(&patch).unwrap();
-        let agent = Spec::new("agent", program("lockkeeper-node-agent").unwrap(), stack.plane.log_dir());
+        let agent = Spec::new(
+            "agent",
+            program("lockkeeper-node-agent").unwrap(),
+            stack.plane.log_dir(),
+        );
         let agent = agent.args([&kubeconfig, &channel, "--host-run=/run", "--host-modules=/lib/modules"]);
         let agent = agent.args(["--host-os-release=/etc/os-release", "--host-rpm=/var/lib/rpm"]);
         let begun = Instant::now();
         let mut agent = Process::spawn(agent.env("NODE_NAME", &node)).unwrap();
         let look = Duration::from_millis(2);
-        wait_reboot(&stack.plane, &node, "a report", LONG, look, reported).await.unwrap();
+        wait_reboot(&stack.plane, &node, "a report", LONG, look, reported)
+            .await
+            .unwrap();
         times.push(begun.elapsed().as_millis());
         agent.kill();
     }

@@ -93,7 +93,8 @@ async fn one_outage(stack: &mut Stack, round: usize, phase: Phase, away: Duratio
     let outcomes: Vec<Outcome> = status.history.iter().map(|entry| entry.outcome).collect();
     // An order to prepare that expired meanwhile ends its operation, and another one begins at once.
     let may_begin_anew = phase == Phase::Preparing && away > ORDER_LIFETIME;
-    let expected = |outcome: &Outcome| *outcome == Outcome::Succeeded || *outcome == Outcome::Withdrawn && may_begin_anew;
+    let expected =
+        |outcome: &Outcome| *outcome == Outcome::Succeeded || *outcome == Outcome::Withdrawn && may_begin_anew;
     // The newest is the first; those of rounds before were looked at then.
     let newest = 1 + usize::from(may_begin_anew);
     assert!(

@@ -58,7 +58,10 @@ async fn the_node_is_rebooted_under_selinux_as_installed_and_with_the_narrower_t
     load_module(&stack, &node, &module()).await;
     wait_capable(&stack, &node, "capable with the module", str::is_empty).await;
     assert!(may_send(&stack, &node, "systemd_logind_t").await);
-    assert!(may_send(&stack, &node, "init_t").await, "it may ask systemd for its soft-reboots");
+    assert!(
+        may_send(&stack, &node, "init_t").await,
+        "it may ask systemd for its soft-reboots"
+    );
     stack.reboot_for(&node, "libc6", LONG).await.unwrap();
     has_types(&stack, &node, AGENT, ACTUATOR).await;
     for domain in [AGENT, ACTUATOR] {
