@@ -68,7 +68,7 @@ pub struct HostReport {
 pub struct SoftReboots {
     /// Number of soft-reboots since the boot, as systemd counts them.
     #[serde(default)]
-    #[schemars(range(min = 0))]
+    #[schemars(range(min = 0, max = 2_147_483_647))]
     pub count: i32,
     /// When the userspace started after the last one; absent if there was none.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -134,7 +134,7 @@ async fn a_shutdown_inhibitor_prevents_the_reboot(stack: &VmStack, node: &str) {
     let inhibit = "systemd-run --unit=busy systemd-inhibit --what=shutdown --mode=block --who=dpkg --why=mid-update \
                    sleep 3600; until systemd-inhibit --list | grep -q mid-update; do sleep 0.2; done";
     stack.nodes.exec(node, inhibit).await.unwrap();
-    stack.nodes.stage_update(node, &["systemd"]).await.unwrap();
+    stack.nodes.stage_update(node, &["linux-image-6.12.0-3"]).await.unwrap();
     let is_inhibited = |reboot: &NodeReboot| {
         let waiting = reboot.status.as_ref().and_then(|status| status.waiting.as_ref());
         waiting.is_some_and(|waiting| waiting.message.contains("dpkg: mid-update"))
@@ -172,7 +172,7 @@ fn reboot_timeout(stack: &VmStack, seconds: u32) {
 async fn a_guest_that_stays_down_is_failed_until_it_is_back(stack: &mut VmStack, names: &[String]) {
     reboot_timeout(stack, 150);
     let (gone, next) = (&names[0], &names[1]);
-    stack.nodes.stage_update(gone, &["systemd"]).await.unwrap();
+    stack.nodes.stage_update(gone, &["linux-image-6.12.0-3"]).await.unwrap();
     stack
         .wait_reboot(gone, "ordered to reboot", LONG, |reboot| {
             state(reboot) == Some(NodeState::Rebooting)
@@ -193,7 +193,7 @@ async fn a_guest_that_stays_down_is_failed_until_it_is_back(stack: &mut VmStack,
         .unwrap_or_default();
     say(&format!("Failed: {why}"));
     reboot_timeout(stack, 900);
-    stack.nodes.stage_update(next, &["systemd"]).await.unwrap();
+    stack.nodes.stage_update(next, &["linux-image-6.12.0-3"]).await.unwrap();
     let waits = |reboot: &NodeReboot| {
         let waiting = reboot.status.as_ref().and_then(|status| status.waiting.as_ref());
         waiting.is_some_and(|waiting| waiting.reason == "BreakerOpen")
@@ -204,7 +204,7 @@ async fn a_guest_that_stays_down_is_failed_until_it_is_back(stack: &mut VmStack,
         .unwrap();
     stack.nodes.restart(gone).unwrap();
     stack.nodes.wait_ready(LONG).await.unwrap();
-    was_rebooted_for(stack, gone, "systemd").await;
+    was_rebooted_for(stack, gone, "linux-image-6.12.0-3").await;
     say(&format!("{gone} is done"));
 }
 

@@ -62,7 +62,7 @@ async fn the_node_is_rebooted_under_selinux_as_installed_and_with_the_narrower_t
         may_send(&stack, &node, "init_t").await,
         "it may ask systemd for its soft-reboots"
     );
-    stack.reboot_for(&node, "libc6", LONG).await.unwrap();
+    stack.reboot_for(&node, "linux-image-6.12.0-3", LONG).await.unwrap();
     has_types(&stack, &node, AGENT, ACTUATOR).await;
     for domain in [AGENT, ACTUATOR] {
         assert_eq!(denials(&stack, &node, domain).await, "", "with the shipped module");

@@ -1,4 +1,4 @@
-//! A clock that somebody sets while the operator leads.
+//! A clock that is set while the operator leads.
 
 use std::time::Duration;
 
