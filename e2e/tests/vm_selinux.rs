@@ -20,7 +20,7 @@ use tokio::time::{Instant, sleep};
 const LONG: Duration = Duration::from_mins(12);
 const POLL: Duration = Duration::from_secs(2);
 /// Where the administrator of the guest copies the module.
-const MODULE: &str = "/root/lockkeeper.cil";
+const MODULE: &str = "/var/tmp/lockkeeper.cil";
 /// The narrower types of the two containers.
 const AGENT: &str = "lockkeeper_agent_t";
 const ACTUATOR: &str = "lockkeeper_actuator_t";
