@@ -33,8 +33,8 @@ pub use node_reboot::{
     OrderAction, RebootSeries, Released, WaitingStatus,
 };
 pub use operation::{
-    CountedWorkload, DrainStage, Failure, OnDeadline, Operation, OperationSettings, Outcome, OwnerName, PendingOutcome,
-    Phase, StageKind,
+    CountedWorkload, DrainStage, EvictedWorkload, Failure, OnDeadline, Operation, OperationSettings, Outcome,
+    OwnerName, PendingOutcome, Phase, StageKind,
 };
 pub use policy::{
     Approval, Breaker, BreakerState, BreakerStatus, Canary, DeleteExempt, Disruption, Drain, DrainBehavior, DrainRule,

@@ -117,6 +117,9 @@ impl Defaults {
     const fn wait_for_volume_detach_seconds() -> i32 {
         300
     }
+    const fn wait_for_workloads_seconds() -> i32 {
+        300
+    }
     const fn max_failed_nodes() -> i32 {
         1
     }

@@ -85,13 +85,15 @@ pub enum ReasonName {
     RebootRefused,
     /// Rebooted; the node, or a `DaemonSet` or static pod that was ready on it before, is not Ready yet.
     NodeNotReady,
+    /// Uncordoned; workloads whose pods were evicted are not ready again yet.
+    WorkloadsNotReady,
     /// The operation failed; check the node, then `retry` or `release` it.
     Failed,
 }
 
 impl ReasonName {
     /// Every reason, in the order of the checks.
-    pub const ALL: [Self; 41] = [
+    pub const ALL: [Self; 42] = [
         Self::ViewIncomplete,
         Self::PolicyConflict,
         Self::NoPolicy,
@@ -132,6 +134,7 @@ impl ReasonName {
         Self::AwaitingExternalReboot,
         Self::RebootRefused,
         Self::NodeNotReady,
+        Self::WorkloadsNotReady,
         Self::Failed,
     ];
 

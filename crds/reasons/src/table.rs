@@ -330,6 +330,13 @@ impl ReasonName {
                 Time,
                 false,
             ),
+            Self::WorkloadsNotReady => row(
+                "WorkloadsNotReady",
+                "rebooted and uncordoned; workloads whose pods were evicted are not ready again yet",
+                Normal,
+                TimeOrPerson,
+                false,
+            ),
             Self::Failed => row(
                 "Failed",
                 "the operation failed; check the node, then `retry` or `release` it",

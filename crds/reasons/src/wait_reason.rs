@@ -261,6 +261,15 @@ pub enum WaitReason {
         /// When it times out.
         until: Instant,
     },
+    /// Uncordoned, but workloads whose pods were evicted are not ready again yet.
+    WorkloadsNotReady {
+        /// Those that are not ready, each with what is known of its replicas; empty while they are not checked yet.
+        workloads: Vec<String>,
+        /// Why one of them cannot be read, and the remedy.
+        failure: Option<String>,
+        /// When the operator stops waiting for them.
+        until: Instant,
+    },
     /// The operation failed.
     Failed {
         /// What did not happen, and where to look.
@@ -349,6 +358,7 @@ impl WaitReason {
             Self::AwaitingExternalReboot { .. } => ReasonName::AwaitingExternalReboot,
             Self::RebootRefused { .. } => ReasonName::RebootRefused,
             Self::NodeNotReady { .. } => ReasonName::NodeNotReady,
+            Self::WorkloadsNotReady { .. } => ReasonName::WorkloadsNotReady,
             Self::Failed { .. } => ReasonName::Failed,
         }
     }
@@ -376,7 +386,8 @@ impl WaitReason {
             | Self::Rebooting { until, .. }
             | Self::AwaitingExternalReboot { until, .. }
             | Self::RebootRefused { until, .. }
-            | Self::NodeNotReady { until, .. } => Some(*until),
+            | Self::NodeNotReady { until, .. }
+            | Self::WorkloadsNotReady { until, .. } => Some(*until),
             Self::ViewIncomplete(_)
             | Self::PolicyConflict { .. }
             | Self::NoPolicy

@@ -43,10 +43,12 @@ fn operation() -> Operation {
         reboot_ordered: Some(at(65)),
         refused: None,
         rebooted: Some(at(106)),
+        uncordoned: None,
         pods_moved: 12,
         returning_owners: vec![],
         daemon_sets: vec![],
         static_pods: vec![],
+        workloads: vec![],
         settings: Settings::default(),
         failure: Some(Failure {
             time: at(965),
