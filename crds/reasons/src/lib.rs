@@ -15,6 +15,7 @@ mod table;
 mod text;
 mod view_gap;
 mod wait_reason;
+mod wait_until;
 
 pub use installation::Installation;
 pub use reason_name::ReasonName;
