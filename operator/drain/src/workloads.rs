@@ -97,43 +97,43 @@ pub async fn ready_evicted_workloads(client: &Client, settings: &Settings, max: 
         .filter(|pod| holds_node(&decide(pod, &namespaces, settings, now).decision));
     let owners: BTreeSet<String> = leaving.filter_map(|pod| pod.owner).collect();
     let deadline = Instant::now() + WORKLOADS_TIMEOUT;
-    let read = owners
-        .into_iter()
-        .filter(|owner| parse(owner).is_some())
-        .map(|owner| async move {
+    let mut reads = Vec::new();
+    for owner in owners.into_iter().filter(|owner| parse(owner).is_some()) {
+        reads.push(async move {
             let found = timeout_at(deadline, read(client, &owner)).await;
-            (owner, found)
-        });
-    let workloads =
-        stream::iter(read)
-            .buffered(MAX_REQUESTS_PER_BUDGET)
-            .filter_map(async |(owner, found)| match found {
-                Ok(Ok(found)) => found.and_then(|found| if_ready(owner, &found)),
+            match found {
+                Ok(Ok(found)) => found.and_then(|found| if_ready(&owner, &found)),
                 Ok(Err(_)) | Err(_) => Some(Workload {
                     owner,
                     deployment: None,
                     replicas: None,
                 }),
-            });
-    Ok(workloads.take(max).collect().await)
+            }
+        });
+    }
+    let found: Vec<Option<Workload>> = stream::iter(reads).buffered(MAX_REQUESTS_PER_BUDGET).collect().await;
+    Ok(found.into_iter().flatten().take(max).collect())
 }
 
 /// What is known of each workload now, in their order.
 pub async fn workload_states(client: &Client, workloads: &[Workload]) -> Vec<WorkloadState> {
-    let states = workloads
-        .iter()
-        .map(async |workload| match read(client, &workload.owner).await {
-            Ok(Some(found)) => state(workload, &found),
-            Ok(None) => WorkloadState::Ready,
-            Err(error) => WorkloadState::Unreadable(error),
+    let mut states = Vec::new();
+    for workload in workloads {
+        states.push(async move {
+            match read(client, &workload.owner).await {
+                Ok(Some(found)) => state(workload, &found),
+                Ok(None) => WorkloadState::Ready,
+                Err(error) => WorkloadState::Unreadable(error),
+            }
         });
+    }
     stream::iter(states).buffered(MAX_REQUESTS_PER_BUDGET).collect().await
 }
 
-fn if_ready(owner: String, found: &Replicated) -> Option<Workload> {
+fn if_ready(owner: &str, found: &Replicated) -> Option<Workload> {
     let (ready, desired) = (ready(found), desired(found));
     (desired > 0 && ready >= desired).then(|| Workload {
-        owner,
+        owner: owner.to_owned(),
         deployment: deployment(found),
         replicas: Some(desired),
     })
