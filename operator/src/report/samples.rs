@@ -47,6 +47,8 @@ fn operation() -> Operation {
         returning_owners: vec![],
         daemon_sets: vec![],
         static_pods: vec![],
+        checks_baseline: vec![],
+        healthy_since: None,
         settings: Settings::default(),
         failure: Some(Failure {
             time: at(965),

@@ -39,6 +39,8 @@ fn operation(id: &str, phase: Phase) -> Operation {
         pods_moved: 0,
         daemon_sets: vec![],
         static_pods: vec![],
+        checks_baseline: vec![],
+        healthy_since: None,
         extended_until: None,
         returning_owners: vec![],
         settings: Settings::default(),

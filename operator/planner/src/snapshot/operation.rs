@@ -62,6 +62,10 @@ pub struct Operation {
     pub daemon_sets: Vec<CountedWorkload>,
     /// The static pods that were ready on the node at the cordon: they must be ready again before the uncordon.
     pub static_pods: Vec<CountedWorkload>,
+    /// The ids of what the checks after the reboot found before it started, sorted: it does not count.
+    pub checks_baseline: Vec<String>,
+    /// Since when the node and its checks have been healthy after the uncordon.
+    pub healthy_since: Option<Instant>,
     /// The settings with which it finishes.
     pub settings: Settings,
     /// What failed.

@@ -35,6 +35,8 @@ fn operation(phase: Phase) -> Operation {
         returning_owners: vec![],
         daemon_sets: vec![],
         static_pods: vec![],
+        checks_baseline: vec![],
+        healthy_since: None,
         settings: Settings::default(),
         failure: None,
         pending_outcome: None,
