@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use lockkeeper_checks::Expressions;
 use lockkeeper_kube_util::{Clock, error_chain};
 use lockkeeper_planner::{Action, Plan, Snapshot, check};
 use lockkeeper_snapshot::{Local, ObservedObjects};
@@ -56,6 +57,8 @@ pub struct Options {
     pub accepts_unconfined_agents: bool,
     /// The namespace of our own pods.
     pub namespace: String,
+    /// How the expressions of checks are evaluated.
+    pub expressions: Expressions,
     /// The planner.
     pub plan: PlanFn,
     /// The time that is planned with.
@@ -99,7 +102,7 @@ impl Reconciler {
         server_clock: ServerClock,
         health: Component,
     ) -> Self {
-        let tasks = Tasks::new(clients, &options.namespace, options.clock);
+        let tasks = Tasks::new(clients, &options.namespace, options.expressions.clone(), options.clock);
         let local = Local {
             own_node: options.own_node.clone(),
             control_plane_labels: options.control_plane_labels.clone(),

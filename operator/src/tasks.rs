@@ -1,5 +1,6 @@
-//! What runs beside the reconcile loop: drains, preflights, DaemonSet probes and forecasts.
+//! What runs beside the reconcile loop: drains, preflights, checks, DaemonSet probes and forecasts.
 
+pub mod checks;
 pub mod daemon_set_probes;
 pub mod drains;
 pub mod forecasts;
@@ -7,6 +8,7 @@ pub mod preflights;
 pub mod supervisor;
 
 use chrono::{DateTime, Utc};
+use lockkeeper_checks::{Evaluator, Expressions};
 use lockkeeper_drain::DrainClients;
 use lockkeeper_kube_util::Clock;
 use lockkeeper_planner::{Plan, Snapshot};
@@ -14,6 +16,7 @@ use lockkeeper_snapshot::ObservedObjects;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use self::checks::Checks;
 use self::daemon_set_probes::DaemonSetProbes;
 use self::drains::Drains;
 use self::forecasts::{Ends, Forecasts};
@@ -27,6 +30,7 @@ use crate::report::event::Event;
 pub struct Tasks {
     drains: Drains,
     preflights: Preflights,
+    checks: Checks,
     probes: DaemonSetProbes,
     forecasts: Forecasts,
     wake_ups: mpsc::UnboundedReceiver<()>,
@@ -34,14 +38,16 @@ pub struct Tasks {
 
 impl Tasks {
     /// No task runs yet; `namespace` is that of our own pods.
-    pub fn new(clients: &Clients, namespace: &str, clock: Clock) -> Self {
+    pub fn new(clients: &Clients, namespace: &str, expressions: Expressions, clock: Clock) -> Self {
         let (wake_up, wake_ups) = WakeUp::channel();
         let client = &clients.evict;
         let drain_clients = DrainClients {
             requests: client.clone(),
             watches: clients.watch.clone(),
         };
+        let evaluator = Evaluator::new(client.clone(), namespace.to_owned(), expressions);
         Self {
+            checks: Checks::new(evaluator, clock, wake_up.clone()),
             drains: Drains::new(drain_clients, namespace.to_owned(), clock, wake_up.clone()),
             preflights: Preflights::new(client.clone(), namespace.to_owned(), clock, wake_up.clone()),
             probes: DaemonSetProbes::new(client.clone(), wake_up.clone()),
@@ -54,6 +60,7 @@ impl Tasks {
     pub fn fill(&mut self, snapshot: &mut Snapshot, observed: &ObservedObjects) {
         self.drains.fill(snapshot);
         self.preflights.fill(snapshot, observed);
+        self.checks.fill(snapshot, observed);
         self.probes.fill(snapshot);
     }
 
@@ -61,6 +68,7 @@ impl Tasks {
     pub fn reconcile(&mut self, plan: &Plan, snapshot: &Snapshot, observed: &ObservedObjects) {
         self.drains.reconcile(snapshot, observed, &plan.actions);
         self.preflights.reconcile(&plan.preflight, snapshot, observed);
+        self.checks.reconcile(plan, observed);
         self.probes.reconcile(&plan.daemon_set_probes, snapshot);
     }
 
@@ -84,7 +92,11 @@ impl Tasks {
     /// When the answers that are expected soon will have arrived; until then it is not worth reporting that nodes wait for
     /// them.
     pub fn expected_by(&self, now: Instant) -> Option<Instant> {
-        self.preflights.expected_by(now).max(self.probes.expected_by(now))
+        let checks = self.checks.expected_by(now);
+        self.preflights
+            .expected_by(now)
+            .max(self.probes.expected_by(now))
+            .max(checks)
     }
 
     /// Ends the drain of a node; the next pass starts it anew.
@@ -105,6 +117,7 @@ impl Tasks {
     pub fn stop(&mut self) {
         self.drains.stop();
         self.preflights.stop();
+        self.checks.stop();
         self.probes.stop();
         self.forecasts.stop();
     }

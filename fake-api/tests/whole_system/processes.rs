@@ -160,6 +160,7 @@ async fn run_operator(api: FakeApi, clock: Clock, name: String, pace: Pace, metr
             plan: lockkeeper_planner::plan,
             // The API server in memory has no admission policies.
             accepts_unconfined_agents: true,
+            expressions: lockkeeper_checks::Expressions::Here,
             clock,
         },
         identity: name.clone(),

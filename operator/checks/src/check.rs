@@ -28,11 +28,6 @@ impl std::fmt::Debug for Evaluator {
     }
 }
 
-/// Whether a check asks about the node that starts, or has rebooted.
-pub fn is_about_node(check: &Check) -> bool {
-    check.is_about_node()
-}
-
 impl Evaluator {
     /// An evaluator. The client must not retry by itself; `namespace` is the operator's own, whose Secrets checks may name.
     pub fn new(client: Client, namespace: String, expressions: Expressions) -> Self {

@@ -46,7 +46,9 @@ pub enum Error {
         key: String,
     },
     /// The kind is not served.
-    #[error("the API server does not serve kind {kind} of {api_version}; correct apiVersion and kind, or install the CRD")]
+    #[error(
+        "the API server does not serve kind {kind} of {api_version}; correct apiVersion and kind, or install the CRD"
+    )]
     NoKind {
         /// The group and version.
         api_version: String,

@@ -32,7 +32,7 @@ mod tests {
 
     #[test]
     fn a_finding_has_the_same_id_in_each_version() {
-        assert_eq!(finding("alerts", "Down", "x").id, "8e8ce8d1de7ce0f6");
+        assert_eq!(finding("alerts", "Down", "x").id, "72940d1dd064a912");
         assert_ne!(finding("alerts", "Down", "x").id, finding("alert", "sDown", "x").id);
     }
 }

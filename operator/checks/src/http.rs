@@ -22,8 +22,14 @@ fn judge(name: &str, url: &str, expected: Option<i32>, status: i32) -> Vec<Findi
     if passes {
         return Vec::new();
     }
-    let expected = expected.map_or("a status from 200 to 299".to_owned(), |status| format!("status {status}"));
-    vec![finding(name, "", &format!("{url} answers with status {status}, expected is {expected}"))]
+    let expected = expected.map_or("a status from 200 to 299".to_owned(), |status| {
+        format!("status {status}")
+    });
+    vec![finding(
+        name,
+        "",
+        &format!("{url} answers with status {status}, expected is {expected}"),
+    )]
 }
 
 #[cfg(test)]

@@ -16,6 +16,6 @@ mod pods;
 mod prometheus;
 mod server;
 
-pub use check::{Evaluator, is_about_node};
+pub use check::Evaluator;
 pub use error::Error;
 pub use expression::{Expressions, evaluate_from_stdin};

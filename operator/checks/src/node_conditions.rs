@@ -19,7 +19,11 @@ pub(crate) async fn findings(
     let nodes: Api<Node> = Api::all(evaluator.client.clone());
     let read = nodes.get(node).await;
     let read = read.map_err(|error| Error::kubernetes(format!("read Node {node}"), error, ""))?;
-    judge(name, checks, &read.status.unwrap_or_default().conditions.unwrap_or_default())
+    judge(
+        name,
+        checks,
+        &read.status.unwrap_or_default().conditions.unwrap_or_default(),
+    )
 }
 
 fn judge(name: &str, checks: &[NodeConditionCheck], conditions: &[NodeCondition]) -> Result<Vec<Finding>, Error> {

@@ -48,7 +48,8 @@ async fn read(client: &Client, check: &ObjectCheck) -> Result<serde_json::Value,
         }
     };
     let object = api.get(&check.name).await;
-    let object = object.map_err(|error| Error::kubernetes(format!("read {}", described(check)), error, OBJECT_RIGHT))?;
+    let object =
+        object.map_err(|error| Error::kubernetes(format!("read {}", described(check)), error, OBJECT_RIGHT))?;
     serde_json::to_value(object).map_err(|error| Error::Expression(error.to_string()))
 }
 

@@ -37,7 +37,12 @@ pub(crate) async fn findings(
         let page = pods.list(&params).await;
         let page = page.map_err(|error| Error::kubernetes("list Pods".to_owned(), error, ""))?;
         let next = page.metadata.continue_.filter(|token| !token.is_empty());
-        all.extend(page.items.iter().filter(|pod| selector.matches(pod.labels())).map(State::of));
+        all.extend(
+            page.items
+                .iter()
+                .filter(|pod| selector.matches(pod.labels()))
+                .map(State::of),
+        );
         match next {
             Some(token) => params = params.continue_token(&token),
             None => return judge(name, check.expect, &all),
@@ -60,7 +65,10 @@ impl State {
         let status = pod.status.as_ref();
         let phase = status.and_then(|status| status.phase.as_deref());
         let conditions = status.and_then(|status| status.conditions.as_ref());
-        let ready = conditions.into_iter().flatten().find(|condition| condition.type_ == "Ready");
+        let ready = conditions
+            .into_iter()
+            .flatten()
+            .find(|condition| condition.type_ == "Ready");
         Self {
             name: format!("{}/{}", pod.namespace().unwrap_or_default(), pod.name_any()),
             completed: matches!(phase, Some("Succeeded" | "Failed")),
@@ -108,7 +116,10 @@ mod tests {
     #[test]
     fn none_running_fails_for_each_pod_that_has_not_completed() {
         let pods = [pod("b/done", true, false, false), pod("b/runs", false, true, true)];
-        assert_eq!(texts(PodsExpected::NoneRunning, &pods), ["pod b/runs has not completed"]);
+        assert_eq!(
+            texts(PodsExpected::NoneRunning, &pods),
+            ["pod b/runs has not completed"]
+        );
         assert_eq!(texts(PodsExpected::NoneRunning, &[]), [] as [&str; 0]);
     }
 
@@ -121,7 +132,10 @@ mod tests {
             pod("s/leaves", false, true, false),
         ];
         assert_eq!(texts(PodsExpected::AllReady, &pods), ["pod s/starts is not Ready"]);
-        assert_eq!(texts(PodsExpected::AllReady, &pods[..1]), ["no pod matches the selector"]);
+        assert_eq!(
+            texts(PodsExpected::AllReady, &pods[..1]),
+            ["no pod matches the selector"]
+        );
         assert!(judge("batch", PodsExpected::Unknown, &pods).is_err());
     }
 }

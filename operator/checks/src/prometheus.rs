@@ -21,7 +21,11 @@ const OWN_PREFIX: &str = "Lockkeeper";
 /// A finding names so many labels.
 const NAMED_LABELS: usize = 4;
 
-pub(crate) async fn findings(evaluator: &Evaluator, name: &str, check: &PrometheusCheck) -> Result<Vec<Finding>, Error> {
+pub(crate) async fn findings(
+    evaluator: &Evaluator,
+    name: &str,
+    check: &PrometheusCheck,
+) -> Result<Vec<Finding>, Error> {
     let query = match (&check.alerts, &check.query) {
         (Some(alerts), _) => alerts_query(alerts),
         (None, Some(query)) => query.expression.clone(),
@@ -64,12 +68,8 @@ fn alerts_query(alerts: &AlertsCheck) -> String {
 #[derive(Debug, Deserialize)]
 #[serde(tag = "status", rename_all = "lowercase")]
 enum Answer {
-    Success {
-        data: Data,
-    },
-    Error {
-        error: String,
-    },
+    Success { data: Data },
+    Error { error: String },
 }
 
 #[derive(Debug, Deserialize)]
@@ -77,8 +77,8 @@ enum Answer {
 enum Data {
     Vector(Vec<Series>),
     Scalar((f64, String)),
-    Matrix(serde_json::Value),
-    String(serde_json::Value),
+    Matrix(serde::de::IgnoredAny),
+    String(serde::de::IgnoredAny),
 }
 
 #[derive(Debug, Deserialize)]
@@ -127,10 +127,14 @@ fn judge_query(check: &str, query: &QueryCheck, data: Data) -> Result<Vec<Findin
             .collect(),
         (QueryResult::True, Data::Scalar((_, value))) => vec![(String::new(), value)],
         (QueryResult::Empty, Data::Scalar(_)) => {
-            return Err(Error::Query("the result is a scalar, which is never empty; use expect: True".to_owned()));
+            return Err(Error::Query(
+                "the result is a scalar, which is never empty; use expect: True".to_owned(),
+            ));
         }
         (QueryResult::Empty | QueryResult::True, Data::Matrix(_) | Data::String(_)) => {
-            return Err(Error::Query("the result is not an instant vector or a scalar".to_owned()));
+            return Err(Error::Query(
+                "the result is not an instant vector or a scalar".to_owned(),
+            ));
         }
     };
     if query.expect == QueryResult::True && values.is_empty() {
@@ -140,13 +144,17 @@ fn judge_query(check: &str, query: &QueryCheck, data: Data) -> Result<Vec<Findin
     let failing = values
         .iter()
         .filter(|(_, value)| query.expect == QueryResult::Empty || !is_true(value));
-    let found = failing.map(|(labels, value)| finding(check, labels, format!("the query returned {labels} {value}").trim()));
+    let found =
+        failing.map(|(labels, value)| finding(check, labels, format!("the query returned {labels} {value}").trim()));
     Ok(found.collect())
 }
 
 /// `{a="1", b="2"}`, with at most so many labels.
 fn labels_in_braces(labels: &BTreeMap<String, String>, limit: usize) -> String {
-    let shown = labels.iter().take(limit).map(|(name, value)| format!("{name}={value:?}"));
+    let shown = labels
+        .iter()
+        .take(limit)
+        .map(|(name, value)| format!("{name}={value:?}"));
     let mut shown: Vec<String> = shown.collect();
     if labels.len() > limit {
         shown.push("...".to_owned());
@@ -213,7 +221,10 @@ mod tests {
         );
         let fires = ALERTS.replace(r#""pending""#, r#""firing""#);
         let later = judge_alerts("alerts", &alerts, data(&fires).unwrap()).unwrap();
-        assert_eq!(found[0].id, later[0].id, "an alert that was pending and fires is the same");
+        assert_eq!(
+            found[0].id, later[0].id,
+            "an alert that was pending and fires is the same"
+        );
     }
 
     #[test]

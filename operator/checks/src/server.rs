@@ -9,7 +9,8 @@ use crate::check::Evaluator;
 use crate::error::Error;
 
 /// What helps if the operator may not read a Secret.
-const SECRET_RIGHT: &str = "; name the Secret in the chart's value checks.secrets, or apply a Role that lets the operator get it";
+const SECRET_RIGHT: &str =
+    "; name the Secret in the chart's value checks.secrets, or apply a Role that lets the operator get it";
 
 /// Where a check's request goes. Secrets are read each time: a token that was renewed is used at once.
 pub(crate) async fn target(evaluator: &Evaluator, server: &Server) -> Result<Target, Error> {

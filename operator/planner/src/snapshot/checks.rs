@@ -10,7 +10,7 @@ use crate::Instant;
 pub const CHECKS_FRESH: TimeDelta = TimeDelta::seconds(60);
 
 /// How many findings a baseline holds; more of them count as new after the reboot.
-pub const MAX_BASELINE: usize = 256;
+pub(crate) const MAX_BASELINE: usize = 256;
 
 /// What a policy checks before a node starts, and after it has rebooted.
 #[derive(Clone, Debug, PartialEq, Eq)]
