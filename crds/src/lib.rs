@@ -33,8 +33,8 @@ pub use node_reboot::{
     OrderAction, RebootSeries, Released, WaitingStatus,
 };
 pub use operation::{
-    CountedWorkload, DrainStage, Failure, FindingId, OnDeadline, Operation, OperationSettings, Outcome, OwnerName,
-    PendingOutcome, Phase, StageKind,
+    CountedWorkload, DrainStage, EvictedWorkload, Failure, FindingId, OnDeadline, Operation, OperationSettings,
+    Outcome, OwnerName, PendingOutcome, Phase, StageKind,
 };
 pub use policy::{
     AlertName, AlertStates, AlertsCheck, Approval, Breaker, BreakerState, BreakerStatus, Canary, Check, Checks,

@@ -125,6 +125,9 @@ impl Defaults {
     const fn wait_for_volume_detach_seconds() -> i32 {
         300
     }
+    const fn wait_for_workloads_seconds() -> i32 {
+        300
+    }
     const fn check_timeout_seconds() -> i32 {
         1800
     }

@@ -1,10 +1,10 @@
-//! What runs beside the reconcile loop: drains, preflights, checks, DaemonSet probes and forecasts.
+//! What runs beside the reconcile loop: drains, preflights, checks, probes and forecasts.
 
 pub mod checks;
-pub mod daemon_set_probes;
 pub mod drains;
 pub mod forecasts;
 pub mod preflights;
+pub mod probes;
 pub mod supervisor;
 
 use chrono::{DateTime, Utc};
@@ -17,10 +17,10 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use self::checks::Checks;
-use self::daemon_set_probes::DaemonSetProbes;
 use self::drains::Drains;
 use self::forecasts::{Ends, Forecasts};
 use self::preflights::Preflights;
+use self::probes::{DaemonSetProbe, Probes, WorkloadProbe};
 use self::supervisor::WakeUp;
 use crate::client::Clients;
 use crate::report::event::Event;
@@ -31,7 +31,8 @@ pub struct Tasks {
     drains: Drains,
     preflights: Preflights,
     checks: Checks,
-    probes: DaemonSetProbes,
+    daemon_sets: Probes<DaemonSetProbe>,
+    workloads: Probes<WorkloadProbe>,
     forecasts: Forecasts,
     wake_ups: mpsc::UnboundedReceiver<()>,
 }
@@ -50,7 +51,8 @@ impl Tasks {
             checks: Checks::new(evaluator, clock, wake_up.clone()),
             drains: Drains::new(drain_clients, namespace.to_owned(), clock, wake_up.clone()),
             preflights: Preflights::new(client.clone(), namespace.to_owned(), clock, wake_up.clone()),
-            probes: DaemonSetProbes::new(client.clone(), wake_up.clone()),
+            daemon_sets: Probes::new(client.clone(), wake_up.clone()),
+            workloads: Probes::new(client.clone(), wake_up.clone()),
             forecasts: Forecasts::new(wake_up),
             wake_ups,
         }
@@ -61,7 +63,8 @@ impl Tasks {
         self.drains.fill(snapshot);
         self.preflights.fill(snapshot, observed);
         self.checks.fill(snapshot, observed);
-        self.probes.fill(snapshot);
+        self.daemon_sets.fill(snapshot);
+        self.workloads.fill(snapshot);
     }
 
     /// Starts the tasks that the plan needs and ends those that it does not.
@@ -69,7 +72,8 @@ impl Tasks {
         self.drains.reconcile(snapshot, observed, &plan.actions);
         self.preflights.reconcile(&plan.preflight, snapshot, observed);
         self.checks.reconcile(plan, observed);
-        self.probes.reconcile(&plan.daemon_set_probes, snapshot);
+        self.daemon_sets.reconcile(&plan.daemon_set_probes, snapshot);
+        self.workloads.reconcile(&plan.workload_probes, snapshot);
     }
 
     /// Starts a forecast if one is due. Returns when the next one is due, if that is known.
@@ -92,11 +96,9 @@ impl Tasks {
     /// When the answers that are expected soon will have arrived; until then it is not worth reporting that nodes wait for
     /// them.
     pub fn expected_by(&self, now: Instant) -> Option<Instant> {
-        let checks = self.checks.expected_by(now);
-        self.preflights
-            .expected_by(now)
-            .max(self.probes.expected_by(now))
-            .max(checks)
+        let probes = self.daemon_sets.expected_by(now).max(self.workloads.expected_by(now));
+        let preflights = self.preflights.expected_by(now);
+        preflights.max(probes).max(self.checks.expected_by(now))
     }
 
     /// Ends the drain of a node; the next pass starts it anew.
@@ -118,7 +120,8 @@ impl Tasks {
         self.drains.stop();
         self.preflights.stop();
         self.checks.stop();
-        self.probes.stop();
+        self.daemon_sets.stop();
+        self.workloads.stop();
         self.forecasts.stop();
     }
 }

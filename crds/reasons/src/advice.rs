@@ -70,6 +70,9 @@ impl ReasonName {
             }
             Self::PodStuck => "check that pod: its finalizers, its volumes, its node".to_owned(),
             Self::NodeNotReady => format!("if this lasts, check the node: kubectl describe node {node}"),
+            Self::WorkloadsNotReady => "if this lasts, check the pods of these workloads: kubectl get pods -A -o wide; the next \
+                                        node starts at the time that the message says at the latest"
+                .to_owned(),
             Self::Failed => {
                 format!("check the node, then: kubectl lockkeeper retry {node}, or: kubectl lockkeeper release {node}")
             }

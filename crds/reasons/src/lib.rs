@@ -21,7 +21,7 @@ pub use installation::Installation;
 pub use reason_name::ReasonName;
 pub use samples::samples;
 pub use table::{Actor, Severity};
-pub use text::{format_duration, format_time, plural};
+pub use text::{format_duration, format_time, names, plural};
 pub use view_gap::ViewGap;
 pub use wait_reason::{BreakerRecovery, ConfinementGap, LimitScope, WaitReason};
 

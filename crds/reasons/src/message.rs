@@ -215,6 +215,11 @@ impl fmt::Display for WaitReason {
             Self::NodeNotReady { message, .. } => {
                 write!(f, "rebooted; waiting for the node to become Ready: {message}")
             }
+            Self::WorkloadsNotReady {
+                workloads,
+                failure,
+                until,
+            } => workloads_not_ready(f, workloads, failure.as_deref(), *until),
         }
     }
 }
@@ -303,4 +308,27 @@ fn no_free_slot(
             plural(ahead, "node")
         ),
     }
+}
+
+fn workloads_not_ready(
+    f: &mut fmt::Formatter<'_>,
+    workloads: &[String],
+    failure: Option<&str>,
+    until: Instant,
+) -> fmt::Result {
+    let until = format_time(until);
+    if workloads.is_empty() {
+        write!(
+            f,
+            "uncordoned; checking whether the workloads that were evicted are ready again, until {until} at most"
+        )?;
+    } else {
+        write!(
+            f,
+            "uncordoned; waiting until {until} at most for {} to be ready again: {}",
+            plural(workloads.len(), "evicted workload"),
+            names(workloads)
+        )?;
+    }
+    failure.map_or(Ok(()), |failure| write!(f, "; {failure}"))
 }

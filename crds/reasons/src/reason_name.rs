@@ -91,6 +91,8 @@ pub enum ReasonName {
     RebootRefused,
     /// Rebooted; the node, or a `DaemonSet` or static pod that was ready on it before, is not Ready yet.
     NodeNotReady,
+    /// Uncordoned; workloads whose pods were evicted are not ready again yet.
+    WorkloadsNotReady,
     /// Rebooted and uncordoned; it must stay healthy for a while before the next node starts.
     Soaking,
     /// The operation failed; check the node, then `retry` or `release` it.
@@ -99,7 +101,7 @@ pub enum ReasonName {
 
 impl ReasonName {
     /// Every reason, in the order of the checks.
-    pub const ALL: [Self; 45] = [
+    pub const ALL: [Self; 46] = [
         Self::ViewIncomplete,
         Self::PolicyConflict,
         Self::NoPolicy,
@@ -143,6 +145,7 @@ impl ReasonName {
         Self::AwaitingExternalReboot,
         Self::RebootRefused,
         Self::NodeNotReady,
+        Self::WorkloadsNotReady,
         Self::Soaking,
         Self::Failed,
     ];

@@ -350,6 +350,37 @@ fn progress_samples() -> Vec<WaitReason> {
             message: "KubeletNotReady: container runtime is down".to_owned(),
             until: at(15),
         },
+        WaitReason::WorkloadsNotReady {
+            workloads: vec![],
+            failure: None,
+            until: at(5),
+        },
+        WaitReason::WorkloadsNotReady {
+            workloads: vec!["StatefulSet shop/db (0 of 1 ready)".to_owned()],
+            failure: None,
+            until: at(5),
+        },
+        WaitReason::WorkloadsNotReady {
+            workloads: [
+                "api (1 of 3 ready)",
+                "web (1 of 2 ready)",
+                "search (0 of 2 ready)",
+                "mail (0 of 1 ready)",
+            ]
+            .map(|workload| format!("Deployment shop/{workload}"))
+            .into(),
+            failure: None,
+            until: at(5),
+        },
+        WaitReason::WorkloadsNotReady {
+            workloads: vec!["Deployment shop/web (not known)".to_owned()],
+            failure: Some(
+                "cannot read ReplicaSet shop/web-7d9c: not permitted; grant the permission: apply the chart, or \
+                 deploy/lockkeeper.yaml, of this version again"
+                    .to_owned(),
+            ),
+            until: at(5),
+        },
         WaitReason::Soaking { until: at(25) },
         WaitReason::Failed {
             message:

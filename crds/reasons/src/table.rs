@@ -351,6 +351,13 @@ impl ReasonName {
                 Time,
                 false,
             ),
+            Self::WorkloadsNotReady => row(
+                "WorkloadsNotReady",
+                "rebooted and uncordoned; workloads whose pods were evicted are not ready again yet",
+                Normal,
+                TimeOrPerson,
+                false,
+            ),
             Self::Soaking => row(
                 "Soaking",
                 "rebooted and uncordoned; it must stay healthy for a while before the next node starts",

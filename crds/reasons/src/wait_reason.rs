@@ -284,6 +284,15 @@ pub enum WaitReason {
         /// When it times out.
         until: Instant,
     },
+    /// Uncordoned, but workloads whose pods were evicted are not ready again yet.
+    WorkloadsNotReady {
+        /// Those that are not ready, each with what is known of its replicas; empty while they are not checked yet.
+        workloads: Vec<String>,
+        /// Why one of them cannot be read, and the remedy.
+        failure: Option<String>,
+        /// When the operator stops waiting for them.
+        until: Instant,
+    },
     /// Rebooted, uncordoned and healthy.
     Soaking {
         /// When it has stayed healthy for long enough.
@@ -380,6 +389,7 @@ impl WaitReason {
             Self::AwaitingExternalReboot { .. } => ReasonName::AwaitingExternalReboot,
             Self::RebootRefused { .. } => ReasonName::RebootRefused,
             Self::NodeNotReady { .. } => ReasonName::NodeNotReady,
+            Self::WorkloadsNotReady { .. } => ReasonName::WorkloadsNotReady,
             Self::Soaking { .. } => ReasonName::Soaking,
             Self::Failed { .. } => ReasonName::Failed,
         }

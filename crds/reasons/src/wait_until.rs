@@ -31,7 +31,8 @@ impl WaitReason {
             | Self::Rebooting { until, .. }
             | Self::AwaitingExternalReboot { until, .. }
             | Self::RebootRefused { until, .. }
-            | Self::NodeNotReady { until, .. } => Some(*until),
+            | Self::NodeNotReady { until, .. }
+            | Self::WorkloadsNotReady { until, .. } => Some(*until),
             Self::ViewIncomplete(_)
             | Self::PolicyConflict { .. }
             | Self::NoPolicy

@@ -135,6 +135,7 @@ fn retry(operation: &Operation, node: &Node, now: Instant) -> (Operation, Comman
         } else {
             None
         },
+        uncordoned: None,
         healthy_since: None,
         failure: None,
         ..operation.clone()

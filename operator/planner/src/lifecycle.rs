@@ -1,11 +1,13 @@
 //! The nodes in progress: each takes its next step, by the phase of its operation.
 
 mod active;
+mod after_uncordon;
 pub(crate) mod deadline;
 mod drain;
 mod finish;
 mod prepare;
 mod reboot;
+mod soak;
 mod verify;
 
 use std::collections::BTreeMap;
@@ -31,6 +33,8 @@ pub(crate) struct Progress {
     pub(crate) wait_reasons: Vec<(String, WaitReason)>,
     /// The nodes whose `DaemonSet`s are to be checked.
     pub(crate) daemon_set_probes: Vec<String>,
+    /// The nodes whose evicted workloads are to be checked.
+    pub(crate) workload_probes: Vec<String>,
     /// The nodes whose checks are to be evaluated, with their policies.
     pub(crate) checks: Vec<(PolicyName, String)>,
     /// The reboots that the entries of these nodes must have before the order.
@@ -109,6 +113,9 @@ impl Progress {
         self.reboots.extend(reboot);
         if step.probe_daemon_sets {
             self.daemon_set_probes.push(name.to_owned());
+        }
+        if step.probe_workloads {
+            self.workload_probes.push(name.to_owned());
         }
         self.recheck_at = match (self.recheck_at, step.recheck_at) {
             (Some(one), Some(other)) => Some(one.min(other)),

@@ -37,6 +37,8 @@ pub struct Plan {
     pub checks: BTreeMap<PolicyName, BTreeSet<String>>,
     /// Nodes with a new boot whose `DaemonSet`s count now: to be checked until they are ready.
     pub daemon_set_probes: Vec<String>,
+    /// Nodes that are uncordoned after a reboot and whose evicted workloads count now: to be checked until they are ready.
+    pub workload_probes: Vec<String>,
     /// What the status of each policy must remember.
     pub policies: BTreeMap<PolicyName, PolicyState>,
     /// Policies whose schedule leaves too little time; only estimated in a pass that has nothing else to do.
@@ -81,6 +83,7 @@ pub fn plan(snapshot: &Snapshot, now: Instant) -> Plan {
         plan.checks.entry(policy).or_default().insert(node);
     }
     plan.daemon_set_probes = progress.daemon_set_probes;
+    plan.workload_probes = progress.workload_probes;
     if plan.actions.is_empty() {
         plan.insufficient_window_time = insufficient_window_time(&assessment);
     }

@@ -18,11 +18,13 @@ use crate::names::{BootId, PolicyName};
 pub use boot_before::BootBefore;
 pub(crate) use checks::MAX_BASELINE;
 pub use checks::{CHECKS_FRESH, CheckResult, CheckRound, CheckStage, CheckVerdict, Checks, Finding};
-pub use node::{DaemonSetReadiness, Deletion, Drain, DrainDetails, Hold, Node, Preflight, Ready, Taint, Taints};
+pub use node::{
+    DaemonSetReadiness, Deletion, Drain, DrainDetails, Hold, Node, Preflight, Ready, Taint, Taints, WorkloadReadiness,
+};
 pub(crate) use node::{PREFLIGHT_FRESH, UnavailableCause, is_fresh};
 pub use operation::{
-    CountedWorkload, Failure, MAX_GRACE_WAIT, MAX_RETURNING_OWNERS, Operation, Outcome, PendingOutcome, Phase, Stage,
-    StageKind,
+    CountedWorkload, EvictedWorkload, Failure, MAX_GRACE_WAIT, MAX_RETURNING_OWNERS, Operation, Outcome,
+    PendingOutcome, Phase, Stage, StageKind,
 };
 pub use policy::{
     Approval, Breaker, BreakerRule, BreakerState, Canary, DurationEstimate, Limit, OnTimeout, Policy, PolicyState,

@@ -55,6 +55,7 @@ pub(crate) fn at_deadline(state: NodeState, on_deadline: OnDeadline, time: &str)
         }
         OnDeadline::Reboot => "it reboots with the remaining pods if a window is open then",
         OnDeadline::Fail => "the operation fails and the node keeps its slot",
+        OnDeadline::Finish => "the operation ends and its history names what is not ready",
         OnDeadline::Unknown => "the operator does something that only a newer version of this plugin knows",
     };
     format!("{unfinished} {time}, {consequence}")

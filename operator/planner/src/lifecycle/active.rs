@@ -24,6 +24,8 @@ pub(super) struct Step {
     pub(super) recheck_at: Option<Instant>,
     /// Its `DaemonSet`s are to be checked.
     pub(super) probe_daemon_sets: bool,
+    /// The workloads that it evicted are to be checked.
+    pub(super) probe_workloads: bool,
     /// The reboot that its entry must have before the order.
     pub(super) reboot: Option<OrderedReboot>,
 }
@@ -85,6 +87,11 @@ impl<'a> ActiveOperation<'a> {
     /// Whether the node is cordoned for this operation.
     pub(super) fn is_cordoned(&self) -> bool {
         self.node.cordoned_for.as_ref() == Some(&self.operation.id)
+    }
+
+    /// Since when the node is uncordoned after its verification, if something is waited for since.
+    pub(super) fn uncordoned(&self) -> Option<Instant> {
+        self.operation.uncordoned.filter(|_| !self.is_cordoned())
     }
 
     /// Ends an operation whose next write is refused again and again, before its reboot is ordered. The lock is written

@@ -234,6 +234,8 @@ pub struct Settings {
     pub reboot_timeout: TimeDelta,
     /// The time from the boot until the `DaemonSet`s must be ready again; `None` if `reboot_timeout` applies to them.
     pub daemon_sets_timeout: Option<TimeDelta>,
+    /// How long after the uncordon an operation waits for the workloads that it evicted; zero if it does not.
+    pub workloads_timeout: TimeDelta,
     /// How long the agent may take to answer.
     pub agent_timeout: TimeDelta,
 }
@@ -251,6 +253,7 @@ impl Default for Settings {
             method: RebootMethod::Auto,
             reboot_timeout: TimeDelta::seconds(900),
             daemon_sets_timeout: None,
+            workloads_timeout: TimeDelta::seconds(300),
             agent_timeout: TimeDelta::seconds(60),
         }
     }

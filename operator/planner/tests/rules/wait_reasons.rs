@@ -206,6 +206,15 @@ const IN_PROGRESS: &[Cause] = &[
         world.boot("n1");
         world.node("n1").ready.ready = false;
     }),
+    (ReasonName::WorkloadsNotReady, |world| {
+        world.workloads = vec![EvictedWorkload {
+            owner: "StatefulSet shop/db".to_owned(),
+            deployment: None,
+            replicas: Some(1),
+        }];
+        world.run_until_idle();
+        world.run(45);
+    }),
     (ReasonName::Failed, fail_n1),
 ];
 

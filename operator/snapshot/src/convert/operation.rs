@@ -40,10 +40,12 @@ pub fn operation(from: &api::Operation) -> planner::Operation {
         reboot_ordered: from.reboot_ordered_time,
         refused: from.reboot_refused_time,
         rebooted: from.rebooted_time,
+        uncordoned: from.uncordoned_time,
         pods_moved: from.pods_moved,
         returning_owners: from.returning_owners.iter().map(|owner| owner.0.clone()).collect(),
         daemon_sets: from.daemon_sets.iter().map(workload).collect(),
         static_pods: from.static_pods.iter().map(workload).collect(),
+        workloads: from.workloads.iter().map(evicted_workload).collect(),
         checks_baseline: baseline(&from.checks_baseline),
         healthy_since: from.healthy_since_time,
         settings: settings(&from.settings),
@@ -97,12 +99,14 @@ pub fn operation_to_api(from: &planner::Operation, settings: &api::OperationSett
         reboot_ordered_time: from.reboot_ordered.map(whole_seconds),
         reboot_refused_time: from.refused.map(whole_seconds),
         rebooted_time: from.rebooted.map(whole_seconds),
+        uncordoned_time: from.uncordoned.map(whole_seconds),
         deadline_time: deadline.map(|deadline| whole_seconds(deadline.at)),
         on_deadline: deadline.map(|deadline| on_deadline_to_api(deadline.then)),
         pods_moved: from.pods_moved,
         returning_owners: from.returning_owners.iter().cloned().map(api::OwnerName).collect(),
         daemon_sets: workloads(from.daemon_sets.iter().map(named)),
         static_pods: workloads(from.static_pods.iter().map(named)),
+        workloads: from.workloads.iter().map(evicted_workload_to_api).collect(),
         checks_baseline: from.checks_baseline.iter().cloned().map(api::FindingId).collect(),
         healthy_since_time: from.healthy_since.map(whole_seconds),
         settings: settings.clone(),
@@ -129,6 +133,7 @@ fn on_deadline_to_api(from: planner::OnDeadline) -> api::OnDeadline {
         planner::OnDeadline::Delete => api::OnDeadline::Delete,
         planner::OnDeadline::Reboot => api::OnDeadline::Reboot,
         planner::OnDeadline::Fail => api::OnDeadline::Fail,
+        planner::OnDeadline::Finish => api::OnDeadline::Finish,
     }
 }
 
@@ -146,6 +151,22 @@ pub fn workloads(all: impl Iterator<Item = (String, Option<planner::Instant>)>) 
         ready_time: since.map(whole_seconds),
     });
     kept.collect()
+}
+
+fn evicted_workload(from: &api::EvictedWorkload) -> planner::EvictedWorkload {
+    planner::EvictedWorkload {
+        owner: from.owner.0.clone(),
+        deployment: from.deployment.clone(),
+        replicas: from.replicas,
+    }
+}
+
+fn evicted_workload_to_api(from: &planner::EvictedWorkload) -> api::EvictedWorkload {
+    api::EvictedWorkload {
+        owner: api::OwnerName(from.owner.clone()),
+        deployment: from.deployment.clone(),
+        replicas: from.replicas,
+    }
 }
 
 /// A stage of a newer version is none.
@@ -222,6 +243,7 @@ pub(super) fn settings(from: &api::OperationSettings) -> planner::Settings {
         method: super::method(from.reboot.method),
         reboot_timeout: seconds(from.reboot.timeout_seconds),
         daemon_sets_timeout: from.reboot.daemon_sets_timeout_seconds.map(seconds),
+        workloads_timeout: seconds(from.drain.wait_for_workloads_seconds),
         agent_timeout: seconds(from.require_agent_seconds),
     }
 }

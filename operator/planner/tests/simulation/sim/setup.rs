@@ -267,6 +267,7 @@ pub fn node(boot_id: BootId, uid: String, created: Instant, ready: bool) -> Node
         drain: Drain::NotStarted,
         drain_details: DrainDetails::default(),
         daemon_sets: DaemonSetReadiness::Unknown,
+        workloads: WorkloadReadiness::Unknown,
     }
 }
 

@@ -302,6 +302,7 @@ impl View {
             preflight: before.map(|node| node.preflight.clone()).unwrap_or_default(),
             drain_details: before.map(|node| node.drain_details.clone()).unwrap_or_default(),
             daemon_sets: before.map(|node| node.daemon_sets.clone()).unwrap_or_default(),
+            workloads: before.map(|node| node.workloads.clone()).unwrap_or_default(),
             ..object.value.clone()
         })
     }

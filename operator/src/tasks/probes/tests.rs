@@ -85,15 +85,15 @@ fn seen(boot: &str) -> Snapshot {
 }
 
 /// The answer of the probe of that node in this boot.
-fn answer(probes: &DaemonSetProbes, boot: &str) -> DaemonSetReadiness {
+fn answer(probes: &Probes<DaemonSetProbe>, boot: &str) -> DaemonSetReadiness {
     let mut snapshot = seen(boot);
     probes.fill(&mut snapshot);
     snapshot.nodes["w-01"].daemon_sets.clone()
 }
 
-fn probes(server: &Server) -> (DaemonSetProbes, mpsc::UnboundedReceiver<()>) {
+fn probes(server: &Server) -> (Probes<DaemonSetProbe>, mpsc::UnboundedReceiver<()>) {
     let (wake_up, wake_ups) = WakeUp::channel();
-    let mut probes = DaemonSetProbes::new(server.client(), wake_up);
+    let mut probes = Probes::<DaemonSetProbe>::new(server.client(), wake_up);
     probes.reconcile(&["w-01".to_owned()], &seen("new"));
     (probes, wake_ups)
 }
