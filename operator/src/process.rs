@@ -20,6 +20,7 @@ use crate::metrics::Metrics;
 use crate::operator::{Operator, RunningOperator};
 use crate::reconcile::{Options, PlanFn};
 use crate::shutdown::{Ended, on_signal};
+use crate::tasks::checks::CheckOptions;
 
 /// On SIGTERM: short writes end and the Lease is handed over within this.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(4);
@@ -54,6 +55,9 @@ struct Arguments {
     /// replica does not lead, because windows and recorded times would be wrong. 0 accepts any difference.
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     max_clock_skew_seconds: u64,
+    /// How often the checks of a policy are evaluated while a node waits for them.
+    #[arg(long, value_name = "SECONDS", default_value_t = 15, value_parser = clap::value_parser!(u64).range(1..=30))]
+    check_interval_seconds: u64,
     /// Start nodes although agents are not confined to their own nodes: one stolen agent token can then have other nodes
     /// drained and rebooted.
     #[arg(long)]
@@ -102,7 +106,10 @@ async fn run(arguments: Arguments, plan: PlanFn) -> anyhow::Result<()> {
             control_plane_labels: arguments.control_plane_labels,
             accepts_unconfined_agents: arguments.accept_unconfined_agents,
             namespace: arguments.lease_namespace,
-            expressions: expressions()?,
+            checks: CheckOptions {
+                expressions: expressions()?,
+                interval: Duration::from_secs(arguments.check_interval_seconds),
+            },
             plan,
             clock: Clock::machine(),
         },

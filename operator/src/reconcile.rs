@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use lockkeeper_checks::Expressions;
 use lockkeeper_kube_util::{Clock, error_chain};
 use lockkeeper_planner::{Action, Plan, Snapshot, check};
 use lockkeeper_snapshot::{Local, ObservedObjects};
@@ -21,6 +20,7 @@ use crate::next_pass::NextPass;
 use crate::report::{RecordsBefore, Reporter};
 use crate::server_clock::ServerClock;
 use crate::tasks::Tasks;
+use crate::tasks::checks::CheckOptions;
 
 /// After a write that failed: long enough for an API server in trouble, short enough for a person who watches.
 const RETRY_DELAY: Duration = Duration::from_secs(2);
@@ -57,8 +57,8 @@ pub struct Options {
     pub accepts_unconfined_agents: bool,
     /// The namespace of our own pods.
     pub namespace: String,
-    /// How the expressions of checks are evaluated.
-    pub expressions: Expressions,
+    /// How checks are evaluated.
+    pub checks: CheckOptions,
     /// The planner.
     pub plan: PlanFn,
     /// The time that is planned with.
@@ -102,7 +102,7 @@ impl Reconciler {
         server_clock: ServerClock,
         health: Component,
     ) -> Self {
-        let tasks = Tasks::new(clients, &options.namespace, options.expressions.clone(), options.clock);
+        let tasks = Tasks::new(clients, &options.namespace, options.checks.clone(), options.clock);
         let local = Local {
             own_node: options.own_node.clone(),
             control_plane_labels: options.control_plane_labels.clone(),

@@ -8,7 +8,6 @@ pub mod probes;
 pub mod supervisor;
 
 use chrono::{DateTime, Utc};
-use lockkeeper_checks::{Evaluator, Expressions};
 use lockkeeper_drain::DrainClients;
 use lockkeeper_kube_util::Clock;
 use lockkeeper_planner::{Plan, Snapshot};
@@ -16,7 +15,7 @@ use lockkeeper_snapshot::ObservedObjects;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use self::checks::Checks;
+use self::checks::{CheckOptions, Checks};
 use self::drains::Drains;
 use self::forecasts::{Ends, Forecasts};
 use self::preflights::Preflights;
@@ -39,16 +38,15 @@ pub struct Tasks {
 
 impl Tasks {
     /// No task runs yet; `namespace` is that of our own pods.
-    pub fn new(clients: &Clients, namespace: &str, expressions: Expressions, clock: Clock) -> Self {
+    pub fn new(clients: &Clients, namespace: &str, checks: CheckOptions, clock: Clock) -> Self {
         let (wake_up, wake_ups) = WakeUp::channel();
         let client = &clients.evict;
         let drain_clients = DrainClients {
             requests: client.clone(),
             watches: clients.watch.clone(),
         };
-        let evaluator = Evaluator::new(client.clone(), namespace.to_owned(), expressions);
         Self {
-            checks: Checks::new(evaluator, clock, wake_up.clone()),
+            checks: Checks::new(client.clone(), namespace.to_owned(), checks, clock, wake_up.clone()),
             drains: Drains::new(drain_clients, namespace.to_owned(), clock, wake_up.clone()),
             preflights: Preflights::new(client.clone(), namespace.to_owned(), clock, wake_up.clone()),
             daemon_sets: Probes::new(client.clone(), wake_up.clone()),

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream;
-use lockkeeper_checks::Evaluator;
+use kube::Client;
+use lockkeeper_checks::{Evaluator, Expressions};
 use lockkeeper_crds as api;
 use lockkeeper_kube_util::Clock;
 use lockkeeper_planner::{CheckResult, CheckRound, CheckStage, CheckVerdict, Plan, PolicyName, Snapshot};
@@ -15,17 +16,25 @@ use tokio::time::Instant;
 
 use super::supervisor::{AnswerSender, Supervisor, Task, WakeUp};
 
-/// The time between two rounds.
-const INTERVAL: Duration = Duration::from_secs(15);
 /// How many checks of one policy are evaluated at a time.
 const MAX_CONCURRENT: usize = 4;
 /// A first round that takes longer than this is worth reporting that nodes wait for it.
 const EXPECTED_WITHIN: Duration = Duration::from_secs(3);
 
+/// How checks are evaluated.
+#[derive(Clone, Debug)]
+pub struct CheckOptions {
+    /// How expressions are.
+    pub expressions: Expressions,
+    /// The time between two rounds, at most half of [`lockkeeper_planner::CHECKS_FRESH`].
+    pub interval: Duration,
+}
+
 /// The rounds, by policy.
 #[derive(Debug)]
 pub struct Checks {
     evaluator: Evaluator,
+    interval: Duration,
     clock: Clock,
     tasks: Supervisor<PolicyName, Question, Option<CheckRound>>,
 }
@@ -38,10 +47,11 @@ struct Question {
 }
 
 impl Checks {
-    /// No round runs yet.
-    pub fn new(evaluator: Evaluator, clock: Clock, wake_up: WakeUp) -> Self {
+    /// No round runs yet. The client must not retry by itself; `namespace` is that of our own pods.
+    pub fn new(client: Client, namespace: String, options: CheckOptions, clock: Clock, wake_up: WakeUp) -> Self {
         Self {
-            evaluator,
+            evaluator: Evaluator::new(client, namespace, options.expressions),
+            interval: options.interval,
             clock,
             tasks: Supervisor::new(wake_up),
         }
@@ -86,6 +96,7 @@ impl Checks {
             };
             let rounds = Rounds {
                 evaluator: self.evaluator.clone(),
+                interval: self.interval,
                 clock: self.clock,
                 policy: name.clone(),
                 question: question.clone(),
@@ -128,6 +139,7 @@ fn defined<'a>(name: &PolicyName, observed: &'a ObservedObjects) -> Option<&'a a
 /// The rounds of one policy.
 struct Rounds {
     evaluator: Evaluator,
+    interval: Duration,
     clock: Clock,
     policy: PolicyName,
     question: Question,
@@ -136,14 +148,14 @@ struct Rounds {
 impl Rounds {
     /// Makes rounds until the task ends. The last round of the same checks counts for the cluster until the next one is due.
     async fn run(self, last: Option<CheckRound>, answer: AnswerSender<Option<CheckRound>>) {
-        let age = |round: &CheckRound| (self.clock.now() - round.started).to_std().unwrap_or(INTERVAL);
-        let mut last = last.filter(|round| age(round) < INTERVAL);
+        let age = |round: &CheckRound| (self.clock.now() - round.started).to_std().unwrap_or(self.interval);
+        let mut last = last.filter(|round| age(round) < self.interval);
         loop {
             let round = match last.take() {
                 Some(round) => self.add_nodes(round).await,
                 None => self.round().await,
             };
-            let next = INTERVAL.saturating_sub(age(&round));
+            let next = self.interval.saturating_sub(age(&round));
             self.log(&round);
             answer.send(Some(round));
             tokio::time::sleep(next).await;
@@ -213,7 +225,7 @@ impl Rounds {
         let all = round.cluster.iter().chain(round.nodes.values().flatten());
         for result in all {
             if let CheckVerdict::Unavailable { error, .. } = &result.verdict {
-                tracing::warn!(policy = %self.policy, check = result.name, "could not be evaluated: {error}; tried again in 15 s");
+                tracing::warn!(policy = %self.policy, check = result.name, "could not be evaluated: {error}; tried again in {} s", self.interval.as_secs());
             }
         }
     }
