@@ -44,3 +44,4 @@ mod vm_rollout;
 mod vm_selinux;
 mod vm_soft_reboot;
 mod windows;
+mod workloads;

@@ -3,6 +3,7 @@ use std::sync::{Arc, Mutex};
 
 use http::{Request, Response, StatusCode};
 use kube::client::Body;
+use lockkeeper_planner::DaemonSetReadiness;
 use lockkeeper_snapshot::{Local, ObservedObjects, snapshot};
 use serde_json::{Value, json};
 

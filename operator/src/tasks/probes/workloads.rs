@@ -108,3 +108,6 @@ fn not_ready(missing: &[(Workload, Missing)]) -> WorkloadReadiness {
         failure,
     }
 }
+
+#[cfg(test)]
+mod tests;

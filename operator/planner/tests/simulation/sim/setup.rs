@@ -59,6 +59,10 @@ pub fn world(seed: u64, setup: Setup) -> World {
     if setup.daemons.unwrap_or(seed_says) && setup.boots_in.is_none() {
         world.with_daemons();
     }
+    let seed_says = world.workload_rng.chance(500);
+    if setup.workloads.unwrap_or(seed_says) && setup.boots_in.is_none() {
+        world.with_workloads();
+    }
     world
 }
 

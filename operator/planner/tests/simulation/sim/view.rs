@@ -214,6 +214,10 @@ impl View {
         self.edit(index, |node| node.preflight = preflight.clone());
     }
 
+    pub fn set_workloads(&mut self, index: usize, workloads: &WorkloadReadiness) {
+        self.edit(index, |node| node.workloads = workloads.clone());
+    }
+
     pub fn set_daemons(&mut self, index: usize, daemons: &DaemonSetReadiness) {
         self.edit(index, |node| node.daemon_sets = daemons.clone());
     }
