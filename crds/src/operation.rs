@@ -114,6 +114,13 @@ pub struct Operation {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 100))]
     pub workloads: Vec<EvictedWorkload>,
+    /// What the checks in `checks.after` found before the operation started; it does not count after the reboot.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 256))]
+    pub checks_baseline: Vec<FindingId>,
+    /// Since when the node and its checks have been healthy after the uncordon; a failure starts the time anew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub healthy_since_time: Option<DateTime<Utc>>,
     /// The policy's settings when the operation started; it finishes with them.
     pub settings: OperationSettings,
     /// The failure, in phase Failed.
@@ -189,6 +196,10 @@ pub struct EvictedWorkload {
     #[schemars(range(min = 0))]
     pub replicas: Option<i32>,
 }
+/// A short ID of what failed a check.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub struct FindingId(#[schemars(length(max = 32))] pub String);
 
 /// The controlling owner of pods, as `kind[.group] namespace/name`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -11,6 +11,7 @@ mod bench_drain;
 mod bench_scale;
 mod bench_size;
 mod chart;
+mod checks;
 mod daemon_sets;
 mod dashboard;
 mod docs;

@@ -1,5 +1,6 @@
-//! What runs beside the reconcile loop: drains, preflights, probes and forecasts.
+//! What runs beside the reconcile loop: drains, preflights, checks, probes and forecasts.
 
+pub mod checks;
 pub mod drains;
 pub mod forecasts;
 pub mod preflights;
@@ -14,6 +15,7 @@ use lockkeeper_snapshot::ObservedObjects;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use self::checks::{CheckOptions, Checks};
 use self::drains::Drains;
 use self::forecasts::{Ends, Forecasts};
 use self::preflights::Preflights;
@@ -27,6 +29,7 @@ use crate::report::event::Event;
 pub struct Tasks {
     drains: Drains,
     preflights: Preflights,
+    checks: Checks,
     daemon_sets: Probes<DaemonSetProbe>,
     workloads: Probes<WorkloadProbe>,
     forecasts: Forecasts,
@@ -35,7 +38,7 @@ pub struct Tasks {
 
 impl Tasks {
     /// No task runs yet; `namespace` is that of our own pods.
-    pub fn new(clients: &Clients, namespace: &str, clock: Clock) -> Self {
+    pub fn new(clients: &Clients, namespace: &str, checks: CheckOptions, clock: Clock) -> Self {
         let (wake_up, wake_ups) = WakeUp::channel();
         let client = &clients.evict;
         let drain_clients = DrainClients {
@@ -43,6 +46,7 @@ impl Tasks {
             watches: clients.watch.clone(),
         };
         Self {
+            checks: Checks::new(client.clone(), namespace.to_owned(), checks, clock, wake_up.clone()),
             drains: Drains::new(drain_clients, namespace.to_owned(), clock, wake_up.clone()),
             preflights: Preflights::new(client.clone(), namespace.to_owned(), clock, wake_up.clone()),
             daemon_sets: Probes::new(client.clone(), wake_up.clone()),
@@ -56,6 +60,7 @@ impl Tasks {
     pub fn fill(&mut self, snapshot: &mut Snapshot, observed: &ObservedObjects) {
         self.drains.fill(snapshot);
         self.preflights.fill(snapshot, observed);
+        self.checks.fill(snapshot, observed);
         self.daemon_sets.fill(snapshot);
         self.workloads.fill(snapshot);
     }
@@ -64,6 +69,7 @@ impl Tasks {
     pub fn reconcile(&mut self, plan: &Plan, snapshot: &Snapshot, observed: &ObservedObjects) {
         self.drains.reconcile(snapshot, observed, &plan.actions);
         self.preflights.reconcile(&plan.preflight, snapshot, observed);
+        self.checks.reconcile(plan, observed);
         self.daemon_sets.reconcile(&plan.daemon_set_probes, snapshot);
         self.workloads.reconcile(&plan.workload_probes, snapshot);
     }
@@ -89,7 +95,8 @@ impl Tasks {
     /// them.
     pub fn expected_by(&self, now: Instant) -> Option<Instant> {
         let probes = self.daemon_sets.expected_by(now).max(self.workloads.expected_by(now));
-        self.preflights.expected_by(now).max(probes)
+        let preflights = self.preflights.expected_by(now);
+        preflights.max(probes).max(self.checks.expected_by(now))
     }
 
     /// Ends the drain of a node; the next pass starts it anew.
@@ -110,6 +117,7 @@ impl Tasks {
     pub fn stop(&mut self) {
         self.drains.stop();
         self.preflights.stop();
+        self.checks.stop();
         self.daemon_sets.stop();
         self.workloads.stop();
         self.forecasts.stop();

@@ -37,7 +37,7 @@ impl ReasonName {
                 "bring those nodes back, delete the Node of one that will not return (kubectl delete node NAME), or raise \
                  disruption.maxUnavailable"
                     .to_owned()
-            },
+            }
             Self::NoFreeSlot => "no action needed; raise disruption.maxInProgress to reboot more at once".to_owned(),
             Self::Released => {
                 format!("request another reboot: kubectl annotate node {node} lockkeeper.dev/reboot-requested='retry'")
@@ -48,6 +48,13 @@ impl ReasonName {
             ),
             Self::PreflightBlocked => {
                 "repair the workload, raise its budget, or add a rule for it to drain.rules".to_owned()
+            }
+            Self::CheckUnavailable => format!(
+                "make the source reachable, or change the check (onError: Ignore lets nodes start without it): kubectl edit rbp \
+                 {policy}"
+            ),
+            Self::CheckFailing => {
+                format!("repair what the check found, or change the check: kubectl edit rbp {policy}")
             }
             Self::Uncordoned => format!(
                 "to keep the node out of the rollout: kubectl annotate node {node} lockkeeper.dev/hold='<reason>'"
@@ -78,6 +85,8 @@ impl ReasonName {
             | Self::Pacing
             | Self::ControlPlaneBusy
             | Self::BackingOff
+            | Self::ChecksPending
+            | Self::Soaking
             | Self::Preparing
             | Self::LoadBalancerDelay
             | Self::PodRunning

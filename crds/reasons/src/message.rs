@@ -154,6 +154,20 @@ impl fmt::Display for WaitReason {
                     format_time(*until)
                 )
             }
+            Self::ChecksPending { .. } => f.write_str("the checks of the policy are being evaluated"),
+            Self::CheckUnavailable { check, error, until } => {
+                write!(f, "check {check} could not be evaluated: {error}")?;
+                write_failed_at(f, *until)
+            }
+            Self::CheckFailing { check, what, until } => {
+                write!(f, "check {check} fails: {what}")?;
+                write_failed_at(f, *until)
+            }
+            Self::Soaking { until } => write!(
+                f,
+                "rebooted and healthy; its slot is freed at {} if it stays healthy until then",
+                format_time(*until)
+            ),
             Self::PreflightBlocked { pod, why, .. } if pod.is_empty() => write!(f, "cannot be drained: {why}"),
             Self::PreflightBlocked { pod, why, .. } => write!(f, "cannot be drained: pod {pod}: {why}"),
             Self::Preparing { asked, .. } => {
@@ -208,6 +222,13 @@ impl fmt::Display for WaitReason {
             } => workloads_not_ready(f, workloads, failure.as_deref(), *until),
         }
     }
+}
+
+/// When the node is Failed, if it has rebooted already.
+fn write_failed_at(f: &mut fmt::Formatter<'_>, until: Option<Instant>) -> fmt::Result {
+    until.map_or(Ok(()), |until| {
+        write!(f, "; the node is Failed at {} if this lasts", format_time(until))
+    })
 }
 
 fn being_deleted(f: &mut fmt::Formatter<'_>, taint: Option<&str>, since: Option<Instant>, stale: bool) -> fmt::Result {

@@ -268,6 +268,22 @@ fn history_samples() -> Vec<WaitReason> {
         },
         deferred(1, "EvictionBlocked", budget),
         deferred(2, "Cancelled", "cancelled manually"),
+        WaitReason::ChecksPending { until: None },
+        WaitReason::CheckUnavailable {
+            check: "alerts".to_owned(),
+            error: "http://prometheus:9090 did not answer within 10 s; check that the operator can reach it".to_owned(),
+            until: None,
+        },
+        WaitReason::CheckFailing {
+            check: "alerts".to_owned(),
+            what: "1 alert fires: KubePodCrashLooping (namespace shop, pod db-0)".to_owned(),
+            until: None,
+        },
+        WaitReason::CheckFailing {
+            check: "database".to_owned(),
+            what: "object.status.phase == 'Healthy' is false for Database shop/db".to_owned(),
+            until: Some(at(30)),
+        },
         WaitReason::PreflightBlocked {
             pod: "shop/db-0".to_owned(),
             why: "no controller would create it again (the policy's drain.unmanagedPods is Block)".to_owned(),
@@ -365,6 +381,7 @@ fn progress_samples() -> Vec<WaitReason> {
             ),
             until: at(5),
         },
+        WaitReason::Soaking { until: at(25) },
         WaitReason::Failed {
             message:
                 "w-01 did not come back within 15 min of the reboot ordered at 2026-11-24T21:00:00Z; check its console \

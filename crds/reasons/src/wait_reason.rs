@@ -176,6 +176,29 @@ pub enum WaitReason {
         /// When it is tried again.
         until: Instant,
     },
+    /// The checks of the policy are being evaluated.
+    ChecksPending {
+        /// When the node is Failed without an answer, if it has rebooted already.
+        until: Option<Instant>,
+    },
+    /// A check could not be evaluated.
+    CheckUnavailable {
+        /// The name of the check.
+        check: String,
+        /// The error with its source, and the remedy.
+        error: String,
+        /// When the node is Failed, if it has rebooted already.
+        until: Option<Instant>,
+    },
+    /// A check fails.
+    CheckFailing {
+        /// The name of the check.
+        check: String,
+        /// What it found.
+        what: String,
+        /// When the node is Failed, if it has rebooted already.
+        until: Option<Instant>,
+    },
     /// Its pods can never be evicted by waiting.
     PreflightBlocked {
         /// The first such pod, as `namespace/name`; empty if it concerns no single pod.
@@ -270,6 +293,11 @@ pub enum WaitReason {
         /// When the operator stops waiting for them.
         until: Instant,
     },
+    /// Rebooted, uncordoned and healthy.
+    Soaking {
+        /// When it has stayed healthy for long enough.
+        until: Instant,
+    },
     /// The operation failed.
     Failed {
         /// What did not happen, and where to look.
@@ -344,6 +372,9 @@ impl WaitReason {
             Self::Released { .. } => ReasonName::Released,
             Self::StillRequired { .. } => ReasonName::StillRequired,
             Self::BackingOff { .. } => ReasonName::BackingOff,
+            Self::ChecksPending { .. } => ReasonName::ChecksPending,
+            Self::CheckUnavailable { .. } => ReasonName::CheckUnavailable,
+            Self::CheckFailing { .. } => ReasonName::CheckFailing,
             Self::PreflightBlocked { .. } => ReasonName::PreflightBlocked,
             Self::Preparing { .. } => ReasonName::Preparing,
             Self::WriteRefused { .. } => ReasonName::WriteRefused,
@@ -359,6 +390,7 @@ impl WaitReason {
             Self::RebootRefused { .. } => ReasonName::RebootRefused,
             Self::NodeNotReady { .. } => ReasonName::NodeNotReady,
             Self::WorkloadsNotReady { .. } => ReasonName::WorkloadsNotReady,
+            Self::Soaking { .. } => ReasonName::Soaking,
             Self::Failed { .. } => ReasonName::Failed,
         }
     }

@@ -10,6 +10,9 @@ impl WaitReason {
             | Self::Excluded { until, .. }
             | Self::CanarySoaking { until, .. }
             | Self::VolumesAttached { until, .. }
+            | Self::ChecksPending { until }
+            | Self::CheckUnavailable { until, .. }
+            | Self::CheckFailing { until, .. }
             | Self::PodTerminating { until, .. } => *until,
             Self::OutsideWindow { opens, .. } | Self::DoesNotFitWindow { opens, .. } => *opens,
             Self::LoadBalancerDelay { from } => Some(*from),
@@ -19,6 +22,7 @@ impl WaitReason {
                 ..
             }
             | Self::JustBooted { until }
+            | Self::Soaking { until }
             | Self::Pacing { until }
             | Self::PreflightBlocked { until, .. }
             | Self::Preparing { until, .. }

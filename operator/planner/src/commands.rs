@@ -136,6 +136,7 @@ fn retry(operation: &Operation, node: &Node, now: Instant) -> (Operation, Comman
             None
         },
         uncordoned: None,
+        healthy_since: None,
         failure: None,
         ..operation.clone()
     };

@@ -7,6 +7,7 @@ mod drain;
 mod finish;
 mod prepare;
 mod reboot;
+mod soak;
 mod verify;
 
 use std::collections::BTreeMap;
@@ -17,6 +18,7 @@ use crate::Instant;
 use crate::action::Action;
 use crate::assessment::Assessment;
 use crate::commands::handle_command;
+use crate::names::PolicyName;
 use crate::recorded::correct_operation;
 use crate::recovery::{Entry, Recovery};
 use crate::slots::SlotLedger;
@@ -33,6 +35,8 @@ pub(crate) struct Progress {
     pub(crate) daemon_set_probes: Vec<String>,
     /// The nodes whose evicted workloads are to be checked.
     pub(crate) workload_probes: Vec<String>,
+    /// The nodes whose checks are to be evaluated, with their policies.
+    pub(crate) checks: Vec<(PolicyName, String)>,
     /// The reboots that the entries of these nodes must have before the order.
     pub(crate) reboots: BTreeMap<String, OrderedReboot>,
     /// The next time-out.
@@ -65,6 +69,10 @@ pub(crate) fn advance<'a>(assessment: &'a Assessment<'a>, recovery: &'a Recovery
     let others = recovery.known.iter().filter(|entry| !is_cordoned(entry));
     for entry in recovery.known.iter().filter(is_cordoned).chain(others) {
         if let Some(active) = ActiveOperation::of(entry, assessment) {
+            let checked = active.evaluates_checks();
+            progress
+                .checks
+                .extend(checked.map(|policy| (policy, active.name.to_owned())));
             progress.add(active.name, next_step(&active, &admitted_before, &all));
         }
         admitted_before.add_holder(entry.holder, entry.node);

@@ -50,6 +50,7 @@ pub(crate) fn correct_operation(operation: &Operation, now: Instant) -> Option<O
         refused: operation.refused.map(corrected),
         rebooted: operation.rebooted.map(corrected),
         uncordoned: operation.uncordoned.map(corrected),
+        healthy_since: operation.healthy_since.map(corrected),
         failure: operation.failure.as_ref().map(|failure| Failure {
             time: corrected(failure.time),
             ..failure.clone()

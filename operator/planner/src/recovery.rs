@@ -341,6 +341,8 @@ fn lost_operation(holder: &Holder, context: &Context) -> Operation {
         daemon_sets: Vec::new(),
         static_pods: Vec::new(),
         workloads: vec![],
+        checks_baseline: Vec::new(),
+        healthy_since: None,
         settings: policy.map(|policy| policy.settings.clone()).unwrap_or_default(),
         failure: None,
         pending_outcome: None,

@@ -1,6 +1,7 @@
 //! What the operator has observed, as plain values: a plan depends on these and on the time, and on nothing else.
 
 mod boot_before;
+mod checks;
 mod node;
 mod operation;
 mod policy;
@@ -15,6 +16,8 @@ use crate::Instant;
 use crate::names::{BootId, PolicyName};
 
 pub use boot_before::BootBefore;
+pub(crate) use checks::MAX_BASELINE;
+pub use checks::{CHECKS_FRESH, CheckResult, CheckRound, CheckStage, CheckVerdict, Checks, Finding};
 pub use node::{
     DaemonSetReadiness, Deletion, Drain, DrainDetails, Hold, Node, Preflight, Ready, Taint, Taints, WorkloadReadiness,
 };

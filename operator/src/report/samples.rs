@@ -49,6 +49,8 @@ fn operation() -> Operation {
         daemon_sets: vec![],
         static_pods: vec![],
         workloads: vec![],
+        checks_baseline: vec![],
+        healthy_since: None,
         settings: Settings::default(),
         failure: Some(Failure {
             time: at(965),

@@ -1,21 +1,23 @@
-//! From the uncordon to the success, with the slot still held: the workloads that were evicted are ready again.
+//! From the uncordon to the success, with the slot still held: the workloads that were evicted are ready again, then the
+//! checks after the reboot pass, for as long as the policy wants.
 //!
-//! The node has been verified. What is waited for here has a time of its own, counted from the uncordon; when that is over
-//! the operation succeeds all the same, and says what was missing.
+//! The node has been verified. What is waited for here has a time of its own, counted from the uncordon. When that of the
+//! workloads is over, the operation goes on all the same, and says what was missing; when that of the checks is over, the
+//! operation has failed.
 
 use chrono::TimeDelta;
 use lockkeeper_reasons::{WaitReason, format_duration, format_time, names, plural};
 
 use super::active::{ActiveOperation, Step};
 use super::deadline::{ready_deadline, reboot_deadline, rebooting_since, workloads_deadline};
-use super::finish;
+use super::{finish, soak};
 use crate::Instant;
 use crate::recorded::or_now;
 use crate::snapshot::{Operation, Outcome, PendingOutcome, StageKind, WorkloadReadiness};
 
 /// The first step once the node is uncordoned: success, or the record of the time from which on something is waited for.
 pub(super) fn begin(active: &ActiveOperation) -> Step {
-    if !awaits_workloads(active.operation) {
+    if !awaits_workloads(active.operation) && !soak::awaits_checks(active) {
         return succeed(active, None);
     }
     active.advance(Operation {
@@ -27,11 +29,11 @@ pub(super) fn begin(active: &ActiveOperation) -> Step {
 /// The next step of a node that is uncordoned since `since`.
 pub(super) fn next_step(active: &ActiveOperation, since: Instant) -> Step {
     if !active.node.ready.ready {
-        return await_ready(active, since);
+        return soak::restart(active).unwrap_or_else(|| await_ready(active, since));
     }
     let step = match await_workloads(active, since) {
         Progress::Waiting(step) => step,
-        Progress::Over { missing } => succeed(active, missing),
+        Progress::Over { missing } => soak::next_step(active, since).unwrap_or_else(|| succeed(active, missing)),
     };
     // Until the operation has ended, so that each of its last writes finds the answer.
     Step {

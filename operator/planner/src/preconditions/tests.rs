@@ -41,6 +41,8 @@ fn operation(id: &str, phase: Phase) -> Operation {
         daemon_sets: vec![],
         static_pods: vec![],
         workloads: vec![],
+        checks_baseline: vec![],
+        healthy_since: None,
         extended_until: None,
         returning_owners: vec![],
         settings: Settings::default(),

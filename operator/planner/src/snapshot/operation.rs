@@ -67,6 +67,10 @@ pub struct Operation {
     /// The workloads whose pods were to leave the node, and which were ready at the cordon: they must be ready again before
     /// the operation ends.
     pub workloads: Vec<EvictedWorkload>,
+    /// The ids of what the checks after the reboot found before it started, sorted: it does not count.
+    pub checks_baseline: Vec<String>,
+    /// Since when the node and its checks have been healthy after the uncordon.
+    pub healthy_since: Option<Instant>,
     /// The settings with which it finishes.
     pub settings: Settings,
     /// What failed.

@@ -4,6 +4,7 @@ use chrono::TimeDelta;
 
 use crate::Instant;
 use crate::recorded::is_ahead;
+use crate::snapshot::Checks;
 use crate::windows::Schedule;
 
 /// A policy, parsed. `Policy::default()` is `spec: {}`: any time, one at a time, stop at the first failure.
@@ -27,6 +28,8 @@ pub struct Policy {
     pub canary: Option<Canary>,
     /// Whether a person must approve each node.
     pub approval: Approval,
+    /// What it checks before a node starts, and after its reboot; `None` if nothing.
+    pub checks: Option<Checks>,
     /// When failures open the breaker.
     pub breaker: BreakerRule,
     /// The time in the annotation `breaker-acknowledged`: a person knows the failures up to it.
@@ -51,6 +54,7 @@ impl Default for Policy {
             order: QueueOrder::Oldest,
             canary: None,
             approval: Approval::Automatic,
+            checks: None,
             breaker: BreakerRule::default(),
             acknowledged: None,
             settings: Settings::default(),

@@ -34,6 +34,9 @@ pub struct World {
     pub daemons: Vec<CountedWorkload>,
     /// The workloads that each node evicts.
     pub workloads: Vec<EvictedWorkload>,
+    /// What the checks of each policy find about the cluster, and about single nodes; no answer if there is none.
+    pub checks: Option<Vec<CheckResult>>,
+    pub node_checks: BTreeMap<String, Vec<CheckResult>>,
     /// Since when the operator drains each node, for which order and stage; cleared when its process ends.
     drains: BTreeMap<(String, String, bool), Instant>,
     /// When a node that is down comes back.
@@ -131,6 +134,8 @@ impl World {
             silent: vec![],
             daemons: vec![],
             workloads: vec![],
+            checks: Some(vec![]),
+            node_checks: BTreeMap::new(),
             drains: BTreeMap::new(),
             coming: vec![],
             boots: 0,
@@ -203,6 +208,7 @@ impl World {
             self.tell(&action);
             self.apply(&action);
         }
+        self.evaluate_checks(&plan.checks);
         written
     }
 

@@ -6,6 +6,7 @@ mod agents;
 mod breaker;
 mod calendar;
 mod canary;
+mod checks;
 mod clocks;
 #[path = "../common/mod.rs"]
 mod common;

@@ -46,6 +46,8 @@ pub(crate) fn operation(id: &str, phase: Phase) -> Operation {
         daemon_sets: vec![],
         static_pods: vec![],
         workloads: vec![],
+        checks_baseline: vec![],
+        healthy_since: None,
         settings: Settings::default(),
         failure: None,
         pending_outcome: None,

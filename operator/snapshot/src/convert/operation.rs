@@ -46,6 +46,8 @@ pub fn operation(from: &api::Operation) -> planner::Operation {
         daemon_sets: from.daemon_sets.iter().map(workload).collect(),
         static_pods: from.static_pods.iter().map(workload).collect(),
         workloads: from.workloads.iter().map(evicted_workload).collect(),
+        checks_baseline: baseline(&from.checks_baseline),
+        healthy_since: from.healthy_since_time,
         settings: settings(&from.settings),
         failure: from
             .failure
@@ -58,6 +60,13 @@ pub fn operation(from: &api::Operation) -> planner::Operation {
             .or(unknown),
         pending_outcome: from.pending_outcome.as_ref().map(pending_outcome),
     }
+}
+
+/// The ids of the baseline, sorted, whoever wrote them.
+fn baseline(from: &[api::FindingId]) -> Vec<String> {
+    let mut ids: Vec<String> = from.iter().map(|id| id.0.clone()).collect();
+    ids.sort_unstable();
+    ids
 }
 
 /// The API's operation, with whole seconds and bounded texts, and the policy's settings as they were when it began.
@@ -98,6 +107,8 @@ pub fn operation_to_api(from: &planner::Operation, settings: &api::OperationSett
         daemon_sets: workloads(from.daemon_sets.iter().map(named)),
         static_pods: workloads(from.static_pods.iter().map(named)),
         workloads: from.workloads.iter().map(evicted_workload_to_api).collect(),
+        checks_baseline: from.checks_baseline.iter().cloned().map(api::FindingId).collect(),
+        healthy_since_time: from.healthy_since.map(whole_seconds),
         settings: settings.clone(),
         failure: from.failure.as_ref().map(|failure| api::Failure {
             time: whole_seconds(failure.time),

@@ -37,6 +37,8 @@ fn operation(phase: Phase) -> Operation {
         daemon_sets: vec![],
         static_pods: vec![],
         workloads: vec![],
+        checks_baseline: vec![],
+        healthy_since: None,
         settings: Settings::default(),
         failure: None,
         pending_outcome: None,
