@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use expect_test::expect;
+use lockkeeper_fake_api::Key;
 
 use super::story::{End, Story, in_paused_time};
+use super::truth::is_cordoned;
 
 /// When nothing happens any more: `n3` is Failed, and the breaker keeps `n2` from a second attempt.
 pub const LENGTH: Duration = Duration::from_mins(5);
@@ -55,4 +57,19 @@ fn a_run_repeats_itself_request_by_request() {
         panic!("{:#?}\n{:#?}", &first[from..at + 3], &second[from..at + 3]);
     }
     assert_eq!(first.len(), second.len());
+}
+
+#[test]
+fn a_node_waits_uncordoned_for_the_workload_that_it_evicted() {
+    in_paused_time(async {
+        let mut story = Story::new();
+        story.start();
+        story.run_until(Duration::from_mins(1)).await;
+        let (node, record) = ["nodes", "nodereboots"]
+            .map(|plural| story.api.get(&Key::cluster(plural, "n1")).unwrap())
+            .into();
+        assert!(!is_cordoned(&node));
+        let waiting = &record["status"]["waiting"];
+        assert_eq!(waiting["reason"], "WorkloadsNotReady", "{waiting}");
+    });
 }
