@@ -136,9 +136,16 @@ impl World {
             let Some(operation) = operation else { continue };
             let policy = snapshot.policies.get(&operation.policy);
             // Without the doctoring of a mutant: by what the policy says.
-            let object = self.cluster.policy_names.iter().position(|known| *known == operation.policy);
+            let object = self
+                .cluster
+                .policy_names
+                .iter()
+                .position(|known| *known == operation.policy);
             let object = object.and_then(|index| self.cluster.policies[index].as_ref());
-            let Some(checks) = object.and_then(|object| object.value.checks.as_ref()).filter(|_| policy.is_some()) else {
+            let Some(checks) = object
+                .and_then(|object| object.value.checks.as_ref())
+                .filter(|_| policy.is_some())
+            else {
                 continue;
             };
             match action {

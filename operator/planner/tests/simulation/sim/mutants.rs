@@ -267,7 +267,10 @@ fn doctor(mutant: Mutant, seen: &mut Snapshot, now: Instant) -> bool {
         Mutant::KnowsEveryFinding => {
             let checks = seen.policies.values_mut().filter_map(|policy| policy.checks.as_mut());
             for round in checks.filter_map(|checks| checks.round.as_mut()) {
-                let after = round.cluster.iter_mut().filter(|result| result.stage == CheckStage::After);
+                let after = round
+                    .cluster
+                    .iter_mut()
+                    .filter(|result| result.stage == CheckStage::After);
                 after.for_each(|result| result.verdict = CheckVerdict::Passing);
             }
         }
