@@ -130,7 +130,7 @@ async fn an_alert_that_fires_closes_the_gate(
     gauge.set(1);
     fires(monitoring, true).await;
     let alerts = json!({"url": monitoring.url(), "alerts": {"matchers": ["severity=\"critical\""]}});
-    policy(stack, json!({"before": [{"name": "alerts", "prometheus": alerts}]})).await;
+    policy(stack, &json!({"before": [{"name": "alerts", "prometheus": alerts}]}));
     let node = name(stack, 0);
     stack.stage_cause(node, "gate").await.unwrap();
     let waiting = waits(stack, node, "CheckFailing", "").await;
@@ -152,18 +152,18 @@ async fn a_source_that_cannot_be_asked_closes_the_gate(stack: &Stack, monitoring
     let nowhere = "http://127.0.0.1:9";
     let query = |url: &str, expression: &str| json!({"url": url, "query": {"expression": expression}});
     let check = |source: Value| json!({"before": [{"name": "shop", "prometheus": source}]});
-    policy(stack, check(query(nowhere, "up"))).await;
+    policy(stack, &check(query(nowhere, "up")));
     stack.stage_cause(node, "unreachable").await.unwrap();
     waits(stack, node, "CheckUnavailable", nowhere).await;
-    policy(stack, check(query(&monitoring.url(), "up ===="))).await;
+    policy(stack, &check(query(&monitoring.url(), "up ====")));
     waits(stack, node, "CheckUnavailable", "Prometheus refuses the query: ").await;
-    policy(stack, check(query(&monitoring.url(), "scalar(test_gate)"))).await;
+    policy(stack, &check(query(&monitoring.url(), "scalar(test_gate)")));
     waits(stack, node, "CheckUnavailable", "use expect: True").await;
-    policy(stack, check(query(&monitoring.url(), "up == 1"))).await;
+    policy(stack, &check(query(&monitoring.url(), "up == 1")));
     waits(stack, node, "CheckFailing", "the query returned {").await;
     assert_eq!(recorder.seen().order.len(), started, "no node has started");
     let ignored = json!({"before": [{"name": "shop", "onError": "Ignore", "prometheus": query(nowhere, "up")}]});
-    policy(stack, ignored).await;
+    policy(stack, &ignored);
     rebooted(stack, node, "unreachable").await;
 }
 
@@ -178,7 +178,7 @@ async fn a_check_needs_its_right_and_then_passes_or_fails(stack: &Stack, recorde
     let pods = json!({"name": "batch", "pods": {"namespace": "default", "selector": {"matchLabels": {"app": "batch"}},
         "expect": "NoneRunning"}});
     let conditions = json!({"name": "node", "nodeConditions": [{"type": "Ready", "status": "True"}]});
-    policy(stack, json!({"before": [shop, database, pods, conditions]})).await;
+    policy(stack, &json!({"before": [shop, database, pods, conditions]}));
     stack.stage_cause(node, "rights").await.unwrap();
     waits(stack, node, "CheckUnavailable", "the chart's value checks.secrets").await;
     apply(stack, &rights()).unwrap();
@@ -215,7 +215,7 @@ async fn a_check_needs_its_right_and_then_passes_or_fails(stack: &Stack, recorde
 
 async fn what_is_new_after_the_reboot_holds_the_slot(stack: &Stack, monitoring: &Monitoring, gauge: &Gauge) {
     let (node, next) = (name(stack, 3), name(stack, 4));
-    policy(stack, after(monitoring, 5, 600)).await;
+    policy(stack, &after(monitoring, 5, 600));
     stack.stage_cause(node, "soak").await.unwrap();
     let cordoned = |reboot: &NodeReboot| phase(reboot) == Some(Phase::Rebooting);
     stack.wait_reboot(node, "Rebooting", LONG, cordoned).await.unwrap();
@@ -234,7 +234,7 @@ async fn what_is_new_after_the_reboot_holds_the_slot(stack: &Stack, monitoring: 
 
 async fn checks_that_do_not_pass_in_time_fail_the_node(stack: &Stack, monitoring: &Monitoring, gauge: &Gauge) {
     let node = name(stack, 5);
-    policy(stack, after(monitoring, 0, 12)).await;
+    policy(stack, &after(monitoring, 0, 12));
     stack.stage_cause(node, "bad kernel").await.unwrap();
     let cordoned = |reboot: &NodeReboot| phase(reboot) == Some(Phase::Rebooting);
     stack.wait_reboot(node, "Rebooting", LONG, cordoned).await.unwrap();
@@ -265,8 +265,11 @@ fn after(monitoring: &Monitoring, soak: i32, timeout: i32) -> Value {
     json!({"after": [{"name": "alerts", "prometheus": alerts}], "soakSeconds": soak, "timeoutSeconds": timeout})
 }
 
-async fn policy(stack: &Stack, checks: Value) {
-    stack.plane.policy("general", json!({"checks": checks})).await.unwrap();
+/// The only policy has these checks from now on.
+fn policy(stack: &Stack, checks: &Value) {
+    let object = json!({"apiVersion": "lockkeeper.dev/v1alpha1", "kind": "RebootPolicy", "metadata": {"name": "general"},
+        "spec": {"checks": checks}});
+    apply(stack, &object).unwrap();
 }
 
 fn apply(stack: &Stack, object: &Value) -> anyhow::Result<String> {

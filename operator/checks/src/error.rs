@@ -1,6 +1,9 @@
 //! Why a check could not be evaluated.
 
-use lockkeeper_kube_util::error_chain;
+use lockkeeper_kube_util::{bounded, error_chain};
+
+/// What helps if a right is missing that every installation has.
+pub(crate) const INSTALLATION: &str = "apply the chart, or deploy/lockkeeper.yaml, of this version again";
 
 /// Why a check could not be evaluated: the step, the object, and the remedy.
 #[derive(Debug, thiserror::Error)]
@@ -28,14 +31,12 @@ pub enum Error {
         cause: String,
     },
     /// The API server could not be asked.
-    #[error("cannot {what}: {}{remedy}", error_chain(.error))]
+    #[error("cannot {what}: {cause}")]
     Kubernetes {
         /// The request.
         what: String,
-        /// What went wrong.
-        error: Box<kube::Error>,
-        /// What to do, with its separator; empty if only time helps.
-        remedy: &'static str,
+        /// What went wrong, and what to do about it if a right is missing.
+        cause: String,
     },
     /// A Secret has no such key.
     #[error("Secret {name} has no key {key}; add it, or correct the name of the key")]
@@ -66,11 +67,11 @@ pub enum Error {
 impl Error {
     /// A request to the API server that failed; `right` names what helps if it was not permitted.
     pub(crate) fn kubernetes(what: String, error: kube::Error, right: &'static str) -> Self {
-        let denied = matches!(&error, kube::Error::Api(status) if status.code == 403);
-        Self::Kubernetes {
-            what,
-            error: Box::new(error),
-            remedy: if denied { right } else { "" },
-        }
+        let cause = match error {
+            // Who is not permitted what is in the request; what is missing is more useful.
+            kube::Error::Api(status) if status.code == 403 => format!("not permitted; {right}"),
+            error => bounded(&error_chain(&error), 300),
+        };
+        Self::Kubernetes { what, cause }
     }
 }

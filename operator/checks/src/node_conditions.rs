@@ -6,7 +6,7 @@ use lockkeeper_crds::{ConditionStatus, NodeConditionCheck};
 use lockkeeper_planner::Finding;
 
 use crate::check::Evaluator;
-use crate::error::Error;
+use crate::error::{Error, INSTALLATION};
 use crate::finding::finding;
 
 pub(crate) async fn findings(
@@ -18,7 +18,7 @@ pub(crate) async fn findings(
     let node = node.ok_or(Error::NewerVersion("its source"))?;
     let nodes: Api<Node> = Api::all(evaluator.client.clone());
     let read = nodes.get(node).await;
-    let read = read.map_err(|error| Error::kubernetes(format!("read Node {node}"), error, ""))?;
+    let read = read.map_err(|error| Error::kubernetes(format!("read Node {node}"), error, INSTALLATION))?;
     judge(
         name,
         checks,

@@ -8,11 +8,11 @@ use lockkeeper_crds::ObjectCheck;
 use lockkeeper_planner::Finding;
 
 use crate::check::Evaluator;
-use crate::error::Error;
+use crate::error::{Error, INSTALLATION};
 use crate::finding::finding;
 
 /// What helps if the operator may not read an object.
-const OBJECT_RIGHT: &str = "; name its resource in the chart's value checks.objects, or apply a ClusterRole that lets the operator \
+const OBJECT_RIGHT: &str = "name its resource in the chart's value checks.objects, or apply a ClusterRole that lets the operator \
                             get it";
 
 pub(crate) async fn findings(evaluator: &Evaluator, name: &str, check: &ObjectCheck) -> Result<Vec<Finding>, Error> {
@@ -35,7 +35,7 @@ async fn read(client: &Client, check: &ObjectCheck) -> Result<serde_json::Value,
     let (resource, capabilities) = pinned_kind(client, &kind).await.map_err(|error| match error {
         kube::Error::Discovery(_) => unknown(),
         kube::Error::Api(status) if status.code == 404 => unknown(),
-        error => Error::kubernetes(what, error, ""),
+        error => Error::kubernetes(what, error, INSTALLATION),
     })?;
     let api: Api<DynamicObject> = match (&capabilities.scope, &check.namespace) {
         (Scope::Cluster, _) => Api::all_with(client.clone(), &resource),

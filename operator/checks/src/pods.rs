@@ -8,7 +8,7 @@ use lockkeeper_crds::{PodsCheck, PodsExpected};
 use lockkeeper_planner::Finding;
 
 use crate::check::Evaluator;
-use crate::error::Error;
+use crate::error::{Error, INSTALLATION};
 use crate::finding::finding;
 
 /// How many pods one request returns.
@@ -35,7 +35,7 @@ pub(crate) async fn findings(
     let mut all = Vec::new();
     loop {
         let page = pods.list(&params).await;
-        let page = page.map_err(|error| Error::kubernetes("list Pods".to_owned(), error, ""))?;
+        let page = page.map_err(|error| Error::kubernetes("list Pods".to_owned(), error, INSTALLATION))?;
         let next = page.metadata.continue_.filter(|token| !token.is_empty());
         all.extend(
             page.items

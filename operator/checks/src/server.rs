@@ -10,7 +10,7 @@ use crate::error::Error;
 
 /// What helps if the operator may not read a Secret.
 const SECRET_RIGHT: &str =
-    "; name the Secret in the chart's value checks.secrets, or apply a Role that lets the operator get it";
+    "name the Secret in the chart's value checks.secrets, or apply a Role that lets the operator get it";
 
 /// Where a check's request goes. Secrets are read each time: a token that was renewed is used at once.
 pub(crate) async fn target(evaluator: &Evaluator, server: &Server) -> Result<Target, Error> {

@@ -47,6 +47,8 @@ pub enum Gauge {
     DrainTimeout,
     /// Its reboot's time-out.
     RebootTimeout,
+    /// What each of its checks found last.
+    Check,
     /// Whether its breaker keeps nodes from starting.
     BreakerOpen,
     /// When a window of it last closed while nodes waited.
@@ -63,7 +65,7 @@ const POLICY: &[&str] = &["policy"];
 pub(super) type Row = (Gauge, &'static str, &'static str, &'static [&'static str]);
 
 /// Each with its name, its help and its labels.
-pub(super) const ALL: [Row; 24] = [
+pub(super) const ALL: [Row; 25] = [
     (
         Gauge::Nodes,
         "nodes",
@@ -183,6 +185,12 @@ pub(super) const ALL: [Row; 24] = [
         "policy_reboot_timeout_seconds",
         "The policy's reboot.timeoutSeconds.",
         POLICY,
+    ),
+    (
+        Gauge::Check,
+        "policy_check",
+        "Constant 1; what each check of a policy found in its last round; only while nodes wait for it.",
+        &["policy", "stage", "check", "state"],
     ),
     (
         Gauge::BreakerOpen,

@@ -8,7 +8,10 @@ use chrono::{DateTime, Utc};
 use lockkeeper_crds::host::DetectorReport;
 use lockkeeper_crds::{NodeReboot, NodeState, RebootPolicyStatus, WindowState};
 use lockkeeper_kube_util::bounded;
-use lockkeeper_planner::{BreakerState, Confinement, Node, Operation, Phase, Plan, Policy, PolicyName, Snapshot};
+use lockkeeper_planner::{
+    BreakerState, CheckResult, CheckStage, CheckVerdict, Confinement, Node, Operation, Phase, Plan, Policy, PolicyName,
+    Snapshot,
+};
 use lockkeeper_snapshot::ObservedObjects;
 use tokio::time::Instant;
 
@@ -149,11 +152,31 @@ fn add_policy(gauges: &mut GaugeSet, name: &str, policy: &Policy, plan: &Plan, n
     ] {
         gauges.put(gauge, &[name], value);
     }
+    for result in check_results(policy) {
+        let stage = match result.stage {
+            CheckStage::Before => "before",
+            CheckStage::After => "after",
+        };
+        let state = match result.verdict {
+            CheckVerdict::Passing => "Passing",
+            CheckVerdict::Failing(_) => "Failing",
+            CheckVerdict::Unavailable { .. } => "Unavailable",
+        };
+        gauges.put(Gauge::Check, &[name, stage, &result.name, state], 1);
+    }
     for (gauge, at) in [(Gauge::WindowEnd, window.closes), (Gauge::NextWindow, window.next)] {
         if let Some(at) = at {
             gauges.put(gauge, &[name], at.timestamp());
         }
     }
+}
+
+/// What the checks of a policy found in their last round, about the cluster and about nodes.
+fn check_results(policy: &Policy) -> impl Iterator<Item = &CheckResult> {
+    let round = policy.checks.as_ref().and_then(|checks| checks.round.as_ref());
+    round
+        .into_iter()
+        .flat_map(|round| round.cluster.iter().chain(round.nodes.values().flatten()))
 }
 
 fn add_node(gauges: &mut GaugeSet, labels: &[&str; 2], node: &Node, state: NodeState, now: DateTime<Utc>) {

@@ -37,9 +37,10 @@ fn became_bad(was: Option<&Condition>, now: &Condition) -> Option<Event> {
 fn bad_status(type_: ConditionType) -> Option<ConditionStatus> {
     match type_ {
         ConditionType::Ready => Some(ConditionStatus::False),
-        ConditionType::Degraded | ConditionType::ScheduleTooTight | ConditionType::AcknowledgementInvalid => {
-            Some(ConditionStatus::True)
-        }
+        ConditionType::Degraded
+        | ConditionType::ScheduleTooTight
+        | ConditionType::ChecksFailing
+        | ConditionType::AcknowledgementInvalid => Some(ConditionStatus::True),
         // The agents of a node that boots, or of a new version, cannot reboot anything for some seconds.
         ConditionType::AgentsIncapable
         | ConditionType::UpToDate

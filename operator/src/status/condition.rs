@@ -66,6 +66,8 @@ names! {
         ScheduleTooTight,
         /// `RebootPolicy`: agents report that they cannot reboot their nodes; only while it is true.
         AgentsIncapable,
+        /// `RebootPolicy`: a check keeps nodes from starting; only while it is true.
+        ChecksFailing,
         /// `RebootPolicy`: the acknowledgement of the breaker cannot be used; only while it is true.
         AcknowledgementInvalid,
     }
@@ -166,6 +168,10 @@ names! {
         NoFailure,
         /// A node still requires a reboot after one.
         StillRequired,
+        /// A check found what must not be.
+        CheckFailing,
+        /// A check could not be evaluated.
+        CheckUnavailable,
         /// The windows are hardly ever open.
         InsufficientWindowTime,
         /// The windows are too short for all pending nodes.

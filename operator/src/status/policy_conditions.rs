@@ -3,7 +3,7 @@
 
 use chrono::{DateTime, Utc};
 use lockkeeper_crds::{BreakerState, BreakerStatus, NodeState, names};
-use lockkeeper_planner::{InsufficientWindowTime, Policy};
+use lockkeeper_planner::{CheckStage, CheckVerdict, Checks, InsufficientWindowTime, Policy};
 use lockkeeper_reasons::{ReasonName, format_time, plural};
 use lockkeeper_snapshot::convert::bounded;
 
@@ -30,6 +30,7 @@ pub(super) fn drafts(
         stalled(count, invalid),
         window_time.map(schedule_too_tight),
         agents_incapable(count),
+        checks_failing(policy.checks.as_ref()),
         acknowledgement,
     ];
     always
@@ -154,6 +155,32 @@ pub(super) fn schedule_too_tight(window_time: &InsufficientWindowTime) -> Condit
         InsufficientWindowTime::TooManyNodes { .. } => Reason::TooManyNodes,
     };
     ConditionDraft::new(Type::ScheduleTooTight, Status::True, reason, window_time.to_string())
+}
+
+/// A check keeps nodes from starting, by the last round.
+pub(super) fn checks_failing(checks: Option<&Checks>) -> Option<ConditionDraft> {
+    let round = checks?.round.as_ref()?;
+    let results = round.cluster.iter().chain(round.nodes.values().flatten());
+    let refusals = results.filter_map(|result| match (&result.verdict, result.stage) {
+        (CheckVerdict::Unavailable { error, ignored: false }, _) => {
+            let message = format!("check {} could not be evaluated: {error}", result.name);
+            Some((Reason::CheckUnavailable, message))
+        }
+        (CheckVerdict::Failing(findings), CheckStage::Before) => {
+            let first = findings.first().map_or("", |finding| finding.text.as_str());
+            let message = format!(
+                "check {} fails ({}): {first}",
+                result.name,
+                plural(findings.len(), "finding")
+            );
+            Some((Reason::CheckFailing, message))
+        }
+        // What fails after the reboot may have failed before: the node's wait reason has it.
+        (CheckVerdict::Failing(_), CheckStage::After)
+        | (CheckVerdict::Passing | CheckVerdict::Unavailable { ignored: true, .. }, _) => None,
+    });
+    let (reason, message) = refusals.into_iter().next()?;
+    Some(ConditionDraft::new(Type::ChecksFailing, Status::True, reason, message))
 }
 
 /// Agents that cannot reboot their nodes, long before one has to.

@@ -3,7 +3,10 @@
 use chrono::TimeDelta;
 use lockkeeper_crds::host::Cause;
 use lockkeeper_crds::{BreakerState, BreakerStatus, NodeState};
-use lockkeeper_planner::{Confinement, Host, Instant, InsufficientWindowTime, Phase, Ready};
+use lockkeeper_planner::{
+    CheckResult, CheckRound, CheckStage, CheckVerdict, Checks, Confinement, Finding, Host, Instant,
+    InsufficientWindowTime, Phase, Ready,
+};
 use lockkeeper_reasons::ReasonName;
 
 use super::condition::ConditionDraft;
@@ -12,8 +15,8 @@ use super::node_conditions::{
 };
 use super::node_counts::NodeCounts;
 use super::policy_conditions::{
-    acknowledgement, agents_incapable, degraded, invalid_policy, progressing, ready, schedule_too_tight, stalled,
-    up_to_date,
+    acknowledgement, agents_incapable, checks_failing, degraded, invalid_policy, progressing, ready,
+    schedule_too_tight, stalled, up_to_date,
 };
 
 /// Every condition with every reason, with sample data.
@@ -158,10 +161,41 @@ fn of_policies() -> Vec<ConditionDraft> {
         each: TimeDelta::minutes(30),
     }));
     all.extend(agents_incapable(&incapable));
+    let failing = CheckVerdict::Failing(vec![Finding {
+        id: "72940d1dd064a912".to_owned(),
+        text: "alert KubePodCrashLooping fires {namespace=\"shop\", pod=\"db-0\"}".to_owned(),
+    }]);
+    let unavailable = CheckVerdict::Unavailable {
+        error: "Prometheus refuses the query: 1:8: parse error: unexpected }; correct the query or the matchers"
+            .to_owned(),
+        ignored: false,
+    };
+    for verdict in [failing, unavailable] {
+        all.extend(checks_failing(Some(&checks(verdict))));
+    }
     all.extend(acknowledgement(Some(&"yes".to_owned()), Some(&open), now));
     all.extend(acknowledgement(Some(&"2099-01-01T00:00:00Z".to_owned()), None, now));
     all.extend(invalid_policy("workers", "spec.suspend: expected a boolean"));
     all
+}
+
+/// Checks before a start, of which one had this verdict.
+fn checks(verdict: CheckVerdict) -> Checks {
+    Checks {
+        evaluates: true,
+        after: false,
+        per_node: false,
+        soak: TimeDelta::zero(),
+        timeout: TimeDelta::minutes(30),
+        round: Some(CheckRound {
+            cluster: vec![CheckResult {
+                stage: CheckStage::Before,
+                name: "alerts".to_owned(),
+                verdict,
+            }],
+            ..CheckRound::default()
+        }),
+    }
 }
 
 #[cfg(test)]

@@ -150,13 +150,14 @@ impl Rounds {
     async fn run(self, last: Option<CheckRound>, answer: AnswerSender<Option<CheckRound>>) {
         let age = |round: &CheckRound| (self.clock.now() - round.started).to_std().unwrap_or(self.interval);
         let mut last = last.filter(|round| age(round) < self.interval);
+        let mut logged = BTreeMap::new();
         loop {
             let round = match last.take() {
                 Some(round) => self.add_nodes(round).await,
                 None => self.round().await,
             };
             let next = self.interval.saturating_sub(age(&round));
-            self.log(&round);
+            self.log(&round, &mut logged);
             answer.send(Some(round));
             tokio::time::sleep(next).await;
         }
@@ -221,12 +222,18 @@ impl Rounds {
         results.collect()
     }
 
-    fn log(&self, round: &CheckRound) {
+    /// Logs the error of each check when it begins or changes.
+    fn log(&self, round: &CheckRound, logged: &mut BTreeMap<String, String>) {
         let all = round.cluster.iter().chain(round.nodes.values().flatten());
-        for result in all {
-            if let CheckVerdict::Unavailable { error, .. } = &result.verdict {
-                tracing::warn!(policy = %self.policy, check = result.name, "could not be evaluated: {error}; tried again in {} s", self.interval.as_secs());
-            }
+        let errors = all.filter_map(|result| match &result.verdict {
+            CheckVerdict::Unavailable { error, .. } => Some((result.name.clone(), error.clone())),
+            CheckVerdict::Passing | CheckVerdict::Failing(_) => None,
+        });
+        let errors: BTreeMap<String, String> = errors.collect();
+        for (check, error) in errors.iter().filter(|(check, error)| logged.get(*check) != Some(error)) {
+            let policy = &self.policy;
+            tracing::warn!("check {check} of policy {policy} could not be evaluated: {error}; tried again");
         }
+        *logged = errors;
     }
 }

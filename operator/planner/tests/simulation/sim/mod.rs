@@ -4,6 +4,7 @@
 
 pub mod agents;
 pub mod calls;
+pub mod checks;
 pub mod cluster;
 pub mod coverage;
 pub mod daemons;

@@ -117,6 +117,10 @@ mutants! {
     IgnoresDaemons,
     /// A node gives its slot away whether the workload that it evicted is ready again or not.
     IgnoresWorkloads,
+    /// A node starts, and succeeds, whatever the checks of its policy find.
+    IgnoresChecks,
+    /// What the checks find after the reboot was there before.
+    KnowsEveryFinding,
     /// What the pod of a `DaemonSet` said before the reboot counts.
     CountsAnOldReport,
 }
@@ -259,6 +263,17 @@ fn doctor(mutant: Mutant, seen: &mut Snapshot, now: Instant) -> bool {
             .nodes
             .values_mut()
             .for_each(|node| node.workloads = WorkloadReadiness::Ready),
+        Mutant::IgnoresChecks => seen.policies.values_mut().for_each(|policy| policy.checks = None),
+        Mutant::KnowsEveryFinding => {
+            let checks = seen.policies.values_mut().filter_map(|policy| policy.checks.as_mut());
+            for round in checks.filter_map(|checks| checks.round.as_mut()) {
+                let after = round
+                    .cluster
+                    .iter_mut()
+                    .filter(|result| result.stage == CheckStage::After);
+                after.for_each(|result| result.verdict = CheckVerdict::Passing);
+            }
+        }
         Mutant::IgnoresConfinement => seen.accepts_unconfined_agents = true,
         Mutant::IgnoresHold => seen.nodes.values_mut().for_each(|node| node.hold = None),
         _ => return false,

@@ -42,6 +42,8 @@ pub struct Operator {
     pub probes: BTreeMap<usize, ((String, BootId), u64)>,
     /// Nodes whose evicted workload is probed, likewise.
     pub workload_probes: BTreeMap<usize, ((String, BootId), u64)>,
+    /// Policies whose checks are evaluated, each with the number of its rounds.
+    pub checks: BTreeMap<PolicyName, u64>,
     pub seen: Seen,
     /// How much of what was planned is written.
     pub written: usize,
@@ -93,6 +95,7 @@ impl Operator {
             asked: BTreeSet::new(),
             probes: BTreeMap::new(),
             workload_probes: BTreeMap::new(),
+            checks: BTreeMap::new(),
             seen: Seen::default(),
             written: 0,
             busy: false,
@@ -191,6 +194,7 @@ impl World {
             known.progress.clear();
             self.update_probes(operator, &[]);
             self.update_workload_probes(operator, &[]);
+            self.update_checks(operator, &BTreeMap::new());
         }
     }
 
@@ -249,6 +253,8 @@ impl World {
         self.ask(operator, &plan);
         self.update_probes(operator, &plan.daemon_set_probes);
         self.update_workload_probes(operator, &plan.workload_probes);
+        self.update_checks(operator, &plan.checks);
+        self.judge_checks(operator, &plan);
         let due = self.due(operator, &plan);
         if plan.actions.is_empty() {
             self.rest(operator, plan, now);

@@ -36,6 +36,8 @@ pub fn needs_the_server(what: &Event) -> bool {
         | Event::Round
         | Event::Lead(_, true) => true,
         Event::Wake(..)
+        | Event::Alert
+        | Event::CheckRound(..)
         | Event::Call(..)
         | Event::Lead(_, false)
         | Event::ClockSet(..)

@@ -63,6 +63,10 @@ pub fn world(seed: u64, setup: Setup) -> World {
     if setup.workloads.unwrap_or(seed_says) && setup.boots_in.is_none() {
         world.with_workloads();
     }
+    let seed_says = world.check_rng.chance(300);
+    if setup.checks.unwrap_or(seed_says) && setup.boots_in.is_none() && !setup.no_faults {
+        world.with_checks();
+    }
     world
 }
 

@@ -60,6 +60,8 @@ pub struct View {
     delivered: [u64; 4],
     listed: [bool; 4],
     queues: [VecDeque<(i64, News)>; 4],
+    /// The last rounds of checks.
+    rounds: BTreeMap<PolicyName, CheckRound>,
 }
 
 #[derive(Clone, Debug)]
@@ -218,6 +220,14 @@ impl View {
         self.edit(index, |node| node.workloads = workloads.clone());
     }
 
+    pub fn set_round(&mut self, policy: &PolicyName, round: CheckRound) {
+        self.rounds.insert(policy.clone(), round);
+    }
+
+    pub fn retain_rounds(&mut self, is_asked: impl Fn(&PolicyName) -> bool) {
+        self.rounds.retain(|policy, _| is_asked(policy));
+    }
+
     pub fn set_daemons(&mut self, index: usize, daemons: &DaemonSetReadiness) {
         self.edit(index, |node| node.daemon_sets = daemons.clone());
     }
@@ -265,7 +275,7 @@ impl View {
             (0..self.nodes.len()).filter_map(|index| Some((self.names[index].clone(), self.node(index, drains)?)));
         let policies = self
             .policies()
-            .map(|(name, policy)| (name.clone(), policy.value.clone()));
+            .map(|(name, policy)| (name.clone(), self.with_round(name, policy.value.clone())));
         let snapshot = Snapshot {
             unlisted: self.unlisted(),
             view_gaps: vec![],
@@ -281,6 +291,13 @@ impl View {
         };
         self.changed |= snapshot != self.snapshot;
         self.snapshot = snapshot;
+    }
+
+    fn with_round(&self, name: &PolicyName, mut policy: Policy) -> Policy {
+        if let Some(checks) = &mut policy.checks {
+            checks.round = self.rounds.get(name).cloned();
+        }
+        policy
     }
 
     /// A node that is observed, with its policies and its record, and the results of the operator's own tasks.

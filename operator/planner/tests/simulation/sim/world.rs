@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BinaryHeap};
 use chrono::TimeDelta;
 use lockkeeper_planner::*;
 
+use super::checks::Checks;
 use super::cluster::{Cluster, Kind, News, Object};
 use super::coverage::Coverage;
 use super::failed_writes::Target;
@@ -59,6 +60,10 @@ pub enum Event {
     WorkloadProbe(usize, u64, usize),
     /// The workload that a node evicted is ready again.
     Workload(usize),
+    /// The alert that checks look at begins to fire, or ends.
+    Alert,
+    /// An operator makes a round of checks; of the rounds with this number.
+    CheckRound(usize, u64),
     /// The `DaemonSet`'s pod is ready in this boot.
     Daemon(usize, u32),
     /// The `DaemonSet` is deleted.
@@ -120,6 +125,9 @@ pub struct World {
     pub daemon_rng: Rng,
     /// For all that has to do with workloads, likewise.
     pub workload_rng: Rng,
+    /// For all that has to do with checks, likewise.
+    pub check_rng: Rng,
+    pub checks: Checks,
     /// Milliseconds since the start.
     pub at: i64,
     pub start: Instant,
@@ -166,6 +174,8 @@ pub struct Setup {
     pub daemons: Option<bool>,
     /// Whether there are workloads; absent = the seed says.
     pub workloads: Option<bool>,
+    /// Whether policies have checks; absent = the seed says.
+    pub checks: Option<bool>,
     pub mutant: Option<Mutant>,
     /// Only these faults, and often; empty = the seed says.
     pub faults: &'static [Fault],
@@ -197,6 +207,8 @@ impl World {
             rng,
             daemon_rng: Rng::new(seed ^ super::daemons::GENERATOR),
             workload_rng: Rng::new(seed ^ super::workloads::GENERATOR),
+            check_rng: Rng::new(seed ^ super::checks::GENERATOR),
+            checks: Checks::default(),
             at: 0,
             start,
             judge: Judge::new(&cluster),
@@ -288,6 +300,8 @@ impl World {
             Event::DaemonGone => self.daemon_gone(),
             Event::WorkloadProbe(operator, epoch, node) => self.probe_workload(operator, epoch, node),
             Event::Workload(node) => self.workload_ready(node),
+            Event::Alert => self.flip_alert(),
+            Event::CheckRound(operator, number) => self.check_round(operator, number),
             Event::Lead(operator, leads) => self.lead(operator, leads),
             Event::Rewound(operator, epoch) => self.rewound(operator, epoch),
             Event::ClockSet(operator) => self.set_clock(operator, TimeDelta::zero()),
