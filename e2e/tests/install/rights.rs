@@ -106,7 +106,7 @@ async fn may(admin: &Client, user: &str, question: &str) -> bool {
     let (question, name) = question.split_once(" named ").unwrap_or((question, ""));
     let (verb, resource) = question.split_once(' ').unwrap();
     let mut parts: Vec<&str> = resource.split('/').collect();
-    let group = if parts[0].contains('.') || parts[0] == "policy" {
+    let group = if parts[0].contains('.') || ["policy", "apps"].contains(&parts[0]) {
         parts.remove(0)
     } else {
         ""
