@@ -28,7 +28,7 @@ pub const BOOT: Duration = Duration::from_secs(20);
 /// From there until the node is Ready, and from there until the pod of its DaemonSet is.
 const START: Duration = Duration::from_secs(5);
 /// From the end of the pod of `web` until another one is ready elsewhere: longer than its node takes to be back.
-const REPLACEMENT: Duration = Duration::from_secs(60);
+const REPLACEMENT: Duration = Duration::from_mins(1);
 /// How long a pod takes to end.
 const POD_END: Duration = Duration::from_secs(2);
 

@@ -32,7 +32,7 @@ pub(super) fn next_step(active: &ActiveOperation, since: Instant) -> Step {
         return soak::restart(active).unwrap_or_else(|| await_ready(active, since));
     }
     let step = match await_workloads(active, since) {
-        Progress::Waiting(step) => step,
+        Progress::Waiting(step) => *step,
         Progress::Over { missing } => soak::next_step(active, since).unwrap_or_else(|| succeed(active, missing)),
     };
     // Until the operation has ended, so that each of its last writes finds the answer.
@@ -45,7 +45,7 @@ pub(super) fn next_step(active: &ActiveOperation, since: Instant) -> Step {
 /// How far one of the waits is.
 enum Progress {
     /// It goes on.
-    Waiting(Step),
+    Waiting(Box<Step>),
     /// It is over: all is well, or its time is over and this was missing.
     Over { missing: Option<String> },
 }
@@ -70,7 +70,7 @@ fn await_workloads(active: &ActiveOperation, since: Instant) -> Progress {
             failure,
             until,
         };
-        return Progress::Waiting(Step::wait(why, Some(until)));
+        return Progress::Waiting(Box::new(Step::wait(why, Some(until))));
     }
     let missing = missing(&workloads, failure, active.operation.settings.workloads_timeout);
     Progress::Over { missing: Some(missing) }
