@@ -68,10 +68,13 @@ pub(crate) async fn make_policies(stack: &Stack) {
     }
     let start = Utc::now() - TimeDelta::minutes(1);
     let short = format!("{} {} * * *", start.minute(), start.hour());
+    // A check that passes: its metric is seen as well.
+    let no_batch =
+        json!({"name": "batch", "pods": {"selector": {"matchLabels": {"app": "batch"}}, "expect": "NoneRunning"}});
     for (policy, more) in [
         ("lost", json!({"reboot": {"timeoutSeconds": 30}})),
         ("stuck", json!({})),
-        ("silent", json!({})),
+        ("silent", json!({"checks": {"before": [no_batch]}})),
         ("blind", json!({})),
         ("left", json!({})),
         ("stalled", json!({})),

@@ -23,13 +23,8 @@ pub enum Error {
     #[error("Prometheus refuses the query: {0}; correct the query or the matchers")]
     Query(String),
     /// The answer is not one of Prometheus.
-    #[error("the answer of {url} cannot be decoded ({cause}); check that the URL is one of a Prometheus server")]
-    Answer {
-        /// The server.
-        url: String,
-        /// What is wrong with it.
-        cause: String,
-    },
+    #[error("the answer of {0} cannot be decoded; check that the URL is one of a Prometheus server")]
+    Answer(String),
     /// The API server could not be asked.
     #[error("cannot {what}: {cause}")]
     Kubernetes {

@@ -35,17 +35,15 @@ pub(crate) async fn findings(
     let target = target.join("api/v1/query", &[("query", &query)]);
     let sent = evaluator.outbound.send(Method::GET, &target, None, &[], Bytes::new());
     let response = sent.await?;
-    let answer: Answer = match serde_json::from_slice(&response.body) {
-        Ok(answer) => answer,
-        Err(error) => {
-            // A status says more than a body that is none of Prometheus.
-            response.success(&target)?;
-            return Err(Error::Answer {
-                url: target.url().to_string(),
-                cause: error.to_string(),
-            });
-        }
-    };
+    if let Ok(answer) = serde_json::from_slice(&response.body) {
+        return judge(name, check, answer);
+    }
+    // A status says more than a body that is none of Prometheus.
+    response.success(&target)?;
+    Err(Error::Answer(target.url().to_string()))
+}
+
+fn judge(name: &str, check: &PrometheusCheck, answer: Answer) -> Result<Vec<Finding>, Error> {
     let data = answer.data().map_err(Error::Query)?;
     match (&check.alerts, &check.query) {
         (Some(alerts), _) => judge_alerts(name, alerts, data),
@@ -165,6 +163,8 @@ fn labels_in_braces(labels: &BTreeMap<String, String>, limit: usize) -> String {
 #[cfg(test)]
 mod tests {
     use lockkeeper_crds::{AlertName, Matcher};
+    use lockkeeper_fuzz::fuzz;
+    use lockkeeper_kube_util::is_printable;
 
     use super::*;
 
@@ -247,6 +247,37 @@ mod tests {
         assert_eq!(texts(QueryResult::True, scalar()), [] as [&str; 0]);
         let empty = QueryCheck::default();
         assert!(judge_query("q", &empty, scalar()).is_err());
+    }
+
+    #[test]
+    fn whatever_prometheus_answers_what_is_shown_of_it_is_printable_and_short() {
+        let alerts = PrometheusCheck {
+            alerts: Some(AlertsCheck::default()),
+            ..PrometheusCheck::default()
+        };
+        let query = |expect| PrometheusCheck {
+            query: Some(QueryCheck {
+                expression: "up".to_owned(),
+                expect,
+            }),
+            ..PrometheusCheck::default()
+        };
+        let checks = [alerts, query(QueryResult::Empty), query(QueryResult::True)];
+        fuzz("prometheus-answer", |body| {
+            for check in &checks {
+                let Ok(answer) = serde_json::from_slice(body) else {
+                    return;
+                };
+                let shown = match judge("shop", check, answer) {
+                    Ok(findings) => findings.into_iter().map(|finding| finding.text).collect(),
+                    Err(error) => vec![error.to_string()],
+                };
+                for text in shown {
+                    assert!(text.chars().all(is_printable), "{text}");
+                    assert!(text.chars().count() <= 400, "{text}");
+                }
+            }
+        });
     }
 
     #[test]
