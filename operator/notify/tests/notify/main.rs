@@ -5,4 +5,5 @@
 mod configuration;
 mod delivery;
 mod formats;
+mod page;
 mod world;
