@@ -119,6 +119,10 @@ fn explain_samples(clock: &DisplayClock) -> Samples {
             ))
         })
         .collect();
+    all.push(sample(
+        "explain, next, Verifying, uncordoned",
+        next_step::GOAL_AFTER_UNCORDON,
+    ));
     for (state, on_deadline) in [
         (NodeState::Preparing, OnDeadline::Defer),
         (NodeState::Draining, OnDeadline::Defer),
@@ -126,6 +130,7 @@ fn explain_samples(clock: &DisplayClock) -> Samples {
         (NodeState::Draining, OnDeadline::Reboot),
         (NodeState::Rebooting, OnDeadline::Fail),
         (NodeState::Verifying, OnDeadline::Fail),
+        (NodeState::Verifying, OnDeadline::Finish),
     ] {
         let topic = format!("explain, next, {} with {on_deadline:?}", state.as_str());
         all.push(sample(topic, next_step::at_deadline(state, on_deadline, &time)));

@@ -33,12 +33,15 @@ pub use node_reboot::{
     OrderAction, RebootSeries, Released, WaitingStatus,
 };
 pub use operation::{
-    CountedWorkload, DrainStage, Failure, OnDeadline, Operation, OperationSettings, Outcome, OwnerName, PendingOutcome,
-    Phase, StageKind,
+    CountedWorkload, DrainStage, EvictedWorkload, Failure, FindingId, OnDeadline, Operation, OperationSettings,
+    Outcome, OwnerName, PendingOutcome, Phase, StageKind,
 };
 pub use policy::{
-    Approval, Breaker, BreakerState, BreakerStatus, Canary, DeleteExempt, Disruption, Drain, DrainBehavior, DrainRule,
-    EmptyDirData, Exclusion, OnTimeout, PodOptOuts, PolicyWaiting, QueueOrder, Reboot, RebootMethod, RebootPolicy,
-    RebootPolicySpec, RebootPolicyStatus, RolloutStatus, Topology, UnmanagedPods, Window, WindowState,
+    AlertName, AlertStates, AlertsCheck, Approval, Breaker, BreakerState, BreakerStatus, Canary, Check, Checks,
+    ConditionStatus, DeleteExempt, Disruption, Drain, DrainBehavior, DrainRule, EmptyDirData, Exclusion, HttpCheck,
+    Matcher, NodeConditionCheck, ObjectCheck, OnCheckError, OnTimeout, PodOptOuts, PodsCheck, PodsExpected,
+    PolicyWaiting, PrometheusCheck, QueryCheck, QueryResult, QueueOrder, Reboot, RebootMethod, RebootPolicy,
+    RebootPolicySpec, RebootPolicyStatus, RolloutStatus, SecretKey, Server, Topology, UnmanagedPods, Window,
+    WindowState,
 };
 pub use selector::{LabelSelector, SelectorOperator, SelectorRequirement};

@@ -82,6 +82,10 @@ pub struct Operation {
     /// When the new boot ID, or the soft-reboot, was observed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rebooted_time: Option<DateTime<Utc>>,
+    /// When the operator observed that the node is uncordoned after its verification. Present only if something is waited for
+    /// since: `drain.waitForWorkloadsSeconds` counts from here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uncordoned_time: Option<DateTime<Utc>>,
     /// When the present phase times out; absent if nothing follows from time alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline_time: Option<DateTime<Utc>>,
@@ -105,6 +109,18 @@ pub struct Operation {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 100))]
     pub static_pods: Vec<CountedWorkload>,
+    /// The controlling owners of the pods that were to leave the node, as far as they had all their replicas ready when it
+    /// was cordoned. They must be ready again before the operation ends, or `drain.waitForWorkloadsSeconds` must be over.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 100))]
+    pub workloads: Vec<EvictedWorkload>,
+    /// What the checks in `checks.after` found before the operation started; it does not count after the reboot.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 256))]
+    pub checks_baseline: Vec<FindingId>,
+    /// Since when the node and its checks have been healthy after the uncordon; a failure starts the time anew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub healthy_since_time: Option<DateTime<Utc>>,
     /// The policy's settings when the operation started; it finishes with them.
     pub settings: OperationSettings,
     /// The failure, in phase Failed.
@@ -145,6 +161,8 @@ pub enum OnDeadline {
     Reboot,
     /// It marks the operation Failed; the node keeps its slot until a person acts.
     Fail,
+    /// It ends the operation as succeeded, and its history says what is not ready.
+    Finish,
     /// A value of a newer version.
     #[serde(other)]
     #[schemars(skip)]
@@ -162,6 +180,26 @@ pub struct CountedWorkload {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ready_time: Option<DateTime<Utc>>,
 }
+
+/// The controlling owner of pods that were to leave the node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct EvictedWorkload {
+    /// A ReplicaSet, a StatefulSet or a ReplicationController.
+    pub owner: OwnerName,
+    /// The Deployment of the ReplicaSet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
+    pub deployment: Option<String>,
+    /// How many replicas it had, all of them ready. Absent if it could not be read: it is waited for all the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub replicas: Option<i32>,
+}
+/// A short ID of what failed a check.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub struct FindingId(#[schemars(length(max = 32))] pub String);
 
 /// The controlling owner of pods, as `kind[.group] namespace/name`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

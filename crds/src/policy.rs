@@ -1,5 +1,6 @@
 //! `RebootPolicy`: how a set of nodes reboots.
 
+mod checks;
 mod disruption;
 mod drain;
 mod reboot;
@@ -9,6 +10,10 @@ mod status;
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
+pub use checks::{
+    AlertName, AlertStates, AlertsCheck, Check, Checks, ConditionStatus, HttpCheck, Matcher, NodeConditionCheck,
+    ObjectCheck, OnCheckError, PodsCheck, PodsExpected, PrometheusCheck, QueryCheck, QueryResult, SecretKey, Server,
+};
 pub use disruption::{Approval, Breaker, Canary, Disruption, QueueOrder, Topology};
 pub use drain::{DeleteExempt, Drain, DrainBehavior, DrainRule, EmptyDirData, OnTimeout, PodOptOuts, UnmanagedPods};
 pub use reboot::{Reboot, RebootMethod};
@@ -79,6 +84,9 @@ pub struct RebootPolicySpec {
     /// Whether a person must approve each node.
     #[serde(default)]
     pub approval: Approval,
+    /// What must hold before a node starts, and after it has rebooted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checks: Option<Checks>,
     /// How many failed nodes stop the rollout.
     #[serde(default)]
     pub breaker: Breaker,
@@ -116,6 +124,12 @@ impl Defaults {
     }
     const fn wait_for_volume_detach_seconds() -> i32 {
         300
+    }
+    const fn wait_for_workloads_seconds() -> i32 {
+        300
+    }
+    const fn check_timeout_seconds() -> i32 {
+        1800
     }
     const fn max_failed_nodes() -> i32 {
         1

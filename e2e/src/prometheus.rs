@@ -78,6 +78,11 @@ impl Monitoring {
         Ok(monitoring)
     }
 
+    /// The URL of Prometheus.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
     /// Scrapes these from now on: name of the pod, address.
     pub fn scrape(&self, targets: &[(String, String)]) -> Result<()> {
         let groups: Vec<Value> = targets

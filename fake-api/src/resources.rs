@@ -44,13 +44,14 @@ const fn custom(plural: &'static str, kind: &'static str) -> Resource {
 }
 
 /// Every kind: those that Lockkeeper reads or writes.
-pub const RESOURCES: [Resource; 16] = [
+pub const RESOURCES: [Resource; 17] = [
     built_in("v1", "nodes", "Node", false, true),
     built_in("v1", "pods", "Pod", true, true),
     built_in("v1", "namespaces", "Namespace", false, true),
     built_in("v1", "events", "Event", true, false),
     built_in("v1", "persistentvolumes", "PersistentVolume", false, true),
     built_in("v1", "persistentvolumeclaims", "PersistentVolumeClaim", true, true),
+    built_in("v1", "replicationcontrollers", "ReplicationController", true, true),
     built_in("policy/v1", "poddisruptionbudgets", "PodDisruptionBudget", true, true),
     built_in("apps/v1", "daemonsets", "DaemonSet", true, true),
     built_in("apps/v1", "replicasets", "ReplicaSet", true, true),

@@ -5,7 +5,9 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::Context;
 use clap::Parser;
+use lockkeeper_checks::Expressions;
 use lockkeeper_crds::names;
 use lockkeeper_kube_util::Clock;
 use lockkeeper_notify::Dispatcher;
@@ -21,9 +23,13 @@ use crate::operator::{Operator, RunningOperator};
 use crate::reconcile::{Options, PlanFn};
 use crate::report::announcer::known_events;
 use crate::shutdown::{Ended, on_signal};
+use crate::tasks::checks::CheckOptions;
 
 /// On SIGTERM: short writes end and the Lease is handed over within this.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(4);
+
+/// The only argument of the process that evaluates one expression of a check.
+const EVALUATE: &str = "evaluate-expression";
 
 /// Lets the nodes of a cluster through the reboot lock, one at a time.
 #[derive(Debug, Parser)]
@@ -52,6 +58,9 @@ struct Arguments {
     /// replica does not lead, because windows and recorded times would be wrong. 0 accepts any difference.
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     max_clock_skew_seconds: u64,
+    /// How often the checks of a policy are evaluated while a node waits for them.
+    #[arg(long, value_name = "SECONDS", default_value_t = 15, value_parser = clap::value_parser!(u64).range(1..=30))]
+    check_interval_seconds: u64,
     /// Start nodes although agents are not confined to their own nodes: one stolen agent token can then have other nodes
     /// drained and rebooted.
     #[arg(long)]
@@ -67,6 +76,9 @@ struct Arguments {
 /// Runs until a signal, with the arguments of this process and what decides: [`lockkeeper_planner::plan`]. Another one is
 /// for a test of what stands behind it.
 pub async fn main(plan: PlanFn) -> ExitCode {
+    if std::env::args().nth(1).as_deref() == Some(EVALUATE) {
+        return lockkeeper_checks::evaluate_from_stdin();
+    }
     let arguments = Arguments::parse();
     if let Err(error) = logging::start(arguments.log_format) {
         eprintln!("{error}");
@@ -106,6 +118,10 @@ async fn run(arguments: Arguments, plan: PlanFn) -> anyhow::Result<()> {
             control_plane_labels: arguments.control_plane_labels,
             accepts_unconfined_agents: arguments.accept_unconfined_agents,
             namespace: arguments.lease_namespace,
+            checks: CheckOptions {
+                expressions: expressions()?,
+                interval: Duration::from_secs(arguments.check_interval_seconds),
+            },
             plan,
             clock: Clock::machine(),
         },
@@ -132,6 +148,14 @@ async fn run(arguments: Arguments, plan: PlanFn) -> anyhow::Result<()> {
         tracing::warn!("not done in time: {}", unfinished.join(", "));
     }
     Ok(())
+}
+
+/// Expressions are evaluated by this program in a process of its own.
+fn expressions() -> anyhow::Result<Expressions> {
+    Ok(Expressions::Process {
+        program: std::env::current_exe().context("finding the program of this process")?,
+        arguments: vec![EVALUATE.to_owned()],
+    })
 }
 
 /// A task that ended by itself takes the process with it; the kubelet starts it again.

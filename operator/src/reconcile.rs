@@ -20,6 +20,7 @@ use crate::next_pass::NextPass;
 use crate::report::{RecordsBefore, Reporter};
 use crate::server_clock::ServerClock;
 use crate::tasks::Tasks;
+use crate::tasks::checks::CheckOptions;
 
 /// After a write that failed: long enough for an API server in trouble, short enough for a person who watches.
 const RETRY_DELAY: Duration = Duration::from_secs(2);
@@ -56,6 +57,8 @@ pub struct Options {
     pub accepts_unconfined_agents: bool,
     /// The namespace of our own pods.
     pub namespace: String,
+    /// How checks are evaluated.
+    pub checks: CheckOptions,
     /// The planner.
     pub plan: PlanFn,
     /// The time that is planned with.
@@ -99,7 +102,7 @@ impl Reconciler {
         server_clock: ServerClock,
         health: Component,
     ) -> Self {
-        let tasks = Tasks::new(clients, &options.namespace, options.clock);
+        let tasks = Tasks::new(clients, &options.namespace, options.checks.clone(), options.clock);
         let local = Local {
             own_node: options.own_node.clone(),
             control_plane_labels: options.control_plane_labels.clone(),

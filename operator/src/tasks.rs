@@ -1,9 +1,10 @@
-//! What runs beside the reconcile loop: drains, preflights, DaemonSet probes and forecasts.
+//! What runs beside the reconcile loop: drains, preflights, checks, probes and forecasts.
 
-pub mod daemon_set_probes;
+pub mod checks;
 pub mod drains;
 pub mod forecasts;
 pub mod preflights;
+pub mod probes;
 pub mod supervisor;
 
 use chrono::{DateTime, Utc};
@@ -14,10 +15,11 @@ use lockkeeper_snapshot::ObservedObjects;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use self::daemon_set_probes::DaemonSetProbes;
+use self::checks::{CheckOptions, Checks};
 use self::drains::Drains;
 use self::forecasts::{Ends, Forecasts};
 use self::preflights::Preflights;
+use self::probes::{DaemonSetProbe, Probes, WorkloadProbe};
 use self::supervisor::WakeUp;
 use crate::client::Clients;
 use crate::report::event::Event;
@@ -27,14 +29,16 @@ use crate::report::event::Event;
 pub struct Tasks {
     drains: Drains,
     preflights: Preflights,
-    probes: DaemonSetProbes,
+    checks: Checks,
+    daemon_sets: Probes<DaemonSetProbe>,
+    workloads: Probes<WorkloadProbe>,
     forecasts: Forecasts,
     wake_ups: mpsc::UnboundedReceiver<()>,
 }
 
 impl Tasks {
     /// No task runs yet; `namespace` is that of our own pods.
-    pub fn new(clients: &Clients, namespace: &str, clock: Clock) -> Self {
+    pub fn new(clients: &Clients, namespace: &str, checks: CheckOptions, clock: Clock) -> Self {
         let (wake_up, wake_ups) = WakeUp::channel();
         let client = &clients.evict;
         let drain_clients = DrainClients {
@@ -42,9 +46,11 @@ impl Tasks {
             watches: clients.watch.clone(),
         };
         Self {
+            checks: Checks::new(client.clone(), namespace.to_owned(), checks, clock, wake_up.clone()),
             drains: Drains::new(drain_clients, namespace.to_owned(), clock, wake_up.clone()),
             preflights: Preflights::new(client.clone(), namespace.to_owned(), clock, wake_up.clone()),
-            probes: DaemonSetProbes::new(client.clone(), wake_up.clone()),
+            daemon_sets: Probes::new(client.clone(), wake_up.clone()),
+            workloads: Probes::new(client.clone(), wake_up.clone()),
             forecasts: Forecasts::new(wake_up),
             wake_ups,
         }
@@ -54,14 +60,18 @@ impl Tasks {
     pub fn fill(&mut self, snapshot: &mut Snapshot, observed: &ObservedObjects) {
         self.drains.fill(snapshot);
         self.preflights.fill(snapshot, observed);
-        self.probes.fill(snapshot);
+        self.checks.fill(snapshot, observed);
+        self.daemon_sets.fill(snapshot);
+        self.workloads.fill(snapshot);
     }
 
     /// Starts the tasks that the plan needs and ends those that it does not.
     pub fn reconcile(&mut self, plan: &Plan, snapshot: &Snapshot, observed: &ObservedObjects) {
         self.drains.reconcile(snapshot, observed, &plan.actions);
         self.preflights.reconcile(&plan.preflight, snapshot, observed);
-        self.probes.reconcile(&plan.daemon_set_probes, snapshot);
+        self.checks.reconcile(plan, observed);
+        self.daemon_sets.reconcile(&plan.daemon_set_probes, snapshot);
+        self.workloads.reconcile(&plan.workload_probes, snapshot);
     }
 
     /// Starts a forecast if one is due. Returns when the next one is due, if that is known.
@@ -84,7 +94,9 @@ impl Tasks {
     /// When the answers that are expected soon will have arrived; until then it is not worth reporting that nodes wait for
     /// them.
     pub fn expected_by(&self, now: Instant) -> Option<Instant> {
-        self.preflights.expected_by(now).max(self.probes.expected_by(now))
+        let probes = self.daemon_sets.expected_by(now).max(self.workloads.expected_by(now));
+        let preflights = self.preflights.expected_by(now);
+        preflights.max(probes).max(self.checks.expected_by(now))
     }
 
     /// Ends the drain of a node; the next pass starts it anew.
@@ -105,7 +117,9 @@ impl Tasks {
     pub fn stop(&mut self) {
         self.drains.stop();
         self.preflights.stop();
-        self.probes.stop();
+        self.checks.stop();
+        self.daemon_sets.stop();
+        self.workloads.stop();
         self.forecasts.stop();
     }
 }

@@ -37,7 +37,7 @@ impl ReasonName {
                 "bring those nodes back, delete the Node of one that will not return (kubectl delete node NAME), or raise \
                  disruption.maxUnavailable"
                     .to_owned()
-            },
+            }
             Self::NoFreeSlot => "no action needed; raise disruption.maxInProgress to reboot more at once".to_owned(),
             Self::Released => {
                 format!("request another reboot: kubectl annotate node {node} lockkeeper.dev/reboot-requested='retry'")
@@ -48,6 +48,13 @@ impl ReasonName {
             ),
             Self::PreflightBlocked => {
                 "repair the workload, raise its budget, or add a rule for it to drain.rules".to_owned()
+            }
+            Self::CheckUnavailable => format!(
+                "make the source reachable, or change the check (onError: Ignore lets nodes start without it): kubectl edit rbp \
+                 {policy}"
+            ),
+            Self::CheckFailing => {
+                format!("repair what the check found, or change the check: kubectl edit rbp {policy}")
             }
             Self::Uncordoned => format!(
                 "to keep the node out of the rollout: kubectl annotate node {node} lockkeeper.dev/hold='<reason>'"
@@ -63,6 +70,9 @@ impl ReasonName {
             }
             Self::PodStuck => "check that pod: its finalizers, its volumes, its node".to_owned(),
             Self::NodeNotReady => format!("if this lasts, check the node: kubectl describe node {node}"),
+            Self::WorkloadsNotReady => "if this lasts, check the pods of these workloads: kubectl get pods -A -o wide; the next \
+                                        node starts at the time that the message says at the latest"
+                .to_owned(),
             Self::Failed => {
                 format!("check the node, then: kubectl lockkeeper retry {node}, or: kubectl lockkeeper release {node}")
             }
@@ -75,6 +85,8 @@ impl ReasonName {
             | Self::Pacing
             | Self::ControlPlaneBusy
             | Self::BackingOff
+            | Self::ChecksPending
+            | Self::Soaking
             | Self::Preparing
             | Self::LoadBalancerDelay
             | Self::PodRunning

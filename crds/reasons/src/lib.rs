@@ -15,12 +15,13 @@ mod table;
 mod text;
 mod view_gap;
 mod wait_reason;
+mod wait_until;
 
 pub use installation::Installation;
 pub use reason_name::ReasonName;
 pub use samples::samples;
 pub use table::{Actor, Severity};
-pub use text::{format_duration, format_time, plural};
+pub use text::{format_duration, format_time, names, plural};
 pub use view_gap::ViewGap;
 pub use wait_reason::{BreakerRecovery, ConfinementGap, LimitScope, WaitReason};
 

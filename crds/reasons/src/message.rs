@@ -154,6 +154,20 @@ impl fmt::Display for WaitReason {
                     format_time(*until)
                 )
             }
+            Self::ChecksPending { .. } => f.write_str("the checks of the policy are being evaluated"),
+            Self::CheckUnavailable { check, error, until } => {
+                write!(f, "check {check} could not be evaluated: {error}")?;
+                write_failed_at(f, *until)
+            }
+            Self::CheckFailing { check, what, until } => {
+                write!(f, "check {check} fails: {what}")?;
+                write_failed_at(f, *until)
+            }
+            Self::Soaking { until } => write!(
+                f,
+                "rebooted and healthy; its slot is freed at {} if it stays healthy until then",
+                format_time(*until)
+            ),
             Self::PreflightBlocked { pod, why, .. } if pod.is_empty() => write!(f, "cannot be drained: {why}"),
             Self::PreflightBlocked { pod, why, .. } => write!(f, "cannot be drained: pod {pod}: {why}"),
             Self::Preparing { asked, .. } => {
@@ -201,8 +215,20 @@ impl fmt::Display for WaitReason {
             Self::NodeNotReady { message, .. } => {
                 write!(f, "rebooted; waiting for the node to become Ready: {message}")
             }
+            Self::WorkloadsNotReady {
+                workloads,
+                failure,
+                until,
+            } => workloads_not_ready(f, workloads, failure.as_deref(), *until),
         }
     }
+}
+
+/// When the node is Failed, if it has rebooted already.
+fn write_failed_at(f: &mut fmt::Formatter<'_>, until: Option<Instant>) -> fmt::Result {
+    until.map_or(Ok(()), |until| {
+        write!(f, "; the node is Failed at {} if this lasts", format_time(until))
+    })
 }
 
 fn being_deleted(f: &mut fmt::Formatter<'_>, taint: Option<&str>, since: Option<Instant>, stale: bool) -> fmt::Result {
@@ -282,4 +308,27 @@ fn no_free_slot(
             plural(ahead, "node")
         ),
     }
+}
+
+fn workloads_not_ready(
+    f: &mut fmt::Formatter<'_>,
+    workloads: &[String],
+    failure: Option<&str>,
+    until: Instant,
+) -> fmt::Result {
+    let until = format_time(until);
+    if workloads.is_empty() {
+        write!(
+            f,
+            "uncordoned; checking whether the workloads that were evicted are ready again, until {until} at most"
+        )?;
+    } else {
+        write!(
+            f,
+            "uncordoned; waiting until {until} at most for {} to be ready again: {}",
+            plural(workloads.len(), "evicted workload"),
+            names(workloads)
+        )?;
+    }
+    failure.map_or(Ok(()), |failure| write!(f, "; {failure}"))
 }

@@ -57,6 +57,12 @@ pub enum ReasonName {
     Pacing,
     /// Another control-plane node is down.
     ControlPlaneBusy,
+    /// The checks of the policy are being evaluated.
+    ChecksPending,
+    /// A check of the policy could not be evaluated; the message has the error.
+    CheckUnavailable,
+    /// A check of the policy fails; the message says what it found.
+    CheckFailing,
     /// Its pods can never be evicted by waiting; the message names the first.
     PreflightBlocked,
     /// The operator waits for the node agent to respond.
@@ -85,13 +91,17 @@ pub enum ReasonName {
     RebootRefused,
     /// Rebooted; the node, or a `DaemonSet` or static pod that was ready on it before, is not Ready yet.
     NodeNotReady,
+    /// Uncordoned; workloads whose pods were evicted are not ready again yet.
+    WorkloadsNotReady,
+    /// Rebooted and uncordoned; it must stay healthy for a while before the next node starts.
+    Soaking,
     /// The operation failed; check the node, then `retry` or `release` it.
     Failed,
 }
 
 impl ReasonName {
     /// Every reason, in the order of the checks.
-    pub const ALL: [Self; 41] = [
+    pub const ALL: [Self; 46] = [
         Self::ViewIncomplete,
         Self::PolicyConflict,
         Self::NoPolicy,
@@ -118,6 +128,9 @@ impl ReasonName {
         Self::TopologyFull,
         Self::Pacing,
         Self::ControlPlaneBusy,
+        Self::ChecksPending,
+        Self::CheckUnavailable,
+        Self::CheckFailing,
         Self::PreflightBlocked,
         Self::Preparing,
         Self::WriteRefused,
@@ -132,6 +145,8 @@ impl ReasonName {
         Self::AwaitingExternalReboot,
         Self::RebootRefused,
         Self::NodeNotReady,
+        Self::WorkloadsNotReady,
+        Self::Soaking,
         Self::Failed,
     ];
 

@@ -268,6 +268,22 @@ fn history_samples() -> Vec<WaitReason> {
         },
         deferred(1, "EvictionBlocked", budget),
         deferred(2, "Cancelled", "cancelled manually"),
+        WaitReason::ChecksPending { until: None },
+        WaitReason::CheckUnavailable {
+            check: "alerts".to_owned(),
+            error: "http://prometheus:9090 did not answer within 10 s; check that the operator can reach it".to_owned(),
+            until: None,
+        },
+        WaitReason::CheckFailing {
+            check: "alerts".to_owned(),
+            what: "1 alert fires: KubePodCrashLooping (namespace shop, pod db-0)".to_owned(),
+            until: None,
+        },
+        WaitReason::CheckFailing {
+            check: "database".to_owned(),
+            what: "object.status.phase == 'Healthy' is false for Database shop/db".to_owned(),
+            until: Some(at(30)),
+        },
         WaitReason::PreflightBlocked {
             pod: "shop/db-0".to_owned(),
             why: "no controller would create it again (the policy's drain.unmanagedPods is Block)".to_owned(),
@@ -334,6 +350,38 @@ fn progress_samples() -> Vec<WaitReason> {
             message: "KubeletNotReady: container runtime is down".to_owned(),
             until: at(15),
         },
+        WaitReason::WorkloadsNotReady {
+            workloads: vec![],
+            failure: None,
+            until: at(5),
+        },
+        WaitReason::WorkloadsNotReady {
+            workloads: vec!["StatefulSet shop/db (0 of 1 ready)".to_owned()],
+            failure: None,
+            until: at(5),
+        },
+        WaitReason::WorkloadsNotReady {
+            workloads: [
+                "api (1 of 3 ready)",
+                "web (1 of 2 ready)",
+                "search (0 of 2 ready)",
+                "mail (0 of 1 ready)",
+            ]
+            .map(|workload| format!("Deployment shop/{workload}"))
+            .into(),
+            failure: None,
+            until: at(5),
+        },
+        WaitReason::WorkloadsNotReady {
+            workloads: vec!["Deployment shop/web (not known)".to_owned()],
+            failure: Some(
+                "cannot read ReplicaSet shop/web-7d9c: not permitted; grant the permission: apply the chart, or \
+                 deploy/lockkeeper.yaml, of this version again"
+                    .to_owned(),
+            ),
+            until: at(5),
+        },
+        WaitReason::Soaking { until: at(25) },
         WaitReason::Failed {
             message:
                 "w-01 did not come back within 15 min of the reboot ordered at 2026-11-24T21:00:00Z; check its console \

@@ -250,6 +250,27 @@ impl ReasonName {
                 Time,
                 true,
             ),
+            Self::ChecksPending => row(
+                "ChecksPending",
+                "the checks of the policy are being evaluated",
+                Normal,
+                Time,
+                false,
+            ),
+            Self::CheckUnavailable => row(
+                "CheckUnavailable",
+                "a check of the policy could not be evaluated; the message has the error",
+                Warning,
+                TimeOrPerson,
+                true,
+            ),
+            Self::CheckFailing => row(
+                "CheckFailing",
+                "a check of the policy fails; the message says what it found",
+                Warning,
+                TimeOrPerson,
+                true,
+            ),
             Self::PreflightBlocked => row(
                 "PreflightBlocked",
                 "its pods can never be evicted by waiting; the message names the first",
@@ -326,6 +347,20 @@ impl ReasonName {
             Self::NodeNotReady => row(
                 "NodeNotReady",
                 "rebooted; the node, or a DaemonSet or static pod that was ready on it before, is not Ready yet",
+                Normal,
+                Time,
+                false,
+            ),
+            Self::WorkloadsNotReady => row(
+                "WorkloadsNotReady",
+                "rebooted and uncordoned; workloads whose pods were evicted are not ready again yet",
+                Normal,
+                TimeOrPerson,
+                false,
+            ),
+            Self::Soaking => row(
+                "Soaking",
+                "rebooted and uncordoned; it must stay healthy for a while before the next node starts",
                 Normal,
                 Time,
                 false,

@@ -30,7 +30,7 @@ pub fn plural(count: usize, noun: &str) -> String {
 }
 
 /// Lists at most three names, and says how many more there are.
-pub(crate) fn names(all: &[String]) -> String {
+pub fn names(all: &[String]) -> String {
     const SHOWN: usize = 3;
     let shown = all.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>();
     let shown = shown.join(", ");

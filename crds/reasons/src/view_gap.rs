@@ -57,7 +57,7 @@ pub enum ViewGap {
     AwaitingReady,
     /// The record of a reboot was lost, and the agent has not confirmed that the host stays up.
     RecordLost,
-    /// The watches have just come back, and schedulers may not know the cordon yet.
+    /// The watches have just started or come back, and schedulers may not know the cordon yet.
     SchedulersUnaware {
         /// Until when the reboot order waits.
         until: Instant,
@@ -115,8 +115,8 @@ impl fmt::Display for ViewGap {
             ),
             Self::SchedulersUnaware { until } => write!(
                 f,
-                "the API server was away, and a scheduler may still bind pods to this node; the reboot is ordered at {} at the \
-                 earliest",
+                "the operator's watches have only just started, and a scheduler may still bind pods to this node; the reboot is \
+                 ordered at {} at the earliest",
                 format_time(*until)
             ),
             Self::PreflightPending => f.write_str("checking whether its pods can be evicted"),

@@ -176,6 +176,29 @@ pub enum WaitReason {
         /// When it is tried again.
         until: Instant,
     },
+    /// The checks of the policy are being evaluated.
+    ChecksPending {
+        /// When the node is Failed without an answer, if it has rebooted already.
+        until: Option<Instant>,
+    },
+    /// A check could not be evaluated.
+    CheckUnavailable {
+        /// The name of the check.
+        check: String,
+        /// The error with its source, and the remedy.
+        error: String,
+        /// When the node is Failed, if it has rebooted already.
+        until: Option<Instant>,
+    },
+    /// A check fails.
+    CheckFailing {
+        /// The name of the check.
+        check: String,
+        /// What it found.
+        what: String,
+        /// When the node is Failed, if it has rebooted already.
+        until: Option<Instant>,
+    },
     /// Its pods can never be evicted by waiting.
     PreflightBlocked {
         /// The first such pod, as `namespace/name`; empty if it concerns no single pod.
@@ -261,6 +284,20 @@ pub enum WaitReason {
         /// When it times out.
         until: Instant,
     },
+    /// Uncordoned, but workloads whose pods were evicted are not ready again yet.
+    WorkloadsNotReady {
+        /// Those that are not ready, each with what is known of its replicas; empty while they are not checked yet.
+        workloads: Vec<String>,
+        /// Why one of them cannot be read, and the remedy.
+        failure: Option<String>,
+        /// When the operator stops waiting for them.
+        until: Instant,
+    },
+    /// Rebooted, uncordoned and healthy.
+    Soaking {
+        /// When it has stayed healthy for long enough.
+        until: Instant,
+    },
     /// The operation failed.
     Failed {
         /// What did not happen, and where to look.
@@ -335,6 +372,9 @@ impl WaitReason {
             Self::Released { .. } => ReasonName::Released,
             Self::StillRequired { .. } => ReasonName::StillRequired,
             Self::BackingOff { .. } => ReasonName::BackingOff,
+            Self::ChecksPending { .. } => ReasonName::ChecksPending,
+            Self::CheckUnavailable { .. } => ReasonName::CheckUnavailable,
+            Self::CheckFailing { .. } => ReasonName::CheckFailing,
             Self::PreflightBlocked { .. } => ReasonName::PreflightBlocked,
             Self::Preparing { .. } => ReasonName::Preparing,
             Self::WriteRefused { .. } => ReasonName::WriteRefused,
@@ -349,57 +389,9 @@ impl WaitReason {
             Self::AwaitingExternalReboot { .. } => ReasonName::AwaitingExternalReboot,
             Self::RebootRefused { .. } => ReasonName::RebootRefused,
             Self::NodeNotReady { .. } => ReasonName::NodeNotReady,
+            Self::WorkloadsNotReady { .. } => ReasonName::WorkloadsNotReady,
+            Self::Soaking { .. } => ReasonName::Soaking,
             Self::Failed { .. } => ReasonName::Failed,
-        }
-    }
-
-    /// When time alone may end the wait, if that is known.
-    pub fn until(&self) -> Option<Instant> {
-        match self {
-            Self::Held { until, .. }
-            | Self::Excluded { until, .. }
-            | Self::CanarySoaking { until, .. }
-            | Self::VolumesAttached { until, .. }
-            | Self::PodTerminating { until, .. } => *until,
-            Self::OutsideWindow { opens, .. } | Self::DoesNotFitWindow { opens, .. } => *opens,
-            Self::LoadBalancerDelay { from } => Some(*from),
-            Self::BreakerOpen {
-                recovery: BreakerRecovery::ProbeAt(until),
-                ..
-            }
-            | Self::JustBooted { until }
-            | Self::Pacing { until }
-            | Self::PreflightBlocked { until, .. }
-            | Self::Preparing { until, .. }
-            | Self::StillRequired { until, .. }
-            | Self::BackingOff { until, .. }
-            | Self::Rebooting { until, .. }
-            | Self::AwaitingExternalReboot { until, .. }
-            | Self::RebootRefused { until, .. }
-            | Self::NodeNotReady { until, .. } => Some(*until),
-            Self::ViewIncomplete(_)
-            | Self::PolicyConflict { .. }
-            | Self::NoPolicy
-            | Self::Suspended { .. }
-            | Self::BeingDeleted { .. }
-            | Self::AwaitingApproval { .. }
-            | Self::AgentMissing { .. }
-            | Self::AgentNotConfined(_)
-            | Self::AgentIncapable { .. }
-            | Self::AgentNotAnswering { .. }
-            | Self::Inhibited { .. }
-            | Self::BreakerOpen { .. }
-            | Self::TooManyUnavailable { .. }
-            | Self::NoFreeSlot { .. }
-            | Self::TopologyFull { .. }
-            | Self::PodRunning { .. }
-            | Self::ControlPlaneBusy { .. }
-            | Self::Uncordoned
-            | Self::Released { .. }
-            | Self::EvictionBlocked { .. }
-            | Self::WriteRefused { .. }
-            | Self::PodStuck { .. }
-            | Self::Failed { .. } => None,
         }
     }
 }

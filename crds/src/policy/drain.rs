@@ -47,6 +47,12 @@ pub struct Drain {
     #[serde(default = "Defaults::wait_for_volume_detach_seconds")]
     #[schemars(range(min = 0, max = 86_400))]
     pub wait_for_volume_detach_seconds: i32,
+    /// Seconds after the uncordon that the operation waits, and the node keeps its slot, until the workloads whose pods were
+    /// evicted have their replicas ready again, if they had before. It ends as a success all the same when they are over.
+    /// 0 does not wait.
+    #[serde(default = "Defaults::wait_for_workloads_seconds")]
+    #[schemars(range(min = 0, max = 3600))]
+    pub wait_for_workloads_seconds: i32,
     /// Seconds between excluding the node from load balancers and the first eviction.
     #[serde(default)]
     #[schemars(range(min = 0, max = 3600))]
@@ -74,6 +80,7 @@ impl Default for Drain {
             on_timeout: OnTimeout::default(),
             delete_exempt: None,
             wait_for_volume_detach_seconds: Defaults::wait_for_volume_detach_seconds(),
+            wait_for_workloads_seconds: Defaults::wait_for_workloads_seconds(),
             exclude_from_load_balancers_seconds: 0,
             daemon_sets_last: false,
             prefer_updated_nodes: false,

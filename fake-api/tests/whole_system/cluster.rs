@@ -27,6 +27,8 @@ const SHUTDOWN: Duration = Duration::from_secs(2);
 pub const BOOT: Duration = Duration::from_secs(20);
 /// From there until the node is Ready, and from there until the pod of its DaemonSet is.
 const START: Duration = Duration::from_secs(5);
+/// From the end of the pod of `web` until another one is ready elsewhere: longer than its node takes to be back.
+const REPLACEMENT: Duration = Duration::from_secs(60);
 /// How long a pod takes to end.
 const POD_END: Duration = Duration::from_secs(2);
 
@@ -75,6 +77,11 @@ pub fn create_nodes(api: &FakeApi, clock: Clock) {
 pub fn create_workload(api: &FakeApi, clock: Clock) {
     let booted = clock.now() - TimeDelta::days(30);
     api.put(pod("shop", "web-1", "n1", "ReplicaSet", booted));
+    api.put(json!({
+        "apiVersion": "apps/v1", "kind": "ReplicaSet",
+        "metadata": {"name": "web", "namespace": "shop", "labels": {"example.com/evicted-from": "n1"}},
+        "spec": {"replicas": 1, "selector": {"matchLabels": {"app": "web"}}}, "status": {"readyReplicas": 1},
+    }));
     api.put(pod("shop", "db-1", "n2", "ReplicaSet", booted));
     api.put(pod("shop", "db-2", "n2", "ReplicaSet", booted));
     api.put(pod("shop", "api-1", "n3", "ReplicaSet", booted));
@@ -147,6 +154,20 @@ pub async fn end_pods(api: FakeApi, changed: Arc<Notify>) {
         }
         changed.notified().await;
     }
+}
+
+/// The part of the controllers and of the other nodes: some time after the pod of `web` is gone, another one is ready.
+pub async fn replace_pod(api: FakeApi, changed: Arc<Notify>) {
+    let (pod, owner) = (
+        Key::namespaced("pods", "shop", "web-1"),
+        Key::namespaced("replicasets", "shop", "web"),
+    );
+    while api.get(&pod).is_some() {
+        changed.notified().await;
+    }
+    api.change(&owner, &json!({"status": {"readyReplicas": null}}));
+    sleep(REPLACEMENT).await;
+    api.change(&owner, &json!({"status": {"readyReplicas": 1}}));
 }
 
 /// The life of a machine: it carries orders out.

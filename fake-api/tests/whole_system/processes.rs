@@ -15,6 +15,7 @@ use lockkeeper_operator::metrics::Metrics;
 use lockkeeper_operator::operator::{Operator, RunningOperator};
 use lockkeeper_operator::reconcile::Options;
 use lockkeeper_operator::server_clock::ServerClock;
+use lockkeeper_operator::tasks::checks::CheckOptions;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -160,6 +161,10 @@ async fn run_operator(api: FakeApi, clock: Clock, name: String, pace: Pace, metr
             plan: lockkeeper_planner::plan,
             // The API server in memory has no admission policies.
             accepts_unconfined_agents: true,
+            checks: CheckOptions {
+                expressions: lockkeeper_checks::Expressions::Here,
+                interval: Duration::from_secs(15),
+            },
             clock,
         },
         identity: name.clone(),

@@ -11,7 +11,9 @@ use lockkeeper_operator::election::Pace;
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::cluster::{BootTime, Machine, changes, create_nodes, create_workload, end_pods, live, machines, usual_boot};
+use super::cluster::{
+    BootTime, Machine, changes, create_nodes, create_workload, end_pods, live, machines, replace_pod, usual_boot,
+};
 use super::end::{dump, problems};
 use super::processes::{Process, Program, RESTART};
 use super::truth::Truth;
@@ -60,6 +62,7 @@ impl Story {
     pub fn new() -> Self {
         let story = Self::with_nodes(usual_boot);
         create_workload(&story.api, story.clock);
+        tokio::spawn(replace_pod(story.api.clone(), changes(&story.api, &["pods"])));
         story
     }
 

@@ -84,8 +84,27 @@ fn judge_lock(before: Option<&Value>, after: &Value, store: &Store) -> Option<St
         if cordon.is_some_and(|cordon| gone["operationID"] == cordon) {
             return Some(format!("the holder of {node} leaves before its cordon"));
         }
+        if let Some(owner) = unready_workload(store, node, &gone["operationID"]) {
+            return Some(format!("the holder of {node} leaves before {owner} is ready again"));
+        }
     }
     None
+}
+
+/// A workload that this node evicted and that is not ready, although its operation ended as if it was.
+fn unready_workload<'a>(store: &'a Store, node: &str, operation: &Value) -> Option<&'a str> {
+    let record = store.get(&Key::cluster("nodereboots", node))?;
+    let entry = &record["status"]["history"][0];
+    let said = entry["message"].as_str().unwrap_or_default();
+    if entry["operationID"] != *operation || entry["outcome"] != "Succeeded" || said.contains("of the uncordon") {
+        return None;
+    }
+    let evicted = |owner: &&Value| owner["metadata"]["labels"]["example.com/evicted-from"] == node;
+    let unready = |owner: &&Value| owner["status"]["readyReplicas"] != owner["spec"]["replicas"];
+    let owner = store
+        .all("replicasets")
+        .find(|owner| evicted(owner) && unready(owner))?;
+    owner["metadata"]["name"].as_str()
 }
 
 fn judge_order(before: Option<&Value>, after: &Value, store: &Store, node: &str) -> Option<String> {

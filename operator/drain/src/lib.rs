@@ -51,6 +51,7 @@ mod trial;
 mod volumes;
 mod watch_intake;
 mod watches;
+mod workloads;
 
 pub use blocker::{Blocker, BudgetNumbers, BudgetOutlook};
 pub use budget::BudgetView;
@@ -69,3 +70,4 @@ pub use rule::{Behavior, Namespaces, Rule};
 pub use run::drain;
 pub use select::{Decision, EvictionBar, StayReason, Tier, Verdict, decide};
 pub use settings::{Deletion, EmptyDir, OwnPods, PodOptOuts, Settings, Stage, Unmanaged};
+pub use workloads::{Workload, WorkloadState, ready_evicted_workloads, workload_states};

@@ -13,6 +13,9 @@ pub(crate) const EVICTION_TIMEOUT: Duration = Duration::from_secs(15);
 /// Timeout of a list or get.
 pub(crate) const READ_TIMEOUT: Duration = Duration::from_secs(15);
 
+/// How long all reads of a node's workloads together may take before its drain: the other nodes wait meanwhile.
+pub(crate) const WORKLOADS_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// From the start of the stage `Delete` to its first deletion: the Event about it must come first.
 pub(crate) const DELETE_ANNOUNCEMENT: TimeDelta = TimeDelta::seconds(2);
 

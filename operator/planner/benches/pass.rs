@@ -94,6 +94,7 @@ fn cluster(size: usize, pending: usize, limit: Limit) -> Snapshot {
             drain: Drain::NotStarted,
             drain_details: DrainDetails::default(),
             daemon_sets: DaemonSetReadiness::Unknown,
+            workloads: lockkeeper_planner::WorkloadReadiness::Unknown,
         }
     };
     Snapshot {

@@ -11,6 +11,7 @@ use crate::assessment::Assessment;
 use crate::context::NodeRef;
 use crate::eligibility::{Candidate, check_admission};
 use crate::names::PolicyName;
+use crate::policy_checks::{Checked, check_start};
 use crate::queue::{self, Queued};
 use crate::recovery::Recovery;
 use crate::slots::{SlotLedger, check_slot};
@@ -27,6 +28,8 @@ pub(crate) struct Admissions {
     pub(crate) wait_reasons: BTreeMap<String, WaitReason>,
     /// The nodes whose pods are to be checked.
     pub(crate) preflight: Vec<String>,
+    /// The policies whose checks are to be evaluated, with the nodes that may start next.
+    pub(crate) checks: BTreeMap<PolicyName, BTreeSet<String>>,
 }
 
 /// Checks every node that requires a reboot, and gives slots to the eligible ones in the order of the queue.
@@ -64,6 +67,7 @@ pub(crate) fn admit<'a>(assessment: &'a Assessment<'a>, recovery: &'a Recovery<'
         admitted: admission.admitted,
         wait_reasons: waiting.chain(missing).collect(),
         preflight: admission.preflight,
+        checks: admission.checks,
     }
 }
 
@@ -91,6 +95,9 @@ struct Admission<'a> {
     /// How many nodes of each policy wait ahead of the next one.
     ahead: BTreeMap<&'a PolicyName, usize>,
     preflight: Vec<String>,
+    checks: BTreeMap<PolicyName, BTreeSet<String>>,
+    /// Policies with a node whose checks are pending.
+    unchecked: BTreeSet<&'a PolicyName>,
     /// Policies with a node whose preflight is pending.
     pending: BTreeSet<&'a PolicyName>,
     /// Policies that have a backup preflight: one more node is checked in case the pending one cannot be drained.
@@ -132,6 +139,8 @@ impl<'a> Admission<'a> {
             admitted: Vec::new(),
             ahead: BTreeMap::new(),
             preflight: Vec::new(),
+            checks: BTreeMap::new(),
+            unchecked: BTreeSet::new(),
             pending: BTreeSet::new(),
             backed_up: BTreeSet::new(),
         }
@@ -145,7 +154,10 @@ impl<'a> Admission<'a> {
         let ledger = self.tentative.as_ref().unwrap_or(&self.committed);
         let mut verdict = check_slot(ledger, candidate, policy, ahead);
         if verdict.is_ok() {
-            verdict = self.check_drainable(queued);
+            verdict = self.check_policy_checks(queued);
+            if verdict.is_ok() {
+                verdict = self.check_drainable(queued);
+            }
         } else if self.pending.contains(name) && !self.backed_up.contains(name) {
             self.check_backup(queued);
         }
@@ -164,6 +176,35 @@ impl<'a> Admission<'a> {
         self.admitted
             .push(start_operation(candidate.node_ref, policy.context, entry, now));
         Ok(())
+    }
+
+    /// Whether the policy's checks let the node start. They are evaluated only for nodes that could have a slot, and those
+    /// about a node for one more of them at a time. Until they have answered, the node keeps its place.
+    fn check_policy_checks(&mut self, queued: &Queued<'a>) -> Result<(), WaitReason> {
+        let (policy, node) = (queued.policy.context, queued.candidate.node_ref.name);
+        let Some(checks) = policy.policy.checks.as_ref().filter(|checks| checks.evaluates) else {
+            return Ok(());
+        };
+        let now = self.assessment.context.now;
+        let checked = check_start(Some(checks), node, now);
+        let asked = self.checks.entry(policy.name.clone()).or_default();
+        let is_known = checks
+            .round
+            .as_ref()
+            .is_some_and(|round| round.nodes.contains_key(node));
+        let is_next = matches!(checked, Checked::Pending) && self.unchecked.insert(policy.name);
+        if checks.per_node && (is_known || is_next) {
+            asked.insert(node.to_owned());
+        }
+        match checked {
+            Checked::Passing => Ok(()),
+            Checked::Refused(why) => Err(why),
+            Checked::Pending => {
+                let tentative = self.tentative.get_or_insert_with(|| self.committed.clone());
+                tentative.add_candidate(&queued.candidate, policy.name, now);
+                Err(WaitReason::ChecksPending { until: None })
+            }
+        }
     }
 
     /// Whether its pods can be evicted. A node whose preflight is pending keeps its place, a node that cannot be drained

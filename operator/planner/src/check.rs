@@ -8,6 +8,7 @@
 mod count;
 mod live;
 mod own;
+mod policy_checks;
 mod starts;
 mod violation;
 

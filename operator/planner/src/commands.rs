@@ -135,6 +135,8 @@ fn retry(operation: &Operation, node: &Node, now: Instant) -> (Operation, Comman
         } else {
             None
         },
+        uncordoned: None,
+        healthy_since: None,
         failure: None,
         ..operation.clone()
     };

@@ -5,7 +5,7 @@
 //! [`check()`] states the safety rules once; tests and production call the same function.
 //!
 //! A pass runs through the modules in this order: [`snapshot`] -> `context` -> `assessment` -> `recovery` -> `eligibility`
-//! -> `queue` -> `slots` -> `admission` -> `lifecycle` -> `housekeeping` -> [`action`]. None imports a later one.
+//! -> `policy_checks` -> `queue` -> `slots` -> `admission` -> `lifecycle` -> `housekeeping` -> [`action`]. None imports a later one.
 //! [`preconditions()`] then returns what must still hold when an action is written.
 
 #![warn(missing_docs)]
@@ -24,6 +24,7 @@ mod housekeeping;
 mod lifecycle;
 mod names;
 pub mod plan;
+mod policy_checks;
 pub mod preconditions;
 mod queue;
 mod recorded;
@@ -49,12 +50,13 @@ pub use plan::{Plan, WaitReasons, plan};
 pub use preconditions::{Precondition, preconditions};
 pub use recorded::is_ahead;
 pub use snapshot::{
-    AnswerState, Approval, BootBefore, Breaker, BreakerRule, BreakerState, Canary, Command, Confinement,
-    CountedWorkload, DaemonSetReadiness, Deferred, Deletion, Drain, DrainDetails, DurationEstimate, Failure, Hold,
-    Holder, Host, HostAnswer, LastReboot, Limit, Lock, MAX_GRACE_WAIT, Node, OBSERVATION_GRACE, OnTimeout, Operation,
-    Order, OrderAction, OrderedReboot, Outcome, PendingOutcome, Phase, Policy, PolicyState, Preflight, QueueOrder,
-    Ready, RebootMethod, RebootSeries, Record, Released, Rollout, SCHEDULER_GRACE, Settings, Snapshot, SoftReboots,
-    Stage, StageKind, Taint, Taints, Topology,
+    AnswerState, Approval, BootBefore, Breaker, BreakerRule, BreakerState, CHECKS_FRESH, Canary, CheckResult,
+    CheckRound, CheckStage, CheckVerdict, Checks, Command, Confinement, CountedWorkload, DaemonSetReadiness, Deferred,
+    Deletion, Drain, DrainDetails, DurationEstimate, EvictedWorkload, Failure, Finding, Hold, Holder, Host, HostAnswer,
+    LastReboot, Limit, Lock, MAX_GRACE_WAIT, Node, OBSERVATION_GRACE, OnTimeout, Operation, Order, OrderAction,
+    OrderedReboot, Outcome, PendingOutcome, Phase, Policy, PolicyState, Preflight, QueueOrder, Ready, RebootMethod,
+    RebootSeries, Record, Released, Rollout, SCHEDULER_GRACE, Settings, Snapshot, SoftReboots, Stage, StageKind, Taint,
+    Taints, Topology, WorkloadReadiness,
 };
 pub use windows::{Exclusion, InsufficientWindowTime, OpenSpan, Opening, Schedule, Window, WindowError};
 

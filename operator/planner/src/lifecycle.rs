@@ -1,11 +1,13 @@
 //! The nodes in progress: each takes its next step, by the phase of its operation.
 
 mod active;
+mod after_uncordon;
 pub(crate) mod deadline;
 mod drain;
 mod finish;
 mod prepare;
 mod reboot;
+mod soak;
 mod verify;
 
 use std::collections::BTreeMap;
@@ -16,6 +18,7 @@ use crate::Instant;
 use crate::action::Action;
 use crate::assessment::Assessment;
 use crate::commands::handle_command;
+use crate::names::PolicyName;
 use crate::recorded::correct_operation;
 use crate::recovery::{Entry, Recovery};
 use crate::slots::SlotLedger;
@@ -30,6 +33,10 @@ pub(crate) struct Progress {
     pub(crate) wait_reasons: Vec<(String, WaitReason)>,
     /// The nodes whose `DaemonSet`s are to be checked.
     pub(crate) daemon_set_probes: Vec<String>,
+    /// The nodes whose evicted workloads are to be checked.
+    pub(crate) workload_probes: Vec<String>,
+    /// The nodes whose checks are to be evaluated, with their policies.
+    pub(crate) checks: Vec<(PolicyName, String)>,
     /// The reboots that the entries of these nodes must have before the order.
     pub(crate) reboots: BTreeMap<String, OrderedReboot>,
     /// The next time-out.
@@ -62,6 +69,10 @@ pub(crate) fn advance<'a>(assessment: &'a Assessment<'a>, recovery: &'a Recovery
     let others = recovery.known.iter().filter(|entry| !is_cordoned(entry));
     for entry in recovery.known.iter().filter(is_cordoned).chain(others) {
         if let Some(active) = ActiveOperation::of(entry, assessment) {
+            let checked = active.evaluates_checks();
+            progress
+                .checks
+                .extend(checked.map(|policy| (policy, active.name.to_owned())));
             progress.add(active.name, next_step(&active, &admitted_before, &all));
         }
         admitted_before.add_holder(entry.holder, entry.node);
@@ -102,6 +113,9 @@ impl Progress {
         self.reboots.extend(reboot);
         if step.probe_daemon_sets {
             self.daemon_set_probes.push(name.to_owned());
+        }
+        if step.probe_workloads {
+            self.workload_probes.push(name.to_owned());
         }
         self.recheck_at = match (self.recheck_at, step.recheck_at) {
             (Some(one), Some(other)) => Some(one.min(other)),

@@ -33,8 +33,12 @@ pub struct Plan {
     pub cluster_limit: usize,
     /// Nodes that would be admitted if their pods were known to be evictable: to be checked now.
     pub preflight: Vec<String>,
+    /// The policies whose checks are to be evaluated now, and the nodes that those about a node are evaluated for.
+    pub checks: BTreeMap<PolicyName, BTreeSet<String>>,
     /// Nodes with a new boot whose `DaemonSet`s count now: to be checked until they are ready.
     pub daemon_set_probes: Vec<String>,
+    /// Nodes that are uncordoned after a reboot and whose evicted workloads count now: to be checked until they are ready.
+    pub workload_probes: Vec<String>,
     /// What the status of each policy must remember.
     pub policies: BTreeMap<PolicyName, PolicyState>,
     /// Policies whose schedule leaves too little time; only estimated in a pass that has nothing else to do.
@@ -74,7 +78,12 @@ pub fn plan(snapshot: &Snapshot, now: Instant) -> Plan {
     add_undecodable(&mut plan.wait_reasons, &context);
     add_refused_writes(&mut plan.wait_reasons, &context);
     plan.preflight = admissions.preflight;
+    plan.checks = admissions.checks;
+    for (policy, node) in progress.checks {
+        plan.checks.entry(policy).or_default().insert(node);
+    }
     plan.daemon_set_probes = progress.daemon_set_probes;
+    plan.workload_probes = progress.workload_probes;
     if plan.actions.is_empty() {
         plan.insufficient_window_time = insufficient_window_time(&assessment);
     }

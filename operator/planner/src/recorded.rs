@@ -49,6 +49,8 @@ pub(crate) fn correct_operation(operation: &Operation, now: Instant) -> Option<O
         reboot_ordered: operation.reboot_ordered.map(corrected),
         refused: operation.refused.map(corrected),
         rebooted: operation.rebooted.map(corrected),
+        uncordoned: operation.uncordoned.map(corrected),
+        healthy_since: operation.healthy_since.map(corrected),
         failure: operation.failure.as_ref().map(|failure| Failure {
             time: corrected(failure.time),
             ..failure.clone()

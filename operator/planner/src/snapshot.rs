@@ -1,6 +1,7 @@
 //! What the operator has observed, as plain values: a plan depends on these and on the time, and on nothing else.
 
 mod boot_before;
+mod checks;
 mod node;
 mod operation;
 mod policy;
@@ -15,11 +16,15 @@ use crate::Instant;
 use crate::names::{BootId, PolicyName};
 
 pub use boot_before::BootBefore;
-pub use node::{DaemonSetReadiness, Deletion, Drain, DrainDetails, Hold, Node, Preflight, Ready, Taint, Taints};
+pub(crate) use checks::MAX_BASELINE;
+pub use checks::{CHECKS_FRESH, CheckResult, CheckRound, CheckStage, CheckVerdict, Checks, Finding};
+pub use node::{
+    DaemonSetReadiness, Deletion, Drain, DrainDetails, Hold, Node, Preflight, Ready, Taint, Taints, WorkloadReadiness,
+};
 pub(crate) use node::{PREFLIGHT_FRESH, UnavailableCause, is_fresh};
 pub use operation::{
-    CountedWorkload, Failure, MAX_GRACE_WAIT, MAX_RETURNING_OWNERS, Operation, Outcome, PendingOutcome, Phase, Stage,
-    StageKind,
+    CountedWorkload, EvictedWorkload, Failure, MAX_GRACE_WAIT, MAX_RETURNING_OWNERS, Operation, Outcome,
+    PendingOutcome, Phase, Stage, StageKind,
 };
 pub use policy::{
     Approval, Breaker, BreakerRule, BreakerState, Canary, DurationEstimate, Limit, OnTimeout, Policy, PolicyState,

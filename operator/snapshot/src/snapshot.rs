@@ -229,6 +229,7 @@ fn node_view(
         drain: local.drains.get(name).cloned().unwrap_or_default(),
         drain_details: planner::DrainDetails::default(),
         daemon_sets: planner::DaemonSetReadiness::Unknown,
+        workloads: planner::WorkloadReadiness::Unknown,
     })
 }
 

@@ -11,7 +11,7 @@ use lockkeeper_crds::time::whole_seconds;
 use lockkeeper_crds::{
     Deferred, HistoryEntry, NodeReboot, NodeRebootStatus, OperationSettings, RebootSeries, Released, names,
 };
-use lockkeeper_drain::{ReadyWorkload, ready_workloads};
+use lockkeeper_drain::{ReadyWorkload, Workload, ready_evicted_workloads, ready_workloads};
 use lockkeeper_kube_util::patch_params;
 use lockkeeper_planner::{Change, Finished, Operation, Order, RecordChange, WaitReason};
 use lockkeeper_snapshot::convert::{self, bounded, causes};
@@ -19,11 +19,15 @@ use serde_json::json;
 use tokio::time::sleep;
 
 use super::{Apis, Error, Executed, MAX_BATCH_TIME, MAX_CONCURRENT_WRITES, Pass, api_error};
+use crate::drain_settings::of_operation;
 use crate::merge_patch::difference;
 use crate::status::node::apply_derived_status;
 
 /// What the history keeps.
 const MAX_HISTORY: usize = 10;
+
+/// What a record keeps of the workloads that a node evicts.
+const MAX_EVICTED_WORKLOADS: usize = 100;
 
 impl Pass<'_> {
     pub(super) async fn write_record(&mut self, node: &str, change: &RecordChange) -> Result<(), Error> {
@@ -31,6 +35,7 @@ impl Pass<'_> {
         let before = seen.status.clone().unwrap_or_default();
         let mut after = self.apply_change(&before, change);
         self.record_ready_workloads(node, &before, &mut after).await?;
+        self.record_evicted_workloads(node, &before, &mut after).await?;
         if let Some(view) = self.snapshot.nodes.get(node) {
             let operation = after.operation.as_ref().map(convert::operation);
             // Why it failed is said in the same write; what else a node waits for is published when it is quiet.
@@ -56,11 +61,7 @@ impl Pass<'_> {
         before: &NodeRebootStatus,
         after: &mut NodeRebootStatus,
     ) -> Result<(), Error> {
-        let draining = |operation: &api::Operation| operation.phase == api::Phase::Draining;
-        if before.operation.as_ref().is_some_and(draining) {
-            return Ok(());
-        }
-        let operation = after.operation.as_mut().filter(|operation| draining(operation));
+        let operation = newly_draining(before, after);
         if let Some(operation) = operation.filter(|one| one.daemon_sets.is_empty() && one.static_pods.is_empty()) {
             let found = ready_workloads(&self.api.client, node).await;
             let found = found.map_err(|source| Error::Pods {
@@ -72,6 +73,34 @@ impl Pass<'_> {
             operation.daemon_sets = convert::workloads(found.daemon_sets.into_iter().map(named));
             operation.static_pods = convert::workloads(found.static_pods.into_iter().map(named));
         }
+        Ok(())
+    }
+
+    /// The workloads whose pods will leave are read at the same time: before the first of their pods is evicted.
+    ///
+    /// What an earlier try of the same operation has found stays, because that has evicted pods.
+    async fn record_evicted_workloads(
+        &self,
+        node: &str,
+        before: &NodeRebootStatus,
+        after: &mut NodeRebootStatus,
+    ) -> Result<(), Error> {
+        let waits = |operation: &&mut api::Operation| operation.settings.drain.wait_for_workloads_seconds > 0;
+        let operation = newly_draining(before, after).filter(waits);
+        let Some(operation) = operation.filter(|operation| operation.workloads.is_empty()) else {
+            return Ok(());
+        };
+        // Settings that cannot be read drain nothing; the drain says so.
+        let Ok(settings) = of_operation(node, operation, self.namespace, self.clock) else {
+            return Ok(());
+        };
+        let found = ready_evicted_workloads(&self.api.client, &settings, MAX_EVICTED_WORKLOADS).await;
+        let found = found.map_err(|source| Error::Pods {
+            step: "find the workloads of",
+            node: node.to_owned(),
+            source,
+        })?;
+        operation.workloads = found.into_iter().map(evicted_workload).collect();
         Ok(())
     }
 
@@ -203,6 +232,23 @@ impl Pass<'_> {
     }
 }
 
+/// The operation, if this write records that its drain begins.
+fn newly_draining<'a>(before: &NodeRebootStatus, after: &'a mut NodeRebootStatus) -> Option<&'a mut api::Operation> {
+    let draining = |operation: &api::Operation| operation.phase == api::Phase::Draining;
+    if before.operation.as_ref().is_some_and(draining) {
+        return None;
+    }
+    after.operation.as_mut().filter(|operation| draining(operation))
+}
+
+fn evicted_workload(from: Workload) -> api::EvictedWorkload {
+    api::EvictedWorkload {
+        owner: api::OwnerName(from.owner),
+        deployment: from.deployment,
+        replicas: from.replicas,
+    }
+}
+
 async fn write_status(
     api: &Apis,
     seen: &NodeReboot,
@@ -235,7 +281,7 @@ fn history_entry(finished: &Finished) -> HistoryEntry {
         waited_seconds: between(operation.required, Some(operation.started)),
         drained_seconds: between(operation.cordoned, operation.reboot_ordered),
         down_seconds: between(operation.reboot_ordered, operation.rebooted),
-        verified_seconds: between(operation.rebooted, Some(finished.time)),
+        verified_seconds: between(operation.rebooted, operation.uncordoned.or(Some(finished.time))),
         pods_moved: operation.pods_moved,
         boot_id_before: operation.boot_id_before.to_string(),
         boot_id_after: finished.boot_id_after.to_string(),

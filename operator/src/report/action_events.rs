@@ -88,19 +88,21 @@ fn change_event(change: &RecordChange) -> Option<Event> {
     }
     match &change.operation {
         // The outcome has its Event once the operation has ended.
-        Change::Set(Some(operation)) if operation.pending_outcome.is_none() => Some(phase_event(operation)),
+        Change::Set(Some(operation)) if operation.pending_outcome.is_none() => phase_event(operation),
         Change::Set(_) | Change::Keep => None,
     }
 }
 
-fn phase_event(operation: &Operation) -> Event {
-    match operation.phase {
+fn phase_event(operation: &Operation) -> Option<Event> {
+    Some(match operation.phase {
         Phase::Preparing => Event::lock_acquired(operation),
         Phase::Draining => Event::draining(operation),
         Phase::Rebooting => Event::reboot_ordered(operation),
+        // What it waits for after the uncordon is an Event of its own.
+        Phase::Verifying if operation.uncordoned.is_some() => return None,
         Phase::Verifying => Event::node_rebooted(operation),
         Phase::Failed => Event::failed(operation),
-    }
+    })
 }
 
 /// Counts an operation that ended.

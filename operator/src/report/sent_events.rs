@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use lockkeeper_crds::NodeRebootStatus;
 use lockkeeper_planner::{Node, WaitReason};
-use lockkeeper_reasons::ReasonName;
+use lockkeeper_reasons::{ReasonName, ViewGap};
 
 use crate::status::node::wait_message;
 
@@ -42,7 +42,7 @@ impl SentEvents {
 
     /// Whether the Event that a node waits is to be sent: neither its status nor an Event said so.
     pub(super) fn is_new_wait(&mut self, name: &str, waiting: Option<&WaitReason>, status: &NodeRebootStatus) -> bool {
-        let Some(waiting) = waiting.filter(|waiting| !says(status, waiting)) else {
+        let Some(waiting) = waiting.filter(|waiting| !is_momentary(waiting) && !says(status, waiting)) else {
             self.0.get_mut(name).into_iter().for_each(|sent| sent.waiting = None);
             return false;
         };
@@ -52,6 +52,11 @@ impl SentEvents {
         sent.waiting = unsaid;
         is_new
     }
+}
+
+/// Whether the wait is a part of each reboot right after the operator's start, and over within seconds: no Event.
+fn is_momentary(waiting: &WaitReason) -> bool {
+    matches!(waiting, WaitReason::ViewIncomplete(ViewGap::SchedulersUnaware { .. }))
 }
 
 /// What makes a wait reason a new one; what is not known may be another thing under the same reason.
@@ -72,7 +77,6 @@ fn says(status: &NodeRebootStatus, waiting: &WaitReason) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use lockkeeper_reasons::ViewGap;
     use serde_json::json;
 
     use super::*;
@@ -106,6 +110,11 @@ mod tests {
         assert!(!is_new(&unseen(&long), &published(&unseen(&long))));
         assert!(is_new(&blocked("x"), &published(&unseen("x"))));
         assert!(!is_new(&blocked("2 of 3 ready"), &published(&blocked("1 of 3 ready"))));
+        let seconds = ViewGap::SchedulersUnaware {
+            until: "2026-11-24T22:10:10Z".parse().unwrap(),
+        };
+        let momentary = WaitReason::ViewIncomplete(seconds);
+        assert!(!is_new(&momentary, &NodeRebootStatus::default()));
     }
 
     #[test]

@@ -141,6 +141,11 @@ impl<K: Ord, Q: PartialEq, A> Supervisor<K, Q, A> {
             .retain(|key, task| question(key).as_ref() == Some(&task.question));
     }
 
+    /// Ends each task whose key is no longer asked about, whatever its question.
+    pub fn retain_keys(&mut self, is_asked: impl Fn(&K) -> bool) {
+        self.tasks.retain(|key, _| is_asked(key));
+    }
+
     /// Ends the task of a key.
     pub fn end<B: Ord + ?Sized>(&mut self, key: &B)
     where

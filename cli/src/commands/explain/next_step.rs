@@ -20,13 +20,22 @@ pub(crate) fn next_step(view: &NodeView, status: &NodeRebootStatus, clock: &Disp
                 let time = clock.time_and_remaining(operation.deadline_time?);
                 Some(at_deadline(view.state, operation.on_deadline?, &time))
             });
-            match (goal(view.state), deadline) {
+            let is_uncordoned = operation.is_some_and(|operation| operation.on_deadline == Some(OnDeadline::Finish));
+            let goal = if is_uncordoned {
+                Some(GOAL_AFTER_UNCORDON)
+            } else {
+                goal(view.state)
+            };
+            match (goal, deadline) {
                 (Some(goal), Some(deadline)) => Some(format!("{goal}; {deadline}")),
                 (goal, deadline) => goal.map(str::to_owned).or(deadline),
             }
         }
     }
 }
+
+/// What follows once a rebooted node is uncordoned.
+pub(crate) const GOAL_AFTER_UNCORDON: &str = "its slot is freed once the workloads that it evicted are ready again";
 
 /// What follows the present phase if nothing goes wrong.
 pub(crate) fn goal(state: NodeState) -> Option<&'static str> {
@@ -44,6 +53,7 @@ pub(crate) fn at_deadline(state: NodeState, on_deadline: OnDeadline, time: &str)
     let unfinished = match state {
         NodeState::Preparing => "if the agent has not responded by",
         NodeState::Draining => "if the drain has not finished by",
+        NodeState::Verifying if on_deadline == OnDeadline::Finish => "if its evicted workloads are not ready by",
         NodeState::Rebooting | NodeState::Verifying => "if it is not back and healthy by",
         NodeState::UpToDate | NodeState::Pending | NodeState::Failed | NodeState::Unknown => "otherwise, at",
     };
@@ -55,6 +65,7 @@ pub(crate) fn at_deadline(state: NodeState, on_deadline: OnDeadline, time: &str)
         }
         OnDeadline::Reboot => "it reboots with the remaining pods if a window is open then",
         OnDeadline::Fail => "the operation fails and the node keeps its slot",
+        OnDeadline::Finish => "the operation ends and its history names what is not ready",
         OnDeadline::Unknown => "the operator does something that only a newer version of this plugin knows",
     };
     format!("{unfinished} {time}, {consequence}")
@@ -92,6 +103,7 @@ mod tests {
             (NodeState::Draining, OnDeadline::Delete),
             (NodeState::Draining, OnDeadline::Reboot),
             (NodeState::Verifying, OnDeadline::Fail),
+            (NodeState::Verifying, OnDeadline::Finish),
         ]
         .map(|(state, on_deadline)| at_deadline(state, on_deadline, "22:19 (in 11 min)") + "\n");
         expect_test::expect![[r#"
@@ -100,6 +112,7 @@ mod tests {
             if the drain has not finished by 22:19 (in 11 min), the remaining pods are deleted regardless of disruption budgets if a window is open then
             if the drain has not finished by 22:19 (in 11 min), it reboots with the remaining pods if a window is open then
             if it is not back and healthy by 22:19 (in 11 min), the operation fails and the node keeps its slot
+            if its evicted workloads are not ready by 22:19 (in 11 min), the operation ends and its history names what is not ready
         "#]]
         .assert_eq(&texts.concat());
     }

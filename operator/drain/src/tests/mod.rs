@@ -20,6 +20,7 @@ mod stuck;
 mod tiers;
 mod trials;
 mod volumes;
+mod workloads;
 mod world;
 
 use std::time::Duration;

@@ -5,6 +5,7 @@ use crate::action::{Action, Change, RecordChange};
 use crate::context::{NodeRef, PolicyContext};
 use crate::history::repeats;
 use crate::lifecycle::deadline::prepare_expires;
+use crate::policy_checks::baseline;
 use crate::short_id::short_id;
 use crate::snapshot::{Holder, Node, Operation, Order, OrderAction, Phase, Record};
 use crate::soft_reboot::soft_reboots_before;
@@ -28,7 +29,10 @@ pub(super) fn start_operation(
 ) -> Admitted {
     let NodeRef { name, node, record, .. } = node_ref;
     let id = entry.map_or_else(|| operation_id(node, record, now), |entry| entry.operation_id.clone());
-    let operation = choose_method(new_operation(id, node, policy, now), node, record, now);
+    let operation = Operation {
+        checks_baseline: baseline(policy.policy.checks.as_ref(), name),
+        ..choose_method(new_operation(id, node, policy, now), node, record, now)
+    };
     let holder = entry.cloned().unwrap_or_else(|| Holder {
         node: name.to_owned(),
         node_uid: node.uid.clone(),
@@ -104,10 +108,14 @@ fn new_operation(id: String, node: &Node, policy: &PolicyContext, now: Instant) 
         reboot_ordered: None,
         refused: None,
         rebooted: None,
+        uncordoned: None,
         pods_moved: 0,
         returning_owners: vec![],
         daemon_sets: Vec::new(),
         static_pods: Vec::new(),
+        workloads: vec![],
+        checks_baseline: Vec::new(),
+        healthy_since: None,
         settings: policy.policy.settings.clone(),
         failure: None,
         pending_outcome: None,

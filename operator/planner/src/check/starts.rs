@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::count::{Failures, PolicyCounts, closed, grace_does_not_fit};
+use super::policy_checks::refusing_check;
 use super::violation::{Violation, violation};
 use crate::Instant;
 use crate::plan::Plan;
@@ -208,6 +209,9 @@ impl<'a> Starts<'a> {
         }
         if node.deletion.is_some() {
             no(format!("{name} would start while it is being deleted"));
+        }
+        if let Some(why) = refusing_check(policy, name, self.now) {
+            no(format!("{name} would start although {why}"));
         }
         if policy.approval == Approval::Manual && node.approved.is_none() {
             no(format!("{name} would start without approval"));

@@ -8,6 +8,7 @@ use crate::action::{Action, RecordChange};
 use crate::assessment::Assessment;
 use crate::commands::end;
 use crate::eligibility::breaker_admits;
+use crate::names::PolicyName;
 use crate::recovery::Entry;
 use crate::snapshot::{
     Drain, Failure, Holder, HostAnswer, Node, Operation, Order, OrderAction, OrderedReboot, Outcome, Phase,
@@ -23,6 +24,8 @@ pub(super) struct Step {
     pub(super) recheck_at: Option<Instant>,
     /// Its `DaemonSet`s are to be checked.
     pub(super) probe_daemon_sets: bool,
+    /// The workloads that it evicted are to be checked.
+    pub(super) probe_workloads: bool,
     /// The reboot that its entry must have before the order.
     pub(super) reboot: Option<OrderedReboot>,
 }
@@ -84,6 +87,11 @@ impl<'a> ActiveOperation<'a> {
     /// Whether the node is cordoned for this operation.
     pub(super) fn is_cordoned(&self) -> bool {
         self.node.cordoned_for.as_ref() == Some(&self.operation.id)
+    }
+
+    /// Since when the node is uncordoned after its verification, if something is waited for since.
+    pub(super) fn uncordoned(&self) -> Option<Instant> {
+        self.operation.uncordoned.filter(|_| !self.is_cordoned())
     }
 
     /// Ends an operation whose next write is refused again and again, before its reboot is ordered. The lock is written
@@ -220,6 +228,19 @@ impl<'a> ActiveOperation<'a> {
             Err(_) if !self.assessment.context.snapshot.view_gaps.is_empty() => None,
             Err(why) => Some(self.defer(&why)),
         }
+    }
+
+    /// The policy whose checks are to be evaluated for this node: before its cordon, and after its uncordon.
+    pub(super) fn evaluates_checks(&self) -> Option<PolicyName> {
+        let policy = self.assessment.single_policy(self.node)?.context;
+        let checks = policy.policy.checks.as_ref()?;
+        let operation = self.operation;
+        let asks = match operation.phase {
+            Phase::Preparing => checks.evaluates && operation.pending_outcome.is_none(),
+            Phase::Verifying => checks.after && operation.pending_outcome.is_none(),
+            Phase::Draining | Phase::Rebooting | Phase::Failed => false,
+        };
+        asks.then(|| policy.name.clone())
     }
 
     /// Removes the taint under which the pods of `DaemonSets` were evicted, if it is there.

@@ -31,6 +31,8 @@ pub enum OnDeadline {
     Reboot,
     /// It marks the operation Failed.
     Fail,
+    /// It ends the operation as succeeded, and its history names the workloads that are not ready.
+    Finish,
 }
 
 /// The deadline of an operation; `None` if nothing follows from time alone.
@@ -42,7 +44,10 @@ pub fn deadline(operation: &Operation) -> Option<Deadline> {
         Phase::Preparing => (agent_deadline(operation), OnDeadline::Defer),
         Phase::Draining => (drain_deadline(operation)?, after_drain(operation)),
         Phase::Rebooting => (reboot_deadline(operation), OnDeadline::Fail),
-        Phase::Verifying => (verify_deadline(operation), OnDeadline::Fail),
+        Phase::Verifying => match operation.uncordoned {
+            Some(since) => (workloads_deadline(operation, since), OnDeadline::Finish),
+            None => (verify_deadline(operation), OnDeadline::Fail),
+        },
         Phase::Failed => return None,
     };
     Some(Deadline { at, then })
@@ -121,4 +126,9 @@ fn verify_deadline(operation: &Operation) -> Instant {
     } else {
         ready.max(daemon_sets_deadline(operation))
     }
+}
+
+/// When the operation no longer waits for the workloads that it evicted.
+pub(super) fn workloads_deadline(operation: &Operation, uncordoned: Instant) -> Instant {
+    uncordoned + operation.settings.workloads_timeout
 }

@@ -141,7 +141,7 @@ fn next_stage(active: &ActiveOperation) -> Option<StageKind> {
     let kind = match after_drain(active.operation) {
         OnDeadline::Delete => StageKind::Delete,
         OnDeadline::Reboot => StageKind::Reboot,
-        OnDeadline::Defer | OnDeadline::Fail => return None,
+        OnDeadline::Defer | OnDeadline::Fail | OnDeadline::Finish => return None,
     };
     let timeout = active.operation.settings.drain_timeout;
     (policy.context.is_open() && active.node.has_spent_drain_time(timeout)).then_some(kind)

@@ -7,6 +7,7 @@ use super::deadline::agent_deadline;
 use crate::action::Action;
 use crate::context::NodeRef;
 use crate::eligibility::{Candidate, check_cordon};
+use crate::policy_checks::{Checked, check_start};
 use crate::slots::{SlotLedger, check_all_fit, check_slot};
 use crate::snapshot::{AnswerState, Operation, OrderAction, Outcome, Phase};
 
@@ -95,6 +96,17 @@ fn cordon(active: &ActiveOperation, admitted_before: &SlotLedger, all: &SlotLedg
             Outcome::Withdrawn
         };
         return active.end(outcome, &why);
+    }
+    match check_start(
+        candidate
+            .policy
+            .and_then(|policy| policy.context.policy.checks.as_ref()),
+        name,
+        active.now(),
+    ) {
+        Checked::Passing => {}
+        Checked::Pending => return Step::wait(WaitReason::ChecksPending { until: None }, None),
+        Checked::Refused(why) => return active.end(Outcome::Withdrawn, &why),
     }
     if let Err(why) = check_all_fit(all, name, node, &active.operation.policy) {
         // The nodes that were admitted later release their slots first.

@@ -1,12 +1,12 @@
-//! After the reboot: the node is verified and uncordoned, and the operation ends.
+//! After the reboot: the node is verified and uncordoned.
 
 use lockkeeper_reasons::{WaitReason, format_duration, format_time};
 
 use super::active::{ActiveOperation, Step};
-use super::deadline::{daemon_sets_deadline, ready_deadline, reboot_deadline, rebooting_since};
-use super::finish;
+use super::after_uncordon;
+use super::deadline::{daemon_sets_deadline, ready_deadline};
 use crate::recorded::is_ahead;
-use crate::snapshot::{DaemonSetReadiness, Failure, Operation, Outcome, PendingOutcome, Phase, StageKind};
+use crate::snapshot::{DaemonSetReadiness, Failure, Operation, Phase};
 
 /// Why a rebooted node is not healthy yet.
 struct Unhealthy {
@@ -22,6 +22,9 @@ pub(super) fn next_step(active: &ActiveOperation) -> Step {
     // Before the node can be Ready: its network may be a DaemonSet.
     if let Some(action) = active.remove_drain_taint() {
         return Step::act(action);
+    }
+    if let Some(since) = active.uncordoned() {
+        return after_uncordon::next_step(active, since);
     }
     let (health, probe) = check_health(active);
     let step = match health {
@@ -53,6 +56,7 @@ pub(super) fn next_step_of_failed(active: &ActiveOperation) -> Option<Step> {
         ..active.advance(Operation {
             phase: Phase::Verifying,
             rebooted: active.operation.rebooted.or(Some(active.now())),
+            uncordoned: None,
             failure: None,
             ..active.operation.clone()
         })
@@ -96,26 +100,7 @@ fn succeed(active: &ActiveOperation) -> Step {
     if active.is_cordoned() {
         return Step::act(active.uncordon());
     }
-    let pods = active.operation.is_in(StageKind::Reboot);
-    let pods = pods.then(|| "rebooted with remaining pods (drain.onTimeout: Reboot)".to_owned());
-    let message: Vec<String> = pods.into_iter().chain(came_back_late(active.operation)).collect();
-    let pending = PendingOutcome {
-        outcome: Outcome::Succeeded,
-        time: active.now(),
-        cause: String::new(),
-        message: message.join("; "),
-    };
-    Step::act(finish::next_action(active, &pending))
-}
-
-/// How late the new boot was observed, if that was after the time-out of the reboot.
-fn came_back_late(operation: &Operation) -> Option<String> {
-    let rebooted = operation.rebooted?;
-    (rebooted > reboot_deadline(operation)).then(|| {
-        let after = format_duration(rebooted - rebooting_since(operation));
-        let timeout = format_duration(operation.settings.reboot_timeout);
-        format!("came back late: {after} after the reboot was ordered, {timeout} were allowed")
-    })
+    after_uncordon::begin(active)
 }
 
 /// The node is Ready, by the reports of a kubelet and an agent of the present boot.

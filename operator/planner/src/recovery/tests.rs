@@ -1,7 +1,9 @@
 use chrono::TimeDelta;
 
 use super::*;
-use crate::snapshot::{DaemonSetReadiness, Drain, DrainDetails, Policy, Preflight, Ready, Snapshot, Taints};
+use crate::snapshot::{
+    DaemonSetReadiness, Drain, DrainDetails, Policy, Preflight, Ready, Snapshot, Taints, WorkloadReadiness,
+};
 
 fn policy(seconds: i64) -> Policy {
     Policy {
@@ -42,6 +44,7 @@ fn cordoned(operation: &str, now: Instant) -> Node {
         drain: Drain::default(),
         drain_details: DrainDetails::default(),
         daemon_sets: DaemonSetReadiness::default(),
+        workloads: WorkloadReadiness::Unknown,
     }
 }
 

@@ -71,6 +71,8 @@ pub struct Node {
     pub drain_details: DrainDetails,
     /// Whether the `DaemonSet`s that its operation counts are ready, by the last probe.
     pub daemon_sets: DaemonSetReadiness,
+    /// Whether the workloads that its operation evicted are ready, by the last probe.
+    pub workloads: WorkloadReadiness,
 }
 
 impl Node {
@@ -382,5 +384,22 @@ pub enum DaemonSetReadiness {
     NotReady {
         /// Which one, and its pod's state; or the error.
         what: String,
+    },
+}
+
+/// Whether the workloads whose pods were evicted from a node are ready again after its reboot.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum WorkloadReadiness {
+    /// Not checked since the node was uncordoned.
+    #[default]
+    Unknown,
+    /// All that count are ready.
+    Ready,
+    /// Some are not ready, or cannot be read.
+    NotReady {
+        /// Each with what is known of its replicas, such as `Deployment shop/web (1 of 2 ready)`.
+        workloads: Vec<String>,
+        /// Why one of them cannot be read, and the remedy.
+        failure: Option<String>,
     },
 }

@@ -54,6 +54,8 @@ pub struct Operation {
     pub refused: Option<Instant>,
     /// When the new boot was observed.
     pub rebooted: Option<Instant>,
+    /// When it was observed that the node is uncordoned after its verification; only if something is waited for since.
+    pub uncordoned: Option<Instant>,
     /// Pods evicted.
     pub pods_moved: i32,
     /// Owners whose pods are no longer evicted, because they return to the node: sorted, at most [`MAX_RETURNING_OWNERS`].
@@ -62,6 +64,13 @@ pub struct Operation {
     pub daemon_sets: Vec<CountedWorkload>,
     /// The static pods that were ready on the node at the cordon: they must be ready again before the uncordon.
     pub static_pods: Vec<CountedWorkload>,
+    /// The workloads whose pods were to leave the node, and which were ready at the cordon: they must be ready again before
+    /// the operation ends.
+    pub workloads: Vec<EvictedWorkload>,
+    /// The ids of what the checks after the reboot found before it started, sorted: it does not count.
+    pub checks_baseline: Vec<String>,
+    /// Since when the node and its checks have been healthy after the uncordon.
+    pub healthy_since: Option<Instant>,
     /// The settings with which it finishes.
     pub settings: Settings,
     /// What failed.
@@ -129,6 +138,17 @@ pub struct CountedWorkload {
     pub name: String,
     /// Since when its pod was ready: an unchanged time after the reboot means a status from before it.
     pub since: Option<Instant>,
+}
+
+/// The controlling owner of pods that were to leave the node. It had all its replicas ready at the cordon.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EvictedWorkload {
+    /// The owner, as `kind namespace/name`.
+    pub owner: String,
+    /// The `Deployment` that it belongs to: the name that people know.
+    pub deployment: Option<String>,
+    /// How many replicas it had; `None` if it could not be read.
+    pub replicas: Option<i32>,
 }
 
 /// What followed the time-out of a drain; recorded before it takes effect.

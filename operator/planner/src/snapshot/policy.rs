@@ -4,6 +4,7 @@ use chrono::TimeDelta;
 
 use crate::Instant;
 use crate::recorded::is_ahead;
+use crate::snapshot::Checks;
 use crate::windows::Schedule;
 
 /// A policy, parsed. `Policy::default()` is `spec: {}`: any time, one at a time, stop at the first failure.
@@ -27,6 +28,8 @@ pub struct Policy {
     pub canary: Option<Canary>,
     /// Whether a person must approve each node.
     pub approval: Approval,
+    /// What it checks before a node starts, and after its reboot; `None` if nothing.
+    pub checks: Option<Checks>,
     /// When failures open the breaker.
     pub breaker: BreakerRule,
     /// The time in the annotation `breaker-acknowledged`: a person knows the failures up to it.
@@ -51,6 +54,7 @@ impl Default for Policy {
             order: QueueOrder::Oldest,
             canary: None,
             approval: Approval::Automatic,
+            checks: None,
             breaker: BreakerRule::default(),
             acknowledged: None,
             settings: Settings::default(),
@@ -230,6 +234,8 @@ pub struct Settings {
     pub reboot_timeout: TimeDelta,
     /// The time from the boot until the `DaemonSet`s must be ready again; `None` if `reboot_timeout` applies to them.
     pub daemon_sets_timeout: Option<TimeDelta>,
+    /// How long after the uncordon an operation waits for the workloads that it evicted; zero if it does not.
+    pub workloads_timeout: TimeDelta,
     /// How long the agent may take to answer.
     pub agent_timeout: TimeDelta,
 }
@@ -247,6 +253,7 @@ impl Default for Settings {
             method: RebootMethod::Auto,
             reboot_timeout: TimeDelta::seconds(900),
             daemon_sets_timeout: None,
+            workloads_timeout: TimeDelta::seconds(300),
             agent_timeout: TimeDelta::seconds(60),
         }
     }

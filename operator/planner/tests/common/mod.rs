@@ -32,6 +32,11 @@ pub struct World {
     pub silent: Vec<String>,
     /// The `DaemonSet`s that are ready on each node when it is cordoned.
     pub daemons: Vec<CountedWorkload>,
+    /// The workloads that each node evicts.
+    pub workloads: Vec<EvictedWorkload>,
+    /// What the checks of each policy find about the cluster, and about single nodes; no answer if there is none.
+    pub checks: Option<Vec<CheckResult>>,
+    pub node_checks: BTreeMap<String, Vec<CheckResult>>,
     /// Since when the operator drains each node, for which order and stage; cleared when its process ends.
     drains: BTreeMap<(String, String, bool), Instant>,
     /// When a node that is down comes back.
@@ -115,6 +120,7 @@ impl World {
                     drain: Drain::NotStarted,
                     drain_details: DrainDetails::default(),
                     daemon_sets: DaemonSetReadiness::Unknown,
+                    workloads: WorkloadReadiness::Unknown,
                 },
             );
         }
@@ -127,6 +133,9 @@ impl World {
             refusing: vec![],
             silent: vec![],
             daemons: vec![],
+            workloads: vec![],
+            checks: Some(vec![]),
+            node_checks: BTreeMap::new(),
             drains: BTreeMap::new(),
             coming: vec![],
             boots: 0,
@@ -199,6 +208,7 @@ impl World {
             self.tell(&action);
             self.apply(&action);
         }
+        self.evaluate_checks(&plan.checks);
         written
     }
 
@@ -307,7 +317,7 @@ impl World {
             }
             Action::DeleteRecord { node } => drop(self.snapshot.unmanaged_records.remove(node)),
             Action::WriteRecord { node, change } => {
-                let (now, daemons) = (self.now, self.daemons.clone());
+                let (now, daemons, workloads) = (self.now, self.daemons.clone(), self.workloads.clone());
                 let record = self.record(node);
                 let cordoned = |operation: &Operation| operation.phase == Phase::Draining;
                 let before = record.operation.as_deref().is_some_and(cordoned);
@@ -316,6 +326,7 @@ impl World {
                 let operation = record.operation.as_mut().filter(|operation| cordoned(operation));
                 if let Some(operation) = operation.filter(|_| !before) {
                     operation.daemon_sets = daemons;
+                    operation.workloads = workloads;
                 }
                 record.deferred = change.deferred.apply(&record.deferred);
                 record.released = change.released.apply(&record.released);

@@ -1,10 +1,37 @@
 //! Agents, kubelets and pods, one step at a time.
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::TimeDelta;
 use lockkeeper_planner::*;
 
 use super::World;
 
 impl World {
+    /// The operator evaluates the checks that the plan asks for in rounds, one every 15 s.
+    pub(super) fn evaluate_checks(&mut self, asked: &BTreeMap<PolicyName, BTreeSet<String>>) {
+        let now = self.now;
+        for (name, policy) in &mut self.snapshot.policies {
+            let Some(checks) = &mut policy.checks else { continue };
+            let (Some(nodes), Some(cluster)) = (asked.get(name), &self.checks) else {
+                checks.round = None;
+                continue;
+            };
+            let is_due = |round: &CheckRound| {
+                round.started + TimeDelta::seconds(15) <= now
+                    || nodes.iter().any(|node| !round.nodes.contains_key(node))
+            };
+            if checks.round.as_ref().is_none_or(is_due) {
+                let of_node = |node: &String| self.node_checks.get(node).cloned().unwrap_or_default();
+                checks.round = Some(CheckRound {
+                    started: now,
+                    cluster: cluster.clone(),
+                    nodes: nodes.iter().map(|node| (node.clone(), of_node(node))).collect(),
+                });
+            }
+        }
+    }
+
     /// Agents answer, pods leave, hosts go down and come back.
     pub fn surroundings(&mut self) {
         let now = self.now;

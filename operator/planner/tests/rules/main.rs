@@ -1,10 +1,12 @@
 //! What the planner decides, theme by theme; one program, as each one more costs a link.
 #![allow(missing_debug_implementations, clippy::unwrap_used, clippy::panic)]
 
+mod after_uncordon;
 mod agents;
 mod breaker;
 mod calendar;
 mod canary;
+mod checks;
 mod clocks;
 #[path = "../common/mod.rs"]
 mod common;

@@ -172,6 +172,7 @@ fn a_node_that_is_deleted_and_recreated_leaves_no_holder() {
         drain: Drain::NotStarted,
         drain_details: DrainDetails::default(),
         daemon_sets: DaemonSetReadiness::Unknown,
+        workloads: WorkloadReadiness::Unknown,
         ..node.clone()
     };
     world.run(1);

@@ -130,6 +130,32 @@ const IN_THE_QUEUE: &[Cause] = &[
         drain_n1(world, None);
         world.command("cancel", "n1");
     }),
+    (ReasonName::ChecksPending, |world| {
+        world.policy().checks = Some(checks());
+        world.checks = None;
+    }),
+    (ReasonName::CheckUnavailable, |world| {
+        world.policy().checks = Some(checks());
+        world.checks = Some(vec![CheckResult {
+            stage: CheckStage::Before,
+            name: "alerts".to_owned(),
+            verdict: CheckVerdict::Unavailable {
+                error: "no answer".to_owned(),
+                ignored: false,
+            },
+        }]);
+    }),
+    (ReasonName::CheckFailing, |world| {
+        world.policy().checks = Some(checks());
+        world.checks = Some(vec![CheckResult {
+            stage: CheckStage::Before,
+            name: "alerts".to_owned(),
+            verdict: CheckVerdict::Failing(vec![Finding {
+                id: "1".to_owned(),
+                text: "alert Down fires".to_owned(),
+            }]),
+        }]);
+    }),
     (ReasonName::PreflightBlocked, |world| {
         world.limit(2);
         world.node("n1").preflight = Preflight::Blocked {
@@ -206,8 +232,34 @@ const IN_PROGRESS: &[Cause] = &[
         world.boot("n1");
         world.node("n1").ready.ready = false;
     }),
+    (ReasonName::WorkloadsNotReady, |world| {
+        world.workloads = vec![EvictedWorkload {
+            owner: "StatefulSet shop/db".to_owned(),
+            deployment: None,
+            replicas: Some(1),
+        }];
+        world.run_until_idle();
+        world.run(45);
+    }),
+    (ReasonName::Soaking, |world| {
+        world.policy().checks = Some(checks());
+        world.run_until_idle();
+        world.run(50);
+    }),
     (ReasonName::Failed, fail_n1),
 ];
+
+/// Checks before and after the reboot, and ten minutes of soaking.
+fn checks() -> Checks {
+    Checks {
+        evaluates: true,
+        after: true,
+        per_node: false,
+        soak: TimeDelta::minutes(10),
+        timeout: TimeDelta::minutes(30),
+        round: None,
+    }
+}
 
 /// `n2` has required its reboot for longer than `n1`.
 fn n2_goes_first(world: &mut World) {

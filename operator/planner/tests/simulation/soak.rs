@@ -33,7 +33,7 @@ struct Arguments {
 fn main() -> ExitCode {
     let Some(arguments) = arguments(std::env::args().skip(1)) else {
         eprintln!(
-            "soak [--seeds COUNT] [--from SEED] [--seed SEED] [--nodes COUNT] [--no-faults] [--two_leaders] [--[no-]daemons] [--mutant NAME] [--faults NAME,NAME]"
+            "soak [--seeds COUNT] [--from SEED] [--seed SEED] [--nodes COUNT] [--no-faults] [--two_leaders] [--[no-]daemons] [--[no-]workloads] [--mutant NAME] [--faults NAME,NAME]"
         );
         return ExitCode::from(2);
     };
@@ -70,6 +70,8 @@ fn arguments(mut words: impl Iterator<Item = String>) -> Option<Arguments> {
             }
             "--daemons" => arguments.setup.daemons = Some(true),
             "--no-daemons" => arguments.setup.daemons = Some(false),
+            "--workloads" => arguments.setup.workloads = Some(true),
+            "--no-workloads" => arguments.setup.workloads = Some(false),
             "--two-leaders" => arguments.setup.two_leaders = true,
             "--no-faults" => arguments.setup.no_faults = true,
             _ => return None,

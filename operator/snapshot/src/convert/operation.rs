@@ -40,10 +40,14 @@ pub fn operation(from: &api::Operation) -> planner::Operation {
         reboot_ordered: from.reboot_ordered_time,
         refused: from.reboot_refused_time,
         rebooted: from.rebooted_time,
+        uncordoned: from.uncordoned_time,
         pods_moved: from.pods_moved,
         returning_owners: from.returning_owners.iter().map(|owner| owner.0.clone()).collect(),
         daemon_sets: from.daemon_sets.iter().map(workload).collect(),
         static_pods: from.static_pods.iter().map(workload).collect(),
+        workloads: from.workloads.iter().map(evicted_workload).collect(),
+        checks_baseline: baseline(&from.checks_baseline),
+        healthy_since: from.healthy_since_time,
         settings: settings(&from.settings),
         failure: from
             .failure
@@ -56,6 +60,13 @@ pub fn operation(from: &api::Operation) -> planner::Operation {
             .or(unknown),
         pending_outcome: from.pending_outcome.as_ref().map(pending_outcome),
     }
+}
+
+/// The ids of the baseline, sorted, whoever wrote them.
+fn baseline(from: &[api::FindingId]) -> Vec<String> {
+    let mut ids: Vec<String> = from.iter().map(|id| id.0.clone()).collect();
+    ids.sort_unstable();
+    ids
 }
 
 /// The API's operation, with whole seconds and bounded texts, and the policy's settings as they were when it began.
@@ -88,12 +99,16 @@ pub fn operation_to_api(from: &planner::Operation, settings: &api::OperationSett
         reboot_ordered_time: from.reboot_ordered.map(whole_seconds),
         reboot_refused_time: from.refused.map(whole_seconds),
         rebooted_time: from.rebooted.map(whole_seconds),
+        uncordoned_time: from.uncordoned.map(whole_seconds),
         deadline_time: deadline.map(|deadline| whole_seconds(deadline.at)),
         on_deadline: deadline.map(|deadline| on_deadline_to_api(deadline.then)),
         pods_moved: from.pods_moved,
         returning_owners: from.returning_owners.iter().cloned().map(api::OwnerName).collect(),
         daemon_sets: workloads(from.daemon_sets.iter().map(named)),
         static_pods: workloads(from.static_pods.iter().map(named)),
+        workloads: from.workloads.iter().map(evicted_workload_to_api).collect(),
+        checks_baseline: from.checks_baseline.iter().cloned().map(api::FindingId).collect(),
+        healthy_since_time: from.healthy_since.map(whole_seconds),
         settings: settings.clone(),
         failure: from.failure.as_ref().map(|failure| api::Failure {
             time: whole_seconds(failure.time),
@@ -118,6 +133,7 @@ fn on_deadline_to_api(from: planner::OnDeadline) -> api::OnDeadline {
         planner::OnDeadline::Delete => api::OnDeadline::Delete,
         planner::OnDeadline::Reboot => api::OnDeadline::Reboot,
         planner::OnDeadline::Fail => api::OnDeadline::Fail,
+        planner::OnDeadline::Finish => api::OnDeadline::Finish,
     }
 }
 
@@ -135,6 +151,22 @@ pub fn workloads(all: impl Iterator<Item = (String, Option<planner::Instant>)>) 
         ready_time: since.map(whole_seconds),
     });
     kept.collect()
+}
+
+fn evicted_workload(from: &api::EvictedWorkload) -> planner::EvictedWorkload {
+    planner::EvictedWorkload {
+        owner: from.owner.0.clone(),
+        deployment: from.deployment.clone(),
+        replicas: from.replicas,
+    }
+}
+
+fn evicted_workload_to_api(from: &planner::EvictedWorkload) -> api::EvictedWorkload {
+    api::EvictedWorkload {
+        owner: api::OwnerName(from.owner.clone()),
+        deployment: from.deployment.clone(),
+        replicas: from.replicas,
+    }
 }
 
 /// A stage of a newer version is none.
@@ -211,6 +243,7 @@ pub(super) fn settings(from: &api::OperationSettings) -> planner::Settings {
         method: super::method(from.reboot.method),
         reboot_timeout: seconds(from.reboot.timeout_seconds),
         daemon_sets_timeout: from.reboot.daemon_sets_timeout_seconds.map(seconds),
+        workloads_timeout: seconds(from.drain.wait_for_workloads_seconds),
         agent_timeout: seconds(from.require_agent_seconds),
     }
 }

@@ -43,6 +43,7 @@ pub fn policy(from: &api::RebootPolicySpec) -> planner::Policy {
             api::Approval::Automatic => planner::Approval::Automatic,
             api::Approval::Manual | api::Approval::Unknown => planner::Approval::Manual,
         },
+        checks: from.checks.as_ref().map(checks),
         breaker: planner::BreakerRule {
             max_failed: count(from.breaker.max_failed_nodes),
             cooldown: from.breaker.cooldown_seconds.map(seconds),
@@ -85,6 +86,19 @@ fn exclusion(from: &api::Exclusion) -> Result<planner::Exclusion, String> {
         }
         (None, None, Some(_), None) => Err("a recurring exclusion needs durationSeconds beside schedule".to_owned()),
         _ => Err("give from and until, or schedule and durationSeconds".to_owned()),
+    }
+}
+
+/// What the planner must know of the checks; the operator evaluates them.
+fn checks(from: &api::Checks) -> planner::Checks {
+    let mut all = from.before.iter().chain(&from.after);
+    planner::Checks {
+        evaluates: !(from.before.is_empty() && from.after.is_empty()),
+        after: !from.after.is_empty(),
+        per_node: all.any(|check| check.is_about_node()),
+        soak: seconds(from.soak_seconds),
+        timeout: seconds(from.timeout_seconds),
+        round: None,
     }
 }
 

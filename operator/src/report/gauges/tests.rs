@@ -31,10 +31,14 @@ fn operation(phase: Phase) -> Operation {
         reboot_ordered: Some(at(3)),
         refused: None,
         rebooted: None,
+        uncordoned: None,
         pods_moved: 0,
         returning_owners: vec![],
         daemon_sets: vec![],
         static_pods: vec![],
+        workloads: vec![],
+        checks_baseline: vec![],
+        healthy_since: None,
         settings: Settings::default(),
         failure: None,
         pending_outcome: None,
@@ -79,6 +83,7 @@ fn node(operation: Option<Operation>) -> Node {
         drain: lockkeeper_planner::Drain::NotStarted,
         drain_details: lockkeeper_planner::DrainDetails::default(),
         daemon_sets: lockkeeper_planner::DaemonSetReadiness::Unknown,
+        workloads: lockkeeper_planner::WorkloadReadiness::Unknown,
     }
 }
 

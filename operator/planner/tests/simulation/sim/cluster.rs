@@ -6,6 +6,7 @@ use std::rc::Rc;
 use lockkeeper_planner::*;
 
 use super::daemons::Daemon;
+use super::workloads::Workload;
 
 /// The kinds of objects that are watched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -144,6 +145,8 @@ pub struct Cluster {
     pub pods: Vec<usize>,
     /// The pod of the one `DaemonSet`, by node.
     pub daemons: Vec<Daemon>,
+    /// The workload that has a pod on each node.
+    pub workloads: Vec<Workload>,
     /// What no watch has been told yet.
     pub news: Vec<News>,
 }
@@ -156,6 +159,7 @@ impl Cluster {
             places: places.collect(),
             nodes: vec![None; names.len()],
             daemons: vec![Daemon::default(); names.len()],
+            workloads: vec![Workload::default(); names.len()],
             reboots: vec![None; names.len()],
             policies: vec![None; policy_names.len()],
             names,

@@ -183,10 +183,9 @@ impl Write<'_> {
 
     fn write_record(&mut self, node: &str, change: &RecordChange) -> Result<(), Refusal> {
         let now = self.now;
-        let daemon = self
-            .cluster
-            .index(node)
-            .map(|index| self.cluster.daemons[index].counted());
+        let index = self.cluster.index(node);
+        let daemon = index.map(|index| self.cluster.daemons[index].counted());
+        let workload = index.map(|index| self.cluster.workloads[index].counted());
         self.record(node, |record| {
             let draining = |record: &Record| {
                 record
@@ -197,12 +196,13 @@ impl Write<'_> {
             let before = draining(record);
             changed(record, change, now);
             let cordoned = draining(record) && !before;
-            let operation = record
-                .operation
-                .as_mut()
-                .filter(|one| cordoned && one.daemon_sets.is_empty());
-            if let Some(operation) = operation {
-                operation.daemon_sets = daemon.unwrap_or_default();
+            if let Some(operation) = record.operation.as_mut().filter(|_| cordoned) {
+                if operation.daemon_sets.is_empty() {
+                    operation.daemon_sets = daemon.unwrap_or_default();
+                }
+                if operation.workloads.is_empty() {
+                    operation.workloads = workload.unwrap_or_default();
+                }
             }
         })
     }

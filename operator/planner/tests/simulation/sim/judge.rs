@@ -137,6 +137,9 @@ impl Judge {
             (Action::Uncordon { .. }, Some(node)) => self.lifts(cluster, before, node),
             (Action::WriteRecord { change, .. }, Some(node)) => {
                 self.remembers(cluster, node, change);
+                if let (Some(operation), Some(finished)) = (&before.operation, &change.finished) {
+                    self.workloads_again(cluster, node, operation, finished, writer.now);
+                }
                 self.history.remembers(
                     cluster,
                     node,

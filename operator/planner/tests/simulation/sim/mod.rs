@@ -25,6 +25,7 @@ pub mod rng;
 pub mod rules;
 pub mod setup;
 pub mod view;
+pub mod workloads;
 pub mod world;
 pub mod writer;
 

@@ -115,6 +115,8 @@ mutants! {
     AssumesNoReboot,
     /// A node is uncordoned whether its `DaemonSet` is ready again or not.
     IgnoresDaemons,
+    /// A node gives its slot away whether the workload that it evicted is ready again or not.
+    IgnoresWorkloads,
     /// What the pod of a `DaemonSet` said before the reboot counts.
     CountsAnOldReport,
 }
@@ -253,6 +255,10 @@ fn doctor(mutant: Mutant, seen: &mut Snapshot, now: Instant) -> bool {
             .nodes
             .values_mut()
             .for_each(|node| node.daemon_sets = DaemonSetReadiness::Ready),
+        Mutant::IgnoresWorkloads => seen
+            .nodes
+            .values_mut()
+            .for_each(|node| node.workloads = WorkloadReadiness::Ready),
         Mutant::IgnoresConfinement => seen.accepts_unconfined_agents = true,
         Mutant::IgnoresHold => seen.nodes.values_mut().for_each(|node| node.hold = None),
         _ => return false,

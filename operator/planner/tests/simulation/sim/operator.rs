@@ -40,6 +40,8 @@ pub struct Operator {
     pub asked: BTreeSet<usize>,
     /// Nodes whose `DaemonSet` is looked at, each for an order and a boot, and the look's number.
     pub probes: BTreeMap<usize, ((String, BootId), u64)>,
+    /// Nodes whose evicted workload is probed, likewise.
+    pub workload_probes: BTreeMap<usize, ((String, BootId), u64)>,
     pub seen: Seen,
     /// How much of what was planned is written.
     pub written: usize,
@@ -90,6 +92,7 @@ impl Operator {
             progress: BTreeMap::new(),
             asked: BTreeSet::new(),
             probes: BTreeMap::new(),
+            workload_probes: BTreeMap::new(),
             seen: Seen::default(),
             written: 0,
             busy: false,
@@ -187,6 +190,7 @@ impl World {
             known.drains.clear();
             known.progress.clear();
             self.update_probes(operator, &[]);
+            self.update_workload_probes(operator, &[]);
         }
     }
 
@@ -244,6 +248,7 @@ impl World {
         self.coverage.plan(&plan);
         self.ask(operator, &plan);
         self.update_probes(operator, &plan.daemon_set_probes);
+        self.update_workload_probes(operator, &plan.workload_probes);
         let due = self.due(operator, &plan);
         if plan.actions.is_empty() {
             self.rest(operator, plan, now);

@@ -15,6 +15,8 @@ pub fn needs_the_server(what: &Event) -> bool {
         | Event::Drain(..)
         | Event::Preflight(..)
         | Event::Probe(..)
+        | Event::WorkloadProbe(..)
+        | Event::Workload(..)
         | Event::Agent(..)
         | Event::Report(..)
         | Event::Confined(..)

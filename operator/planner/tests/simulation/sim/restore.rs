@@ -102,6 +102,7 @@ impl World {
         known.progress = BTreeMap::new();
         let epoch = known.epoch;
         self.update_probes(operator, &[]);
+        self.update_workload_probes(operator, &[]);
         for kind in Kind::ALL {
             let delay = self.rng.between(10, 3000);
             self.after(delay, Event::List(operator, epoch, kind));

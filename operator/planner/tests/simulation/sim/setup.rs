@@ -59,6 +59,10 @@ pub fn world(seed: u64, setup: Setup) -> World {
     if setup.daemons.unwrap_or(seed_says) && setup.boots_in.is_none() {
         world.with_daemons();
     }
+    let seed_says = world.workload_rng.chance(500);
+    if setup.workloads.unwrap_or(seed_says) && setup.boots_in.is_none() {
+        world.with_workloads();
+    }
     world
 }
 
@@ -267,6 +271,7 @@ pub fn node(boot_id: BootId, uid: String, created: Instant, ready: bool) -> Node
         drain: Drain::NotStarted,
         drain_details: DrainDetails::default(),
         daemon_sets: DaemonSetReadiness::Unknown,
+        workloads: WorkloadReadiness::Unknown,
     }
 }
 

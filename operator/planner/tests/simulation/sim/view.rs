@@ -214,6 +214,10 @@ impl View {
         self.edit(index, |node| node.preflight = preflight.clone());
     }
 
+    pub fn set_workloads(&mut self, index: usize, workloads: &WorkloadReadiness) {
+        self.edit(index, |node| node.workloads = workloads.clone());
+    }
+
     pub fn set_daemons(&mut self, index: usize, daemons: &DaemonSetReadiness) {
         self.edit(index, |node| node.daemon_sets = daemons.clone());
     }
@@ -302,6 +306,7 @@ impl View {
             preflight: before.map(|node| node.preflight.clone()).unwrap_or_default(),
             drain_details: before.map(|node| node.drain_details.clone()).unwrap_or_default(),
             daemon_sets: before.map(|node| node.daemon_sets.clone()).unwrap_or_default(),
+            workloads: before.map(|node| node.workloads.clone()).unwrap_or_default(),
             ..object.value.clone()
         })
     }

@@ -55,6 +55,10 @@ pub enum Event {
     Heartbeat(usize, u32),
     /// The agent is confined again.
     Confined(usize),
+    /// An operator is told whether the workload that a node evicted is ready; of the probe with this number.
+    WorkloadProbe(usize, u64, usize),
+    /// The workload that a node evicted is ready again.
+    Workload(usize),
     /// The `DaemonSet`'s pod is ready in this boot.
     Daemon(usize, u32),
     /// The `DaemonSet` is deleted.
@@ -114,6 +118,8 @@ pub struct World {
     pub rng: Rng,
     /// For all that has to do with the `DaemonSet`: a seed without one keeps its story.
     pub daemon_rng: Rng,
+    /// For all that has to do with workloads, likewise.
+    pub workload_rng: Rng,
     /// Milliseconds since the start.
     pub at: i64,
     pub start: Instant,
@@ -158,6 +164,8 @@ pub struct Setup {
     pub boots_in: Option<i64>,
     /// Whether there is a `DaemonSet`; absent = the seed says.
     pub daemons: Option<bool>,
+    /// Whether there are workloads; absent = the seed says.
+    pub workloads: Option<bool>,
     pub mutant: Option<Mutant>,
     /// Only these faults, and often; empty = the seed says.
     pub faults: &'static [Fault],
@@ -188,6 +196,7 @@ impl World {
             seed,
             rng,
             daemon_rng: Rng::new(seed ^ super::daemons::GENERATOR),
+            workload_rng: Rng::new(seed ^ super::workloads::GENERATOR),
             at: 0,
             start,
             judge: Judge::new(&cluster),
@@ -277,6 +286,8 @@ impl World {
             Event::Probe(operator, epoch, node) => self.probe_daemon_set(operator, epoch, node),
             Event::Daemon(node, boot) => self.daemon_ready(node, boot),
             Event::DaemonGone => self.daemon_gone(),
+            Event::WorkloadProbe(operator, epoch, node) => self.probe_workload(operator, epoch, node),
+            Event::Workload(node) => self.workload_ready(node),
             Event::Lead(operator, leads) => self.lead(operator, leads),
             Event::Rewound(operator, epoch) => self.rewound(operator, epoch),
             Event::ClockSet(operator) => self.set_clock(operator, TimeDelta::zero()),
@@ -348,6 +359,9 @@ impl World {
                     self.after(delay, Event::Report(news.index, boot));
                 }
                 let operation = reboot.record.operation.as_deref();
+                operation
+                    .into_iter()
+                    .for_each(|operation| self.evict_workload(news.index, operation));
                 let notified = (
                     order.clone(),
                     operation.is_some_and(|operation| operation.phase == Phase::Rebooting),

@@ -3,6 +3,7 @@ use std::sync::{Arc, Mutex};
 
 use http::{Request, Response, StatusCode};
 use kube::client::Body;
+use lockkeeper_planner::DaemonSetReadiness;
 use lockkeeper_snapshot::{Local, ObservedObjects, snapshot};
 use serde_json::{Value, json};
 
@@ -85,15 +86,15 @@ fn seen(boot: &str) -> Snapshot {
 }
 
 /// The answer of the probe of that node in this boot.
-fn answer(probes: &DaemonSetProbes, boot: &str) -> DaemonSetReadiness {
+fn answer(probes: &Probes<DaemonSetProbe>, boot: &str) -> DaemonSetReadiness {
     let mut snapshot = seen(boot);
     probes.fill(&mut snapshot);
     snapshot.nodes["w-01"].daemon_sets.clone()
 }
 
-fn probes(server: &Server) -> (DaemonSetProbes, mpsc::UnboundedReceiver<()>) {
+fn probes(server: &Server) -> (Probes<DaemonSetProbe>, mpsc::UnboundedReceiver<()>) {
     let (wake_up, wake_ups) = WakeUp::channel();
-    let mut probes = DaemonSetProbes::new(server.client(), wake_up);
+    let mut probes = Probes::<DaemonSetProbe>::new(server.client(), wake_up);
     probes.reconcile(&["w-01".to_owned()], &seen("new"));
     (probes, wake_ups)
 }

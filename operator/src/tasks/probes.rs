@@ -1,46 +1,69 @@
-//! Whether the `DaemonSet`s and static pods of rebooted nodes are ready again: probed for as long as the planner asks.
+//! Whether what ran on a rebooted node is ready again: probed for as long as the planner asks.
+
+mod daemon_sets;
+mod workloads;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use kube::Client;
-use lockkeeper_drain::{PodName, ReadyWorkload, ReadyWorkloads, find_unready};
+use lockkeeper_drain::Error;
 use lockkeeper_kube_util::{WatchBackoff, error_chain};
-use lockkeeper_planner::{BootId, CountedWorkload, DaemonSetReadiness, Node, Snapshot};
+use lockkeeper_planner::{BootId, Node, Operation, Snapshot};
 use tokio::time::Instant;
 
 use super::supervisor::{AnswerSender, Supervisor, WakeUp};
 
-/// An answer `Ready` is valid for so long: a node that could not be uncordoned by then is probed again first.
+pub use self::daemon_sets::DaemonSetProbe;
+pub use self::workloads::WorkloadProbe;
+
+/// An answer "ready" is valid for so long: a node whose operation could not go on by then is probed again first.
 const VALID_FOR: Duration = Duration::from_secs(10);
 
 /// A first answer that takes longer than this is worth reporting that the node waits for it.
 const EXPECTED_WITHIN: Duration = Duration::from_secs(3);
 
-/// The probes, by node.
-pub struct DaemonSetProbes {
+/// What is probed on one node.
+pub trait Probe: Clone + std::fmt::Debug + PartialEq + Send + Sync + 'static {
+    /// What is found; the default is that it is not known.
+    type Readiness: Clone + std::fmt::Debug + Default + PartialEq + Send + Sync + 'static;
+
+    /// What this operation asks about.
+    fn of(operation: &Operation) -> Self;
+
+    /// Puts what was found into the snapshot.
+    fn fill(node: &mut Node, found: Self::Readiness);
+
+    /// Whether nothing is missing.
+    fn is_ready(found: &Self::Readiness) -> bool;
+
+    /// Checks once.
+    fn check(&mut self, client: &Client, node: &str) -> impl Future<Output = Self::Readiness> + Send;
+}
+
+/// The probes of one kind, by node.
+pub struct Probes<P: Probe> {
     client: Client,
-    tasks: Supervisor<String, Question, DaemonSetReadiness>,
+    tasks: Supervisor<String, Question<P>, P::Readiness>,
 }
 
 /// What an answer belongs to; one for another boot or another attempt does not count.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Question {
+struct Question<P> {
     order: String,
     boot_id: BootId,
-    daemon_sets: Vec<CountedWorkload>,
-    static_pods: Vec<CountedWorkload>,
+    probe: P,
 }
 
-impl std::fmt::Debug for DaemonSetProbes {
+impl<P: Probe> std::fmt::Debug for Probes<P> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("DaemonSetProbes")
+        f.debug_struct("Probes")
             .field("tasks", &self.tasks)
             .finish_non_exhaustive()
     }
 }
 
-impl DaemonSetProbes {
+impl<P: Probe> Probes<P> {
     /// No probe runs yet. The client must not retry by itself.
     pub fn new(client: Client, wake_up: WakeUp) -> Self {
         Self {
@@ -55,7 +78,7 @@ impl DaemonSetProbes {
             if let Some(node) = snapshot.nodes.get_mut(name)
                 && question(node).as_ref() == Some(&task.question)
             {
-                node.daemon_sets = task.answer().clone();
+                P::fill(node, task.answer().clone());
             }
         }
     }
@@ -66,18 +89,14 @@ impl DaemonSetProbes {
             let question = question(snapshot.nodes.get(name)?)?;
             Some((name, question))
         });
-        let wanted: BTreeMap<&String, Question> = wanted.collect();
+        let wanted: BTreeMap<&String, Question<P>> = wanted.collect();
         self.tasks.retain(|name| wanted.get(name).cloned());
         for (name, question) in wanted {
             if self.tasks.get(name).is_none() {
-                let (client, node) = (self.client.clone(), name.clone());
-                let counted = ReadyWorkloads {
-                    daemon_sets: question.daemon_sets.iter().map(counted).collect(),
-                    static_pods: question.static_pods.iter().map(counted).collect(),
-                };
+                let (client, node, probe) = (self.client.clone(), name.clone(), question.probe.clone());
                 self.tasks
-                    .start(name.clone(), question, DaemonSetReadiness::Unknown, |answer| {
-                        probe(client, node, counted, answer)
+                    .start(name.clone(), question, P::Readiness::default(), |answer| {
+                        run(client, node, probe, answer)
                     });
             }
         }
@@ -88,7 +107,7 @@ impl DaemonSetProbes {
         let unanswered = self
             .tasks
             .iter()
-            .filter(|(_, task)| *task.answer() == DaemonSetReadiness::Unknown);
+            .filter(|(_, task)| *task.answer() == P::Readiness::default());
         unanswered
             .map(|(_, task)| task.started + EXPECTED_WITHIN)
             .filter(|expected| *expected > now)
@@ -101,16 +120,16 @@ impl DaemonSetProbes {
     }
 }
 
-/// Probes a node until the task ends, with a backoff while it is not ready.
-async fn probe(client: Client, node: String, counted: ReadyWorkloads, answer: AnswerSender<DaemonSetReadiness>) {
+/// Probes a node until the task ends, with a backoff while something is not ready.
+async fn run<P: Probe>(client: Client, node: String, mut probe: P, answer: AnswerSender<P::Readiness>) {
     let mut backoff = WatchBackoff::for_operator();
     loop {
-        let found = readiness(&node, find_unready(&client, &node, &counted).await);
-        let is_ready = found == DaemonSetReadiness::Ready;
+        let found = probe.check(&client, &node).await;
+        let is_ready = P::is_ready(&found);
         answer.send(found);
         if is_ready {
             tokio::time::sleep(VALID_FOR).await;
-            answer.send(DaemonSetReadiness::Unknown);
+            answer.send(P::Readiness::default());
             backoff = WatchBackoff::for_operator();
         } else {
             tokio::time::sleep(backoff.next().unwrap_or(VALID_FOR)).await;
@@ -119,39 +138,19 @@ async fn probe(client: Client, node: String, counted: ReadyWorkloads, answer: An
 }
 
 /// What a probe of the node would have to answer now.
-fn question(node: &Node) -> Option<Question> {
+fn question<P: Probe>(node: &Node) -> Option<Question<P>> {
     let operation = node.record.as_ref()?.operation.as_ref()?;
     Some(Question {
         order: operation.order_id(),
         boot_id: node.boot_id.clone(),
-        daemon_sets: operation.daemon_sets.clone(),
-        static_pods: operation.static_pods.clone(),
+        probe: P::of(operation),
     })
 }
 
-fn counted(from: &CountedWorkload) -> ReadyWorkload {
-    let (namespace, name) = from.name.split_once('/').unwrap_or(("", &from.name));
-    ReadyWorkload {
-        name: PodName::new(namespace, name),
-        since: from.since,
-    }
-}
-
-/// What was found; an error counts as not ready.
-fn readiness(node: &str, found: Result<Option<String>, lockkeeper_drain::Error>) -> DaemonSetReadiness {
-    match found {
-        Ok(None) => DaemonSetReadiness::Ready,
-        Ok(Some(what)) => DaemonSetReadiness::NotReady { what },
-        Err(error) => {
-            let mut why = error_chain(&error);
-            if let Some(remedy) = error.remedy() {
-                why = format!("{why}; {remedy}");
-            }
-            tracing::warn!(node, "checking its DaemonSets and static pods: {why}; retried");
-            let what = format!("its DaemonSets and static pods could not be checked: {why}");
-            DaemonSetReadiness::NotReady { what }
-        }
-    }
+/// The error with its causes and its remedy.
+fn with_remedy(error: &Error) -> String {
+    let why = error_chain(error);
+    error.remedy().map_or(why.clone(), |remedy| format!("{why}; {remedy}"))
 }
 
 #[cfg(test)]

@@ -1,0 +1,79 @@
+//! One check, and the evaluator that knows all sources.
+
+use kube::Client;
+use lockkeeper_crds::{Check, OnCheckError};
+use lockkeeper_kube_util::bounded;
+use lockkeeper_planner::{CheckVerdict, Finding};
+
+use crate::error::Error;
+use crate::expression::Expressions;
+use crate::finding::MAX_FINDINGS;
+use crate::{http, node_conditions, object, pods, prometheus};
+
+/// How long the text of an error may be.
+const ERROR: usize = 500;
+
+/// Evaluates checks against their sources.
+#[derive(Clone)]
+pub struct Evaluator {
+    pub(crate) client: Client,
+    pub(crate) namespace: String,
+    pub(crate) outbound: lockkeeper_outbound::Client,
+    pub(crate) expressions: Expressions,
+}
+
+impl std::fmt::Debug for Evaluator {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Evaluator").finish_non_exhaustive()
+    }
+}
+
+impl Evaluator {
+    /// An evaluator. The client must not retry by itself; `namespace` is the operator's own, whose Secrets checks may name.
+    pub fn new(client: Client, namespace: String, expressions: Expressions) -> Self {
+        Self {
+            client,
+            namespace,
+            outbound: lockkeeper_outbound::Client::default(),
+            expressions,
+        }
+    }
+
+    /// What a check finds now. A check that asks about a node needs its name.
+    pub async fn evaluate(&self, check: &Check, node: Option<&str>) -> CheckVerdict {
+        match self.findings(check, node).await {
+            Ok(findings) if findings.is_empty() => CheckVerdict::Passing,
+            Ok(mut findings) => {
+                findings.truncate(MAX_FINDINGS);
+                CheckVerdict::Failing(findings)
+            }
+            Err(error) => CheckVerdict::Unavailable {
+                error: bounded(&error.to_string(), ERROR),
+                ignored: match check.on_error {
+                    OnCheckError::Ignore => true,
+                    OnCheckError::Block | OnCheckError::Unknown => false,
+                },
+            },
+        }
+    }
+
+    /// The sources of a check are tried in turn; admission has seen to it that it has exactly one.
+    async fn findings(&self, check: &Check, node: Option<&str>) -> Result<Vec<Finding>, Error> {
+        if let Some(from) = &check.prometheus {
+            return prometheus::findings(self, &check.name, from).await;
+        }
+        if let Some(from) = &check.pods {
+            return pods::findings(self, &check.name, from, node).await;
+        }
+        if let Some(from) = &check.object {
+            return object::findings(self, &check.name, from).await;
+        }
+        if let Some(from) = &check.http {
+            return http::findings(self, &check.name, from).await;
+        }
+        if check.node_conditions.is_empty() {
+            return Err(Error::NewerVersion("its source"));
+        }
+        node_conditions::findings(self, &check.name, &check.node_conditions, node).await
+    }
+}

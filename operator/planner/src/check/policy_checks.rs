@@ -1,0 +1,29 @@
+//! S2: nothing starts while a check of its policy does not pass, or is not known to.
+
+use crate::Instant;
+use crate::snapshot::{CHECKS_FRESH, CheckResult, CheckStage, CheckVerdict, Policy};
+
+/// Why the checks of the policy do not let the node start, if so.
+pub(super) fn refusing_check(policy: &Policy, node: &str, now: Instant) -> Option<String> {
+    let checks = policy.checks.as_ref().filter(|checks| checks.evaluates)?;
+    let Some(round) = &checks.round else {
+        return Some("its checks were not evaluated".to_owned());
+    };
+    if (now - round.started).abs() >= CHECKS_FRESH {
+        return Some("its checks were evaluated too long ago".to_owned());
+    }
+    let of_node = round.nodes.get(node);
+    if checks.per_node && of_node.is_none() {
+        return Some("its checks were not evaluated for this node".to_owned());
+    }
+    let mut results = round.cluster.iter().chain(of_node.into_iter().flatten());
+    results.find_map(|result| (!lets_start(result)).then(|| format!("check {} does not pass", result.name)))
+}
+
+fn lets_start(result: &CheckResult) -> bool {
+    match &result.verdict {
+        CheckVerdict::Passing => true,
+        CheckVerdict::Failing(_) => result.stage == CheckStage::After,
+        CheckVerdict::Unavailable { ignored, .. } => *ignored,
+    }
+}
