@@ -29,6 +29,7 @@ mod limits;
 mod manifests;
 mod meddling;
 mod monitoring;
+mod notifications;
 mod outages;
 mod plugin;
 mod plugin_drain;

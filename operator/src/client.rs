@@ -14,6 +14,7 @@ use http::header::USER_AGENT;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use lockkeeper_kube_util::{Clock, HttpService, Remedies, error_chain, http_service, patient_service};
+use lockkeeper_notify::Notifier;
 use thiserror::Error;
 use tower::ServiceExt;
 
@@ -71,6 +72,8 @@ pub struct Hooks {
     pub leadership: Leadership,
     /// What the answers about the Lease show of the API server's clock.
     pub server_clock: ServerClock,
+    /// Is told each Event; without receivers it does nothing.
+    pub notifier: Notifier,
 }
 
 impl Hooks {
@@ -82,6 +85,7 @@ impl Hooks {
             leadership: Leadership::default(),
             server_clock: ServerClock::exported(Clock::machine(), metrics.clone()),
             metrics,
+            notifier: Notifier::default(),
         }
     }
 }

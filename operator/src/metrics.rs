@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 
 use chrono::TimeDelta;
+use lockkeeper_notify::Outcome as NotificationOutcome;
 use lockkeeper_planner::{Action, Outcome};
 use prometheus::{HistogramVec, IntCounter, IntCounterVec, IntGauge, Registry, TextEncoder};
 
@@ -58,6 +59,9 @@ pub struct Metrics {
     clock_skew: IntGauge,
     requests: IntCounterVec,
     evictions: IntCounterVec,
+    notifications: IntCounterVec,
+    notification_errors: IntGauge,
+    receivers: Mutex<BTreeSet<String>>,
     policies: Mutex<BTreeSet<String>>,
 }
 
@@ -121,6 +125,16 @@ impl Metrics {
                 "Pods that were asked to leave, by what came of it; a pod may be asked more than once.",
                 &["result"],
             )?,
+            notifications: make.counters(
+                "notifications_total",
+                "Notifications by receiver and by what became of them; receiver all means that none was asked.",
+                &["receiver", "result"],
+            )?,
+            notification_errors: make.gauge(
+                "notification_config_errors",
+                "Errors in the configuration of notifications; each leaves out one receiver, or all.",
+            )?,
+            receivers: Mutex::default(),
             policies: Mutex::default(),
             registry: make.registry,
             described: make.described,
@@ -137,6 +151,8 @@ impl Metrics {
         for result in EVICTIONS {
             self.evictions.with_label_values(&[result]);
         }
+        self.notifications
+            .with_label_values(&["all", NotificationOutcome::Dropped.as_str()]);
         for kind in WatchedKind::ALL {
             self.watch_errors.with_label_values(&[kind.as_str()]);
         }
@@ -278,6 +294,32 @@ impl Metrics {
     /// An Event was `posted`, `repeated`, `dropped` or `failed`.
     pub fn count_event(&self, result: &str) {
         self.events.with_label_values(&[result]).inc();
+    }
+}
+
+impl lockkeeper_notify::Observer for Metrics {
+    fn count(&self, receiver: &str, outcome: NotificationOutcome, events: u64) {
+        self.notifications
+            .with_label_values(&[receiver, outcome.as_str()])
+            .inc_by(events);
+    }
+
+    fn configured(&self, receivers: &[&str], errors: usize) {
+        self.notification_errors.set(count(errors));
+        let now: BTreeSet<String> = receivers.iter().map(|&name| name.to_owned()).collect();
+        let mut before = self.receivers.lock().unwrap_or_else(PoisonError::into_inner);
+        for outcome in NotificationOutcome::ALL {
+            for new in now.difference(&before) {
+                self.notifications.with_label_values(&[new.as_str(), outcome.as_str()]);
+            }
+            for gone in before.difference(&now) {
+                // It fails only for a series that is not there, which is what we want.
+                let _ = self
+                    .notifications
+                    .remove_label_values(&[gone.as_str(), outcome.as_str()]);
+            }
+        }
+        *before = now;
     }
 }
 

@@ -11,6 +11,7 @@ use crate::client::{Clients, Hooks};
 use crate::election::{self, LeaseConfig, Pace};
 use crate::reconcile::{Options, Reconciler};
 use crate::report::Reporter;
+use crate::report::announcer::Announcer;
 use crate::report::event_recorder::EventRecorder;
 use crate::shutdown::Tasks;
 
@@ -50,6 +51,7 @@ impl Operator {
         let cache = SharedCache::counting(hooks.metrics.clone());
         let (leading, leads) = watch::channel(false);
         let (events, event_writer) = EventRecorder::new(&clients.api, &self.name, hooks.metrics.clone(), clock);
+        let announcer = Announcer::new(events, hooks.notifier, clock);
         let lease = LeaseConfig {
             client: clients.lease.clone(),
             watch: clients.watch.clone(),
@@ -63,7 +65,7 @@ impl Operator {
             health: hooks.election,
             cache: cache.clone(),
         };
-        let reporter = Reporter::new(&clients.api, cache.clone(), events, hooks.metrics);
+        let reporter = Reporter::new(&clients.api, cache.clone(), announcer, hooks.metrics);
         let reconciler = Reconciler::new(
             &clients,
             cache.clone(),

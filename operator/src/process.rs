@@ -10,6 +10,8 @@ use clap::Parser;
 use lockkeeper_checks::Expressions;
 use lockkeeper_crds::names;
 use lockkeeper_kube_util::Clock;
+use lockkeeper_notify::Dispatcher;
+use lockkeeper_outbound as outbound;
 
 use crate::client::{Hooks, clients};
 use crate::election::{self, Pace};
@@ -19,6 +21,7 @@ use crate::logging::{self, Format};
 use crate::metrics::Metrics;
 use crate::operator::{Operator, RunningOperator};
 use crate::reconcile::{Options, PlanFn};
+use crate::report::announcer::known_events;
 use crate::shutdown::{Ended, on_signal};
 use crate::tasks::checks::CheckOptions;
 
@@ -62,6 +65,9 @@ struct Arguments {
     /// drained and rebooted.
     #[arg(long)]
     accept_unconfined_agents: bool,
+    /// A YAML file with the receivers of notifications: see docs/notifications.md. It is read again when it changes.
+    #[arg(long, value_name = "FILE")]
+    notifications_config: Option<PathBuf>,
     /// How log lines look; `RUST_LOG` chooses which there are.
     #[arg(long, value_enum, default_value_t)]
     log_format: Format,
@@ -90,7 +96,13 @@ pub async fn main(plan: PlanFn) -> ExitCode {
 async fn run(arguments: Arguments, plan: PlanFn) -> anyhow::Result<()> {
     let metrics = Arc::new(Metrics::new()?);
     let health = Health::default();
-    let hooks = Hooks::new(metrics.clone(), &health);
+    let mut hooks = Hooks::new(metrics.clone(), &health);
+    let dispatcher = arguments.notifications_config.map(|path| {
+        let (notifier, dispatcher) =
+            Dispatcher::new(path, known_events(), outbound::Client::default(), metrics.clone());
+        hooks.notifier = notifier;
+        dispatcher
+    });
     let clients = clients(arguments.kubeconfig.as_deref(), &hooks).await?;
     let stop = on_signal()?;
     let listener = http::listen(&arguments.http_address).await?;
@@ -118,6 +130,10 @@ async fn run(arguments: Arguments, plan: PlanFn) -> anyhow::Result<()> {
     };
     // In this order at the end: grant no more, hand the Lease over, stop answering probes.
     let RunningOperator { mut tasks, mut helpers } = operator.start(&stop);
+    if let Some(dispatcher) = dispatcher {
+        // It ends after the loop, once what the loop told is sent.
+        tasks.spawn("notifications", dispatcher.run());
+    }
     tasks.spawn("http", http::serve(listener, metrics, health, stop.clone()));
 
     tokio::select! {

@@ -1,6 +1,7 @@
 //! What people see of each pass: Events, gauges, log lines, and the statuses that are written. Nothing is decided here.
 
 mod action_events;
+pub mod announcer;
 pub mod event;
 pub mod event_recorder;
 mod gauges;
@@ -34,8 +35,9 @@ use crate::merge_patch::difference;
 use crate::metrics::Metrics;
 use crate::status::policy;
 use crate::tasks::forecasts::Ends;
+use announcer::Announcer;
 use event::Event;
-use event_recorder::{EventRecorder, EventTarget};
+use event_recorder::EventTarget;
 use gauges::GaugeExporter;
 use log_fields::LogFields;
 use sent_events::SentEvents;
@@ -46,7 +48,7 @@ pub use node_statuses::Published;
 pub struct Reporter {
     policies: Api<RebootPolicy>,
     cache: SharedCache,
-    events: EventRecorder,
+    announcer: Announcer,
     metrics: Arc<Metrics>,
     exporter: GaugeExporter,
     guarded_policies: Api<GuardedPolicy>,
@@ -83,11 +85,11 @@ impl std::fmt::Debug for Reporter {
 
 impl Reporter {
     /// A reporter that writes with this client and puts the answers into this cache.
-    pub fn new(client: &Client, cache: SharedCache, events: EventRecorder, metrics: Arc<Metrics>) -> Self {
+    pub fn new(client: &Client, cache: SharedCache, announcer: Announcer, metrics: Arc<Metrics>) -> Self {
         Self {
             policies: Api::all(client.clone()),
             cache,
-            events,
+            announcer,
             metrics,
             exporter: GaugeExporter::default(),
             guarded_policies: Api::all(client.clone()),
@@ -140,9 +142,7 @@ impl Reporter {
             .iter()
             .filter_map(|(_, policy)| policy_target(policy.as_ref().ok()?))
             .collect();
-        for target in policies {
-            self.events.record(target, event.clone());
-        }
+        self.announcer.to_all(policies, event);
     }
 
     /// An action was carried out, or not.
@@ -184,7 +184,8 @@ impl Reporter {
                 self.report_required(name, node, record);
             }
             if let Some(event) = action_events::event(action) {
-                self.events.record(node_target(name, node), event);
+                self.announcer
+                    .about_node(node_target(name, node), event, LogFields::of(action, snapshot));
             }
         }
         action_events::count(&self.metrics, action);
@@ -196,7 +197,8 @@ impl Reporter {
         let LogFields { policy, operation, .. } = LogFields::of_node(node);
         let reason = event.reason.as_str();
         tracing::info!(node = name, policy, operation, reason, "{}", event.message);
-        self.events.record(node_target(name, node), event);
+        self.announcer
+            .about_node(node_target(name, node), event, LogFields::of_node(node));
     }
 
     fn report_policy(&self, policy: &Arc<RebootPolicy>, before: &RebootPolicyStatus, after: &RebootPolicyStatus) {
@@ -204,7 +206,7 @@ impl Reporter {
         for event in policy_events::events(&policy.name_any(), before, after) {
             let reason = event.reason.as_str();
             tracing::info!(policy = policy.name_any(), reason, "{}", event.message);
-            self.events.record(target.clone(), event);
+            self.announcer.about_policy(target.clone(), event);
         }
     }
 

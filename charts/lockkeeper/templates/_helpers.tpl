@@ -156,3 +156,14 @@ containers:
     securityContext:
       {{- toYaml $operator.securityContext | nindent 6 }}
 {{- end -}}
+
+{{/* The Secret with the receivers of notifications; empty if there are none. */}}
+{{- define "lockkeeper.notificationsSecret" -}}
+{{- with .Values.notifications -}}
+{{- if .existingSecret -}}
+{{- .existingSecret -}}
+{{- else if .receivers -}}
+{{- include "lockkeeper.fullname" $ }}-notifications
+{{- end -}}
+{{- end -}}
+{{- end -}}

@@ -5,6 +5,7 @@ Checks against the cluster run only if there is one: `helm template` skips them.
 {{- define "lockkeeper.validate" -}}
 {{- include "lockkeeper.validateMonitoring" . -}}
 {{- include "lockkeeper.validateAlerts" . -}}
+{{- include "lockkeeper.validateNotifications" . -}}
 {{- $roles := (lookup "rbac.authorization.k8s.io/v1" "ClusterRole" "" "").items | default list -}}
 {{- if $roles -}}
 {{- include "lockkeeper.validateOnlyRelease" (list . $roles) -}}
@@ -25,6 +26,13 @@ Checks against the cluster run only if there is one: `helm template` skips them.
 {{- fail (printf "the cluster does not serve monitoring.coreos.com/v1 %s: install the Prometheus Operator CRDs first, or set metrics.renderMode to skipIfMissing" $kind) -}}
 {{- end -}}
 {{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "lockkeeper.validateNotifications" -}}
+{{- $notifications := .Values.notifications -}}
+{{- if and $notifications.existingSecret (or $notifications.receivers $notifications.cluster) -}}
+{{- fail "notifications.existingSecret: the operator reads one Secret; write cluster and receivers into its key notifications.yaml, or clear existingSecret" -}}
 {{- end -}}
 {{- end -}}
 

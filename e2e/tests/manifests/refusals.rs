@@ -44,7 +44,17 @@ const CASES: &[(&str, &[&str])] = &[
     ("networkPolicy.apiServer.cidrs[0]=10.0.0.1", &["apiServer", "cidrs"]),
     ("resourceQuota.pods=0", &["resourceQuota", "pods"]),
     ("fullnameOverride=Lock_Keeper", &["fullnameOverride"]),
+    ("notifications.receivers[0].name=chat", &["receivers", "format"]),
+    (
+        "notifications.receivers[0].name=chat,notifications.receivers[0].format=Fax",
+        &["receivers", "format", "Slack"],
+    ),
+    ("notifications.cluster=my cluster", &["notifications", "cluster"]),
     // Checked by the templates.
+    (
+        "notifications.existingSecret=mine,notifications.cluster=prod",
+        &["notifications.existingSecret", "notifications.yaml"],
+    ),
     (
         "operator.image.pullPolicy=Always",
         &["lockkeeper/operator", "names no registry", "global.imageRegistry"],

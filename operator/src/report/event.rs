@@ -67,6 +67,35 @@ pub enum EventReason {
 }
 
 impl EventReason {
+    /// Every reason but those of waits and conditions, in the order above.
+    pub const OWN: [Self; 25] = [
+        Self::RebootRequired,
+        Self::LockAcquired,
+        Self::Cordoned,
+        Self::DrainStarted,
+        Self::PodsReturn,
+        Self::DrainTimedOut,
+        Self::RebootOrdered,
+        Self::NodeRebooted,
+        Self::RebootSucceeded,
+        Self::Failed,
+        Self::Deferred,
+        Self::Withdrawn,
+        Self::Held,
+        Self::Released,
+        Self::Uncordoned,
+        Self::CommandAccepted,
+        Self::CommandRefused,
+        Self::PlanRefused,
+        Self::ClusterRestored,
+        Self::RolloutStarted,
+        Self::RolloutFinished,
+        Self::CanaryPassed,
+        Self::BreakerOpened,
+        Self::BreakerProbing,
+        Self::BreakerClosed,
+    ];
+
     /// The name as `kubectl describe` shows it.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -51,7 +51,7 @@ impl Reporter {
                 uid,
             };
             for event in policy_events::condition_events(&policy.rest.conditions, &after) {
-                self.events.record(target.clone(), event);
+                self.announcer.about_policy(target.clone(), event);
             }
         }
         let patch = json!({

@@ -112,7 +112,8 @@ impl Reporter {
         let is_said = condition::is_true(conditions.unwrap_or_default(), ConditionType::RebootRequired.as_str());
         if self.sent.is_new_requirement(name, node.requires_reboot(), is_said) {
             let event = Event::reboot_required(&required(node, seen).message);
-            self.events.record(node_target(name, node), event);
+            self.announcer
+                .about_node(node_target(name, node), event, LogFields::of_node(node));
         }
     }
 
@@ -129,7 +130,7 @@ impl Reporter {
                 (Some(target), [(_, _, first), ..]) if nodes.len() > EVENT_AGGREGATION_THRESHOLD => {
                     let event = Event::wait_of_many(nodes.len(), first);
                     tracing::info!(policy, reason = reason.as_str(), "{}", event.message);
-                    self.events.record(target, event);
+                    self.announcer.about_policy(target, event);
                 }
                 (_, nodes) => {
                     for (name, node, waiting) in nodes {
@@ -141,7 +142,11 @@ impl Reporter {
                             reason = reason.as_str(),
                             "waits: {waiting}"
                         );
-                        self.events.record(node_target(name, node), Event::wait(waiting));
+                        self.announcer.about_node(
+                            node_target(name, node),
+                            Event::wait(waiting),
+                            LogFields::of_node(node),
+                        );
                     }
                 }
             }

@@ -9,6 +9,7 @@ use lockkeeper_snapshot::guarded::UndecodableRecord;
 use serde_json::json;
 
 use super::event::Event;
+use super::log_fields::LogFields;
 use super::{Reporter, node_target};
 use crate::execute::{Error, Pass};
 use crate::status::node::waiting_status;
@@ -40,7 +41,8 @@ impl Reporter {
         if before == Some(&waiting) || self.refused_records.get(name) == Some(&waiting.message) {
             return Ok(());
         }
-        self.events.record(node_target(name, node), Event::wait(reason));
+        self.announcer
+            .about_node(node_target(name, node), Event::wait(reason), LogFields::of_node(node));
         let mut status = json!({"waiting": &waiting});
         if !record.rest.in_progress {
             status["state"] = json!(NodeState::Unknown);
