@@ -16,8 +16,8 @@ impl WaitReason {
             | Self::PodTerminating { until, .. } => *until,
             Self::OutsideWindow { opens, .. } | Self::DoesNotFitWindow { opens, .. } => *opens,
             Self::LoadBalancerDelay { from } => Some(*from),
-            Self::ViewIncomplete(ViewGap::SchedulersUnaware { until }) => Some(*until),
-            Self::BreakerOpen {
+            Self::ViewIncomplete(ViewGap::SchedulersUnaware { until })
+            | Self::BreakerOpen {
                 recovery: BreakerRecovery::ProbeAt(until),
                 ..
             }

@@ -89,20 +89,19 @@ async fn ask(program: &PathBuf, arguments: &[String], question: &[u8]) -> Result
 
 /// Answers the question on the standard input; the `main` of [`Expressions::Process`].
 pub fn evaluate_from_stdin() -> ExitCode {
-    let mut question = Vec::new();
-    let read = std::io::stdin().read_to_end(&mut question);
-    let answer = match read.map_err(|error| error.to_string()).and_then(|_| {
-        let question: Question = serde_json::from_slice(&question).map_err(|error| error.to_string())?;
-        evaluate(&question.expression, &question.object)
-    }) {
-        Ok(is_true) => Ok(is_true),
-        Err(error) => Err(error),
-    };
+    let answer = read_question().and_then(|question| evaluate(&question.expression, &question.object));
     let written = serde_json::to_vec(&answer).map(|answer| std::io::stdout().write_all(&answer));
     match written {
         Ok(Ok(())) => ExitCode::SUCCESS,
         Ok(Err(_)) | Err(_) => ExitCode::FAILURE,
     }
+}
+
+fn read_question() -> Result<Question, String> {
+    let mut question = Vec::new();
+    let read = std::io::stdin().read_to_end(&mut question);
+    read.map_err(|error| error.to_string())?;
+    serde_json::from_slice(&question).map_err(|error| error.to_string())
 }
 
 /// Whether the expression is true for the object; what is wrong with it if it is neither true nor false.

@@ -157,12 +157,12 @@ fn add_policy(gauges: &mut GaugeSet, name: &str, policy: &Policy, plan: &Plan, n
             CheckStage::Before => "before",
             CheckStage::After => "after",
         };
-        let state = match result.verdict {
+        let found = match result.verdict {
             CheckVerdict::Passing => "Passing",
             CheckVerdict::Failing(_) => "Failing",
             CheckVerdict::Unavailable { .. } => "Unavailable",
         };
-        gauges.put(Gauge::Check, &[name, stage, &result.name, state], 1);
+        gauges.put(Gauge::Check, &[name, stage, &result.name, found], 1);
     }
     for (gauge, at) in [(Gauge::WindowEnd, window.closes), (Gauge::NextWindow, window.next)] {
         if let Some(at) = at {

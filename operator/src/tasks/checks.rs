@@ -65,7 +65,7 @@ impl Checks {
                 continue;
             };
             if defined(name, observed).is_some_and(|defined| *defined == *task.question.checks) {
-                checks.round = task.answer().clone();
+                checks.round.clone_from(&task.answer());
             }
         }
     }

@@ -95,7 +95,7 @@ fn checks(from: &api::Checks) -> planner::Checks {
     planner::Checks {
         evaluates: !(from.before.is_empty() && from.after.is_empty()),
         after: !from.after.is_empty(),
-        per_node: all.any(|check| check.is_about_node()),
+        per_node: all.any(api::Check::is_about_node),
         soak: seconds(from.soak_seconds),
         timeout: seconds(from.timeout_seconds),
         round: None,

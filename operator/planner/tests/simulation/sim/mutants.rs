@@ -259,26 +259,29 @@ fn doctor(mutant: Mutant, seen: &mut Snapshot, now: Instant) -> bool {
             .nodes
             .values_mut()
             .for_each(|node| node.daemon_sets = DaemonSetReadiness::Ready),
-        Mutant::IgnoresWorkloads => seen
-            .nodes
-            .values_mut()
-            .for_each(|node| node.workloads = WorkloadReadiness::Ready),
+        Mutant::IgnoresWorkloads => nodes(seen).for_each(|node| node.workloads = WorkloadReadiness::Ready),
         Mutant::IgnoresChecks => seen.policies.values_mut().for_each(|policy| policy.checks = None),
-        Mutant::KnowsEveryFinding => {
-            let checks = seen.policies.values_mut().filter_map(|policy| policy.checks.as_mut());
-            for round in checks.filter_map(|checks| checks.round.as_mut()) {
-                let after = round
-                    .cluster
-                    .iter_mut()
-                    .filter(|result| result.stage == CheckStage::After);
-                after.for_each(|result| result.verdict = CheckVerdict::Passing);
-            }
-        }
+        Mutant::KnowsEveryFinding => know_every_finding(seen),
         Mutant::IgnoresConfinement => seen.accepts_unconfined_agents = true,
         Mutant::IgnoresHold => seen.nodes.values_mut().for_each(|node| node.hold = None),
         _ => return false,
     }
     true
+}
+
+fn nodes(seen: &mut Snapshot) -> impl Iterator<Item = &mut Node> {
+    seen.nodes.values_mut()
+}
+
+fn know_every_finding(seen: &mut Snapshot) {
+    let checks = seen.policies.values_mut().filter_map(|policy| policy.checks.as_mut());
+    for round in checks.filter_map(|checks| checks.round.as_mut()) {
+        let after = round
+            .cluster
+            .iter_mut()
+            .filter(|result| result.stage == CheckStage::After);
+        after.for_each(|result| result.verdict = CheckVerdict::Passing);
+    }
 }
 
 fn stays_up(node: &mut Node) {

@@ -373,9 +373,9 @@ impl World {
                     self.after(delay, Event::Report(news.index, boot));
                 }
                 let operation = reboot.record.operation.as_deref();
-                operation
-                    .into_iter()
-                    .for_each(|operation| self.evict_workload(news.index, operation));
+                if let Some(operation) = operation {
+                    self.evict_workload(news.index, operation);
+                }
                 let notified = (
                     order.clone(),
                     operation.is_some_and(|operation| operation.phase == Phase::Rebooting),

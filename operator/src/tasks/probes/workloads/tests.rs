@@ -19,7 +19,9 @@ struct Server {
 impl Server {
     fn new(all: &[(&str, i32)]) -> Self {
         let server = Self::default();
-        all.iter().for_each(|(name, ready)| server.set(name, *ready));
+        for (name, ready) in all {
+            server.set(name, *ready);
+        }
         server
     }
 
