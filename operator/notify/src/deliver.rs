@@ -9,9 +9,9 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::config::Receiver;
-use crate::dispatch::SharedObserver;
 use crate::event::Event;
 use crate::format::{Body, bodies};
+use crate::observer::{Outcome, SharedObserver};
 
 /// After the first Event of a message, others are gathered for this long.
 const GATHER: Duration = Duration::from_secs(2);
@@ -24,31 +24,6 @@ const MAX_PAUSE: Duration = Duration::from_mins(1);
 const RETRY_FOR: Duration = Duration::from_mins(10);
 /// At the end of the process, what is left is sent once, and all of it within this.
 const FLUSH: Duration = Duration::from_secs(2);
-
-/// What became of an Event for a receiver.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Outcome {
-    /// The receiver accepted it.
-    Sent,
-    /// The receiver refused it, or did not accept it in time.
-    Failed,
-    /// It came while the queue was full.
-    Dropped,
-}
-
-impl Outcome {
-    /// All of them.
-    pub const ALL: [Self; 3] = [Self::Sent, Self::Failed, Self::Dropped];
-
-    /// The label of the metric.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Sent => "sent",
-            Self::Failed => "failed",
-            Self::Dropped => "dropped",
-        }
-    }
-}
 
 /// Sends requests; in production a [`Client`].
 pub trait Transport: Clone + Send + Sync + 'static {

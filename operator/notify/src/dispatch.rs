@@ -10,8 +10,9 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::config::{Config, KnownEvents, Receiver};
-use crate::deliver::{Delivery, Outcome, Transport, flush_deadline};
+use crate::deliver::{Delivery, Transport, flush_deadline};
 use crate::event::Event;
+use crate::observer::{Observer, Outcome, SharedObserver};
 use crate::repeated::Recent;
 
 /// Events that wait for the dispatcher, which never waits itself.
@@ -20,16 +21,6 @@ const QUEUE: usize = 4096;
 const RECEIVER_QUEUE: usize = 5000;
 /// The file is read again with an Event, at most this often.
 const READ_INTERVAL: Duration = Duration::from_secs(5);
-
-/// Is told what becomes of notifications.
-pub trait Observer: Send + Sync + std::fmt::Debug {
-    /// So many Events had this outcome at this receiver.
-    fn count(&self, receiver: &str, outcome: Outcome, events: u64);
-    /// The file was read: its receivers, and how many errors it has.
-    fn configured(&self, receivers: &[&str], errors: usize);
-}
-
-pub(crate) type SharedObserver = Arc<dyn Observer>;
 
 /// Takes Events; clones feed the same dispatcher. Without receivers it drops them.
 #[derive(Clone, Debug, Default)]

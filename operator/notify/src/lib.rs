@@ -11,12 +11,14 @@ mod deliver;
 mod dispatch;
 mod event;
 mod format;
+mod observer;
 mod repeated;
 mod template;
 mod text;
 
 pub use config::{Config, KnownEvents, Receiver};
-pub use deliver::{Outcome, Transport};
-pub use dispatch::{Dispatcher, Notifier, Observer};
+pub use deliver::Transport;
+pub use dispatch::{Dispatcher, Notifier};
 pub use event::{Event, Severity};
 pub use format::Format;
+pub use observer::{Observer, Outcome};

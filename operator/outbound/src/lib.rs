@@ -21,5 +21,6 @@ pub use client::{Client, Limits};
 pub use error::{Error, Step};
 pub use exchange::Response;
 pub use secret::Secret;
-pub use target::{Credential, InvalidCaBundle, Target};
+pub use target::{Credential, Target};
+pub use tls::InvalidCaBundle;
 pub use url::{InvalidUrl, Url};

@@ -8,7 +8,7 @@ use http::HeaderValue;
 use tokio_rustls::rustls::ClientConfig;
 
 use crate::secret::{REDACTED, Secret};
-use crate::tls;
+use crate::tls::{self, InvalidCaBundle};
 use crate::url::Url;
 
 /// How a request proves who sends it.
@@ -46,20 +46,6 @@ pub struct Target {
     url: Url,
     credential: Option<Credential>,
     tls: Arc<ClientConfig>,
-}
-
-/// Why a bundle of certificate authorities cannot be used.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum InvalidCaBundle {
-    /// It is no PEM.
-    #[error("is not PEM: {0}; give the certificates of the authorities as -----BEGIN CERTIFICATE----- blocks")]
-    Syntax(String),
-    /// No certificate is in it.
-    #[error("contains no certificate; give at least one -----BEGIN CERTIFICATE----- block")]
-    Empty,
-    /// A certificate in it cannot be used.
-    #[error("contains a certificate that cannot be used: {0}")]
-    Certificate(String),
 }
 
 impl Target {

@@ -7,7 +7,19 @@ use tokio_rustls::rustls::pki_types::CertificateDer;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::{ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier, WantsVersions};
 
-use crate::target::InvalidCaBundle;
+/// Why a bundle of certificate authorities cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidCaBundle {
+    /// It is no PEM.
+    #[error("is not PEM: {0}; give the certificates of the authorities as -----BEGIN CERTIFICATE----- blocks")]
+    Syntax(String),
+    /// No certificate is in it.
+    #[error("contains no certificate; give at least one -----BEGIN CERTIFICATE----- block")]
+    Empty,
+    /// A certificate in it cannot be used.
+    #[error("contains a certificate that cannot be used: {0}")]
+    Certificate(String),
+}
 
 /// The settings with the public authorities, which are compiled in: the operator's image has no files.
 pub(crate) fn public_authorities() -> Arc<ClientConfig> {

@@ -69,7 +69,7 @@ async fn five_thousand_nodes_at_once_are_one_message_of_twenty_lines() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_message_is_sent_again_after_growing_pauses_and_after_those_that_the_receiver_asks_for() {
+async fn a_message_is_sent_again_after_growing_pauses_or_when_the_receiver_asks_for_it() {
     let world = World::new(CHAT);
     let busy = Answer::Status(503, None);
     world.answers("chat", &[busy, busy, Answer::Status(429, Some(30)), busy]);
