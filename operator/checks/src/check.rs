@@ -8,6 +8,7 @@ use lockkeeper_planner::{CheckVerdict, Finding};
 use crate::error::Error;
 use crate::expression::Expressions;
 use crate::finding::MAX_FINDINGS;
+use crate::sources::Sources;
 use crate::{http, node_conditions, object, pods, prometheus};
 
 /// How long the text of an error may be.
@@ -15,12 +16,7 @@ const ERROR: usize = 500;
 
 /// Evaluates checks against their sources.
 #[derive(Clone)]
-pub struct Evaluator {
-    pub(crate) client: Client,
-    pub(crate) namespace: String,
-    pub(crate) outbound: lockkeeper_outbound::Client,
-    pub(crate) expressions: Expressions,
-}
+pub struct Evaluator(Sources);
 
 impl std::fmt::Debug for Evaluator {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -31,12 +27,12 @@ impl std::fmt::Debug for Evaluator {
 impl Evaluator {
     /// An evaluator. The client must not retry by itself; `namespace` is the operator's own, whose Secrets checks may name.
     pub fn new(client: Client, namespace: String, expressions: Expressions) -> Self {
-        Self {
+        Self(Sources {
             client,
             namespace,
             outbound: lockkeeper_outbound::Client::default(),
             expressions,
-        }
+        })
     }
 
     /// What a check finds now. A check that asks about a node needs its name.
@@ -60,20 +56,20 @@ impl Evaluator {
     /// The sources of a check are tried in turn; admission has seen to it that it has exactly one.
     async fn findings(&self, check: &Check, node: Option<&str>) -> Result<Vec<Finding>, Error> {
         if let Some(from) = &check.prometheus {
-            return prometheus::findings(self, &check.name, from).await;
+            return prometheus::findings(&self.0, &check.name, from).await;
         }
         if let Some(from) = &check.pods {
-            return pods::findings(self, &check.name, from, node).await;
+            return pods::findings(&self.0, &check.name, from, node).await;
         }
         if let Some(from) = &check.object {
-            return object::findings(self, &check.name, from).await;
+            return object::findings(&self.0, &check.name, from).await;
         }
         if let Some(from) = &check.http {
-            return http::findings(self, &check.name, from).await;
+            return http::findings(&self.0, &check.name, from).await;
         }
         if check.node_conditions.is_empty() {
             return Err(Error::NewerVersion("its source"));
         }
-        node_conditions::findings(self, &check.name, &check.node_conditions, node).await
+        node_conditions::findings(&self.0, &check.name, &check.node_conditions, node).await
     }
 }

@@ -5,14 +5,14 @@ use http::Method;
 use lockkeeper_crds::HttpCheck;
 use lockkeeper_planner::Finding;
 
-use crate::check::Evaluator;
 use crate::error::Error;
 use crate::finding::finding;
 use crate::server::target;
+use crate::sources::Sources;
 
-pub(crate) async fn findings(evaluator: &Evaluator, name: &str, check: &HttpCheck) -> Result<Vec<Finding>, Error> {
-    let target = target(evaluator, &check.server).await?;
-    let sent = evaluator.outbound.send(Method::GET, &target, None, &[], Bytes::new());
+pub(crate) async fn findings(sources: &Sources, name: &str, check: &HttpCheck) -> Result<Vec<Finding>, Error> {
+    let target = target(sources, &check.server).await?;
+    let sent = sources.outbound.send(Method::GET, &target, None, &[], Bytes::new());
     let status = i32::from(sent.await?.status.as_u16());
     Ok(judge(name, &target.url().to_string(), check.expected_status, status))
 }

@@ -15,6 +15,7 @@ mod object;
 mod pods;
 mod prometheus;
 mod server;
+mod sources;
 
 pub use check::Evaluator;
 pub use error::Error;

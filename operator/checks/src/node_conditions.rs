@@ -5,18 +5,18 @@ use kube::Api;
 use lockkeeper_crds::{ConditionStatus, NodeConditionCheck};
 use lockkeeper_planner::Finding;
 
-use crate::check::Evaluator;
 use crate::error::{Error, INSTALLATION};
 use crate::finding::finding;
+use crate::sources::Sources;
 
 pub(crate) async fn findings(
-    evaluator: &Evaluator,
+    sources: &Sources,
     name: &str,
     checks: &[NodeConditionCheck],
     node: Option<&str>,
 ) -> Result<Vec<Finding>, Error> {
     let node = node.ok_or(Error::NewerVersion("its source"))?;
-    let nodes: Api<Node> = Api::all(evaluator.client.clone());
+    let nodes: Api<Node> = Api::all(sources.client.clone());
     let read = nodes.get(node).await;
     let read = read.map_err(|error| Error::kubernetes(format!("read Node {node}"), error, INSTALLATION))?;
     judge(

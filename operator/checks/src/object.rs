@@ -7,17 +7,17 @@ use kube::{Api, Client};
 use lockkeeper_crds::ObjectCheck;
 use lockkeeper_planner::Finding;
 
-use crate::check::Evaluator;
 use crate::error::{Error, INSTALLATION};
 use crate::finding::finding;
+use crate::sources::Sources;
 
 /// What helps if the operator may not read an object.
 const OBJECT_RIGHT: &str = "name its resource in the chart's value checks.objects, or apply a ClusterRole that lets the operator \
                             get it";
 
-pub(crate) async fn findings(evaluator: &Evaluator, name: &str, check: &ObjectCheck) -> Result<Vec<Finding>, Error> {
-    let object = read(&evaluator.client, check).await?;
-    if evaluator.expressions.is_true(&check.expression, &object).await? {
+pub(crate) async fn findings(sources: &Sources, name: &str, check: &ObjectCheck) -> Result<Vec<Finding>, Error> {
+    let object = read(&sources.client, check).await?;
+    if sources.expressions.is_true(&check.expression, &object).await? {
         return Ok(Vec::new());
     }
     let text = format!("{} is false for {}", check.expression, described(check));

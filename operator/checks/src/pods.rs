@@ -7,15 +7,15 @@ use kube::{Api, ResourceExt};
 use lockkeeper_crds::{PodsCheck, PodsExpected};
 use lockkeeper_planner::Finding;
 
-use crate::check::Evaluator;
 use crate::error::{Error, INSTALLATION};
 use crate::finding::finding;
+use crate::sources::Sources;
 
 /// How many pods one request returns.
 const PAGE: u32 = 500;
 
 pub(crate) async fn findings(
-    evaluator: &Evaluator,
+    sources: &Sources,
     name: &str,
     check: &PodsCheck,
     node: Option<&str>,
@@ -29,8 +29,8 @@ pub(crate) async fn findings(
         params = params.fields(&format!("spec.nodeName={node}"));
     }
     let pods: Api<Pod> = match &check.namespace {
-        Some(namespace) => Api::namespaced(evaluator.client.clone(), namespace),
-        None => Api::all(evaluator.client.clone()),
+        Some(namespace) => Api::namespaced(sources.client.clone(), namespace),
+        None => Api::all(sources.client.clone()),
     };
     let mut all = Vec::new();
     loop {

@@ -9,10 +9,10 @@ use lockkeeper_kube_util::bounded;
 use lockkeeper_planner::Finding;
 use serde::Deserialize;
 
-use crate::check::Evaluator;
 use crate::error::Error;
 use crate::finding::finding;
 use crate::server::target;
+use crate::sources::Sources;
 
 /// Alerts that fire always, by their design.
 const ALWAYS_FIRING: [&str; 2] = ["Watchdog", "InfoInhibitor"];
@@ -21,19 +21,15 @@ const OWN_PREFIX: &str = "Lockkeeper";
 /// A finding names so many labels.
 const NAMED_LABELS: usize = 4;
 
-pub(crate) async fn findings(
-    evaluator: &Evaluator,
-    name: &str,
-    check: &PrometheusCheck,
-) -> Result<Vec<Finding>, Error> {
+pub(crate) async fn findings(sources: &Sources, name: &str, check: &PrometheusCheck) -> Result<Vec<Finding>, Error> {
     let query = match (&check.alerts, &check.query) {
         (Some(alerts), _) => alerts_query(alerts),
         (None, Some(query)) => query.expression.clone(),
         (None, None) => return Err(Error::NewerVersion("prometheus")),
     };
-    let target = target(evaluator, &check.server).await?;
+    let target = target(sources, &check.server).await?;
     let target = target.join("api/v1/query", &[("query", &query)]);
-    let sent = evaluator.outbound.send(Method::GET, &target, None, &[], Bytes::new());
+    let sent = sources.outbound.send(Method::GET, &target, None, &[], Bytes::new());
     let response = sent.await?;
     if let Ok(answer) = serde_json::from_slice(&response.body) {
         return judge(name, check, answer);

@@ -69,7 +69,7 @@ fn each_error_names_the_field_and_what_is_expected() {
             "minSecondsBetween is not what is expected there: u32",
         ),
         (
-            &format!("{OK}, events: [Faild]"),
+            &format!("{OK}, events: [Fail]"),
             "events[0] is not the reason of an Event; docs/notifications.md lists them",
         ),
         (

@@ -168,7 +168,7 @@ fn checks_about_the_node_are_evaluated_for_the_next_node_only() {
 }
 
 #[test]
-fn what_failed_before_the_start_does_not_count_after_the_reboot_and_what_is_new_does() {
+fn what_failed_before_the_start_does_not_count_after_the_reboot_but_new_failures_do() {
     let mut world = world();
     find(&mut world, vec![fires(CheckStage::After, &["Old"])]);
     world.run(3);

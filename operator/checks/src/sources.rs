@@ -1,0 +1,15 @@
+//! What checks ask: the API server, other servers, and expressions.
+
+use kube::Client;
+
+use crate::expression::Expressions;
+
+/// The clients of all sources.
+#[derive(Clone)]
+pub(crate) struct Sources {
+    pub(crate) client: Client,
+    /// The operator's own namespace, whose Secrets checks may name.
+    pub(crate) namespace: String,
+    pub(crate) outbound: lockkeeper_outbound::Client,
+    pub(crate) expressions: Expressions,
+}
