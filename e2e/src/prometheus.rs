@@ -26,6 +26,7 @@ pub struct Monitoring {
     /// Alertmanager.
     pub alertmanager: Process,
     address: String,
+    alertmanager_address: String,
     targets: PathBuf,
 }
 
@@ -70,9 +71,10 @@ impl Monitoring {
             prometheus: Process::spawn(prometheus)?,
             alertmanager: Process::spawn(alertmanager)?,
             address: own,
+            alertmanager_address: manager,
             targets,
         };
-        for address in [&monitoring.address, &manager] {
+        for address in [&monitoring.address, &monitoring.alertmanager_address] {
             wait_ready(address).await?;
         }
         Ok(monitoring)
@@ -81,6 +83,11 @@ impl Monitoring {
     /// The URL of Prometheus.
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    /// The URL of Alertmanager.
+    pub fn alertmanager_url(&self) -> String {
+        format!("http://{}", self.alertmanager_address)
     }
 
     /// Scrapes these from now on: name of the pod, address.

@@ -36,6 +36,7 @@ mod plugin_drain;
 mod recorded_api;
 mod restore;
 mod rollout;
+mod silences;
 mod story;
 mod uninstall;
 mod views;

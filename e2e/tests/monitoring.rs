@@ -1,8 +1,8 @@
 //! A real Prometheus scrapes a real operator while faults are staged, and a real Alertmanager tells of each: the alerts
 //! of the chart, with the chart's own expressions and shorter times.
 //!
-//! Three are tested by promtool alone: `LockkeeperRebootLoop`, `LockkeeperClockSkew` and `LockkeeperNotificationsFailing`
-//! (charts/lockkeeper/tests/alerts).
+//! Four are tested by promtool alone: `LockkeeperRebootLoop`, `LockkeeperClockSkew`, `LockkeeperNotificationsFailing` and
+//! `LockkeeperSilencesFailing` (charts/lockkeeper/tests/alerts).
 //!
 //! `LockkeeperPlanRefused` needs a bug: the operator with a planner that has one (`careless-operator`).
 
@@ -184,7 +184,7 @@ fn every_alert_was_told(watched: &Watched) {
         .filter_map(|line| line.trim().strip_prefix("Lockkeeper")?.split_once(':'))
         .map(|(name, _)| name)
         .collect();
-    assert_eq!(soon.len(), 21, "all but the three above");
+    assert_eq!(soon.len(), 21, "all but the four above");
     for name in soon {
         assert!(told.contains(format!("Lockkeeper{name}").as_str()), "{name}: {told:?}");
     }

@@ -15,6 +15,7 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use lockkeeper_kube_util::{Clock, HttpService, Remedies, error_chain, http_service, patient_service};
 use lockkeeper_notify::Notifier;
+use lockkeeper_silences::Silencer;
 use thiserror::Error;
 use tower::ServiceExt;
 
@@ -74,6 +75,8 @@ pub struct Hooks {
     pub server_clock: ServerClock,
     /// Is told each Event; without receivers it does nothing.
     pub notifier: Notifier,
+    /// Is told the operations that there are; without an Alertmanager it does nothing.
+    pub silencer: Silencer,
 }
 
 impl Hooks {
@@ -86,6 +89,7 @@ impl Hooks {
             server_clock: ServerClock::exported(Clock::machine(), metrics.clone()),
             metrics,
             notifier: Notifier::default(),
+            silencer: Silencer::default(),
         }
     }
 }

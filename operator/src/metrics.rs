@@ -9,6 +9,7 @@ use std::sync::{Mutex, PoisonError};
 use chrono::TimeDelta;
 use lockkeeper_notify::Outcome as NotificationOutcome;
 use lockkeeper_planner::{Action, Outcome};
+use lockkeeper_silences::Outcome as SilenceOutcome;
 use prometheus::{HistogramVec, IntCounter, IntCounterVec, IntGauge, Registry, TextEncoder};
 
 pub use cluster::{Gauge, GaugeSet};
@@ -62,6 +63,7 @@ pub struct Metrics {
     notifications: IntCounterVec,
     notification_errors: IntGauge,
     receivers: Mutex<BTreeSet<String>>,
+    silences: IntCounterVec,
     policies: Mutex<BTreeSet<String>>,
 }
 
@@ -135,6 +137,11 @@ impl Metrics {
                 "Errors in the configuration of notifications; each leaves out one receiver, or all.",
             )?,
             receivers: Mutex::default(),
+            silences: make.counters(
+                "silences_total",
+                "Silences in Alertmanager that were created, extended or ended, and failed attempts.",
+                &["result"],
+            )?,
             policies: Mutex::default(),
             registry: make.registry,
             described: make.described,
@@ -153,6 +160,9 @@ impl Metrics {
         }
         self.notifications
             .with_label_values(&["all", NotificationOutcome::Dropped.as_str()]);
+        for outcome in SilenceOutcome::ALL {
+            self.silences.with_label_values(&[outcome.as_str()]);
+        }
         for kind in WatchedKind::ALL {
             self.watch_errors.with_label_values(&[kind.as_str()]);
         }
@@ -320,6 +330,12 @@ impl lockkeeper_notify::Observer for Metrics {
             }
         }
         *before = now;
+    }
+}
+
+impl lockkeeper_silences::Observer for Metrics {
+    fn count_silence(&self, outcome: SilenceOutcome) {
+        self.silences.with_label_values(&[outcome.as_str()]).inc();
     }
 }
 

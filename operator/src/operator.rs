@@ -51,7 +51,7 @@ impl Operator {
         let cache = SharedCache::counting(hooks.metrics.clone());
         let (leading, leads) = watch::channel(false);
         let (events, event_writer) = EventRecorder::new(&clients.api, &self.name, hooks.metrics.clone(), clock);
-        let announcer = Announcer::new(events, hooks.notifier, clock);
+        let announcer = Announcer::new(events, hooks.notifier, hooks.silencer, clock);
         let lease = LeaseConfig {
             client: clients.lease.clone(),
             watch: clients.watch.clone(),

@@ -12,6 +12,7 @@ use lockkeeper_crds::names;
 use lockkeeper_kube_util::Clock;
 use lockkeeper_notify::Dispatcher;
 use lockkeeper_outbound as outbound;
+use lockkeeper_silences::Keeper;
 
 use crate::client::{Hooks, clients};
 use crate::election::{self, Pace};
@@ -68,6 +69,10 @@ struct Arguments {
     /// A YAML file with the receivers of notifications: see docs/notifications.md. It is read again when it changes.
     #[arg(long, value_name = "FILE")]
     notifications_config: Option<PathBuf>,
+    /// A YAML file that names an Alertmanager, which silences the alerts of nodes while they are rebooted: see
+    /// docs/silences.md. It is read again each time.
+    #[arg(long, value_name = "FILE")]
+    alertmanager_config: Option<PathBuf>,
     /// How log lines look; `RUST_LOG` chooses which there are.
     #[arg(long, value_enum, default_value_t)]
     log_format: Format,
@@ -103,6 +108,17 @@ async fn run(arguments: Arguments, plan: PlanFn) -> anyhow::Result<()> {
         hooks.notifier = notifier;
         dispatcher
     });
+    let keeper = arguments.alertmanager_config.map(|path| {
+        // The list has all silences of five days, at about 500 bytes each.
+        let client = outbound::Client::new(outbound::Limits {
+            body: 32 * 1024 * 1024,
+            ..outbound::Limits::default()
+        });
+        let clock = Clock::machine();
+        let (silencer, keeper) = Keeper::new(path, client, move || clock.now(), metrics.clone());
+        hooks.silencer = silencer;
+        keeper
+    });
     let clients = clients(arguments.kubeconfig.as_deref(), &hooks).await?;
     let stop = on_signal()?;
     let listener = http::listen(&arguments.http_address).await?;
@@ -133,6 +149,9 @@ async fn run(arguments: Arguments, plan: PlanFn) -> anyhow::Result<()> {
     if let Some(dispatcher) = dispatcher {
         // It ends after the loop, once what the loop told is sent.
         tasks.spawn("notifications", dispatcher.run());
+    }
+    if let Some(keeper) = keeper {
+        tasks.spawn("silences", keeper.run());
     }
     tasks.spawn("http", http::serve(listener, metrics, health, stop.clone()));
 

@@ -106,6 +106,7 @@ impl Reporter {
         self.metrics.clear();
         self.exporter.stop();
         self.sent = SentEvents::default();
+        self.announcer.stop_leading();
     }
 
     /// A pass was planned.
@@ -118,6 +119,7 @@ impl Reporter {
         now: DateTime<Utc>,
     ) {
         self.metrics.count_pass();
+        self.announcer.operations(snapshot, seen);
         if self.exporter.is_due() {
             self.exporter.export(&self.metrics, snapshot, seen, plan, now);
         }

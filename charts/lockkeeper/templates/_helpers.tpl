@@ -167,3 +167,14 @@ containers:
 {{- end -}}
 {{- end -}}
 {{- end -}}
+
+{{/* The Secret that names Alertmanager; empty if there is none. */}}
+{{- define "lockkeeper.silencesSecret" -}}
+{{- with .Values.silences -}}
+{{- if .existingSecret -}}
+{{- .existingSecret -}}
+{{- else if .alertmanager -}}
+{{- include "lockkeeper.fullname" $ }}-silences
+{{- end -}}
+{{- end -}}
+{{- end -}}

@@ -6,6 +6,7 @@ Checks against the cluster run only if there is one: `helm template` skips them.
 {{- include "lockkeeper.validateMonitoring" . -}}
 {{- include "lockkeeper.validateAlerts" . -}}
 {{- include "lockkeeper.validateNotifications" . -}}
+{{- include "lockkeeper.validateSilences" . -}}
 {{- $roles := (lookup "rbac.authorization.k8s.io/v1" "ClusterRole" "" "").items | default list -}}
 {{- if $roles -}}
 {{- include "lockkeeper.validateOnlyRelease" (list . $roles) -}}
@@ -33,6 +34,12 @@ Checks against the cluster run only if there is one: `helm template` skips them.
 {{- $notifications := .Values.notifications -}}
 {{- if and $notifications.existingSecret (or $notifications.receivers $notifications.cluster) -}}
 {{- fail "notifications.existingSecret: the operator reads one Secret; write cluster and receivers into its key notifications.yaml, or clear existingSecret" -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "lockkeeper.validateSilences" -}}
+{{- if and .Values.silences.existingSecret .Values.silences.alertmanager -}}
+{{- fail "silences.existingSecret: the operator reads one Secret; write alertmanager into its key alertmanager.yaml, or clear existingSecret" -}}
 {{- end -}}
 {{- end -}}
 

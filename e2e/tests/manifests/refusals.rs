@@ -50,7 +50,16 @@ const CASES: &[(&str, &[&str])] = &[
         &["receivers", "format", "Slack"],
     ),
     ("notifications.cluster=my cluster", &["notifications", "cluster"]),
+    (
+        "silences.alertmanager.url=alertmanager",
+        &["silences", "alertmanager", "url"],
+    ),
+    ("silences.alertmanager.lingerSeconds=9000", &["lingerSeconds"]),
     // Checked by the templates.
+    (
+        "silences.existingSecret=mine,silences.alertmanager.url=http://a",
+        &["silences.existingSecret", "alertmanager.yaml"],
+    ),
     (
         "notifications.existingSecret=mine,notifications.cluster=prod",
         &["notifications.existingSecret", "notifications.yaml"],

@@ -3,12 +3,10 @@
 //! The file holds secrets, so no error shows a value of it, only the field and what is expected there.
 
 use std::collections::BTreeSet;
-use std::fs;
-use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
-use lockkeeper_outbound::{Credential, InvalidUrl, Secret, Target, Url};
+use lockkeeper_outbound::{Secret, Target, TargetFields, Url, decode, decode_value, read_text};
 use serde::Deserialize;
 use serde_yaml_ng::Value;
 
@@ -18,8 +16,6 @@ use crate::template::Template;
 
 /// The most receivers.
 const MAX_RECEIVERS: usize = 20;
-/// The largest file.
-const MAX_BYTES: u64 = 256 * 1024;
 /// The pause between two messages to one receiver, in seconds.
 const PAUSE: std::ops::RangeInclusive<u32> = 1..=3600;
 const DEFAULT_PAUSE: u32 = 10;
@@ -67,8 +63,7 @@ impl PartialEq for Receiver {
 #[derive(Clone, Debug, PartialEq)]
 struct Source {
     raw: RawReceiver,
-    url: Secret,
-    token: Option<Secret>,
+    secrets: Vec<Secret>,
 }
 
 #[derive(Deserialize)]
@@ -114,7 +109,7 @@ impl Receiver {
 impl Config {
     /// Reads and parses the file; what cannot be used is an error in the result, and the rest of the file counts.
     pub fn read(path: &Path, known: &KnownEvents) -> Self {
-        match read(path) {
+        match read_text(path) {
             Ok(text) => Self::parse(&text, path.parent().unwrap_or(Path::new(".")), known),
             Err(error) => Self::failed(format!(
                 "{} cannot be read: {error}; check the mounted Secret",
@@ -166,49 +161,8 @@ impl Config {
     }
 }
 
-fn read(path: &Path) -> Result<String, String> {
-    let mut text = String::new();
-    let opened = fs::File::open(path).map_err(|error| error.to_string())?;
-    let read = opened.take(MAX_BYTES + 1).read_to_string(&mut text);
-    read.map_err(|error| error.to_string())?;
-    if text.len() as u64 > MAX_BYTES {
-        return Err(format!("it is larger than {MAX_BYTES} bytes"));
-    }
-    Ok(text)
-}
-
-fn decode<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, String> {
-    if text.trim().is_empty() {
-        return Err("the file is empty; give it a list `receivers`".to_owned());
-    }
-    let value: Value = serde_yaml_ng::from_str(text).map_err(|error| {
-        let place = error
-            .location()
-            .map(|at| format!(" near line {}, column {}", at.line(), at.column()));
-        format!("the file is not valid YAML{}", place.unwrap_or_default())
-    })?;
-    from_value(value)
-}
-
-/// Decodes a part of the file; the error names the field and what is expected, never what is there.
-fn from_value<T: serde::de::DeserializeOwned>(value: Value) -> Result<T, String> {
-    serde_path_to_error::deserialize(value).map_err(|error| {
-        let text = error.inner().to_string();
-        let path = match error.path().to_string().as_str() {
-            "." => String::new(),
-            path => format!("{path} "),
-        };
-        match (text.split_once("expected "), text.starts_with("missing field")) {
-            // These names are ours.
-            (_, true) => text.clone(),
-            (Some((_, expected)), false) => format!("{path}is not what is expected there: {expected}"),
-            (None, false) => format!("{path}cannot be decoded; see docs/notifications.md"),
-        }
-    })
-}
-
 fn receiver(value: Value, directory: &Path, known: &KnownEvents, cluster: &str) -> Result<Receiver, String> {
-    let raw: RawReceiver = from_value(value)?;
+    let raw: RawReceiver = decode_value(value)?;
     if !is_name(&raw.name) {
         return Err("name must have 1 to 63 characters: a-z, 0-9 and -".to_owned());
     }
@@ -217,24 +171,14 @@ fn receiver(value: Value, directory: &Path, known: &KnownEvents, cluster: &str) 
         .find(|(name, _)| *name == raw.format)
         .map(|(_, format)| *format);
     let format = format.ok_or("format must be Slack, JSON, CloudEvents or CloudEventsBatch")?;
-    let url = secret(raw.url.as_deref(), raw.url_file.as_deref(), "url", directory)?;
-    let url = url.ok_or("url is missing; give url or urlFile")?;
-    let token = secret(
-        raw.bearer_token.as_deref(),
-        raw.bearer_token_file.as_deref(),
-        "bearerToken",
-        directory,
-    )?;
-    let parsed = Url::secret(url.expose());
-    let mut target = Target::new(parsed.map_err(|error: InvalidUrl| format!("url {error}"))?);
-    if let Some(bundle) = &raw.ca_bundle {
-        target = target
-            .with_ca_bundle(bundle)
-            .map_err(|error| format!("caBundle {error}"))?;
-    }
-    if let Some(token) = &token {
-        target = target.with_credential(Credential::Bearer(token.clone()));
-    }
+    let fields = TargetFields {
+        url: raw.url.clone(),
+        url_file: raw.url_file.clone(),
+        ca_bundle: raw.ca_bundle.clone(),
+        bearer_token: raw.bearer_token.clone(),
+        bearer_token_file: raw.bearer_token_file.clone(),
+    };
+    let (target, secrets) = fields.target(Url::secret, directory)?;
     let pause = raw.min_seconds_between.unwrap_or(DEFAULT_PAUSE);
     if !PAUSE.contains(&pause) {
         return Err(format!(
@@ -258,7 +202,7 @@ fn receiver(value: Value, directory: &Path, known: &KnownEvents, cluster: &str) 
         pause: Duration::from_secs(pause.into()),
         events: events(raw.events.as_deref(), known)?,
         policies: raw.policies.iter().flatten().cloned().collect(),
-        source: Source { raw, url, token },
+        source: Source { raw, secrets },
     })
 }
 
@@ -270,25 +214,6 @@ fn is_in_cluster_name(byte: u8) -> bool {
 fn is_name(name: &str) -> bool {
     let is_allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     (1..=63).contains(&name.len()) && name.bytes().all(is_allowed)
-}
-
-/// The value of a field, or of the file that the field beside it names.
-fn secret(value: Option<&str>, file: Option<&str>, field: &str, directory: &Path) -> Result<Option<Secret>, String> {
-    let secret = match (value, file) {
-        (None, None) => return Ok(None),
-        (Some(_), Some(_)) => return Err(format!("{field} and {field}File are both set; give one of them")),
-        (Some(value), None) => Secret::new(value),
-        (None, Some(file)) => {
-            // An absolute path replaces the directory.
-            let path: PathBuf = directory.join(file);
-            let text = read(&path).map_err(|error| format!("{field}File cannot be read: {error}"))?;
-            Secret::new(&text)
-        }
-    };
-    if secret.is_empty() {
-        return Err(format!("{field} is empty"));
-    }
-    Ok(Some(secret))
 }
 
 fn template(source: &str, format: Format) -> Result<Template, String> {

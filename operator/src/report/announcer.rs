@@ -2,9 +2,13 @@
 
 use std::collections::BTreeSet;
 
+use kube::ResourceExt;
 use lockkeeper_kube_util::Clock;
 use lockkeeper_notify::{KnownEvents, Notifier};
+use lockkeeper_planner::{Phase, Snapshot};
 use lockkeeper_reasons::{ReasonName, Severity};
+use lockkeeper_silences::{Desired, InProgress, Silencer};
+use lockkeeper_snapshot::ObservedObjects;
 
 use super::event::{Event, EventReason};
 use super::event_recorder::{EventRecorder, EventTarget};
@@ -42,17 +46,34 @@ pub fn known_events() -> KnownEvents {
 pub struct Announcer {
     events: EventRecorder,
     notifier: Notifier,
+    silencer: Silencer,
     clock: Clock,
 }
 
 impl Announcer {
-    /// Sends Events with this recorder and notifications with this notifier.
-    pub fn new(events: EventRecorder, notifier: Notifier, clock: Clock) -> Self {
+    /// Sends Events with this recorder, notifications with this notifier, and operations to this silencer.
+    pub fn new(events: EventRecorder, notifier: Notifier, silencer: Silencer, clock: Clock) -> Self {
         Self {
             events,
             notifier,
+            silencer,
             clock,
         }
+    }
+
+    /// The operations that there are, whose nodes are silenced in Alertmanager.
+    pub(super) fn operations(&self, snapshot: &Snapshot, seen: &ObservedObjects) {
+        if self.silencer.is_active()
+            && let Some(lock) = &seen.lock
+        {
+            let cluster = lock.uid().unwrap_or_default();
+            self.silencer.set(Some(desired_silences(snapshot, cluster)));
+        }
+    }
+
+    /// Another replica leads.
+    pub(super) fn stop_leading(&self) {
+        self.silencer.set(None);
     }
 
     /// An Event about a node.
@@ -98,6 +119,29 @@ impl Announcer {
     }
 }
 
+/// What is silenced: the nodes in progress. `cluster` is the uid of the lock, which no other cluster has.
+fn desired_silences(snapshot: &Snapshot, cluster: String) -> Desired {
+    let mut desired = Desired {
+        cluster,
+        ..Desired::default()
+    };
+    for (name, node) in &snapshot.nodes {
+        let operation = node.record.as_ref().and_then(|record| record.operation.as_ref());
+        let Some(operation) = operation else { continue };
+        let id = operation.id.clone();
+        match operation.phase {
+            Phase::Preparing | Phase::Draining | Phase::Rebooting | Phase::Verifying => {
+                let (node, policy) = (name.clone(), operation.policy.to_string());
+                desired.in_progress.insert(id, InProgress { node, policy });
+            }
+            Phase::Failed => {
+                desired.failed.insert(id);
+            }
+        }
+    }
+    desired
+}
+
 fn name_of_node(target: &EventTarget) -> Option<String> {
     match target {
         EventTarget::Node { name, .. } => Some(name.clone()),
@@ -118,5 +162,11 @@ mod tests {
         }
         assert!(known.all.contains(&"EvictionBlocked") && known.all.contains(&"Held"));
         assert!(known.default.iter().all(|name| known.all.contains(name)));
+        let page = include_str!("../../../docs/notifications.md");
+        let (_, section) = page.split_once("## Which Events").unwrap();
+        let (section, _) = section.split_once("Add `RebootSucceeded`").unwrap();
+        for name in known.default {
+            assert!(section.contains(&format!("`{name}`")), "{name}");
+        }
     }
 }

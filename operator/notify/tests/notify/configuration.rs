@@ -108,7 +108,7 @@ fn each_error_names_the_field_and_what_is_expected() {
         errors("cluster: my cluster"),
         "cluster must have at most 63 characters: A-Z, a-z, 0-9, '.', '_' and '-'"
     );
-    assert_eq!(errors(""), "the file is empty; give it a list `receivers`");
+    assert_eq!(errors(""), "the file is empty");
     assert_eq!(
         errors("receivers:\n  - ]"),
         "the file is not valid YAML near line 2, column 5"
