@@ -35,7 +35,7 @@ async fn alertmanager_silences_exactly_the_node_that_is_rebooted_for_its_time() 
     };
     let operation = reboot.status.unwrap().operation.unwrap();
     let began: DateTime<Utc> = silence["startsAt"].as_str().unwrap().parse().unwrap();
-    assert!(began <= operation.cordoned_time.unwrap().0, "{silence:#}");
+    assert!(began <= operation.cordoned_time.unwrap(), "{silence:#}");
     assert_eq!(
         silence["matchers"],
         json!([{"name": "node", "value": node, "isRegex": false, "isEqual": true}])
