@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use lockkeeper_crds::Phase;
 use lockkeeper_e2e::hollow::DOWN_SECONDS;
 use lockkeeper_e2e::prometheus::Monitoring;
@@ -35,7 +35,9 @@ async fn alertmanager_silences_exactly_the_node_that_is_rebooted_for_its_time() 
     };
     let operation = reboot.status.unwrap().operation.unwrap();
     let began: DateTime<Utc> = silence["startsAt"].as_str().unwrap().parse().unwrap();
-    assert!(began <= operation.cordoned_time.unwrap(), "{silence:#}");
+    // The record has whole seconds.
+    let cordoned = operation.cordoned_time.unwrap() + TimeDelta::seconds(1);
+    assert!(began < cordoned, "cordoned before {cordoned}: {silence:#}");
     assert_eq!(
         silence["matchers"],
         json!([{"name": "node", "value": node, "isRegex": false, "isEqual": true}])
