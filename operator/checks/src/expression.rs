@@ -183,17 +183,29 @@ mod tests {
     #[tokio::test]
     async fn an_evaluation_whose_process_ends_without_an_answer_is_an_error() {
         let crashes = process("/bin/sh", &["-c", "kill -ABRT $$"]);
-        let said = crashes.is_true("true", &ceph("HEALTH_OK")).await.unwrap_err().to_string();
+        let said = crashes
+            .is_true("true", &ceph("HEALTH_OK"))
+            .await
+            .unwrap_err()
+            .to_string();
         assert!(said.contains("ended without an answer (signal: 6"), "{said}");
         let missing = process("/nonexistent", &[]);
-        let said = missing.is_true("true", &ceph("HEALTH_OK")).await.unwrap_err().to_string();
+        let said = missing
+            .is_true("true", &ceph("HEALTH_OK"))
+            .await
+            .unwrap_err()
+            .to_string();
         assert!(said.contains("cannot start its evaluation"), "{said}");
     }
 
     #[tokio::test(start_paused = true)]
     async fn an_evaluation_that_does_not_end_is_stopped() {
         let endless = process("/bin/sh", &["-c", "while true; do read x || sleep 1000; done"]);
-        let said = endless.is_true("true", &ceph("HEALTH_OK")).await.unwrap_err().to_string();
+        let said = endless
+            .is_true("true", &ceph("HEALTH_OK"))
+            .await
+            .unwrap_err()
+            .to_string();
         assert_eq!(said, "expression: it was not evaluated within 5 s; make it simpler");
     }
 
