@@ -2,7 +2,7 @@
 //! checks after the reboot pass, for as long as the policy wants.
 //!
 //! The node has been verified. What is waited for here has a time of its own, counted from the uncordon. When that of the
-//! workloads is over, the operation goes on all the same, and says what was missing; when that of the checks is over, the
+//! workloads is over, the operation continues and says what was missing; when that of the checks is over, the
 //! operation has failed.
 
 use chrono::TimeDelta;

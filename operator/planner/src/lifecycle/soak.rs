@@ -17,6 +17,13 @@ pub(super) fn awaits_checks(active: &ActiveOperation) -> bool {
 
 /// The next step while the checks do not pass, or have not passed for long enough; none once they have.
 pub(super) fn next_step(active: &ActiveOperation, uncordoned: Instant) -> Option<Step> {
+    let snapshot = active.assessment.context.snapshot;
+    // A policy that cannot be decoded is not gone.
+    if !snapshot.policies.contains_key(&active.operation.policy)
+        && let Some(gap) = snapshot.view_gaps.iter().min()
+    {
+        return Some(Step::wait(WaitReason::ViewIncomplete(gap.clone()), None));
+    }
     let checks = checks(active)?;
     let now = active.now();
     let until = active.judged_at(uncordoned + checks.timeout);

@@ -289,3 +289,24 @@ fn checks_that_are_removed_from_the_policy_hold_no_slot() {
     world.run(2);
     assert!(world.trace.contains("n1 WriteRecord Succeeded"), "{}", world.trace);
 }
+
+#[test]
+fn a_policy_that_cannot_be_decoded_frees_no_slot_before_its_checks_are_known() {
+    let mut world = world();
+    world.run(3);
+    find(&mut world, vec![fires(CheckStage::After, &["New"])]);
+    reboot_n1(&mut world);
+    let policy = world.snapshot.policies.remove("general");
+    world.snapshot.view_gaps = vec![ViewGap::PolicyInvalid {
+        policy: "general".to_owned(),
+        cause: "spec.suspend: expected a boolean".to_owned(),
+    }];
+    world.run(60);
+    assert!(waits(&world).contains("ViewIncomplete"), "{}", world.wait_reasons());
+    assert_eq!(world.in_progress(), ["n1"]);
+    world.snapshot.view_gaps.clear();
+    world.snapshot.policies.insert("general".into(), policy.unwrap());
+    find(&mut world, vec![]);
+    world.run(30);
+    assert!(world.trace.contains("n1 WriteRecord Succeeded"), "{}", world.trace);
+}
