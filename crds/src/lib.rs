@@ -33,15 +33,15 @@ pub use node_reboot::{
     OrderAction, RebootSeries, Released, WaitingStatus,
 };
 pub use operation::{
-    CountedWorkload, DrainStage, EvictedWorkload, Failure, FindingId, OnDeadline, Operation, OperationSettings,
-    Outcome, OwnerName, PendingOutcome, Phase, StageKind,
+    CountedWorkload, CurrentHook, DrainStage, EndedHook, EvictedWorkload, Failure, FindingId, HookPoint, OnDeadline,
+    Operation, OperationSettings, Outcome, OwnerName, PendingOutcome, Phase, StageKind,
 };
 pub use policy::{
     AlertName, AlertStates, AlertsCheck, Approval, Breaker, BreakerState, BreakerStatus, Canary, Check, Checks,
-    ConditionStatus, DeleteExempt, Disruption, Drain, DrainBehavior, DrainRule, EmptyDirData, Exclusion, HttpCheck,
-    Matcher, NodeConditionCheck, ObjectCheck, OnCheckError, OnTimeout, PodOptOuts, PodsCheck, PodsExpected,
-    PolicyWaiting, PrometheusCheck, QueryCheck, QueryResult, QueueOrder, Reboot, RebootMethod, RebootPolicy,
-    RebootPolicySpec, RebootPolicyStatus, RolloutStatus, SecretKey, Server, Topology, UnmanagedPods, Window,
-    WindowState,
+    ConditionStatus, DeleteExempt, Disruption, Drain, DrainBehavior, DrainRule, EmptyDirData, Exclusion, Hook,
+    HookAnnotation, HookFailurePolicy, HookJob, Hooks, HttpCheck, Matcher, NodeConditionCheck, ObjectCheck,
+    OnCheckError, OnTimeout, PodOptOuts, PodsCheck, PodsExpected, PolicyWaiting, PrometheusCheck, QueryCheck,
+    QueryResult, QueueOrder, Reboot, RebootMethod, RebootPolicy, RebootPolicySpec, RebootPolicyStatus, RolloutStatus,
+    SecretKey, Server, Topology, UnmanagedPods, Window, WindowState,
 };
 pub use selector::{LabelSelector, SelectorOperator, SelectorRequirement};

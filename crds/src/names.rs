@@ -18,6 +18,8 @@ pub const EVENT_SOURCE: &str = "lockkeeper";
 
 /// On a Node: the ID of its operation; part of the cordon.
 pub const OPERATION: &str = "lockkeeper.dev/operation";
+/// On a Node: the hook that waits for an annotation there, as JSON; the operator sets and removes it.
+pub const HOOK: &str = "lockkeeper.dev/hook";
 /// On a Node, by a person: reboot it once although its host does not require it.
 pub const REBOOT_REQUESTED: &str = "lockkeeper.dev/reboot-requested";
 /// On a Node, by a person: do not start it; the value is the reason.

@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::host::Cause;
-use crate::policy::{Defaults, Drain, Reboot};
+use crate::policy::{Defaults, Drain, Hooks, Reboot};
 
 /// One attempt to reboot one node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
@@ -121,6 +121,13 @@ pub struct Operation {
     /// Since when the node and its checks have been healthy after the uncordon; a failure starts the time anew.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub healthy_since_time: Option<DateTime<Utc>>,
+    /// The hook in progress.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hook: Option<CurrentHook>,
+    /// The hooks that have ended.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 24))]
+    pub ended_hooks: Vec<EndedHook>,
     /// The policy's settings when the operation started; it finishes with them.
     pub settings: OperationSettings,
     /// The failure, in phase Failed.
@@ -163,6 +170,8 @@ pub enum OnDeadline {
     Fail,
     /// It ends the operation as succeeded, and its history says what is not ready.
     Finish,
+    /// It continues without the hook in progress.
+    Continue,
     /// A value of a newer version.
     #[serde(other)]
     #[schemars(skip)]
@@ -196,6 +205,52 @@ pub struct EvictedWorkload {
     #[schemars(range(min = 0))]
     pub replicas: Option<i32>,
 }
+
+/// A point of an operation at which hooks run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum HookPoint {
+    /// After the cordon, before the first pod is evicted.
+    BeforeDrain,
+    /// Once the node is drained, before its reboot is ordered.
+    BeforeReboot,
+    /// Once the node is healthy after its reboot, before it is uncordoned.
+    AfterReboot,
+    /// A value of a newer version; the hook is ignored.
+    #[serde(other)]
+    #[schemars(skip)]
+    Unknown,
+}
+
+/// The hook in progress.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CurrentHook {
+    /// When it runs.
+    pub point: HookPoint,
+    /// Its name.
+    #[schemars(length(max = 63))]
+    pub name: String,
+    /// When it began; its `timeoutSeconds` count from here.
+    pub started_time: DateTime<Utc>,
+}
+
+/// A hook that has ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct EndedHook {
+    /// When it ran.
+    pub point: HookPoint,
+    /// Its name.
+    #[schemars(length(max = 63))]
+    pub name: String,
+    /// When it ended.
+    pub ended_time: DateTime<Utc>,
+    /// Why it failed, if `failurePolicy: Ignore` let the operation continue nevertheless.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
+    pub failure: Option<String>,
+}
+
 /// A short ID of what failed a check.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
@@ -239,6 +294,9 @@ pub struct OperationSettings {
     /// How the node is rebooted.
     #[serde(default)]
     pub reboot: Reboot,
+    /// What is done before its drain, before its reboot and after it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hooks: Option<Hooks>,
     /// Seconds that the agent may take to answer.
     #[serde(default = "Defaults::require_agent_seconds")]
     pub require_agent_seconds: i32,
@@ -249,6 +307,7 @@ impl Default for OperationSettings {
         Self {
             drain: Drain::default(),
             reboot: Reboot::default(),
+            hooks: None,
             require_agent_seconds: Defaults::require_agent_seconds(),
         }
     }

@@ -3,6 +3,7 @@
 mod checks;
 mod disruption;
 mod drain;
+mod hooks;
 mod reboot;
 mod schedule;
 mod status;
@@ -16,6 +17,7 @@ pub use checks::{
 };
 pub use disruption::{Approval, Breaker, Canary, Disruption, QueueOrder, Topology};
 pub use drain::{DeleteExempt, Drain, DrainBehavior, DrainRule, EmptyDirData, OnTimeout, PodOptOuts, UnmanagedPods};
+pub use hooks::{Hook, HookAnnotation, HookFailurePolicy, HookJob, Hooks};
 pub use reboot::{Reboot, RebootMethod};
 pub use schedule::{Exclusion, Window};
 pub use status::{BreakerState, BreakerStatus, PolicyWaiting, RebootPolicyStatus, RolloutStatus, WindowState};
@@ -87,6 +89,9 @@ pub struct RebootPolicySpec {
     /// What must hold before a node starts, and after it has rebooted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checks: Option<Checks>,
+    /// What is done about each node before its drain, before its reboot and after it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hooks: Option<Hooks>,
     /// How many failed nodes stop the rollout.
     #[serde(default)]
     pub breaker: Breaker,
@@ -130,6 +135,9 @@ impl Defaults {
     }
     const fn check_timeout_seconds() -> i32 {
         1800
+    }
+    const fn hook_timeout_seconds() -> i32 {
+        600
     }
     const fn max_failed_nodes() -> i32 {
         1

@@ -56,6 +56,15 @@ impl ReasonName {
             Self::CheckFailing => {
                 format!("repair what the check found, or change the check: kubectl edit rbp {policy}")
             }
+            Self::HookRunning => "if this lasts, check what the hook waits for; the message says it".to_owned(),
+            Self::HookUnavailable => {
+                format!("follow the remedy in the message, or change the hook: kubectl edit rbp {policy}")
+            }
+            Self::HookFailed => format!(
+                "repair what the hook does (its Job's log: kubectl logs -n {} -l lockkeeper.dev/node={node}), or change the hook: \
+                 kubectl edit rbp {policy}",
+                installation.namespace
+            ),
             Self::Uncordoned => format!(
                 "to keep the node out of the rollout: kubectl annotate node {node} lockkeeper.dev/hold='<reason>'"
             ),

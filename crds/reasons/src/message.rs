@@ -184,6 +184,13 @@ impl fmt::Display for WaitReason {
                     format_time(*from)
                 )
             }
+            Self::HookRunning { hook, what, until } => {
+                write!(f, "hook {hook}: {what}; it times out at {}", format_time(*until))
+            }
+            Self::HookUnavailable { hook, error, until } => {
+                write!(f, "hook {hook}: {error}; it times out at {}", format_time(*until))
+            }
+            Self::HookFailed { hook, message } => write!(f, "hook {hook} failed: {message}"),
             Self::Uncordoned => f.write_str("uncordoned by another client during the drain; deferred"),
             Self::PodRunning { message }
             | Self::VolumesAttached { message, .. }

@@ -71,6 +71,12 @@ pub enum ReasonName {
     WriteRefused,
     /// Load balancers have time to stop sending traffic; then evictions start.
     LoadBalancerDelay,
+    /// A hook of the policy is in progress.
+    HookRunning,
+    /// A hook of the policy cannot be started or observed; the message has the error.
+    HookUnavailable,
+    /// A hook of the policy failed or timed out; the message says why.
+    HookFailed,
     /// Another client uncordoned the node during the drain.
     Uncordoned,
     /// A disruption budget or a webhook refuses an eviction; the message names it.
@@ -101,7 +107,7 @@ pub enum ReasonName {
 
 impl ReasonName {
     /// Every reason, in the order of the checks.
-    pub const ALL: [Self; 46] = [
+    pub const ALL: [Self; 49] = [
         Self::ViewIncomplete,
         Self::PolicyConflict,
         Self::NoPolicy,
@@ -135,6 +141,9 @@ impl ReasonName {
         Self::Preparing,
         Self::WriteRefused,
         Self::LoadBalancerDelay,
+        Self::HookRunning,
+        Self::HookUnavailable,
+        Self::HookFailed,
         Self::Uncordoned,
         Self::EvictionBlocked,
         Self::PodRunning,

@@ -314,6 +314,26 @@ fn progress_samples() -> Vec<WaitReason> {
                 .to_owned(),
         },
         WaitReason::LoadBalancerDelay { from: at(2) },
+        WaitReason::HookRunning {
+            hook: "move-primary".to_owned(),
+            what: "Job lockkeeper-system/lockkeeper-beforedrain-move-primary-51f0a3 runs".to_owned(),
+            until: at(10),
+        },
+        WaitReason::HookRunning {
+            hook: "storage".to_owned(),
+            what: "waiting until the annotation hook.lockkeeper.dev/flushed of the Node is set to \"true\"".to_owned(),
+            until: at(10),
+        },
+        WaitReason::HookUnavailable {
+            hook: "move-primary".to_owned(),
+            error: "CronJob lockkeeper-system/move-primary does not exist; create it, with suspend: true".to_owned(),
+            until: at(10),
+        },
+        WaitReason::HookFailed {
+            hook: "move-primary".to_owned(),
+            message: "Job lockkeeper-system/lockkeeper-beforedrain-move-primary-51f0a3 failed: BackoffLimitExceeded"
+                .to_owned(),
+        },
         WaitReason::Uncordoned,
         WaitReason::EvictionBlocked {
             message: budget.to_owned(),

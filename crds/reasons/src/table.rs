@@ -299,6 +299,27 @@ impl ReasonName {
                 Time,
                 false,
             ),
+            Self::HookRunning => row(
+                "HookRunning",
+                "a hook of the policy is in progress",
+                Normal,
+                TimeOrPerson,
+                false,
+            ),
+            Self::HookUnavailable => row(
+                "HookUnavailable",
+                "a hook of the policy cannot be started or observed; the message has the error",
+                Warning,
+                Person,
+                true,
+            ),
+            Self::HookFailed => row(
+                "HookFailed",
+                "a hook of the policy failed or timed out; the node was deferred",
+                Warning,
+                PersonOrTime,
+                true,
+            ),
             Self::Uncordoned => row(
                 "Uncordoned",
                 "another client uncordoned the node during the drain",

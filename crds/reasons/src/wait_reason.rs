@@ -225,6 +225,31 @@ pub enum WaitReason {
         /// When evictions start.
         from: Instant,
     },
+    /// A hook of the policy is in progress.
+    HookRunning {
+        /// The name of the hook.
+        hook: String,
+        /// What is waited for.
+        what: String,
+        /// When it times out.
+        until: Instant,
+    },
+    /// A hook of the policy cannot be started or observed.
+    HookUnavailable {
+        /// The name of the hook.
+        hook: String,
+        /// The error, and the remedy.
+        error: String,
+        /// When it times out.
+        until: Instant,
+    },
+    /// A hook of the policy failed or timed out.
+    HookFailed {
+        /// The name of the hook.
+        hook: String,
+        /// What failed.
+        message: String,
+    },
     /// Another client uncordoned the node during the drain.
     Uncordoned,
     /// An eviction is refused.
@@ -379,6 +404,9 @@ impl WaitReason {
             Self::Preparing { .. } => ReasonName::Preparing,
             Self::WriteRefused { .. } => ReasonName::WriteRefused,
             Self::LoadBalancerDelay { .. } => ReasonName::LoadBalancerDelay,
+            Self::HookRunning { .. } => ReasonName::HookRunning,
+            Self::HookUnavailable { .. } => ReasonName::HookUnavailable,
+            Self::HookFailed { .. } => ReasonName::HookFailed,
             Self::Uncordoned => ReasonName::Uncordoned,
             Self::EvictionBlocked { .. } => ReasonName::EvictionBlocked,
             Self::PodRunning { .. } => ReasonName::PodRunning,

@@ -23,6 +23,8 @@ impl WaitReason {
             }
             | Self::JustBooted { until }
             | Self::Soaking { until }
+            | Self::HookRunning { until, .. }
+            | Self::HookUnavailable { until, .. }
             | Self::Pacing { until }
             | Self::PreflightBlocked { until, .. }
             | Self::Preparing { until, .. }
@@ -51,6 +53,7 @@ impl WaitReason {
             | Self::PodRunning { .. }
             | Self::ControlPlaneBusy { .. }
             | Self::Uncordoned
+            | Self::HookFailed { .. }
             | Self::Released { .. }
             | Self::EvictionBlocked { .. }
             | Self::WriteRefused { .. }
