@@ -95,6 +95,8 @@ fn cluster(size: usize, pending: usize, limit: Limit) -> Snapshot {
             drain_details: DrainDetails::default(),
             daemon_sets: DaemonSetReadiness::Unknown,
             workloads: lockkeeper_planner::WorkloadReadiness::Unknown,
+            handshake: None,
+            hook_job: None,
         }
     };
     Snapshot {

@@ -2,7 +2,9 @@
 
 use crate::Instant;
 use crate::names::{BootId, PolicyName};
-use crate::snapshot::{Command, Deferred, Holder, LastReboot, Operation, Order, Outcome, Released, Taint};
+use crate::snapshot::{
+    Command, Deferred, HandshakeKeys, Holder, LastReboot, Operation, Order, Outcome, Released, Taint,
+};
 
 /// One API write. Every action may be repeated, and after each one the process may die.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,6 +83,22 @@ pub enum Action {
         /// The taint.
         taint: Taint,
     },
+    /// Ask for the annotation of a hook: the operator's own annotation and the label are set, an old answer is removed.
+    BeginHandshake {
+        /// The node.
+        node: String,
+        /// The id of the hook's run.
+        id: String,
+        /// The keys.
+        keys: HandshakeKeys,
+    },
+    /// Remove what [`Action::BeginHandshake`] has set on the Node, and the answer.
+    EndHandshake {
+        /// The node.
+        node: String,
+        /// The keys, as the Node says them.
+        keys: HandshakeKeys,
+    },
     /// Remove a command that was answered.
     RemoveCommand {
         /// The node.
@@ -106,7 +124,7 @@ pub enum Action {
 
 impl Action {
     /// The name of every action.
-    pub const NAMES: [&str; 14] = [
+    pub const NAMES: [&str; 16] = [
         "CreateLock",
         "CreateRecord",
         "DeleteRecord",
@@ -118,6 +136,8 @@ impl Action {
         "Uncordon",
         "AddTaint",
         "RemoveTaint",
+        "BeginHandshake",
+        "EndHandshake",
         "RemoveCommand",
         "RemoveRequest",
         "RemoveApproval",
@@ -137,6 +157,8 @@ impl Action {
             Self::Uncordon { .. } => "Uncordon",
             Self::AddTaint { .. } => "AddTaint",
             Self::RemoveTaint { .. } => "RemoveTaint",
+            Self::BeginHandshake { .. } => "BeginHandshake",
+            Self::EndHandshake { .. } => "EndHandshake",
             Self::RemoveCommand { .. } => "RemoveCommand",
             Self::RemoveRequest { .. } => "RemoveRequest",
             Self::RemoveApproval { .. } => "RemoveApproval",
@@ -156,6 +178,8 @@ impl Action {
             | Self::Uncordon { node, .. }
             | Self::AddTaint { node, .. }
             | Self::RemoveTaint { node, .. }
+            | Self::BeginHandshake { node, .. }
+            | Self::EndHandshake { node, .. }
             | Self::RemoveCommand { node, .. }
             | Self::RemoveRequest { node, .. }
             | Self::RemoveApproval { node, .. } => Some(node),

@@ -6,6 +6,7 @@
 //! their own: S7 [`order_dependence`], S9 [`repeats`], L1 to L3 [`unexplained_waits`], L4 [`leftovers`].
 
 mod count;
+mod hooks;
 mod live;
 mod own;
 mod policy_checks;
@@ -87,6 +88,8 @@ pub fn check(snapshot: &Snapshot, plan: &Plan, now: Instant) -> Vec<Violation> {
             | Action::CreateRecord { .. }
             | Action::SetSpec { .. }
             | Action::RemoveTaint { .. }
+            | Action::BeginHandshake { .. }
+            | Action::EndHandshake { .. }
             | Action::RemoveCommand { .. }
             | Action::RemoveRequest { .. }
             | Action::RemoveApproval { .. } => {}
@@ -168,6 +171,10 @@ fn reboot(holders: &[Holder], name: &str, node: &Node, order: &Order, found: &mu
         || (operation.is_in(StageKind::Reboot) && operation.settings.on_timeout == OnTimeout::Reboot);
     if !(holds && cordoned && drained) {
         let what = format!("{name} would be rebooted (entry {holds}, cordoned {cordoned}, drained {drained})");
+        found.push(violation("S3", what));
+    }
+    if let Some(hook) = hooks::outstanding(operation) {
+        let what = format!("{name} would be rebooted before hook {hook} has ended");
         found.push(violation("S3", what));
     }
     let ordered = matches!(operation.phase, Phase::Draining | Phase::Rebooting) && operation.pending_outcome.is_none();

@@ -137,6 +137,13 @@ fn retry(operation: &Operation, node: &Node, now: Instant) -> (Operation, Comman
         },
         uncordoned: None,
         healthy_since: None,
+        // Hooks after the reboot that have ended are not repeated; those before it belong to the attempt.
+        hook: None,
+        ended_hooks: if rebooted {
+            operation.ended_hooks.clone()
+        } else {
+            Vec::new()
+        },
         failure: None,
         ..operation.clone()
     };

@@ -1,5 +1,7 @@
-//! What nodes need that are not in progress: a record, an answer to a command, the right policy name, the right taints.
+//! What nodes need that are not in progress: a record, an answer to a command, the right policy name, the right taints; and
+//! what hooks leave on any node.
 
+mod handshakes;
 mod records;
 mod taints;
 
@@ -10,5 +12,6 @@ use crate::assessment::Assessment;
 pub(crate) fn housekeeping(assessment: &Assessment, planned: &[Action]) -> Vec<Action> {
     let mut actions = records::reconcile(assessment, planned);
     actions.extend(taints::reconcile(assessment));
+    actions.extend(handshakes::reconcile(assessment));
     actions
 }

@@ -5,6 +5,7 @@ mod after_uncordon;
 pub(crate) mod deadline;
 mod drain;
 mod finish;
+mod hooks;
 mod prepare;
 mod reboot;
 mod soak;
@@ -22,7 +23,7 @@ use crate::names::PolicyName;
 use crate::recorded::correct_operation;
 use crate::recovery::{Entry, Recovery};
 use crate::slots::SlotLedger;
-use crate::snapshot::{OrderedReboot, Phase};
+use crate::snapshot::{HookJob, OrderedReboot, Phase};
 use active::{ActiveOperation, Step};
 
 /// What the nodes in progress do next.
@@ -37,6 +38,8 @@ pub(crate) struct Progress {
     pub(crate) workload_probes: Vec<String>,
     /// The nodes whose checks are to be evaluated, with their policies.
     pub(crate) checks: Vec<(PolicyName, String)>,
+    /// The Jobs of the hooks in progress.
+    pub(crate) hook_jobs: BTreeMap<String, HookJob>,
     /// The reboots that the entries of these nodes must have before the order.
     pub(crate) reboots: BTreeMap<String, OrderedReboot>,
     /// The next time-out.
@@ -111,6 +114,7 @@ impl Progress {
             .extend(step.wait_reason.map(|why| (name.to_owned(), why)));
         let reboot = step.reboot.map(|reboot| (name.to_owned(), reboot));
         self.reboots.extend(reboot);
+        self.hook_jobs.extend(step.hook_job.map(|job| (name.to_owned(), job)));
         if step.probe_daemon_sets {
             self.daemon_set_probes.push(name.to_owned());
         }

@@ -14,7 +14,7 @@ use crate::lifecycle::advance;
 use crate::names::PolicyName;
 use crate::recorded::correct_holder;
 use crate::recovery::{Recovery, recover};
-use crate::snapshot::{Holder, OrderedReboot, PolicyState, Snapshot};
+use crate::snapshot::{Holder, HookJob, OrderedReboot, PolicyState, Snapshot};
 use crate::windows::InsufficientWindowTime;
 
 /// Why each node is not rebooted now, by its name.
@@ -39,6 +39,8 @@ pub struct Plan {
     pub daemon_set_probes: Vec<String>,
     /// Nodes that are uncordoned after a reboot and whose evicted workloads count now: to be checked until they are ready.
     pub workload_probes: Vec<String>,
+    /// The Jobs of the hooks in progress, by node: to be created, and observed until they have ended.
+    pub hook_jobs: BTreeMap<String, HookJob>,
     /// What the status of each policy must remember.
     pub policies: BTreeMap<PolicyName, PolicyState>,
     /// Policies whose schedule leaves too little time; only estimated in a pass that has nothing else to do.
@@ -84,6 +86,7 @@ pub fn plan(snapshot: &Snapshot, now: Instant) -> Plan {
     }
     plan.daemon_set_probes = progress.daemon_set_probes;
     plan.workload_probes = progress.workload_probes;
+    plan.hook_jobs = progress.hook_jobs;
     if plan.actions.is_empty() {
         plan.insufficient_window_time = insufficient_window_time(&assessment);
     }

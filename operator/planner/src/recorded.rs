@@ -7,7 +7,9 @@
 use chrono::TimeDelta;
 
 use crate::Instant;
-use crate::snapshot::{Failure, Holder, MAX_GRACE_WAIT, Operation, OrderedReboot, PendingOutcome, Stage};
+use crate::snapshot::{
+    CurrentHook, EndedHook, Failure, Holder, MAX_GRACE_WAIT, Operation, OrderedReboot, PendingOutcome, Stage,
+};
 
 /// How far two clocks may differ.
 pub(crate) const MAX_CLOCK_DIFFERENCE: TimeDelta = TimeDelta::minutes(2);
@@ -51,6 +53,18 @@ pub(crate) fn correct_operation(operation: &Operation, now: Instant) -> Option<O
         rebooted: operation.rebooted.map(corrected),
         uncordoned: operation.uncordoned.map(corrected),
         healthy_since: operation.healthy_since.map(corrected),
+        hook: operation.hook.clone().map(|hook| CurrentHook {
+            since: corrected(hook.since),
+            ..hook
+        }),
+        ended_hooks: operation
+            .ended_hooks
+            .iter()
+            .map(|hook| EndedHook {
+                ended: corrected(hook.ended),
+                ..hook.clone()
+            })
+            .collect(),
         failure: operation.failure.as_ref().map(|failure| Failure {
             time: corrected(failure.time),
             ..failure.clone()

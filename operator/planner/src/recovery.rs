@@ -343,6 +343,8 @@ fn lost_operation(holder: &Holder, context: &Context) -> Operation {
         workloads: vec![],
         checks_baseline: Vec::new(),
         healthy_since: None,
+        hook: None,
+        ended_hooks: Vec::new(),
         settings: policy.map(|policy| policy.settings.clone()).unwrap_or_default(),
         failure: None,
         pending_outcome: None,

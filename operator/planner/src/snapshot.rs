@@ -2,6 +2,7 @@
 
 mod boot_before;
 mod checks;
+mod hooks;
 mod node;
 mod operation;
 mod policy;
@@ -18,6 +19,9 @@ use crate::names::{BootId, PolicyName};
 pub use boot_before::BootBefore;
 pub(crate) use checks::MAX_BASELINE;
 pub use checks::{CHECKS_FRESH, CheckResult, CheckRound, CheckStage, CheckVerdict, Checks, Finding};
+pub use hooks::{
+    CurrentHook, EndedHook, Handshake, HandshakeKeys, Hook, HookJob, HookKind, HookPoint, Hooks, JobReport, JobState,
+};
 pub use node::{
     DaemonSetReadiness, Deletion, Drain, DrainDetails, Hold, Node, Preflight, Ready, Taint, Taints, WorkloadReadiness,
 };

@@ -116,6 +116,8 @@ fn new_operation(id: String, node: &Node, policy: &PolicyContext, now: Instant) 
         workloads: vec![],
         checks_baseline: Vec::new(),
         healthy_since: None,
+        hook: None,
+        ended_hooks: Vec::new(),
         settings: policy.policy.settings.clone(),
         failure: None,
         pending_outcome: None,

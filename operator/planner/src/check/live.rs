@@ -97,6 +97,9 @@ pub fn leftovers(before: &Snapshot, after: &Snapshot) -> Vec<Violation> {
         if node.taints.rebooting || node.taints.reboot_pending && !node.requires_reboot() {
             differs(name, "still has a taint of ours");
         }
+        if node.handshake.is_some() {
+            differs(name, "still has the marks of a hook");
+        }
         if let Some(record) = &node.record {
             if record.operation.is_some() {
                 differs(name, "still has an operation");

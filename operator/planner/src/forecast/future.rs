@@ -195,16 +195,27 @@ impl Future {
                 node.taints.set(*taint, false);
                 return false;
             }
+            (Action::EndHandshake { .. }, Some(node)) => {
+                node.handshake = None;
+                return false;
+            }
             (
                 Action::CreateRecord { .. }
                 | Action::Uncordon { .. }
                 | Action::AddTaint { .. }
                 | Action::RemoveTaint { .. }
+                | Action::EndHandshake { .. }
                 | Action::RemoveRequest { .. }
                 | Action::RemoveApproval { .. },
                 None,
             )
-            | (Action::OrderReboot { .. } | Action::Cordon { .. } | Action::DeleteRecord { .. }, _) => return false,
+            | (
+                Action::OrderReboot { .. }
+                | Action::Cordon { .. }
+                | Action::DeleteRecord { .. }
+                | Action::BeginHandshake { .. },
+                _,
+            ) => return false,
         }
         true
     }

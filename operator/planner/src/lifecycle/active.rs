@@ -11,7 +11,7 @@ use crate::eligibility::breaker_admits;
 use crate::names::PolicyName;
 use crate::recovery::Entry;
 use crate::snapshot::{
-    Drain, Failure, Holder, HostAnswer, Node, Operation, Order, OrderAction, OrderedReboot, Outcome, Phase,
+    Drain, Failure, Holder, HookJob, HostAnswer, Node, Operation, Order, OrderAction, OrderedReboot, Outcome, Phase,
     RebootMethod, Record, Taint,
 };
 use crate::soft_reboot::is_enough;
@@ -26,6 +26,8 @@ pub(super) struct Step {
     pub(super) probe_daemon_sets: bool,
     /// The workloads that it evicted are to be checked.
     pub(super) probe_workloads: bool,
+    /// The Job of the hook in progress.
+    pub(super) hook_job: Option<HookJob>,
     /// The reboot that its entry must have before the order.
     pub(super) reboot: Option<OrderedReboot>,
 }

@@ -13,7 +13,7 @@ use super::deadline::{ready_deadline, reboot_deadline, rebooting_since, workload
 use super::{finish, soak};
 use crate::Instant;
 use crate::recorded::or_now;
-use crate::snapshot::{Operation, Outcome, PendingOutcome, StageKind, WorkloadReadiness};
+use crate::snapshot::{EndedHook, Operation, Outcome, PendingOutcome, StageKind, WorkloadReadiness};
 
 /// The first step once the node is uncordoned: success, or the record of the time from which on something is waited for.
 pub(super) fn begin(active: &ActiveOperation) -> Step {
@@ -114,7 +114,8 @@ fn succeed(active: &ActiveOperation, missing: Option<String>) -> Step {
     let pods = active.operation.is_in(StageKind::Reboot);
     let pods = pods.then(|| "rebooted with remaining pods (drain.onTimeout: Reboot)".to_owned());
     let remarks = [pods, came_back_late(active.operation), missing];
-    let remarks: Vec<String> = remarks.into_iter().flatten().collect();
+    let hooks = active.operation.ended_hooks.iter().filter_map(ignored_failure);
+    let remarks: Vec<String> = remarks.into_iter().flatten().chain(hooks).collect();
     let pending = PendingOutcome {
         outcome: Outcome::Succeeded,
         time: active.now(),
@@ -122,6 +123,12 @@ fn succeed(active: &ActiveOperation, missing: Option<String>) -> Step {
         message: remarks.join("; "),
     };
     Step::act(finish::next_action(active, &pending))
+}
+
+/// What the history says about a hook that failed although the operation went on.
+fn ignored_failure(hook: &EndedHook) -> Option<String> {
+    let failure = hook.failure.as_ref()?;
+    Some(format!("hook {} failed (failurePolicy: Ignore): {failure}", hook.name))
 }
 
 /// How late the new boot was observed, if that was after the time-out of the reboot.

@@ -33,12 +33,17 @@ pub enum OnDeadline {
     Fail,
     /// It ends the operation as succeeded, and its history names the workloads that are not ready.
     Finish,
+    /// It continues without the hook in progress.
+    Continue,
 }
 
 /// The deadline of an operation; `None` if nothing follows from time alone.
 pub fn deadline(operation: &Operation) -> Option<Deadline> {
     if operation.pending_outcome.is_some() {
         return None;
+    }
+    if let Some(deadline) = hook_deadline(operation) {
+        return Some(deadline);
     }
     let (at, then) = match operation.phase {
         Phase::Preparing => (agent_deadline(operation), OnDeadline::Defer),
@@ -50,6 +55,23 @@ pub fn deadline(operation: &Operation) -> Option<Deadline> {
         },
         Phase::Failed => return None,
     };
+    Some(Deadline { at, then })
+}
+
+/// The time-out of the hook in progress.
+fn hook_deadline(operation: &Operation) -> Option<Deadline> {
+    let (current, hook) = operation.current_hook()?;
+    let failed = match operation.phase {
+        Phase::Draining => OnDeadline::Defer,
+        Phase::Verifying => OnDeadline::Fail,
+        Phase::Preparing | Phase::Rebooting | Phase::Failed => return None,
+    };
+    let then = if hook.ignores_failure {
+        OnDeadline::Continue
+    } else {
+        failed
+    };
+    let at = current.since + hook.timeout;
     Some(Deadline { at, then })
 }
 

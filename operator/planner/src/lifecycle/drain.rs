@@ -7,10 +7,11 @@ use lockkeeper_reasons::{ViewGap, WaitReason, format_duration};
 
 use super::active::{ActiveOperation, Step};
 use super::deadline::{OnDeadline, SHUTDOWN_DELAY, after_drain, drain_deadline};
+use super::hooks;
 use crate::Instant;
 use crate::action::Action;
 use crate::snapshot::{
-    Drain, MAX_GRACE_WAIT, MAX_RETURNING_OWNERS, Operation, OrderAction, Phase, Stage, StageKind, Taint,
+    Drain, HookPoint, MAX_GRACE_WAIT, MAX_RETURNING_OWNERS, Operation, OrderAction, Phase, Stage, StageKind, Taint,
 };
 
 /// The next step.
@@ -30,6 +31,9 @@ pub(super) fn next_step(active: &ActiveOperation) -> Step {
     }
     if !active.is_cordoned() || !active.node.unschedulable {
         return active.defer(&WaitReason::Uncordoned);
+    }
+    if let Some(step) = hooks::next_step(active, HookPoint::BeforeDrain) {
+        return step;
     }
     if operation.settings.daemon_sets_last && !active.node.taints.rebooting {
         return Step::act(Action::AddTaint {
@@ -54,6 +58,9 @@ pub(super) fn next_step(active: &ActiveOperation) -> Step {
 /// The node is empty. After an outage the order waits until no scheduler can have missed the cordon; the pods are listed once
 /// more right before it.
 fn order_reboot(active: &ActiveOperation) -> Step {
+    if let Some(step) = hooks::next_step(active, HookPoint::BeforeReboot) {
+        return step;
+    }
     match active.assessment.context.snapshot.schedulers_know_at(active.now()) {
         Some(at) => Step::wait(
             WaitReason::ViewIncomplete(ViewGap::SchedulersUnaware { until: at }),
@@ -82,7 +89,9 @@ fn record_returning_owners(active: &ActiveOperation) -> Option<Step> {
 /// Pods remain: wait for them, or do what the policy says once the drain has timed out.
 fn await_pods(active: &ActiveOperation, blocker: Option<WaitReason>) -> Step {
     let Some(deadline) = drain_deadline(active.operation) else {
-        return active.reboot_fully().unwrap_or_else(|| active.order_reboot());
+        let hooks = hooks::next_step(active, HookPoint::BeforeReboot);
+        let order = || active.reboot_fully().unwrap_or_else(|| active.order_reboot());
+        return hooks.unwrap_or_else(order);
     };
     if active.now() < deadline {
         return Step {
@@ -141,7 +150,7 @@ fn next_stage(active: &ActiveOperation) -> Option<StageKind> {
     let kind = match after_drain(active.operation) {
         OnDeadline::Delete => StageKind::Delete,
         OnDeadline::Reboot => StageKind::Reboot,
-        OnDeadline::Defer | OnDeadline::Fail | OnDeadline::Finish => return None,
+        OnDeadline::Defer | OnDeadline::Fail | OnDeadline::Finish | OnDeadline::Continue => return None,
     };
     let timeout = active.operation.settings.drain_timeout;
     (policy.context.is_open() && active.node.has_spent_drain_time(timeout)).then_some(kind)

@@ -3,10 +3,10 @@
 use lockkeeper_reasons::{WaitReason, format_duration, format_time};
 
 use super::active::{ActiveOperation, Step};
-use super::after_uncordon;
 use super::deadline::{daemon_sets_deadline, ready_deadline};
+use super::{after_uncordon, hooks};
 use crate::recorded::is_ahead;
-use crate::snapshot::{DaemonSetReadiness, Failure, Operation, Phase};
+use crate::snapshot::{DaemonSetReadiness, Failure, HookPoint, Operation, Phase};
 
 /// Why a rebooted node is not healthy yet.
 struct Unhealthy {
@@ -97,6 +97,9 @@ fn await_healthy(active: &ActiveOperation, unhealthy: Unhealthy) -> Step {
 }
 
 fn succeed(active: &ActiveOperation) -> Step {
+    if let Some(step) = hooks::next_step(active, HookPoint::AfterReboot) {
+        return step;
+    }
     if active.is_cordoned() {
         return Step::act(active.uncordon());
     }

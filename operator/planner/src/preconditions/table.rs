@@ -35,6 +35,8 @@ pub fn preconditions(action: &Action, observed: &impl Observed, now: Instant) ->
         | Action::DeleteRecord { .. }
         | Action::AddTaint { .. }
         | Action::RemoveTaint { .. }
+        | Action::BeginHandshake { .. }
+        | Action::EndHandshake { .. }
         | Action::RemoveCommand { .. }
         | Action::RemoveRequest { .. }
         | Action::RemoveApproval { .. } => Ok(vec![]),

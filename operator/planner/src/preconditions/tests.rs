@@ -43,6 +43,8 @@ fn operation(id: &str, phase: Phase) -> Operation {
         workloads: vec![],
         checks_baseline: vec![],
         healthy_since: None,
+        hook: None,
+        ended_hooks: Vec::new(),
         extended_until: None,
         returning_owners: vec![],
         settings: Settings::default(),

@@ -45,6 +45,8 @@ fn cordoned(operation: &str, now: Instant) -> Node {
         drain_details: DrainDetails::default(),
         daemon_sets: DaemonSetReadiness::default(),
         workloads: WorkloadReadiness::Unknown,
+        handshake: None,
+        hook_job: None,
     }
 }
 

@@ -6,6 +6,7 @@ use chrono::TimeDelta;
 use lockkeeper_reasons::{ViewGap, WaitReason};
 
 use super::boot_before::BootBefore;
+use super::hooks::{Handshake, JobReport};
 use super::operation::Operation;
 use super::record::{AnswerState, Host, Record};
 use crate::Instant;
@@ -73,6 +74,10 @@ pub struct Node {
     pub daemon_sets: DaemonSetReadiness,
     /// Whether the workloads that its operation evicted are ready, by the last probe.
     pub workloads: WorkloadReadiness,
+    /// The hook that waits for an annotation, as the Node says.
+    pub handshake: Option<Handshake>,
+    /// What is known of the Job of the hook in progress.
+    pub hook_job: Option<JobReport>,
 }
 
 impl Node {

@@ -3,6 +3,7 @@
 use chrono::TimeDelta;
 
 use super::boot_before::BootBefore;
+use super::hooks::{CurrentHook, EndedHook, Hook, HookPoint};
 use super::policy::{RebootMethod, Settings};
 use crate::Instant;
 use crate::names::{BootId, PolicyName};
@@ -71,6 +72,10 @@ pub struct Operation {
     pub checks_baseline: Vec<String>,
     /// Since when the node and its checks have been healthy after the uncordon.
     pub healthy_since: Option<Instant>,
+    /// The hook in progress.
+    pub hook: Option<CurrentHook>,
+    /// The hooks that have ended, in their order.
+    pub ended_hooks: Vec<EndedHook>,
     /// The settings with which it finishes.
     pub settings: Settings,
     /// What failed.
@@ -112,17 +117,42 @@ impl Operation {
         self.phase == Phase::Preparing && self.pending_outcome.is_none()
     }
 
-    /// When evictions may start: load balancers have had their time since the cordon.
+    /// The first hook of this point that has not ended.
+    pub fn next_hook(&self, point: HookPoint) -> Option<&Hook> {
+        let has_ended = |hook: &Hook| {
+            let mut ended = self.ended_hooks.iter();
+            ended.any(|ended| ended.point == point && ended.name == hook.name)
+        };
+        self.settings.hooks.at(point).iter().find(|hook| !has_ended(hook))
+    }
+
+    /// The id of the run of a hook: another one for each attempt.
+    pub fn hook_id(&self, hook: &CurrentHook) -> String {
+        format!("{}/{}/{}", self.order_id(), hook.point.as_str(), hook.name)
+    }
+
+    /// The hook in progress, with what the policy says of it.
+    pub fn current_hook(&self) -> Option<(&CurrentHook, &Hook)> {
+        let current = self.hook.as_ref()?;
+        let mut hooks = self.settings.hooks.at(current.point).iter();
+        Some((current, hooks.find(|hook| hook.name == current.name)?))
+    }
+
+    /// When evictions may start: the hooks before the drain have ended, and load balancers have had their time since the
+    /// cordon.
     pub fn evict_from(&self) -> Instant {
         /// Times are recorded in whole seconds: the cordon may be that much younger.
         const ROUNDING: TimeDelta = TimeDelta::seconds(1);
         let cordoned = self.cordoned.unwrap_or(self.asked);
         let delay = self.settings.load_balancer_delay;
-        if delay > TimeDelta::zero() {
+        let from = if delay > TimeDelta::zero() {
             cordoned + delay + ROUNDING
         } else {
             cordoned
-        }
+        };
+        let hooks = self.ended_hooks.iter();
+        let hooks = hooks.filter(|hook| hook.point == HookPoint::BeforeDrain);
+        hooks.map(|hook| hook.ended).fold(from, Instant::max)
     }
 
     /// Whether the drain has reached this stage.

@@ -2,6 +2,7 @@
 
 use chrono::TimeDelta;
 
+use super::hooks::Hooks;
 use crate::Instant;
 use crate::recorded::is_ahead;
 use crate::snapshot::Checks;
@@ -228,6 +229,8 @@ pub struct Settings {
     pub daemon_sets_last: bool,
     /// Nodes whose reboot is still to come get a taint that pods avoid.
     pub prefer_updated_nodes: bool,
+    /// What is done before its drain, before its reboot and after it.
+    pub hooks: Hooks,
     /// Who reboots the node, and in which way.
     pub method: RebootMethod,
     /// The time from the reboot order until the node must be Ready again.
@@ -250,6 +253,7 @@ impl Default for Settings {
             load_balancer_delay: TimeDelta::zero(),
             daemon_sets_last: false,
             prefer_updated_nodes: false,
+            hooks: Hooks::default(),
             method: RebootMethod::Auto,
             reboot_timeout: TimeDelta::seconds(900),
             daemon_sets_timeout: None,

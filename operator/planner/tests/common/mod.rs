@@ -121,6 +121,8 @@ impl World {
                     drain_details: DrainDetails::default(),
                     daemon_sets: DaemonSetReadiness::Unknown,
                     workloads: WorkloadReadiness::Unknown,
+                    handshake: None,
+                    hook_job: None,
                 },
             );
         }
@@ -286,7 +288,7 @@ impl World {
                         Some(stage) if operation.phase == Phase::Draining => {
                             format!("{:?} {:?}", operation.phase, stage.kind)
                         }
-                        _ => format!("{:?}", operation.phase),
+                        _ => phase_and_hook(operation),
                     },
                 },
                 (change, _, _) => format!("{change:?}"),
@@ -295,6 +297,7 @@ impl World {
                 .as_ref()
                 .map_or("no order".to_owned(), |o| format!("{:?}", o.action)),
             Action::Uncordon { keep_cordon: true, .. } => "stays cordoned".to_owned(),
+            Action::BeginHandshake { id, .. } => id.clone(),
             Action::AddTaint { taint, .. } | Action::RemoveTaint { taint, .. } => format!("{taint:?}"),
             _ => String::new(),
         };
@@ -364,9 +367,35 @@ impl World {
             }
             Action::AddTaint { node, taint } => self.node(node).taints.set(*taint, true),
             Action::RemoveTaint { node, taint } => self.node(node).taints.set(*taint, false),
+            Action::BeginHandshake { node, id, keys } => {
+                self.node(node).handshake = Some(Handshake {
+                    id: id.clone(),
+                    keys: keys.clone(),
+                    answered: false,
+                });
+            }
+            Action::EndHandshake { node, .. } => self.node(node).handshake = None,
             Action::RemoveCommand { node, .. } => self.record(node).command = None,
             Action::RemoveRequest { node, .. } => self.node(node).requested = None,
             Action::RemoveApproval { node, .. } => self.node(node).approved = None,
         }
+    }
+}
+
+/// The phase, and the hook that begins or has ended in it.
+fn phase_and_hook(operation: &Operation) -> String {
+    let phase = format!("{:?}", operation.phase);
+    let of_phase = |point: HookPoint| match operation.phase {
+        Phase::Draining => point != HookPoint::AfterReboot,
+        Phase::Verifying => point == HookPoint::AfterReboot,
+        Phase::Preparing | Phase::Rebooting | Phase::Failed => false,
+    };
+    match (&operation.hook, operation.ended_hooks.last()) {
+        (Some(hook), _) => format!("{phase}, hook {} begins", hook.name),
+        (None, Some(hook)) if of_phase(hook.point) => {
+            let failure = hook.failure.as_ref().map(|failure| format!(": {failure}"));
+            format!("{phase}, hook {} has ended{}", hook.name, failure.unwrap_or_default())
+        }
+        (None, _) => phase,
     }
 }

@@ -19,6 +19,7 @@ mod exclusions;
 mod failures;
 mod fit;
 mod forecast;
+mod hooks;
 mod in_vain;
 mod inhibitors;
 mod limits;

@@ -173,6 +173,8 @@ fn a_node_that_is_deleted_and_recreated_leaves_no_holder() {
         drain_details: DrainDetails::default(),
         daemon_sets: DaemonSetReadiness::Unknown,
         workloads: WorkloadReadiness::Unknown,
+        handshake: None,
+        hook_job: None,
         ..node.clone()
     };
     world.run(1);

@@ -185,6 +185,15 @@ const IN_PROGRESS: &[Cause] = &[
         world.run_until_idle();
         world.run(5);
     }),
+    (ReasonName::HookRunning, |world| hook_n1(world, None)),
+    (ReasonName::HookUnavailable, |world| {
+        let error = "CronJob lockkeeper-system/move does not exist".to_owned();
+        hook_n1(world, Some(JobState::Unavailable { error }));
+    }),
+    (ReasonName::HookFailed, |world| {
+        let message = "Job lockkeeper-system/move failed".to_owned();
+        hook_n1(world, Some(JobState::Failed { message }));
+    }),
     (ReasonName::Uncordoned, |world| {
         drain_n1(world, None);
         world.node("n1").unschedulable = false;
@@ -280,6 +289,24 @@ fn fail_n1(world: &mut World) {
     world.never_back = vec!["n1".to_owned()];
     world.run_until_idle();
     world.run(1000);
+}
+
+/// The node `n1` is in a hook before its drain, whose Job is in this state.
+fn hook_n1(world: &mut World, state: Option<JobState>) {
+    world.policy().settings.hooks.before_drain = vec![Hook {
+        name: "move".to_owned(),
+        kind: HookKind::Job {
+            template: "move".to_owned(),
+            on_node: false,
+        },
+        timeout: TimeDelta::seconds(600),
+        ignores_failure: false,
+    }];
+    world.run_until_idle();
+    world.run(5);
+    let operation = world.record("n1").operation.clone().expect("an operation");
+    let id = operation.hook_id(operation.hook.as_ref().expect("a hook"));
+    world.node("n1").hook_job = state.map(|state| JobReport { id, state });
 }
 
 /// Whether `n1` waits for this reason, or was deferred because of it.

@@ -48,6 +48,8 @@ pub(crate) fn operation(id: &str, phase: Phase) -> Operation {
         workloads: vec![],
         checks_baseline: vec![],
         healthy_since: None,
+        hook: None,
+        ended_hooks: Vec::new(),
         settings: Settings::default(),
         failure: None,
         pending_outcome: None,

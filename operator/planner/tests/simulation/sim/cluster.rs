@@ -6,6 +6,7 @@ use std::rc::Rc;
 use lockkeeper_planner::*;
 
 use super::daemons::Daemon;
+use super::hooks::Hooks;
 use super::workloads::Workload;
 
 /// The kinds of objects that are watched.
@@ -147,6 +148,8 @@ pub struct Cluster {
     pub daemons: Vec<Daemon>,
     /// The workload that has a pod on each node.
     pub workloads: Vec<Workload>,
+    /// What of the hooks is true.
+    pub hooks: Hooks,
     /// What no watch has been told yet.
     pub news: Vec<News>,
 }

@@ -15,6 +15,7 @@ impl World {
         let runs = |node: &Node, operation: &Operation| {
             operation.phase == Phase::Draining
                 && operation.pending_outcome.is_none()
+                && operation.next_hook(HookPoint::BeforeDrain).is_none()
                 && node.cordoned_for.as_ref() == Some(&operation.id)
                 && node.unschedulable
         };

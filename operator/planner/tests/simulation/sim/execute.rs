@@ -111,6 +111,14 @@ impl Write<'_> {
             Action::Uncordon { node, keep_cordon } => self.uncordon(node, *keep_cordon),
             Action::AddTaint { node, taint } => self.annotation(node, |node| node.taints.set(*taint, true)),
             Action::RemoveTaint { node, taint } => self.annotation(node, |node| node.taints.set(*taint, false)),
+            Action::BeginHandshake { node, id, keys } => self.annotation(node, |node| {
+                node.handshake = Some(Handshake {
+                    id: id.clone(),
+                    keys: keys.clone(),
+                    answered: false,
+                });
+            }),
+            Action::EndHandshake { node, .. } => self.annotation(node, |node| node.handshake = None),
             Action::RemoveCommand { node, .. } => self.record(node, |record| record.command = None),
             Action::RemoveRequest { node, .. } => self.annotation(node, |node| node.requested = None),
             Action::RemoveApproval { node, .. } => self.annotation(node, |node| node.approved = None),

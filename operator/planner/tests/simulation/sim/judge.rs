@@ -59,7 +59,7 @@ impl Judge {
         self.violations.push(format!("{rule}: {what}"));
     }
 
-    fn demand(&mut self, holds: bool, rule: &str, what: impl FnOnce() -> String) {
+    pub(super) fn demand(&mut self, holds: bool, rule: &str, what: impl FnOnce() -> String) {
         if !holds {
             self.broken(rule, &what());
         }
@@ -133,8 +133,14 @@ impl Judge {
                 self.history
                     .starts(cluster, node, allowed, writer, at, &mut self.violations);
             }
-            (Action::OrderReboot { order, .. }, Some(node)) => self.orders(cluster, node, order, writer.now),
-            (Action::Uncordon { .. }, Some(node)) => self.lifts(cluster, before, node),
+            (Action::OrderReboot { order, .. }, Some(node)) => {
+                self.orders(cluster, node, order, writer.now);
+                self.hooks_before(cluster, node);
+            }
+            (Action::Uncordon { .. }, Some(node)) => {
+                self.lifts(cluster, before, node);
+                self.hooks_after(cluster, node);
+            }
             (Action::WriteRecord { change, .. }, Some(node)) => {
                 self.remembers(cluster, node, change);
                 if let (Some(operation), Some(finished)) = (&before.operation, &change.finished) {

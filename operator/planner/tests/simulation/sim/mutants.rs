@@ -121,6 +121,10 @@ mutants! {
     IgnoresChecks,
     /// What the checks find after the reboot was there before.
     KnowsEveryFinding,
+    /// Any hook counts as ended well as soon as it has begun.
+    BelievesAnyHook,
+    /// What a hook has set on a Node is not removed.
+    KeepsHandshake,
     /// What the pod of a `DaemonSet` said before the reboot counts.
     CountsAnOldReport,
 }
@@ -262,11 +266,26 @@ fn doctor(mutant: Mutant, seen: &mut Snapshot, now: Instant) -> bool {
         Mutant::IgnoresWorkloads => nodes(seen).for_each(|node| node.workloads = WorkloadReadiness::Ready),
         Mutant::IgnoresChecks => seen.policies.values_mut().for_each(|policy| policy.checks = None),
         Mutant::KnowsEveryFinding => know_every_finding(seen),
+        Mutant::BelievesAnyHook => nodes(seen).for_each(believe_hook),
         Mutant::IgnoresConfinement => seen.accepts_unconfined_agents = true,
         Mutant::IgnoresHold => seen.nodes.values_mut().for_each(|node| node.hold = None),
         _ => return false,
     }
     true
+}
+
+/// The hook in progress has ended, by whatever it waits for.
+fn believe_hook(node: &mut Node) {
+    node.handshake
+        .iter_mut()
+        .for_each(|handshake| handshake.answered = true);
+    let id = node
+        .operation()
+        .and_then(|operation| Some(operation.hook_id(operation.hook.as_ref()?)));
+    node.hook_job = id.map(|id| JobReport {
+        id,
+        state: JobState::Succeeded,
+    });
 }
 
 fn nodes(seen: &mut Snapshot) -> impl Iterator<Item = &mut Node> {
@@ -366,6 +385,9 @@ fn answer(mutant: Mutant, seen: &Snapshot, plan: &mut Plan) {
         Mutant::KeepsTaint => plan
             .actions
             .retain(|action| !matches!(action, Action::RemoveTaint { .. })),
+        Mutant::KeepsHandshake => plan
+            .actions
+            .retain(|action| !matches!(action, Action::EndHandshake { .. })),
         Mutant::KeepsCommand => plan
             .actions
             .retain(|action| !matches!(action, Action::RemoveCommand { .. })),

@@ -42,6 +42,8 @@ pub struct Operator {
     pub probes: BTreeMap<usize, ((String, BootId), u64)>,
     /// Nodes whose evicted workload is probed, likewise.
     pub workload_probes: BTreeMap<usize, ((String, BootId), u64)>,
+    /// Nodes with the Job of a hook, each with the id of its run and the number of the requests.
+    pub hook_jobs: BTreeMap<usize, (String, u64)>,
     /// Policies whose checks are evaluated, each with the number of its rounds.
     pub checks: BTreeMap<PolicyName, u64>,
     pub seen: Seen,
@@ -95,6 +97,7 @@ impl Operator {
             asked: BTreeSet::new(),
             probes: BTreeMap::new(),
             workload_probes: BTreeMap::new(),
+            hook_jobs: BTreeMap::new(),
             checks: BTreeMap::new(),
             seen: Seen::default(),
             written: 0,
@@ -195,6 +198,7 @@ impl World {
             self.update_probes(operator, &[]);
             self.update_workload_probes(operator, &[]);
             self.update_checks(operator, &BTreeMap::new());
+            self.update_hook_jobs(operator, &BTreeMap::new());
         }
     }
 
@@ -254,6 +258,7 @@ impl World {
         self.update_probes(operator, &plan.daemon_set_probes);
         self.update_workload_probes(operator, &plan.workload_probes);
         self.update_checks(operator, &plan.checks);
+        self.update_hook_jobs(operator, &plan.hook_jobs);
         self.judge_checks(operator, &plan);
         let due = self.due(operator, &plan);
         if plan.actions.is_empty() {

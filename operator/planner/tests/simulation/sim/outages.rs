@@ -17,6 +17,8 @@ pub fn needs_the_server(what: &Event) -> bool {
         | Event::Probe(..)
         | Event::WorkloadProbe(..)
         | Event::Workload(..)
+        | Event::HookJob(..)
+        | Event::HookAnswers
         | Event::Agent(..)
         | Event::Report(..)
         | Event::Confined(..)

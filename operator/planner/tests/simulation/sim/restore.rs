@@ -104,6 +104,7 @@ impl World {
         self.update_probes(operator, &[]);
         self.update_workload_probes(operator, &[]);
         self.update_checks(operator, &std::collections::BTreeMap::new());
+        self.update_hook_jobs(operator, &std::collections::BTreeMap::new());
         for kind in Kind::ALL {
             let delay = self.rng.between(10, 3000);
             self.after(delay, Event::List(operator, epoch, kind));

@@ -67,6 +67,10 @@ pub fn world(seed: u64, setup: Setup) -> World {
     if setup.checks.unwrap_or(seed_says) && setup.boots_in.is_none() && !setup.no_faults {
         world.with_checks();
     }
+    let seed_says = world.hook_rng.chance(300);
+    if setup.hooks.unwrap_or(seed_says) && setup.boots_in.is_none() && !setup.no_faults {
+        world.with_hooks();
+    }
     world
 }
 
@@ -276,6 +280,8 @@ pub fn node(boot_id: BootId, uid: String, created: Instant, ready: bool) -> Node
         drain_details: DrainDetails::default(),
         daemon_sets: DaemonSetReadiness::Unknown,
         workloads: WorkloadReadiness::Unknown,
+        handshake: None,
+        hook_job: None,
     }
 }
 

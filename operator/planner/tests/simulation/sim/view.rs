@@ -220,6 +220,10 @@ impl View {
         self.edit(index, |node| node.workloads = workloads.clone());
     }
 
+    pub fn set_hook_job(&mut self, index: usize, report: Option<JobReport>) {
+        self.edit(index, |node| node.hook_job = report);
+    }
+
     pub fn set_round(&mut self, policy: &PolicyName, round: CheckRound) {
         self.rounds.insert(policy.clone(), round);
     }
@@ -324,6 +328,7 @@ impl View {
             drain_details: before.map(|node| node.drain_details.clone()).unwrap_or_default(),
             daemon_sets: before.map(|node| node.daemon_sets.clone()).unwrap_or_default(),
             workloads: before.map(|node| node.workloads.clone()).unwrap_or_default(),
+            hook_job: before.and_then(|node| node.hook_job.clone()),
             ..object.value.clone()
         })
     }

@@ -7,10 +7,11 @@ use chrono::TimeDelta;
 use lockkeeper_planner::*;
 
 use super::checks::Checks;
-use super::cluster::{Cluster, Kind, News, Object};
+use super::cluster::{Cluster, Kind};
 use super::coverage::Coverage;
 use super::failed_writes::Target;
-use super::faults::{Fault, Faults};
+use super::faults::Faults;
+use super::hooks::Jobs;
 use super::hosts::Host;
 use super::judge::Judge;
 use super::mutants::Mutant;
@@ -64,6 +65,10 @@ pub enum Event {
     Alert,
     /// An operator makes a round of checks; of the rounds with this number.
     CheckRound(usize, u64),
+    /// An operator is told how far the Job of a hook is; of the requests with this number.
+    HookJob(usize, u64, usize),
+    /// Those who answer hooks on the Nodes look at them.
+    HookAnswers,
     /// The `DaemonSet`'s pod is ready in this boot.
     Daemon(usize, u32),
     /// The `DaemonSet` is deleted.
@@ -128,6 +133,9 @@ pub struct World {
     /// For all that has to do with checks, likewise.
     pub check_rng: Rng,
     pub checks: Checks,
+    /// For all that has to do with hooks, likewise.
+    pub hook_rng: Rng,
+    pub hook_jobs: Jobs,
     /// Milliseconds since the start.
     pub at: i64,
     pub start: Instant,
@@ -176,9 +184,11 @@ pub struct Setup {
     pub workloads: Option<bool>,
     /// Whether policies have checks; absent = the seed says.
     pub checks: Option<bool>,
+    /// Whether policies have hooks; absent = the seed says.
+    pub hooks: Option<bool>,
     pub mutant: Option<Mutant>,
     /// Only these faults, and often; empty = the seed says.
-    pub faults: &'static [Fault],
+    pub faults: &'static [super::faults::Fault],
     /// Write down what happens.
     pub traced: bool,
 }
@@ -209,6 +219,8 @@ impl World {
             workload_rng: Rng::new(seed ^ super::workloads::GENERATOR),
             check_rng: Rng::new(seed ^ super::checks::GENERATOR),
             checks: Checks::default(),
+            hook_rng: Rng::new(seed ^ super::hooks::GENERATOR),
+            hook_jobs: Jobs::default(),
             at: 0,
             start,
             judge: Judge::new(&cluster),
@@ -302,6 +314,8 @@ impl World {
             Event::Workload(node) => self.workload_ready(node),
             Event::Alert => self.flip_alert(),
             Event::CheckRound(operator, number) => self.check_round(operator, number),
+            Event::HookJob(operator, number, node) => self.observe_hook_job(operator, number, node),
+            Event::HookAnswers => self.answer_hooks(),
             Event::Lead(operator, leads) => self.lead(operator, leads),
             Event::Rewound(operator, epoch) => self.rewound(operator, epoch),
             Event::ClockSet(operator) => self.set_clock(operator, TimeDelta::zero()),
@@ -322,82 +336,6 @@ impl World {
             Event::Trouble => self.trouble(),
             Event::Quiet => self.all_quiet(),
             Event::Round => self.round(),
-        }
-    }
-
-    /// Tells all watches of what was written.
-    fn spread(&mut self) {
-        for news in std::mem::take(&mut self.cluster.news) {
-            for operator in 0..self.operators.len() {
-                let ready = self.at + self.lag(operator, news.kind());
-                let ready = self.operators[operator].view.enqueue(ready, news.clone());
-                self.on(ready, Event::Deliver(operator, news.kind()));
-            }
-            self.tell_host(&news);
-        }
-    }
-
-    /// How long a watch takes to show what was written just now.
-    fn lag(&mut self, operator: usize, kind: Kind) -> i64 {
-        let fault = match kind {
-            Kind::Nodes => Fault::LagNodes,
-            Kind::Reboots => Fault::LagReboots,
-            Kind::Policies => Fault::LagPolicies,
-            Kind::Lock => Fault::LagLock,
-        };
-        if self.faults.strikes(fault, &mut self.rng) {
-            let longest = self.rng.pick(&[500, 5_000, 60_000, 300_000]);
-            let lag = self.rng.between(100, longest);
-            let until = self.at + lag;
-            let lags = &mut self.operators[operator].lags[kind as usize];
-            *lags = until.max(*lags);
-        }
-        let usual = self.rng.between(1, 30);
-        usual.max(self.operators[operator].lags[kind as usize] - self.at)
-    }
-
-    /// What the programs on the node itself notice.
-    fn tell_host(&mut self, news: &News) {
-        match &news.object {
-            Object::Reboot(Some(reboot)) => {
-                let (order, boot) = (&reboot.record.order, self.hosts[news.index].boot);
-                let owned = self.cluster.nodes[news.index]
-                    .as_ref()
-                    .is_some_and(|node| node.value.uid == reboot.owner);
-                if !owned {
-                    let delay = self.rng.between(100, 30_000);
-                    self.after(delay, Event::Collect(news.index));
-                }
-                if reboot.record.host.is_none() {
-                    let delay = self.rng.between(10, 3000);
-                    self.after(delay, Event::Report(news.index, boot));
-                }
-                let operation = reboot.record.operation.as_deref();
-                if let Some(operation) = operation {
-                    self.evict_workload(news.index, operation);
-                }
-                let notified = (
-                    order.clone(),
-                    operation.is_some_and(|operation| operation.phase == Phase::Rebooting),
-                );
-                if self.hosts[news.index].notified != notified {
-                    self.hosts[news.index].notified = notified.clone();
-                    self.tell_agent(news.index, notified);
-                }
-            }
-            Object::Node(Some(node)) => {
-                let (takes, took) = (!node.value.unschedulable, self.hosts[news.index].takes_pods);
-                self.hosts[news.index].takes_pods = takes;
-                if takes && !took {
-                    let delay = self.rng.between(200, 20_000);
-                    self.after(delay, Event::Pods(news.index));
-                }
-                if took && !takes && self.faults.often(Fault::PodLands, 300, &mut self.rng) {
-                    let delay = self.rng.between(0, 2000);
-                    self.after(delay, Event::LatePod(news.index));
-                }
-            }
-            Object::Node(None) | Object::Reboot(None) | Object::Policy(_) | Object::Lock(_) => {}
         }
     }
 }
