@@ -6,6 +6,7 @@
 mod cordon;
 mod creation;
 mod error;
+mod handshakes;
 mod housekeeping;
 mod lock;
 mod outcome;
@@ -169,6 +170,8 @@ impl Pass<'_> {
             Action::Uncordon { node, keep_cordon } => self.uncordon(node, *keep_cordon).await,
             Action::AddTaint { node, taint } => self.set_taint(node, *taint, true).await,
             Action::RemoveTaint { node, taint } => self.set_taint(node, *taint, false).await,
+            Action::BeginHandshake { node, id, keys } => self.begin_handshake(node, id, keys).await,
+            Action::EndHandshake { node, keys } => self.end_handshake(node, keys).await,
             Action::RemoveCommand { node, .. } => self.remove_command(node).await,
             Action::RemoveRequest { node, .. } => self.remove_annotation(node, names::REBOOT_REQUESTED).await,
             Action::RemoveApproval { node, .. } => self.remove_annotation(node, names::APPROVED).await,

@@ -1,8 +1,9 @@
-//! What runs beside the reconcile loop: drains, preflights, checks, probes and forecasts.
+//! What runs beside the reconcile loop: drains, preflights, checks, probes, Jobs of hooks and forecasts.
 
 pub mod checks;
 pub mod drains;
 pub mod forecasts;
+pub mod hooks;
 pub mod preflights;
 pub mod probes;
 pub mod supervisor;
@@ -18,6 +19,7 @@ use tokio::time::Instant;
 use self::checks::{CheckOptions, Checks};
 use self::drains::Drains;
 use self::forecasts::{Ends, Forecasts};
+use self::hooks::HookJobs;
 use self::preflights::Preflights;
 use self::probes::{DaemonSetProbe, Probes, WorkloadProbe};
 use self::supervisor::WakeUp;
@@ -32,6 +34,7 @@ pub struct Tasks {
     checks: Checks,
     daemon_sets: Probes<DaemonSetProbe>,
     workloads: Probes<WorkloadProbe>,
+    hook_jobs: HookJobs,
     forecasts: Forecasts,
     wake_ups: mpsc::UnboundedReceiver<()>,
 }
@@ -51,6 +54,7 @@ impl Tasks {
             preflights: Preflights::new(client.clone(), namespace.to_owned(), clock, wake_up.clone()),
             daemon_sets: Probes::new(client.clone(), wake_up.clone()),
             workloads: Probes::new(client.clone(), wake_up.clone()),
+            hook_jobs: HookJobs::new(client.clone(), namespace.to_owned(), wake_up.clone()),
             forecasts: Forecasts::new(wake_up),
             wake_ups,
         }
@@ -63,6 +67,7 @@ impl Tasks {
         self.checks.fill(snapshot, observed);
         self.daemon_sets.fill(snapshot);
         self.workloads.fill(snapshot);
+        self.hook_jobs.fill(snapshot);
     }
 
     /// Starts the tasks that the plan needs and ends those that it does not.
@@ -72,6 +77,7 @@ impl Tasks {
         self.checks.reconcile(plan, observed);
         self.daemon_sets.reconcile(&plan.daemon_set_probes, snapshot);
         self.workloads.reconcile(&plan.workload_probes, snapshot);
+        self.hook_jobs.reconcile(plan);
     }
 
     /// Starts a forecast if one is due. Returns when the next one is due, if that is known.
@@ -96,7 +102,10 @@ impl Tasks {
     pub fn expected_by(&self, now: Instant) -> Option<Instant> {
         let probes = self.daemon_sets.expected_by(now).max(self.workloads.expected_by(now));
         let preflights = self.preflights.expected_by(now);
-        preflights.max(probes).max(self.checks.expected_by(now))
+        preflights
+            .max(probes)
+            .max(self.checks.expected_by(now))
+            .max(self.hook_jobs.expected_by(now))
     }
 
     /// Ends the drain of a node; the next pass starts it anew.
@@ -120,6 +129,7 @@ impl Tasks {
         self.checks.stop();
         self.daemon_sets.stop();
         self.workloads.stop();
+        self.hook_jobs.stop();
         self.forecasts.stop();
     }
 }

@@ -1,5 +1,6 @@
 //! API types to the planner's values and back; nothing is decided here.
 
+mod hooks;
 mod operation;
 mod policy;
 

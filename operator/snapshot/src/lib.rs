@@ -8,6 +8,7 @@
 pub mod convert;
 mod duration_history;
 pub mod guarded;
+pub mod handshake;
 mod hold;
 mod managed;
 pub mod slim;

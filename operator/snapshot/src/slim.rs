@@ -9,6 +9,8 @@ use lockkeeper_kube_util::Guarded;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::handshake;
+
 /// A Node; it can stand for the real one in every `Api` and watch.
 #[derive(Clone, Debug, Default, PartialEq, Resource, Deserialize)]
 #[resource(inherit = "CoreNode")]
@@ -111,7 +113,8 @@ impl Node {
         self.metadata.generate_name = None;
         self.metadata.finalizers = None;
         if let Some(annotations) = &mut self.metadata.annotations {
-            annotations.retain(|key, _| is_ours(key));
+            let answer = handshake::answer_key(annotations);
+            annotations.retain(|key, _| is_ours(key) || Some(key) == answer.as_ref());
         }
     }
 

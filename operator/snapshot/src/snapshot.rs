@@ -13,6 +13,7 @@ use planner::{BootId, PolicyName, ViewGap};
 use crate::convert::{self, word};
 use crate::duration_history::{DurationHistory, policy_of};
 use crate::guarded::UndecodableRecord;
+use crate::handshake;
 use crate::hold::hold;
 use crate::managed::{is_unmanaged_record, unmanaged};
 use crate::slim::{self, annotation};
@@ -230,6 +231,8 @@ fn node_view(
         drain_details: planner::DrainDetails::default(),
         daemon_sets: planner::DaemonSetReadiness::Unknown,
         workloads: planner::WorkloadReadiness::Unknown,
+        handshake: handshake::on(node),
+        hook_job: None,
     })
 }
 

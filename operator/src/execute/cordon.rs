@@ -63,15 +63,8 @@ impl Pass<'_> {
     /// Removes an annotation that has had its time, such as a request that was fulfilled; the version sees to it that it is that one.
     pub(super) async fn remove_annotation(&mut self, node: &str, annotation: &str) -> Result<(), Error> {
         const STEP: &str = "remove the fulfilled request, the approval or a foreign mark of";
-        let seen = self.node(STEP, node)?;
-        let patch = json!({"metadata": {
-            "resourceVersion": seen.metadata.resource_version,
-            "annotations": {annotation: null},
-        }});
-        let params = patch_params(names::OPERATOR_MANAGER);
-        let written = self.api.nodes.patch(node, &params, &Patch::Merge(&patch)).await;
-        self.store_node(written.map_err(api_error(STEP, node))?);
-        Ok(())
+        self.patch_metadata(STEP, node, json!({"annotations": {annotation: null}}))
+            .await
     }
 }
 

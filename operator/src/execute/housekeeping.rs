@@ -39,6 +39,8 @@ impl Pass<'_> {
             | Action::Uncordon { .. }
             | Action::AddTaint { .. }
             | Action::RemoveTaint { .. }
+            | Action::BeginHandshake { .. }
+            | Action::EndHandshake { .. }
             | Action::RemoveCommand { .. }
             | Action::RemoveRequest { .. }
             | Action::RemoveApproval { .. } => false,

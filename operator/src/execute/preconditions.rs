@@ -101,6 +101,8 @@ impl<'a> Target<'a> {
             Action::Cordon { .. } => "cordon",
             Action::Uncordon { .. } => "uncordon",
             Action::AddTaint { .. } | Action::RemoveTaint { .. } => "write the taints of",
+            Action::BeginHandshake { .. } => "ask for the annotation of a hook on",
+            Action::EndHandshake { .. } => "remove the marks of a hook from",
             Action::RemoveCommand { .. } => "remove the command from NodeReboot",
             Action::RemoveRequest { .. } => "remove the request from",
             Action::RemoveApproval { .. } => "remove the approval from",

@@ -1,6 +1,6 @@
 //! What an action that was carried out is worth: a log line, an Event, counters.
 
-use lockkeeper_planner::{Action, Change, Instant, Operation, Phase, RecordChange};
+use lockkeeper_planner::{Action, Change, HookPoint, Instant, Operation, Phase, RecordChange};
 
 use super::event::Event;
 use crate::metrics::Metrics;
@@ -31,6 +31,10 @@ pub(super) fn describe(action: &Action) -> String {
         Action::Uncordon { keep_cordon, .. } => Event::uncordoned(*keep_cordon).message,
         Action::AddTaint { taint, .. } => format!("taint added: {taint:?}"),
         Action::RemoveTaint { taint, .. } => format!("taint removed: {taint:?}"),
+        Action::BeginHandshake { id, keys, .. } => format!("hook {id} waits for the annotation {}", keys.annotation),
+        Action::EndHandshake { keys, .. } => {
+            format!("the hook that waited for the annotation {} has ended", keys.annotation)
+        }
         Action::RemoveCommand { command, .. } => format!("command {} removed after its answer", command.verb),
         Action::RemoveRequest { value, .. } => format!("request \"{value}\" removed: it is fulfilled"),
         Action::RemoveApproval { value, .. } => format!("approval \"{value}\" removed: it was used"),
@@ -73,6 +77,8 @@ pub(super) fn event(action: &Action) -> Option<Event> {
         | Action::Cordon { .. }
         | Action::AddTaint { .. }
         | Action::RemoveTaint { .. }
+        | Action::BeginHandshake { .. }
+        | Action::EndHandshake { .. }
         | Action::RemoveCommand { .. }
         | Action::RemoveRequest { .. }
         | Action::RemoveApproval { .. } => None,
@@ -96,13 +102,26 @@ fn change_event(change: &RecordChange) -> Option<Event> {
 fn phase_event(operation: &Operation) -> Option<Event> {
     Some(match operation.phase {
         Phase::Preparing => Event::lock_acquired(operation),
+        // A hook in progress is a wait, which has an Event of its own; and the cordon is told once.
+        Phase::Draining if operation.hook.is_some() || is_cordon_told(operation) => return None,
         Phase::Draining => Event::draining(operation),
         Phase::Rebooting => Event::reboot_ordered(operation),
         // What it waits for after the uncordon is an Event of its own.
-        Phase::Verifying if operation.uncordoned.is_some() => return None,
+        Phase::Verifying if operation.uncordoned.is_some() || runs_hooks_after(operation) => return None,
         Phase::Verifying => Event::node_rebooted(operation),
         Phase::Failed => Event::failed(operation),
     })
+}
+
+/// Whether more than the cordon was recorded in this phase.
+fn is_cordon_told(operation: &Operation) -> bool {
+    operation.stage.is_none() && !(operation.ended_hooks.is_empty() && operation.returning_owners.is_empty())
+}
+
+/// Whether a hook after the reboot is in progress or has ended.
+fn runs_hooks_after(operation: &Operation) -> bool {
+    let ended = operation.ended_hooks.iter();
+    operation.hook.is_some() || ended.into_iter().any(|hook| hook.point == HookPoint::AfterReboot)
 }
 
 /// Counts an operation that ended.

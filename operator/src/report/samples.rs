@@ -51,6 +51,8 @@ fn operation() -> Operation {
         workloads: vec![],
         checks_baseline: vec![],
         healthy_since: None,
+        hook: None,
+        ended_hooks: Vec::new(),
         settings: Settings::default(),
         failure: Some(Failure {
             time: at(965),

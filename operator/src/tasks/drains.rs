@@ -10,7 +10,7 @@ use chrono::TimeDelta;
 use lockkeeper_crds::Operation;
 use lockkeeper_drain::{DrainClients, Progress, Settings};
 use lockkeeper_kube_util::{Clock, error_chain};
-use lockkeeper_planner::{Action, Change, Node, Phase, Snapshot, StageKind};
+use lockkeeper_planner::{Action, Change, HookPoint, Node, Phase, Snapshot, StageKind};
 use lockkeeper_snapshot::ObservedObjects;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
@@ -206,9 +206,11 @@ fn attempt(node: &Node) -> Option<Attempt> {
     let operation = node.record.as_ref()?.operation.as_ref()?;
     let is_draining = operation.phase == Phase::Draining && operation.pending_outcome.is_none();
     let is_cordoned = node.cordoned_for.as_ref() == Some(&operation.id) && node.unschedulable;
+    // Nothing leaves the node before its first hooks have ended.
+    let awaits_hooks = operation.next_hook(HookPoint::BeforeDrain).is_some();
     // Without the taint, the pods of DaemonSets would come back as soon as they are gone.
     let is_tainted = node.taints.rebooting || !operation.settings.daemon_sets_last;
-    (is_draining && is_cordoned && is_tainted).then(|| Attempt {
+    (is_draining && is_cordoned && is_tainted && !awaits_hooks).then(|| Attempt {
         order: operation.order_id(),
         stage: operation.stage.map(|stage| stage.kind),
     })

@@ -4,7 +4,7 @@ use lockkeeper_crds as api;
 use lockkeeper_crds::time::whole_seconds;
 use lockkeeper_planner as planner;
 
-use super::{bounded, causes, seconds, words};
+use super::{bounded, causes, hooks, seconds, words};
 
 /// The planner's operation; one in a phase that this version does not know is Failed until a person looks.
 pub fn operation(from: &api::Operation) -> planner::Operation {
@@ -48,6 +48,8 @@ pub fn operation(from: &api::Operation) -> planner::Operation {
         workloads: from.workloads.iter().map(evicted_workload).collect(),
         checks_baseline: baseline(&from.checks_baseline),
         healthy_since: from.healthy_since_time,
+        hook: from.hook.as_ref().and_then(hooks::current),
+        ended_hooks: from.ended_hooks.iter().filter_map(hooks::ended).collect(),
         settings: settings(&from.settings),
         failure: from
             .failure
@@ -109,6 +111,8 @@ pub fn operation_to_api(from: &planner::Operation, settings: &api::OperationSett
         workloads: from.workloads.iter().map(evicted_workload_to_api).collect(),
         checks_baseline: from.checks_baseline.iter().cloned().map(api::FindingId).collect(),
         healthy_since_time: from.healthy_since.map(whole_seconds),
+        hook: from.hook.as_ref().map(hooks::current_to_api),
+        ended_hooks: from.ended_hooks.iter().map(hooks::ended_to_api).collect(),
         settings: settings.clone(),
         failure: from.failure.as_ref().map(|failure| api::Failure {
             time: whole_seconds(failure.time),
@@ -134,6 +138,7 @@ fn on_deadline_to_api(from: planner::OnDeadline) -> api::OnDeadline {
         planner::OnDeadline::Reboot => api::OnDeadline::Reboot,
         planner::OnDeadline::Fail => api::OnDeadline::Fail,
         planner::OnDeadline::Finish => api::OnDeadline::Finish,
+        planner::OnDeadline::Continue => api::OnDeadline::Continue,
     }
 }
 
@@ -223,6 +228,7 @@ pub fn settings_of(policy: &api::RebootPolicySpec) -> api::OperationSettings {
     api::OperationSettings {
         drain: policy.drain.clone(),
         reboot: policy.reboot.clone(),
+        hooks: policy.hooks.clone(),
         require_agent_seconds: policy.require_agent_seconds,
     }
 }
@@ -240,6 +246,7 @@ pub(super) fn settings(from: &api::OperationSettings) -> planner::Settings {
         load_balancer_delay: seconds(from.drain.exclude_from_load_balancers_seconds),
         daemon_sets_last: from.drain.daemon_sets_last,
         prefer_updated_nodes: from.drain.prefer_updated_nodes,
+        hooks: hooks::hooks(from.hooks.as_ref()),
         method: super::method(from.reboot.method),
         reboot_timeout: seconds(from.reboot.timeout_seconds),
         daemon_sets_timeout: from.reboot.daemon_sets_timeout_seconds.map(seconds),

@@ -39,6 +39,8 @@ fn operation(phase: Phase) -> Operation {
         workloads: vec![],
         checks_baseline: vec![],
         healthy_since: None,
+        hook: None,
+        ended_hooks: Vec::new(),
         settings: Settings::default(),
         failure: None,
         pending_outcome: None,
@@ -84,6 +86,8 @@ fn node(operation: Option<Operation>) -> Node {
         drain_details: lockkeeper_planner::DrainDetails::default(),
         daemon_sets: lockkeeper_planner::DaemonSetReadiness::Unknown,
         workloads: lockkeeper_planner::WorkloadReadiness::Unknown,
+        handshake: None,
+        hook_job: None,
     }
 }
 
