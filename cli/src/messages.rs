@@ -135,6 +135,15 @@ fn explain_samples(clock: &DisplayClock) -> Samples {
         let topic = format!("explain, next, {} with {on_deadline:?}", state.as_str());
         all.push(sample(topic, next_step::at_deadline(state, on_deadline, &time)));
     }
+    for (state, on_deadline) in [
+        (NodeState::Draining, OnDeadline::Defer),
+        (NodeState::Verifying, OnDeadline::Fail),
+        (NodeState::Verifying, OnDeadline::Continue),
+    ] {
+        let topic = format!("explain, next, {} in a hook with {on_deadline:?}", state.as_str());
+        let step = next_step::at_hook_deadline(state, "move-primary", on_deadline, &time);
+        all.push(sample(topic, step));
+    }
     for state in STATES {
         let step = next_step::manual_step(state, "w-02", &installation());
         all.extend(step.map(|step| sample(format!("explain, you can, {}", state.as_str()), step)));

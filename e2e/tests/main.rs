@@ -21,6 +21,7 @@ mod failed;
 mod faults;
 mod harness;
 mod hollow_agents;
+mod hooks;
 mod images;
 mod install;
 mod leaders;

@@ -18,7 +18,11 @@ pub(crate) fn next_step(view: &NodeView, status: &NodeRebootStatus, clock: &Disp
             let operation = status.operation.as_ref();
             let deadline = operation.and_then(|operation| {
                 let time = clock.time_and_remaining(operation.deadline_time?);
-                Some(at_deadline(view.state, operation.on_deadline?, &time))
+                let on_deadline = operation.on_deadline?;
+                Some(match &operation.hook {
+                    Some(hook) => at_hook_deadline(view.state, &hook.name, on_deadline, &time),
+                    None => at_deadline(view.state, on_deadline, &time),
+                })
             });
             let is_uncordoned = operation.is_some_and(|operation| operation.on_deadline == Some(OnDeadline::Finish));
             let goal = if is_uncordoned {
@@ -57,7 +61,19 @@ pub(crate) fn at_deadline(state: NodeState, on_deadline: OnDeadline, time: &str)
         NodeState::Rebooting | NodeState::Verifying => "if it is not back and healthy by",
         NodeState::UpToDate | NodeState::Pending | NodeState::Failed | NodeState::Unknown => "otherwise, at",
     };
-    let consequence = match on_deadline {
+    format!("{unfinished} {time}, {}", consequence(state, on_deadline))
+}
+
+/// What the operator does if a hook has not ended at `time`.
+pub(crate) fn at_hook_deadline(state: NodeState, hook: &str, on_deadline: OnDeadline, time: &str) -> String {
+    format!(
+        "if hook {hook} has not ended by {time}, {}",
+        consequence(state, on_deadline)
+    )
+}
+
+fn consequence(state: NodeState, on_deadline: OnDeadline) -> &'static str {
+    match on_deadline {
         OnDeadline::Defer if state == NodeState::Preparing => "the operation is deferred and retried later",
         OnDeadline::Defer => "the node is uncordoned and retried later",
         OnDeadline::Delete => {
@@ -66,9 +82,9 @@ pub(crate) fn at_deadline(state: NodeState, on_deadline: OnDeadline, time: &str)
         OnDeadline::Reboot => "it reboots with the remaining pods if a window is open then",
         OnDeadline::Fail => "the operation fails and the node keeps its slot",
         OnDeadline::Finish => "the operation ends and its history names what is not ready",
+        OnDeadline::Continue => "the operation continues without it",
         OnDeadline::Unknown => "the operator does something that only a newer version of this plugin knows",
-    };
-    format!("{unfinished} {time}, {consequence}")
+    }
 }
 
 /// What a person can do about a node that is not Ready and whose last report may be outdated.
