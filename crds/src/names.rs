@@ -16,7 +16,7 @@ pub const CLI_MANAGER: &str = "kubectl-lockkeeper";
 /// The reporting controller of our Events.
 pub const EVENT_SOURCE: &str = "lockkeeper";
 
-/// On a Node: the ID of its operation; part of the cordon.
+/// On a Node: the ID of its operation; part of the cordon. On a Job that runs for the node, and its pods: the same.
 pub const OPERATION: &str = "lockkeeper.dev/operation";
 /// On a Node: the hook that waits for an annotation there, as JSON; the operator sets and removes it.
 pub const HOOK: &str = "lockkeeper.dev/hook";
@@ -76,6 +76,16 @@ pub const PART_OF: &str = "lockkeeper";
 
 /// The label that tells the operator's objects from the node agent's: `operator` or `node-agent`.
 pub const COMPONENT_LABEL: &str = "app.kubernetes.io/component";
+/// The value of [`COMPONENT_LABEL`] of Jobs that run for a node, and of their pods.
+pub const JOB_COMPONENT: &str = "job";
+/// A label and an annotation of Jobs that run for a node, and of their pods: the node. [`OPERATION`] is another one.
+pub const JOB_NODE: &str = "lockkeeper.dev/node";
+/// A label and an annotation of Jobs that run for a node, and of their pods: what they run for.
+pub const JOB_PURPOSE: &str = "lockkeeper.dev/purpose";
+/// An annotation of Jobs that run for a node: the CronJob that they are made of.
+pub const JOB_TEMPLATE: &str = "lockkeeper.dev/template";
+/// The taint of a node that is cordoned.
+pub const TAINT_UNSCHEDULABLE: &str = "node.kubernetes.io/unschedulable";
 
 /// The operator's Lease.
 pub const LEASE: &str = "lockkeeper-operator";

@@ -1,6 +1,6 @@
 //! What fails a check, and the id by which it is known again.
 
-use lockkeeper_kube_util::bounded;
+use lockkeeper_kube_util::{bounded, stable_hash};
 use lockkeeper_planner::Finding;
 
 /// How long the text of a finding may be.
@@ -17,13 +17,9 @@ pub(crate) fn finding(check: &str, identity: &str, text: &str) -> Finding {
     }
 }
 
-/// Sixteen hex digits of the check's name and the identity (FNV-1a): it must be the same with each operator and version.
+/// Sixteen hex digits of the check's name and the identity: it must be the same with each operator and version.
 fn id(check: &str, identity: &str) -> String {
-    let bytes = check.bytes().chain([0]).chain(identity.bytes());
-    let hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    });
-    format!("{hash:016x}")
+    format!("{:016x}", stable_hash(check.bytes().chain([0]).chain(identity.bytes())))
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::fmt;
 
 use chrono::{DateTime, TimeZone, Utc};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use lockkeeper_crds::names;
 use lockkeeper_kube_util::{Guarded, Undecodable};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -330,7 +331,7 @@ fn tolerates_all(toleration: &SlimToleration) -> bool {
 
 /// The taint of a cordoned node has no value.
 fn tolerates_cordon(toleration: &SlimToleration) -> bool {
-    let key = toleration.key.as_deref() == Some("node.kubernetes.io/unschedulable");
+    let key = toleration.key.as_deref() == Some(names::TAINT_UNSCHEDULABLE);
     let no_schedule = matches!(toleration.effect.as_deref(), None | Some("" | "NoSchedule"));
     let value = match toleration.operator.as_deref() {
         Some("Exists") => true,

@@ -46,7 +46,7 @@ pub enum StayReason {
     Mirror,
     /// Its `DaemonSet` would recreate it on the same node.
     DaemonSet,
-    /// It belongs to Lockkeeper.
+    /// It belongs to Lockkeeper, or runs for the node.
     Own,
     /// It has finished; its object and logs are kept.
     Finished,
@@ -150,13 +150,17 @@ pub fn decide(pod: &PodView, namespaces: &Namespaces, settings: &Settings, now: 
 
 /// Why a pod stays regardless of the rules.
 fn stay_reason(pod: &PodView, settings: &Settings) -> Option<StayReason> {
-    let own = &settings.own_pods;
+    let is_own = || {
+        settings
+            .own_pods
+            .contain(&pod.name.namespace, &pod.labels, &settings.node)
+    };
     if pod.controller == Controller::Kubelet {
         Some(StayReason::Mirror)
-    } else if pod.name.namespace == own.namespace && pod.labels.get(&own.label) == Some(&own.value) {
-        Some(StayReason::Own)
     } else if pod.phase == Phase::Finished {
         Some(StayReason::Finished)
+    } else if is_own() {
+        Some(StayReason::Own)
     } else if pod.controller == Controller::DaemonSet && !settings.daemon_sets_last {
         Some(StayReason::DaemonSet)
     } else {

@@ -1,11 +1,12 @@
 //! The settings of one drain: the node, and the policy's choices.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use kube::core::Selector;
-use lockkeeper_kube_util::Clock;
+use lockkeeper_crds::names;
+use lockkeeper_kube_util::{Clock, label_value};
 
 use crate::rule::Rule;
 
@@ -127,26 +128,30 @@ pub struct Deletion {
     pub exempt: Option<Selector>,
 }
 
-/// Lockkeeper's own pods: those with this label in this namespace.
+/// Lockkeeper's own pods: those with its label in this namespace. In other namespaces anyone may set that label.
 ///
-/// A drain that evicted the operator or the agent would not finish.
+/// A drain that evicted the operator or the agent would not finish, and one that evicted the pod of a Job that runs for the
+/// node would end what the Job does there. A Job that runs for another node is not the drain's own: it may be started
+/// elsewhere, but would not survive the reboot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OwnPods {
     /// The namespace of Lockkeeper.
-    pub namespace: String,
-    /// The label's key.
-    pub label: String,
-    /// The label's value.
-    pub value: String,
+    namespace: String,
 }
 
 impl OwnPods {
-    /// The pods that Lockkeeper's manifests install into `namespace`.
+    /// The pods that Lockkeeper installs and runs in `namespace`.
     pub fn in_namespace(namespace: impl Into<String>) -> Self {
         Self {
             namespace: namespace.into(),
-            label: "app.kubernetes.io/part-of".to_owned(),
-            value: "lockkeeper".to_owned(),
         }
+    }
+
+    /// Whether a pod with these labels stays on `node`.
+    pub(crate) fn contain(&self, namespace: &str, labels: &BTreeMap<String, String>, node: &str) -> bool {
+        let is = |label: &str, value: &str| labels.get(label).is_some_and(|set| set == value);
+        let is_for_another_node =
+            || is(names::COMPONENT_LABEL, names::JOB_COMPONENT) && !is(names::JOB_NODE, &label_value(node));
+        namespace == self.namespace && is(names::PART_OF_LABEL, names::PART_OF) && !is_for_another_node()
     }
 }

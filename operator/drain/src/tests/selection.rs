@@ -144,3 +144,40 @@ fn lockkeepers_own_pods_stay_but_no_others_with_its_label() {
     let other = json!({"metadata": {"namespace": "lockkeeper-system"}});
     check(other, &settings(), expect!["Evict"]);
 }
+
+/// The pod of a Job that runs for this node.
+fn job_pod(node: &str) -> Value {
+    let labels = json!({
+        "app.kubernetes.io/part-of": "lockkeeper", "app.kubernetes.io/component": "job", "lockkeeper.dev/node": node,
+    });
+    let own = json!({"metadata": {"namespace": "lockkeeper-system", "labels": labels}});
+    with(owned_by("Job", "batch/v1"), &own)
+}
+
+#[test]
+fn the_pod_of_a_job_that_runs_for_the_node_stays_while_it_runs() {
+    check(job_pod("n1"), &settings(), expect!["Skip(Own)"]);
+    let finished = with(job_pod("n1"), &json!({"status": {"phase": "Succeeded"}}));
+    check(finished, &settings(), expect!["Skip(Finished)"]);
+}
+
+#[test]
+fn the_pod_of_a_job_for_another_node_or_of_another_namespace_is_evicted() {
+    check(job_pod("n2"), &settings(), expect!["Evict"]);
+    let elsewhere = with(job_pod("n1"), &json!({"metadata": {"namespace": "shop"}}));
+    check(elsewhere, &settings(), expect!["Evict"]);
+}
+
+#[test]
+fn a_node_with_a_name_that_is_too_long_for_a_label_keeps_the_pods_of_its_jobs() {
+    let name = format!("{}.example.com", "n".repeat(60));
+    let long = Settings {
+        node: name.clone(),
+        ..settings()
+    };
+    check(
+        job_pod(&lockkeeper_kube_util::label_value(&name)),
+        &long,
+        expect!["Skip(Own)"],
+    );
+}
