@@ -96,13 +96,12 @@ async fn observe(jobs: Jobs, namespace: String, run: JobRun, answer: AnswerSende
                 INTERVAL
             }
             Ok(lockkeeper_jobs::JobState::Succeeded) => return answer.send(Some(JobState::Succeeded)),
-            Ok(lockkeeper_jobs::JobState::Failed { message }) => {
+            Ok(lockkeeper_jobs::JobState::Failed { message, .. }) => {
                 return answer.send(Some(JobState::Failed { message }));
             }
             Err(error) => {
-                let why = error_chain(&error);
-                let why = error.remedy().map_or(why.clone(), |remedy| format!("{why}; {remedy}"));
-                answer.send(Some(JobState::Unavailable { error: why }));
+                let error = error_chain(&error);
+                answer.send(Some(JobState::Unavailable { error }));
                 backoff.next().unwrap_or(INTERVAL)
             }
         };

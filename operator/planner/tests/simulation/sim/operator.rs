@@ -281,7 +281,8 @@ impl World {
         if self.quiet {
             self.at_rest(operator, &plan);
         }
-        let asks = unpublished || !plan.preflight.is_empty();
+        let checked = |why: &WaitReason| why.name() == ReasonName::ChecksPending;
+        let asks = unpublished || !plan.preflight.is_empty() || plan.wait_reasons.values().any(checked);
         self.operators[operator].rests_on = (!asks).then_some((now, plan));
     }
 

@@ -36,7 +36,7 @@ impl World {
 
     /// `recheck_at` is when time alone may change the answer: until then, the same snapshot gives the same plan.
     ///
-    /// Judged of plans that asked for nothing. A node whose preflight is asked has its place meanwhile, as if it began now,
+    /// Judged of plans that asked for nothing. A node whose preflight or checks are asked has its place meanwhile, as if it began now,
     /// and those behind it wait for a pace from now on.
     pub fn comes_too_late(&mut self, operator: usize, plan: &Plan, now: Instant) {
         let known = &mut self.operators[operator];
