@@ -11,8 +11,9 @@ use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
 pub use checks::{
-    AlertName, AlertStates, AlertsCheck, Check, Checks, ConditionStatus, HttpCheck, Matcher, NodeConditionCheck,
-    ObjectCheck, OnCheckError, PodsCheck, PodsExpected, PrometheusCheck, QueryCheck, QueryResult, SecretKey, Server,
+    AlertName, AlertStates, AlertsCheck, Check, Checks, ConditionStatus, HttpCheck, JobCheck, Matcher,
+    NodeConditionCheck, ObjectCheck, OnCheckError, PodsCheck, PodsExpected, PrometheusCheck, QueryCheck, QueryResult,
+    SecretKey, Server,
 };
 pub use disruption::{Approval, Breaker, Canary, Disruption, QueueOrder, Topology};
 pub use drain::{DeleteExempt, Drain, DrainBehavior, DrainRule, EmptyDirData, OnTimeout, PodOptOuts, UnmanagedPods};
@@ -130,6 +131,12 @@ impl Defaults {
     }
     const fn check_timeout_seconds() -> i32 {
         1800
+    }
+    const fn job_on_node() -> bool {
+        true
+    }
+    const fn job_timeout_seconds() -> i32 {
+        600
     }
     const fn max_failed_nodes() -> i32 {
         1

@@ -50,13 +50,13 @@ pub use plan::{Plan, WaitReasons, plan};
 pub use preconditions::{Precondition, preconditions};
 pub use recorded::is_ahead;
 pub use snapshot::{
-    AnswerState, Approval, BootBefore, Breaker, BreakerRule, BreakerState, CHECKS_FRESH, Canary, CheckResult,
-    CheckRound, CheckStage, CheckVerdict, Checks, Command, Confinement, CountedWorkload, DaemonSetReadiness, Deferred,
-    Deletion, Drain, DrainDetails, DurationEstimate, EvictedWorkload, Failure, Finding, Hold, Holder, Host, HostAnswer,
-    LastReboot, Limit, Lock, MAX_GRACE_WAIT, Node, OBSERVATION_GRACE, OnTimeout, Operation, Order, OrderAction,
-    OrderedReboot, Outcome, PendingOutcome, Phase, Policy, PolicyState, Preflight, QueueOrder, Ready, RebootMethod,
-    RebootSeries, Record, Released, Rollout, SCHEDULER_GRACE, Settings, Snapshot, SoftReboots, Stage, StageKind, Taint,
-    Taints, Topology, WorkloadReadiness,
+    AnswerState, Approval, BootBefore, Breaker, BreakerRule, BreakerState, CHECKS_FRESH, Canary, CheckJobs,
+    CheckResult, CheckRound, CheckStage, CheckVerdict, Checks, Command, Confinement, CountedWorkload,
+    DaemonSetReadiness, Deferred, Deletion, Drain, DrainDetails, DurationEstimate, EvictedWorkload, Failure, Finding,
+    Hold, Holder, Host, HostAnswer, LastReboot, Limit, Lock, MAX_GRACE_WAIT, Node, OBSERVATION_GRACE, OnTimeout,
+    Operation, Order, OrderAction, OrderedReboot, Outcome, PendingOutcome, Phase, Policy, PolicyState, Preflight,
+    QueueOrder, Ready, RebootMethod, RebootSeries, Record, Released, Rollout, SCHEDULER_GRACE, Settings, Snapshot,
+    SoftReboots, Stage, StageKind, Taint, Taints, Topology, WorkloadReadiness,
 };
 pub use windows::{Exclusion, InsufficientWindowTime, OpenSpan, Opening, Schedule, Window, WindowError};
 

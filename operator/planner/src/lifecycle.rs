@@ -22,7 +22,7 @@ use crate::names::PolicyName;
 use crate::recorded::correct_operation;
 use crate::recovery::{Entry, Recovery};
 use crate::slots::SlotLedger;
-use crate::snapshot::{OrderedReboot, Phase};
+use crate::snapshot::{CheckJobs, OrderedReboot, Phase};
 use active::{ActiveOperation, Step};
 
 /// What the nodes in progress do next.
@@ -37,6 +37,8 @@ pub(crate) struct Progress {
     pub(crate) workload_probes: Vec<String>,
     /// The nodes whose checks are to be evaluated, with their policies.
     pub(crate) checks: Vec<(PolicyName, String)>,
+    /// For what the Jobs of these checks are to run, by node.
+    pub(crate) check_jobs: BTreeMap<String, CheckJobs>,
     /// The reboots that the entries of these nodes must have before the order.
     pub(crate) reboots: BTreeMap<String, OrderedReboot>,
     /// The next time-out.
@@ -69,10 +71,13 @@ pub(crate) fn advance<'a>(assessment: &'a Assessment<'a>, recovery: &'a Recovery
     let others = recovery.known.iter().filter(|entry| !is_cordoned(entry));
     for entry in recovery.known.iter().filter(is_cordoned).chain(others) {
         if let Some(active) = ActiveOperation::of(entry, assessment) {
-            let checked = active.evaluates_checks();
-            progress
-                .checks
-                .extend(checked.map(|policy| (policy, active.name.to_owned())));
+            if let Some(policy) = active.evaluates_checks() {
+                progress.checks.push((policy, active.name.to_owned()));
+                let jobs = active.check_jobs();
+                progress
+                    .check_jobs
+                    .extend(jobs.map(|jobs| (active.name.to_owned(), jobs)));
+            }
             progress.add(active.name, next_step(&active, &admitted_before, &all));
         }
         admitted_before.add_holder(entry.holder, entry.node);

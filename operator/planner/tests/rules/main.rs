@@ -21,6 +21,7 @@ mod fit;
 mod forecast;
 mod in_vain;
 mod inhibitors;
+mod job_checks;
 mod limits;
 mod methods;
 mod order;

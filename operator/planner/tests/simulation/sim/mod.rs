@@ -15,6 +15,7 @@ pub mod failed_writes;
 pub mod faults;
 pub mod history;
 pub mod hosts;
+pub mod jobs;
 pub mod judge;
 pub mod mutants;
 pub mod operator;
