@@ -12,8 +12,9 @@ use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
 pub use checks::{
-    AlertName, AlertStates, AlertsCheck, Check, Checks, ConditionStatus, HttpCheck, Matcher, NodeConditionCheck,
-    ObjectCheck, OnCheckError, PodsCheck, PodsExpected, PrometheusCheck, QueryCheck, QueryResult, SecretKey, Server,
+    AlertName, AlertStates, AlertsCheck, Check, Checks, ConditionStatus, HttpCheck, JobCheck, Matcher,
+    NodeConditionCheck, ObjectCheck, OnCheckError, PodsCheck, PodsExpected, PrometheusCheck, QueryCheck, QueryResult,
+    SecretKey, Server,
 };
 pub use disruption::{Approval, Breaker, Canary, Disruption, QueueOrder, Topology};
 pub use drain::{DeleteExempt, Drain, DrainBehavior, DrainRule, EmptyDirData, OnTimeout, PodOptOuts, UnmanagedPods};
@@ -137,6 +138,12 @@ impl Defaults {
         1800
     }
     const fn hook_timeout_seconds() -> i32 {
+        600
+    }
+    const fn job_on_node() -> bool {
+        true
+    }
+    const fn job_timeout_seconds() -> i32 {
         600
     }
     const fn max_failed_nodes() -> i32 {

@@ -1,5 +1,7 @@
-//! The checks of a policy against real sources: Prometheus, a TLS server with a private authority, objects, pods, conditions.
+//! The checks of a policy against real sources: Prometheus, a TLS server with a private authority, objects, pods, conditions,
+//! Jobs.
 
+mod jobs;
 mod server;
 
 use std::time::Duration;

@@ -154,7 +154,10 @@ impl fmt::Display for WaitReason {
                     format_time(*until)
                 )
             }
-            Self::ChecksPending { .. } => f.write_str("the checks of the policy are being evaluated"),
+            Self::ChecksPending { job: None, .. } => f.write_str("the checks of the policy are being evaluated"),
+            Self::ChecksPending { job: Some(job), .. } => {
+                write!(f, "the checks of the policy are being evaluated: {job}")
+            }
             Self::CheckUnavailable { check, error, until } => {
                 write!(f, "check {check} could not be evaluated: {error}")?;
                 write_failed_at(f, *until)

@@ -268,7 +268,14 @@ fn history_samples() -> Vec<WaitReason> {
         },
         deferred(1, "EvictionBlocked", budget),
         deferred(2, "Cancelled", "cancelled manually"),
-        WaitReason::ChecksPending { until: None },
+        WaitReason::ChecksPending { job: None, until: None },
+        WaitReason::ChecksPending {
+            job: Some(
+                "check fsck: Job lockkeeper-system/lockkeeper-check-before-fsck-337d2d8a2f636ca1 has not finished"
+                    .to_owned(),
+            ),
+            until: None,
+        },
         WaitReason::CheckUnavailable {
             check: "alerts".to_owned(),
             error: "http://prometheus:9090 did not answer within 10 s; check that the operator can reach it".to_owned(),

@@ -178,6 +178,8 @@ pub enum WaitReason {
     },
     /// The checks of the policy are being evaluated.
     ChecksPending {
+        /// The check whose Job has not finished, and that Job, if only Jobs are waited for.
+        job: Option<String>,
         /// When the node is Failed without an answer, if it has rebooted already.
         until: Option<Instant>,
     },

@@ -10,7 +10,7 @@ impl WaitReason {
             | Self::Excluded { until, .. }
             | Self::CanarySoaking { until, .. }
             | Self::VolumesAttached { until, .. }
-            | Self::ChecksPending { until }
+            | Self::ChecksPending { until, .. }
             | Self::CheckUnavailable { until, .. }
             | Self::CheckFailing { until, .. }
             | Self::PodTerminating { until, .. } => *until,

@@ -47,7 +47,7 @@ impl Default for Checks {
 /// One check. Exactly one of the sources is set.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("[has(self.prometheus), has(self.pods), has(self.nodeConditions), has(self.object), has(self.http)].filter(set, set).size() == 1").message("a check needs exactly one of prometheus, pods, nodeConditions, object and http"))]
+#[x_kube(validation = Rule::new("[has(self.prometheus), has(self.pods), has(self.nodeConditions), has(self.object), has(self.http), has(self.job)].filter(set, set).size() == 1").message("a check needs exactly one of prometheus, pods, nodeConditions, object, http and job"))]
 pub struct Check {
     /// The name, which messages and metrics show.
     #[schemars(length(min = 1, max = 63), regex(pattern = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
@@ -71,12 +71,15 @@ pub struct Check {
     /// The answer of an HTTP server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub http: Option<HttpCheck>,
+    /// A Job that runs for the node that starts, or has rebooted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job: Option<JobCheck>,
 }
 
 impl Check {
     /// Whether it asks about the node that starts, or has rebooted, and not about the cluster.
     pub fn is_about_node(&self) -> bool {
-        !self.node_conditions.is_empty() || self.pods.as_ref().is_some_and(|pods| pods.on_node)
+        !self.node_conditions.is_empty() || self.pods.as_ref().is_some_and(|pods| pods.on_node) || self.job.is_some()
     }
 }
 
@@ -301,4 +304,23 @@ pub struct HttpCheck {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 100, max = 599))]
     pub expected_status: Option<i32>,
+}
+
+/// A Job that runs for the node. The check passes if it succeeds.
+///
+/// In `before` it runs once the node has a slot, before its cordon; if it fails, the node is deferred. In `after` it runs
+/// after the uncordon, and once more some time after a failure.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct JobCheck {
+    /// The CronJob in the operator's own namespace that the Job is made of.
+    #[schemars(length(min = 1, max = 52))]
+    pub template: String,
+    /// If true, it runs on the node, otherwise on any other node.
+    #[serde(default = "Defaults::job_on_node")]
+    pub on_node: bool,
+    /// Seconds that it may run. A shorter `activeDeadlineSeconds` of the template counts instead.
+    #[serde(default = "Defaults::job_timeout_seconds")]
+    #[schemars(range(min = 10, max = 86_400))]
+    pub timeout_seconds: i32,
 }

@@ -42,6 +42,8 @@ pub(crate) async fn gives_the_operator_what_it_uses_and_no_more(admin: Client) {
         "list apps/replicasets",
         "get apps/deployments",
         "get secrets",
+        "get batch/cronjobs in lockkeeper-system",
+        "create batch/jobs in lockkeeper-system",
         "patch lockkeeper.dev/rebootlocks/status",
         "patch lockkeeper.dev/rebootlocks",
         "patch lockkeeper.dev/rebootpolicies",
@@ -106,7 +108,7 @@ async fn may(admin: &Client, user: &str, question: &str) -> bool {
     let (question, name) = question.split_once(" named ").unwrap_or((question, ""));
     let (verb, resource) = question.split_once(' ').unwrap();
     let mut parts: Vec<&str> = resource.split('/').collect();
-    let group = if parts[0].contains('.') || ["policy", "apps"].contains(&parts[0]) {
+    let group = if parts[0].contains('.') || ["policy", "apps", "batch"].contains(&parts[0]) {
         parts.remove(0)
     } else {
         ""

@@ -2,17 +2,27 @@
 
 use kube::Client;
 use lockkeeper_crds::{Check, OnCheckError};
-use lockkeeper_kube_util::bounded;
-use lockkeeper_planner::{CheckVerdict, Finding};
+use lockkeeper_jobs::Jobs;
+use lockkeeper_kube_util::{Clock, bounded};
+use lockkeeper_planner::{CheckJobs, CheckStage, CheckVerdict, Finding};
 
 use crate::error::Error;
 use crate::expression::Expressions;
 use crate::finding::MAX_FINDINGS;
 use crate::sources::Sources;
-use crate::{http, node_conditions, object, pods, prometheus};
+use crate::{http, job, node_conditions, object, pods, prometheus};
 
 /// How long the text of an error may be.
 const ERROR: usize = 500;
+
+/// A node that a check asks about.
+#[derive(Clone, Copy, Debug)]
+pub struct AskedNode<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// For what Jobs run now, if they do.
+    pub jobs: Option<&'a CheckJobs>,
+}
 
 /// Evaluates checks against their sources.
 #[derive(Clone)]
@@ -26,23 +36,26 @@ impl std::fmt::Debug for Evaluator {
 
 impl Evaluator {
     /// An evaluator. The client must not retry by itself; `namespace` is the operator's own, whose Secrets checks may name.
-    pub fn new(client: Client, namespace: String, expressions: Expressions) -> Self {
+    pub fn new(client: Client, namespace: String, expressions: Expressions, clock: Clock) -> Self {
         Self(Sources {
+            jobs: Jobs::new(client.clone(), namespace.clone()),
             client,
             namespace,
             outbound: lockkeeper_outbound::Client::default(),
             expressions,
+            clock,
         })
     }
 
-    /// What a check finds now. A check that asks about a node needs its name.
-    pub async fn evaluate(&self, check: &Check, node: Option<&str>) -> CheckVerdict {
-        match self.findings(check, node).await {
-            Ok(findings) if findings.is_empty() => CheckVerdict::Passing,
-            Ok(mut findings) => {
-                findings.truncate(MAX_FINDINGS);
-                CheckVerdict::Failing(findings)
-            }
+    /// What a check of this stage finds now. A check that asks about a node needs its name, and runs a Job only if it is
+    /// told for what.
+    pub async fn evaluate(&self, stage: CheckStage, check: &Check, node: Option<AskedNode<'_>>) -> CheckVerdict {
+        let verdict = match (&check.job, node) {
+            (Some(from), Some(node)) => job::verdict(&self.0, stage, &check.name, from, node).await,
+            _ => self.findings(check, node.map(|node| node.name)).await.map(verdict),
+        };
+        match verdict {
+            Ok(verdict) => verdict,
             Err(error) => CheckVerdict::Unavailable {
                 error: bounded(&error.to_string(), ERROR),
                 ignored: match check.on_error {
@@ -53,7 +66,7 @@ impl Evaluator {
         }
     }
 
-    /// The sources of a check are tried in turn; admission has seen to it that it has exactly one.
+    /// The sources of a check about findings are tried in turn; admission has seen to it that it has exactly one.
     async fn findings(&self, check: &Check, node: Option<&str>) -> Result<Vec<Finding>, Error> {
         if let Some(from) = &check.prometheus {
             return prometheus::findings(&self.0, &check.name, from).await;
@@ -72,4 +85,12 @@ impl Evaluator {
         }
         node_conditions::findings(&self.0, &check.name, &check.node_conditions, node).await
     }
+}
+
+fn verdict(mut findings: Vec<Finding>) -> CheckVerdict {
+    if findings.is_empty() {
+        return CheckVerdict::Passing;
+    }
+    findings.truncate(MAX_FINDINGS);
+    CheckVerdict::Failing(findings)
 }

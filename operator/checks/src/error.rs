@@ -33,6 +33,9 @@ pub enum Error {
         /// What went wrong, and what to do about it if a right is missing.
         cause: String,
     },
+    /// A Job could not be run.
+    #[error(transparent)]
+    Job(#[from] lockkeeper_jobs::Error),
     /// A Secret has no such key.
     #[error("Secret {name} has no key {key}; add it, or correct the name of the key")]
     NoKey {

@@ -10,6 +10,7 @@ mod error;
 mod expression;
 mod finding;
 mod http;
+mod job;
 mod node_conditions;
 mod object;
 mod pods;
@@ -17,6 +18,6 @@ mod prometheus;
 mod server;
 mod sources;
 
-pub use check::Evaluator;
+pub use check::{AskedNode, Evaluator};
 pub use error::Error;
 pub use expression::{Expressions, evaluate_from_stdin};

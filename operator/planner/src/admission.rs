@@ -186,23 +186,23 @@ impl<'a> Admission<'a> {
             return Ok(());
         };
         let now = self.assessment.context.now;
-        let checked = check_start(Some(checks), node, now);
+        let checked = check_start(Some(checks), node, None, now);
         let asked = self.checks.entry(policy.name.clone()).or_default();
         let is_known = checks
             .round
             .as_ref()
             .is_some_and(|round| round.nodes.contains_key(node));
-        let is_next = matches!(checked, Checked::Pending) && self.unchecked.insert(policy.name);
+        let is_next = matches!(checked, Checked::Pending(_)) && self.unchecked.insert(policy.name);
         if checks.per_node && (is_known || is_next) {
             asked.insert(node.to_owned());
         }
         match checked {
             Checked::Passing => Ok(()),
-            Checked::Refused(why) => Err(why),
-            Checked::Pending => {
+            Checked::Refused(why) | Checked::RefusedByJob(why) => Err(why),
+            Checked::Pending(job) => {
                 let tentative = self.tentative.get_or_insert_with(|| self.committed.clone());
                 tentative.add_candidate(&queued.candidate, policy.name, now);
-                Err(WaitReason::ChecksPending { until: None })
+                Err(WaitReason::ChecksPending { job, until: None })
             }
         }
     }

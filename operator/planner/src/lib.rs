@@ -50,8 +50,8 @@ pub use plan::{Plan, WaitReasons, plan};
 pub use preconditions::{Precondition, preconditions};
 pub use recorded::is_ahead;
 pub use snapshot::{
-    AnswerState, Approval, BootBefore, Breaker, BreakerRule, BreakerState, CHECKS_FRESH, Canary, CheckResult,
-    CheckRound, CheckStage, CheckVerdict, Checks, Command, Confinement, CountedWorkload, CurrentHook,
+    AnswerState, Approval, BootBefore, Breaker, BreakerRule, BreakerState, CHECKS_FRESH, Canary, CheckJobs,
+    CheckResult, CheckRound, CheckStage, CheckVerdict, Checks, Command, Confinement, CountedWorkload, CurrentHook,
     DaemonSetReadiness, Deferred, Deletion, Drain, DrainDetails, DurationEstimate, EndedHook, EvictedWorkload, Failure,
     Finding, Handshake, HandshakeKeys, Hold, Holder, Hook, HookJob, HookKind, HookPoint, Hooks, Host, HostAnswer,
     JobReport, JobState, LastReboot, Limit, Lock, MAX_GRACE_WAIT, Node, OBSERVATION_GRACE, OnTimeout, Operation, Order,

@@ -23,7 +23,7 @@ use crate::names::PolicyName;
 use crate::recorded::correct_operation;
 use crate::recovery::{Entry, Recovery};
 use crate::slots::SlotLedger;
-use crate::snapshot::{HookJob, OrderedReboot, Phase};
+use crate::snapshot::{CheckJobs, HookJob, OrderedReboot, Phase};
 use active::{ActiveOperation, Step};
 
 /// What the nodes in progress do next.
@@ -40,6 +40,8 @@ pub(crate) struct Progress {
     pub(crate) checks: Vec<(PolicyName, String)>,
     /// The Jobs of the hooks in progress.
     pub(crate) hook_jobs: BTreeMap<String, HookJob>,
+    /// For what the Jobs of these checks are to run, by node.
+    pub(crate) check_jobs: BTreeMap<String, CheckJobs>,
     /// The reboots that the entries of these nodes must have before the order.
     pub(crate) reboots: BTreeMap<String, OrderedReboot>,
     /// The next time-out.
@@ -72,10 +74,13 @@ pub(crate) fn advance<'a>(assessment: &'a Assessment<'a>, recovery: &'a Recovery
     let others = recovery.known.iter().filter(|entry| !is_cordoned(entry));
     for entry in recovery.known.iter().filter(is_cordoned).chain(others) {
         if let Some(active) = ActiveOperation::of(entry, assessment) {
-            let checked = active.evaluates_checks();
-            progress
-                .checks
-                .extend(checked.map(|policy| (policy, active.name.to_owned())));
+            if let Some(policy) = active.evaluates_checks() {
+                progress.checks.push((policy, active.name.to_owned()));
+                let jobs = active.check_jobs();
+                progress
+                    .check_jobs
+                    .extend(jobs.map(|jobs| (active.name.to_owned(), jobs)));
+            }
             progress.add(active.name, next_step(&active, &admitted_before, &all));
         }
         admitted_before.add_holder(entry.holder, entry.node);

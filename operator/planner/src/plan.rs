@@ -14,7 +14,7 @@ use crate::lifecycle::advance;
 use crate::names::PolicyName;
 use crate::recorded::correct_holder;
 use crate::recovery::{Recovery, recover};
-use crate::snapshot::{Holder, HookJob, OrderedReboot, PolicyState, Snapshot};
+use crate::snapshot::{CheckJobs, Holder, HookJob, OrderedReboot, PolicyState, Snapshot};
 use crate::windows::InsufficientWindowTime;
 
 /// Why each node is not rebooted now, by its name.
@@ -35,6 +35,8 @@ pub struct Plan {
     pub preflight: Vec<String>,
     /// The policies whose checks are to be evaluated now, and the nodes that those about a node are evaluated for.
     pub checks: BTreeMap<PolicyName, BTreeSet<String>>,
+    /// For what the Jobs of these checks are to run, by node; for the other nodes none run.
+    pub check_jobs: BTreeMap<String, CheckJobs>,
     /// Nodes with a new boot whose `DaemonSet`s count now: to be checked until they are ready.
     pub daemon_set_probes: Vec<String>,
     /// Nodes that are uncordoned after a reboot and whose evicted workloads count now: to be checked until they are ready.
@@ -84,6 +86,7 @@ pub fn plan(snapshot: &Snapshot, now: Instant) -> Plan {
     for (policy, node) in progress.checks {
         plan.checks.entry(policy).or_default().insert(node);
     }
+    plan.check_jobs = progress.check_jobs;
     plan.daemon_set_probes = progress.daemon_set_probes;
     plan.workload_probes = progress.workload_probes;
     plan.hook_jobs = progress.hook_jobs;

@@ -7,7 +7,8 @@ use lockkeeper_reasons::{WaitReason, plural};
 
 use crate::Instant;
 use crate::snapshot::{
-    CHECKS_FRESH, CheckResult, CheckRound, CheckStage, CheckVerdict, Checks, Finding, MAX_BASELINE, Operation,
+    CHECKS_FRESH, CheckJobs, CheckResult, CheckRound, CheckStage, CheckVerdict, Checks, Finding, MAX_BASELINE,
+    Operation,
 };
 
 /// A message names so many findings.
@@ -18,31 +19,84 @@ const NAMED: usize = 3;
 pub(crate) enum Checked {
     /// They let it start, or go on.
     Passing,
-    /// They are still to be evaluated for this node.
-    Pending,
+    /// They are still to be evaluated for this node, or this Job of one has not finished.
+    Pending(Option<String>),
     /// They do not, for this reason.
     Refused(WaitReason),
+    /// A Job does not, for this reason: it would run again with the next attempt.
+    RefusedByJob(WaitReason),
 }
 
 /// Whether the checks let a node start. What the checks after the reboot find now is its baseline; if they cannot be
 /// evaluated, there is none, and the node does not start either.
-pub(crate) fn check_start(checks: Option<&Checks>, node: &str, now: Instant) -> Checked {
+///
+/// Jobs run only once the node has a slot: until then, `operation` is none and they do not count.
+pub(crate) fn check_start(checks: Option<&Checks>, node: &str, operation: Option<&Operation>, now: Instant) -> Checked {
     let Some(checks) = checks.filter(|checks| checks.evaluates) else {
         return Checked::Passing;
     };
     let Some(round) = fresh_round(checks, now) else {
-        return Checked::Pending;
+        return Checked::Pending(None);
     };
-    let refusal = |results: &[CheckResult]| results.iter().find_map(refusal_of_start);
     // What holds for all nodes is judged first: no node is asked about in vain.
-    if let Some(refusal) = refusal(&round.cluster) {
+    if let Some(refusal) = round.cluster.iter().find_map(refusal_of_start) {
         return Checked::Refused(refusal);
     }
-    match round.nodes.get(node) {
-        _ if !checks.per_node => Checked::Passing,
-        None => Checked::Pending,
-        Some(results) => refusal(results).map_or(Checked::Passing, Checked::Refused),
+    if !checks.per_node {
+        return Checked::Passing;
     }
+    let Some(results) = round.nodes.get(node) else {
+        return Checked::Pending(None);
+    };
+    if let Some(refused) = results.iter().find(|result| refusal_of_start(result).is_some()) {
+        let refusal = refusal_of_start(refused);
+        let judge = if refused.job {
+            Checked::RefusedByJob
+        } else {
+            Checked::Refused
+        };
+        return refusal.map_or(Checked::Passing, judge);
+    }
+    let Some(jobs) = operation.filter(|_| checks.before_jobs.is_some()).map(jobs_before) else {
+        return Checked::Passing;
+    };
+    judge_jobs(round, node, &jobs)
+}
+
+/// For what the Jobs run that must succeed before the node of this operation starts.
+pub(crate) fn jobs_before(operation: &Operation) -> CheckJobs {
+    jobs_of(operation, CheckStage::Before)
+}
+
+/// For what the Jobs run that must succeed after the reboot of this operation.
+pub(crate) fn jobs_after(operation: &Operation) -> CheckJobs {
+    jobs_of(operation, CheckStage::After)
+}
+
+fn jobs_of(operation: &Operation, stage: CheckStage) -> CheckJobs {
+    CheckJobs {
+        operation: operation.id.clone(),
+        attempt: operation.attempt,
+        stage,
+    }
+}
+
+/// Whether the round observed these Jobs, and all of them have finished.
+fn judge_jobs(round: &CheckRound, node: &str, jobs: &CheckJobs) -> Checked {
+    if round.jobs.get(node) != Some(jobs) {
+        return Checked::Pending(None);
+    }
+    let results = round.nodes.get(node).into_iter().flatten();
+    let mut running = results.filter_map(|result| match &result.verdict {
+        CheckVerdict::Running(job) if result.stage == jobs.stage => Some(format!("check {}: {job}", result.name)),
+        CheckVerdict::Running(_)
+        | CheckVerdict::Passing
+        | CheckVerdict::Failing(_)
+        | CheckVerdict::Unavailable { .. } => None,
+    });
+    running
+        .next()
+        .map_or(Checked::Passing, |job| Checked::Pending(Some(job)))
 }
 
 /// Whether the checks of a rebooted node pass, apart from what failed already when it started; `until` is when it fails.
@@ -59,18 +113,23 @@ pub(crate) fn check_rebooted(
     }
     let round = fresh_round(checks, now).filter(|round| round.started >= uncordoned);
     let Some(round) = round.filter(|round| !checks.per_node || round.nodes.contains_key(node)) else {
-        return Checked::Pending;
+        return Checked::Pending(None);
     };
     let results = results_of(round, node).filter(|result| result.stage == CheckStage::After);
     let mut refusals = results.filter_map(|result| refusal_of_rebooted(result, operation, until));
-    refusals.next().map_or(Checked::Passing, Checked::Refused)
+    match refusals.next() {
+        Some(refusal) => Checked::Refused(refusal),
+        None if checks.after_jobs => judge_jobs(round, node, &jobs_after(operation)),
+        None => Checked::Passing,
+    }
 }
 
 /// The ids of what the checks after the reboot find now, before the node has started.
 pub(crate) fn baseline(checks: Option<&Checks>, node: &str) -> Vec<String> {
     let round = checks.and_then(|checks| checks.round.as_ref());
     let results = round.into_iter().flat_map(|round| results_of(round, node));
-    let failing = results.filter(|result| result.stage == CheckStage::After);
+    // What a Job found for another operation says nothing about this one.
+    let failing = results.filter(|result| result.stage == CheckStage::After && !result.job);
     let mut ids: Vec<String> = failing
         .flat_map(|result| findings(&result.verdict))
         .map(|finding| finding.id.clone())
@@ -95,7 +154,7 @@ fn results_of<'a>(round: &'a CheckRound, node: &str) -> impl Iterator<Item = &'a
 fn findings(verdict: &CheckVerdict) -> &[Finding] {
     match verdict {
         CheckVerdict::Failing(findings) => findings,
-        CheckVerdict::Passing | CheckVerdict::Unavailable { .. } => &[],
+        CheckVerdict::Passing | CheckVerdict::Running(_) | CheckVerdict::Unavailable { .. } => &[],
     }
 }
 
@@ -114,7 +173,9 @@ fn refusal_of_start(result: &CheckResult) -> Option<WaitReason> {
             until: None,
         }),
         (CheckVerdict::Failing(_), CheckStage::After)
-        | (CheckVerdict::Passing | CheckVerdict::Unavailable { ignored: true, .. }, _) => None,
+        | (CheckVerdict::Passing | CheckVerdict::Running(_) | CheckVerdict::Unavailable { ignored: true, .. }, _) => {
+            None
+        }
     }
 }
 
@@ -134,7 +195,7 @@ fn refusal_of_rebooted(result: &CheckResult, operation: &Operation, until: Insta
                 until: Some(until),
             })
         }
-        CheckVerdict::Passing | CheckVerdict::Unavailable { ignored: true, .. } => None,
+        CheckVerdict::Passing | CheckVerdict::Running(_) | CheckVerdict::Unavailable { ignored: true, .. } => None,
     }
 }
 

@@ -18,7 +18,7 @@ use crate::names::{BootId, PolicyName};
 
 pub use boot_before::BootBefore;
 pub(crate) use checks::MAX_BASELINE;
-pub use checks::{CHECKS_FRESH, CheckResult, CheckRound, CheckStage, CheckVerdict, Checks, Finding};
+pub use checks::{CHECKS_FRESH, CheckJobs, CheckResult, CheckRound, CheckStage, CheckVerdict, Checks, Finding};
 pub use hooks::{
     CurrentHook, EndedHook, Handshake, HandshakeKeys, Hook, HookJob, HookKind, HookPoint, Hooks, JobReport, JobState,
 };

@@ -157,8 +157,9 @@ fn add_policy(gauges: &mut GaugeSet, name: &str, policy: &Policy, plan: &Plan, n
             CheckStage::Before => "before",
             CheckStage::After => "after",
         };
-        let found = match result.verdict {
+        let found = match &result.verdict {
             CheckVerdict::Passing => "Passing",
+            CheckVerdict::Running(_) => "Running",
             CheckVerdict::Failing(_) => "Failing",
             CheckVerdict::Unavailable { .. } => "Unavailable",
         };

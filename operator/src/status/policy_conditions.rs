@@ -177,7 +177,9 @@ pub(super) fn checks_failing(checks: Option<&Checks>) -> Option<ConditionDraft> 
         }
         // What fails after the reboot may have failed before: the node's wait reason has it.
         (CheckVerdict::Failing(_), CheckStage::After)
-        | (CheckVerdict::Passing | CheckVerdict::Unavailable { ignored: true, .. }, _) => None,
+        | (CheckVerdict::Passing | CheckVerdict::Running(_) | CheckVerdict::Unavailable { ignored: true, .. }, _) => {
+            None
+        }
     });
     let (reason, message) = refusals.into_iter().next()?;
     Some(ConditionDraft::new(Type::ChecksFailing, Status::True, reason, message))

@@ -185,12 +185,15 @@ fn checks(verdict: CheckVerdict) -> Checks {
         evaluates: true,
         after: false,
         per_node: false,
+        before_jobs: None,
+        after_jobs: false,
         soak: TimeDelta::zero(),
         timeout: TimeDelta::minutes(30),
         round: Some(CheckRound {
             cluster: vec![CheckResult {
                 stage: CheckStage::Before,
                 name: "alerts".to_owned(),
+                job: false,
                 verdict,
             }],
             ..CheckRound::default()

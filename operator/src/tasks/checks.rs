@@ -1,16 +1,16 @@
 //! The checks of policies, evaluated in rounds for as long as the planner asks for them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream;
 use kube::Client;
-use lockkeeper_checks::{Evaluator, Expressions};
+use lockkeeper_checks::{AskedNode, Evaluator, Expressions};
 use lockkeeper_crds as api;
 use lockkeeper_kube_util::Clock;
-use lockkeeper_planner::{CheckResult, CheckRound, CheckStage, CheckVerdict, Plan, PolicyName, Snapshot};
+use lockkeeper_planner::{CheckJobs, CheckResult, CheckRound, CheckStage, CheckVerdict, Plan, PolicyName, Snapshot};
 use lockkeeper_snapshot::ObservedObjects;
 use tokio::time::Instant;
 
@@ -43,14 +43,15 @@ pub struct Checks {
 #[derive(Clone, Debug, PartialEq)]
 struct Question {
     checks: Arc<api::Checks>,
-    nodes: BTreeSet<String>,
+    /// The nodes, each with what its Jobs run for.
+    nodes: BTreeMap<String, Option<CheckJobs>>,
 }
 
 impl Checks {
     /// No round runs yet. The client must not retry by itself; `namespace` is that of our own pods.
     pub fn new(client: Client, namespace: String, options: CheckOptions, clock: Clock, wake_up: WakeUp) -> Self {
         Self {
-            evaluator: Evaluator::new(client, namespace, options.expressions),
+            evaluator: Evaluator::new(client, namespace, options.expressions, clock),
             interval: options.interval,
             clock,
             tasks: Supervisor::new(wake_up),
@@ -77,11 +78,15 @@ impl Checks {
             let Some(defined) = defined(name, observed) else {
                 continue;
             };
+            let nodes: BTreeMap<String, Option<CheckJobs>> = nodes
+                .iter()
+                .map(|node| (node.clone(), plan.check_jobs.get(node).cloned()))
+                .collect();
             let (task, is_same) = match self.tasks.get(name) {
                 Some(task) => (Some(task), *task.question.checks == *defined),
                 None => (None, false),
             };
-            if is_same && task.is_some_and(|task| task.question.nodes == *nodes) {
+            if is_same && task.is_some_and(|task| task.question.nodes == nodes) {
                 continue;
             }
             // The rounds go on with the other nodes: what does not depend on them is still known.
@@ -90,10 +95,7 @@ impl Checks {
                 Some(task) => task.question.checks.clone(),
                 None => Arc::new(defined.clone()),
             };
-            let question = Question {
-                checks,
-                nodes: nodes.clone(),
-            };
+            let question = Question { checks, nodes };
             let rounds = Rounds {
                 evaluator: self.evaluator.clone(),
                 interval: self.interval,
@@ -128,7 +130,7 @@ fn is_unanswered(task: &Task<Question, Option<CheckRound>>) -> bool {
     let Some(round) = answer.as_ref() else {
         return true;
     };
-    task.question.nodes.iter().any(|node| !round.nodes.contains_key(node))
+    task.question.nodes.keys().any(|node| !round.nodes.contains_key(node))
 }
 
 /// The checks of a policy, if it has any.
@@ -171,17 +173,23 @@ impl Rounds {
             started,
             cluster,
             nodes: BTreeMap::new(),
+            jobs: BTreeMap::new(),
         };
         self.add_nodes(round).await
     }
 
     /// Evaluates what is missing in a round about single nodes.
     async fn add_nodes(&self, mut round: CheckRound) -> CheckRound {
-        round.nodes.retain(|node, _| self.question.nodes.contains(node));
-        for node in &self.question.nodes {
-            if !round.nodes.contains_key(node) {
-                let results = self.evaluate(Some(node)).await;
-                round.nodes.insert(node.clone(), results);
+        let CheckRound { nodes, jobs: known, .. } = &mut round;
+        let asked = &self.question.nodes;
+        nodes.retain(|node, _| asked.get(node).is_some_and(|jobs| jobs.as_ref() == known.get(node)));
+        known.retain(|node, _| nodes.contains_key(node));
+        for (name, jobs) in asked {
+            if !nodes.contains_key(name) {
+                let jobs = jobs.as_ref();
+                let results = self.evaluate(Some(AskedNode { name, jobs })).await;
+                nodes.insert(name.clone(), results);
+                known.extend(jobs.map(|jobs| (name.clone(), jobs.clone())));
             }
         }
         round
@@ -189,7 +197,7 @@ impl Rounds {
 
     /// The checks about the cluster, or those about a node. A check that stands before and after the reboot is evaluated
     /// once.
-    async fn evaluate(&self, node: Option<&str>) -> Vec<CheckResult> {
+    async fn evaluate(&self, node: Option<AskedNode<'_>>) -> Vec<CheckResult> {
         let checks = &self.question.checks;
         let before = checks.before.iter().map(|check| (CheckStage::Before, check));
         let after = checks.after.iter().map(|check| (CheckStage::After, check));
@@ -197,26 +205,31 @@ impl Rounds {
             .chain(after)
             .filter(|(_, check)| check.is_about_node() == node.is_some());
         let all: Vec<(CheckStage, &api::Check)> = all.collect();
-        let mut distinct: Vec<&api::Check> = Vec::new();
-        for (_, check) in &all {
-            if !distinct.contains(check) {
-                distinct.push(check);
+        // A Job before the reboot is not the one after it.
+        let is_same = |one: &(CheckStage, &api::Check), other: &(CheckStage, &api::Check)| {
+            one.1 == other.1 && (one.0 == other.0 || one.1.job.is_none())
+        };
+        let mut distinct: Vec<(CheckStage, &api::Check)> = Vec::new();
+        for one in &all {
+            if !distinct.iter().any(|known| is_same(known, one)) {
+                distinct.push(*one);
             }
         }
         let evaluations: Vec<_> = distinct
             .iter()
-            .map(|check| self.evaluator.evaluate(check, node))
+            .map(|(stage, check)| self.evaluator.evaluate(*stage, check, node))
             .collect();
         let verdicts: Vec<CheckVerdict> = stream::iter(evaluations).buffered(MAX_CONCURRENT).collect().await;
-        let verdict = |check: &api::Check| {
-            let index = distinct.iter().position(|evaluated| *evaluated == check)?;
+        let verdict = |stage: CheckStage, check: &api::Check| {
+            let index = distinct.iter().position(|known| is_same(known, &(stage, check)))?;
             verdicts.get(index).cloned()
         };
         let results = all.into_iter().filter_map(|(stage, check)| {
             Some(CheckResult {
                 stage,
                 name: check.name.clone(),
-                verdict: verdict(check)?,
+                job: check.job.is_some(),
+                verdict: verdict(stage, check)?,
             })
         });
         results.collect()
@@ -227,7 +240,7 @@ impl Rounds {
         let all = round.cluster.iter().chain(round.nodes.values().flatten());
         let errors = all.filter_map(|result| match &result.verdict {
             CheckVerdict::Unavailable { error, .. } => Some((result.name.clone(), error.clone())),
-            CheckVerdict::Passing | CheckVerdict::Failing(_) => None,
+            CheckVerdict::Passing | CheckVerdict::Running(_) | CheckVerdict::Failing(_) => None,
         });
         let errors: BTreeMap<String, String> = errors.collect();
         for (check, error) in errors.iter().filter(|(check, error)| logged.get(*check) != Some(error)) {

@@ -1,10 +1,17 @@
 //! S2: nothing starts while a check of its policy does not pass, or is not known to.
 
 use crate::Instant;
-use crate::snapshot::{CHECKS_FRESH, CheckResult, CheckStage, CheckVerdict, Policy};
+use crate::snapshot::{CHECKS_FRESH, CheckResult, CheckStage, CheckVerdict, Operation, Policy};
 
 /// Why the checks of the policy do not let the node start, if so.
-pub(super) fn refusing_check(policy: &Policy, node: &str, now: Instant) -> Option<String> {
+///
+/// Jobs run only for a node that has an operation already.
+pub(super) fn refusing_check(
+    policy: &Policy,
+    node: &str,
+    operation: Option<&Operation>,
+    now: Instant,
+) -> Option<String> {
     let checks = policy.checks.as_ref().filter(|checks| checks.evaluates)?;
     let Some(round) = &checks.round else {
         return Some("its checks were not evaluated".to_owned());
@@ -16,6 +23,17 @@ pub(super) fn refusing_check(policy: &Policy, node: &str, now: Instant) -> Optio
     if checks.per_node && of_node.is_none() {
         return Some("its checks were not evaluated for this node".to_owned());
     }
+    let is_of_operation = |operation: &Operation| {
+        let jobs = round.jobs.get(node);
+        jobs.is_some_and(|jobs| {
+            (&*jobs.operation, jobs.attempt, jobs.stage) == (&*operation.id, operation.attempt, CheckStage::Before)
+        })
+    };
+    if let (Some(_), Some(operation)) = (checks.before_jobs, operation)
+        && !is_of_operation(operation)
+    {
+        return Some("the Jobs of its checks were not run for this operation".to_owned());
+    }
     let mut results = round.cluster.iter().chain(of_node.into_iter().flatten());
     results.find_map(|result| (!lets_start(result)).then(|| format!("check {} does not pass", result.name)))
 }
@@ -23,7 +41,7 @@ pub(super) fn refusing_check(policy: &Policy, node: &str, now: Instant) -> Optio
 fn lets_start(result: &CheckResult) -> bool {
     match &result.verdict {
         CheckVerdict::Passing => true,
-        CheckVerdict::Failing(_) => result.stage == CheckStage::After,
+        CheckVerdict::Running(_) | CheckVerdict::Failing(_) => result.stage == CheckStage::After,
         CheckVerdict::Unavailable { ignored, .. } => *ignored,
     }
 }

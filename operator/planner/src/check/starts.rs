@@ -210,7 +210,7 @@ impl<'a> Starts<'a> {
         if node.deletion.is_some() {
             no(format!("{name} would start while it is being deleted"));
         }
-        if let Some(why) = refusing_check(policy, name, self.now) {
+        if let Some(why) = refusing_check(policy, name, node.operation(), self.now) {
             no(format!("{name} would start although {why}"));
         }
         if policy.approval == Approval::Manual && node.approved.is_none() {

@@ -9,10 +9,11 @@ use crate::assessment::Assessment;
 use crate::commands::end;
 use crate::eligibility::breaker_admits;
 use crate::names::PolicyName;
+use crate::policy_checks::{jobs_after, jobs_before};
 use crate::recovery::Entry;
 use crate::snapshot::{
-    Drain, Failure, Holder, HookJob, HostAnswer, Node, Operation, Order, OrderAction, OrderedReboot, Outcome, Phase,
-    RebootMethod, Record, Taint,
+    AnswerState, CheckJobs, Checks, Drain, Failure, Holder, HookJob, HostAnswer, Node, Operation, Order, OrderAction,
+    OrderedReboot, Outcome, Phase, RebootMethod, Record, Taint,
 };
 use crate::soft_reboot::is_enough;
 
@@ -232,17 +233,39 @@ impl<'a> ActiveOperation<'a> {
         }
     }
 
+    /// The checks of the policy of the operation, as they are now.
+    pub(super) fn checks(&self) -> Option<&'a Checks> {
+        let policies = &self.assessment.context.snapshot.policies;
+        policies.get(&self.operation.policy)?.checks.as_ref()
+    }
+
     /// The policy whose checks are to be evaluated for this node: before its cordon, and after its uncordon.
     pub(super) fn evaluates_checks(&self) -> Option<PolicyName> {
-        let policy = self.assessment.single_policy(self.node)?.context;
-        let checks = policy.policy.checks.as_ref()?;
-        let operation = self.operation;
+        let (checks, operation) = (self.checks()?, self.operation);
         let asks = match operation.phase {
             Phase::Preparing => checks.evaluates && operation.pending_outcome.is_none(),
             Phase::Verifying => checks.after && operation.pending_outcome.is_none(),
             Phase::Draining | Phase::Rebooting | Phase::Failed => false,
         };
-        asks.then(|| policy.name.clone())
+        asks.then(|| operation.policy.clone())
+    }
+
+    /// For what the Jobs of these checks are to run now: once the agent is ready and before the cordon, and after the
+    /// uncordon.
+    pub(super) fn check_jobs(&self) -> Option<CheckJobs> {
+        let (checks, operation) = (self.checks()?, self.operation);
+        let is_ready = || self.answer().is_some_and(|answer| answer.state == AnswerState::Ready);
+        match operation.phase {
+            Phase::Preparing => {
+                let runs = checks.before_jobs.is_some() && self.has_order(OrderAction::Prepare) && is_ready();
+                runs.then(|| jobs_before(operation))
+            }
+            Phase::Verifying => {
+                let runs = checks.after_jobs && operation.uncordoned.is_some();
+                runs.then(|| jobs_after(operation))
+            }
+            Phase::Draining | Phase::Rebooting | Phase::Failed => None,
+        }
     }
 
     /// Removes the taint under which the pods of `DaemonSets` were evicted, if it is there.

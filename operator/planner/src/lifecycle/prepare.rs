@@ -1,5 +1,6 @@
 //! From admission to the cordon: the agent is asked, and every check is made once more.
 
+use chrono::TimeDelta;
 use lockkeeper_reasons::{ReasonName, WaitReason};
 
 use super::active::{ActiveOperation, Step};
@@ -9,7 +10,10 @@ use crate::context::NodeRef;
 use crate::eligibility::{Candidate, check_cordon};
 use crate::policy_checks::{Checked, check_start};
 use crate::slots::{SlotLedger, check_all_fit, check_slot};
-use crate::snapshot::{AnswerState, Operation, OrderAction, Outcome, Phase};
+use crate::snapshot::{AnswerState, Checks, Operation, OrderAction, Outcome, Phase};
+
+/// How long the Job controller may take to end a Job, and the operator to observe that.
+const JOBS_END: TimeDelta = TimeDelta::seconds(120);
 
 /// The next step. `admitted_before` are the nodes whose turn is before this one's, `all` are all holders.
 pub(super) fn next_step(active: &ActiveOperation, admitted_before: &SlotLedger, all: &SlotLedger) -> Step {
@@ -50,6 +54,17 @@ fn await_answer(active: &ActiveOperation) -> Step {
         until: deadline,
     };
     Step::wait(why, Some(deadline))
+}
+
+/// The Jobs of checks have their time-outs, but what ends them may itself not work.
+fn await_checks(active: &ActiveOperation, checks: Option<&Checks>, job: Option<String>) -> Step {
+    let longest = checks.and_then(|checks| checks.before_jobs);
+    let until = longest.map(|longest| active.judged_at(agent_deadline(active.operation) + longest + JOBS_END));
+    let why = WaitReason::ChecksPending { job, until: None };
+    match until {
+        Some(until) if active.now() >= until => active.defer(&why),
+        until => Step::wait(why, until),
+    }
 }
 
 fn not_answering(active: &ActiveOperation) -> WaitReason {
@@ -97,16 +112,15 @@ fn cordon(active: &ActiveOperation, admitted_before: &SlotLedger, all: &SlotLedg
         };
         return active.end(outcome, &why);
     }
-    match check_start(
-        candidate
-            .policy
-            .and_then(|policy| policy.context.policy.checks.as_ref()),
-        name,
-        active.now(),
-    ) {
+    let checks = candidate
+        .policy
+        .and_then(|policy| policy.context.policy.checks.as_ref());
+    match check_start(checks, name, Some(active.operation), active.now()) {
         Checked::Passing => {}
-        Checked::Pending => return Step::wait(WaitReason::ChecksPending { until: None }, None),
+        Checked::Pending(job) => return await_checks(active, checks, job),
         Checked::Refused(why) => return active.end(Outcome::Withdrawn, &why),
+        // Without a back-off the node would start anew at once, and its Jobs with it.
+        Checked::RefusedByJob(why) => return active.defer(&why),
     }
     if let Err(why) = check_all_fit(all, name, node, &active.operation.policy) {
         // The nodes that were admitted later release their slots first.

@@ -30,8 +30,11 @@ pub(super) fn next_step(active: &ActiveOperation, uncordoned: Instant) -> Option
     let checked = check_rebooted(checks, active.operation, active.name, uncordoned, until, now);
     let why = match checked {
         Checked::Passing => return soak(active, checks, uncordoned),
-        Checked::Pending => WaitReason::ChecksPending { until: Some(until) },
-        Checked::Refused(why) => {
+        Checked::Pending(job) => WaitReason::ChecksPending {
+            job,
+            until: Some(until),
+        },
+        Checked::Refused(why) | Checked::RefusedByJob(why) => {
             if let Some(step) = restart(active) {
                 return Some(step);
             }
@@ -80,15 +83,9 @@ fn soak(active: &ActiveOperation, checks: &Checks, uncordoned: Instant) -> Optio
     (now < until).then(|| Step::wait(WaitReason::Soaking { until }, Some(until)))
 }
 
+/// What the policy wants to hold after the uncordon, if anything.
 fn checks<'a>(active: &ActiveOperation<'a>) -> Option<&'a Checks> {
-    let policy = active
-        .assessment
-        .context
-        .snapshot
-        .policies
-        .get(&active.operation.policy)?;
-    let checks = policy.checks.as_ref()?;
-    (checks.after || !checks.soak.is_zero()).then_some(checks)
+    active.checks().filter(|checks| checks.after || !checks.soak.is_zero())
 }
 
 fn within(checks: &Checks) -> String {

@@ -21,6 +21,10 @@ pub struct Checks {
     pub after: bool,
     /// Whether some of them ask about the node itself.
     pub per_node: bool,
+    /// The longest time-out of the Jobs that must succeed before a node starts, if there are any.
+    pub before_jobs: Option<TimeDelta>,
+    /// Whether there are Jobs that must succeed after the reboot.
+    pub after_jobs: bool,
     /// How long a rebooted node must stay healthy before its slot is freed.
     pub soak: TimeDelta,
     /// The time from the uncordon within which it must have stayed healthy for so long.
@@ -38,6 +42,19 @@ pub struct CheckRound {
     pub cluster: Vec<CheckResult>,
     /// What it found about single nodes, by name; a node that was not asked about is not in here.
     pub nodes: BTreeMap<String, Vec<CheckResult>>,
+    /// For which operations it observed Jobs, by node.
+    pub jobs: BTreeMap<String, CheckJobs>,
+}
+
+/// For what the Jobs of a policy's checks run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CheckJobs {
+    /// The id of the node's operation.
+    pub operation: String,
+    /// How often its order was given again.
+    pub attempt: i32,
+    /// Which of the checks run.
+    pub stage: CheckStage,
 }
 
 /// What one check found.
@@ -47,6 +64,8 @@ pub struct CheckResult {
     pub stage: CheckStage,
     /// Its name.
     pub name: String,
+    /// Whether it is a Job, which runs for one operation.
+    pub job: bool,
     /// What it found.
     pub verdict: CheckVerdict,
 }
@@ -65,6 +84,8 @@ pub enum CheckStage {
 pub enum CheckVerdict {
     /// What it demands holds.
     Passing,
+    /// Its Job has not finished; for people.
+    Running(String),
     /// What it demands does not hold.
     Failing(Vec<Finding>),
     /// It could not be evaluated.

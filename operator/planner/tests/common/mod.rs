@@ -37,6 +37,8 @@ pub struct World {
     /// What the checks of each policy find about the cluster, and about single nodes; no answer if there is none.
     pub checks: Option<Vec<CheckResult>>,
     pub node_checks: BTreeMap<String, Vec<CheckResult>>,
+    /// How far the Job of a check is, if it runs for this: `Running` unless it is here.
+    pub job_verdicts: Vec<(CheckJobs, CheckVerdict)>,
     /// Since when the operator drains each node, for which order and stage; cleared when its process ends.
     drains: BTreeMap<(String, String, bool), Instant>,
     /// When a node that is down comes back.
@@ -138,6 +140,7 @@ impl World {
             workloads: vec![],
             checks: Some(vec![]),
             node_checks: BTreeMap::new(),
+            job_verdicts: Vec::new(),
             drains: BTreeMap::new(),
             coming: vec![],
             boots: 0,
@@ -210,7 +213,7 @@ impl World {
             self.tell(&action);
             self.apply(&action);
         }
-        self.evaluate_checks(&plan.checks);
+        self.evaluate_checks(&plan.checks, &plan.check_jobs);
         written
     }
 

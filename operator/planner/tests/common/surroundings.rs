@@ -9,7 +9,11 @@ use super::World;
 
 impl World {
     /// The operator evaluates the checks that the plan asks for in rounds, one every 15 s.
-    pub(super) fn evaluate_checks(&mut self, asked: &BTreeMap<PolicyName, BTreeSet<String>>) {
+    pub(super) fn evaluate_checks(
+        &mut self,
+        asked: &BTreeMap<PolicyName, BTreeSet<String>>,
+        jobs: &BTreeMap<String, CheckJobs>,
+    ) {
         let now = self.now;
         for (name, policy) in &mut self.snapshot.policies {
             let Some(checks) = &mut policy.checks else { continue };
@@ -20,13 +24,35 @@ impl World {
             let is_due = |round: &CheckRound| {
                 round.started + TimeDelta::seconds(15) <= now
                     || nodes.iter().any(|node| !round.nodes.contains_key(node))
+                    || nodes.iter().any(|node| round.jobs.get(node) != jobs.get(node))
             };
             if checks.round.as_ref().is_none_or(is_due) {
-                let of_node = |node: &String| self.node_checks.get(node).cloned().unwrap_or_default();
+                let has_jobs = checks.before_jobs.is_some() || checks.after_jobs;
+                let of_node = |node: &String| {
+                    let mut results = self.node_checks.get(node).cloned().unwrap_or_default();
+                    let job = jobs.get(node).filter(|_| has_jobs).map(|jobs| {
+                        let known = self.job_verdicts.iter().find(|(known, _)| known == jobs);
+                        let running = || CheckVerdict::Running("Job fsck has not finished".to_owned());
+                        CheckResult {
+                            stage: jobs.stage,
+                            name: "fsck".to_owned(),
+                            job: true,
+                            verdict: known.map_or_else(running, |(_, verdict)| verdict.clone()),
+                        }
+                    });
+                    results.extend(job);
+                    results
+                };
+                let asked = |node: &&String| jobs.contains_key(*node);
+                let jobs_of = nodes
+                    .iter()
+                    .filter(asked)
+                    .map(|node| (node.clone(), jobs[node].clone()));
                 checks.round = Some(CheckRound {
                     started: now,
                     cluster: cluster.clone(),
                     nodes: nodes.iter().map(|node| (node.clone(), of_node(node))).collect(),
+                    jobs: jobs_of.collect(),
                 });
             }
         }

@@ -12,6 +12,8 @@ fn world() -> World {
         evaluates: true,
         after: true,
         per_node: false,
+        before_jobs: None,
+        after_jobs: false,
         soak: TimeDelta::zero(),
         timeout: TimeDelta::minutes(30),
         round: None,
@@ -23,6 +25,7 @@ fn result(stage: CheckStage, verdict: CheckVerdict) -> CheckResult {
     CheckResult {
         stage,
         name: "alerts".to_owned(),
+        job: false,
         verdict,
     }
 }

@@ -22,6 +22,7 @@ mod forecast;
 mod hooks;
 mod in_vain;
 mod inhibitors;
+mod job_checks;
 mod limits;
 mod methods;
 mod order;

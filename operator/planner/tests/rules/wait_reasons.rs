@@ -139,6 +139,7 @@ const IN_THE_QUEUE: &[Cause] = &[
         world.checks = Some(vec![CheckResult {
             stage: CheckStage::Before,
             name: "alerts".to_owned(),
+            job: false,
             verdict: CheckVerdict::Unavailable {
                 error: "no answer".to_owned(),
                 ignored: false,
@@ -150,6 +151,7 @@ const IN_THE_QUEUE: &[Cause] = &[
         world.checks = Some(vec![CheckResult {
             stage: CheckStage::Before,
             name: "alerts".to_owned(),
+            job: false,
             verdict: CheckVerdict::Failing(vec![Finding {
                 id: "1".to_owned(),
                 text: "alert Down fires".to_owned(),
@@ -264,6 +266,8 @@ fn checks() -> Checks {
         evaluates: true,
         after: true,
         per_node: false,
+        before_jobs: None,
+        after_jobs: false,
         soak: TimeDelta::minutes(10),
         timeout: TimeDelta::minutes(30),
         round: None,

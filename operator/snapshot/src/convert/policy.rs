@@ -91,11 +91,14 @@ fn exclusion(from: &api::Exclusion) -> Result<planner::Exclusion, String> {
 
 /// What the planner must know of the checks; the operator evaluates them.
 fn checks(from: &api::Checks) -> planner::Checks {
+    let jobs_before = from.before.iter().filter_map(|check| check.job.as_ref());
     let mut all = from.before.iter().chain(&from.after);
     planner::Checks {
         evaluates: !(from.before.is_empty() && from.after.is_empty()),
         after: !from.after.is_empty(),
         per_node: all.any(api::Check::is_about_node),
+        before_jobs: jobs_before.map(|job| seconds(job.timeout_seconds)).max(),
+        after_jobs: from.after.iter().any(|check| check.job.is_some()),
         soak: seconds(from.soak_seconds),
         timeout: seconds(from.timeout_seconds),
         round: None,

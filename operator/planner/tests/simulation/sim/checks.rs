@@ -2,12 +2,13 @@
 //!
 //! All of it is drawn from a generator of its own.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use chrono::TimeDelta;
 use lockkeeper_planner::*;
 
 use super::faults::Fault;
+use super::jobs::Jobs;
 use super::world::{Event, World};
 
 /// What sets its generator apart from the seed's own.
@@ -24,7 +25,12 @@ pub struct Checks {
     pub there: bool,
     /// Since when the alert fires, if it does.
     pub firing_since: Option<i64>,
+    /// The Jobs that ran for nodes.
+    pub jobs: Jobs,
 }
+
+/// The nodes that the checks of policies are evaluated for, each with what its Jobs run for.
+pub type CheckedNodes = BTreeMap<PolicyName, BTreeMap<String, Option<CheckJobs>>>;
 
 impl World {
     /// The policies check an alert that comes and goes.
@@ -35,14 +41,18 @@ impl World {
                 continue;
             };
             let mut object = object;
-            object.value.checks = Some(lockkeeper_planner::Checks {
+            let mut checks = lockkeeper_planner::Checks {
                 evaluates: true,
                 after: self.check_rng.chance(700),
                 per_node: false,
+                before_jobs: None,
+                after_jobs: false,
                 soak: TimeDelta::seconds(self.check_rng.pick(&[0, 0, 40, 400])),
                 timeout: TimeDelta::minutes(30),
                 round: None,
-            });
+            };
+            self.with_jobs(&mut checks);
+            object.value.checks = Some(checks);
             self.cluster.put_policy(index, Some(object));
         }
         self.cluster.news.clear();
@@ -65,9 +75,20 @@ impl World {
     }
 
     /// Evaluates the checks that the plan names, as `operator/src/tasks/checks.rs` does.
-    pub fn update_checks(&mut self, operator: usize, wanted: &BTreeMap<PolicyName, BTreeSet<String>>) {
+    pub fn update_checks(&mut self, operator: usize, plan: &Plan) {
+        let of_node = |node: &String| (node.clone(), plan.check_jobs.get(node).cloned());
+        let wanted = plan.checks.iter();
+        let wanted = wanted.map(|(policy, nodes)| (policy.clone(), nodes.iter().map(of_node).collect()));
+        let wanted: CheckedNodes = wanted.collect();
         let known = &mut self.operators[operator];
-        known.checks.retain(|policy, _| wanted.contains_key(policy));
+        let before = std::mem::replace(&mut known.checked_nodes, wanted.clone());
+        // Rounds about other nodes, or other Jobs, begin anew.
+        let is_same = |policy: &PolicyName| {
+            wanted
+                .get(policy)
+                .is_some_and(|nodes| before.get(policy) == Some(nodes))
+        };
+        known.checks.retain(|policy, _| is_same(policy));
         known.view.retain_rounds(|policy| wanted.contains_key(policy));
         for policy in wanted.keys() {
             if !self.operators[operator].checks.contains_key(policy) {
@@ -104,13 +125,23 @@ impl World {
         let result = |stage| CheckResult {
             stage,
             name: "alerts".to_owned(),
+            job: false,
             verdict: verdict.clone(),
         };
-        let round = CheckRound {
+        let mut round = CheckRound {
             started,
             cluster: vec![result(CheckStage::Before), result(CheckStage::After)],
-            nodes: BTreeMap::new(),
+            ..CheckRound::default()
         };
+        let checks = self.defined_checks(&policy);
+        let nodes = self.operators[operator].checked_nodes.get(&policy);
+        for (node, jobs) in nodes.cloned().unwrap_or_default() {
+            if let Some(checks) = &checks {
+                let results = self.observe_jobs(&node, jobs.as_ref(), checks);
+                round.nodes.insert(node.clone(), results);
+            }
+            round.jobs.extend(jobs.map(|jobs| (node, jobs)));
+        }
         self.operators[operator].view.set_round(&policy, round);
         self.wake(operator, 0);
         self.after(INTERVAL, Event::CheckRound(operator, number));
@@ -122,11 +153,16 @@ impl World {
         self.checks.firing_since.is_some_and(fires)
     }
 
-    /// No plan starts a node, or ends an operation as a success, while its checks certainly fail.
+    /// The checks of a policy, by what the cluster holds: without the doctoring of a mutant.
+    fn defined_checks(&self, policy: &PolicyName) -> Option<lockkeeper_planner::Checks> {
+        let index = self.cluster.policy_names.iter().position(|known| known == policy)?;
+        self.cluster.policies[index].as_ref()?.value.checks.clone()
+    }
+
+    /// No plan starts a node, or ends an operation as a success, while its checks certainly fail, or without the success of
+    /// its Jobs.
     pub fn judge_checks(&mut self, operator: usize, plan: &Plan) {
-        if !self.certainly_fires() {
-            return;
-        }
+        let fires = self.certainly_fires();
         let mut broken = Vec::new();
         for action in &plan.actions {
             let snapshot = &self.operators[operator].view.snapshot;
@@ -134,26 +170,29 @@ impl World {
             let Some((name, node)) = node else { continue };
             let operation = node.record.as_ref().and_then(|record| record.operation.as_deref());
             let Some(operation) = operation else { continue };
-            let policy = snapshot.policies.get(&operation.policy);
-            // Without the doctoring of a mutant: by what the policy says.
-            let object = self
-                .cluster
-                .policy_names
-                .iter()
-                .position(|known| *known == operation.policy);
-            let object = object.and_then(|index| self.cluster.policies[index].as_ref());
-            let Some(checks) = object
-                .and_then(|object| object.value.checks.as_ref())
-                .filter(|_| policy.is_some())
-            else {
+            if !snapshot.policies.contains_key(&operation.policy) {
+                continue;
+            }
+            let Some(checks) = self.defined_checks(&operation.policy) else {
                 continue;
             };
+            let jobs = |stage| self.has_succeeded(name, operation, stage);
             match action {
-                Action::Cordon { .. } => broken.push(format!("{name} starts while its checks fail")),
+                Action::Cordon { .. } => {
+                    if fires {
+                        broken.push(format!("{name} starts while its checks fail"));
+                    }
+                    if checks.before_jobs.is_some() && !jobs(CheckStage::Before) {
+                        broken.push(format!("{name} starts without the success of its jobs"));
+                    }
+                }
                 Action::WriteRecord { change, .. } if succeeds(change) => {
                     let is_known = operation.checks_baseline.iter().any(|id| id == ALERT);
-                    if checks.after && !is_known {
+                    if fires && checks.after && !is_known {
                         broken.push(format!("{name} succeeds while its checks fail"));
+                    }
+                    if checks.after_jobs && !jobs(CheckStage::After) {
+                        broken.push(format!("{name} succeeds without the success of its jobs"));
                     }
                 }
                 _ => {}

@@ -16,6 +16,7 @@ pub mod faults;
 pub mod history;
 pub mod hooks;
 pub mod hosts;
+pub mod jobs;
 pub mod judge;
 pub mod mutants;
 pub mod operator;

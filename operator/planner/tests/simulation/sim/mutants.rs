@@ -125,6 +125,10 @@ mutants! {
     BelievesAnyHook,
     /// What a hook has set on a Node is not removed.
     KeepsHandshake,
+    /// A node starts, and succeeds, whatever the Jobs of its checks do.
+    IgnoresJobs,
+    /// What Jobs did for an earlier operation counts for this one.
+    ConfusesJobs,
     /// What the pod of a `DaemonSet` said before the reboot counts.
     CountsAnOldReport,
 }
@@ -267,6 +271,8 @@ fn doctor(mutant: Mutant, seen: &mut Snapshot, now: Instant) -> bool {
         Mutant::IgnoresChecks => seen.policies.values_mut().for_each(|policy| policy.checks = None),
         Mutant::KnowsEveryFinding => know_every_finding(seen),
         Mutant::BelievesAnyHook => nodes(seen).for_each(believe_hook),
+        Mutant::IgnoresJobs => super::jobs::ignore(seen),
+        Mutant::ConfusesJobs => super::jobs::confuse(seen),
         Mutant::IgnoresConfinement => seen.accepts_unconfined_agents = true,
         Mutant::IgnoresHold => seen.nodes.values_mut().for_each(|node| node.hold = None),
         _ => return false,

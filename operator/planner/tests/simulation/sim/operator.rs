@@ -6,6 +6,7 @@ use std::rc::Rc;
 use chrono::TimeDelta;
 use lockkeeper_planner::*;
 
+use super::checks::CheckedNodes;
 use super::cluster::Kind;
 use super::failed_writes::FailedWrites;
 use super::faults::Fault;
@@ -46,6 +47,8 @@ pub struct Operator {
     pub hook_jobs: BTreeMap<usize, (String, u64)>,
     /// Policies whose checks are evaluated, each with the number of its rounds.
     pub checks: BTreeMap<PolicyName, u64>,
+    /// The nodes that they are evaluated for, with what their Jobs run for.
+    pub checked_nodes: CheckedNodes,
     pub seen: Seen,
     /// How much of what was planned is written.
     pub written: usize,
@@ -99,6 +102,7 @@ impl Operator {
             workload_probes: BTreeMap::new(),
             hook_jobs: BTreeMap::new(),
             checks: BTreeMap::new(),
+            checked_nodes: CheckedNodes::new(),
             seen: Seen::default(),
             written: 0,
             busy: false,
@@ -197,7 +201,7 @@ impl World {
             known.progress.clear();
             self.update_probes(operator, &[]);
             self.update_workload_probes(operator, &[]);
-            self.update_checks(operator, &BTreeMap::new());
+            self.update_checks(operator, &Plan::default());
             self.update_hook_jobs(operator, &BTreeMap::new());
         }
     }
@@ -257,7 +261,7 @@ impl World {
         self.ask(operator, &plan);
         self.update_probes(operator, &plan.daemon_set_probes);
         self.update_workload_probes(operator, &plan.workload_probes);
-        self.update_checks(operator, &plan.checks);
+        self.update_checks(operator, &plan);
         self.update_hook_jobs(operator, &plan.hook_jobs);
         self.judge_checks(operator, &plan);
         let due = self.due(operator, &plan);

@@ -103,7 +103,7 @@ impl World {
         let epoch = known.epoch;
         self.update_probes(operator, &[]);
         self.update_workload_probes(operator, &[]);
-        self.update_checks(operator, &std::collections::BTreeMap::new());
+        self.update_checks(operator, &lockkeeper_planner::Plan::default());
         self.update_hook_jobs(operator, &std::collections::BTreeMap::new());
         for kind in Kind::ALL {
             let delay = self.rng.between(10, 3000);
