@@ -6,8 +6,10 @@
 use lockkeeper_reasons::{WaitReason, plural};
 
 use crate::Instant;
+use crate::overrides::Overrides;
 use crate::snapshot::{
-    CHECKS_FRESH, CheckResult, CheckRound, CheckStage, CheckVerdict, Checks, Finding, MAX_BASELINE, Operation,
+    CHECKS_FRESH, CheckResult, CheckRound, CheckStage, CheckVerdict, Checks, Finding, MAX_BASELINE, Node, Operation,
+    Override, Policy,
 };
 
 /// A message names so many findings.
@@ -24,16 +26,50 @@ pub(crate) enum Checked {
     Refused(WaitReason),
 }
 
+/// Which checks a node must pass before it starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum StartChecks {
+    /// All of them.
+    All,
+    /// Those before the start are overridden. Those after the reboot must still give a baseline.
+    BaselineOnly,
+}
+
+impl StartChecks {
+    pub(crate) fn of(policy: &Policy, node: &Node, now: Instant) -> Self {
+        if Overrides::of(policy, node, now).has(Override::IgnoreChecks) {
+            Self::BaselineOnly
+        } else {
+            Self::All
+        }
+    }
+
+    /// Whether any check of these decides.
+    pub(crate) fn ask(self, checks: &Checks) -> bool {
+        match self {
+            Self::All => checks.evaluates,
+            Self::BaselineOnly => checks.after,
+        }
+    }
+
+    fn include(self, result: &CheckResult) -> bool {
+        self == Self::All || result.stage == CheckStage::After
+    }
+}
+
 /// Whether the checks let a node start. What the checks after the reboot find now is its baseline; if they cannot be
 /// evaluated, there is none, and the node does not start either.
-pub(crate) fn check_start(checks: Option<&Checks>, node: &str, now: Instant) -> Checked {
-    let Some(checks) = checks.filter(|checks| checks.evaluates) else {
+pub(crate) fn check_start(checks: Option<&Checks>, asked: StartChecks, node: &str, now: Instant) -> Checked {
+    let Some(checks) = checks.filter(|checks| asked.ask(checks)) else {
         return Checked::Passing;
     };
     let Some(round) = fresh_round(checks, now) else {
         return Checked::Pending;
     };
-    let refusal = |results: &[CheckResult]| results.iter().find_map(refusal_of_start);
+    let refusal = |results: &[CheckResult]| {
+        let mut asked = results.iter().filter(|result| asked.include(result));
+        asked.find_map(refusal_of_start)
+    };
     // What holds for all nodes is judged first: no node is asked about in vain.
     if let Some(refusal) = refusal(&round.cluster) {
         return Checked::Refused(refusal);

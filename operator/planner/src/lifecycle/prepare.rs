@@ -7,7 +7,7 @@ use super::deadline::agent_deadline;
 use crate::action::Action;
 use crate::context::NodeRef;
 use crate::eligibility::{Candidate, check_cordon};
-use crate::policy_checks::{Checked, check_start};
+use crate::policy_checks::{Checked, StartChecks, check_start};
 use crate::slots::{SlotLedger, check_all_fit, check_slot};
 use crate::snapshot::{AnswerState, Operation, OrderAction, Outcome, Phase};
 
@@ -97,13 +97,10 @@ fn cordon(active: &ActiveOperation, admitted_before: &SlotLedger, all: &SlotLedg
         };
         return active.end(outcome, &why);
     }
-    match check_start(
-        candidate
-            .policy
-            .and_then(|policy| policy.context.policy.checks.as_ref()),
-        name,
-        active.now(),
-    ) {
+    let policy = candidate.policy.map(|policy| policy.context.policy);
+    let must_pass = policy.map_or(StartChecks::All, |policy| StartChecks::of(policy, node, active.now()));
+    let checks = policy.and_then(|policy| policy.checks.as_ref());
+    match check_start(checks, must_pass, name, active.now()) {
         Checked::Passing => {}
         Checked::Pending => return Step::wait(WaitReason::ChecksPending { until: None }, None),
         Checked::Refused(why) => return active.end(Outcome::Withdrawn, &why),
