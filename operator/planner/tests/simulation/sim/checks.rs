@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::TimeDelta;
 use lockkeeper_planner::*;
 
+use super::deadlines::InForce;
 use super::faults::Fault;
 use super::world::{Event, World};
 
@@ -148,7 +149,11 @@ impl World {
             else {
                 continue;
             };
+            let now = self.start + TimeDelta::milliseconds(self.at) + self.operators[operator].skew;
+            let ignored = |policy: &Policy| InForce::of(policy, node, now).has(Override::IgnoreChecks);
             match action {
+                // The alert keeps no node from starting whose checks are overridden.
+                Action::Cordon { .. } if policy.is_some_and(ignored) => {}
                 Action::Cordon { .. } => broken.push(format!("{name} starts while its checks fail")),
                 Action::WriteRecord { change, .. } if succeeds(change) => {
                     let is_known = operation.checks_baseline.iter().any(|id| id == ALERT);
