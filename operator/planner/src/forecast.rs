@@ -20,7 +20,7 @@ use lockkeeper_reasons::WaitReason;
 use crate::plan::WaitReasons;
 use future::Future;
 
-pub use late::LateNodes;
+pub use late::LateNode;
 
 /// How far a forecast looks, and how much it may cost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

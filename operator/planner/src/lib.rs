@@ -40,7 +40,7 @@ pub use action::{Action, Change, Finished, RecordChange};
 pub use check::{Violation, check};
 pub use commands::command_answer_samples;
 pub use durations::{MAX_SUCCESSES, Success, estimate_durations};
-pub use forecast::{Forecast, Horizon, LateNodes, Span, forecast};
+pub use forecast::{Forecast, Horizon, LateNode, Span, forecast};
 pub use history::check_history;
 pub use lifecycle::deadline::{Deadline, OnDeadline, SHUTDOWN_DELAY, deadline};
 pub use lockkeeper_reasons::{

@@ -215,9 +215,11 @@ impl Event {
                 return Self::normal(EventReason::Cordoned, message);
             }
             Some(StageKind::Delete) => {
-                let cause = match operation.settings.on_timeout {
-                    OnTimeout::Delete => "drain.onTimeout: Delete".to_owned(),
-                    OnTimeout::Defer | OnTimeout::Reboot => format!("DeletePods{}", overridden(operation)),
+                let by_deadline = operation.overridden.is_some() && operation.settings.on_timeout == OnTimeout::Defer;
+                let cause = if by_deadline {
+                    format!("DeletePods{}", overridden(operation))
+                } else {
+                    "drain.onTimeout: Delete".to_owned()
                 };
                 format!("deleting the remaining pods regardless of disruption budgets ({cause})")
             }

@@ -3,7 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use lockkeeper_crds::time::whole_seconds;
 use lockkeeper_crds::{DeadlineStatus, RungStatus};
-use lockkeeper_planner::{LateNodes, PendingDeadline, Policy, RUNG_NOTICE, Rung, Snapshot, Urgent};
+use lockkeeper_planner::{LateNode, PendingDeadline, Policy, RUNG_NOTICE, Rung, Snapshot, Urgent};
 use lockkeeper_reasons::{format_duration, format_time, plural};
 use lockkeeper_snapshot::convert::override_to_api;
 
@@ -38,11 +38,16 @@ impl PendingNodes {
     }
 }
 
+/// The late nodes of a forecast that are not overdue by now; the forecast may be a minute old.
+pub(super) fn still_to_come(late: &[LateNode], now: DateTime<Utc>) -> &[LateNode] {
+    &late[late.partition_point(|one| one.overdue <= now)..]
+}
+
 /// The deadline's part of a policy's status.
 pub(super) fn status(
     deadline: &PendingDeadline,
     pending: &PendingNodes,
-    late: Option<&LateNodes>,
+    late: &[LateNode],
     now: DateTime<Utc>,
 ) -> DeadlineStatus {
     let (overdue, next) = pending.split(deadline.max_pending, now);
@@ -50,7 +55,7 @@ pub(super) fn status(
     let announced = |rung: &RungStatus| rung.nodes > 0 || rung.next_time.is_some_and(|at| at - RUNG_NOTICE <= now);
     DeadlineStatus {
         overdue: count(overdue.len()),
-        late: count(late.map_or(0, |late| late.count)),
+        late: count(late.len()),
         next_overdue_time: next.map(|(at, _)| whole_seconds(at)),
         rungs: rungs.filter(announced).collect(),
     }
@@ -77,13 +82,13 @@ pub(super) fn drafts(
     policy: &Policy,
     status: Option<&DeadlineStatus>,
     pending: &PendingNodes,
-    late: Option<&LateNodes>,
+    late: &[LateNode],
     now: DateTime<Utc>,
 ) -> Vec<ConditionDraft> {
     let deadline = policy.deadline.as_ref();
     let all = [
         status.and_then(|status| escalating(&status.rungs)),
-        late.filter(|_| deadline.is_some()).map(|late| at_risk(name, late)),
+        at_risk(name, late).filter(|_| deadline.is_some()),
         deadline.and_then(|deadline| missed(deadline, pending, now)),
         policy.urgent_at(now).map(urgent),
     ];
@@ -117,19 +122,25 @@ pub(crate) fn describe_rung(rung: &RungStatus) -> String {
 }
 
 /// By the forecast, nodes will be overdue before they are rebooted.
-pub(super) fn at_risk(policy: &str, late: &LateNodes) -> ConditionDraft {
-    let done = match late.done {
+pub(super) fn at_risk(policy: &str, late: &[LateNode]) -> Option<ConditionDraft> {
+    let first = late.first()?;
+    let done = match first.done {
         Some(done) => format!("will be done at {}", format_time(done)),
         None => "will not be rebooted".to_owned(),
     };
     let message = format!(
-        "{} will be overdue, the first one is {}: it is overdue at {} and {done} if nothing changes; widen spec.windows, raise \
+        "{} will be overdue, first {} at {}: it {done} if nothing changes; widen spec.windows, raise \
          spec.disruption.maxInProgress, or override them: kubectl lockkeeper urgent {policy} --reason TEXT",
-        plural(late.count, "node"),
-        late.first,
-        format_time(late.overdue),
+        plural(late.len(), "node"),
+        first.name,
+        format_time(first.overdue),
     );
-    ConditionDraft::new(Type::DeadlineAtRisk, Status::True, Reason::ForecastLate, message)
+    Some(ConditionDraft::new(
+        Type::DeadlineAtRisk,
+        Status::True,
+        Reason::ForecastLate,
+        message,
+    ))
 }
 
 /// Nodes are overdue.
@@ -198,7 +209,7 @@ mod tests {
     #[test]
     fn a_rung_is_announced_a_day_before_the_first_node_reaches_it() {
         let announced = |now: &str| {
-            let status = status(&deadline(), &pending(), None, at(now));
+            let status = status(&deadline(), &pending(), &[], at(now));
             let rungs = status.rungs.iter().map(|rung| (rung.override_.as_str(), rung.nodes));
             rungs.collect::<Vec<_>>()
         };
@@ -214,7 +225,7 @@ mod tests {
     #[test]
     fn a_status_counts_overdue_nodes_and_says_when_the_next_one_is() {
         let status = |now: &str| {
-            let status = status(&deadline(), &pending(), None, at(now));
+            let status = status(&deadline(), &pending(), &[], at(now));
             (status.overdue, status.next_overdue_time)
         };
         assert_eq!(status("24T07:59"), (0, Some(at("24T08:00"))));
@@ -230,9 +241,20 @@ mod tests {
     }
 
     #[test]
+    fn a_late_node_that_is_overdue_by_now_is_not_late_any_more() {
+        let late = ["24T08:00", "26T08:00"].map(|overdue| LateNode {
+            overdue: at(overdue),
+            name: "w".to_owned(),
+            done: None,
+        });
+        let left = |now| still_to_come(&late, at(now)).len();
+        assert_eq!([left("24T07:59"), left("24T08:00"), left("26T08:00")], [2, 1, 0]);
+    }
+
+    #[test]
     fn the_condition_of_a_ladder_says_to_whom_each_rung_applies_and_from_when_on() {
         let escalating = |now: &str| {
-            let status = status(&deadline(), &pending(), None, at(now));
+            let status = status(&deadline(), &pending(), &[], at(now));
             let draft = escalating(&status.rungs)?;
             Some(format!("{}: {}", draft.reason.as_str(), draft.message))
         };

@@ -25,7 +25,8 @@ pub fn status(
     now: DateTime<Utc>,
 ) -> Option<RebootPolicyStatus> {
     let policy = snapshot.policies.get(name)?;
-    let (pending, late) = (PendingNodes::of(name, snapshot, now), outlook.late.get(name));
+    let pending = PendingNodes::of(name, snapshot, now);
+    let late = deadline::still_to_come(outlook.late.get(name).map_or(&[], Vec::as_slice), now);
     let deadline = policy.deadline.as_ref();
     let deadline = deadline.map(|deadline| deadline::status(deadline, &pending, late, now));
     let count = count(name, snapshot, observed, plan);

@@ -5,7 +5,7 @@ use lockkeeper_crds::host::Cause;
 use lockkeeper_crds::{BreakerState, BreakerStatus, NodeState, Override as ApiOverride, RungStatus};
 use lockkeeper_planner::{
     CheckResult, CheckRound, CheckStage, CheckVerdict, Checks, Confinement, Finding, Host, Instant,
-    InsufficientWindowTime, LateNodes, Override, PendingDeadline, Phase, Ready, Urgent,
+    InsufficientWindowTime, LateNode, Override, PendingDeadline, Phase, Ready, Urgent,
 };
 use lockkeeper_reasons::ReasonName;
 
@@ -189,12 +189,12 @@ fn of_deadlines(now: Instant) -> Vec<ConditionDraft> {
         next_node: Some("w-03".to_owned()),
         next_time: Some(now + TimeDelta::hours(5)),
     };
-    let late = |count, done| LateNodes {
-        count,
-        first: "w-01".to_owned(),
+    let late = |done| LateNode {
         overdue: now + TimeDelta::hours(20),
+        name: "w-01".to_owned(),
         done,
     };
+    let done = Some(now + TimeDelta::days(2));
     let override_ = Urgent {
         reason: "CVE-2026-1234".to_owned(),
         from: now,
@@ -208,11 +208,9 @@ fn of_deadlines(now: Instant) -> Vec<ConditionDraft> {
     };
     let since = now - TimeDelta::days(8);
     let overdue = PendingNodes::new(vec![(since, "w-01".to_owned())]);
-    let mut all = vec![
-        at_risk("workers", &late(2, Some(now + TimeDelta::days(2)))),
-        at_risk("workers", &late(1, None)),
-        urgent(&override_),
-    ];
+    let mut all = vec![urgent(&override_)];
+    all.extend(at_risk("workers", &[late(done), late(done)]));
+    all.extend(at_risk("workers", &[late(None)]));
     all.extend([rung(0), rung(2)].into_iter().filter_map(|rung| escalating(&[rung])));
     all.extend(missed(&deadline, &overdue, now));
     all

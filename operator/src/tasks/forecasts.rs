@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use lockkeeper_planner::{Horizon, LateNodes, Node, Plan, PolicyName, Snapshot, forecast};
+use lockkeeper_planner::{Horizon, LateNode, Node, Plan, PolicyName, Snapshot, forecast};
 use tokio::time::Instant;
 
 use super::supervisor::{Supervisor, WakeUp};
@@ -22,8 +22,8 @@ pub type Ends = BTreeMap<String, DateTime<Utc>>;
 pub struct Outlook {
     /// When the last node of each will be done.
     pub ends: Ends,
-    /// The nodes of each that will be overdue before they are rebooted.
-    pub late: BTreeMap<PolicyName, LateNodes>,
+    /// The nodes of each that will be overdue before they are rebooted, the first one first.
+    pub late: BTreeMap<PolicyName, Vec<LateNode>>,
 }
 
 /// The forecast of the whole cluster: the only key.

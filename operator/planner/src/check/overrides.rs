@@ -29,8 +29,8 @@ fn waited(node: &Node, now: Instant) -> Option<chrono::TimeDelta> {
     }
     let record = node.record.as_ref()?;
     // A time that lies ahead was recorded by a wrong clock.
-    let reported = [host.required_since, record.required_observed].into_iter().flatten();
-    let since = reported.filter_map(|time| unless_ahead(time, now)).next()?;
+    let mut reported = [host.required_since, record.required_observed].into_iter().flatten();
+    let since = reported.find_map(|time| unless_ahead(time, now))?;
     let last = record.last_reboot.as_ref();
     let bounds = [Some(node.created), last.map(|last| last.started)];
     let bounds = bounds.into_iter().flatten().filter_map(|time| unless_ahead(time, now));

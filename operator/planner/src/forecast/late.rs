@@ -7,38 +7,32 @@ use crate::Instant;
 use crate::names::PolicyName;
 use crate::snapshot::{Node, Snapshot};
 
-/// Nodes of one policy that will be overdue before they are rebooted; those that are overdue already are not among them.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LateNodes {
-    /// How many there are.
-    pub count: usize,
-    /// The one that is overdue first.
-    pub first: String,
-    /// When that one is overdue.
+/// A node that will be overdue before it is rebooted.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LateNode {
+    /// When it is overdue.
     pub overdue: Instant,
-    /// When that one will be done, if that is known and not too far away.
+    /// Its name.
+    pub name: String,
+    /// When it will be done, if that is known and not too far away.
     pub done: Option<Instant>,
 }
 
 impl Forecast {
-    /// The nodes of each policy that will be overdue before they are rebooted, as far as this forecast tells.
-    pub fn late_nodes(&self, snapshot: &Snapshot, now: Instant) -> BTreeMap<PolicyName, LateNodes> {
-        let mut late: BTreeMap<PolicyName, LateNodes> = BTreeMap::new();
+    /// The nodes of each policy that will be overdue before they are rebooted, the first one first; those that are overdue
+    /// already are not among them.
+    pub fn late_nodes(&self, snapshot: &Snapshot, now: Instant) -> BTreeMap<PolicyName, Vec<LateNode>> {
+        let mut late: BTreeMap<PolicyName, Vec<LateNode>> = BTreeMap::new();
         for (name, node) in &snapshot.nodes {
             let [policy] = &*node.policies else { continue };
-            let Some((overdue, done)) = self.late(snapshot, policy, name, node, now) else {
-                continue;
-            };
-            let found = late.entry(policy.clone()).or_insert_with(|| LateNodes {
-                count: 0,
-                first: name.clone(),
-                overdue,
-                done,
-            });
-            found.count += 1;
-            if overdue < found.overdue {
-                (found.first, found.overdue, found.done) = (name.clone(), overdue, done);
+            if let Some((overdue, done)) = self.late(snapshot, policy, name, node, now) {
+                let name = name.clone();
+                let found = LateNode { overdue, name, done };
+                late.entry(policy.clone()).or_default().push(found);
             }
+        }
+        for nodes in late.values_mut() {
+            nodes.sort_unstable();
         }
         late
     }

@@ -2,10 +2,7 @@
 
 use chrono::TimeDelta;
 
-use super::node::Node;
-use super::policy::Policy;
 use crate::Instant;
-use crate::recorded::{MAX_CLOCK_DIFFERENCE, is_ahead, unless_ahead};
 use crate::windows::Window;
 
 /// Until when a required reboot must be done, and what is overridden for that.
@@ -91,51 +88,5 @@ impl Overridden {
     /// Whether this was overridden.
     pub fn has(&self, kind: Override) -> bool {
         self.overrides.contains(&kind)
-    }
-}
-
-impl Node {
-    /// Since when its host requires a reboot, as far as that can be believed: not before the Node was created or the last
-    /// reboot by Lockkeeper began, and by the operator's observation if the host's clock is ahead. `None` if it requires none,
-    /// or if that is not known; a person's request has no deadline.
-    pub fn pending_since(&self, now: Instant) -> Option<Instant> {
-        let host = self.trusted_host().filter(|host| host.required)?;
-        let credible = |time: Option<Instant>| time.and_then(|time| unless_ahead(time, now));
-        let record = self.record.as_ref()?;
-        let since = credible(host.required_since).or_else(|| credible(record.required_observed))?;
-        let rebooted = credible(record.last_reboot.as_ref().map(|last| last.started));
-        let earliest = credible(Some(self.created)).max(rebooted);
-        Some(earliest.map_or(since, |earliest| since.max(earliest)))
-    }
-
-    /// When the next of the times counts that [`Self::pending_since`] leaves out because they lie ahead of now.
-    pub(crate) fn pending_credible_at(&self, now: Instant) -> Option<Instant> {
-        let record = self.record.as_ref();
-        let times = [
-            Some(self.created),
-            record.and_then(|record| record.host.as_ref()?.required_since),
-            record.and_then(|record| record.required_observed),
-            record.and_then(|record| Some(record.last_reboot.as_ref()?.started)),
-        ];
-        let ahead = times.into_iter().flatten().filter(|time| is_ahead(*time, now));
-        ahead.map(|time| time - MAX_CLOCK_DIFFERENCE).min()
-    }
-}
-
-impl Policy {
-    /// The urgent override that applies now.
-    pub fn urgent_at(&self, now: Instant) -> Option<&Urgent> {
-        let rollout = self.state.rollout.as_ref();
-        let meant = |urgent: &&Urgent| {
-            let named = urgent.rollout.as_ref();
-            named.is_none_or(|id| rollout.is_some_and(|rollout| rollout.id == *id))
-        };
-        let urgent = self.urgent.as_ref().filter(meant)?;
-        (urgent.from <= now && now < urgent.until).then_some(urgent)
-    }
-
-    /// When this node is overdue, if it requires a reboot and the policy has a deadline.
-    pub fn overdue_at(&self, node: &Node, now: Instant) -> Option<Instant> {
-        Some(node.pending_since(now)? + self.deadline.as_ref()?.max_pending)
     }
 }
