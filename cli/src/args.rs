@@ -8,7 +8,9 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
-pub(crate) use self::commands::{CommandArgs, ForecastArgs, HistoryArgs, NextArgs, NodeArgs, PauseArgs, StatusArgs};
+pub(crate) use self::commands::{
+    CommandArgs, ForecastArgs, HistoryArgs, NextArgs, NodeArgs, PauseArgs, StatusArgs, UrgentArgs,
+};
 pub(crate) use self::drain::{DrainArgs, PolicyArgs, ReportArgs};
 pub(crate) use self::values::Output;
 
@@ -64,6 +66,8 @@ pub(crate) enum Command {
     Pause(PauseArgs),
     /// Allow new reboots again after `pause`.
     Resume,
+    /// Override windows, checks or disruption budgets of a policy for some hours, for a reason.
+    Urgent(UrgentArgs),
 }
 
 #[cfg(test)]

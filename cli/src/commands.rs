@@ -10,6 +10,7 @@ pub(crate) mod pause;
 pub(crate) mod release_deleted;
 pub(crate) mod report;
 pub(crate) mod status;
+pub(crate) mod urgent;
 
 use crate::args::{Args, ClusterArgs, Command, CommandArgs, HistoryArgs, NextArgs, Output, StatusArgs};
 use crate::clock::DisplayClock;
@@ -43,6 +44,7 @@ pub(crate) async fn run(args: Args) -> Result<(), Failure> {
         Command::Report(args) => report::run(drain_cluster().await, &args).await,
         Command::Pause(args) => pause::pause(&cluster().await?, &args).await,
         Command::Resume => pause::resume(&cluster().await?).await,
+        Command::Urgent(args) => urgent::urgent(&cluster().await?, &args).await,
     }
 }
 

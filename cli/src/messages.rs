@@ -6,7 +6,7 @@ use chrono::{DateTime, FixedOffset, TimeDelta};
 use clap::CommandFactory;
 use kube::core::{ObjectMeta, Status};
 use lockkeeper_crds::reasons::{Installation, ReasonName};
-use lockkeeper_crds::{LastCommand, NodeState, OnDeadline, OrderedReboot, names};
+use lockkeeper_crds::{LastCommand, NodeState, OnDeadline, OrderedReboot, Override, Urgent, names};
 use lockkeeper_snapshot::slim;
 
 use crate::args::Args;
@@ -14,7 +14,7 @@ use crate::clock::DisplayClock;
 use crate::cluster::{find, proxy};
 use crate::commands::command::{self, Verb};
 use crate::commands::explain::next_step;
-use crate::commands::{forecast, pause, release_deleted, status};
+use crate::commands::{forecast, pause, release_deleted, status, urgent};
 use crate::failure::Failure;
 use crate::view::{self, ActionRequired, NodeView, Reason};
 
@@ -26,6 +26,7 @@ pub fn samples() -> Vec<(String, String)> {
     all.extend(explain_samples(&clock));
     all.extend(command_samples(&clock));
     all.extend(pause_samples());
+    all.extend(urgent_samples(&clock));
     all.extend(drain::samples(&clock));
     all.extend(error_samples());
     all
@@ -207,6 +208,21 @@ fn pause_samples() -> Samples {
         sample("pause, blocked", pause::failed_nodes(&["w-02", "w-03"])),
         sample("resume", pause::RESUMED),
         sample("resume", pause::NOT_PAUSED),
+    ]
+}
+
+fn urgent_samples(clock: &DisplayClock) -> Samples {
+    let declared = Urgent {
+        reason: "CVE-2026-1234".to_owned(),
+        from: clock.now,
+        until: clock.now + TimeDelta::hours(8),
+        rollout: Some("7f3c".to_owned()),
+        overrides: vec![Override::IgnoreWindows, Override::DeletePods],
+    };
+    vec![
+        sample("urgent", urgent::declared("workers", &declared, clock)),
+        sample("urgent --end", urgent::ended("workers")),
+        sample("urgent --end", urgent::not_urgent("workers")),
     ]
 }
 

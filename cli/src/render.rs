@@ -11,4 +11,4 @@ pub(crate) use self::history_entry::{ended, measurements};
 pub(crate) use self::line::Line;
 pub(crate) use self::node::{message, state_column};
 pub(crate) use self::number::{counted, thousands};
-pub(crate) use self::policy::{not_ready, window};
+pub(crate) use self::policy::{deadline, not_ready, window};

@@ -38,10 +38,11 @@ pub use operation::{
 };
 pub use policy::{
     AlertName, AlertStates, AlertsCheck, Approval, Breaker, BreakerState, BreakerStatus, Canary, Check, Checks,
-    ConditionStatus, DeleteExempt, Disruption, Drain, DrainBehavior, DrainRule, EmptyDirData, Exclusion, Hook,
-    HookAnnotation, HookFailurePolicy, HookJob, Hooks, HttpCheck, JobCheck, Matcher, NodeConditionCheck, ObjectCheck,
-    OnCheckError, OnTimeout, PodOptOuts, PodsCheck, PodsExpected, PolicyWaiting, PrometheusCheck, QueryCheck,
-    QueryResult, QueueOrder, Reboot, RebootMethod, RebootPolicy, RebootPolicySpec, RebootPolicyStatus, RolloutStatus,
-    SecretKey, Server, Topology, UnmanagedPods, Window, WindowState,
+    ConditionStatus, Deadline, DeadlineStatus, DeleteExempt, Disruption, Drain, DrainBehavior, DrainRule, EmptyDirData,
+    Exclusion, Hook, HookAnnotation, HookFailurePolicy, HookJob, Hooks, HttpCheck, JobCheck, Matcher,
+    NodeConditionCheck, ObjectCheck, OnCheckError, OnTimeout, Overridden, Override, PodOptOuts, PodsCheck,
+    PodsExpected, PolicyWaiting, PrometheusCheck, QueryCheck, QueryResult, QueueOrder, Reboot, RebootMethod,
+    RebootPolicy, RebootPolicySpec, RebootPolicyStatus, RolloutStatus, Rung, RungStatus, SecretKey, Server, Topology,
+    UnmanagedPods, Urgent, Window, WindowState,
 };
 pub use selector::{LabelSelector, SelectorOperator, SelectorRequirement};

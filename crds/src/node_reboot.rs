@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::condition::Condition;
 use crate::host::{Cause, HostReport};
 use crate::operation::{Operation, Outcome};
-use crate::policy::RebootMethod;
+use crate::policy::{Overridden, RebootMethod};
 
 /// The policy of a node and the order to its agent.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
@@ -296,6 +296,9 @@ pub struct HistoryEntry {
     #[serde(default, skip_serializing_if = "String::is_empty")]
     #[schemars(length(max = 256))]
     pub kernel_after: String,
+    /// What the policy's `deadline` or `urgent` had overridden; absent if nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub overridden: Option<Overridden>,
     /// Number of reboots in a row right before this one that were for the same reasons and did not clear them. The pause
     /// before the next attempt doubles with each.
     #[serde(default)]

@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::host::Cause;
-use crate::policy::{Defaults, Drain, Hooks, Reboot};
+use crate::policy::{Defaults, Drain, Hooks, Overridden, Reboot};
 
 /// One attempt to reboot one node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
@@ -128,6 +128,9 @@ pub struct Operation {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 24))]
     pub ended_hooks: Vec<EndedHook>,
+    /// What the policy's `deadline` or `urgent` had overridden when the node was admitted; absent if nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub overridden: Option<Overridden>,
     /// The policy's settings when the operation started; it finishes with them.
     pub settings: OperationSettings,
     /// The failure, in phase Failed.

@@ -1,6 +1,7 @@
 //! `RebootPolicy`: how a set of nodes reboots.
 
 mod checks;
+mod deadline;
 mod disruption;
 mod drain;
 mod hooks;
@@ -16,12 +17,16 @@ pub use checks::{
     NodeConditionCheck, ObjectCheck, OnCheckError, PodsCheck, PodsExpected, PrometheusCheck, QueryCheck, QueryResult,
     SecretKey, Server,
 };
+pub use deadline::{Deadline, Overridden, Override, Rung, Urgent};
 pub use disruption::{Approval, Breaker, Canary, Disruption, QueueOrder, Topology};
 pub use drain::{DeleteExempt, Drain, DrainBehavior, DrainRule, EmptyDirData, OnTimeout, PodOptOuts, UnmanagedPods};
 pub use hooks::{Hook, HookAnnotation, HookFailurePolicy, HookJob, Hooks};
 pub use reboot::{Reboot, RebootMethod};
 pub use schedule::{Exclusion, Window};
-pub use status::{BreakerState, BreakerStatus, PolicyWaiting, RebootPolicyStatus, RolloutStatus, WindowState};
+pub use status::{
+    BreakerState, BreakerStatus, DeadlineStatus, PolicyWaiting, RebootPolicyStatus, RolloutStatus, RungStatus,
+    WindowState,
+};
 
 use crate::limit::IntOrPercent;
 use crate::selector::LabelSelector;
@@ -93,6 +98,12 @@ pub struct RebootPolicySpec {
     /// What is done about each node before its drain, before its reboot and after it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hooks: Option<Hooks>,
+    /// Until when a required reboot must be done, and what is overridden for that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<Deadline>,
+    /// Overrides for all nodes at once, with a reason and an end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub urgent: Option<Urgent>,
     /// How many failed nodes stop the rollout.
     #[serde(default)]
     pub breaker: Breaker,

@@ -14,6 +14,7 @@ mod chart;
 mod checks;
 mod daemon_sets;
 mod dashboard;
+mod deadline;
 mod docs;
 mod drain;
 mod drain_policy;

@@ -40,6 +40,8 @@ prometheusRule:
     LockkeeperWindowMissed: {params: {days: 0.5}}
     LockkeeperWindowTooShort: {for: 1s}
     LockkeeperScheduleTooTight: {for: 1s}
+    LockkeeperDeadlineMissed: {for: 1s}
+    LockkeeperDeadlineAtRisk: {for: 1s}
     LockkeeperPolicyDegraded: {for: 1s}
     LockkeeperViewIncomplete: {for: 1s}
     LockkeeperAgentMissing: {for: 1s}
@@ -184,7 +186,7 @@ fn every_alert_was_told(watched: &Watched) {
         .filter_map(|line| line.trim().strip_prefix("Lockkeeper")?.split_once(':'))
         .map(|(name, _)| name)
         .collect();
-    assert_eq!(soon.len(), 21, "all but the four above");
+    assert_eq!(soon.len(), 23, "all but the four above");
     for name in soon {
         assert!(told.contains(format!("Lockkeeper{name}").as_str()), "{name}: {told:?}");
     }

@@ -232,8 +232,8 @@ impl Reconciler {
         if !actions.is_empty() && self.is_publication_overdue() {
             // However many writes are left: people read first what becomes of a policy.
             self.last_publication = Some(Instant::now());
-            let ends = self.tasks.forecast_ends();
-            if let Err(error) = self.reporter.publish_policies(&pass, plan, &ends).await {
+            let outlook = self.tasks.outlook();
+            if let Err(error) = self.reporter.publish_policies(&pass, plan, &outlook).await {
                 tracing::warn!("{}; the next pass tries again", error_chain(&error));
             }
         }
@@ -272,10 +272,10 @@ impl Reconciler {
         }
         self.last_publication = Some(Instant::now());
         let due = self.tasks.forecast(snapshot, plan, now);
-        let ends = self.tasks.forecast_ends();
+        let outlook = self.tasks.outlook();
         let published = self
             .reporter
-            .publish(&mut pass, plan, &ends, &self.failed_statuses)
+            .publish(&mut pass, plan, &outlook, &self.failed_statuses)
             .await;
         learn(&mut self.failed_statuses, &mut self.tasks, &published.executed);
         if let Some(error) = published.executed.shared {

@@ -21,7 +21,6 @@ use chrono::{DateTime, Utc};
 use futures::stream::{self, StreamExt};
 use kube::api::Patch;
 use kube::{Api, Client, ResourceExt};
-use lockkeeper_crds::time::whole_seconds;
 use lockkeeper_crds::{NodeReboot, RebootPolicy, RebootPolicyStatus, names};
 use lockkeeper_kube_util::{error_chain, patch_params};
 use lockkeeper_planner::{Action, Node, Plan, Snapshot, Violation};
@@ -34,7 +33,7 @@ use crate::execute::{Error, MAX_CONCURRENT_WRITES, Pass, Retry};
 use crate::merge_patch::difference;
 use crate::metrics::Metrics;
 use crate::status::policy;
-use crate::tasks::forecasts::Ends;
+use crate::tasks::forecasts::Outlook;
 use announcer::Announcer;
 use event::Event;
 use event_recorder::EventTarget;
@@ -213,13 +212,9 @@ impl Reporter {
     }
 
     /// Writes the statuses of the policies that changed; one that is refused delays no other. Returns the first failure.
-    pub async fn publish_policies(&self, pass: &Pass<'_>, plan: &Plan, ends: &Ends) -> Result<(), Error> {
+    pub async fn publish_policies(&self, pass: &Pass<'_>, plan: &Plan, outlook: &Outlook) -> Result<(), Error> {
         let statuses = pass.seen.policies.iter().filter_map(|(name, object)| {
-            let parsed = pass.snapshot.policies.get(name.as_str())?;
-            let after = RebootPolicyStatus {
-                estimated_completion_time: ends.get(name).copied().map(whole_seconds),
-                ..policy::status(name, object, parsed, pass.snapshot, &pass.seen, plan, pass.now)
-            };
+            let after = policy::status(name, object, pass.snapshot, &pass.seen, plan, outlook, pass.now)?;
             Some((name, object, after))
         });
         let statuses: Vec<_> = statuses.collect();

@@ -1,6 +1,7 @@
 //! What the status and the conditions of nodes and policies should be; pure.
 
 pub mod condition;
+pub mod deadline;
 pub mod node;
 mod node_conditions;
 mod node_counts;

@@ -18,7 +18,7 @@ use tokio::time::Instant;
 
 use self::checks::{CheckOptions, Checks};
 use self::drains::Drains;
-use self::forecasts::{Ends, Forecasts};
+use self::forecasts::{Forecasts, Outlook};
 use self::hooks::HookJobs;
 use self::preflights::Preflights;
 use self::probes::{DaemonSetProbe, Probes, WorkloadProbe};
@@ -85,9 +85,9 @@ impl Tasks {
         self.forecasts.reconcile(snapshot, plan, now)
     }
 
-    /// When each policy's last node will be done, by the last forecast.
-    pub fn forecast_ends(&self) -> Ends {
-        self.forecasts.ends()
+    /// What the last forecast says about each policy.
+    pub fn outlook(&self) -> Outlook {
+        self.forecasts.outlook()
     }
 
     /// The Events that are due, each with its node. None is returned twice.

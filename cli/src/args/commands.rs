@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use chrono::{DateTime, Utc};
 use clap::value_parser;
 
-use super::values::{Output, deployment, instant, node_name};
+use super::values::{Output, OverrideName, deployment, instant, node_name};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct StatusArgs {
@@ -89,4 +89,22 @@ pub(crate) struct PauseArgs {
     /// Once no node is in progress, scale this Deployment to 0 and restore the limit of the lock.
     #[arg(long, value_name = "NAMESPACE/DEPLOYMENT", value_parser = deployment)]
     pub(crate) stop: Option<(String, String)>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct UrgentArgs {
+    /// The policy's name.
+    pub(crate) policy: String,
+    /// Why; shown wherever a node starts because of it.
+    #[arg(long, value_name = "TEXT", required_unless_present = "end")]
+    pub(crate) reason: Option<String>,
+    /// For how many hours, at most 168.
+    #[arg(long, value_name = "HOURS", default_value_t = 8, value_parser = value_parser!(i64).range(1..=168))]
+    pub(crate) hours: i64,
+    /// What is overridden; may be given several times.
+    #[arg(long = "override", value_name = "NAME", value_enum, default_value = "IgnoreWindows")]
+    pub(crate) overrides: Vec<OverrideName>,
+    /// End the urgent override of the policy.
+    #[arg(long, conflicts_with_all = ["reason", "hours", "overrides"])]
+    pub(crate) end: bool,
 }

@@ -2,11 +2,31 @@
 
 use chrono::{DateTime, Utc};
 use clap::ValueEnum;
+use lockkeeper_crds::Override;
 
 /// The format of the output.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(crate) enum Output {
     Json,
+}
+
+/// What an urgent override may override.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "PascalCase")]
+pub(crate) enum OverrideName {
+    IgnoreWindows,
+    IgnoreChecks,
+    DeletePods,
+}
+
+impl OverrideName {
+    pub(crate) fn to_api(self) -> Override {
+        match self {
+            Self::IgnoreWindows => Override::IgnoreWindows,
+            Self::IgnoreChecks => Override::IgnoreChecks,
+            Self::DeletePods => Override::DeletePods,
+        }
+    }
 }
 
 /// Accepts `node/NAME` too, as `kubectl get -o name` prints it.

@@ -1,5 +1,6 @@
 //! `explain NODE`: the answer first, then the reason, then what you can do.
 
+mod deadline;
 pub(crate) mod next_step;
 
 use k8s_openapi::api::core::v1::Node;
@@ -19,7 +20,9 @@ pub(crate) async fn explain(cluster: &Cluster, name: &str) -> Result<(), Failure
     // A reader who may not read Nodes still gets the rest.
     let node = cluster.nodes().get_opt(name).await.ok().flatten();
     let installation = installation::of_node(cluster, name).await;
-    let lines = render(name, &reboot, node.as_ref(), &installation, &DisplayClock::now());
+    let clock = DisplayClock::now();
+    let deadline = deadline::find(cluster, name, &reboot, &clock).await;
+    let lines = render(name, &reboot, node.as_ref(), deadline, &installation, &clock);
     terminal::print(&lines);
     Ok(())
 }
@@ -29,6 +32,7 @@ pub(crate) fn render(
     name: &str,
     reboot: &NodeReboot,
     node: Option<&Node>,
+    deadline: Option<String>,
     installation: &Installation,
     clock: &DisplayClock,
 ) -> Vec<Line> {
@@ -56,6 +60,8 @@ pub(crate) fn render(
         next_step::next_step(&view, &status, clock),
         ActionRequired::None,
     );
+    add("deadline", deadline, ActionRequired::None);
+    add("overridden", overridden(&status), ActionRequired::None);
     add("agent", agent(&status), ActionRequired::Manual);
     add("node", node.map(node_condition), ActionRequired::None);
     let last = status.history.first().or(status.last_reboot.as_ref());
@@ -184,6 +190,14 @@ fn detectors(status: &NodeRebootStatus) -> Option<String> {
         })
         .collect();
     (!parts.is_empty()).then(|| parts.join("; "))
+}
+
+/// What was overridden for the operation in progress when the node was admitted.
+fn overridden(status: &NodeRebootStatus) -> Option<String> {
+    let overridden = status.operation.as_ref()?.overridden.as_ref()?;
+    let names: Vec<&str> = overridden.overrides.iter().map(|one| one.as_str()).collect();
+    let urgent = overridden.urgent.as_ref().map(|reason| format!(" (urgent: {reason})"));
+    Some(format!("{}{}", names.join(", "), urgent.unwrap_or_default()))
 }
 
 /// The agent's problem, if it has one.

@@ -80,7 +80,7 @@ pub(crate) async fn fetch(cluster: &Cluster, only: Option<&str>) -> Result<View,
     Ok(view(&observed, only, now))
 }
 
-fn observed(objects: &Objects, nodes: objects::Nodes) -> ObservedObjects {
+pub(crate) fn observed(objects: &Objects, nodes: objects::Nodes) -> ObservedObjects {
     let policies = objects.policies.iter();
     let reboots = objects.reboots.iter();
     ObservedObjects {

@@ -8,7 +8,7 @@ use lockkeeper_crds::NodeState;
 
 use crate::clock::{DisplayClock, duration};
 use crate::cluster::installation::SHOW_PODS;
-use crate::render::{Line, counted, message, not_ready, state_column, thousands, window};
+use crate::render::{Line, counted, deadline, message, not_ready, state_column, thousands, window};
 use crate::view::{ActionRequired, NodeView, PolicyView, Reason, View};
 
 /// If more nodes wait for one reason, they become one line.
@@ -25,6 +25,7 @@ pub(crate) fn render(view: &View, clock: &DisplayClock) -> Vec<Line> {
         let warnings = policy.warnings.iter();
         let warning = |text: &String| Line::new(format!("  warning: {}", clock.localize(text)), ActionRequired::Manual);
         lines.extend(warnings.map(warning));
+        lines.extend(deadline(policy, clock));
         lines.extend(rows(&policy.nodes, clock));
     }
     let without_policy = view.without_policy.iter().filter(|node| !node.is_done()).count();

@@ -18,6 +18,20 @@ pub(crate) fn not_ready(policy: &PolicyView, clock: &DisplayClock) -> Option<Lin
     ))
 }
 
+/// The deadline of a policy, its rungs, and its urgent override.
+pub(crate) fn deadline(policy: &PolicyView, clock: &DisplayClock) -> Vec<Line> {
+    let labelled = [
+        ("deadline", &policy.deadline),
+        ("rungs", &policy.rungs),
+        ("urgent", &policy.urgent),
+    ];
+    let lines = labelled.into_iter().filter_map(|(label, text)| {
+        let text = clock.localize(text.as_ref()?);
+        Some(Line::plain(format!("  {label}: {text}")))
+    });
+    lines.collect()
+}
+
 /// Whether nodes of a policy may start now, and until when.
 pub(crate) fn window(policy: &PolicyView, clock: &DisplayClock) -> String {
     let window = match policy.window {

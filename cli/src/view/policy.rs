@@ -1,10 +1,12 @@
 //! One policy: its window, its conditions, and how many of its nodes are in which state.
 
 use chrono::{DateTime, Utc};
+use lockkeeper_crds::reasons::format_time;
 use lockkeeper_crds::{NodeState, RebootPolicy, RebootPolicyStatus, WindowState, condition};
 use serde::Serialize;
 
 use super::node::NodeView;
+use crate::clock::duration;
 
 /// One policy and its nodes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -18,6 +20,12 @@ pub(crate) struct PolicyView {
     pub(crate) not_ready: Option<String>,
     /// The operator's warnings about the policy.
     pub(crate) warnings: Vec<String>,
+    /// Whether its deadline will be met, if it has one and nodes wait.
+    pub(crate) deadline: Option<String>,
+    /// The rungs of its deadline that apply to nodes, or will within a day.
+    pub(crate) rungs: Option<String>,
+    /// Its urgent override, while that applies.
+    pub(crate) urgent: Option<String>,
     /// When the last node will be done if nothing blocks.
     pub(crate) estimated_completion_time: Option<DateTime<Utc>>,
     pub(crate) up_to_date: usize,
@@ -46,7 +54,13 @@ pub(crate) enum WindowView {
 }
 
 /// Conditions of a policy that exist only while they are true.
-const WARNINGS: [&str; 3] = ["ScheduleTooTight", "AgentsIncapable", "AcknowledgementInvalid"];
+const WARNINGS: [&str; 5] = [
+    "ScheduleTooTight",
+    "AgentsIncapable",
+    "AcknowledgementInvalid",
+    "DeadlineMissed",
+    "DeadlineAtRisk",
+];
 
 /// The message of a policy that has no conditions.
 pub(crate) const NOT_OBSERVED: &str = "the operator has not observed this policy yet";
@@ -65,12 +79,10 @@ impl PolicyView {
             window: window(policy, &status),
             suspended: policy.spec.suspend,
             not_ready,
-            warnings: WARNINGS
-                .iter()
-                .filter_map(|type_| condition::find(&status.conditions, type_))
-                .filter(|condition| condition.status == "True")
-                .map(|condition| condition.message.clone())
-                .collect(),
+            warnings: WARNINGS.iter().filter_map(|type_| message_of(&status, type_)).collect(),
+            deadline: deadline(policy, &status),
+            rungs: message_of(&status, "DeadlineEscalating"),
+            urgent: message_of(&status, "Urgent"),
             estimated_completion_time: status.estimated_completion_time,
             up_to_date: 0,
             in_progress: 0,
@@ -93,6 +105,28 @@ impl PolicyView {
         };
         *number += 1;
         self.nodes.push(node);
+    }
+}
+
+/// The message of a condition that is true.
+fn message_of(status: &RebootPolicyStatus, type_: &str) -> Option<String> {
+    let condition = condition::find(&status.conditions, type_)?;
+    (condition.status == "True").then(|| condition.message.clone())
+}
+
+/// Whether the policy's nodes are rebooted in time, by what the operator has published.
+fn deadline(policy: &RebootPolicy, status: &RebootPolicyStatus) -> Option<String> {
+    let (spec, found) = (policy.spec.deadline.as_ref()?, status.deadline.as_ref()?);
+    let allowed = duration(spec.max_pending_seconds.into());
+    match (found.overdue, found.late, found.next_overdue_time) {
+        (0, 0, None) => None,
+        (0, 0, Some(next)) => Some(format!(
+            "every node is rebooted within {allowed} if nothing blocks; the first one is overdue at {}",
+            format_time(next)
+        )),
+        (overdue, late, _) => Some(format!(
+            "{overdue} overdue after {allowed}, {late} more will be by the forecast"
+        )),
     }
 }
 

@@ -5,6 +5,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::Override;
 use crate::condition::Condition;
 
 /// The state of the nodes of a policy.
@@ -54,11 +55,15 @@ pub struct RebootPolicyStatus {
     /// The present rollout: from the first node that waits until none does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollout: Option<RolloutStatus>,
+    /// How the nodes stand against `deadline`; absent if the policy has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<DeadlineStatus>,
     /// The breaker; absent while it is closed and no node failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub breaker: Option<BreakerStatus>,
     /// `Ready`, `UpToDate`, `Progressing`, `Degraded`, `Stalled`, `ScheduleTooTight`,
-    /// `AgentsIncapable`, `AcknowledgementInvalid`.
+    /// `AgentsIncapable`, `ChecksFailing`, `AcknowledgementInvalid`, `DeadlineEscalating`, `DeadlineAtRisk`, `DeadlineMissed`,
+    /// `Urgent`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
@@ -103,6 +108,46 @@ pub struct RolloutStatus {
     /// When the canary nodes had stayed healthy for `soakSeconds`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub canary_passed_time: Option<DateTime<Utc>>,
+}
+
+/// How the nodes of a policy stand against its deadline.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DeadlineStatus {
+    /// Nodes that have required a reboot for longer than `maxPendingSeconds`.
+    #[serde(default)]
+    pub overdue: i32,
+    /// Nodes that will be overdue before they are rebooted, by the forecast.
+    #[serde(default)]
+    pub late: i32,
+    /// When the first of the other nodes that wait is overdue.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_overdue_time: Option<DateTime<Utc>>,
+    /// The rungs that a node has reached, or will within a day, in the order of `afterSeconds`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    pub rungs: Vec<RungStatus>,
+}
+
+/// A rung that nodes have reached, or will within a day.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RungStatus {
+    /// Its `afterSeconds`.
+    pub after_seconds: i32,
+    /// Its override.
+    #[serde(rename = "override")]
+    pub override_: Override,
+    /// Number of nodes that have reached it.
+    #[serde(default)]
+    pub nodes: i32,
+    /// The next node that will.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
+    pub next_node: Option<String>,
+    /// When that node will.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_time: Option<DateTime<Utc>>,
 }
 
 /// The breaker of a policy.

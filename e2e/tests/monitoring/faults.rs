@@ -22,7 +22,7 @@ pub(crate) const POLICIES: [&str; 11] = [
 ];
 
 /// What each fault must raise: alert, labels.
-pub(crate) const RAISED: [(&str, &[(&str, &str)]); 14] = [
+pub(crate) const RAISED: [(&str, &[(&str, &str)]); 16] = [
     (
         "LockkeeperNodeNotBackAfterReboot",
         &[("node", "hollow-0000"), ("policy", "lost"), ("severity", "critical")],
@@ -51,6 +51,8 @@ pub(crate) const RAISED: [(&str, &[(&str, &str)]); 14] = [
     ("LockkeeperWindowMissed", &[("policy", "missed")]),
     ("LockkeeperWindowTooShort", &[("policy", "short")]),
     ("LockkeeperScheduleTooTight", &[("policy", "rare")]),
+    ("LockkeeperDeadlineMissed", &[("policy", "stalled")]),
+    ("LockkeeperDeadlineAtRisk", &[("policy", "missed")]),
     (
         "LockkeeperPolicyDegraded",
         &[("policy", "again"), ("condition", "Degraded")],
@@ -77,8 +79,9 @@ pub(crate) async fn make_policies(stack: &Stack) {
         ("silent", json!({})),
         ("blind", json!({})),
         ("left", json!({})),
-        ("stalled", json!({})),
-        ("missed", json!({})),
+        ("stalled", deadline(60, 1)),
+        // Its node is held, and no forecast reboots it.
+        ("missed", deadline(86_400, 3600)),
         (
             "short",
             json!({"windows": [{"schedule": short, "durationSeconds": 600}]}),
@@ -98,6 +101,11 @@ pub(crate) async fn make_policies(stack: &Stack) {
     }
     // Else the first one that is stuck would keep all others out.
     patch(stack, "rlock", names::LOCK, &json!({"spec": {"maxInProgress": 8}}));
+}
+
+fn deadline(max_pending: i64, after: i64) -> Value {
+    let rung = json!({"afterSeconds": after, "override": "IgnoreChecks"});
+    json!({"deadline": {"maxPendingSeconds": max_pending, "ladder": [rung]}})
 }
 
 /// Everything goes wrong.

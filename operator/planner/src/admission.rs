@@ -11,7 +11,7 @@ use crate::assessment::Assessment;
 use crate::context::NodeRef;
 use crate::eligibility::{Candidate, check_admission};
 use crate::names::PolicyName;
-use crate::policy_checks::{Checked, check_start};
+use crate::policy_checks::{Checked, StartChecks, check_start};
 use crate::queue::{self, Queued};
 use crate::recovery::Recovery;
 use crate::slots::{SlotLedger, check_slot};
@@ -181,12 +181,13 @@ impl<'a> Admission<'a> {
     /// Whether the policy's checks let the node start. They are evaluated only for nodes that could have a slot, and those
     /// about a node for one more of them at a time. Until they have answered, the node keeps its place.
     fn check_policy_checks(&mut self, queued: &Queued<'a>) -> Result<(), WaitReason> {
+        let now = self.assessment.context.now;
         let (policy, node) = (queued.policy.context, queued.candidate.node_ref.name);
-        let Some(checks) = policy.policy.checks.as_ref().filter(|checks| checks.evaluates) else {
+        let must_pass = StartChecks::of(policy.policy, queued.candidate.node_ref.node, now);
+        let Some(checks) = policy.policy.checks.as_ref().filter(|checks| must_pass.ask(checks)) else {
             return Ok(());
         };
-        let now = self.assessment.context.now;
-        let checked = check_start(Some(checks), node, None, now);
+        let checked = check_start(Some(checks), must_pass, node, None, now);
         let asked = self.checks.entry(policy.name.clone()).or_default();
         let is_known = checks
             .round

@@ -109,16 +109,23 @@ impl<'a> PolicyAssessment<'a> {
         }
     }
 
-    /// Why this node does not fit the open window although others would: one of its pods may take long to shut down.
+    /// Why this node does not fit the open window: no reboot does, or one of its pods may take long to shut down. Its
+    /// windows may be others than those of the policy.
     pub(crate) fn too_late_for(&self, node: &Node, now: Instant) -> Option<WaitReason> {
         let policy = self.context.policy;
         let estimate = policy.duration_estimate.cordoned;
         let needs = window_fit::needed_time(estimate, node.drain_details.longest_grace);
-        match (&policy.schedule, &self.context.opening) {
-            (Ok(schedule), Ok(Opening::Open { closes: Some(closes) })) if needs > estimate => {
-                window_fit::too_late(schedule, needs, *closes, now)
-            }
-            _ => None,
+        let relaxed = self.context.relaxed_for(node, now);
+        if relaxed.is_none() && (self.too_late.is_some() || needs <= estimate) {
+            return self.too_late.clone();
+        }
+        let (schedule, opening) = match relaxed {
+            Some(relaxed) => (&relaxed.schedule, &relaxed.opening),
+            None => (policy.schedule.as_ref().ok()?, self.context.opening.as_ref().ok()?),
+        };
+        match opening {
+            Opening::Open { closes: Some(closes) } => window_fit::too_late(schedule, needs, *closes, now),
+            Opening::Open { closes: None } | Opening::Closed { .. } | Opening::Excluded { .. } => None,
         }
     }
 
@@ -146,17 +153,18 @@ impl<'a> PolicyAssessment<'a> {
     /// The instants at which time alone may change what this policy allows.
     pub(crate) fn changes_at(&self) -> impl Iterator<Item = Instant> {
         let needs = self.context.policy.duration_estimate.cordoned;
-        let schedule = match &self.context.opening {
-            Ok(Opening::Open { closes }) => [*closes, closes.map(|closes| window_fit::too_late_from(needs, closes))],
-            Ok(Opening::Closed { opens }) => [*opens, None],
-            Ok(Opening::Excluded { until, .. }) => [*until, None],
-            Err(_) => [None, None],
-        };
+        let relaxed = self.context.relaxed.values().map(|relaxed| &relaxed.opening);
+        let openings = self.context.opening.as_ref().ok().into_iter().chain(relaxed);
+        let schedule = openings.flat_map(move |opening| match opening {
+            Opening::Open { closes } => [*closes, closes.map(|closes| window_fit::too_late_from(needs, closes))],
+            Opening::Closed { opens } => [*opens, None],
+            Opening::Excluded { until, .. } => [*until, None],
+        });
         let probes = breaker::probes_at(&self.breaker, self.context.policy);
         let canary = self.canary.passes_at();
         // The success of a probe that lies ahead of now counts from then on.
         let probe = self.context.last_reboot;
-        let changes = schedule.into_iter().flatten().chain(probes).chain(canary);
+        let changes = schedule.flatten().chain(probes).chain(canary);
         changes.chain(probe).chain(self.context.credible_at)
     }
 }

@@ -8,6 +8,7 @@
 mod count;
 mod hooks;
 mod live;
+mod overrides;
 mod own;
 mod policy_checks;
 mod starts;
@@ -19,6 +20,7 @@ use crate::plan::Plan;
 use crate::snapshot::{
     Drain, Holder, Lock, Node, OnTimeout, Operation, Order, OrderAction, Phase, Snapshot, StageKind, Taint,
 };
+use overrides::{refused_stage, unallowed};
 use starts::Starts;
 use violation::violation;
 
@@ -76,7 +78,8 @@ pub fn check(snapshot: &Snapshot, plan: &Plan, now: Instant) -> Vec<Violation> {
             }
             Action::WriteRecord { node, change } => {
                 if let (Some((name, node)), Change::Set(Some(operation))) = (there(node), &change.operation) {
-                    stage_begins(name, node, operation, &mut found);
+                    begins(snapshot, name, node, operation, now, &mut found);
+                    stage_begins(snapshot, name, node, operation, now, &mut found);
                 }
             }
             Action::DeleteRecord { node } => {
@@ -133,10 +136,47 @@ fn taints(snapshot: &Snapshot, name: &str, node: &Node, taint: Taint, found: &mu
     }
 }
 
-/// S3: a stage of a drain begins only after evictions were asked for, whatever time has passed.
-fn stage_begins(name: &str, node: &Node, operation: &Operation, found: &mut Vec<Violation>) {
+/// S2: an operation records as overridden only what its policy overrides for the node when it begins, and no more later.
+fn begins(
+    snapshot: &Snapshot,
+    name: &str,
+    node: &Node,
+    operation: &Operation,
+    now: Instant,
+    found: &mut Vec<Violation>,
+) {
+    let before = node.operation().filter(|before| before.id == operation.id);
+    let refused = match before {
+        Some(before) => (before.overridden != operation.overridden).then(|| "after its begin".to_owned()),
+        None => unallowed(snapshot.policies.get(&operation.policy), node, operation, now)
+            .map(|kind| format!("with {}, which its policy does not allow", kind.as_str())),
+    };
+    if let Some(refused) = refused {
+        let what = format!("guards of {name} would be overridden {refused}");
+        found.push(violation("S2", what));
+    }
+}
+
+/// S3: a stage of a drain begins only if the policy asks for it, in a window, and after evictions were asked for, whatever
+/// time has passed.
+fn stage_begins(
+    snapshot: &Snapshot,
+    name: &str,
+    node: &Node,
+    operation: &Operation,
+    now: Instant,
+    found: &mut Vec<Violation>,
+) {
     let before = node.operation().and_then(|operation| operation.stage);
     let asked_for = node.drain_details.evicting_for;
+    if before.is_none()
+        && let Some(why) = refused_stage(snapshot.policies.get(&operation.policy), node, operation, now)
+    {
+        found.push(violation(
+            "S3",
+            format!("a stage of the drain of {name} would begin {why}"),
+        ));
+    }
     if operation.stage.is_some() && before.is_none() && !node.has_spent_drain_time(operation.settings.drain_timeout) {
         let seconds = asked_for.num_seconds();
         let what = format!("a stage of the drain of {name} would begin after {seconds} s of evictions");

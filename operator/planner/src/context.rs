@@ -7,6 +7,7 @@ use lockkeeper_reasons::ViewGap;
 use crate::Instant;
 use crate::history::recently_rebooted_until;
 use crate::names::PolicyName;
+use crate::overrides::{Overrides, Relaxed, changes_of, relaxed};
 use crate::recorded::{MAX_CLOCK_DIFFERENCE, or_now, unless_ahead};
 use crate::snapshot::{Confinement, Host, Node, Operation, Phase, Policy, Record, Snapshot, UnavailableCause};
 use crate::windows::Opening;
@@ -69,6 +70,8 @@ pub(crate) struct PolicyContext<'a> {
     pub(crate) unavailable: BTreeMap<&'a str, UnavailableCause<'a>>,
     /// Whether its schedule is open; an invalid schedule is an error.
     pub(crate) opening: Result<Opening, &'a str>,
+    /// The windows for nodes for which they are overridden, by the number of rungs that they have reached.
+    pub(crate) relaxed: BTreeMap<usize, Relaxed>,
     /// Its Failed nodes, and since when.
     pub(crate) failures: Vec<(&'a str, Instant)>,
     /// When the first operation in progress began.
@@ -107,6 +110,11 @@ impl<'a> Context<'a> {
             unconfined: Vec::new(),
             next_change: None,
         };
+        for policy in snapshot.policies.values() {
+            let urgent = policy.urgent.as_ref();
+            context.changes_at(urgent.map(|urgent| urgent.from));
+            context.changes_at(urgent.map(|urgent| urgent.until));
+        }
         for (name, node) in &snapshot.nodes {
             context.observe_node(name, node);
         }
@@ -195,6 +203,13 @@ impl<'a> Context<'a> {
         if record.host.is_some() {
             self.changes_at(missing);
         }
+        if let Some(deadline) = policy.and_then(|name| self.policies.get(name)?.policy.deadline.as_ref()) {
+            self.changes_at(node.pending_credible_at(self.now));
+            let since = node.pending_since(self.now).into_iter();
+            for time in since.flat_map(|since| changes_of(deadline, since)) {
+                self.changes_at(Some(time));
+            }
+        }
         if let Some(operation) = &record.operation {
             self.in_progress.push(node_ref);
             if let Some(policy) = self.policies.get_mut(&operation.policy) {
@@ -246,6 +261,7 @@ impl<'a> PolicyContext<'a> {
             max_unavailable: 0,
             unavailable: BTreeMap::new(),
             opening: schedule.map(|schedule| schedule.opening(now)),
+            relaxed: relaxed(policy, now),
             failures: Vec::new(),
             first_operation: None,
             last_reboot: None,
@@ -259,6 +275,23 @@ impl<'a> PolicyContext<'a> {
     /// Whether its windows and exclusions let nodes start.
     pub(crate) fn is_open(&self) -> bool {
         matches!(self.opening, Ok(Opening::Open { .. }))
+    }
+
+    /// The windows for this node, if those of the policy are overridden for it.
+    pub(crate) fn relaxed_for(&self, node: &Node, now: Instant) -> Option<&Relaxed> {
+        if self.relaxed.is_empty() {
+            return None;
+        }
+        let reached = Overrides::of(self.policy, node, now).rungs.len();
+        self.relaxed.range(..=reached).next_back().map(|(_, relaxed)| relaxed)
+    }
+
+    /// Whether windows and exclusions let this node start, and when that changes; an invalid schedule is an error.
+    pub(crate) fn opening_for(&self, node: &Node, now: Instant) -> Result<&Opening, &'a str> {
+        match self.relaxed_for(node, now) {
+            Some(relaxed) => Ok(&relaxed.opening),
+            None => self.opening.as_ref().map_err(|why| *why),
+        }
     }
 
     fn observe_node(&mut self, name: &'a str, node: &'a Node, unavailable: Option<UnavailableCause<'a>>, now: Instant) {

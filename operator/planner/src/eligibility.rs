@@ -9,6 +9,7 @@ use crate::assessment::breaker::cooled_at;
 use crate::assessment::{Assessment, PolicyAssessment};
 use crate::context::NodeRef;
 use crate::history::{check_back_off, check_released, check_still_required};
+use crate::overrides::opens_by_rung;
 use crate::snapshot::{Approval, BreakerState, Confinement, Deletion, Node, Operation, RebootMethod, Snapshot};
 use crate::windows::Opening;
 
@@ -303,29 +304,32 @@ pub(crate) fn breaker_admits(policy: &PolicyAssessment, operation: Option<&Opera
     })
 }
 
-fn check_schedule(_: &Assessment, candidate: &Candidate) -> Result<(), WaitReason> {
-    match candidate.policy.map(|policy| &policy.context.opening) {
-        None | Some(Ok(Opening::Open { .. })) => Ok(()),
-        Some(Ok(Opening::Closed { opens })) => Err(WaitReason::OutsideWindow {
-            opens: *opens,
+/// The deadline of the policy may override windows, but never exclusions.
+fn check_schedule(assessment: &Assessment, candidate: &Candidate) -> Result<(), WaitReason> {
+    let (node, now) = (candidate.node_ref.node, assessment.context.now);
+    let Some(policy) = candidate.policy.map(|policy| policy.context) else {
+        return Ok(());
+    };
+    match policy.opening_for(node, now) {
+        Ok(Opening::Open { .. }) => Ok(()),
+        Ok(Opening::Closed { opens }) => Err(WaitReason::OutsideWindow {
+            opens: opens_by_rung(policy.policy, &policy.relaxed, node, *opens, now),
             invalid: None,
         }),
-        Some(Ok(Opening::Excluded { until, reason, .. })) => Err(WaitReason::Excluded {
+        Ok(Opening::Excluded { until, reason, .. }) => Err(WaitReason::Excluded {
             until: *until,
             reason: reason.clone(),
         }),
-        Some(Err(why)) => Err(WaitReason::OutsideWindow {
+        Err(why) => Err(WaitReason::OutsideWindow {
             opens: None,
-            invalid: Some((*why).to_owned()),
+            invalid: Some(why.to_owned()),
         }),
     }
 }
 
 fn check_window_fit(assessment: &Assessment, candidate: &Candidate) -> Result<(), WaitReason> {
-    let too_late = candidate.policy.and_then(|policy| {
-        let of_node = || policy.too_late_for(candidate.node_ref.node, assessment.context.now);
-        policy.too_late.clone().or_else(of_node)
-    });
+    let (node, now) = (candidate.node_ref.node, assessment.context.now);
+    let too_late = candidate.policy.and_then(|policy| policy.too_late_for(node, now));
     too_late.map_or(Ok(()), Err)
 }
 

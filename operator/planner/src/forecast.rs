@@ -5,6 +5,7 @@
 //! that decides. The same snapshot and instant give the same forecast.
 
 mod future;
+mod late;
 
 use std::collections::BTreeMap;
 
@@ -18,6 +19,8 @@ use lockkeeper_reasons::WaitReason;
 
 use crate::plan::WaitReasons;
 use future::Future;
+
+pub use late::LateNode;
 
 /// How far a forecast looks, and how much it may cost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

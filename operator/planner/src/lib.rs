@@ -4,7 +4,7 @@
 //! draws a random number or knows a Kubernetes type; `operator/` builds the [`Snapshot`] and carries the [`Plan`] out.
 //! [`check()`] states the safety rules once; tests and production call the same function.
 //!
-//! A pass runs through the modules in this order: [`snapshot`] -> `context` -> `assessment` -> `recovery` -> `eligibility`
+//! A pass runs through the modules in this order: [`snapshot`] -> `overrides` -> `context` -> `assessment` -> `recovery` -> `eligibility`
 //! -> `policy_checks` -> `queue` -> `slots` -> `admission` -> `lifecycle` -> `housekeeping` -> [`action`]. None imports a later one.
 //! [`preconditions()`] then returns what must still hold when an action is written.
 
@@ -23,6 +23,7 @@ mod history;
 mod housekeeping;
 mod lifecycle;
 mod names;
+mod overrides;
 pub mod plan;
 mod policy_checks;
 pub mod preconditions;
@@ -39,13 +40,14 @@ pub use action::{Action, Change, Finished, RecordChange};
 pub use check::{Violation, check};
 pub use commands::command_answer_samples;
 pub use durations::{MAX_SUCCESSES, Success, estimate_durations};
-pub use forecast::{Forecast, Horizon, Span, forecast};
+pub use forecast::{Forecast, Horizon, LateNode, Span, forecast};
 pub use history::check_history;
 pub use lifecycle::deadline::{Deadline, OnDeadline, SHUTDOWN_DELAY, deadline};
 pub use lockkeeper_reasons::{
     BreakerRecovery, ConfinementGap, LimitScope, ReasonName, ViewGap, WaitReason, format_duration, format_time,
 };
 pub use names::{BootId, PolicyName};
+pub use overrides::{Overrides, RUNG_NOTICE};
 pub use plan::{Plan, WaitReasons, plan};
 pub use preconditions::{Precondition, preconditions};
 pub use recorded::is_ahead;
@@ -55,9 +57,10 @@ pub use snapshot::{
     DaemonSetReadiness, Deferred, Deletion, Drain, DrainDetails, DurationEstimate, EndedHook, EvictedWorkload, Failure,
     Finding, Handshake, HandshakeKeys, Hold, Holder, Hook, HookJob, HookKind, HookPoint, Hooks, Host, HostAnswer,
     JobReport, JobState, LastReboot, Limit, Lock, MAX_GRACE_WAIT, Node, OBSERVATION_GRACE, OnTimeout, Operation, Order,
-    OrderAction, OrderedReboot, Outcome, PendingOutcome, Phase, Policy, PolicyState, Preflight, QueueOrder, Ready,
-    RebootMethod, RebootSeries, Record, Released, Rollout, SCHEDULER_GRACE, Settings, Snapshot, SoftReboots, Stage,
-    StageKind, Taint, Taints, Topology, WorkloadReadiness,
+    OrderAction, OrderedReboot, Outcome, Overridden, Override, PendingDeadline, PendingOutcome, Phase, Policy,
+    PolicyState, Preflight, QueueOrder, Ready, RebootMethod, RebootSeries, Record, Released, Rollout, Rung,
+    SCHEDULER_GRACE, Settings, Snapshot, SoftReboots, Stage, StageKind, Taint, Taints, Topology, Urgent,
+    WorkloadReadiness,
 };
 pub use windows::{Exclusion, InsufficientWindowTime, OpenSpan, Opening, Schedule, Window, WindowError};
 

@@ -6,9 +6,10 @@
 use lockkeeper_reasons::{WaitReason, plural};
 
 use crate::Instant;
+use crate::overrides::Overrides;
 use crate::snapshot::{
-    CHECKS_FRESH, CheckJobs, CheckResult, CheckRound, CheckStage, CheckVerdict, Checks, Finding, MAX_BASELINE,
-    Operation,
+    CHECKS_FRESH, CheckJobs, CheckResult, CheckRound, CheckStage, CheckVerdict, Checks, Finding, MAX_BASELINE, Node,
+    Operation, Override, Policy,
 };
 
 /// A message names so many findings.
@@ -27,19 +28,57 @@ pub(crate) enum Checked {
     RefusedByJob(WaitReason),
 }
 
+/// Which checks a node must pass before it starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum StartChecks {
+    /// All of them.
+    All,
+    /// Those before the start are overridden. Those after the reboot must still give a baseline.
+    BaselineOnly,
+}
+
+impl StartChecks {
+    pub(crate) fn of(policy: &Policy, node: &Node, now: Instant) -> Self {
+        if Overrides::of(policy, node, now).has(Override::IgnoreChecks) {
+            Self::BaselineOnly
+        } else {
+            Self::All
+        }
+    }
+
+    /// Whether any check of these decides.
+    pub(crate) fn ask(self, checks: &Checks) -> bool {
+        match self {
+            Self::All => checks.evaluates,
+            Self::BaselineOnly => checks.after,
+        }
+    }
+
+    fn include(self, result: &CheckResult) -> bool {
+        self == Self::All || result.stage == CheckStage::After
+    }
+}
+
 /// Whether the checks let a node start. What the checks after the reboot find now is its baseline; if they cannot be
 /// evaluated, there is none, and the node does not start either.
 ///
 /// Jobs run only once the node has a slot: until then, `operation` is none and they do not count.
-pub(crate) fn check_start(checks: Option<&Checks>, node: &str, operation: Option<&Operation>, now: Instant) -> Checked {
-    let Some(checks) = checks.filter(|checks| checks.evaluates) else {
+pub(crate) fn check_start(
+    checks: Option<&Checks>,
+    asked: StartChecks,
+    node: &str,
+    operation: Option<&Operation>,
+    now: Instant,
+) -> Checked {
+    let Some(checks) = checks.filter(|checks| asked.ask(checks)) else {
         return Checked::Passing;
     };
     let Some(round) = fresh_round(checks, now) else {
         return Checked::Pending(None);
     };
+    let refusal = |result: &CheckResult| refusal_of_start(result).filter(|_| asked.include(result));
     // What holds for all nodes is judged first: no node is asked about in vain.
-    if let Some(refusal) = round.cluster.iter().find_map(refusal_of_start) {
+    if let Some(refusal) = round.cluster.iter().find_map(refusal) {
         return Checked::Refused(refusal);
     }
     if !checks.per_node {
@@ -48,8 +87,8 @@ pub(crate) fn check_start(checks: Option<&Checks>, node: &str, operation: Option
     let Some(results) = round.nodes.get(node) else {
         return Checked::Pending(None);
     };
-    if let Some(refused) = results.iter().find(|result| refusal_of_start(result).is_some()) {
-        let refusal = refusal_of_start(refused);
+    if let Some(refused) = results.iter().find(|result| refusal(result).is_some()) {
+        let refusal = refusal(refused);
         let judge = if refused.job {
             Checked::RefusedByJob
         } else {
@@ -57,7 +96,8 @@ pub(crate) fn check_start(checks: Option<&Checks>, node: &str, operation: Option
         };
         return refusal.map_or(Checked::Passing, judge);
     }
-    let Some(jobs) = operation.filter(|_| checks.before_jobs.is_some()).map(jobs_before) else {
+    let counts = checks.before_jobs.is_some() && asked == StartChecks::All;
+    let Some(jobs) = operation.filter(|_| counts).map(jobs_before) else {
         return Checked::Passing;
     };
     judge_jobs(round, node, &jobs)

@@ -5,6 +5,7 @@ mod checks;
 mod hooks;
 mod node;
 mod operation;
+mod overrides;
 mod policy;
 mod record;
 
@@ -30,6 +31,7 @@ pub use operation::{
     CountedWorkload, EvictedWorkload, Failure, MAX_GRACE_WAIT, MAX_RETURNING_OWNERS, Operation, Outcome,
     PendingOutcome, Phase, Stage, StageKind,
 };
+pub use overrides::{Overridden, Override, PendingDeadline, Rung, Urgent};
 pub use policy::{
     Approval, Breaker, BreakerRule, BreakerState, Canary, DurationEstimate, Limit, OnTimeout, Policy, PolicyState,
     QueueOrder, RebootMethod, Rollout, Settings, Topology,

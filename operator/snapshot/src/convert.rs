@@ -2,6 +2,7 @@
 
 mod hooks;
 mod operation;
+mod overrides;
 mod policy;
 
 use chrono::TimeDelta;
@@ -13,6 +14,7 @@ use lockkeeper_planner as planner;
 
 pub use lockkeeper_kube_util::bounded;
 pub use operation::{operation, operation_to_api, outcome_to_api, settings_of, workloads};
+pub use overrides::{overridden_to_api, override_to_api};
 use planner::Instant;
 pub use policy::{limit, policy, policy_state, policy_state_to_api, schedule};
 

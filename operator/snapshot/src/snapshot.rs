@@ -6,6 +6,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use kube::ResourceExt;
 use kube::core::{Selector, SelectorExt};
+use lockkeeper_crds::condition;
 use lockkeeper_crds::{LabelSelector, NodeReboot, NodeRebootStatus, RebootLock, RebootPolicy, names};
 use lockkeeper_planner as planner;
 use planner::{BootId, PolicyName, ViewGap};
@@ -310,6 +311,12 @@ fn ready(node: &slim::Node) -> planner::Ready {
     }
 }
 
+/// Since when the condition `RebootRequired`, which the operator writes, is true.
+fn required_observed(status: &NodeRebootStatus) -> Option<DateTime<Utc>> {
+    let required = condition::find(&status.conditions, "RebootRequired")?;
+    (required.status == "True").then_some(required.last_transition_time)
+}
+
 fn record(reboot: &NodeReboot) -> planner::Record {
     let command = reboot.annotations().get(names::COMMAND);
     let before = planner::Record {
@@ -324,6 +331,7 @@ fn record(reboot: &NodeReboot) -> planner::Record {
     planner::Record {
         host: status.host.as_ref().map(convert::host),
         operation: status.operation.as_ref().map(convert::operation).map(Box::new),
+        required_observed: required_observed(status),
         deferred: status.deferred.as_ref().map(|deferred| planner::Deferred {
             count: deferred.count,
             cause: deferred.cause.clone(),

@@ -287,6 +287,7 @@ fn history_entry(finished: &Finished) -> HistoryEntry {
         boot_id_after: finished.boot_id_after.to_string(),
         kernel_before: operation.kernel_before.clone(),
         kernel_after: finished.kernel_after.clone(),
+        overridden: operation.overridden.as_ref().map(convert::overridden_to_api),
         repeats: finished.last_reboot.as_ref().map_or(0, |last| last.repeats),
         series: series.map(|series| RebootSeries {
             since_time: whole_seconds(series.since),

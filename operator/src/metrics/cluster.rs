@@ -55,17 +55,26 @@ pub enum Gauge {
     LastMissedWindow,
     /// When its rollout will be over.
     Completion,
+    /// Nodes that are overdue.
+    OverdueNodes,
+    /// Nodes that will be, by the forecast.
+    LateNodes,
+    /// Nodes to which each rung of its deadline applies.
+    RungNodes,
+    /// When each rung applies to the next node.
+    RungTime,
     /// Its conditions.
     Condition,
 }
 
 const NODE: &[&str] = &["node", "policy"];
 const POLICY: &[&str] = &["policy"];
+const RUNG: &[&str] = &["policy", "override", "after_seconds"];
 
 pub(super) type Row = (Gauge, &'static str, &'static str, &'static [&'static str]);
 
 /// Each with its name, its help and its labels.
-pub(super) const ALL: [Row; 25] = [
+pub(super) const ALL: [Row; 29] = [
     (
         Gauge::Nodes,
         "nodes",
@@ -211,6 +220,30 @@ pub(super) const ALL: [Row; 25] = [
         POLICY,
     ),
     (
+        Gauge::OverdueNodes,
+        "overdue_nodes",
+        "Nodes that have required a reboot for longer than deadline.maxPendingSeconds; only policies with a deadline.",
+        POLICY,
+    ),
+    (
+        Gauge::LateNodes,
+        "late_nodes",
+        "Nodes that will be overdue before they are rebooted, by the forecast; only policies with a deadline.",
+        POLICY,
+    ),
+    (
+        Gauge::RungNodes,
+        "policy_rung_nodes",
+        "Nodes to which a rung of the deadline applies; only rungs that apply, or will within a day.",
+        RUNG,
+    ),
+    (
+        Gauge::RungTime,
+        "policy_rung_timestamp_seconds",
+        "When a rung of the deadline applies to the next node; only rungs that apply, or will within a day.",
+        RUNG,
+    ),
+    (
         Gauge::Condition,
         "policy_condition",
         "Constant 1; the present status of each condition of the policy.",
@@ -221,7 +254,16 @@ pub(super) const ALL: [Row; 25] = [
 impl Gauge {
     /// Whether it follows from a policy's status, and is set together with it.
     fn is_status(self) -> bool {
-        matches!(self, Self::Completion | Self::LastMissedWindow | Self::Condition)
+        matches!(
+            self,
+            Self::Completion
+                | Self::LastMissedWindow
+                | Self::OverdueNodes
+                | Self::LateNodes
+                | Self::RungNodes
+                | Self::RungTime
+                | Self::Condition
+        )
     }
 }
 

@@ -1,11 +1,16 @@
 //! Every Event that the operator sends: its reason, its severity and its message.
 
+mod deadline;
+
 use lockkeeper_crds::{BreakerStatus, names};
 use lockkeeper_drain::ReturningOwner;
-use lockkeeper_planner::{Command, Finished, Instant, Operation, Outcome, RebootMethod, StageKind, Violation};
+use lockkeeper_planner::{
+    Command, Finished, Instant, OnTimeout, Operation, Outcome, RebootMethod, StageKind, Violation,
+};
 use lockkeeper_reasons::{ReasonName, Severity, WaitReason, format_duration, format_time, plural};
 
 use crate::status::condition::ConditionReason;
+use deadline::overridden;
 
 /// The reason of an Event, one name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -60,6 +65,12 @@ pub enum EventReason {
     BreakerProbing,
     /// The breaker closed.
     BreakerClosed,
+    /// Within a day, a rung of the deadline applies to a node.
+    RungDue,
+    /// A rung of the deadline applies to a node.
+    RungReached,
+    /// The urgent override of a policy ended.
+    UrgentEnded,
     /// A wait reason began.
     Wait(ReasonName),
     /// A condition of a policy became bad.
@@ -68,7 +79,7 @@ pub enum EventReason {
 
 impl EventReason {
     /// Every reason but those of waits and conditions, in the order above.
-    pub const OWN: [Self; 25] = [
+    pub const OWN: [Self; 28] = [
         Self::RebootRequired,
         Self::LockAcquired,
         Self::Cordoned,
@@ -94,6 +105,9 @@ impl EventReason {
         Self::BreakerOpened,
         Self::BreakerProbing,
         Self::BreakerClosed,
+        Self::RungDue,
+        Self::RungReached,
+        Self::UrgentEnded,
     ];
 
     /// The name as `kubectl describe` shows it.
@@ -124,6 +138,9 @@ impl EventReason {
             Self::BreakerOpened => "BreakerOpened",
             Self::BreakerProbing => "BreakerProbing",
             Self::BreakerClosed => "BreakerClosed",
+            Self::RungDue => "RungDue",
+            Self::RungReached => "RungReached",
+            Self::UrgentEnded => "UrgentEnded",
             Self::Wait(reason) => reason.as_str(),
             Self::Condition(reason) => reason.as_str(),
         }
@@ -184,7 +201,8 @@ impl Event {
     pub fn lock_acquired(operation: &Operation) -> Self {
         let (policy, id) = (&operation.policy, &operation.id);
         let reasons = operation.reasons.join(", ");
-        let message = format!("slot acquired under policy {policy} (operation {id}): {reasons}");
+        let overridden = overridden(operation);
+        let message = format!("slot acquired under policy {policy} (operation {id}): {reasons}{overridden}");
         Self::normal(EventReason::LockAcquired, message)
     }
 
@@ -197,9 +215,15 @@ impl Event {
                 return Self::normal(EventReason::Cordoned, message);
             }
             Some(StageKind::Delete) => {
-                "deleting the remaining pods regardless of disruption budgets (drain.onTimeout: Delete)"
+                let by_deadline = operation.overridden.is_some() && operation.settings.on_timeout == OnTimeout::Defer;
+                let cause = if by_deadline {
+                    format!("DeletePods{}", overridden(operation))
+                } else {
+                    "drain.onTimeout: Delete".to_owned()
+                };
+                format!("deleting the remaining pods regardless of disruption budgets ({cause})")
             }
-            Some(StageKind::Reboot) => "rebooting with the remaining pods (drain.onTimeout: Reboot)",
+            Some(StageKind::Reboot) => "rebooting with the remaining pods (drain.onTimeout: Reboot)".to_owned(),
         };
         let message = format!("drain timed out after {timeout}; {what_follows}");
         Self::warning(EventReason::DrainTimedOut, message)

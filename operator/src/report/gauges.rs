@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use lockkeeper_crds::host::DetectorReport;
-use lockkeeper_crds::{NodeReboot, NodeState, RebootPolicyStatus, WindowState};
+use lockkeeper_crds::{DeadlineStatus, NodeReboot, NodeState, RebootPolicyStatus, WindowState};
 use lockkeeper_kube_util::bounded;
 use lockkeeper_planner::{
     BreakerState, CheckResult, CheckStage, CheckVerdict, Confinement, Node, Operation, Phase, Plan, Policy, PolicyName,
@@ -118,6 +118,9 @@ pub(super) fn export_statuses<'a>(
         for condition in &status.conditions {
             gauges.put(Gauge::Condition, &[name, &condition.type_, &condition.status], 1);
         }
+        if let Some(deadline) = &status.deadline {
+            add_deadline(&mut gauges, name, deadline);
+        }
         for (gauge, at) in [
             (Gauge::Completion, status.estimated_completion_time),
             (Gauge::LastMissedWindow, status.last_missed_window_time),
@@ -128,6 +131,19 @@ pub(super) fn export_statuses<'a>(
         }
     }
     metrics.show_statuses(gauges);
+}
+
+fn add_deadline(gauges: &mut GaugeSet, policy: &str, deadline: &DeadlineStatus) {
+    gauges.put(Gauge::OverdueNodes, &[policy], deadline.overdue.into());
+    gauges.put(Gauge::LateNodes, &[policy], deadline.late.into());
+    for rung in &deadline.rungs {
+        let after = rung.after_seconds.to_string();
+        let labels = [policy, rung.override_.as_str(), &after];
+        gauges.put(Gauge::RungNodes, &labels, rung.nodes.into());
+        if let Some(at) = rung.next_time {
+            gauges.put(Gauge::RungTime, &labels, at.timestamp());
+        }
+    }
 }
 
 fn add_policy(gauges: &mut GaugeSet, name: &str, policy: &Policy, plan: &Plan, now: DateTime<Utc>) {

@@ -16,7 +16,7 @@ use crate::failed_writes::FailedWrites;
 use crate::status::condition::ConditionType;
 use crate::status::node::{apply_derived_status, required};
 use crate::status::policy_name;
-use crate::tasks::forecasts::Ends;
+use crate::tasks::forecasts::Outlook;
 
 /// More nodes than this that begin to wait for the same reason at once are one Event about their policy.
 const EVENT_AGGREGATION_THRESHOLD: usize = 20;
@@ -45,7 +45,13 @@ pub struct Published {
 impl Reporter {
     /// Writes the status of the policies and nodes that changed; called when there is nothing else to do. A status of a
     /// node that could not be written a moment ago is left out.
-    pub async fn publish(&mut self, pass: &mut Pass<'_>, plan: &Plan, ends: &Ends, failed: &FailedWrites) -> Published {
+    pub async fn publish(
+        &mut self,
+        pass: &mut Pass<'_>,
+        plan: &Plan,
+        outlook: &Outlook,
+        failed: &FailedWrites,
+    ) -> Published {
         self.exporter
             .export(&self.metrics, pass.snapshot, &pass.seen, plan, pass.now);
         let mut changes = self.changed_statuses(pass, plan);
@@ -53,7 +59,7 @@ impl Reporter {
         sort(&mut changes, &self.last_status);
         let names: Vec<String> = changes.iter().map(|change| change.name.clone()).collect();
         // A policy's status is not older than those of its nodes, and a node whose status is refused delays no other.
-        let policies = self.publish_policies(pass, plan, ends).await;
+        let policies = self.publish_policies(pass, plan, outlook).await;
         let changes = changes
             .into_iter()
             .map(|change| (change.seen, change.before, change.after));

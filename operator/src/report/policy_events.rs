@@ -1,7 +1,7 @@
 //! The Events that a change of a policy's status is worth.
 
 use lockkeeper_crds::condition::{self, Condition};
-use lockkeeper_crds::{BreakerState, RebootPolicyStatus};
+use lockkeeper_crds::{BreakerState, RebootPolicyStatus, RungStatus};
 
 use super::event::Event;
 use crate::status::condition::{ConditionReason, ConditionStatus, ConditionType};
@@ -13,8 +13,10 @@ pub(super) fn events(policy: &str, before: &RebootPolicyStatus, after: &RebootPo
         rollout(before, after),
         canary(before, after),
         breaker(policy, before, after),
+        urgent_ended(before, after),
     ];
     events.extend(changes.into_iter().flatten());
+    events.extend(rungs(before, after));
     events
 }
 
@@ -40,9 +42,14 @@ fn bad_status(type_: ConditionType) -> Option<ConditionStatus> {
         ConditionType::Degraded
         | ConditionType::ScheduleTooTight
         | ConditionType::ChecksFailing
+        | ConditionType::DeadlineAtRisk
+        | ConditionType::DeadlineMissed
+        | ConditionType::Urgent
         | ConditionType::AcknowledgementInvalid => Some(ConditionStatus::True),
         // The agents of a node that boots, or of a new version, cannot reboot anything for some seconds.
         ConditionType::AgentsIncapable
+        // Each rung has Events of its own.
+        | ConditionType::DeadlineEscalating
         | ConditionType::UpToDate
         | ConditionType::Progressing
         | ConditionType::Stalled
@@ -72,6 +79,32 @@ fn canary(before: &RebootPolicyStatus, after: &RebootPolicyStatus) -> Option<Eve
     let passed = |status: &RebootPolicyStatus| status.rollout.as_ref()?.canary_passed_time;
     let until = passed(after).filter(|_| passed(before).is_none());
     until.map(Event::canary_passed)
+}
+
+/// One Event a day before the first node reaches a rung, and one once it does; none for each node.
+fn rungs(before: &RebootPolicyStatus, after: &RebootPolicyStatus) -> Vec<Event> {
+    let all = |status: &RebootPolicyStatus| status.deadline.clone().unwrap_or_default().rungs;
+    let known = all(before);
+    let was = |rung: &RungStatus| {
+        let same = |was: &&RungStatus| (was.after_seconds, was.override_) == (rung.after_seconds, rung.override_);
+        known.iter().find(same).map(|was| was.nodes)
+    };
+    let events = all(after)
+        .into_iter()
+        .filter_map(|rung| match (was(&rung), rung.nodes) {
+            (None, 0) => Some(Event::rung_due(&rung)),
+            (None | Some(0), 1..) => Some(Event::rung_reached(&rung)),
+            (Some(_), _) | (None, _) => None,
+        });
+    events.collect()
+}
+
+fn urgent_ended(before: &RebootPolicyStatus, after: &RebootPolicyStatus) -> Option<Event> {
+    let applies = |status: &RebootPolicyStatus| {
+        let urgent = condition::find(&status.conditions, ConditionType::Urgent.as_str());
+        urgent.is_some_and(|urgent| urgent.status == ConditionStatus::True.as_str())
+    };
+    (applies(before) && !applies(after)).then(Event::urgent_ended)
 }
 
 fn breaker(policy: &str, before: &RebootPolicyStatus, after: &RebootPolicyStatus) -> Option<Event> {

@@ -1,9 +1,11 @@
 //! One sample of every Event, for the file that shows all messages.
 
-use lockkeeper_crds::{BreakerState, BreakerStatus};
+use chrono::TimeDelta;
+use lockkeeper_crds::{BreakerState, BreakerStatus, Override as ApiOverride, RungStatus};
 use lockkeeper_drain::ReturningOwner;
 use lockkeeper_planner::{
-    Command, Failure, Finished, Instant, Operation, Outcome, Phase, Settings, Stage, StageKind, Violation,
+    Command, Failure, Finished, Instant, Operation, Outcome, Overridden, Override, Phase, Settings, Stage, StageKind,
+    Violation,
 };
 use lockkeeper_reasons::{ReasonName, WaitReason};
 
@@ -53,6 +55,7 @@ fn operation() -> Operation {
         healthy_since: None,
         hook: None,
         ended_hooks: Vec::new(),
+        overridden: None,
         settings: Settings::default(),
         failure: Some(Failure {
             time: at(965),
@@ -68,12 +71,24 @@ fn of_operations() -> Vec<Event> {
         stage: Some(Stage { kind, since: at(905) }),
         ..operation()
     };
+    let overridden = |after, urgent: Option<&str>, operation| Operation {
+        overridden: Some(Overridden {
+            overrides: vec![Override::IgnoreWindows, Override::DeletePods],
+            after,
+            urgent: urgent.map(str::to_owned),
+        }),
+        ..operation
+    };
+    let days = TimeDelta::days(6);
     let blocked = "pods shop/db-0, shop/db-1: budget shop/db allows no disruption";
     vec![
         Event::reboot_required("linux-image-6.8.0-50, libc6"),
         Event::lock_acquired(&operation()),
+        Event::lock_acquired(&overridden(Some(days), None, operation())),
+        Event::lock_acquired(&overridden(None, Some("CVE-2026-1234"), operation())),
         Event::draining(&operation()),
         Event::draining(&staged(StageKind::Delete)),
+        Event::draining(&overridden(Some(days), None, staged(StageKind::Delete))),
         Event::draining(&staged(StageKind::Reboot)),
         Event::drain_started(12, 0, 1),
         Event::drain_started(1, 1, 2),
@@ -120,6 +135,16 @@ fn of_ends() -> Vec<Event> {
     outcomes.into_iter().map(ends).collect()
 }
 
+fn rung(nodes: i32) -> RungStatus {
+    RungStatus {
+        after_seconds: 518_400,
+        override_: ApiOverride::IgnoreWindows,
+        nodes,
+        next_node: Some("w-03".to_owned()),
+        next_time: Some(at(86_400)),
+    }
+}
+
 fn of_policies() -> Vec<Event> {
     let command = Command {
         verb: "release".to_owned(),
@@ -146,6 +171,9 @@ fn of_policies() -> Vec<Event> {
         Event::breaker_opened("workers", &breaker(&["w-01", "w-02"])),
         Event::breaker_probing(),
         Event::breaker_closed(),
+        Event::rung_due(&rung(0)),
+        Event::rung_reached(&rung(2)),
+        Event::urgent_ended(),
         Event::condition(ConditionReason::NodesFailed, "w-01 failed"),
     ]
 }

@@ -68,6 +68,14 @@ names! {
         AgentsIncapable,
         /// `RebootPolicy`: a check keeps nodes from starting; only while it is true.
         ChecksFailing,
+        /// `RebootPolicy`: a rung of the deadline applies to nodes, or will within a day; only while it is true.
+        DeadlineEscalating,
+        /// `RebootPolicy`: nodes will be overdue before they are rebooted, by the forecast; only while it is true.
+        DeadlineAtRisk,
+        /// `RebootPolicy`: nodes are overdue; only while it is true.
+        DeadlineMissed,
+        /// `RebootPolicy`: the urgent override applies; only while it is true.
+        Urgent,
         /// `RebootPolicy`: the acknowledgement of the breaker cannot be used; only while it is true.
         AcknowledgementInvalid,
     }
@@ -172,6 +180,16 @@ names! {
         CheckFailing,
         /// A check could not be evaluated.
         CheckUnavailable,
+        /// Within a day, a rung applies to a node.
+        RungDue,
+        /// A rung applies to nodes.
+        RungReached,
+        /// By the forecast, nodes are not rebooted in time.
+        ForecastLate,
+        /// Nodes have required a reboot for longer than the deadline allows.
+        NodesOverdue,
+        /// The policy has an urgent override.
+        UrgentOverride,
         /// The windows are hardly ever open.
         InsufficientWindowTime,
         /// The windows are too short for all pending nodes.

@@ -8,20 +8,27 @@ use lockkeeper_planner::{Opening, Phase, Plan, Policy, Snapshot};
 use lockkeeper_snapshot::ObservedObjects;
 use lockkeeper_snapshot::convert::policy_state_to_api;
 
+use super::deadline::PendingNodes;
 use super::node::failing_detectors;
 use super::node_counts::{MAX_LISTED_NODES, NodeCounts};
-use super::{node_state, phase_of, policy_conditions};
+use super::{deadline, node_state, phase_of, policy_conditions};
+use crate::tasks::forecasts::Outlook;
 
-/// The status of a policy as it should be.
+/// The status of a policy as it should be; `None` if the snapshot does not have the policy.
 pub fn status(
     name: &str,
     object: &RebootPolicy,
-    policy: &Policy,
     snapshot: &Snapshot,
     observed: &ObservedObjects,
     plan: &Plan,
+    outlook: &Outlook,
     now: DateTime<Utc>,
-) -> RebootPolicyStatus {
+) -> Option<RebootPolicyStatus> {
+    let policy = snapshot.policies.get(name)?;
+    let pending = PendingNodes::of(name, snapshot, now);
+    let late = deadline::still_to_come(outlook.late.get(name).map_or(&[], Vec::as_slice), now);
+    let deadline = policy.deadline.as_ref();
+    let deadline = deadline.map(|deadline| deadline::status(deadline, &pending, late, now));
     let count = count(name, snapshot, observed, plan);
     let in_progress = [
         NodeState::Preparing,
@@ -55,11 +62,12 @@ pub fn status(
             breaker.as_ref(),
             now,
         ),
+        deadline::drafts(name, policy, deadline.as_ref(), &pending, late, now),
     );
     let conditions = drafts
         .into_iter()
         .map(|draft| draft.into_condition(&before.conditions, generation, now));
-    RebootPolicyStatus {
+    Some(RebootPolicyStatus {
         observed_generation: generation,
         nodes: count.nodes,
         up_to_date: count.of(NodeState::UpToDate),
@@ -74,12 +82,12 @@ pub fn status(
         last_missed_window_time: missed_window(&before, policy, count.of(NodeState::Pending), now)
             .map(whole_seconds)
             .or(before.last_missed_window_time),
-        // Set by the caller, from the forecast.
-        estimated_completion_time: None,
+        estimated_completion_time: outlook.ends.get(name).copied().map(whole_seconds),
         rollout,
+        deadline,
         breaker,
         conditions: conditions.collect(),
-    }
+    })
 }
 
 /// When a window closed while nodes waited, if one did since the status was written, by whichever operator: what was

@@ -18,6 +18,7 @@ pub(super) fn drafts(
     breaker: Option<&BreakerStatus>,
     window_time: Option<&InsufficientWindowTime>,
     acknowledgement: Option<ConditionDraft>,
+    deadline: Vec<ConditionDraft>,
 ) -> Vec<ConditionDraft> {
     let breaker = breaker.filter(|breaker| breaker.state != BreakerState::Closed);
     let always = [
@@ -36,6 +37,7 @@ pub(super) fn drafts(
     always
         .into_iter()
         .chain(only_while_true.into_iter().flatten())
+        .chain(deadline)
         .collect()
 }
 

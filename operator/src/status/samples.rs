@@ -2,14 +2,15 @@
 
 use chrono::TimeDelta;
 use lockkeeper_crds::host::Cause;
-use lockkeeper_crds::{BreakerState, BreakerStatus, NodeState};
+use lockkeeper_crds::{BreakerState, BreakerStatus, NodeState, Override as ApiOverride, RungStatus};
 use lockkeeper_planner::{
     CheckResult, CheckRound, CheckStage, CheckVerdict, Checks, Confinement, Finding, Host, Instant,
-    InsufficientWindowTime, Phase, Ready,
+    InsufficientWindowTime, LateNode, Override, PendingDeadline, Phase, Ready, Urgent,
 };
 use lockkeeper_reasons::ReasonName;
 
 use super::condition::ConditionDraft;
+use super::deadline::{PendingNodes, at_risk, escalating, missed, urgent};
 use super::node_conditions::{
     agent_confined, cordoned, drained, healthy, hold_invalid, reboot_capable, reboot_required, rebooted,
 };
@@ -173,9 +174,45 @@ fn of_policies() -> Vec<ConditionDraft> {
     for verdict in [failing, unavailable] {
         all.extend(checks_failing(Some(&checks(verdict))));
     }
+    all.extend(of_deadlines(now));
     all.extend(acknowledgement(Some(&"yes".to_owned()), Some(&open), now));
     all.extend(acknowledgement(Some(&"2099-01-01T00:00:00Z".to_owned()), None, now));
     all.extend(invalid_policy("workers", "spec.suspend: expected a boolean"));
+    all
+}
+
+fn of_deadlines(now: Instant) -> Vec<ConditionDraft> {
+    let rung = |nodes| RungStatus {
+        after_seconds: 518_400,
+        override_: ApiOverride::IgnoreWindows,
+        nodes,
+        next_node: Some("w-03".to_owned()),
+        next_time: Some(now + TimeDelta::hours(5)),
+    };
+    let late = |done| LateNode {
+        overdue: now + TimeDelta::hours(20),
+        name: "w-01".to_owned(),
+        done,
+    };
+    let done = Some(now + TimeDelta::days(2));
+    let override_ = Urgent {
+        reason: "CVE-2026-1234".to_owned(),
+        from: now,
+        until: now + TimeDelta::hours(4),
+        rollout: None,
+        overrides: vec![Override::IgnoreWindows, Override::DeletePods],
+    };
+    let deadline = PendingDeadline {
+        max_pending: TimeDelta::days(7),
+        ladder: vec![],
+    };
+    let since = now - TimeDelta::days(8);
+    let overdue = PendingNodes::new(vec![(since, "w-01".to_owned())]);
+    let mut all = vec![urgent(&override_)];
+    all.extend(at_risk("workers", &[late(done), late(done)]));
+    all.extend(at_risk("workers", &[late(None)]));
+    all.extend([rung(0), rung(2)].into_iter().filter_map(|rung| escalating(&[rung])));
+    all.extend(missed(&deadline, &overdue, now));
     all
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use lockkeeper_planner::{Horizon, Node, Plan, Snapshot, forecast};
+use lockkeeper_planner::{Horizon, LateNode, Node, Plan, PolicyName, Snapshot, forecast};
 use tokio::time::Instant;
 
 use super::supervisor::{Supervisor, WakeUp};
@@ -17,13 +17,22 @@ const TOLERANCE: TimeDelta = TimeDelta::seconds(60);
 /// When the last node of each policy will be done.
 pub type Ends = BTreeMap<String, DateTime<Utc>>;
 
+/// What a forecast says about the policies.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Outlook {
+    /// When the last node of each will be done.
+    pub ends: Ends,
+    /// The nodes of each that will be overdue before they are rebooted, the first one first.
+    pub late: BTreeMap<PolicyName, Vec<LateNode>>,
+}
+
 /// The forecast of the whole cluster: the only key.
 const CLUSTER: () = ();
 
 /// The forecasts of one leader.
 #[derive(Debug)]
 pub struct Forecasts {
-    tasks: Supervisor<(), Snapshot, Ends>,
+    tasks: Supervisor<(), Snapshot, Outlook>,
 }
 
 impl Forecasts {
@@ -41,7 +50,7 @@ impl Forecasts {
             return None;
         }
         if let Some(last) = self.tasks.get(&CLUSTER) {
-            let is_overdue = last.answer().values().any(|end| *end <= now);
+            let is_overdue = last.answer().ends.values().any(|end| *end <= now);
             let due = last.started + MIN_INTERVAL;
             if !last.is_finished() || (is_same(&last.question, snapshot) && !is_overdue) {
                 return None;
@@ -50,19 +59,26 @@ impl Forecasts {
                 return Some(due);
             }
         }
-        let last = self.ends();
+        let last = self.outlook();
         let question = snapshot.clone();
         self.tasks.start(CLUSTER, snapshot.clone(), last, |answer| async move {
-            let found = tokio::task::spawn_blocking(move || forecast(&question, now, Horizon::default()).policies);
-            if let Ok(found) = found.await {
-                answer.modify(|ends| *ends = keep_close_ends(ends, found));
+            let found = tokio::task::spawn_blocking(move || {
+                let forecast = forecast(&question, now, Horizon::default());
+                let late = forecast.late_nodes(&question, now);
+                (forecast.policies, late)
+            });
+            if let Ok((ends, late)) = found.await {
+                answer.modify(|outlook| {
+                    let ends = keep_close_ends(&outlook.ends, ends);
+                    *outlook = Outlook { ends, late };
+                });
             }
         });
         None
     }
 
     /// The answer of the last forecast.
-    pub fn ends(&self) -> Ends {
+    pub fn outlook(&self) -> Outlook {
         self.tasks
             .get(&CLUSTER)
             .map(|task| task.answer().clone())
@@ -203,7 +219,7 @@ mod tests {
             forecasts.reconcile(&Snapshot::default(), &Plan::default(), time(0)),
             None
         );
-        assert!(forecasts.tasks.get(&CLUSTER).is_none() && forecasts.ends().is_empty());
+        assert!(forecasts.tasks.get(&CLUSTER).is_none() && forecasts.outlook() == Outlook::default());
     }
 
     #[test]

@@ -13,7 +13,7 @@ fn check(name: &str, status: Value, expected: &Expect) {
 fn shown(name: &str, status: Value) -> String {
     let mut installation = Installation::in_namespace("ops");
     installation.agent_pod = Some("lockkeeper-node-agent-x7k2p".to_owned());
-    let lines = render(name, &reboot(name, status), None, &installation, &clock(NOW));
+    let lines = render(name, &reboot(name, status), None, None, &installation, &clock(NOW));
     let text: Vec<String> = lines.into_iter().map(|line| line.text).collect();
     text.join("\n")
 }
@@ -195,4 +195,74 @@ fn each_of_several_detectors_that_require_a_reboot_is_shown_with_its_reasons() {
     let line = "reboot required: Debian sentinel (libc6), update_engine (update_engine installed version 4152.2.0); \
                 no reboot required: kernel";
     assert!(text.contains(line), "{text}");
+}
+
+mod of_deadlines {
+    use chrono::TimeDelta;
+    use lockkeeper_planner::{Override, PendingDeadline, Policy, Rung, Snapshot, Urgent};
+    use lockkeeper_snapshot::{Local, ObservedObjects, slim, snapshot};
+
+    use super::super::deadline::{Outlook, describe};
+    use super::*;
+    use crate::fixture::{policy, time};
+
+    /// A node that requires a reboot since two days.
+    fn cluster() -> Snapshot {
+        let boot = json!({"bootID": "b0", "kernelVersion": "6.1", "operatingSystem": "linux"});
+        let node = json!({"metadata": {"name": "w-02", "uid": "u", "creationTimestamp": "2026-11-01T00:00:00Z"},
+            "status": {"nodeInfo": boot}});
+        let node: slim::Node = serde_json::from_value(node).unwrap();
+        let mut reboot = reboot(
+            "w-02",
+            json!({"host": {"bootID": "b0", "rebootCapable": true,
+                "rebootRequired": {"required": true, "since": "2026-11-22T22:00:00Z"}}}),
+        );
+        let owner = json!([{"apiVersion": "v1", "kind": "Node", "name": "w-02", "uid": "u"}]);
+        reboot.metadata.owner_references = serde_json::from_value(owner).unwrap();
+        snapshot(
+            &ObservedObjects {
+                nodes: [("w-02".to_owned(), std::sync::Arc::new(node))].into(),
+                reboots: [("w-02".to_owned(), std::sync::Arc::new(reboot))].into(),
+                policies: [(
+                    "workers".to_owned(),
+                    std::sync::Arc::new(policy("workers", json!({}), json!({}))),
+                )]
+                .into(),
+                ..ObservedObjects::default()
+            },
+            &Local::default(),
+        )
+    }
+
+    fn shown(days: i64, outlook: Outlook) -> String {
+        let rung = |hours, kind| Rung {
+            after: TimeDelta::hours(hours),
+            kind,
+            window: None,
+        };
+        let policy = Policy {
+            deadline: Some(PendingDeadline {
+                max_pending: TimeDelta::days(days),
+                ladder: vec![rung(36, Override::IgnoreWindows), rung(60, Override::DeletePods)],
+            }),
+            urgent: Some(Urgent {
+                reason: "CVE-2026-1234".to_owned(),
+                from: time("2026-11-24T22:00:00Z"),
+                until: time("2026-11-25T00:08:00Z"),
+                rollout: None,
+                overrides: vec![Override::IgnoreChecks],
+            }),
+            ..Policy::default()
+        };
+        describe(&policy, &cluster().nodes["w-02"], outlook, &clock(NOW)).unwrap()
+    }
+
+    #[test]
+    fn a_deadline_shows_its_rungs_and_whether_the_forecast_meets_it() {
+        let done = Outlook::Done(time("2026-11-25T23:00:00Z"));
+        expect![[r#"overdue at Wed 22:00 (in 23 h 52 min); done by Wed 23:00 if nothing blocks, 1 h too late; IgnoreWindows since 10:00; DeletePods from Wed 10:00 (in 11 h 52 min) on; urgent until Wed 00:08 (in 2 h): IgnoreChecks (CVE-2026-1234)"#]]
+            .assert_eq(&shown(3, done));
+        assert!(shown(4, done).contains("done by Wed 23:00 if nothing blocks, in time"));
+        assert!(shown(2, Outlook::Never).starts_with("overdue since 22:00, 8 min ago; not rebooted unless you act; "));
+    }
 }

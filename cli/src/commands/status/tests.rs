@@ -271,3 +271,35 @@ fn a_common_prefix_ends_at_the_end_of_a_clause() {
     assert_eq!(common_prefix(&far), "no free slot");
     assert_eq!(common_prefix(&["x y".to_owned(), "z".to_owned()]), "");
 }
+
+#[test]
+fn a_policy_with_a_deadline_says_whether_it_will_be_met_and_what_it_overrides() {
+    let condition = |type_: &str, message: &str| {
+        json!({"type": type_, "status": "True", "reason": "R", "message": message,
+            "lastTransitionTime": "2026-11-01T00:00:00Z"})
+    };
+    let spec = json!({"deadline": {"maxPendingSeconds": 604_800}});
+    let ready = condition("Ready", "");
+    let in_time = json!({"deadline": {"nextOverdueTime": "2026-11-26T21:00:00Z"}, "conditions": [ready.clone()]});
+    check(
+        &objects(vec![policy("workers", spec.clone(), in_time)], vec![]),
+        &expect![[r#"
+            workers   any time   0 of 0 up to date
+              deadline: every node is rebooted within 7 d if nothing blocks; the first one is overdue at Thu 21:00 (in 1 d 23 h)"#]],
+    );
+    let late = json!({"deadline": {"overdue": 2, "late": 1}, "conditions": [
+        ready,
+        condition("DeadlineMissed", "2 nodes have required a reboot for longer than 7 d (w-01, w-02)"),
+        condition("DeadlineEscalating", "IgnoreWindows applies to 2 nodes (after 6 d)"),
+        condition("Urgent", "IgnoreChecks for all nodes until 2026-11-24T23:48:00Z: CVE-2026-1234"),
+    ]});
+    check(
+        &objects(vec![policy("workers", spec, late)], vec![]),
+        &expect![[r#"
+            workers   any time   0 of 0 up to date
+              warning: 2 nodes have required a reboot for longer than 7 d (w-01, w-02)
+              deadline: 2 overdue after 7 d, 1 more will be by the forecast
+              rungs: IgnoreWindows applies to 2 nodes (after 6 d)
+              urgent: IgnoreChecks for all nodes until 23:48 (in 2 h): CVE-2026-1234"#]],
+    );
+}

@@ -5,6 +5,7 @@ use crate::action::{Action, Change, RecordChange};
 use crate::context::{NodeRef, PolicyContext};
 use crate::history::repeats;
 use crate::lifecycle::deadline::prepare_expires;
+use crate::overrides::Overrides;
 use crate::policy_checks::baseline;
 use crate::short_id::short_id;
 use crate::snapshot::{Holder, Node, Operation, Order, OrderAction, Phase, Record};
@@ -118,6 +119,7 @@ fn new_operation(id: String, node: &Node, policy: &PolicyContext, now: Instant) 
         healthy_since: None,
         hook: None,
         ended_hooks: Vec::new(),
+        overridden: Overrides::of(policy.policy, node, now).record(),
         settings: policy.policy.settings.clone(),
         failure: None,
         pending_outcome: None,

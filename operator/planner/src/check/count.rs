@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use super::overrides::binding;
 use crate::Instant;
 use crate::recorded::{or_now, unless_ahead};
 use crate::snapshot::{Node, Phase, Policy, Rollout};
-use crate::windows::Opening;
 use crate::windows::window_fit::{needed_time, too_late};
+use crate::windows::{Opening, Schedule};
 
 /// One policy's nodes, counted.
 #[derive(Debug, Default)]
@@ -113,14 +114,26 @@ impl<'a> PolicyCounts<'a> {
     }
 }
 
+/// Why this node may not start under the policy now, by its switch and the windows that bind the node.
+pub(super) fn closed_for(policy: &Policy, node: &Node, now: Instant) -> Option<&'static str> {
+    match &policy.schedule {
+        Ok(schedule) => closed_by(policy, &binding(policy, schedule, node, now), now),
+        Err(_) => closed(policy, now),
+    }
+}
+
 /// Why no node may start under this policy now, by its switch and its windows.
 pub(super) fn closed(policy: &Policy, now: Instant) -> Option<&'static str> {
+    match &policy.schedule {
+        Ok(schedule) => closed_by(policy, schedule, now),
+        Err(_) => Some("its windows cannot be read"),
+    }
+}
+
+fn closed_by(policy: &Policy, schedule: &Schedule, now: Instant) -> Option<&'static str> {
     if policy.suspend {
         return Some("it is suspended");
     }
-    let Ok(schedule) = &policy.schedule else {
-        return Some("its windows cannot be read");
-    };
     match schedule.opening(now) {
         Opening::Open { closes: None } => None,
         Opening::Open { closes: Some(closes) } => too_late(schedule, policy.duration_estimate.cordoned, closes, now)
@@ -135,8 +148,9 @@ pub(super) fn grace_does_not_fit(node: &Node, policy: &Policy, now: Instant) -> 
         return true;
     };
     let needs = needed_time(policy.duration_estimate.cordoned, node.drain_details.longest_grace);
+    let schedule = binding(policy, schedule, node, now);
     match schedule.opening(now) {
-        Opening::Open { closes: Some(closes) } => too_late(schedule, needs, closes, now).is_some(),
+        Opening::Open { closes: Some(closes) } => too_late(&schedule, needs, closes, now).is_some(),
         Opening::Open { closes: None } | Opening::Closed { .. } | Opening::Excluded { .. } => false,
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::count::{Failures, PolicyCounts, closed, grace_does_not_fit};
+use super::count::{Failures, PolicyCounts, closed, closed_for, grace_does_not_fit};
 use super::policy_checks::refusing_check;
 use super::violation::{Violation, violation};
 use crate::Instant;
@@ -196,10 +196,10 @@ impl<'a> Starts<'a> {
         let Some(policy) = self.snapshot.policies.get(policy_name) else {
             return no(format!("policy {policy_name} is not there"));
         };
-        if let Some(why) = self.closed.get(policy_name.as_str()) {
+        let closed = self.closed.get(policy_name.as_str());
+        if let Some(why) = closed.and_then(|_| closed_for(policy, node, self.now)) {
             no(format!("{name} would start under {policy_name} although {why}"));
-        }
-        if !self.closed.contains_key(policy_name.as_str()) && grace_does_not_fit(node, policy, self.now) {
+        } else if grace_does_not_fit(node, policy, self.now) {
             no(format!(
                 "{name} would start although the grace periods of its pods do not fit what is left of the window"
             ));
@@ -210,7 +210,7 @@ impl<'a> Starts<'a> {
         if node.deletion.is_some() {
             no(format!("{name} would start while it is being deleted"));
         }
-        if let Some(why) = refusing_check(policy, name, node.operation(), self.now) {
+        if let Some(why) = refusing_check(policy, name, node, self.now) {
             no(format!("{name} would start although {why}"));
         }
         if policy.approval == Approval::Manual && node.approved.is_none() {

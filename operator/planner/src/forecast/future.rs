@@ -39,6 +39,10 @@ impl Future {
             in_progress: BTreeMap::new(),
             ends: Vec::new(),
         };
+        // What checks will find is not known: a forecast takes them for granted.
+        for policy in future.snapshot.policies.values_mut() {
+            policy.checks = None;
+        }
         let mut known = Vec::new();
         for (name, node) in &mut future.snapshot.nodes {
             let operation = node.record.as_ref().and_then(|record| record.operation.clone());

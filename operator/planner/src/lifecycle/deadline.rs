@@ -109,7 +109,7 @@ pub(super) fn drain_deadline(operation: &Operation) -> Option<Instant> {
 
 /// What follows the time-out of a drain: a stage begins only once.
 pub(super) fn after_drain(operation: &Operation) -> OnDeadline {
-    match operation.settings.on_timeout {
+    match operation.on_timeout() {
         OnTimeout::Delete if operation.stage.is_none() => OnDeadline::Delete,
         OnTimeout::Reboot if operation.stage.is_none() => OnDeadline::Reboot,
         OnTimeout::Defer | OnTimeout::Delete | OnTimeout::Reboot => OnDeadline::Defer,

@@ -13,6 +13,7 @@ use crate::action::Action;
 use crate::snapshot::{
     Drain, HookPoint, MAX_GRACE_WAIT, MAX_RETURNING_OWNERS, Operation, OrderAction, Phase, Stage, StageKind, Taint,
 };
+use crate::windows::Opening;
 
 /// The next step.
 pub(super) fn next_step(active: &ActiveOperation) -> Step {
@@ -153,5 +154,7 @@ fn next_stage(active: &ActiveOperation) -> Option<StageKind> {
         OnDeadline::Defer | OnDeadline::Fail | OnDeadline::Finish | OnDeadline::Continue => return None,
     };
     let timeout = active.operation.settings.drain_timeout;
-    (policy.context.is_open() && active.node.has_spent_drain_time(timeout)).then_some(kind)
+    let opening = policy.context.opening_for(active.node, active.now());
+    let is_open = matches!(opening, Ok(Opening::Open { .. }));
+    (is_open && active.node.has_spent_drain_time(timeout)).then_some(kind)
 }

@@ -8,7 +8,7 @@ use super::deadline::agent_deadline;
 use crate::action::Action;
 use crate::context::NodeRef;
 use crate::eligibility::{Candidate, check_cordon};
-use crate::policy_checks::{Checked, check_start};
+use crate::policy_checks::{Checked, StartChecks, check_start};
 use crate::slots::{SlotLedger, check_all_fit, check_slot};
 use crate::snapshot::{AnswerState, Checks, Operation, OrderAction, Outcome, Phase};
 
@@ -112,10 +112,10 @@ fn cordon(active: &ActiveOperation, admitted_before: &SlotLedger, all: &SlotLedg
         };
         return active.end(outcome, &why);
     }
-    let checks = candidate
-        .policy
-        .and_then(|policy| policy.context.policy.checks.as_ref());
-    match check_start(checks, name, Some(active.operation), active.now()) {
+    let policy = candidate.policy.map(|policy| policy.context.policy);
+    let must_pass = policy.map_or(StartChecks::All, |policy| StartChecks::of(policy, node, active.now()));
+    let checks = policy.and_then(|policy| policy.checks.as_ref());
+    match check_start(checks, must_pass, name, Some(active.operation), active.now()) {
         Checked::Passing => {}
         Checked::Pending(job) => return await_checks(active, checks, job),
         Checked::Refused(why) => return active.end(Outcome::Withdrawn, &why),

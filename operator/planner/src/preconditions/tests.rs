@@ -45,6 +45,7 @@ fn operation(id: &str, phase: Phase) -> Operation {
         healthy_since: None,
         hook: None,
         ended_hooks: Vec::new(),
+        overridden: None,
         extended_until: None,
         returning_owners: vec![],
         settings: Settings::default(),

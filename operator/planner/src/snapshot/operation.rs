@@ -4,7 +4,8 @@ use chrono::TimeDelta;
 
 use super::boot_before::BootBefore;
 use super::hooks::{CurrentHook, EndedHook, Hook, HookPoint};
-use super::policy::{RebootMethod, Settings};
+use super::overrides::{Overridden, Override};
+use super::policy::{OnTimeout, RebootMethod, Settings};
 use crate::Instant;
 use crate::names::{BootId, PolicyName};
 
@@ -76,6 +77,8 @@ pub struct Operation {
     pub hook: Option<CurrentHook>,
     /// The hooks that have ended, in their order.
     pub ended_hooks: Vec<EndedHook>,
+    /// What the policy's deadline or its urgent override had overridden when it was admitted.
+    pub overridden: Option<Overridden>,
     /// The settings with which it finishes.
     pub settings: Settings,
     /// What failed.
@@ -103,6 +106,18 @@ impl Operation {
         match self.soft_reboots_before {
             Some(_) => RebootMethod::SoftReboot,
             None => self.settings.method,
+        }
+    }
+
+    /// What follows when its drain times out: a deadline may have put the deletion in the place of the deferral.
+    pub fn on_timeout(&self) -> OnTimeout {
+        let deletes = self
+            .overridden
+            .as_ref()
+            .is_some_and(|one| one.has(Override::DeletePods));
+        match self.settings.on_timeout {
+            OnTimeout::Defer if deletes => OnTimeout::Delete,
+            OnTimeout::Defer | OnTimeout::Delete | OnTimeout::Reboot => self.settings.on_timeout,
         }
     }
 

@@ -5,7 +5,7 @@ use chrono::TimeDelta;
 use super::hooks::Hooks;
 use crate::Instant;
 use crate::recorded::is_ahead;
-use crate::snapshot::Checks;
+use crate::snapshot::{Checks, PendingDeadline, Urgent};
 use crate::windows::Schedule;
 
 /// A policy, parsed. `Policy::default()` is `spec: {}`: any time, one at a time, stop at the first failure.
@@ -31,6 +31,10 @@ pub struct Policy {
     pub approval: Approval,
     /// What it checks before a node starts, and after its reboot; `None` if nothing.
     pub checks: Option<Checks>,
+    /// Until when its reboots must be done, and what is overridden for that.
+    pub deadline: Option<PendingDeadline>,
+    /// What is overridden for all its nodes, for a limited time.
+    pub urgent: Option<Urgent>,
     /// When failures open the breaker.
     pub breaker: BreakerRule,
     /// The time in the annotation `breaker-acknowledged`: a person knows the failures up to it.
@@ -56,6 +60,8 @@ impl Default for Policy {
             canary: None,
             approval: Approval::Automatic,
             checks: None,
+            deadline: None,
+            urgent: None,
             breaker: BreakerRule::default(),
             acknowledged: None,
             settings: Settings::default(),

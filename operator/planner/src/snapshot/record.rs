@@ -16,6 +16,8 @@ pub struct Record {
     pub host: Option<Host>,
     /// The operation in progress.
     pub operation: Option<Box<Operation>>,
+    /// Since when the operator has observed that the host requires a reboot.
+    pub required_observed: Option<Instant>,
     /// The back-off after a deferred operation.
     pub deferred: Option<Deferred>,
     /// The release by a person.

@@ -158,3 +158,74 @@ fn a_long_forecast_is_extrapolated() {
     let off = (long - guessed).num_seconds().abs() * 100 / long.num_seconds();
     assert!(off <= 5, "{long} became {guessed}");
 }
+
+/// Nodes with deadlines, 43 s each, and a window at 13 o'clock for 10 minutes.
+fn with_deadline(count: usize, minutes: i64) -> World {
+    let mut world = world(count);
+    world.policy().schedule = Ok(windows(&[("0 13 * * *", 600)]));
+    world.policy().duration_estimate.cordoned = TimeDelta::seconds(40);
+    world.policy().deadline = Some(PendingDeadline {
+        max_pending: TimeDelta::hours(3) + TimeDelta::minutes(minutes),
+        ladder: vec![],
+    });
+    world
+}
+
+fn late(world: &World) -> Vec<LateNode> {
+    let forecast = forecast(&world.snapshot, world.now, Horizon::default());
+    forecast
+        .late_nodes(&world.snapshot, world.now)
+        .remove("general")
+        .unwrap_or_default()
+}
+
+#[test]
+fn a_forecast_names_the_nodes_that_will_be_overdue_before_they_are_rebooted() {
+    // n1 requires a reboot since 10:01, n2 since 10:02 and n3 since 10:03. The last is done at 13:02:09.
+    assert_eq!(late(&with_deadline(3, 0)), []);
+    let found = late(&with_deadline(3, -1));
+    assert_eq!((found.len(), found[0].name.as_str()), (3, "n1"));
+    assert_eq!(found[0].overdue, at("2026-11-21T13:00:00Z"));
+    assert_eq!(found[0].done, Some(at("2026-11-21T13:00:43Z")));
+}
+
+#[test]
+fn a_node_that_is_not_rebooted_in_the_forecast_will_be_overdue() {
+    let mut world = with_deadline(1, 0);
+    world.node("n1").hold = Some(Hold {
+        reason: "debugging".to_owned(),
+        until: None,
+        invalid_until: None,
+    });
+    assert_eq!(late(&world)[0].done, None);
+    world.now = at("2026-11-21T13:01:00Z");
+    assert_eq!(late(&world), [], "it is overdue");
+}
+
+#[test]
+fn a_forecast_uses_the_rungs_that_nodes_will_have_reached() {
+    let mut world = with_deadline(1, -30);
+    assert_eq!(late(&world)[0].done, Some(at("2026-11-21T13:00:43Z")));
+    world.policy().deadline.as_mut().unwrap().ladder = vec![Rung {
+        after: TimeDelta::hours(2) + TimeDelta::minutes(20),
+        kind: Override::IgnoreWindows,
+        window: None,
+    }];
+    assert_eq!(late(&world), [], "12:21");
+}
+
+#[test]
+fn a_forecast_takes_checks_for_granted() {
+    let mut world = world(1);
+    world.policy().checks = Some(Checks {
+        evaluates: true,
+        after: true,
+        per_node: false,
+        before_jobs: None,
+        after_jobs: false,
+        soak: TimeDelta::zero(),
+        timeout: TimeDelta::minutes(30),
+        round: None,
+    });
+    assert!(told(&world).starts_with("n1 2026-11-21T12:00:00Z"), "{}", told(&world));
+}

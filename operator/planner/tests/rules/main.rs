@@ -11,6 +11,7 @@ mod clocks;
 #[path = "../common/mod.rs"]
 mod common;
 mod daemons;
+mod deadline;
 mod deleted_nodes;
 mod drain_grace;
 mod drain_stages;
@@ -38,5 +39,6 @@ mod sanity;
 mod scenarios;
 mod soft_reboots;
 mod undecodable;
+mod urgent;
 mod views;
 mod wait_reasons;

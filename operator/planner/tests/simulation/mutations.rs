@@ -85,6 +85,10 @@ fn setup(mutant: Mutant) -> Setup {
             faults: &[Fault::ReasonsChange],
             ..any
         },
+        Mutant::ReachesRungsEarly | Mutant::StaysUrgent => Setup {
+            deadlines: Some(true),
+            ..any
+        },
         Mutant::IgnoresDaemons | Mutant::CountsAnOldReport => Setup {
             daemons: Some(true),
             ..any

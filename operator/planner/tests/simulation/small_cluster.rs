@@ -50,6 +50,7 @@ pub(crate) fn operation(id: &str, phase: Phase) -> Operation {
         healthy_since: None,
         hook: None,
         ended_hooks: Vec::new(),
+        overridden: None,
         settings: Settings::default(),
         failure: None,
         pending_outcome: None,

@@ -33,7 +33,7 @@ struct Arguments {
 fn main() -> ExitCode {
     let Some(arguments) = arguments(std::env::args().skip(1)) else {
         eprintln!(
-            "soak [--seeds COUNT] [--from SEED] [--seed SEED] [--nodes COUNT] [--no-faults] [--two_leaders] [--[no-]daemons] [--[no-]workloads] [--[no-]checks] [--[no-]hooks] [--mutant NAME] [--faults NAME,NAME]"
+            "soak [--seeds COUNT] [--from SEED] [--seed SEED] [--nodes COUNT] [--no-faults] [--two_leaders] [--[no-]daemons] [--[no-]workloads] [--[no-]checks] [--[no-]hooks] [--[no-]deadlines] [--mutant NAME] [--faults NAME,NAME]"
         );
         return ExitCode::from(2);
     };
@@ -74,6 +74,8 @@ fn arguments(mut words: impl Iterator<Item = String>) -> Option<Arguments> {
             "--no-checks" => arguments.setup.checks = Some(false),
             "--hooks" => arguments.setup.hooks = Some(true),
             "--no-hooks" => arguments.setup.hooks = Some(false),
+            "--deadlines" => arguments.setup.deadlines = Some(true),
+            "--no-deadlines" => arguments.setup.deadlines = Some(false),
             "--workloads" => arguments.setup.workloads = Some(true),
             "--no-workloads" => arguments.setup.workloads = Some(false),
             "--two-leaders" => arguments.setup.two_leaders = true,

@@ -4,6 +4,7 @@ use lockkeeper_crds as api;
 use lockkeeper_crds::time::whole_seconds;
 use lockkeeper_planner as planner;
 
+use super::overrides::{overridden, overridden_to_api};
 use super::{bounded, causes, hooks, seconds, words};
 
 /// The planner's operation; one in a phase that this version does not know is Failed until a person looks.
@@ -50,6 +51,7 @@ pub fn operation(from: &api::Operation) -> planner::Operation {
         healthy_since: from.healthy_since_time,
         hook: from.hook.as_ref().and_then(hooks::current),
         ended_hooks: from.ended_hooks.iter().filter_map(hooks::ended).collect(),
+        overridden: from.overridden.as_ref().map(overridden),
         settings: settings(&from.settings),
         failure: from
             .failure
@@ -113,6 +115,7 @@ pub fn operation_to_api(from: &planner::Operation, settings: &api::OperationSett
         healthy_since_time: from.healthy_since.map(whole_seconds),
         hook: from.hook.as_ref().map(hooks::current_to_api),
         ended_hooks: from.ended_hooks.iter().map(hooks::ended_to_api).collect(),
+        overridden: from.overridden.as_ref().map(overridden_to_api),
         settings: settings.clone(),
         failure: from.failure.as_ref().map(|failure| api::Failure {
             time: whole_seconds(failure.time),

@@ -6,6 +6,7 @@ use lockkeeper_crds::time::whole_seconds;
 use lockkeeper_planner as planner;
 
 use super::operation::{settings, settings_of};
+use super::overrides::{deadline, urgent};
 use super::{bounded, seconds};
 
 /// The nodes that a status names.
@@ -24,9 +25,15 @@ pub fn policy(from: &api::RebootPolicySpec) -> planner::Policy {
                 "spec.disruption.{field} is neither a count nor a percentage from 0% to 100%"
             ))
         });
+    let deadline = from.deadline.as_ref().map(deadline).transpose();
+    let schedule = readable.and_then(|()| schedule(from));
+    let (schedule, deadline) = match deadline {
+        Ok(deadline) => (schedule, deadline),
+        Err(why) => (schedule.and(Err(why)), None),
+    };
     planner::Policy {
         suspend: from.suspend,
-        schedule: readable.and_then(|()| schedule(from)),
+        schedule,
         max_in_progress,
         max_unavailable,
         topology: disruption.topology.iter().map(topology).collect(),
@@ -44,6 +51,8 @@ pub fn policy(from: &api::RebootPolicySpec) -> planner::Policy {
             api::Approval::Manual | api::Approval::Unknown => planner::Approval::Manual,
         },
         checks: from.checks.as_ref().map(checks),
+        deadline,
+        urgent: from.urgent.as_ref().map(urgent),
         breaker: planner::BreakerRule {
             max_failed: count(from.breaker.max_failed_nodes),
             cooldown: from.breaker.cooldown_seconds.map(seconds),

@@ -41,6 +41,7 @@ fn operation(phase: Phase) -> Operation {
         healthy_since: None,
         hook: None,
         ended_hooks: Vec::new(),
+        overridden: None,
         settings: Settings::default(),
         failure: None,
         pending_outcome: None,

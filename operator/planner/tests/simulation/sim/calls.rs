@@ -17,7 +17,15 @@ impl World {
     /// There is something to write.
     pub fn act(&mut self, operator: usize, mut plan: Plan, now: Instant) {
         let known = &mut self.operators[operator];
-        let starts = |action: &Action| matches!(action, Action::SetHolders { .. } | Action::Cordon { .. });
+        let begins = |change: &RecordChange| match &change.operation {
+            Change::Set(Some(operation)) => operation.phase == Phase::Preparing && operation.overridden.is_some(),
+            Change::Set(None) | Change::Keep => false,
+        };
+        let starts = |action: &Action| match action {
+            Action::SetHolders { .. } | Action::Cordon { .. } => true,
+            Action::WriteRecord { change, .. } => begins(change),
+            _ => false,
+        };
         if plan.actions.iter().any(starts) {
             known.allowed = Allowed::by(&known.view, now);
         }

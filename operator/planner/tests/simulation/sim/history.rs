@@ -182,8 +182,11 @@ impl History {
         if !self.clock_was_wrong && !self.canary_admits(cluster, node, seen, allowed, at) {
             broken("S2", "before the canary has passed".to_owned());
         }
+        let schedule = allowed
+            .in_force(name)
+            .map_or(&policy.schedule, |in_force| &in_force.schedule);
         if let Some(planned) = allowed.planned
-            && !fits(policy, planned)
+            && !fits(policy, schedule, planned)
         {
             broken("S2", "although the window closes too soon".to_owned());
         }
@@ -284,8 +287,8 @@ pub fn is_selected(cluster: &Cluster, node: usize, name: &PolicyName) -> bool {
 }
 
 /// Whether the window is open for as long as a reboot takes, minute by minute, or no window of the next eight days is.
-fn fits(policy: &Policy, now: Instant) -> bool {
-    let Ok(schedule) = &policy.schedule else { return false };
+fn fits(policy: &Policy, schedule: &Result<Schedule, String>, now: Instant) -> bool {
+    let Ok(schedule) = schedule else { return false };
     let needs = policy.duration_estimate.cordoned.num_minutes();
     let open = |minute: i64| schedule.is_open(now + TimeDelta::minutes(minute));
     if (0..needs).all(open) {

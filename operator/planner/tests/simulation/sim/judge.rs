@@ -143,6 +143,7 @@ impl Judge {
             }
             (Action::WriteRecord { change, .. }, Some(node)) => {
                 self.remembers(cluster, node, change);
+                self.overrides(cluster, node, before.operation.as_deref(), change, allowed);
                 if let (Some(operation), Some(finished)) = (&before.operation, &change.finished) {
                     self.workloads_again(cluster, node, operation, finished, writer.now);
                 }
@@ -215,7 +216,7 @@ impl Judge {
         let Some(policy) = cluster.operation(node).map(|operation| operation.policy.clone()) else {
             return;
         };
-        let (_, open) = allowed.of(&policy);
+        let open = allowed.is_open_for(&policy, name);
         self.demand(open, "S2", || {
             format!("{name} starts under {policy}, which is closed or suspended")
         });

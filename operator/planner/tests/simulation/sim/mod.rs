@@ -8,6 +8,7 @@ pub mod checks;
 pub mod cluster;
 pub mod coverage;
 pub mod daemons;
+pub mod deadlines;
 pub mod drains;
 pub mod end;
 pub mod execute;

@@ -131,6 +131,10 @@ mutants! {
     ConfusesJobs,
     /// What the pod of a `DaemonSet` said before the reboot counts.
     CountsAnOldReport,
+    /// Nodes reach each rung of the deadline when they reach the one before it.
+    ReachesRungsEarly,
+    /// An urgent override never ends.
+    StaysUrgent,
 }
 
 impl Mutant {
@@ -273,6 +277,11 @@ fn doctor(mutant: Mutant, seen: &mut Snapshot, now: Instant) -> bool {
         Mutant::BelievesAnyHook => nodes(seen).for_each(believe_hook),
         Mutant::IgnoresJobs => super::jobs::ignore(seen),
         Mutant::ConfusesJobs => super::jobs::confuse(seen),
+        Mutant::ReachesRungsEarly => seen.policies.values_mut().for_each(reach_rungs_early),
+        Mutant::StaysUrgent => {
+            let urgent = seen.policies.values_mut().filter_map(|policy| policy.urgent.as_mut());
+            urgent.for_each(|urgent| urgent.until = Instant::MAX_UTC);
+        }
         Mutant::IgnoresConfinement => seen.accepts_unconfined_agents = true,
         Mutant::IgnoresHold => seen.nodes.values_mut().for_each(|node| node.hold = None),
         _ => return false,
@@ -296,6 +305,13 @@ fn believe_hook(node: &mut Node) {
 
 fn nodes(seen: &mut Snapshot) -> impl Iterator<Item = &mut Node> {
     seen.nodes.values_mut()
+}
+
+fn reach_rungs_early(policy: &mut Policy) {
+    let mut before = chrono::TimeDelta::zero();
+    for rung in policy.deadline.iter_mut().flat_map(|deadline| &mut deadline.ladder) {
+        before = std::mem::replace(&mut rung.after, before);
+    }
 }
 
 fn know_every_finding(seen: &mut Snapshot) {

@@ -32,6 +32,7 @@ pub fn needs_the_server(what: &Event) -> bool {
         | Event::LatePod(..)
         | Event::Collect(..)
         | Event::Make(..)
+        | Event::Urgent
         | Event::Meddle
         | Event::Trouble
         | Event::Quiet

@@ -71,6 +71,10 @@ pub fn world(seed: u64, setup: Setup) -> World {
     if setup.hooks.unwrap_or(seed_says) && setup.boots_in.is_none() && !setup.no_faults {
         world.with_hooks();
     }
+    let seed_says = world.deadline_rng.chance(300);
+    if setup.deadlines.unwrap_or(seed_says) && setup.boots_in.is_none() && !setup.no_faults {
+        world.with_deadlines();
+    }
     world
 }
 

@@ -69,6 +69,8 @@ pub enum Event {
     HookJob(usize, u64, usize),
     /// Those who answer hooks on the Nodes look at them.
     HookAnswers,
+    /// A person declares a rollout urgent, or takes that back.
+    Urgent,
     /// The `DaemonSet`'s pod is ready in this boot.
     Daemon(usize, u32),
     /// The `DaemonSet` is deleted.
@@ -136,6 +138,8 @@ pub struct World {
     /// For all that has to do with hooks, likewise.
     pub hook_rng: Rng,
     pub hook_jobs: Jobs,
+    /// For all that has to do with deadlines, likewise.
+    pub deadline_rng: Rng,
     /// Milliseconds since the start.
     pub at: i64,
     pub start: Instant,
@@ -186,6 +190,8 @@ pub struct Setup {
     pub checks: Option<bool>,
     /// Whether policies have hooks; absent = the seed says.
     pub hooks: Option<bool>,
+    /// Whether policies have deadlines; absent = the seed says.
+    pub deadlines: Option<bool>,
     pub mutant: Option<Mutant>,
     /// Only these faults, and often; empty = the seed says.
     pub faults: &'static [super::faults::Fault],
@@ -221,6 +227,7 @@ impl World {
             checks: Checks::default(),
             hook_rng: Rng::new(seed ^ super::hooks::GENERATOR),
             hook_jobs: Jobs::default(),
+            deadline_rng: Rng::new(seed ^ super::deadlines::GENERATOR),
             at: 0,
             start,
             judge: Judge::new(&cluster),
@@ -316,6 +323,7 @@ impl World {
             Event::CheckRound(operator, number) => self.check_round(operator, number),
             Event::HookJob(operator, number, node) => self.observe_hook_job(operator, number, node),
             Event::HookAnswers => self.answer_hooks(),
+            Event::Urgent => self.declares_urgent(),
             Event::Lead(operator, leads) => self.lead(operator, leads),
             Event::Rewound(operator, epoch) => self.rewound(operator, epoch),
             Event::ClockSet(operator) => self.set_clock(operator, TimeDelta::zero()),

@@ -6,6 +6,7 @@ use chrono::TimeDelta;
 use lockkeeper_planner::*;
 
 use super::cluster::{Cluster, NodeObject};
+use super::deadlines::{InForce, in_force};
 use super::view::View;
 
 /// What an operator's views allowed at the instant of its plan.
@@ -15,6 +16,8 @@ pub struct Allowed {
     policies: Vec<(PolicyName, usize, bool)>,
     /// The same policies as they were seen.
     pub seen: Vec<(PolicyName, Policy)>,
+    /// What is overridden for single nodes, by name.
+    in_force: Vec<(String, InForce)>,
     /// The nodes that were seen to have failed, under each policy.
     pub failed: Vec<(PolicyName, usize)>,
     /// When it planned, by its clock.
@@ -88,6 +91,7 @@ impl Allowed {
                 .policies()
                 .map(|(name, policy)| (name.clone(), policy.value.clone()))
                 .collect(),
+            in_force: in_force(view, now),
             failed: failed
                 .map(|(index, _, operation)| (operation.policy.clone(), index))
                 .collect(),
@@ -95,6 +99,24 @@ impl Allowed {
             in_progress: view.in_progress().map(|(.., operation)| operation.id.clone()).collect(),
             policies,
             all: cap.map_or(largest, |cap| cap.of(snapshot.nodes.len())),
+        }
+    }
+
+    /// What is overridden for this node; `None` if nothing ever is.
+    pub fn in_force(&self, node: &str) -> Option<&InForce> {
+        let found = self.in_force.iter().find(|(name, _)| name == node);
+        found.map(|(_, in_force)| in_force)
+    }
+
+    /// Whether this node may start by the switch of its policy, the windows that bind it, and the exclusions.
+    pub fn is_open_for(&self, policy: &str, node: &str) -> bool {
+        let seen = self.seen.iter().find(|(name, _)| name == policy);
+        match (seen, self.in_force(node), self.planned) {
+            (Some((_, policy)), Some(in_force), Some(planned)) => {
+                let schedule = in_force.schedule.as_ref();
+                schedule.is_ok_and(|schedule| schedule.is_open(planned)) && !policy.suspend
+            }
+            _ => self.of(policy).1,
         }
     }
 

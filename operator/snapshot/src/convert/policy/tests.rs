@@ -39,9 +39,50 @@ fn an_invalid_field_closes_the_policy_and_the_message_names_field_and_remedy() {
         &expect!["spec.exclusions[0]: give from and until, or schedule and durationSeconds"],
     );
     closed(
+        json!({"deadline": {"maxPendingSeconds": 60, "ladder": [
+            {"afterSeconds": 5, "override": "ExtraWindow", "window": {"schedule": "0 25 * * *", "durationSeconds": 60}},
+        ]}}),
+        &expect![[
+            r#"spec.deadline.ladder[0]: window: schedule "0 25 * * *" is not five fields of cron: "25" in field 2"#
+        ]],
+    );
+    closed(
+        json!({"deadline": {"maxPendingSeconds": 60, "ladder": [{"afterSeconds": 5, "override": "ExtraWindow"}]}}),
+        &expect!["spec.deadline.ladder[0]: ExtraWindow needs a window"],
+    );
+    closed(
         json!({"disruption": {"maxUnavailable": "150%"}}),
         &expect!["spec.disruption.maxUnavailable is neither a count nor a percentage from 0% to 100%"],
     );
+}
+
+#[test]
+fn a_ladder_is_sorted_by_time_and_an_override_of_a_newer_version_overrides_nothing() {
+    let spec = json!({
+        "deadline": {"maxPendingSeconds": 700, "ladder": [
+            {"afterSeconds": 90, "override": "DeletePods"},
+            {"afterSeconds": 10, "override": "IgnoreLimits"},
+            {"afterSeconds": 60, "override": "IgnoreWindows"},
+        ]},
+        "urgent": {
+            "reason": "CVE", "from": "2026-12-01T08:00:00Z", "until": "2026-12-01T18:00:00Z",
+            "overrides": ["IgnoreLimits", "ExtraWindow", "IgnoreChecks"],
+        },
+    });
+    let policy = policy(&serde_json::from_value(spec).unwrap());
+    let ladder = policy.deadline.unwrap().ladder;
+    let ladder: Vec<_> = ladder
+        .iter()
+        .map(|rung| (rung.after.num_seconds(), rung.kind))
+        .collect();
+    assert_eq!(
+        ladder,
+        [
+            (60, planner::Override::IgnoreWindows),
+            (90, planner::Override::DeletePods)
+        ]
+    );
+    assert_eq!(policy.urgent.unwrap().overrides, [planner::Override::IgnoreChecks]);
 }
 
 #[test]
