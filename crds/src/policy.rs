@@ -151,9 +151,6 @@ impl Defaults {
     const fn hook_timeout_seconds() -> i32 {
         600
     }
-    const fn job_on_node() -> bool {
-        true
-    }
     const fn job_timeout_seconds() -> i32 {
         600
     }

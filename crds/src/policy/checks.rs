@@ -313,11 +313,11 @@ pub struct HttpCheck {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct JobCheck {
-    /// The CronJob in the operator's own namespace that the Job is made of.
-    #[schemars(length(min = 1, max = 52))]
-    pub template: String,
-    /// If true, it runs on the node, otherwise on any other node.
-    #[serde(default = "Defaults::job_on_node")]
+    /// The CronJob in the operator's namespace whose `jobTemplate` the Job is made from. It should have `suspend: true`.
+    #[schemars(length(min = 1, max = 52), regex(pattern = "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
+    pub cron_job: String,
+    /// If true, the Job's pods run on the node itself; if false, on any other node.
+    #[serde(default)]
     pub on_node: bool,
     /// Seconds that it may run. A shorter `activeDeadlineSeconds` of the template counts instead.
     #[serde(default = "Defaults::job_timeout_seconds")]

@@ -54,7 +54,7 @@ async fn a_job_that_fails_defers_its_node(stack: &Stack) {
     let node = name(stack, 0);
     policy(
         stack,
-        &json!({"before": [{"name": "disk", "job": {"template": "fsck"}}]}),
+        &json!({"before": [{"name": "disk", "job": {"cronJob": "fsck", "onNode": true}}]}),
     );
     stack.stage_cause(node, "fails").await.unwrap();
     waits(stack, node, "CheckUnavailable", "the chart's value jobs.templates").await;
@@ -83,10 +83,10 @@ async fn a_job_that_fails_defers_its_node(stack: &Stack) {
 async fn a_node_reboots_once_its_jobs_succeed(stack: &Stack) {
     let node = name(stack, 1);
     apply(stack, &template(1, 300)).unwrap();
-    let off = json!({"name": "ping", "job": {"template": "fsck", "onNode": false}});
+    let off = json!({"name": "ping", "job": {"cronJob": "fsck"}});
     policy(
         stack,
-        &json!({"before": [{"name": "disk", "job": {"template": "fsck"}}], "after": [off]}),
+        &json!({"before": [{"name": "disk", "job": {"cronJob": "fsck", "onNode": true}}], "after": [off]}),
     );
     stack.stage_cause(node, "jobs").await.unwrap();
     rebooted(stack, node, "jobs").await;

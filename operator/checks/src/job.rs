@@ -24,7 +24,7 @@ pub(crate) async fn verdict(
     node: AskedNode<'_>,
 ) -> Result<CheckVerdict, Error> {
     let Some(jobs) = node.jobs.filter(|jobs| jobs.stage == stage) else {
-        sources.jobs.verify(&job.template).await?;
+        sources.jobs.verify(&job.cron_job).await?;
         return Ok(CheckVerdict::Passing);
     };
     let run = run(check, job, node.name, jobs);
@@ -50,7 +50,7 @@ fn run(check: &str, job: &JobCheck, node: &str, jobs: &CheckJobs) -> JobRun {
         CheckStage::After => "after",
     };
     JobRun {
-        template: job.template.clone(),
+        template: job.cron_job.clone(),
         node: node.to_owned(),
         operation: jobs.operation.clone(),
         purpose: format!("check-{stage}-{check}"),

@@ -80,7 +80,7 @@ impl Server {
     /// What the check finds as one of this stage, while Jobs run as given.
     async fn verdict(&self, stage: CheckStage, jobs: Option<&CheckJobs>) -> Result<CheckVerdict, String> {
         let check = JobCheck {
-            template: "fsck".to_owned(),
+            cron_job: "fsck".to_owned(),
             on_node: true,
             timeout_seconds: 600,
         };
