@@ -4,8 +4,9 @@ use kube::Client;
 use lockkeeper_crds::{Check, OnCheckError};
 use lockkeeper_jobs::Jobs;
 use lockkeeper_kube_util::{Clock, bounded};
-use lockkeeper_planner::{CheckJobs, CheckStage, CheckVerdict, Finding};
+use lockkeeper_planner::{CheckStage, CheckVerdict, Finding};
 
+use crate::asked_node::AskedNode;
 use crate::error::Error;
 use crate::expression::Expressions;
 use crate::finding::MAX_FINDINGS;
@@ -14,15 +15,6 @@ use crate::{http, job, node_conditions, object, pods, prometheus};
 
 /// How long the text of an error may be.
 const ERROR: usize = 500;
-
-/// A node that a check asks about.
-#[derive(Clone, Copy, Debug)]
-pub struct AskedNode<'a> {
-    /// Its name.
-    pub name: &'a str,
-    /// For what Jobs run now, if they do.
-    pub jobs: Option<&'a CheckJobs>,
-}
 
 /// Evaluates checks against their sources.
 #[derive(Clone)]

@@ -7,7 +7,7 @@ use lockkeeper_crds::JobCheck;
 use lockkeeper_jobs::{JobRun, JobState};
 use lockkeeper_planner::{CheckJobs, CheckStage, CheckVerdict};
 
-use crate::check::AskedNode;
+use crate::asked_node::AskedNode;
 use crate::error::Error;
 use crate::finding::finding;
 use crate::sources::Sources;

@@ -5,6 +5,7 @@
 
 #![warn(missing_docs)]
 
+mod asked_node;
 mod check;
 mod error;
 mod expression;
@@ -18,6 +19,7 @@ mod prometheus;
 mod server;
 mod sources;
 
-pub use check::{AskedNode, Evaluator};
+pub use asked_node::AskedNode;
+pub use check::Evaluator;
 pub use error::Error;
 pub use expression::{Expressions, evaluate_from_stdin};
