@@ -1,4 +1,4 @@
-//! The hooks of a policy on a real control plane: Jobs on and off the node, annotations that somebody else sets, failures.
+//! The hooks of a policy on a real control plane: Jobs on and off the node, annotations that another client sets, failures.
 
 use std::time::Duration;
 
@@ -31,7 +31,7 @@ async fn hooks_run_at_their_points_and_hold_up_their_own_node_only() {
     what_makes_no_sense_is_refused_at_admission(&stack);
     a_job_needs_its_template_and_its_right_and_runs_before_the_drain(&stack).await;
     a_job_runs_on_the_cordoned_node_after_its_reboot(&stack).await;
-    somebody_answers_on_the_node_across_a_crash_of_the_operator(&mut stack).await;
+    a_client_answers_on_the_node_across_a_crash_of_the_operator(&mut stack).await;
     a_key_of_others_needs_the_right_of_the_chart(&stack).await;
     a_job_that_fails_after_the_reboot_fails_the_node_until_a_retry(&stack).await;
     recorder.verdict(1, 0).await.unwrap();
@@ -153,7 +153,7 @@ async fn a_job_runs_on_the_cordoned_node_after_its_reboot(stack: &Stack) {
     assert_eq!(own.count(), 2, "{on:?}");
 }
 
-async fn somebody_answers_on_the_node_across_a_crash_of_the_operator(stack: &mut Stack) {
+async fn a_client_answers_on_the_node_across_a_crash_of_the_operator(stack: &mut Stack) {
     let node = &name(stack, 1).to_owned();
     let hook = |key: &str, label: &str| json!({"name": "storage", "timeoutSeconds": 600, "annotation": {"key": key, "label": label}});
     let key = "hook.lockkeeper.dev/flushed";

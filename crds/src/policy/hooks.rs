@@ -42,7 +42,7 @@ pub struct Hook {
     /// A Job that must succeed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub job: Option<HookJob>,
-    /// An annotation that somebody else must set on the Node.
+    /// An annotation that another client must set on the Node.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub annotation: Option<HookAnnotation>,
 }
@@ -73,7 +73,7 @@ pub struct HookJob {
     pub on_node: bool,
 }
 
-/// An annotation that somebody else sets to `true` on the Node once the operation may continue.
+/// An annotation that another client sets to `true` on the Node once the operation may continue.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct HookAnnotation {

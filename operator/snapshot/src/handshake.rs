@@ -1,29 +1,18 @@
 //! A hook that waits for an annotation, as its Node says: in an annotation of our own, as JSON.
 
-use std::collections::BTreeMap;
-
 use lockkeeper_crds::names;
 use lockkeeper_planner::{Handshake, HandshakeKeys};
-use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use crate::handshake_annotation::HandshakeAnnotation;
 use crate::slim::{self, annotation};
 
 /// The value that answers a hook, and that its label has.
 const TRUE: &str = "true";
 
-/// The annotation's value.
-#[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-struct Wire {
-    id: String,
-    annotation: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    label: Option<String>,
-}
-
 /// The hook that a Node says waits. A value that cannot be read belongs to no hook, so that it is removed.
 pub fn on(node: &slim::Node) -> Option<Handshake> {
-    let wire = wire(annotation(node, names::HOOK)?);
+    let wire = HandshakeAnnotation::parse(annotation(node, names::HOOK)?);
     let answered = !wire.annotation.is_empty() && annotation(node, &wire.annotation) == Some(TRUE);
     Some(Handshake {
         id: wire.id,
@@ -35,15 +24,9 @@ pub fn on(node: &slim::Node) -> Option<Handshake> {
     })
 }
 
-/// The key of the annotation that answers the hook of these annotations.
-pub(crate) fn answer_key(annotations: &BTreeMap<String, String>) -> Option<String> {
-    let wire = wire(annotations.get(names::HOOK)?);
-    (!wire.annotation.is_empty()).then_some(wire.annotation)
-}
-
 /// The metadata of a Node on which the hook with this id begins to wait: an answer from before is removed.
 pub fn begin(id: &str, keys: &HandshakeKeys) -> Value {
-    let wire = Wire {
+    let wire = HandshakeAnnotation {
         id: id.to_owned(),
         annotation: keys.annotation.clone(),
         label: keys.label.clone(),
@@ -59,7 +42,7 @@ pub fn end(keys: &HandshakeKeys) -> Value {
 
 fn metadata(keys: &HandshakeKeys, ours: &Value, label: &Value) -> Value {
     let mut annotations = json!({});
-    // The answer first, so that our own annotation wins if somebody has named it as the answer.
+    // The answer first, so that our own annotation wins if a person has named it as the answer.
     if !keys.annotation.is_empty() {
         annotations[keys.annotation.as_str()] = Value::Null;
     }
@@ -69,10 +52,6 @@ fn metadata(keys: &HandshakeKeys, ours: &Value, label: &Value) -> Value {
         metadata["labels"] = json!({key: label});
     }
     metadata
-}
-
-fn wire(text: &str) -> Wire {
-    serde_json::from_str(text).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -94,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hook_that_begins_sets_its_marks_and_removes_an_old_answer() {
+    fn a_hook_that_begins_sets_its_keys_and_removes_an_old_answer() {
         let patch = begin("7f3c-0/beforeDrain/move", &keys());
         let ours =
             r#"{"annotation":"example.com/moved","id":"7f3c-0/beforeDrain/move","label":"example.com/before-reboot"}"#;
@@ -116,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hook_that_ends_removes_marks_and_answer() {
+    fn a_hook_that_ends_removes_keys_and_answer() {
         let expected = json!({
             "annotations": {"example.com/moved": null, "lockkeeper.dev/hook": null},
             "labels": {"example.com/before-reboot": null},

@@ -9,6 +9,7 @@ pub mod convert;
 mod duration_history;
 pub mod guarded;
 pub mod handshake;
+mod handshake_annotation;
 mod hold;
 mod managed;
 pub mod slim;

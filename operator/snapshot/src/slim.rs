@@ -9,7 +9,7 @@ use lockkeeper_kube_util::Guarded;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::handshake;
+use crate::handshake_annotation::answer_key;
 
 /// A Node; it can stand for the real one in every `Api` and watch.
 #[derive(Clone, Debug, Default, PartialEq, Resource, Deserialize)]
@@ -113,7 +113,7 @@ impl Node {
         self.metadata.generate_name = None;
         self.metadata.finalizers = None;
         if let Some(annotations) = &mut self.metadata.annotations {
-            let answer = handshake::answer_key(annotations);
+            let answer = answer_key(annotations);
             annotations.retain(|key, _| is_ours(key) || Some(key) == answer.as_ref());
         }
     }

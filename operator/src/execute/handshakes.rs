@@ -1,4 +1,4 @@
-//! The marks of a hook that waits for an annotation on its Node.
+//! The keys of a hook that waits for an annotation on its Node.
 
 use kube::api::Patch;
 use lockkeeper_crds::names;
@@ -18,7 +18,7 @@ impl Pass<'_> {
 
     /// Removes what [`Pass::begin_handshake`] has set, and the answer.
     pub(super) async fn end_handshake(&mut self, node: &str, keys: &HandshakeKeys) -> Result<(), Error> {
-        const STEP: &str = "remove the marks of a hook from";
+        const STEP: &str = "remove the keys of a hook from";
         self.patch_metadata(STEP, node, handshake::end(keys)).await
     }
 

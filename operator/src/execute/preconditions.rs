@@ -102,7 +102,7 @@ impl<'a> Target<'a> {
             Action::Uncordon { .. } => "uncordon",
             Action::AddTaint { .. } | Action::RemoveTaint { .. } => "write the taints of",
             Action::BeginHandshake { .. } => "ask for the annotation of a hook on",
-            Action::EndHandshake { .. } => "remove the marks of a hook from",
+            Action::EndHandshake { .. } => "remove the keys of a hook from",
             Action::RemoveCommand { .. } => "remove the command from NodeReboot",
             Action::RemoveRequest { .. } => "remove the request from",
             Action::RemoveApproval { .. } => "remove the approval from",

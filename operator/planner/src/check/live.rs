@@ -98,7 +98,7 @@ pub fn leftovers(before: &Snapshot, after: &Snapshot) -> Vec<Violation> {
             differs(name, "still has a taint of ours");
         }
         if node.handshake.is_some() {
-            differs(name, "still has the marks of a hook");
+            differs(name, "still has the keys of a hook");
         }
         if let Some(record) = &node.record {
             if record.operation.is_some() {

@@ -41,7 +41,7 @@ pub(super) fn next_step(active: &ActiveOperation, point: HookPoint) -> Option<St
                 }
             }
             // What an earlier hook left on the Node is removed first.
-            Some(_) => run.wait("the marks of another hook are being removed from the Node".to_owned()),
+            Some(_) => run.wait("the keys of another hook are being removed from the Node".to_owned()),
             None => Step::act(Action::BeginHandshake {
                 node: active.name.to_owned(),
                 id: run.id(),

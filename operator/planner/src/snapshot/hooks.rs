@@ -71,14 +71,14 @@ pub enum HookKind {
         /// Whether it runs on the node itself.
         on_node: bool,
     },
-    /// An annotation that somebody else sets to `true`.
+    /// An annotation that another client sets to `true`.
     Annotation(HandshakeKeys),
 }
 
-/// The keys on a Node through which the operator and somebody else talk about a hook.
+/// The keys on a Node through which the operator and another client talk about a hook.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HandshakeKeys {
-    /// The annotation that somebody else sets to `true`.
+    /// The annotation that another client sets to `true`.
     pub annotation: String,
     /// The label that is `true` while the hook waits.
     pub label: Option<String>,
@@ -115,7 +115,7 @@ pub struct Handshake {
     pub id: String,
     /// The keys.
     pub keys: HandshakeKeys,
-    /// Whether somebody else has set the annotation to `true`.
+    /// Whether another client has set the annotation to `true`.
     pub answered: bool,
 }
 

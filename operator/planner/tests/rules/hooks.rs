@@ -70,7 +70,7 @@ fn failed() -> JobState {
     }
 }
 
-/// Somebody sets the annotation.
+/// A client sets the annotation.
 fn answer(world: &mut World) {
     world.node("n1").handshake.as_mut().expect("a handshake").answered = true;
     world.run_until_idle();
@@ -354,7 +354,7 @@ fn a_hold_and_a_cancel_end_the_hook_and_leave_nothing_on_the_node() {
 }
 
 #[test]
-fn a_handshake_that_somebody_removed_is_begun_again() {
+fn a_handshake_that_a_client_removed_is_begun_again() {
     let mut world = world(vec![annotation("a")], vec![], vec![]);
     world.node("n1").handshake = None;
     world.run_until_idle();

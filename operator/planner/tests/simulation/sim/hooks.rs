@@ -29,7 +29,7 @@ struct Job {
 /// What of the hooks is true, whoever has noticed it.
 #[derive(Clone, Debug, Default)]
 pub struct Hooks {
-    /// The runs whose Job has succeeded, or that somebody has answered.
+    /// The runs whose Job has succeeded, or that a client has answered.
     succeeded: BTreeSet<String>,
 }
 
@@ -87,7 +87,7 @@ impl World {
             };
             let id = handshake.id.clone();
             if self.quiet || self.hook_rng.chance(600) {
-                self.tell(|world| format!("{}: somebody answers hook {id}", world.cluster.names[index]));
+                self.tell(|world| format!("{}: a client answers hook {id}", world.cluster.names[index]));
                 self.cluster.hooks.succeeded.insert(id);
                 self.cluster.edit_node(index, |object| {
                     object
