@@ -94,7 +94,7 @@ fn rungs(before: &RebootPolicyStatus, after: &RebootPolicyStatus) -> Vec<Event> 
         .filter_map(|rung| match (was(&rung), rung.nodes) {
             (None, 0) => Some(Event::rung_due(&rung)),
             (None | Some(0), 1..) => Some(Event::rung_reached(&rung)),
-            (Some(_), _) | (None, _) => None,
+            (Some(_) | None, _) => None,
         });
     events.collect()
 }

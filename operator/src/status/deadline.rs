@@ -97,9 +97,11 @@ pub(super) fn drafts(
 
 /// A rung applies to nodes, or will within a day.
 pub(super) fn escalating(rungs: &[RungStatus]) -> Option<ConditionDraft> {
-    let reason = match rungs.iter().any(|rung| rung.nodes > 0) {
-        true => Reason::RungReached,
-        false => Reason::RungDue,
+    let is_reached = rungs.iter().any(|rung| rung.nodes > 0);
+    let reason = if is_reached {
+        Reason::RungReached
+    } else {
+        Reason::RungDue
     };
     let rungs: Vec<String> = rungs.iter().map(describe_rung).collect();
     (!rungs.is_empty()).then(|| ConditionDraft::new(Type::DeadlineEscalating, Status::True, reason, rungs.join("; ")))

@@ -17,11 +17,11 @@ fn rung(hours: i64, kind: Override) -> Rung {
     }
 }
 
-fn deadline(ladder: Vec<Rung>) -> Option<PendingDeadline> {
-    Some(PendingDeadline {
+fn deadline(ladder: Vec<Rung>) -> PendingDeadline {
+    PendingDeadline {
         max_pending: TimeDelta::hours(24),
         ladder,
-    })
+    }
 }
 
 /// `n1`, which requires a reboot since 10:01, at noon, under a policy with a window at 3 and this rung after 4 hours.
@@ -33,7 +33,7 @@ fn closed_until_night(kind: Override, window: Option<Window>) -> World {
         window,
         ..rung(4, kind)
     };
-    policy.deadline = deadline(vec![rung]);
+    policy.deadline = Some(deadline(vec![rung]));
     world
 }
 
@@ -161,7 +161,7 @@ fn suspend_hold_and_approval_are_never_overridden() {
     let ladder: Vec<Rung> = all.map(|kind| rung(1, *kind)).collect();
     let world = |change: fn(&mut World)| {
         let mut world = World::new(1);
-        world.policy().deadline = deadline(ladder.clone());
+        world.policy().deadline = Some(deadline(ladder.clone()));
         change(&mut world);
         world.run(600);
         world.wait_reasons()
@@ -184,7 +184,7 @@ fn suspend_hold_and_approval_are_never_overridden() {
 fn checks_before_a_start_are_ignored_and_those_after_the_reboot_still_hold_the_slot() {
     let mut world = World::new(1);
     world.policy().checks = Some(failing_checks(true));
-    world.policy().deadline = deadline(vec![rung(3, Override::IgnoreChecks)]);
+    world.policy().deadline = Some(deadline(vec![rung(3, Override::IgnoreChecks)]));
     world.checks = Some(vec![fires(CheckStage::Before)]);
     world.run(60);
     assert!(world.wait_reasons().starts_with("n1 CheckFailing"), "{}", world.trace);
@@ -208,7 +208,7 @@ fn checks_before_a_start_are_ignored_and_those_after_the_reboot_still_hold_the_s
 fn a_node_without_a_baseline_does_not_start_although_checks_are_ignored() {
     let mut world = World::new(1);
     world.policy().checks = Some(failing_checks(true));
-    world.policy().deadline = deadline(vec![rung(1, Override::IgnoreChecks)]);
+    world.policy().deadline = Some(deadline(vec![rung(1, Override::IgnoreChecks)]));
     let unavailable = |stage| CheckResult {
         verdict: CheckVerdict::Unavailable {
             error: "no answer".to_owned(),
@@ -235,7 +235,7 @@ fn pods_are_deleted_after_the_time_out_if_the_rung_was_reached_at_the_start() {
     for (reached, expected) in [(false, None), (true, Some(StageKind::Delete))] {
         let mut world = blocked(OnTimeout::Defer);
         let hours = if reached { 1 } else { 2 };
-        world.policy().deadline = deadline(vec![rung(hours, Override::DeletePods)]);
+        world.policy().deadline = Some(deadline(vec![rung(hours, Override::DeletePods)]));
         world.run_until_idle();
         world.run(901);
         assert_eq!(stage(&mut world), expected, "{}", world.trace);
@@ -245,7 +245,7 @@ fn pods_are_deleted_after_the_time_out_if_the_rung_was_reached_at_the_start() {
 #[test]
 fn a_policy_that_reboots_with_pods_left_keeps_doing_so() {
     let mut world = blocked(OnTimeout::Reboot);
-    world.policy().deadline = deadline(vec![rung(1, Override::DeletePods)]);
+    world.policy().deadline = Some(deadline(vec![rung(1, Override::DeletePods)]));
     world.run_until_idle();
     world.run(901);
     assert!(world.trace.contains("Draining Reboot"), "{}", world.trace);
@@ -259,7 +259,7 @@ fn pods_of_an_overdue_node_are_deleted_within_its_own_windows_only() {
         if ignores_windows {
             ladder.push(rung(1, Override::IgnoreWindows));
         }
-        world.policy().deadline = deadline(ladder);
+        world.policy().deadline = Some(deadline(ladder));
         world.policy().schedule = Ok(windows(&[("0 12 * * *", 600)]));
         world.run_until_idle();
         world.run(1000);
@@ -344,7 +344,7 @@ fn s2_reports_a_start_one_rung_too_early() {
 #[test]
 fn s2_reports_an_operation_that_records_more_than_its_policy_overrides() {
     let world = World::new(1);
-    let deletes = |policy: &mut Policy| policy.deadline = deadline(vec![rung(1, Override::DeletePods)]);
+    let deletes = |policy: &mut Policy| policy.deadline = Some(deadline(vec![rung(1, Override::DeletePods)]));
     assert_eq!(broken(&world, deletes), ["S2"]);
 }
 
@@ -357,7 +357,7 @@ fn s2_reports_a_start_against_a_check_that_is_not_overridden() {
         cluster: vec![fires(CheckStage::Before)],
         ..CheckRound::default()
     });
-    let ignores = |policy: &mut Policy| policy.deadline = deadline(vec![rung(1, Override::IgnoreChecks)]);
+    let ignores = |policy: &mut Policy| policy.deadline = Some(deadline(vec![rung(1, Override::IgnoreChecks)]));
     assert_eq!(broken(&world, ignores), ["S2"]);
 }
 

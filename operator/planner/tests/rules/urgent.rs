@@ -7,21 +7,21 @@ use crate::common::{World, at, windows};
 use crate::deadline::{failing_checks, fires, overridden};
 use crate::drain_stages::{blocked, stage};
 
-fn urgent(overrides: &[Override]) -> Option<Urgent> {
-    Some(Urgent {
+fn urgent(overrides: &[Override]) -> Urgent {
+    Urgent {
         reason: "CVE-2026-1234".to_owned(),
         from: at("2026-11-21T13:00:00Z"),
         until: at("2026-11-21T15:00:00Z"),
         rollout: None,
         overrides: overrides.to_vec(),
-    })
+    }
 }
 
 /// A policy that is closed until 3 at night.
 fn closed(count: usize) -> World {
     let mut world = World::new(count);
     world.policy().schedule = Ok(windows(&[("0 3 * * *", 3600)]));
-    world.policy().urgent = urgent(&[Override::IgnoreWindows]);
+    world.policy().urgent = Some(urgent(&[Override::IgnoreWindows]));
     world
 }
 
@@ -69,7 +69,7 @@ fn an_urgent_override_of_checks_and_budgets_applies_to_nodes_without_a_deadline(
     let mut world = blocked(OnTimeout::Defer);
     world.policy().checks = Some(failing_checks(false));
     world.checks = Some(vec![fires(CheckStage::Before)]);
-    world.policy().urgent = urgent(&[Override::IgnoreChecks, Override::DeletePods]);
+    world.policy().urgent = Some(urgent(&[Override::IgnoreChecks, Override::DeletePods]));
     world.run(30);
     assert!(world.wait_reasons().starts_with("n1 CheckFailing"), "{}", world.trace);
     world.now = at("2026-11-21T13:00:00Z");

@@ -278,10 +278,7 @@ fn doctor(mutant: Mutant, seen: &mut Snapshot, now: Instant) -> bool {
         Mutant::IgnoresJobs => super::jobs::ignore(seen),
         Mutant::ConfusesJobs => super::jobs::confuse(seen),
         Mutant::ReachesRungsEarly => seen.policies.values_mut().for_each(reach_rungs_early),
-        Mutant::StaysUrgent => {
-            let urgent = seen.policies.values_mut().filter_map(|policy| policy.urgent.as_mut());
-            urgent.for_each(|urgent| urgent.until = Instant::MAX_UTC);
-        }
+        Mutant::StaysUrgent => seen.policies.values_mut().for_each(stay_urgent),
         Mutant::IgnoresConfinement => seen.accepts_unconfined_agents = true,
         Mutant::IgnoresHold => seen.nodes.values_mut().for_each(|node| node.hold = None),
         _ => return false,
@@ -305,6 +302,12 @@ fn believe_hook(node: &mut Node) {
 
 fn nodes(seen: &mut Snapshot) -> impl Iterator<Item = &mut Node> {
     seen.nodes.values_mut()
+}
+
+fn stay_urgent(policy: &mut Policy) {
+    for urgent in &mut policy.urgent {
+        urgent.until = Instant::MAX_UTC;
+    }
 }
 
 fn reach_rungs_early(policy: &mut Policy) {
