@@ -113,6 +113,12 @@ impl Node {
         if let Some(annotations) = &mut self.metadata.annotations {
             annotations.retain(|key, _| is_ours(key));
         }
+        // A Node whose first annotation is another's has not changed.
+        self.metadata.annotations = self
+            .metadata
+            .annotations
+            .take()
+            .filter(|annotations| !annotations.is_empty());
     }
 
     /// Whether the two differ in nothing but a heartbeat of a node that we do not hold.
