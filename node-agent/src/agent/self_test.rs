@@ -41,10 +41,14 @@ impl SelfTest {
 
     /// After a reboot that the operator ordered, the test that was made for its Prepare a few minutes ago still counts.
     pub(super) fn adopt(&mut self, reported: Option<&HostReport>, boot_id: &str) {
-        let Some(reported) = reported.filter(|reported| self.tested_for.is_none() && reported.boot_id != boot_id) else {
+        let Some(reported) = reported.filter(|reported| self.tested_for.is_none() && reported.boot_id != boot_id)
+        else {
             return;
         };
-        let rebooted = reported.order.as_ref().filter(|order| order.state == OrderState::Rebooting);
+        let rebooted = reported
+            .order
+            .as_ref()
+            .filter(|order| order.state == OrderState::Rebooting);
         if let Some(order) = rebooted.filter(|_| reported.confined == Some(true)) {
             self.tested_for = Some(order.id.clone());
             self.confinement = Confinement::confined();
