@@ -133,7 +133,7 @@ fn at_rest(kubelet: fn(FakeApi, Clock)) -> (String, Vec<String>) {
     })
 }
 
-/// A kubelet that reports every ten seconds what nobody plans with.
+/// A kubelet that reports every ten seconds what no plan depends on.
 fn report(api: FakeApi, clock: Clock) {
     tokio::spawn(async move {
         for number in 0.. {

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 /// A difference that is no other phase is written once it is this old. With the pause after a write, nothing that is shown
 /// is older than 2 s.
-const SETTLES_AFTER: Duration = Duration::from_millis(1500);
+const WRITTEN_AFTER: Duration = Duration::from_millis(1500);
 
 /// Since when the status of a node differs, by its name.
 #[derive(Debug, Default)]
@@ -27,12 +27,12 @@ impl Unsettled {
             return false;
         }
         let since = *self.0.entry(name.to_owned()).or_insert(now);
-        is_phase || now >= since + SETTLES_AFTER
+        is_phase || now >= since + WRITTEN_AFTER
     }
 
     /// When the next status is due.
     pub(super) fn next_due(&self, now: Instant) -> Option<Instant> {
-        let due = self.0.values().map(|since| *since + SETTLES_AFTER);
+        let due = self.0.values().map(|since| *since + WRITTEN_AFTER);
         due.filter(|due| *due > now).min()
     }
 }

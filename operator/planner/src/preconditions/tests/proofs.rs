@@ -42,7 +42,7 @@ fn an_operation_whose_cordon_this_process_has_removed_ends_without_a_read() {
 }
 
 #[test]
-fn the_cordon_of_another_operation_or_of_one_that_may_be_cordoned_yet_proves_nothing() {
+fn the_cordon_of_another_operation_or_of_one_that_is_to_be_cordoned_proves_nothing() {
     for (phase, cordoned_for) in [
         (Phase::Verifying, Some("op-0")),
         (Phase::Verifying, None),
