@@ -22,7 +22,7 @@ use kube::{Api, Client};
 use lockkeeper_crds::{NodeReboot, RebootLock, names};
 use lockkeeper_drain::EmptyNode;
 use lockkeeper_kube_util::{Clock, GuardedApi};
-use lockkeeper_planner::preconditions::{Observed, Proven};
+use lockkeeper_planner::preconditions::{Observed, Proven, RecordState};
 use lockkeeper_planner::{Action, Snapshot};
 use lockkeeper_snapshot::guarded::GuardedPolicy;
 use lockkeeper_snapshot::{ObservedObjects, slim};
@@ -153,9 +153,10 @@ impl Pass<'_> {
     async fn execute(&mut self, action: &Action) -> Result<(), Error> {
         let before = action.node().and_then(|node| Observed::node(self, node));
         self.write(action).await?;
-        let mut proven = std::mem::take(&mut self.proven);
-        proven.written(action, before.as_ref(), self);
-        self.proven = proven;
+        let after = action.node().and_then(|node| Observed::node(self, node));
+        let record = action.node().and_then(|node| self.record(node));
+        let operation = record.as_ref().and_then(RecordState::operation);
+        self.proven.written(action, operation, before.as_ref(), after.as_ref());
         Ok(())
     }
 

@@ -10,7 +10,6 @@
 use std::collections::BTreeMap;
 
 use super::fresh::NodeState;
-use super::table::Observed;
 use crate::action::Action;
 use crate::names::BootId;
 use crate::snapshot::Operation;
@@ -31,20 +30,26 @@ struct Proof {
 }
 
 impl Proven {
-    /// What a write has proven; `before` is its Node before it, and `observed` has the answer.
-    pub fn written(&mut self, action: &Action, before: Option<&NodeState>, observed: &impl Observed) {
+    /// What a write has proven; `operation` is that of its node, and the Node is `before` and `after` it as it was observed.
+    pub fn written(
+        &mut self,
+        action: &Action,
+        operation: Option<&Operation>,
+        before: Option<&NodeState>,
+        after: Option<&NodeState>,
+    ) {
         match action {
             Action::OrderReboot { node, .. } => {
-                if let (Some(operation), Some(seen)) = (operation(observed, node), observed.node(node)) {
-                    let ordered = seen.version.map(|version| (seen.uid, version, seen.boot_id));
-                    self.proof(node, &operation.id).ordered = ordered;
+                if let (Some(operation), Some(seen)) = (operation, after) {
+                    let ordered = |version| (seen.uid.clone(), version, seen.boot_id.clone());
+                    self.proof(node, &operation.id).ordered = seen.version.map(ordered);
                 }
             }
             Action::Uncordon { node, .. } => {
                 let removed = |id: &str| before.is_some_and(|before| before.is_cordoned_for(id));
                 // The cordon of another operation proves nothing, nor does that of one which is to be cordoned yet.
-                let ends = |operation: &Box<Operation>| !operation.awaits_cordon() && removed(&operation.id);
-                if let Some(operation) = operation(observed, node).filter(ends) {
+                let ends = |operation: &&Operation| !operation.awaits_cordon() && removed(&operation.id);
+                if let Some(operation) = operation.filter(ends) {
                     self.proof(node, &operation.id).uncordoned = true;
                 }
             }
@@ -105,8 +110,4 @@ impl Proven {
         }
         proof
     }
-}
-
-fn operation(observed: &impl Observed, node: &str) -> Option<Box<Operation>> {
-    observed.record(node)?.operation
 }

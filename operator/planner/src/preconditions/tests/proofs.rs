@@ -18,9 +18,9 @@ impl Objects {
     fn carry_out(&mut self, action: &Action, after: Option<&str>) {
         let before = self.node.clone();
         self.node = Some(node(after));
-        let mut proven = std::mem::take(&mut self.proven);
-        proven.written(action, before.as_ref(), self);
-        self.proven = proven;
+        let operation = self.record.operation.as_deref();
+        self.proven
+            .written(action, operation, before.as_ref(), self.node.as_ref());
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use chrono::SubsecRound;
-use lockkeeper_planner::preconditions::{Observed, Proven};
+use lockkeeper_planner::preconditions::{Observed, Proven, RecordState};
 use lockkeeper_planner::*;
 
 use super::cluster::{Cluster, Kind, LockObject, News, RebootObject, Refusal};
@@ -104,9 +104,10 @@ impl Write<'_> {
         if matches!(action, Action::SetHolders { .. }) {
             *self.lock_written = Some(self.now);
         }
-        let mut proven = std::mem::take(self.proven);
-        proven.written(action, before.as_ref(), self);
-        *self.proven = proven;
+        let after = action.node().and_then(|node| self.node(node));
+        let record = action.node().and_then(|node| Observed::record(self, node));
+        let operation = record.as_ref().and_then(RecordState::operation);
+        self.proven.written(action, operation, before.as_ref(), after.as_ref());
         Ok(())
     }
 
