@@ -76,7 +76,7 @@ fn what_makes_no_sense_is_refused_at_admission(stack: &Stack) {
 
 async fn a_job_needs_its_template_and_its_right_and_runs_before_the_drain(stack: &Stack) {
     let (node, next) = (name(stack, 0), name(stack, 1));
-    pod(stack, "web", node).await;
+    deployment(stack, "web", node).await;
     policy(
         stack,
         &json!({"beforeDrain": [{"name": "move-primary", "job": {"cronJob": "move"}}]}),
@@ -256,17 +256,39 @@ fn template(name: &str, seconds: &str, deadline: Option<i64>) -> Value {
     })
 }
 
-/// Runs a pod on this node that nothing but an eviction ends.
-async fn pod(stack: &Stack, name: &str, node: &str) {
-    let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": "default",
-        "ownerReferences": [{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "web", "uid": "5a1e", "controller": true}]},
-        "spec": {"nodeName": node, "containers": [{"name": "main", "image": "lockkeeper/web:e2e"}]}});
-    apply(stack, &pod).unwrap();
-    eventually("the pod is ready", async || {
-        let pod = pods(stack, "default").get_opt(name).await.unwrap();
-        pod.filter(is_ready)
+/// Runs a pod of a Deployment on this node.
+async fn deployment(stack: &Stack, name: &str, node: &str) {
+    let term = json!({"matchExpressions": [{"key": "kubernetes.io/hostname", "operator": "In", "values": [node]}]});
+    let preferred = json!([{"weight": 100, "preference": term}]);
+    let affinity = json!({"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": preferred}});
+    let labels = json!({"app": name});
+    let deployment = json!({
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name, "namespace": "default"},
+        "spec": {
+            "selector": {"matchLabels": labels},
+            "template": {
+                "metadata": {"labels": labels},
+                "spec": {"affinity": affinity, "containers": [{"name": "main", "image": "lockkeeper/web:e2e"}]},
+            },
+        },
+    });
+    apply(stack, &deployment).unwrap();
+    eventually("its pod is ready", async || {
+        let pods = pods_on(stack, name, node).await;
+        pods.iter().any(is_ready).then_some(())
     })
     .await;
+}
+
+/// The pods of a Deployment on this node that are to stay.
+async fn pods_on(stack: &Stack, name: &str, node: &str) -> Vec<Pod> {
+    let like = ListParams::default().labels(&format!("app={name}"));
+    let all = pods(stack, "default").list(&like).await.unwrap().items;
+    let stays = |pod: &Pod| {
+        let on = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref());
+        on == Some(node) && pod.metadata.deletion_timestamp.is_none()
+    };
+    all.into_iter().filter(stays).collect()
 }
 
 /// The Job of a hook that ran for a node.

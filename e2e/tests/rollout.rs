@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use chrono::Utc;
+use lockkeeper_e2e::audit::{count, count_by_program};
 use lockkeeper_e2e::recorder::Recorder;
 use lockkeeper_e2e::stack::Stack;
 use lockkeeper_e2e::workload;
@@ -13,6 +15,11 @@ async fn six_nodes_are_rebooted_one_at_a_time_and_the_workload_does_not_notice()
     workload::start(&stack.plane.client(), 4, 3).await.unwrap();
     let recorder = Recorder::start(&stack.plane.client());
     stack.plane.policy("general", json!({})).await.unwrap();
+    stack
+        .plane
+        .kubectl(&["wait", "--for=condition=UpToDate", "rbp/general", "--timeout=300s"])
+        .unwrap();
+    let began = Utc::now();
     for name in stack.nodes.names().to_vec() {
         stack.stage_update(&name).await.unwrap();
     }
@@ -29,8 +36,19 @@ async fn six_nodes_are_rebooted_one_at_a_time_and_the_workload_does_not_notice()
     }
     assert_eq!(seen.cordoned, std::collections::BTreeSet::new());
     println!("{}", stack.plane.kubectl(&["get", "rbp,nrb,rlock"]).unwrap());
-    for (program, count) in lockkeeper_e2e::audit::count_by_program(&stack.plane.requests().unwrap()) {
+    let requests = stack.plane.requests().unwrap();
+    let rollout: Vec<_> = requests
+        .iter()
+        .filter(|request| request.received >= began)
+        .cloned()
+        .collect();
+    for (program, count) in count_by_program(&rollout) {
         println!("{program} {count}");
+    }
+    for (key, count) in count(&rollout) {
+        if key.program.starts_with("lockkeeper") {
+            println!("{} {} {} {count}", key.program, key.verb, key.resource);
+        }
     }
     if std::env::var_os("KEEP").is_none() {
         stack.workdir.passed();

@@ -33,6 +33,8 @@ pub type Observer = Box<dyn FnMut(&Written, &Store) + Send>;
 
 type Admission = Box<dyn Fn(&Request) -> Option<Refusal> + Send>;
 
+type Spectator = Box<dyn Fn(&Request) + Send>;
+
 /// Which writes count towards a crash.
 pub type CrashFilter = Box<dyn Fn(&Request) -> bool + Send>;
 
@@ -52,6 +54,7 @@ struct Inner {
 struct Control {
     faults: Option<FaultFn>,
     admission: Vec<Admission>,
+    spectators: Vec<Spectator>,
     observers: Vec<Observer>,
     delivery: Delivery,
     /// Clients whose process is gone: nothing of theirs is carried out any more.
@@ -116,6 +119,9 @@ impl FakeApi {
     async fn serve_parsed(&self, request: &Request) -> io::Result<Response<Body>> {
         if self.is_dead(&request.client) {
             return std::future::pending().await;
+        }
+        for spectator in &lock(&self.0.control).spectators {
+            spectator(request);
         }
         let fault = self.fault(request);
         match &fault {
@@ -282,6 +288,11 @@ impl FakeApi {
     /// Refuses requests for ever, as an admission policy does.
     pub fn add_admission(&self, admit: impl Fn(&Request) -> Option<Refusal> + Send + 'static) {
         lock(&self.0.control).admission.push(Box::new(admit));
+    }
+
+    /// Shows each request to a spectator, whatever becomes of it. It must not call the server.
+    pub fn add_spectator(&self, spectator: impl Fn(&Request) + Send + 'static) {
+        lock(&self.0.control).spectators.push(Box::new(spectator));
     }
 
     /// Shows each change to an observer, which must not call the server.

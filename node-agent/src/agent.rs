@@ -184,6 +184,7 @@ impl<H: Host> Agent<H> {
         if !self.may_report(&view) {
             return Ok(());
         }
+        self.self_test.adopt(own.status.host.as_ref(), &view.boot_id);
         let mut report = self.host_report(&view, answer.clone());
         let prepare = own
             .spec

@@ -251,7 +251,11 @@ fn withdrawn(reported: Option<&OrderAnswer>) -> Option<OrderAnswer> {
 /// The order is for another boot and is not executed.
 fn other_boot(order: &Order, inputs: &Inputs) -> Decision {
     match order.action {
-        // It was for the previous boot and is done; the new boot id shows that.
+        // It was for the previous boot and is done; the new boot id shows that. What was answered in that boot ends with it, so
+        // that the removal of the order needs no report.
+        OrderAction::Reboot | OrderAction::Unknown if inputs.reported_boot_id != inputs.boot_id => {
+            Decision::keep(withdrawn(inputs.reported))
+        }
         OrderAction::Reboot | OrderAction::Unknown => Decision::keep(inputs.reported.cloned()),
         OrderAction::Prepare => Decision::refuse(
             order,

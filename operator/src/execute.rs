@@ -14,16 +14,20 @@ mod preconditions;
 mod record;
 mod taints;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use kube::{Api, Client};
 use lockkeeper_crds::{NodeReboot, RebootLock, names};
+use lockkeeper_drain::EmptyNode;
 use lockkeeper_kube_util::{Clock, GuardedApi};
+use lockkeeper_planner::preconditions::{Observed, Proven, RecordState};
 use lockkeeper_planner::{Action, Snapshot};
 use lockkeeper_snapshot::guarded::GuardedPolicy;
 use lockkeeper_snapshot::{ObservedObjects, slim};
+use tokio::time::Instant;
 
 use error::{api_error, object_gone};
 
@@ -60,8 +64,14 @@ pub struct Pass<'a> {
     pub namespace: &'a str,
     /// Whether the policies were found to be those that the plan was made on, before something that this is enough for.
     pub policies_verified: bool,
+    /// When this pass wrote the lock.
+    pub lock_written: Option<Instant>,
     /// For which Nodes this process has made records.
     pub created: CreatedRecords,
+    /// What this process has proven with its own writes.
+    pub proven: Proven,
+    /// The nodes that this pass found to be empty when their cordon was recorded, each with its order.
+    pub empty_nodes: BTreeMap<String, (String, EmptyNode)>,
 }
 
 /// The kinds of objects that actions write to.
@@ -140,8 +150,18 @@ impl Pass<'_> {
         executed
     }
 
-    /// Carries one action out, if its preconditions hold.
+    /// Carries one action out, if its preconditions hold, and keeps what that proves.
     async fn execute(&mut self, action: &Action) -> Result<(), Error> {
+        let before = action.node().and_then(|node| Observed::node(self, node));
+        self.write(action).await?;
+        let after = action.node().and_then(|node| Observed::node(self, node));
+        let record = action.node().and_then(|node| self.record(node));
+        let operation = record.as_ref().and_then(RecordState::operation);
+        self.proven.written(action, operation, before.as_ref(), after.as_ref());
+        Ok(())
+    }
+
+    async fn write(&mut self, action: &Action) -> Result<(), Error> {
         let verified = self.verify(action).await?;
         self.policies_verified |= verified.policies;
         match action {

@@ -11,6 +11,12 @@ const MAX_SLEEP: Duration = Duration::from_secs(30);
 /// A little later than the time of the calendar: a timer that fires early would cause two passes.
 const MARGIN: Duration = Duration::from_millis(20);
 
+/// After a conflict: as a rule, the watch delivers the other write sooner than this. Doubled with each conflict in a row,
+/// up to [`MAX_CONFLICT_BACKOFF`]: a watch that lags must not cause five writes a second.
+const FIRST_CONFLICT_BACKOFF: Duration = Duration::from_millis(200);
+/// The longest pause after conflicts; a change that the watch delivers ends it.
+const MAX_CONFLICT_BACKOFF: Duration = Duration::from_secs(5);
+
 /// When the next pass is due if nothing changes before; by default at no time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct NextPass {
@@ -58,6 +64,12 @@ impl NextPass {
         let rest = timer.into_iter().chain(calendar).min().unwrap_or(Duration::MAX);
         (!rest.is_zero()).then_some(rest)
     }
+}
+
+/// How long to wait after so many conflicts in a row.
+pub fn conflict_backoff(conflicts: u32) -> Duration {
+    let doubled = 1u32.checked_shl(conflicts.saturating_sub(1)).unwrap_or(u32::MAX);
+    FIRST_CONFLICT_BACKOFF.saturating_mul(doubled).min(MAX_CONFLICT_BACKOFF)
 }
 
 #[cfg(test)]
@@ -127,5 +139,13 @@ mod tests {
     async fn a_pass_that_is_not_due_at_any_time_waits() {
         let never = NextPass::default().wait(|| START);
         assert!(tokio::time::timeout(Duration::from_hours(24), never).await.is_err());
+    }
+
+    #[test]
+    fn the_pause_after_conflicts_doubles_up_to_a_limit() {
+        assert_eq!(conflict_backoff(1), Duration::from_millis(200));
+        assert_eq!(conflict_backoff(3), Duration::from_millis(800));
+        assert_eq!(conflict_backoff(6), MAX_CONFLICT_BACKOFF);
+        assert_eq!(conflict_backoff(u32::MAX), MAX_CONFLICT_BACKOFF);
     }
 }

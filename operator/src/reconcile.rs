@@ -1,10 +1,11 @@
 //! The reconcile loop: observe, plan, check, execute, report; one pass on one screen.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use lockkeeper_kube_util::{Clock, error_chain};
+use lockkeeper_planner::preconditions::Proven;
 use lockkeeper_planner::{Action, Plan, Snapshot, check};
 use lockkeeper_snapshot::{Local, ObservedObjects};
 use tokio::sync::watch;
@@ -16,7 +17,7 @@ use crate::client::Clients;
 use crate::execute::{Apis, CreatedRecords, Error, Executed, LOCK, Pass, Retry, nodes_awaiting_lock};
 use crate::failed_writes::FailedWrites;
 use crate::health::Component;
-use crate::next_pass::NextPass;
+use crate::next_pass::{NextPass, conflict_backoff};
 use crate::report::{RecordsBefore, Reporter};
 use crate::server_clock::ServerClock;
 use crate::tasks::Tasks;
@@ -24,11 +25,6 @@ use crate::tasks::checks::CheckOptions;
 
 /// After a write that failed: long enough for an API server in trouble, short enough for a person who watches.
 const RETRY_DELAY: Duration = Duration::from_secs(2);
-/// After a conflict: as a rule, the watch delivers the other write sooner than this. Doubled with each conflict in a row,
-/// up to [`MAX_CONFLICT_BACKOFF`]: a watch that lags must not cause five writes a second.
-const FIRST_CONFLICT_BACKOFF: Duration = Duration::from_millis(200);
-/// The longest pause after conflicts; a change that the watch delivers ends it.
-const MAX_CONFLICT_BACKOFF: Duration = Duration::from_secs(5);
 /// After a precondition that did not hold: pods may land on a node for this long after its cordon.
 const STALE_RETRY_DELAY: Duration = Duration::from_secs(1);
 
@@ -87,8 +83,10 @@ pub struct Reconciler {
     /// The statuses of nodes whose last publication failed.
     failed_statuses: FailedWrites,
     created: CreatedRecords,
+    proven: Proven,
     last_write: Option<Instant>,
-    last_publication: Option<Instant>,
+    /// Since when the loop has been writing without a pause in which it publishes.
+    unpublished_since: Option<Instant>,
     started: Instant,
 }
 
@@ -125,8 +123,9 @@ impl Reconciler {
             failed_writes: FailedWrites::default(),
             failed_statuses: FailedWrites::default(),
             created: CreatedRecords::default(),
+            proven: Proven::default(),
             last_write: None,
-            last_publication: None,
+            unpublished_since: None,
             started: Instant::now(),
         }
     }
@@ -141,6 +140,7 @@ impl Reconciler {
                 self.pass().await
             } else {
                 self.tasks.stop();
+                self.proven = Proven::default();
                 self.reporter.stop_leading();
                 NextPass::default()
             };
@@ -162,6 +162,7 @@ impl Reconciler {
         let rewind = self.cache.read().rewind();
         if rewind != self.rewind {
             self.tasks.stop();
+            self.proven = Proven::default();
             (self.rewind, self.rewind_reported) = (rewind, false);
         }
         if let Some(rewind) = rewind.filter(|_| !self.rewind_reported && snapshot.unlisted.is_empty()) {
@@ -227,11 +228,15 @@ impl Reconciler {
             clock: self.options.clock,
             namespace,
             policies_verified: false,
+            lock_written: None,
             created: std::mem::take(&mut self.created),
+            proven: std::mem::take(&mut self.proven),
+            empty_nodes: BTreeMap::new(),
         };
-        if !actions.is_empty() && self.is_publication_overdue() {
+        let begin = Instant::now();
+        if !actions.is_empty() && begin >= *self.unpublished_since.get_or_insert(begin) + MAX_STATUS_DELAY {
             // However many writes are left: people read first what becomes of a policy.
-            self.last_publication = Some(Instant::now());
+            self.unpublished_since = Some(begin);
             let outlook = self.tasks.outlook();
             if let Err(error) = self.reporter.publish_policies(&pass, plan, &outlook).await {
                 tracing::warn!("{}; the next pass tries again", error_chain(&error));
@@ -245,6 +250,8 @@ impl Reconciler {
             })
             .await;
         self.created = std::mem::take(&mut pass.created);
+        self.proven = std::mem::take(&mut pass.proven);
+        self.tasks.expect_empty(std::mem::take(&mut pass.empty_nodes));
         learn(&mut self.failed_writes, &mut self.tasks, &executed);
         if let Some(error) = executed.shared {
             // A lock that stays invalid is refused in the end; until then this is a conflict.
@@ -267,11 +274,11 @@ impl Reconciler {
             });
         }
         self.last_plan.clear();
+        let due = self.tasks.forecast(snapshot, plan, now);
         if let Some(quiet) = self.publication_delay(snapshot) {
             return NextPass::at(quiet);
         }
-        self.last_publication = Some(Instant::now());
-        let due = self.tasks.forecast(snapshot, plan, now);
+        self.unpublished_since = None;
         let outlook = self.tasks.outlook();
         let published = self
             .reporter
@@ -286,7 +293,11 @@ impl Reconciler {
         }
         let [writes, statuses] =
             [&self.failed_writes, &self.failed_statuses].map(|failed| failed.next_attempt(Instant::now()));
-        NextPass::when(plan.recheck_at).or_at(due).or_at(writes).or_at(statuses)
+        NextPass::when(plan.recheck_at)
+            .or_at(due)
+            .or_at(writes)
+            .or_at(statuses)
+            .or_at(published.next_due)
     }
 
     /// The actions of the plan, without those about objects whose last write failed a moment ago, and without those that
@@ -307,12 +318,6 @@ impl Reconciler {
         plan.actions.iter().filter(|action| !waits(action)).cloned().collect()
     }
 
-    /// Whether nothing was published for longer than a status may be old.
-    fn is_publication_overdue(&self) -> bool {
-        let since = self.last_publication.unwrap_or(self.started);
-        since.elapsed() >= MAX_STATUS_DELAY
-    }
-
     /// When to publish the statuses, if not now.
     fn publication_delay(&self, snapshot: &Snapshot) -> Option<Instant> {
         let now = Instant::now();
@@ -328,9 +333,7 @@ impl Reconciler {
             .last_write
             .map(|last_write| last_write + STATUS_DEBOUNCE)
             .filter(|quiet| *quiet > now)?;
-        let overdue = self
-            .last_publication
-            .map_or(now, |last_publication| last_publication + MAX_STATUS_DELAY);
+        let overdue = self.unpublished_since.map_or(now, |since| since + MAX_STATUS_DELAY);
         (overdue > now).then(|| quiet.min(overdue))
     }
 
@@ -376,24 +379,5 @@ fn restart_drain(tasks: &mut Tasks, error: &Error) {
         | Error::Stale { .. }
         | Error::Pods { .. }
         | Error::Settings { .. } => {}
-    }
-}
-
-/// How long to wait after so many conflicts in a row.
-fn conflict_backoff(conflicts: u32) -> Duration {
-    let doubled = 1u32.checked_shl(conflicts.saturating_sub(1)).unwrap_or(u32::MAX);
-    FIRST_CONFLICT_BACKOFF.saturating_mul(doubled).min(MAX_CONFLICT_BACKOFF)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_pause_after_conflicts_doubles_up_to_a_limit() {
-        assert_eq!(conflict_backoff(1), Duration::from_millis(200));
-        assert_eq!(conflict_backoff(3), Duration::from_millis(800));
-        assert_eq!(conflict_backoff(6), MAX_CONFLICT_BACKOFF);
-        assert_eq!(conflict_backoff(u32::MAX), MAX_CONFLICT_BACKOFF);
     }
 }

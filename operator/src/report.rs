@@ -13,6 +13,7 @@ mod policy_events;
 pub mod samples;
 mod sent_events;
 mod undecodable_records;
+mod unsettled;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -23,7 +24,7 @@ use kube::api::Patch;
 use kube::{Api, Client, ResourceExt};
 use lockkeeper_crds::{NodeReboot, RebootPolicy, RebootPolicyStatus, names};
 use lockkeeper_kube_util::{error_chain, patch_params};
-use lockkeeper_planner::{Action, Node, Plan, Snapshot, Violation};
+use lockkeeper_planner::{Action, Change, Node, Plan, Snapshot, Violation, WaitReason, first_wait_reason};
 use lockkeeper_snapshot::ObservedObjects;
 use lockkeeper_snapshot::guarded::{GuardedPolicy, GuardedRecord};
 use serde_json::json;
@@ -40,6 +41,7 @@ use event_recorder::EventTarget;
 use gauges::GaugeExporter;
 use log_fields::LogFields;
 use sent_events::SentEvents;
+use unsettled::Unsettled;
 
 pub use node_statuses::Published;
 
@@ -58,6 +60,8 @@ pub struct Reporter {
     refused_records: BTreeMap<String, String>,
     /// What was said of nodes whose status does not say it yet.
     sent: SentEvents,
+    /// The statuses that differ in words only.
+    unsettled: Unsettled,
     /// The last node whose status was written; the next batch begins after it.
     last_status: String,
 }
@@ -96,6 +100,7 @@ impl Reporter {
             refused: BTreeMap::new(),
             refused_records: BTreeMap::new(),
             sent: SentEvents::default(),
+            unsettled: Unsettled::default(),
             last_status: String::new(),
         }
     }
@@ -105,6 +110,7 @@ impl Reporter {
         self.metrics.clear();
         self.exporter.stop();
         self.sent = SentEvents::default();
+        self.unsettled = Unsettled::default();
         self.announcer.stop_leading();
     }
 
@@ -188,6 +194,9 @@ impl Reporter {
                 self.announcer
                     .about_node(node_target(name, node), event, LogFields::of(action, snapshot));
             }
+            if let Some(waiting) = first_wait(action, snapshot) {
+                self.report_wait(name, node, &waiting);
+            }
         }
         action_events::count(&self.metrics, action);
     }
@@ -254,6 +263,17 @@ impl Reporter {
             }
         }
         first
+    }
+}
+
+/// The wait reason that was written with the phase of an operation.
+fn first_wait(action: &Action, snapshot: &Snapshot) -> Option<WaitReason> {
+    let Action::WriteRecord { node, change } = action else {
+        return None;
+    };
+    match &change.operation {
+        Change::Set(Some(operation)) => first_wait_reason(snapshot, node, operation),
+        Change::Set(None) | Change::Keep => None,
     }
 }
 

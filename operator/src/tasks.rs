@@ -8,8 +8,10 @@ pub mod preflights;
 pub mod probes;
 pub mod supervisor;
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
-use lockkeeper_drain::DrainClients;
+use lockkeeper_drain::{DrainClients, EmptyNode};
 use lockkeeper_kube_util::Clock;
 use lockkeeper_planner::{Plan, Snapshot};
 use lockkeeper_snapshot::ObservedObjects;
@@ -50,10 +52,10 @@ impl Tasks {
         };
         Self {
             checks: Checks::new(client.clone(), namespace.to_owned(), checks, clock, wake_up.clone()),
-            drains: Drains::new(drain_clients, namespace.to_owned(), clock, wake_up.clone()),
+            drains: Drains::new(drain_clients.clone(), namespace.to_owned(), clock, wake_up.clone()),
             preflights: Preflights::new(client.clone(), namespace.to_owned(), clock, wake_up.clone()),
-            daemon_sets: Probes::new(client.clone(), wake_up.clone()),
-            workloads: Probes::new(client.clone(), wake_up.clone()),
+            daemon_sets: Probes::new(drain_clients.clone(), wake_up.clone()),
+            workloads: Probes::new(drain_clients.clone(), wake_up.clone()),
             hook_jobs: HookJobs::new(client.clone(), namespace.to_owned(), wake_up.clone()),
             forecasts: Forecasts::new(wake_up),
             wake_ups,
@@ -102,10 +104,15 @@ impl Tasks {
     pub fn expected_by(&self, now: Instant) -> Option<Instant> {
         let probes = self.daemon_sets.expected_by(now).max(self.workloads.expected_by(now));
         let preflights = self.preflights.expected_by(now);
-        preflights
-            .max(probes)
-            .max(self.checks.expected_by(now))
-            .max(self.hook_jobs.expected_by(now))
+        let forecast = self.forecasts.expected_by(now);
+        let jobs = self.hook_jobs.expected_by(now);
+        let checks = self.checks.expected_by(now);
+        preflights.max(probes).max(checks).max(jobs).max(forecast)
+    }
+
+    /// These nodes were found to be empty when their cordon was recorded, each for this order.
+    pub fn expect_empty(&mut self, nodes: BTreeMap<String, (String, EmptyNode)>) {
+        self.drains.expect_empty(nodes);
     }
 
     /// Ends the drain of a node; the next pass starts it anew.

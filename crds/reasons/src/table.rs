@@ -74,6 +74,12 @@ impl ReasonName {
         self.row().severity
     }
 
+    /// Whether each reboot has this wait: the agent is asked, the host goes down, the node becomes Ready. Its beginning is no
+    /// news, and no Event.
+    pub fn is_part_of_each_reboot(self) -> bool {
+        matches!(self, Self::Preparing | Self::Rebooting | Self::NodeNotReady)
+    }
+
     /// Who ends the wait.
     pub fn actor(self) -> Actor {
         self.row().actor

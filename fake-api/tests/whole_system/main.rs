@@ -18,6 +18,7 @@ mod month;
 mod policies;
 mod processes;
 mod refusals;
+mod requests;
 #[path = "../../../operator/planner/tests/simulation/sim/rng.rs"]
 mod rng;
 mod story;

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use lockkeeper_crds::names;
-use lockkeeper_fake_api::{FakeApi, Key, Verb};
+use lockkeeper_fake_api::{FakeApi, Key};
 use lockkeeper_kube_util::Clock;
 use lockkeeper_operator::election::Pace;
 use peak_alloc::PeakAlloc;
@@ -20,6 +20,7 @@ use tokio::time::sleep;
 use super::cluster::{BOOT, LOST, NODES, changes, pod};
 use super::end::problems;
 use super::processes::{Process, Program};
+use super::requests::{Requests, count};
 use super::story::{Story, paused_runtime, tell};
 use super::truth::is_cordoned;
 
@@ -50,9 +51,6 @@ const PACE: Pace = Pace {
     duration: Duration::from_mins(3),
 };
 
-/// The requests of one week, by who asks, what is asked and for which kind.
-type Requests = BTreeMap<(String, Verb, &'static str), u64>;
-
 #[allow(clippy::unnecessary_wraps, reason = "a host of another test never boots")]
 fn boot_time(node: &str, reboot: usize) -> Option<Duration> {
     Some(if (node, reboot) == (LOST, LATE.0) { LATE.1 } else { BOOT })
@@ -68,20 +66,11 @@ struct Month {
 impl Month {
     fn begin() -> Self {
         let runtime = paused_runtime();
-        let requests = Arc::<Mutex<Requests>>::default();
-        let counted = requests.clone();
-        let story = runtime.block_on(async move {
+        let (story, requests) = runtime.block_on(async move {
             let mut story = Story::with_nodes(boot_time);
+            let requests = count(&story.api);
             story.operator = Process::new(&story.api, story.clock, Program::Operator(PACE));
             create_policy(&story.api);
-            story.api.add_admission(move |request| {
-                let who = request.client.split('/').next().unwrap_or_default().to_owned();
-                let mut requests = counted.lock().unwrap();
-                *requests
-                    .entry((who, request.verb, request.resource.plural))
-                    .or_default() += 1;
-                None
-            });
             let changed = changes(&story.api, &["pods", "nodes"]);
             tokio::spawn(keep_workload(story.api.clone(), story.clock, changed));
             for machine in &story.machines {
@@ -96,7 +85,7 @@ impl Month {
                 });
             }
             story.start();
-            story
+            (story, requests)
         });
         Self {
             runtime,

@@ -1,12 +1,15 @@
 //! Whether the API server confines the agent to the report of its own node, and when that is tested.
 //!
 //! The admission policy, or its binding, may be missing or deleted later. A test is one request that must be refused. It is
-//! made when the agent starts, and with each Prepare: so it is younger than any cordon, and an idle agent costs nothing.
+//! made when the agent starts, unless a reboot was ordered right before, and with each Prepare: so it is younger than any
+//! cordon, and an idle agent costs nothing.
 //! While the agent is not confined the test is repeated, because no node starts meanwhile.
 //! A test without a verdict, of an API server that is away or restarts, is repeated with each attempt to report: a reboot
 //! that is being prepared would be withdrawn for it.
 
 use std::time::Duration;
+
+use lockkeeper_crds::{HostReport, OrderState};
 
 use super::retry::Retry;
 use crate::report::{Confinement, ReportError};
@@ -33,6 +36,22 @@ impl SelfTest {
             retry: Retry::new(BACKOFF, node),
             tested_for: None,
             unsettled: false,
+        }
+    }
+
+    /// After a reboot that the operator ordered, the test that was made for its Prepare a few minutes ago still counts.
+    pub(super) fn adopt(&mut self, reported: Option<&HostReport>, boot_id: &str) {
+        let Some(reported) = reported.filter(|reported| self.tested_for.is_none() && reported.boot_id != boot_id)
+        else {
+            return;
+        };
+        let rebooted = reported
+            .order
+            .as_ref()
+            .filter(|order| order.state == OrderState::Rebooting);
+        if let Some(order) = rebooted.filter(|_| reported.confined == Some(true)) {
+            self.tested_for = Some(order.id.clone());
+            self.confinement = Confinement::confined();
         }
     }
 

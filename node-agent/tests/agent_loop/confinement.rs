@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use super::IDLE;
 use super::world::{Api, MemoryHost, start};
+use super::{IDLE, rebooting, reports};
 
 #[tokio::test(start_paused = true)]
 async fn the_agent_reports_whether_it_is_confined_and_tests_again_until_it_is() {
@@ -79,4 +79,32 @@ async fn a_confinement_test_without_a_verdict_is_repeated_before_the_answer_to_a
         let reports = api.held().reports.clone();
         assert!(reports.iter().all(|report| report["confined"] == true), "{reports:?}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_reboot_that_was_ordered_an_agent_tests_nothing_and_reports_once() {
+    let (api, host) = (Api::default(), MemoryHost::new("a"));
+    api.make();
+    let agent = start(&api, host.clone());
+    api.wait(|_| true).await;
+    api.order("1-0", "Prepare", "a");
+    api.answer("1-0", "Ready").await;
+    api.order("1-0", "Reboot", "a");
+    host.answer(rebooting("1-0"));
+    api.answer("1-0", "Rebooting").await;
+    agent.abort();
+    let tested = api.held().self_tests;
+    let reported = reports(&api);
+
+    let rebooted = start(&api, MemoryHost::new("b"));
+    let report = api.wait(|report| report.boot_id == "b").await;
+    assert_eq!(report.confined, Some(true));
+    api.answer("1-0", "Withdrawn").await;
+    api.withdraw();
+    sleep(IDLE).await;
+    assert_eq!((api.held().self_tests, reports(&api)), (tested, reported + 1));
+    rebooted.abort();
+    let _restarted = start(&api, MemoryHost::new("c"));
+    api.wait(|report| report.boot_id == "c").await;
+    assert_eq!(api.held().self_tests, tested + 1, "no order preceded this boot");
 }

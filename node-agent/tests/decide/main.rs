@@ -92,10 +92,11 @@ fn a_reboot_goes_to_the_actuator() {
 }
 
 #[test]
-fn a_reboot_order_for_another_boot_does_nothing() {
+fn a_reboot_order_for_another_boot_does_nothing_and_its_answer_ends() {
     check("reboot@a", &expect![""]);
-    check("reboot@a said:Rebooting@a", &expect!["say 1-0 Rebooting"]);
-    check("reboot@a said:Ready@a", &expect!["say 1-0 Ready"]);
+    check("reboot@a said:Rebooting@a", &expect!["say 1-0 Withdrawn"]);
+    check("reboot@a said:Ready@a", &expect!["say 1-0 Withdrawn"]);
+    check("reboot@a said:Withdrawn", &expect!["say 1-0 Withdrawn"]);
 }
 
 #[test]

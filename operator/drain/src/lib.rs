@@ -12,8 +12,10 @@
 
 #![warn(missing_docs)]
 
+mod after_reboot;
 mod answer;
 mod arrivals;
+mod at_cordon;
 mod blocker;
 mod budget;
 mod cause;
@@ -53,6 +55,8 @@ mod watch_intake;
 mod watches;
 mod workloads;
 
+pub use after_reboot::PodsAfterReboot;
+pub use at_cordon::{EmptyNode, PodsAtCordon, pods_at_cordon};
 pub use blocker::{Blocker, BudgetNumbers, BudgetOutlook};
 pub use budget::BudgetView;
 pub use cause::{Cause, MAX_CAUSES, MAX_PODS, group_by_cause};
@@ -70,4 +74,4 @@ pub use rule::{Behavior, Namespaces, Rule};
 pub use run::drain;
 pub use select::{Decision, EvictionBar, StayReason, Tier, Verdict, decide};
 pub use settings::{Deletion, EmptyDir, OwnPods, PodOptOuts, Settings, Stage, Unmanaged};
-pub use workloads::{Workload, WorkloadState, ready_evicted_workloads, workload_states};
+pub use workloads::{Workload, WorkloadState, workload_states};

@@ -7,7 +7,7 @@ use lockkeeper_kube_util::single_line;
 use serde::Deserialize;
 
 /// The parts of a node that a drain uses.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct NodeView {
     /// Its UID: another node of the same name must not be drained.
     pub(crate) uid: String,

@@ -45,19 +45,25 @@ struct StationaryPods {
 
 /// What is Ready on the node and cannot move, from a fresh list.
 pub async fn ready_workloads(client: &Client, node: &str) -> Result<ReadyWorkloads, Error> {
-    let StationaryPods { by_set, mirrors } = stationary_pods(pods_on_node(client, node).await?);
+    let pods: Vec<Guarded<DaemonPod>> = pods_on_node(client, node).await?;
+    Ok(ready_of(pods.into_iter().map(DaemonPod::from).collect()))
+}
+
+/// What is Ready among these pods of a node and cannot move.
+pub(crate) fn ready_of(pods: Vec<DaemonPod>) -> ReadyWorkloads {
+    let StationaryPods { by_set, mirrors } = stationary_pods(pods);
     let ready = |(name, pods): (PodName, Vec<DaemonPod>)| {
         let pod = pods.iter().find(|pod| pod.is_ready())?;
         let since = pod.ready_changed_at();
         Some(ReadyWorkload { name, since })
     };
-    Ok(ReadyWorkloads {
+    ReadyWorkloads {
         daemon_sets: by_set.into_iter().filter_map(ready).collect(),
         static_pods: mirrors
             .into_iter()
             .filter_map(|(name, pod)| ready((name, vec![pod])))
             .collect(),
-    })
+    }
 }
 
 /// The message about the first of these that is not Ready on the node; `None` if all are.
@@ -66,7 +72,19 @@ pub async fn ready_workloads(client: &Client, node: &str) -> Result<ReadyWorkloa
 /// its pod is missing. A static pod is waited for in any case: its manifest is a file on the node, and its mirror pod
 /// goes while the kubelet starts.
 pub async fn find_unready(client: &Client, node: &str, ready_before: &ReadyWorkloads) -> Result<Option<String>, Error> {
-    let StationaryPods { by_set, mirrors } = stationary_pods(pods_on_node(client, node).await?);
+    let pods: Vec<Guarded<DaemonPod>> = pods_on_node(client, node).await?;
+    let pods = pods.into_iter().map(DaemonPod::from).collect();
+    unready_of(client, node, pods, ready_before).await
+}
+
+/// The same for these pods of the node.
+pub(crate) async fn unready_of(
+    client: &Client,
+    node: &str,
+    pods: Vec<DaemonPod>,
+    ready_before: &ReadyWorkloads,
+) -> Result<Option<String>, Error> {
+    let StationaryPods { by_set, mirrors } = stationary_pods(pods);
     let mut unready = Vec::new();
     for before in &ready_before.static_pods {
         let message = match mirrors.get(&before.name) {
@@ -117,9 +135,9 @@ async fn selects_node(client: &Client, name: &PodName, node: &str) -> Result<boo
 }
 
 /// The pods that cannot move, sorted by name.
-fn stationary_pods(pods: Vec<Guarded<DaemonPod>>) -> StationaryPods {
+fn stationary_pods(pods: Vec<DaemonPod>) -> StationaryPods {
     let mut stationary = StationaryPods::default();
-    for pod in pods.into_iter().map(DaemonPod::from) {
+    for pod in pods {
         let namespace = pod.metadata.namespace.clone().unwrap_or_default();
         match controller_of(&pod.metadata) {
             (Controller::DaemonSet, Some(owner)) => {

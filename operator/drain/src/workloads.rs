@@ -17,9 +17,10 @@ use serde::Deserialize;
 use tokio::time::{Instant, timeout_at};
 
 use crate::error::Error;
-use crate::fresh_reads::{namespaces, pods, with_timeout};
+use crate::fresh_reads::with_timeout;
 use crate::limits::{MAX_REQUESTS_PER_BUDGET, WORKLOADS_TIMEOUT};
-use crate::pod::PodName;
+use crate::pod::{PodName, PodView};
+use crate::rule::Namespaces;
 use crate::select::{decide, holds_node};
 use crate::settings::Settings;
 
@@ -84,18 +85,25 @@ impl Workload {
     }
 }
 
-/// The workloads whose pods leave the node in a drain with these settings, and which have all their replicas ready: the first
-/// `max` by name.
+/// Those whose pods leave the node in a drain with these settings, and which have all their replicas ready: the first `max`
+/// by name.
 ///
 /// One that cannot be read may be ready, and is among them; the answer takes a few seconds at most.
-pub async fn ready_evicted_workloads(client: &Client, settings: &Settings, max: usize) -> Result<Vec<Workload>, Error> {
-    let pods = pods(client, &settings.node).await?;
-    let namespaces = namespaces(client, settings, &pods).await?;
+pub(crate) async fn ready_owners(
+    client: &Client,
+    settings: &Settings,
+    namespaces: &Namespaces,
+    pods: &[PodView],
+    max: usize,
+) -> Vec<Workload> {
+    if max == 0 {
+        return Vec::new();
+    }
     let now = settings.clock.now();
     let leaving = pods
-        .into_iter()
-        .filter(|pod| holds_node(&decide(pod, &namespaces, settings, now).decision));
-    let owners: BTreeSet<String> = leaving.filter_map(|pod| pod.owner).collect();
+        .iter()
+        .filter(|pod| holds_node(&decide(pod, namespaces, settings, now).decision));
+    let owners: BTreeSet<String> = leaving.filter_map(|pod| pod.owner.clone()).collect();
     let deadline = Instant::now() + WORKLOADS_TIMEOUT;
     let mut reads = Vec::new();
     for owner in owners.into_iter().filter(|owner| parse(owner).is_some()) {
@@ -112,7 +120,7 @@ pub async fn ready_evicted_workloads(client: &Client, settings: &Settings, max: 
         });
     }
     let found: Vec<Option<Workload>> = stream::iter(reads).buffered(MAX_REQUESTS_PER_BUDGET).collect().await;
-    Ok(found.into_iter().flatten().take(max).collect())
+    found.into_iter().flatten().take(max).collect()
 }
 
 /// What is known of each workload now, in their order.

@@ -43,6 +43,7 @@ pub use durations::{MAX_SUCCESSES, Success, estimate_durations};
 pub use forecast::{Forecast, Horizon, LateNode, Span, forecast};
 pub use history::check_history;
 pub use lifecycle::deadline::{Deadline, OnDeadline, SHUTDOWN_DELAY, deadline};
+pub use lifecycle::first_wait_reason;
 pub use lockkeeper_reasons::{
     BreakerRecovery, ConfinementGap, LimitScope, ReasonName, ViewGap, WaitReason, format_duration, format_time,
 };

@@ -19,11 +19,12 @@ use crate::Instant;
 use crate::action::Action;
 use crate::assessment::Assessment;
 use crate::commands::handle_command;
+use crate::context::Context;
 use crate::names::PolicyName;
 use crate::recorded::correct_operation;
 use crate::recovery::{Entry, Recovery};
 use crate::slots::SlotLedger;
-use crate::snapshot::{CheckJobs, HookJob, OrderedReboot, Phase};
+use crate::snapshot::{CheckJobs, HookJob, Operation, OrderedReboot, Phase, Record, Snapshot};
 use active::{ActiveOperation, Step};
 
 /// What the nodes in progress do next.
@@ -86,6 +87,37 @@ pub(crate) fn advance<'a>(assessment: &'a Assessment<'a>, recovery: &'a Recovery
         admitted_before.add_holder(entry.holder, entry.node);
     }
     progress
+}
+
+/// Why a node waits once this operation is recorded, if the phase has just begun and nothing is to be written before: then
+/// one write says both.
+pub fn first_wait_reason(snapshot: &Snapshot, name: &str, operation: &Operation) -> Option<WaitReason> {
+    let node = snapshot.nodes.get(name)?;
+    let began = match operation.phase {
+        Phase::Rebooting => operation.reboot_ordered?,
+        // What else is missing is found a moment later.
+        Phase::Verifying if operation.uncordoned.is_none() && !node.ready.ready => operation.rebooted?,
+        Phase::Preparing | Phase::Draining | Phase::Verifying | Phase::Failed => return None,
+    };
+    let context = Context::observe(snapshot, began);
+    let assessment = Assessment::new(&context);
+    let record = Record {
+        operation: Some(Box::new(operation.clone())),
+        ..node.record.clone()?
+    };
+    let holders = snapshot.lock.as_ref().map(|lock| lock.holders.as_slice());
+    let holder = holders.unwrap_or_default().iter().find(|holder| holder.node == name)?;
+    let active = ActiveOperation {
+        name,
+        node,
+        record: &record,
+        operation,
+        holder,
+        assessment: &assessment,
+    };
+    let ledger = SlotLedger::new(&assessment);
+    let step = next_step(&active, &ledger, &ledger);
+    step.wait_reason.filter(|_| step.action.is_none())
 }
 
 /// The next step of one operation: its times first, then its end, then a person's command, then its phase.

@@ -6,6 +6,7 @@
 //! simulator use the same three functions; each supplies only the reads.
 
 mod fresh;
+mod proven;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -15,6 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::TimeDelta;
 
 pub use fresh::{Fresh, NodeState, PolicyIdentity, Read, RecordState};
+pub use proven::Proven;
 pub use table::{Observed, preconditions};
 
 use crate::Instant;
@@ -25,6 +27,9 @@ use crate::snapshot::{Holder, Lock, Operation};
 pub const MIN_CORDON_AGE: TimeDelta = TimeDelta::seconds(3);
 /// A node is rebooted with pods left no sooner than this after its stage was recorded: the Event must be written first.
 pub const STAGE_NOTICE: TimeDelta = TimeDelta::seconds(2);
+
+/// The answer to a write of the lock is as good as a read for this long: as long as a read may be on its way.
+pub const LOCK_FRESH: TimeDelta = TimeDelta::seconds(1);
 
 /// What must still hold when an action is written, with what is needed to judge it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -6,6 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
 use lockkeeper_crds::names;
 use lockkeeper_kube_util::Guarded;
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -69,6 +70,8 @@ pub struct NodeStatus {
     pub ready: Option<ReadyCondition>,
     /// The boot and what runs in it.
     pub node_info: NodeInfo,
+    /// Whether a volume is attached to it or in use.
+    pub has_volumes: bool,
 }
 
 /// The condition of type `Ready`.
@@ -116,9 +119,15 @@ impl Node {
             let answer = answer_key(annotations);
             annotations.retain(|key, _| is_ours(key) || Some(key) == answer.as_ref());
         }
+        // A Node whose first annotation is another's has not changed.
+        self.metadata.annotations = self
+            .metadata
+            .annotations
+            .take()
+            .filter(|annotations| !annotations.is_empty());
     }
 
-    /// Whether the two differ in nothing but a heartbeat of a node that we do not hold.
+    /// Whether the two differ in nothing that is planned with, such as a heartbeat, and we do not hold the node.
     ///
     /// A kubelet says every few minutes that nothing has changed; that is no reason to plan again, unless we wait for
     /// the first sign of life after a reboot.
@@ -132,6 +141,8 @@ impl Node {
             .metadata
             .resource_version
             .clone_from(&newer.metadata.resource_version);
+        // Read when a drain begins.
+        older.status.has_volumes = newer.status.has_volumes;
         if let (Some(ready), Some(new)) = (&mut older.status.ready, &newer.status.ready) {
             ready.last_heartbeat_time = new.last_heartbeat_time;
         }
@@ -157,6 +168,10 @@ struct WireStatus {
     conditions: Vec<WireCondition>,
     #[serde(default)]
     node_info: NodeInfo,
+    #[serde(default)]
+    volumes_attached: Option<Vec<IgnoredAny>>,
+    #[serde(default)]
+    volumes_in_use: Option<Vec<IgnoredAny>>,
 }
 
 #[derive(Deserialize)]
@@ -173,6 +188,10 @@ impl From<WireStatus> for NodeStatus {
         Self {
             ready: ready.map(|ready| ready.condition),
             node_info: wire.node_info,
+            has_volumes: [wire.volumes_attached, wire.volumes_in_use]
+                .into_iter()
+                .flatten()
+                .any(|volumes| !volumes.is_empty()),
         }
     }
 }
@@ -242,6 +261,8 @@ mod tests {
         let older = node("7", "2026-11-21T10:00:00Z");
         let mut newer = node("8", "2026-11-21T10:05:00Z");
         assert!(older.is_only_alive(&newer));
+        newer.status.has_volumes = true;
+        assert!(older.is_only_alive(&newer), "it is read when a drain begins");
         newer.status.node_info.boot_id = "b-2".into();
         assert!(!older.is_only_alive(&newer));
 

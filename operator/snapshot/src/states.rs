@@ -18,6 +18,7 @@ pub fn node_state(node: &slim::Node) -> NodeState {
         cordoned_for: slim::annotation(node, names::OPERATION).map(str::to_owned),
         boot_id: node.status.node_info.boot_id.as_str().into(),
         hold: hold(node),
+        version: node.resource_version().and_then(|version| version.parse().ok()),
     }
 }
 

@@ -7,6 +7,7 @@ use lockkeeper_crds::{RebootLock, RebootLockSpec, RebootLockStatus, names};
 use lockkeeper_kube_util::post_params;
 use lockkeeper_planner::Holder;
 use lockkeeper_snapshot::{ObservedObjects, convert};
+use tokio::time::Instant;
 
 use super::{Error, Pass, api_error, object_gone};
 
@@ -44,12 +45,14 @@ impl Pass<'_> {
             holders: holders.iter().map(convert::holder_to_api).collect(),
         });
         let params = post_params(names::OPERATOR_MANAGER);
+        let sent = Instant::now();
         let written = self
             .api
             .locks
             .replace_status(names::LOCK, &params, &lock)
             .await
             .map_err(api_error(STEP, names::LOCK))?;
+        self.lock_written = Some(sent);
         self.store_lock(written);
         Ok(())
     }

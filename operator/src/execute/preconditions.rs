@@ -6,12 +6,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use chrono::TimeDelta;
 use futures::stream::{self, StreamExt};
 use kube::Resource;
 use kube::api::ListParams;
 use lockkeeper_crds::names;
 use lockkeeper_drain::remaining_pods;
-use lockkeeper_planner::preconditions::{Fresh, NodeState, Observed, PolicyIdentity, Read, RecordState};
+use lockkeeper_planner::preconditions::{
+    Fresh, LOCK_FRESH, NodeState, Observed, PolicyIdentity, Proven, Read, RecordState,
+};
 use lockkeeper_planner::{Action, Change, Lock, Phase, Precondition, RecordChange, preconditions};
 use lockkeeper_snapshot::guarded::GuardedPolicy;
 use lockkeeper_snapshot::states::{cordons, node_state, policy_identity, record_state};
@@ -78,6 +81,15 @@ impl Observed for Pass<'_> {
 
     fn has_created_record(&self, uid: &str) -> bool {
         self.created.contains(uid)
+    }
+
+    fn has_written_lock(&self) -> bool {
+        let age = self.lock_written.map(|written| TimeDelta::from_std(written.elapsed()));
+        age.is_some_and(|age| age.is_ok_and(|age| age < LOCK_FRESH))
+    }
+
+    fn proven(&self) -> &Proven {
+        &self.proven
     }
 }
 

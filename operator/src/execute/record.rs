@@ -11,9 +11,9 @@ use lockkeeper_crds::time::whole_seconds;
 use lockkeeper_crds::{
     Deferred, HistoryEntry, NodeReboot, NodeRebootStatus, OperationSettings, RebootSeries, Released, names,
 };
-use lockkeeper_drain::{ReadyWorkload, Workload, ready_evicted_workloads, ready_workloads};
+use lockkeeper_drain::{PodsAtCordon, ReadyWorkload, Workload, pods_at_cordon, ready_workloads};
 use lockkeeper_kube_util::patch_params;
-use lockkeeper_planner::{Change, Finished, Operation, Order, RecordChange, WaitReason};
+use lockkeeper_planner::{Change, Finished, Operation, Order, RecordChange, WaitReason, first_wait_reason};
 use lockkeeper_snapshot::convert::{self, bounded, causes};
 use serde_json::json;
 use tokio::time::sleep;
@@ -34,73 +34,69 @@ impl Pass<'_> {
         let seen = self.reboot("write the status of NodeReboot", node)?;
         let before = seen.status.clone().unwrap_or_default();
         let mut after = self.apply_change(&before, change);
-        self.record_ready_workloads(node, &before, &mut after).await?;
-        self.record_evicted_workloads(node, &before, &mut after).await?;
+        self.record_pods_at_cordon(node, &before, &mut after).await?;
         if let Some(view) = self.snapshot.nodes.get(node) {
             let operation = after.operation.as_ref().map(convert::operation);
-            // Why it failed is said in the same write; what else a node waits for is published when it is quiet.
+            // Why it failed, or what the phase begins with, is said in the same write; what else a node waits for is published
+            // when it is quiet.
             let failure = operation
                 .as_ref()
                 .filter(|operation| operation.pending_outcome.is_none());
             let failure = failure.and_then(|operation| operation.failure.as_ref());
-            let waiting = failure.map(|failure| WaitReason::Failed {
+            let failed = failure.map(|failure| WaitReason::Failed {
                 message: failure.message.clone(),
             });
+            let first = || first_wait_reason(self.snapshot, node, operation.as_ref()?);
+            let waiting = failed.or_else(first);
             apply_derived_status(&mut after, &seen, view, operation.as_ref(), waiting.as_ref(), self.now);
         }
         self.patch_status(&seen, &before, &after).await
     }
 
-    /// Which `DaemonSet`s and static pods are ready on a node is read when its cordon is recorded, because it cannot be read later.
+    /// What is ready on a node, and which workloads its pods belong to, is read when its cordon is recorded: before the first
+    /// pod is evicted.
     ///
-    /// Not right before the reboot order: those that `daemonSetsLast` evicts would be gone by then. What an earlier try
-    /// of the same operation has counted stays.
-    async fn record_ready_workloads(
-        &self,
+    /// Not right before the reboot order: the `DaemonSet`s that `daemonSetsLast` evicts would be gone by then. What an earlier
+    /// try of the same operation has found stays, because that has evicted pods.
+    async fn record_pods_at_cordon(
+        &mut self,
         node: &str,
         before: &NodeRebootStatus,
         after: &mut NodeRebootStatus,
     ) -> Result<(), Error> {
-        let operation = newly_draining(before, after);
-        if let Some(operation) = operation.filter(|one| one.daemon_sets.is_empty() && one.static_pods.is_empty()) {
-            let found = ready_workloads(&self.api.client, node).await;
-            let found = found.map_err(|source| Error::Pods {
-                step: "count the DaemonSets and static pods of",
-                node: node.to_owned(),
-                source,
-            })?;
-            let named = |one: ReadyWorkload| (one.name.to_string(), one.since);
-            operation.daemon_sets = convert::workloads(found.daemon_sets.into_iter().map(named));
-            operation.static_pods = convert::workloads(found.static_pods.into_iter().map(named));
-        }
-        Ok(())
-    }
-
-    /// The workloads whose pods will leave are read at the same time: before the first of their pods is evicted.
-    ///
-    /// What an earlier try of the same operation has found stays, because that has evicted pods.
-    async fn record_evicted_workloads(
-        &self,
-        node: &str,
-        before: &NodeRebootStatus,
-        after: &mut NodeRebootStatus,
-    ) -> Result<(), Error> {
-        let waits = |operation: &&mut api::Operation| operation.settings.drain.wait_for_workloads_seconds > 0;
-        let operation = newly_draining(before, after).filter(waits);
-        let Some(operation) = operation.filter(|operation| operation.workloads.is_empty()) else {
+        let Some(operation) = newly_draining(before, after) else {
             return Ok(());
         };
-        // Settings that cannot be read drain nothing; the drain says so.
-        let Ok(settings) = of_operation(node, operation, self.namespace, self.clock) else {
-            return Ok(());
-        };
-        let found = ready_evicted_workloads(&self.api.client, &settings, MAX_EVICTED_WORKLOADS).await;
-        let found = found.map_err(|source| Error::Pods {
-            step: "find the workloads of",
+        let failed = |source| Error::Pods {
+            step: "list the pods at the cordon of",
             node: node.to_owned(),
             source,
-        })?;
-        operation.workloads = found.into_iter().map(evicted_workload).collect();
+        };
+        let settings = of_operation(node, operation, self.namespace, self.clock);
+        let found = match &settings {
+            Ok(settings) => {
+                let waits = operation.settings.drain.wait_for_workloads_seconds > 0 && operation.workloads.is_empty();
+                let max = if waits { MAX_EVICTED_WORKLOADS } else { 0 };
+                pods_at_cordon(&self.api.client, settings, max).await
+            }
+            // Settings that cannot be read drain nothing; the drain says so.
+            Err(_) => ready_workloads(&self.api.client, node).await.map(|ready| PodsAtCordon {
+                ready,
+                ..PodsAtCordon::default()
+            }),
+        };
+        let found = found.map_err(failed)?;
+        if operation.daemon_sets.is_empty() && operation.static_pods.is_empty() {
+            let named = |one: ReadyWorkload| (one.name.to_string(), one.since);
+            operation.daemon_sets = convert::workloads(found.ready.daemon_sets.into_iter().map(named));
+            operation.static_pods = convert::workloads(found.ready.static_pods.into_iter().map(named));
+        }
+        if operation.workloads.is_empty() {
+            operation.workloads = found.workloads.into_iter().map(evicted_workload).collect();
+        }
+        let order = convert::operation(operation).order_id();
+        self.empty_nodes
+            .extend(found.empty.map(|empty| (node.to_owned(), (order, empty))));
         Ok(())
     }
 

@@ -80,7 +80,9 @@ impl Announcer {
     pub(super) fn about_node(&self, target: EventTarget, event: Event, fields: LogFields) {
         let LogFields { policy, operation, .. } = fields;
         self.notify(&event, policy, name_of_node(&target), operation);
-        self.events.record(target, event);
+        if !event.is_part_of_each_reboot() {
+            self.events.record(target, event);
+        }
     }
 
     /// An Event about a policy.

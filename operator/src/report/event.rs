@@ -189,6 +189,13 @@ impl Event {
         }
     }
 
+    /// Whether it is about a wait that each reboot has, and that the Event before it implies: after `LockAcquired` the agent
+    /// is asked, after `RebootOrdered` the host goes down, and after `NodeRebooted` the node becomes Ready. It is no Event of
+    /// the node; the status shows it.
+    pub fn is_part_of_each_reboot(&self) -> bool {
+        matches!(self.reason, EventReason::Wait(reason) if reason.is_part_of_each_reboot())
+    }
+
     /// A wait reason began on so many nodes of a policy; `first` is that of the first node.
     pub fn wait_of_many(nodes: usize, first: &WaitReason) -> Self {
         Self {

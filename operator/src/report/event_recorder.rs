@@ -1,10 +1,13 @@
 //! Events about Nodes and policies: what `kubectl describe` shows.
 
+mod held;
+
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::OptionFuture;
 use k8s_openapi::api::core::v1::{Event as ApiEvent, ObjectReference};
 use kube::api::{ObjectMeta, PostParams};
 use kube::{Api, Client};
@@ -13,7 +16,9 @@ use lockkeeper_crds::time::{to_kubernetes, to_micro};
 use lockkeeper_kube_util::{Clock, single_line};
 use lockkeeper_reasons::Severity;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+
+use held::HeldEvents;
 
 use super::event::Event;
 use crate::client::explain;
@@ -60,7 +65,7 @@ pub enum EventTarget {
     },
 }
 
-#[derive(Clone, Debug, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct PendingEvent {
     target: EventTarget,
     event: Event,
@@ -109,13 +114,36 @@ struct EventWriter {
 }
 
 impl EventWriter {
-    /// Writes one Event after the other, until every recorder is dropped.
+    /// Writes one Event after the other, some of them as one, until every recorder is dropped.
     async fn run(mut self, mut queue: mpsc::Receiver<PendingEvent>) {
-        while let Some(pending) = queue.recv().await {
-            if self.deduplicator.is_repeated(&pending, Instant::now()) {
-                self.metrics.count_event("repeated");
-                continue;
-            }
+        let mut held = HeldEvents::default();
+        loop {
+            let next_due = OptionFuture::from(held.next_due().map(sleep_until));
+            let due = tokio::select! {
+                // In this order, so that the same Events are written in the same way.
+                biased;
+                pending = queue.recv() => match pending {
+                    Some(pending) if self.is_repeated(&pending) => continue,
+                    Some(pending) => held.add(pending, Instant::now()),
+                    None => break,
+                },
+                Some(()) = next_due => held.due(Instant::now()),
+            };
+            self.write_all(due).await;
+        }
+        self.write_all(held.take()).await;
+    }
+
+    fn is_repeated(&mut self, pending: &PendingEvent) -> bool {
+        let is_repeated = self.deduplicator.is_repeated(pending, Instant::now());
+        if is_repeated {
+            self.metrics.count_event("repeated");
+        }
+        is_repeated
+    }
+
+    async fn write_all(&mut self, due: Vec<PendingEvent>) {
+        for pending in due {
             let event = self.event(&pending);
             let result = if self.write(&event).await { "posted" } else { "failed" };
             self.metrics.count_event(result);

@@ -40,6 +40,8 @@ pub struct Published {
     pub executed: Executed,
     /// Whether statuses are left for the next pass.
     pub is_partial: bool,
+    /// When the next status is due that only differs in words.
+    pub next_due: Option<Instant>,
 }
 
 impl Reporter {
@@ -73,6 +75,7 @@ impl Reporter {
         Published {
             executed,
             is_partial: begun < names.len(),
+            next_due: self.unsettled.next_due(Instant::now()),
         }
     }
 
@@ -81,6 +84,7 @@ impl Reporter {
         let mut changes = Vec::new();
         let mut new_waits = NewWaits::new();
         self.sent.retain(&pass.snapshot.nodes);
+        self.unsettled.retain(&pass.snapshot.nodes);
         for (name, view) in &pass.snapshot.nodes {
             let (Some(seen), Some(record)) = (pass.seen.reboots.get(name).cloned(), &view.record) else {
                 continue;
@@ -98,7 +102,8 @@ impl Reporter {
                     .push((name, view, waiting));
             }
             self.report_required(name, view, &seen);
-            if before != after {
+            let is_phase = record.operation.is_none() || before.state != after.state;
+            if self.unsettled.is_due(name, before != after, is_phase, Instant::now()) {
                 changes.push(Changed {
                     name: name.clone(),
                     is_in_progress: record.operation.is_some(),
@@ -140,23 +145,20 @@ impl Reporter {
                 }
                 (_, nodes) => {
                     for (name, node, waiting) in nodes {
-                        let LogFields { policy, operation, .. } = LogFields::of_node(node);
-                        tracing::info!(
-                            node = name,
-                            policy,
-                            operation,
-                            reason = reason.as_str(),
-                            "waits: {waiting}"
-                        );
-                        self.announcer.about_node(
-                            node_target(name, node),
-                            Event::wait(waiting),
-                            LogFields::of_node(node),
-                        );
+                        self.report_wait(name, node, waiting);
                     }
                 }
             }
         }
+    }
+
+    /// The Event that a node waits.
+    pub(super) fn report_wait(&self, name: &str, node: &Node, waiting: &WaitReason) {
+        let LogFields { policy, operation, .. } = LogFields::of_node(node);
+        let reason = waiting.name().as_str();
+        tracing::info!(node = name, policy, operation, reason, "waits: {waiting}");
+        self.announcer
+            .about_node(node_target(name, node), Event::wait(waiting), LogFields::of_node(node));
     }
 }
 

@@ -138,6 +138,8 @@ names! {
         NodeReady,
         /// The node is not Ready.
         NodeNotReady,
+        /// The host reboots.
+        Rebooting,
         /// The agent cannot reboot the host.
         AgentIncapable,
         /// A program inhibits the shutdown.

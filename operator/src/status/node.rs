@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use lockkeeper_crds::host::Cause;
 use lockkeeper_crds::time::whole_seconds;
 use lockkeeper_crds::{DeletionTaint, NodeReboot, NodeRebootStatus, WaitingStatus};
-use lockkeeper_planner::{Deletion, Drain, Node, Operation, StageKind, WaitReason, is_ahead};
+use lockkeeper_planner::{Deletion, Drain, Node, Operation, Phase, StageKind, WaitReason, is_ahead};
 use lockkeeper_snapshot::convert::bounded;
 
 use super::condition::ConditionDraft;
@@ -42,7 +42,7 @@ pub fn apply_derived_status(
             }),
             last.map(|last| (last.boot_id_before.as_str(), last.boot_id_after.as_str())),
         ),
-        healthy(&node.ready),
+        healthy(&node.ready, operation.is_some_and(reboots)),
         reboot_capable(node.trusted_host()),
         agent_confined(node.trusted_host()),
     ];
@@ -52,6 +52,12 @@ pub fn apply_derived_status(
     status.conditions = drafts
         .map(|draft| draft.into_condition(&before, seen.metadata.generation, now))
         .collect();
+}
+
+/// Whether the host goes down for the order that it has: another system may take its time.
+fn reboots(operation: &Operation) -> bool {
+    let by_agent = operation.settings.method.needs_agent();
+    operation.phase == Phase::Rebooting && operation.refused.is_none() && by_agent
 }
 
 /// The message of a wait reason, cut to the length that the API allows.

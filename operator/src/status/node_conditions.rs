@@ -92,8 +92,11 @@ pub(super) fn rebooted(operation: Option<(&str, Option<&str>)>, last: Option<(&s
     }
 }
 
-/// Whether the Node is Ready.
-pub(super) fn healthy(ready: &Ready) -> ConditionDraft {
+/// Whether the Node is Ready. One whose reboot is ordered is not, from the order on: it is not worth a write when that shows.
+pub(super) fn healthy(ready: &Ready, reboots: bool) -> ConditionDraft {
+    if reboots {
+        return ConditionDraft::new(Type::Healthy, false, Reason::Rebooting, "the host reboots");
+    }
     let reason = if ready.ready {
         Reason::NodeReady
     } else {

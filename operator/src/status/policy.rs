@@ -167,7 +167,8 @@ fn count(policy: &str, snapshot: &Snapshot, observed: &ObservedObjects, plan: &P
                 count.incapable.extend(incapable.map(|cause| (name.clone(), cause)));
             }
         }
-        if let Some(waiting) = waiting {
+        // Such a node is in progress, and counted so.
+        if let Some(waiting) = waiting.filter(|waiting| !waiting.name().is_part_of_each_reboot()) {
             count.waiting.entry(waiting.name()).or_default().push(name.clone());
         }
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use lockkeeper_crds::Operation;
-use lockkeeper_drain::{DrainClients, Progress, Settings};
+use lockkeeper_drain::{DrainClients, EmptyNode, Progress, Settings};
 use lockkeeper_kube_util::{Clock, error_chain};
 use lockkeeper_planner::{Action, Change, HookPoint, Node, Phase, Snapshot, StageKind};
 use lockkeeper_snapshot::ObservedObjects;
@@ -37,6 +37,8 @@ pub struct Drains {
     notifications: BTreeMap<String, (Attempt, DrainNotifications)>,
     /// What earlier runs of drains have done that this process started anew.
     earlier_runs: BTreeMap<String, (Attempt, EarlierRuns)>,
+    /// Nodes that were found to be empty when their cordon was recorded, each with its order: no watch is needed.
+    empty: BTreeMap<String, (String, EmptyNode)>,
 }
 
 /// What a drain is started for; another attempt is another drain.
@@ -65,6 +67,7 @@ impl Drains {
             tasks: Supervisor::new(wake_up),
             notifications: BTreeMap::new(),
             earlier_runs: BTreeMap::new(),
+            empty: BTreeMap::new(),
         }
     }
 
@@ -95,6 +98,11 @@ impl Drains {
         all
     }
 
+    /// These nodes were found to be empty when their cordon was recorded, each for this order.
+    pub fn expect_empty(&mut self, nodes: BTreeMap<String, (String, EmptyNode)>) {
+        self.empty.extend(nodes);
+    }
+
     /// Starts the drains that should run and ends those that should not: also those of operations that `actions` end, so
     /// that their pods are left alone before that is even written.
     pub fn reconcile(&mut self, snapshot: &Snapshot, observed: &ObservedObjects, actions: &[Action]) {
@@ -108,11 +116,13 @@ impl Drains {
         self.notifications.retain(|node, _| self.tasks.get(node).is_some());
         self.earlier_runs
             .retain(|node, (attempt, _)| wanted.get(node) == Some(attempt));
+        self.empty.retain(|node, _| wanted.contains_key(node));
         for (node, attempt) in wanted {
             let status = observed.reboots.get(node).and_then(|reboot| reboot.status.as_ref());
             let operation = status.and_then(|status| status.operation.as_ref());
             if let Some(operation) = operation.filter(|_| self.tasks.get(node).is_none()) {
-                self.start(node, attempt, operation);
+                let may_have_volumes = observed.nodes.get(node).is_none_or(|node| node.status.has_volumes);
+                self.start(node, attempt, operation, may_have_volumes);
             }
         }
     }
@@ -132,9 +142,18 @@ impl Drains {
         self.tasks.stop();
         self.notifications.clear();
         self.earlier_runs.clear();
+        self.empty.clear();
     }
 
-    fn start(&mut self, node: &str, attempt: Attempt, operation: &Operation) {
+    fn start(&mut self, node: &str, attempt: Attempt, operation: &Operation, may_have_volumes: bool) {
+        // Once only: a drain that is started again looks at the pods.
+        let empty = self
+            .empty
+            .remove(node)
+            .filter(|_| attempt.stage.is_none() && !may_have_volumes);
+        let empty = empty
+            .filter(|(order, _)| *order == attempt.order)
+            .map(|(_, empty)| empty);
         let settings = of_operation(node, operation, &self.namespace, self.clock).map(with_rounded_cordon_time);
         let (clients, name) = (self.clients.clone(), node.to_owned());
         let before = self.earlier_runs.get(node).filter(|(known, _)| *known == attempt);
@@ -156,10 +175,13 @@ impl Drains {
                     }
                 };
                 let (sender, progress) = watch::channel(Progress::Starting);
-                tokio::join!(
-                    run(clients, settings, sender, name, answer.clone()),
-                    forward(progress, answer)
-                );
+                let drain = async {
+                    match empty {
+                        Some(empty) => empty.drain(sender).await,
+                        None => run(clients, settings, sender, name, answer.clone()).await,
+                    }
+                };
+                tokio::join!(drain, forward(progress, answer.clone()));
             });
     }
 }

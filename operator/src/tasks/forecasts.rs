@@ -14,6 +14,9 @@ const MIN_INTERVAL: Duration = Duration::from_mins(1);
 /// A new end that differs by less than this from the last one is the same end.
 const TOLERANCE: TimeDelta = TimeDelta::seconds(60);
 
+/// A status is worth waiting for a forecast for this long.
+const EXPECTED_WITHIN: Duration = Duration::from_secs(1);
+
 /// When the last node of each policy will be done.
 pub type Ends = BTreeMap<String, DateTime<Utc>>;
 
@@ -75,6 +78,13 @@ impl Forecasts {
             }
         });
         None
+    }
+
+    /// When a forecast that was started a moment ago will have answered.
+    pub fn expected_by(&self, now: Instant) -> Option<Instant> {
+        let running = self.tasks.get(&CLUSTER).filter(|task| !task.is_finished());
+        let expected = running.map(|task| task.started + EXPECTED_WITHIN);
+        expected.filter(|expected| *expected > now)
     }
 
     /// The answer of the last forecast.

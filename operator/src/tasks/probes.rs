@@ -6,8 +6,7 @@ mod workloads;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use kube::Client;
-use lockkeeper_drain::Error;
+use lockkeeper_drain::{DrainClients, Error};
 use lockkeeper_kube_util::{WatchBackoff, error_chain};
 use lockkeeper_planner::{BootId, Node, Operation, Snapshot};
 use tokio::time::Instant;
@@ -24,7 +23,7 @@ const VALID_FOR: Duration = Duration::from_secs(10);
 const EXPECTED_WITHIN: Duration = Duration::from_secs(3);
 
 /// What is probed on one node.
-pub trait Probe: Clone + std::fmt::Debug + PartialEq + Send + Sync + 'static {
+pub trait Probe: Clone + std::fmt::Debug + PartialEq + Send + 'static {
     /// What is found; the default is that it is not known.
     type Readiness: Clone + std::fmt::Debug + Default + PartialEq + Send + Sync + 'static;
 
@@ -38,12 +37,17 @@ pub trait Probe: Clone + std::fmt::Debug + PartialEq + Send + Sync + 'static {
     fn is_ready(found: &Self::Readiness) -> bool;
 
     /// Checks once.
-    fn check(&mut self, client: &Client, node: &str) -> impl Future<Output = Self::Readiness> + Send;
+    fn check(&mut self, clients: &DrainClients, node: &str) -> impl Future<Output = Self::Readiness> + Send;
+
+    /// Waits until another check may find something else; by default only time tells.
+    fn changed(&mut self) -> impl Future<Output = ()> + Send {
+        std::future::pending()
+    }
 }
 
 /// The probes of one kind, by node.
 pub struct Probes<P: Probe> {
-    client: Client,
+    clients: DrainClients,
     tasks: Supervisor<String, Question<P>, P::Readiness>,
 }
 
@@ -64,10 +68,10 @@ impl<P: Probe> std::fmt::Debug for Probes<P> {
 }
 
 impl<P: Probe> Probes<P> {
-    /// No probe runs yet. The client must not retry by itself.
-    pub fn new(client: Client, wake_up: WakeUp) -> Self {
+    /// No probe runs yet.
+    pub fn new(clients: DrainClients, wake_up: WakeUp) -> Self {
         Self {
-            client,
+            clients,
             tasks: Supervisor::new(wake_up),
         }
     }
@@ -93,10 +97,10 @@ impl<P: Probe> Probes<P> {
         self.tasks.retain(|name| wanted.get(name).cloned());
         for (name, question) in wanted {
             if self.tasks.get(name).is_none() {
-                let (client, node, probe) = (self.client.clone(), name.clone(), question.probe.clone());
+                let (clients, node, probe) = (self.clients.clone(), name.clone(), question.probe.clone());
                 self.tasks
                     .start(name.clone(), question, P::Readiness::default(), |answer| {
-                        run(client, node, probe, answer)
+                        run(clients, node, probe, answer)
                     });
             }
         }
@@ -120,11 +124,11 @@ impl<P: Probe> Probes<P> {
     }
 }
 
-/// Probes a node until the task ends, with a backoff while something is not ready.
-async fn run<P: Probe>(client: Client, node: String, mut probe: P, answer: AnswerSender<P::Readiness>) {
+/// Probes a node until the task ends, when something changes and with a backoff while something is not ready.
+async fn run<P: Probe>(clients: DrainClients, node: String, mut probe: P, answer: AnswerSender<P::Readiness>) {
     let mut backoff = WatchBackoff::for_operator();
     loop {
-        let found = probe.check(&client, &node).await;
+        let found = probe.check(&clients, &node).await;
         let is_ready = P::is_ready(&found);
         answer.send(found);
         if is_ready {
@@ -132,7 +136,11 @@ async fn run<P: Probe>(client: Client, node: String, mut probe: P, answer: Answe
             answer.send(P::Readiness::default());
             backoff = WatchBackoff::for_operator();
         } else {
-            tokio::time::sleep(backoff.next().unwrap_or(VALID_FOR)).await;
+            tokio::select! {
+                biased;
+                () = probe.changed() => {}
+                () = tokio::time::sleep(backoff.next().unwrap_or(VALID_FOR)) => {}
+            }
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The drain's tests: decisions and answers as tables, the engine over a fake API server with a paused clock.
 
 mod answers;
+mod at_cordon;
 mod crashes;
 mod daemons;
 mod engine;

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::fake::Fake;
 use super::{pod, settings, with};
-use crate::{Behavior, Rule, Workload, WorkloadState, ready_evicted_workloads, workload_states};
+use crate::{Behavior, Rule, Workload, WorkloadState, pods_at_cordon, workload_states};
 
 /// A workload with so many replicas, of which so many are ready.
 fn replicated(replicas: Option<i32>, ready: Option<i32>) -> Value {
@@ -30,7 +30,10 @@ fn workload(owner: &str, deployment: Option<&str>, replicas: Option<i32>) -> Wor
 }
 
 async fn counted(fake: &Fake) -> Vec<Workload> {
-    ready_evicted_workloads(&fake.client(), &settings(), 100).await.unwrap()
+    pods_at_cordon(&fake.client(), &settings(), 100)
+        .await
+        .unwrap()
+        .workloads
 }
 
 #[tokio::test]
@@ -66,7 +69,7 @@ async fn workloads_count_that_have_all_their_replicas_ready_before_the_drain() {
     ];
     assert_eq!(counted(&fake).await, expected);
     assert_eq!(fake.count("GET replicasets/web"), 1, "one read for each workload");
-    let first = ready_evicted_workloads(&fake.client(), &settings(), 1).await.unwrap();
+    let first = pods_at_cordon(&fake.client(), &settings(), 1).await.unwrap().workloads;
     assert_eq!(first, expected[..1]);
 }
 
@@ -82,7 +85,7 @@ async fn workloads_do_not_count_whose_pods_stay_on_the_node() {
         behavior: Behavior::Skip,
         order: 0,
     }];
-    let found = ready_evicted_workloads(&fake.client(), &settings, 100).await.unwrap();
+    let found = pods_at_cordon(&fake.client(), &settings, 100).await.unwrap().workloads;
     assert_eq!(found, []);
     assert_eq!(fake.count("GET replicasets"), 0);
 }
@@ -103,7 +106,7 @@ async fn a_workload_that_cannot_be_read_counts() {
 async fn a_failed_list_of_pods_is_an_error_before_the_drain() {
     let fake = Fake::new();
     fake.go_down_for_lists();
-    assert!(ready_evicted_workloads(&fake.client(), &settings(), 100).await.is_err());
+    assert!(pods_at_cordon(&fake.client(), &settings(), 100).await.is_err());
 }
 
 /// What is known of `ReplicaSet shop/web`, which had so many replicas.

@@ -95,6 +95,8 @@ pub struct NodeState {
     pub boot_id: BootId,
     /// A person's hold, whether it is in force or not.
     pub hold: Option<Hold>,
+    /// Its version: of two states of one Node, the larger one is the newer. `None` if it cannot be told.
+    pub version: Option<u64>,
 }
 
 impl NodeState {

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Precondition;
-use super::fresh::{NodeState, PolicyIdentity, RecordState};
+use super::fresh::{Fresh, NodeState, PolicyIdentity, RecordState};
+use super::proven::Proven;
 use crate::Instant;
 use crate::action::{Action, Change, RecordChange};
 use crate::names::PolicyName;
@@ -25,6 +26,10 @@ pub trait Observed {
     fn policies_verified(&self) -> bool;
     /// Whether this process has created a record for the Node with this uid before.
     fn has_created_record(&self, uid: &str) -> bool;
+    /// Whether this pass has written the lock a moment ago: the answer is as good as a read.
+    fn has_written_lock(&self) -> bool;
+    /// What this process has proven with its own writes.
+    fn proven(&self) -> &Proven;
 }
 
 /// The preconditions of an action, in order; if the observed objects show that it cannot be written, the reason.
@@ -66,7 +71,9 @@ fn holder_changes(observed: &impl Observed, holders: &[Holder]) -> Result<Vec<Pr
         let mut holders = holders.iter();
         holders.any(|other| (&other.node, &other.node_uid) == (&holder.node, &holder.node_uid))
     };
-    let removed = planned.iter().filter(|holder| !stays(holder));
+    let proven = observed.proven();
+    let has_ended = |holder: &Holder| proven.has_ended(&holder.node, &holder.operation_id);
+    let removed = planned.iter().filter(|holder| !stays(holder) && !has_ended(holder));
     let removed = removed.map(|holder| Precondition::Released { holder: holder.clone() });
     let restored = holders.iter().filter(|holder| {
         let record = observed.record(&holder.node);
@@ -86,15 +93,17 @@ fn holder_changes(observed: &impl Observed, holders: &[Holder]) -> Result<Vec<Pr
 fn record_change(observed: &impl Observed, node: &str, change: &RecordChange) -> Result<Vec<Precondition>, String> {
     let before = observed.record(node).ok_or("its NodeReboot is gone")?.operation;
     let mut needed = Vec::new();
-    if let Some(finished) = &change.finished {
+    let proven = observed.proven();
+    let finished = change.finished.as_ref().map(|finished| finished.operation.id.clone());
+    if let Some(operation_id) = finished.filter(|id| !proven.is_uncordoned(node, id)) {
         needed.push(Precondition::Uncordoned {
             node: node.to_owned(),
-            operation_id: finished.operation.id.clone(),
+            operation_id,
         });
     }
     match (&change.operation, before) {
         (Change::Set(Some(operation)), None) => {
-            needed.push(holds_slot(observed, node, &operation.id, false)?);
+            needed.extend(holds_slot(observed, node, &operation.id, false)?);
             if operation.phase == Phase::Failed {
                 needed.push(Precondition::Cordoned {
                     node: node.to_owned(),
@@ -104,7 +113,7 @@ fn record_change(observed: &impl Observed, node: &str, change: &RecordChange) ->
         }
         (Change::Set(Some(operation)), Some(before)) => {
             let verifies = operation.phase == Phase::Verifying && before.phase != Phase::Verifying;
-            if verifies && !is_counted(observed, node, operation) {
+            if verifies && !is_counted(observed, node, operation) && !has_left(observed, node, operation) {
                 needed.push(Precondition::BootChanged {
                     node: node.to_owned(),
                     before: operation.boot_id_before.clone(),
@@ -120,6 +129,13 @@ fn record_change(observed: &impl Observed, node: &str, change: &RecordChange) ->
 fn is_counted(observed: &impl Observed, node: &str, operation: &Operation) -> bool {
     let same_boot = |node: NodeState| node.boot_id == operation.boot_id_before;
     operation.soft_reboots_before.is_some() && observed.node(node).is_some_and(same_boot)
+}
+
+/// Whether the observed Node is proven to be younger than the one whose reboot was ordered: its boot is a later one.
+fn has_left(observed: &impl Observed, node: &str, operation: &Operation) -> bool {
+    let before = &operation.boot_id_before;
+    let seen = observed.node(node);
+    seen.is_some_and(|seen| observed.proven().has_left(node, &operation.id, before, &seen))
 }
 
 /// Two leaders that have observed different policies would write a node's policy in turns. Nothing delays the removal of
@@ -159,7 +175,7 @@ fn reboot_order(
         now,
     });
     let slot = holds_slot(observed, node, &operation.id, true)?;
-    let needed = [Some(slot), Some(ready), not_held, Some(drained(node, operation, now))];
+    let needed = [slot, Some(ready), not_held, Some(drained(node, operation, now))];
     Ok(needed.into_iter().flatten().collect())
 }
 
@@ -178,8 +194,8 @@ fn drained(node: &str, operation: &Operation, now: Instant) -> Precondition {
 
 /// All that the limits count, and all that lets a node start, is as the plan counted it.
 fn cordon(observed: &impl Observed, node: &str, operation_id: &str) -> Result<Vec<Precondition>, String> {
-    Ok(vec![
-        holds_slot(observed, node, operation_id, false)?,
+    let slot = holds_slot(observed, node, operation_id, false)?;
+    let others = [
         Precondition::NoNewHolder {
             planned: observed.lock(),
         },
@@ -192,18 +208,30 @@ fn cordon(observed: &impl Observed, node: &str, operation_id: &str) -> Result<Ve
             node: node.to_owned(),
             planned: observed.cordons(),
         },
-    ])
+    ];
+    Ok(slot.into_iter().chain(others).collect())
 }
 
-/// The node has its slot; before the reboot order, the slot also says that the reboot is ordered.
-fn holds_slot(observed: &impl Observed, node: &str, operation_id: &str, reboots: bool) -> Result<Precondition, String> {
+/// The node has its slot; before the reboot order, the slot also says that the reboot is ordered. A lock that this pass has
+/// written a moment ago is not read again.
+fn holds_slot(
+    observed: &impl Observed,
+    node: &str,
+    operation_id: &str,
+    reboots: bool,
+) -> Result<Option<Precondition>, String> {
     let node_uid = observed.node(node).ok_or("its Node is gone")?.uid;
-    Ok(Precondition::HoldsSlot {
+    let needed = Precondition::HoldsSlot {
         node: node.to_owned(),
         node_uid,
         operation_id: operation_id.to_owned(),
         reboots,
-    })
+    };
+    let written = Fresh {
+        lock: observed.lock().filter(|_| observed.has_written_lock()),
+        ..Fresh::default()
+    };
+    Ok(Some(needed).filter(|needed| needed.check(&written).is_err()))
 }
 
 fn operation_unchanged(observed: &impl Observed, node: &str) -> Precondition {

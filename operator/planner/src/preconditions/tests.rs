@@ -6,6 +6,7 @@ use crate::snapshot::{
     Hold, OnTimeout, Order, OrderAction, OrderedReboot, Outcome, Phase, RebootMethod, Settings, Stage, StageKind,
 };
 
+mod proofs;
 mod verdicts;
 
 fn now() -> Instant {
@@ -84,6 +85,7 @@ fn node(cordoned_for: Option<&str>) -> NodeState {
         cordoned_for: cordoned_for.map(str::to_owned),
         boot_id: "boot-0".into(),
         hold: None,
+        version: Some(7),
     }
 }
 
@@ -102,6 +104,8 @@ struct Objects {
     node: Option<NodeState>,
     record: RecordState,
     policies_verified: bool,
+    has_written_lock: bool,
+    proven: Proven,
 }
 
 impl Objects {
@@ -112,6 +116,8 @@ impl Objects {
             node: Some(node(cordoned_for)),
             record: record(operation),
             policies_verified: false,
+            has_written_lock: false,
+            proven: Proven::default(),
         }
     }
 
@@ -172,6 +178,14 @@ impl Observed for Objects {
 
     fn has_created_record(&self, uid: &str) -> bool {
         uid == "uid-n1"
+    }
+
+    fn has_written_lock(&self) -> bool {
+        self.has_written_lock
+    }
+
+    fn proven(&self) -> &Proven {
+        &self.proven
     }
 }
 

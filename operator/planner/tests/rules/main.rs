@@ -18,6 +18,7 @@ mod drain_stages;
 mod drain_taints;
 mod exclusions;
 mod failures;
+mod first_waits;
 mod fit;
 mod forecast;
 mod hooks;

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use chrono::TimeDelta;
+use lockkeeper_planner::preconditions::Proven;
 use lockkeeper_planner::*;
 
 use crate::sim::cluster::{Cluster, Cordon, LockObject, NodeObject, PolicyObject, RebootObject, Refusal};
@@ -171,6 +172,8 @@ pub(crate) fn write(
         // It has created a record for `n1` before.
         made: &mut BTreeSet::from(["uid-n1".to_owned()]),
         policies_verified: &mut false,
+        lock_written: &mut None,
+        proven: &mut Proven::default(),
         answers: vec![],
     };
     write.execute(action)

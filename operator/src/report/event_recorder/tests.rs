@@ -130,6 +130,59 @@ async fn the_same_event_about_the_same_object_is_written_once() {
     );
 }
 
+/// Node, reason and message of each Event.
+fn lines(taken: &[Value]) -> Vec<String> {
+    let line = |event: &Value| {
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        let (node, reason) = (text(&event["involvedObject"]["name"]), text(&event["reason"]));
+        format!("{node} {reason}: {}", text(&event["message"]))
+    };
+    taken.iter().map(line).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn events_that_follow_each_other_at_once_are_written_as_one() {
+    let long = "x".repeat(MAX_NOTE_BYTES);
+    let all = [
+        ("w-01", EventReason::RebootRequired, "reboot required"),
+        ("w-02", EventReason::RebootRequired, "reboot required"),
+        ("w-01", EventReason::LockAcquired, "slot acquired"),
+        ("w-01", EventReason::Cordoned, "cordoned"),
+        ("w-01", EventReason::Deferred, "deferred"),
+        ("w-01", EventReason::Uncordoned, &long),
+        ("w-01", EventReason::RebootSucceeded, "rebooted"),
+    ];
+    let (taken, _) = say(&Server::default(), &all).await;
+    assert_eq!(
+        lines(&taken),
+        [
+            "w-01 LockAcquired: reboot required; slot acquired",
+            "w-01 Cordoned: cordoned",
+            "w-01 Deferred: deferred",
+            &format!("w-01 Uncordoned: {long}"),
+            "w-01 RebootSucceeded: rebooted",
+            "w-02 RebootRequired: reboot required",
+        ]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_waits_no_longer_than_a_second_for_the_one_that_may_follow() {
+    let server = Server::default();
+    let metrics = Arc::new(Metrics::new().unwrap());
+    let (events, writer) = EventRecorder::new(&server.client(), "pod-0", metrics, Clock::machine());
+    tokio::spawn(writer);
+    events.record(node("w-01"), event(EventReason::Uncordoned, "uncordoned"));
+    sleep(Duration::from_millis(1100)).await;
+    assert_eq!(lines(&server.taken.lock().unwrap()), ["w-01 Uncordoned: uncordoned"]);
+    events.record(node("w-01"), event(EventReason::RebootSucceeded, "rebooted"));
+    sleep(Duration::from_millis(1)).await;
+    assert_eq!(
+        lines(&server.taken.lock().unwrap()),
+        ["w-01 Uncordoned: uncordoned", "w-01 RebootSucceeded: rebooted"]
+    );
+}
+
 #[test]
 fn the_same_event_is_written_again_after_ten_minutes() {
     let said = PendingEvent {

@@ -2,12 +2,13 @@ use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
 
 use http::{Request, Response, StatusCode};
+use kube::Client;
 use kube::client::Body;
 use lockkeeper_planner::DaemonSetReadiness;
 use lockkeeper_snapshot::{Local, ObservedObjects, snapshot};
 use serde_json::{Value, json};
 
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 use super::*;
 
@@ -19,6 +20,7 @@ const AFTER: &str = "2026-11-21T12:03:00Z";
 struct Server {
     /// Since when the pod is ready, if it is; none = the server is in trouble.
     pod: Arc<Mutex<Option<(bool, &'static str)>>>,
+    changed: Arc<Notify>,
     asked: Arc<Mutex<Vec<Instant>>>,
 }
 
@@ -26,12 +28,14 @@ impl Server {
     fn new(pod: Option<(bool, &'static str)>) -> Self {
         Self {
             pod: Arc::new(Mutex::new(pod)),
+            changed: Arc::default(),
             asked: Arc::default(),
         }
     }
 
     fn says(&self, pod: Option<(bool, &'static str)>) {
         *self.pod.lock().unwrap() = pod;
+        self.changed.notify_waiters();
     }
 
     fn asked(&self) -> usize {
@@ -40,29 +44,56 @@ impl Server {
 
     fn client(&self) -> Client {
         let server = self.clone();
-        let service = tower::service_fn(move |_: Request<Body>| {
+        let service = tower::service_fn(move |request: Request<Body>| {
+            let server = server.clone();
             server.asked.lock().unwrap().push(Instant::now());
-            let answer = server.pod.lock().unwrap().map(|(ready, since)| pods(ready, since));
-            let code = answer.as_ref().map_or(503, |_| 200);
-            let failure =
-                json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 503, "message": "no"});
-            let body = answer.unwrap_or(failure).to_string().into_bytes();
-            let mut response = Response::new(Body::from(body));
-            *response.status_mut() = StatusCode::from_u16(code).unwrap();
-            async move { Ok::<_, Infallible>(response) }
+            let watches = request.uri().query().unwrap_or_default().contains("watch=true");
+            async move { Ok::<_, Infallible>(server.answer(watches).await) }
         });
         Client::new(service, "default")
     }
+
+    /// A list at once; a watch shows the next change and ends.
+    async fn answer(&self, watches: bool) -> Response<Body> {
+        if watches {
+            self.changed.notified().await;
+        }
+        let known = *self.pod.lock().unwrap();
+        let answer = known.map(|(ready, since)| {
+            if watches {
+                event(ready, since)
+            } else {
+                list(ready, since)
+            }
+        });
+        let code = answer.as_ref().map_or(503, |_| 200);
+        let failure = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 503, "message": "no"});
+        let body = format!("{}\n", answer.unwrap_or(failure)).into_bytes();
+        let mut response = Response::new(Body::from(body));
+        *response.status_mut() = StatusCode::from_u16(code).unwrap();
+        response
+    }
 }
 
-fn pods(ready: bool, since: &str) -> Value {
+fn list(ready: bool, since: &str) -> Value {
+    let pods = [pod(ready, since)];
+    json!({"kind": "PodList", "apiVersion": "v1", "metadata": {"resourceVersion": "1"}, "items": pods})
+}
+
+fn event(ready: bool, since: &str) -> Value {
+    json!({"type": "MODIFIED", "object": pod(ready, since)})
+}
+
+fn pod(ready: bool, since: &str) -> Value {
     let owner = json!({"apiVersion": "apps/v1", "kind": "DaemonSet", "name": "cni", "uid": "set", "controller": true});
     let status = if ready { "True" } else { "False" };
-    let pod = json!({
-        "metadata": {"name": "cni-x", "namespace": "kube-system", "ownerReferences": [owner]},
+    json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {
+            "name": "cni-x", "namespace": "kube-system", "uid": "x", "resourceVersion": "2", "ownerReferences": [owner],
+        },
         "status": {"conditions": [{"type": "Ready", "status": status, "lastTransitionTime": since}]},
-    });
-    json!({"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": [pod]})
+    })
 }
 
 /// Node `w-01` in this boot, in the middle of an operation that counts one `DaemonSet`.
@@ -94,7 +125,7 @@ fn answer(probes: &Probes<DaemonSetProbe>, boot: &str) -> DaemonSetReadiness {
 
 fn probes(server: &Server) -> (Probes<DaemonSetProbe>, mpsc::UnboundedReceiver<()>) {
     let (wake_up, wake_ups) = WakeUp::channel();
-    let mut probes = Probes::<DaemonSetProbe>::new(server.client(), wake_up);
+    let mut probes = Probes::<DaemonSetProbe>::new(server.client().into(), wake_up);
     probes.reconcile(&["w-01".to_owned()], &seen("new"));
     (probes, wake_ups)
 }
@@ -114,9 +145,8 @@ async fn a_node_is_probed_until_it_is_ready_and_each_new_answer_wakes_the_loop_o
         "DaemonSet kube-system/cni: pod cni-x has not reported Ready since the reboot"
     );
     assert!(probes.expected_by(Instant::now()).is_none());
-    // 0.2 s, 0.4 s and so on, up to 5 s.
     tokio::time::sleep(Duration::from_mins(1)).await;
-    assert!((12..20).contains(&server.asked()), "{}", server.asked());
+    assert_eq!(server.asked(), 2, "a list and a watch");
     assert!(wake_ups.try_recv().is_err(), "nothing new");
     server.says(Some((true, AFTER)));
     wake_ups.recv().await.unwrap();

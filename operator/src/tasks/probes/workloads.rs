@@ -1,7 +1,6 @@
 //! After the uncordon: the workloads whose pods were evicted.
 
-use kube::Client;
-use lockkeeper_drain::{Workload, WorkloadState, workload_states};
+use lockkeeper_drain::{DrainClients, Workload, WorkloadState, workload_states};
 use lockkeeper_planner::{EvictedWorkload, Node, Operation, WorkloadReadiness};
 
 use super::{Probe, with_remedy};
@@ -49,7 +48,7 @@ impl Probe for WorkloadProbe {
         *found == WorkloadReadiness::Ready
     }
 
-    async fn check(&mut self, client: &Client, node: &str) -> WorkloadReadiness {
+    async fn check(&mut self, clients: &DrainClients, node: &str) -> WorkloadReadiness {
         let (read, unread) = match self.missing.take() {
             None => (self.counted.clone(), Vec::new()),
             Some(mut missing) => {
@@ -57,7 +56,7 @@ impl Probe for WorkloadProbe {
                 (missing.into_iter().map(|(workload, _)| workload).collect(), unread)
             }
         };
-        let states = workload_states(client, &read).await;
+        let states = workload_states(&clients.requests, &read).await;
         let found = read.into_iter().zip(states);
         let still = found.filter_map(|(workload, state)| Some((workload, missing(node, state)?)));
         let missing: Vec<(Workload, Missing)> = still.chain(unread).collect();

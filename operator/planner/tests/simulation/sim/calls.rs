@@ -36,6 +36,7 @@ impl World {
         known.planned = Some(Rc::new(plan));
         known.written = 0;
         known.policies_verified = false;
+        known.lock_written = None;
         known.failed.left_out.clear();
         known.busy = true;
         let epoch = known.epoch;
@@ -88,6 +89,8 @@ impl World {
             halved,
             made: &mut known.made,
             policies_verified: &mut known.policies_verified,
+            lock_written: &mut known.lock_written,
+            proven: &mut known.proven,
             answers: vec![],
         };
         let result = write.execute(action);

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use chrono::SubsecRound;
+use lockkeeper_planner::preconditions::{Observed, Proven, RecordState};
 use lockkeeper_planner::*;
 
 use super::cluster::{Cluster, Kind, LockObject, News, RebootObject, Refusal};
@@ -87,6 +88,10 @@ pub struct Write<'a> {
     pub made: &'a mut BTreeSet<String>,
     /// Whether this pass has verified the policies, where once is enough.
     pub policies_verified: &'a mut bool,
+    /// When this pass wrote the lock.
+    pub lock_written: &'a mut Option<Instant>,
+    /// What this process has proven with its own writes.
+    pub proven: &'a mut Proven,
     /// What the API server answered.
     pub answers: Vec<News>,
 }
@@ -94,6 +99,19 @@ pub struct Write<'a> {
 impl Write<'_> {
     pub fn execute(&mut self, action: &Action) -> Result<(), Refusal> {
         self.verify(action)?;
+        let before = action.node().and_then(|node| self.node(node));
+        self.write(action)?;
+        if matches!(action, Action::SetHolders { .. }) {
+            *self.lock_written = Some(self.now);
+        }
+        let after = action.node().and_then(|node| self.node(node));
+        let record = action.node().and_then(|node| Observed::record(self, node));
+        let operation = record.as_ref().and_then(RecordState::operation);
+        self.proven.written(action, operation, before.as_ref(), after.as_ref());
+        Ok(())
+    }
+
+    fn write(&mut self, action: &Action) -> Result<(), Refusal> {
         match action {
             Action::CreateLock => self.create_lock(),
             Action::CreateRecord { node, uid, policy } => self.create_record(node, uid, policy.as_ref()),

@@ -305,7 +305,7 @@ fn nodes(seen: &mut Snapshot) -> impl Iterator<Item = &mut Node> {
 }
 
 fn stay_urgent(policy: &mut Policy) {
-    for urgent in &mut policy.urgent {
+    if let Some(urgent) = &mut policy.urgent {
         urgent.until = Instant::MAX_UTC;
     }
 }

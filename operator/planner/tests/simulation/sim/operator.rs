@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use chrono::TimeDelta;
+use lockkeeper_planner::preconditions::Proven;
 use lockkeeper_planner::*;
 
 use super::checks::CheckedNodes;
@@ -66,6 +67,10 @@ pub struct Operator {
     pub made: BTreeSet<String>,
     /// Whether this pass has verified the policies, where once is enough.
     pub policies_verified: bool,
+    /// When this pass wrote the lock.
+    pub lock_written: Option<Instant>,
+    /// What it has proven with its own writes.
+    pub proven: Proven,
     /// What it knows of writes that failed.
     pub failed: FailedWrites,
 }
@@ -113,6 +118,8 @@ impl Operator {
             planned: None,
             made: BTreeSet::new(),
             policies_verified: false,
+            lock_written: None,
+            proven: Proven::default(),
             failed: FailedWrites::default(),
         }
     }
@@ -197,6 +204,7 @@ impl World {
         } else {
             let known = &mut self.operators[operator];
             known.view.refresh(&known.progress);
+            known.proven = Proven::default();
             known.drains.clear();
             known.progress.clear();
             self.update_probes(operator, &[]);

@@ -4,7 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use lockkeeper_planner::preconditions::{Fresh, NodeState, Observed, PolicyIdentity, Read, RecordState};
+use lockkeeper_planner::preconditions::{
+    Fresh, LOCK_FRESH, NodeState, Observed, PolicyIdentity, Proven, Read, RecordState,
+};
 use lockkeeper_planner::*;
 
 use super::cluster::{News, NodeObject, Object, PolicyObject, RebootObject, Refusal};
@@ -156,6 +158,14 @@ impl Observed for Write<'_> {
     fn has_created_record(&self, uid: &str) -> bool {
         self.made.contains(uid)
     }
+
+    fn has_written_lock(&self) -> bool {
+        self.lock_written.is_some_and(|written| self.now - written < LOCK_FRESH)
+    }
+
+    fn proven(&self) -> &Proven {
+        self.proven
+    }
 }
 
 fn node_state(node: &NodeObject) -> NodeState {
@@ -165,6 +175,7 @@ fn node_state(node: &NodeObject) -> NodeState {
         cordoned_for: node.value.cordoned_for.clone(),
         boot_id: node.value.boot_id.clone(),
         hold: node.value.hold.clone(),
+        version: Some(node.version),
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use lockkeeper_planner::preconditions::Proven;
+
 use super::cluster::{Cluster, Kind};
 use super::faults::Fault;
 use super::view::View;
@@ -96,6 +98,7 @@ impl World {
         known.planned = None;
         known.carried_out = None;
         known.rests_on = None;
+        known.proven = Proven::default();
         known.interrupted = self.at;
         known.drains.clear();
         known.asked.clear();

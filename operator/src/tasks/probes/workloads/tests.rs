@@ -3,6 +3,7 @@ use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
 
 use http::{Request, Response, StatusCode};
+use kube::Client;
 use kube::client::Body;
 use serde_json::json;
 
@@ -81,8 +82,8 @@ fn shown(found: WorkloadReadiness) -> (Vec<String>, Option<String>) {
 #[tokio::test]
 async fn only_the_workloads_that_were_not_ready_are_read_again() {
     let server = Server::new(&[("a", 2), ("b", 1), ("c", 0)]);
-    let (client, mut probe) = (server.client(), probe(&["a", "b", "c"]));
-    let (workloads, failure) = shown(probe.check(&client, "w-01").await);
+    let (clients, mut probe) = (DrainClients::from(server.client()), probe(&["a", "b", "c"]));
+    let (workloads, failure) = shown(probe.check(&clients, "w-01").await);
     assert_eq!(
         workloads,
         ["ReplicaSet shop/b (1 of 2 ready)", "ReplicaSet shop/c (0 of 2 ready)"]
@@ -92,15 +93,15 @@ async fn only_the_workloads_that_were_not_ready_are_read_again() {
         (vec!["a".to_owned(), "b".to_owned(), "c".to_owned()], None)
     );
     server.set("b", 2);
-    let (workloads, _) = shown(probe.check(&client, "w-01").await);
+    let (workloads, _) = shown(probe.check(&clients, "w-01").await);
     assert_eq!(workloads, ["ReplicaSet shop/c (0 of 2 ready)"]);
     assert_eq!(server.asked(), ["b", "c"]);
     server.set("c", 2);
-    assert_eq!(probe.check(&client, "w-01").await, WorkloadReadiness::Ready);
+    assert_eq!(probe.check(&clients, "w-01").await, WorkloadReadiness::Ready);
     assert_eq!(server.asked(), ["c"]);
     // An answer that was not used in time: all count again.
     server.set("a", 0);
-    let (workloads, _) = shown(probe.check(&client, "w-01").await);
+    let (workloads, _) = shown(probe.check(&clients, "w-01").await);
     assert_eq!(workloads, ["ReplicaSet shop/a (0 of 2 ready)"]);
 }
 
@@ -109,9 +110,9 @@ async fn a_few_workloads_are_read_at_a_time_and_all_are_named() {
     let names: Vec<String> = (0..MAX_READS + 5).map(|number| format!("w{number:02}")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let server = Server::new(&names.iter().map(|name| (*name, 1)).collect::<Vec<_>>());
-    let (client, mut probe) = (server.client(), probe(&names));
+    let (clients, mut probe) = (DrainClients::from(server.client()), probe(&names));
     for reads in [names.len(), MAX_READS, MAX_READS] {
-        let (workloads, _) = shown(probe.check(&client, "w-01").await);
+        let (workloads, _) = shown(probe.check(&clients, "w-01").await);
         assert_eq!((workloads.len(), server.asked().len()), (names.len(), reads));
     }
 }
@@ -119,8 +120,8 @@ async fn a_few_workloads_are_read_at_a_time_and_all_are_named() {
 #[tokio::test]
 async fn a_workload_that_cannot_be_read_is_not_ready_and_the_remedy_is_said() {
     let server = Server::new(&[("a", 2)]);
-    let (client, mut probe) = (server.client(), probe(&["a", "b", "c"]));
-    let (workloads, failure) = shown(probe.check(&client, "w-01").await);
+    let (clients, mut probe) = (DrainClients::from(server.client()), probe(&["a", "b", "c"]));
+    let (workloads, failure) = shown(probe.check(&clients, "w-01").await);
     assert_eq!(
         workloads,
         ["ReplicaSet shop/b (not known)", "ReplicaSet shop/c (not known)"]
