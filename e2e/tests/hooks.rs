@@ -103,10 +103,7 @@ async fn a_job_needs_its_template_and_its_right_and_runs_before_the_drain(stack:
         cordoned(stack, node).await,
         "the node is cordoned before its first hook"
     );
-    assert!(
-        pods(stack, "default").get("web").await.is_ok(),
-        "nothing is evicted before"
-    );
+    assert_eq!(pods_on(stack, "web", node).await.len(), 1, "nothing is evicted before");
     stack.stage_cause(next, "job").await.unwrap();
     waits(stack, next, "NoFreeSlot", node).await;
     rebooted(stack, node, "job").await;

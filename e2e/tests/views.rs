@@ -177,6 +177,9 @@ async fn makes_no_second_record_for_a_node_that_is_gone(
         clock: Clock::machine(),
         namespace: names::NAMESPACE,
         policies_verified: false,
+        lock_written: None,
+        proven: Default::default(),
+        empty_nodes: Default::default(),
         created: CreatedRecords::default(),
     };
     let creation = [Action::CreateRecord {
