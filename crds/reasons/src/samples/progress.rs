@@ -134,16 +134,3 @@ fn reboot_samples() -> Vec<WaitReason> {
         },
     ]
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::ReasonName;
-
-    #[test]
-    fn the_samples_have_every_reason_in_the_order_of_the_table() {
-        let mut names: Vec<ReasonName> = samples().iter().map(WaitReason::name).collect();
-        names.dedup();
-        assert_eq!(names, ReasonName::ALL);
-    }
-}

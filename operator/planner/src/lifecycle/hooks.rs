@@ -35,13 +35,13 @@ pub(super) fn next_step(active: &ActiveOperation, point: HookPoint) -> Option<St
                     run.end(None)
                 } else {
                     let key = &keys.annotation;
-                    run.wait(format!(
+                    run.wait(&format!(
                         "waiting until the annotation {key} of the Node is set to \"true\""
                     ))
                 }
             }
             // What an earlier hook left on the Node is removed first.
-            Some(_) => run.wait("the keys of another hook are being removed from the Node".to_owned()),
+            Some(_) => run.wait("the keys of another hook are being removed from the Node"),
             None => Step::act(Action::BeginHandshake {
                 node: active.name.to_owned(),
                 id: run.id(),
@@ -80,8 +80,8 @@ impl Run<'_> {
         let report = self.active.node.hook_job.as_ref();
         let report = report.filter(|report| report.id == self.id());
         match report.map(|report| &report.state) {
-            None => self.wait("its Job is being created".to_owned()),
-            Some(JobState::Running { job }) => self.wait(format!("Job {job} runs")),
+            None => self.wait("its Job is being created"),
+            Some(JobState::Running { job }) => self.wait(&format!("Job {job} runs")),
             Some(JobState::Succeeded) => self.end(None),
             Some(JobState::Failed { message }) => self.fail(message.clone()),
             Some(JobState::Unavailable { error }) => self.wait_for(
@@ -95,13 +95,13 @@ impl Run<'_> {
         }
     }
 
-    fn wait(&self, what: String) -> Step {
+    fn wait(&self, what: &str) -> Step {
         let reason = |until| WaitReason::HookRunning {
             hook: self.hook.name.clone(),
-            what: what.clone(),
+            what: what.to_owned(),
             until,
         };
-        self.wait_for(reason, &what)
+        self.wait_for(reason, what)
     }
 
     fn wait_for(&self, reason: impl FnOnce(crate::Instant) -> WaitReason, what: &str) -> Step {

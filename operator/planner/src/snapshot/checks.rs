@@ -14,6 +14,10 @@ pub(crate) const MAX_BASELINE: usize = 256;
 
 /// What a policy checks before a node starts, and after it has rebooted.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each says whether there are checks of one kind"
+)]
 pub struct Checks {
     /// Whether anything is to be evaluated before a node starts: also the checks after the reboot, for their baseline.
     pub evaluates: bool,

@@ -53,8 +53,8 @@ fn world(before_drain: Vec<Hook>, before_reboot: Vec<Hook>, after_reboot: Vec<Ho
 
 /// The id of the run of the hook in progress on the first node.
 fn run_id(world: &mut World) -> String {
-    let operation = world.record("n1").operation.clone().expect("an operation");
-    operation.hook_id(operation.hook.as_ref().expect("a hook in progress"))
+    let operation = world.record("n1").operation.clone().unwrap();
+    operation.hook_id(operation.hook.as_ref().unwrap())
 }
 
 /// The Job of the hook in progress is in this state.
@@ -72,7 +72,7 @@ fn failed() -> JobState {
 
 /// A client sets the annotation.
 fn answer(world: &mut World) {
-    world.node("n1").handshake.as_mut().expect("a handshake").answered = true;
+    world.node("n1").handshake.as_mut().unwrap().answered = true;
     world.run_until_idle();
 }
 
@@ -90,7 +90,7 @@ fn story(world: &World) -> Vec<String> {
 fn hooks_run_one_after_another_at_their_points() {
     let mut world = world(vec![job("a"), annotation("b")], vec![job("c")], vec![job("d")]);
     let asked = world.plan().hook_jobs;
-    let asked = asked.get("n1").expect("a Job");
+    let asked = asked.get("n1").unwrap();
     let expected = HookJob {
         id: run_id(&mut world),
         operation_id: world.record("n1").operation.as_ref().unwrap().id.clone(),
@@ -197,7 +197,7 @@ fn a_hook_that_fails_before_the_reboot_defers_the_node() {
         let mut world = world(before_drain, before_reboot, vec![]);
         report(&mut world, failed());
         world.run(5);
-        let deferred = world.record("n1").deferred.clone().expect("deferred");
+        let deferred = world.record("n1").deferred.clone().unwrap();
         assert_eq!(deferred.cause, "HookFailed");
         assert_eq!(
             deferred.message,
@@ -220,7 +220,7 @@ fn a_hook_that_times_out_says_what_it_waited_for() {
         "{waits}"
     );
     world.run(610);
-    let deferred = world.record("n1").deferred.clone().expect("deferred");
+    let deferred = world.record("n1").deferred.clone().unwrap();
     assert_eq!(
         deferred.message,
         "hook a failed: it did not end within 10 min: waiting until the annotation example.com/moved of the Node is set to \"true\""
@@ -240,7 +240,7 @@ fn a_job_that_cannot_be_created_is_a_wait_with_the_error_until_it_times_out() {
     );
     report(&mut world, JobState::Unavailable { error: error.clone() });
     world.run(610);
-    let deferred = world.record("n1").deferred.clone().expect("deferred");
+    let deferred = world.record("n1").deferred.clone().unwrap();
     assert_eq!(
         deferred.message,
         format!("hook a failed: it did not end within 10 min: {error}")
@@ -322,7 +322,7 @@ fn an_answer_from_an_earlier_operation_does_not_count() {
     });
     world.run_until_idle();
     world.run(10);
-    let handshake = world.node("n1").handshake.clone().expect("asked anew");
+    let handshake = world.node("n1").handshake.clone().unwrap();
     assert!(
         !handshake.answered && handshake.id != "old-0/beforeDrain/a",
         "{handshake:?}"

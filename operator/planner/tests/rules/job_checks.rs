@@ -23,7 +23,7 @@ fn world(before: bool, after: bool) -> World {
 
 /// What the Jobs of `n1` run for.
 fn jobs(world: &World) -> CheckJobs {
-    world.plan().check_jobs.get("n1").cloned().expect("n1 has Jobs")
+    world.plan().check_jobs.get("n1").cloned().unwrap()
 }
 
 /// The Job of `n1` that runs now ends like this.

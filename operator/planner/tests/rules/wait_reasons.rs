@@ -308,8 +308,8 @@ fn hook_n1(world: &mut World, state: Option<JobState>) {
     }];
     world.run_until_idle();
     world.run(5);
-    let operation = world.record("n1").operation.clone().expect("an operation");
-    let id = operation.hook_id(operation.hook.as_ref().expect("a hook"));
+    let operation = world.record("n1").operation.clone().unwrap();
+    let id = operation.hook_id(operation.hook.as_ref().unwrap());
     world.node("n1").hook_job = state.map(|state| JobReport { id, state });
 }
 
