@@ -12,5 +12,7 @@ elif [ -n "$(ls -d "${CARGO_HOME:-$HOME/.cargo}"/advisory-dbs/*/crates 2>/dev/nu
 else
     echo "dependencies.sh: SKIPPED advisories: their database (github.com/rustsec/advisory-db) cannot be fetched" >&2
 fi
+# It reads the packages of all platforms, of which a build downloads only its own.
+cargo fetch --locked --quiet
 # shellcheck disable=SC2086 # one word a check
 cargo deny --log-level error --offline check $checks
