@@ -107,7 +107,7 @@ pub(super) async fn what_blocks_is_said_with_numbers_and_again_when_there_is_mor
     rebooted(stack, node).await;
     let started = events(stack, node, "DrainStarted").await;
     let words = &started.last().unwrap().0;
-    assert!(words.starts_with("evicting 3 pods (1 with emptyDir data"), "{words}");
+    assert!(words.contains("evicting 3 pods (1 with emptyDir data"), "{words}");
 }
 
 pub(super) async fn a_preflight_that_fails_gives_its_reason_and_delays_no_other_node(stack: &Stack) {

@@ -102,7 +102,8 @@ async fn after_a_reboot_that_was_ordered_an_agent_tests_nothing_and_reports_once
     api.answer("1-0", "Withdrawn").await;
     api.withdraw();
     sleep(IDLE).await;
-    assert_eq!((api.held().self_tests, reports(&api)), (tested, reported + 1));
+    let tests = api.held().self_tests;
+    assert_eq!((tests, reports(&api)), (tested, reported + 1));
     rebooted.abort();
     let _restarted = start(&api, MemoryHost::new("c"));
     api.wait(|report| report.boot_id == "c").await;

@@ -1,6 +1,6 @@
 //! Forecasts: at most one at a time and one a minute, and none while no rollout is in progress.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -36,6 +36,8 @@ const CLUSTER: () = ();
 #[derive(Debug)]
 pub struct Forecasts {
     tasks: Supervisor<(), Snapshot, Outlook>,
+    /// The policies whose rollouts the last forecast knew.
+    known: BTreeSet<PolicyName>,
 }
 
 impl Forecasts {
@@ -43,6 +45,7 @@ impl Forecasts {
     pub fn new(wake_up: WakeUp) -> Self {
         Self {
             tasks: Supervisor::new(wake_up),
+            known: BTreeSet::new(),
         }
     }
 
@@ -52,16 +55,21 @@ impl Forecasts {
             self.stop();
             return None;
         }
+        let rollouts = plan.policies.iter().filter(|(_, state)| state.rollout.is_some());
+        let rollouts: BTreeSet<PolicyName> = rollouts.map(|(name, _)| name.clone()).collect();
+        // A rollout that has just begun does not wait for its first forecast.
+        let is_new = !rollouts.is_subset(&self.known);
         if let Some(last) = self.tasks.get(&CLUSTER) {
             let is_overdue = last.answer().ends.values().any(|end| *end <= now);
             let due = last.started + MIN_INTERVAL;
             if !last.is_finished() || (is_same(&last.question, snapshot) && !is_overdue) {
                 return None;
             }
-            if due > Instant::now() {
+            if due > Instant::now() && !is_new {
                 return Some(due);
             }
         }
+        self.known = rollouts;
         let last = self.outlook();
         let question = snapshot.clone();
         self.tasks.start(CLUSTER, snapshot.clone(), last, |answer| async move {
@@ -98,6 +106,7 @@ impl Forecasts {
     /// Ends the forecast and forgets the last one: no rollout is in progress, or another replica leads.
     pub fn stop(&mut self) {
         self.tasks.stop();
+        self.known.clear();
     }
 }
 
@@ -213,6 +222,30 @@ mod tests {
         assert!(due >= started + MIN_INTERVAL, "not before a minute has passed");
         tokio::time::advance(MIN_INTERVAL).await;
         assert_eq!(forecasts.reconcile(&changed, &rolling(), time(1)), None);
+        assert_eq!(
+            forecasts.tasks.get(&CLUSTER).unwrap().question,
+            changed,
+            "it was started"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_rollout_that_has_just_begun_does_not_wait_for_its_forecast() {
+        let (wake_up, mut wake_ups) = WakeUp::channel();
+        let mut forecasts = Forecasts::new(wake_up);
+        forecasts.reconcile(&Snapshot::default(), &rolling(), time(0));
+        wake_ups.recv().await.unwrap();
+        while !forecasts.tasks.get(&CLUSTER).unwrap().is_finished() {
+            tokio::task::yield_now().await;
+        }
+        let changed = Snapshot {
+            own_node: Some("w-01".to_owned()),
+            ..Snapshot::default()
+        };
+        let mut two = rolling();
+        let state = two.policies.values().next().unwrap().clone();
+        two.policies.insert("another".into(), state);
+        assert_eq!(forecasts.reconcile(&changed, &two, time(0)), None);
         assert_eq!(
             forecasts.tasks.get(&CLUSTER).unwrap().question,
             changed,
