@@ -163,7 +163,8 @@ async fn a_client_answers_on_the_node_across_a_crash_of_the_operator(stack: &mut
     let marked = get(stack, node).await;
     assert_eq!(marked.labels().get(FLATCAR_LABEL).map(String::as_str), Some("true"));
     assert_eq!(marked.annotations().get(key), None);
-    stack.replace_operators().await.unwrap();
+    stack.kill_leader().await.unwrap();
+    stack.start_operator().unwrap();
     stack.nodes.annotate(node, key, Some("false")).await.unwrap();
     waits(stack, node, "HookRunning", words).await;
     stack.nodes.annotate(node, key, Some("true")).await.unwrap();

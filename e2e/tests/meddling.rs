@@ -149,8 +149,13 @@ async fn a_record_that_is_deleted_during_the_drain_leaves_the_node_to_a_person(s
     assert_eq!(reboot.spec.order, None);
     let released = stack.plugin(&["release", node]).await.unwrap();
     assert!(released.status.success(), "{released:?}");
-    let free = async || (!stack.is_cordoned(node).await.ok()?).then_some(());
-    eventually("the node is free", free).await.unwrap();
+    // The request for the reboot still stands, so that the node starts again within a moment.
+    let released = async || {
+        let status = stack.reboot(node).await.ok()?.status?;
+        let mut history = status.history.iter();
+        history.any(|entry| entry.outcome == Outcome::Released).then_some(())
+    };
+    eventually("the node is released", released).await.unwrap();
     open(stack, node);
     finish(stack, node, "record-again").await;
 }

@@ -112,8 +112,8 @@ fn slack_has_the_words_of_the_events(stack: &Stack, received: &[Received]) {
         let messages = of(reason);
         assert_eq!(messages.len(), count, "{reason}: {messages:?}");
         for message in messages {
-            // Slack's own characters are escaped.
-            let shown = message.replace('>', "&gt;");
+            // The Event tells the uncordon in the same line. Slack's own characters are escaped.
+            let shown = message.trim_start_matches("uncordoned; ").replace('>', "&gt;");
             assert!(all.contains(&shown), "{shown} is not in {all}");
         }
     }
