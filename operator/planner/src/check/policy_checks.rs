@@ -34,13 +34,15 @@ pub(super) fn refusing_check(policy: &Policy, name: &str, node: &Node, now: Inst
     }
     let results = round.cluster.iter().chain(of_node.into_iter().flatten());
     let mut results = results.filter(|result| !only_after || result.stage == CheckStage::After);
-    results.find_map(|result| (!lets_start(result)).then(|| format!("check {} does not pass", result.name)))
+    results.find_map(|result| (!lets_start(result, node)).then(|| format!("check {} does not pass", result.name)))
 }
 
-fn lets_start(result: &CheckResult) -> bool {
+fn lets_start(result: &CheckResult, node: &Node) -> bool {
     match &result.verdict {
         CheckVerdict::Passing => true,
-        CheckVerdict::Running(_) | CheckVerdict::Failing(_) => result.stage == CheckStage::After,
+        // A Job that still runs for an operation that has ended does not count before the next one has begun.
+        CheckVerdict::Running(_) => result.stage == CheckStage::After || node.operation().is_none(),
+        CheckVerdict::Failing(_) => result.stage == CheckStage::After,
         CheckVerdict::Unavailable { ignored, .. } => *ignored,
     }
 }
