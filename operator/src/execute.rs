@@ -64,8 +64,9 @@ pub struct Pass<'a> {
     pub namespace: &'a str,
     /// Whether the policies were found to be those that the plan was made on, before something that this is enough for.
     pub policies_verified: bool,
-    /// When this pass wrote the lock.
-    pub lock_written: Option<Instant>,
+    /// When this pass wrote the lock, by the timers and by the clock: the former stand still while a machine is suspended,
+    /// and the latter can be set.
+    pub lock_written: Option<(Instant, DateTime<Utc>)>,
     /// For which Nodes this process has made records.
     pub created: CreatedRecords,
     /// What this process has proven with its own writes.

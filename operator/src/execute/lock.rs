@@ -45,7 +45,7 @@ impl Pass<'_> {
             holders: holders.iter().map(convert::holder_to_api).collect(),
         });
         let params = post_params(names::OPERATOR_MANAGER);
-        let sent = Instant::now();
+        let sent = (Instant::now(), self.clock.now());
         let written = self
             .api
             .locks

@@ -84,8 +84,10 @@ impl Observed for Pass<'_> {
     }
 
     fn has_written_lock(&self) -> bool {
-        let age = self.lock_written.map(|written| TimeDelta::from_std(written.elapsed()));
-        age.is_some_and(|age| age.is_ok_and(|age| age < LOCK_FRESH))
+        self.lock_written.is_some_and(|(by_timers, by_clock)| {
+            let age = TimeDelta::from_std(by_timers.elapsed());
+            age.is_ok_and(|age| age < LOCK_FRESH) && (self.clock.now() - by_clock).abs() < LOCK_FRESH
+        })
     }
 
     fn proven(&self) -> &Proven {

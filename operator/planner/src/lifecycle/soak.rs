@@ -8,6 +8,7 @@ use lockkeeper_reasons::{WaitReason, format_duration};
 use super::active::{ActiveOperation, Step};
 use crate::Instant;
 use crate::policy_checks::{Checked, check_rebooted};
+use crate::recorded::{MAX_CLOCK_DIFFERENCE, unless_ahead};
 use crate::snapshot::{Checks, Operation};
 
 /// Whether the policy wants anything to hold after the uncordon.
@@ -63,24 +64,24 @@ pub(super) fn restart(active: &ActiveOperation) -> Option<Step> {
     })
 }
 
-/// All checks pass: the time counts from the moment that was recorded, or from when the node last became Ready.
+/// All checks pass: the time counts from the moment that was recorded, or from the uncordon or the moment at which the node
+/// last became Ready, if that was later.
 fn soak(active: &ActiveOperation, checks: &Checks, uncordoned: Instant) -> Option<Step> {
     if checks.soak.is_zero() {
         return None;
     }
-    let now = active.now();
-    // Neither the node's last start of being Ready nor the uncordon lies after it; one ahead of now is another clock's.
-    let is_after = |since: &Instant, time: Instant| *since >= time || time > now;
-    let since = active.operation.healthy_since;
-    let since = since.filter(|since| is_after(since, uncordoned) && is_after(since, active.node.ready.since));
-    let Some(since) = since else {
+    let (now, ready) = (active.now(), active.node.ready.since);
+    let Some(since) = active.operation.healthy_since else {
         return Some(active.advance(Operation {
             healthy_since: Some(now),
             ..active.operation.clone()
         }));
     };
-    let until = since + checks.soak;
-    (now < until).then(|| Step::wait(WaitReason::Soaking { until }, Some(until)))
+    let until = since.max(uncordoned).max(unless_ahead(ready, now).unwrap_or(since)) + checks.soak;
+    // A time that is left out because it lies ahead counts later.
+    let counts_at = Some(ready - MAX_CLOCK_DIFFERENCE).filter(|time| *time > now);
+    let recheck_at = counts_at.map_or(until, |time| time.min(until));
+    (now < until).then(|| Step::wait(WaitReason::Soaking { until }, Some(recheck_at)))
 }
 
 /// What the policy wants to hold after the uncordon, if anything.

@@ -227,6 +227,13 @@ fn a_node_soaks_without_a_break_and_a_failure_starts_the_time_anew() {
     assert!(world.trace.contains("n1 WriteRecord Succeeded"), "{}", world.trace);
 }
 
+fn soaks_until(world: &World) -> Instant {
+    match world.plan().wait_reasons.get("n1") {
+        Some(WaitReason::Soaking { until }) => *until,
+        other => panic!("{other:?}"),
+    }
+}
+
 #[test]
 fn a_node_that_is_not_ready_while_it_soaks_starts_its_time_anew() {
     let mut world = world();
@@ -247,7 +254,28 @@ fn a_node_that_is_not_ready_while_it_soaks_starts_its_time_anew() {
     let now = world.now;
     world.node("n1").ready.since = now;
     world.run(2);
-    assert!(operation(&mut world).healthy_since.unwrap() >= now);
+    assert_eq!(soaks_until(&world), now + TimeDelta::minutes(5));
+}
+
+#[test]
+fn a_soak_counts_from_a_ready_time_that_a_clock_recorded_a_little_ahead() {
+    let mut world = world();
+    world.policy().checks.as_mut().unwrap().soak = TimeDelta::minutes(5);
+    reboot_n1(&mut world);
+    world.run(10);
+    let (since, now) = (operation(&mut world).healthy_since, world.now);
+    // The kubelet's clock is 20 s ahead of the operator's.
+    world.node("n1").ready.since = now + TimeDelta::seconds(20);
+    world.run(2);
+    assert_eq!(soaks_until(&world), now + TimeDelta::seconds(320));
+    world.run(30);
+    assert_eq!(operation(&mut world).healthy_since, since, "it is recorded once");
+    assert_eq!(soaks_until(&world), now + TimeDelta::seconds(320));
+    // A clock that is an hour ahead does not count, until that hour has nearly passed.
+    let wrong = world.now + TimeDelta::hours(1);
+    world.node("n1").ready.since = wrong;
+    world.run(2);
+    assert_eq!(soaks_until(&world), since.unwrap() + TimeDelta::minutes(5));
 }
 
 #[test]

@@ -173,6 +173,7 @@ pub(crate) fn write(
         made: &mut BTreeSet::from(["uid-n1".to_owned()]),
         policies_verified: &mut false,
         lock_written: &mut None,
+        at: 0,
         proven: &mut Proven::default(),
         answers: vec![],
     };

@@ -90,6 +90,7 @@ impl World {
             made: &mut known.made,
             policies_verified: &mut known.policies_verified,
             lock_written: &mut known.lock_written,
+            at: self.at,
             proven: &mut known.proven,
             answers: vec![],
         };

@@ -58,15 +58,17 @@ impl InForce {
 fn waited(node: &Node, now: Instant) -> Option<TimeDelta> {
     let record = node.record.as_ref()?;
     let host = record.host.as_ref()?;
-    let since = host.required_since.filter(|_| host.required)?;
-    if host.boot_id != node.boot_id {
+    if !host.required || host.boot_id != node.boot_id {
         return None;
     }
-    let known = |time: Instant| time - now <= TimeDelta::minutes(2);
-    let since = if known(since) { since } else { now };
+    let known = |time: &Instant| *time - now <= TimeDelta::minutes(2);
+    let since = match host.required_since.filter(known) {
+        Some(reported) => reported,
+        None => record.required_observed.filter(known)?,
+    };
     let started = record.last_reboot.as_ref().map(|last| last.started);
     let bounds = [Some(node.created), started].into_iter().flatten();
-    let begins = bounds.filter(|time| known(*time)).fold(since, Instant::max);
+    let begins = bounds.filter(known).fold(since, Instant::max);
     Some(now - begins)
 }
 
@@ -163,7 +165,9 @@ impl Judge {
         let before = before.filter(|before| before.id == operation.id);
         let recorded = operation.overridden.as_ref();
         let recorded = recorded.map_or(&[][..], |recorded| &recorded.overrides);
-        if before.is_none() {
+        // A record that went away with its Node does not begin again with what was written about it.
+        let begins = before.is_none() && operation.phase == Phase::Preparing && cluster.record(node).is_some();
+        if begins {
             let in_force = |kind: &Override| allowed.in_force(name).is_some_and(|in_force| in_force.has(*kind));
             for kind in recorded.iter().filter(|kind| !in_force(kind)) {
                 self.broken("S2", &format!("{name} starts as if {kind:?} applied"));

@@ -98,6 +98,10 @@ impl World {
                 let verb = if self.rng.chance(700) { "retry" } else { "release" };
                 self.tell(|world| format!("{}: {verb}", world.cluster.names[node]));
                 self.command(node, verb, false);
+                // The same words once more are a new command.
+                for operator in &mut self.operators {
+                    operator.carried_out = None;
+                }
             }
         }
         self.after(600_000, Event::Round);

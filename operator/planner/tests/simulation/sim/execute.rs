@@ -88,8 +88,9 @@ pub struct Write<'a> {
     pub made: &'a mut BTreeSet<String>,
     /// Whether this pass has verified the policies, where once is enough.
     pub policies_verified: &'a mut bool,
-    /// When this pass wrote the lock.
-    pub lock_written: &'a mut Option<Instant>,
+    /// When this pass wrote the lock, and now, by a clock that nobody sets; in milliseconds.
+    pub lock_written: &'a mut Option<i64>,
+    pub at: i64,
     /// What this process has proven with its own writes.
     pub proven: &'a mut Proven,
     /// What the API server answered.
@@ -102,7 +103,7 @@ impl Write<'_> {
         let before = action.node().and_then(|node| self.node(node));
         self.write(action)?;
         if matches!(action, Action::SetHolders { .. }) {
-            *self.lock_written = Some(self.now);
+            *self.lock_written = Some(self.at);
         }
         let after = action.node().and_then(|node| self.node(node));
         let record = action.node().and_then(|node| Observed::record(self, node));

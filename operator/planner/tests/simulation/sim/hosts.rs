@@ -193,6 +193,7 @@ impl World {
             .is_some_and(|reboot| orphan(&reboot.owner))
         {
             self.cluster.put_reboot(node, None);
+            self.judge.record_collected(node);
         }
     }
 

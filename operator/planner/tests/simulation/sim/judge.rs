@@ -94,6 +94,11 @@ impl Judge {
         self.ended[node].clear();
     }
 
+    /// The garbage collector took the record of a Node that had gone.
+    pub fn record_collected(&mut self, node: usize) {
+        self.history.forget(node);
+    }
+
     pub fn node_gone(&mut self, node: usize) {
         self.manual_changes[node].gone = true;
         self.history.forget(node);

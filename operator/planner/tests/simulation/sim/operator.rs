@@ -67,8 +67,8 @@ pub struct Operator {
     pub made: BTreeSet<String>,
     /// Whether this pass has verified the policies, where once is enough.
     pub policies_verified: bool,
-    /// When this pass wrote the lock.
-    pub lock_written: Option<Instant>,
+    /// When this pass wrote the lock, in milliseconds of the simulation.
+    pub lock_written: Option<i64>,
     /// What it has proven with its own writes.
     pub proven: Proven,
     /// What it knows of writes that failed.

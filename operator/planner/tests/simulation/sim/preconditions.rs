@@ -160,7 +160,8 @@ impl Observed for Write<'_> {
     }
 
     fn has_written_lock(&self) -> bool {
-        self.lock_written.is_some_and(|written| self.now - written < LOCK_FRESH)
+        self.lock_written
+            .is_some_and(|written| self.at - written < LOCK_FRESH.num_milliseconds())
     }
 
     fn proven(&self) -> &Proven {
