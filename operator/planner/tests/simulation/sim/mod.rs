@@ -24,6 +24,7 @@ pub mod operator;
 pub mod outages;
 pub mod people;
 pub mod preconditions;
+pub mod reboots;
 pub mod restore;
 pub mod rng;
 pub mod rules;
