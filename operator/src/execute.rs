@@ -53,7 +53,7 @@ pub struct Pass<'a> {
     /// Where answers go, so that the next pass sees its own writes.
     pub cache: &'a SharedCache,
     /// The versions that guard the writes.
-    pub seen: ObservedObjects,
+    pub seen: &'a mut ObservedObjects,
     /// What was decided on.
     pub snapshot: &'a Snapshot,
     /// When it was decided.
@@ -133,7 +133,7 @@ impl Pass<'_> {
             let result = self.execute(action).await;
             ended(action, result.as_ref().err());
             if let (Action::SetHolders { holders, .. }, Err(_)) = (action, &result) {
-                executed.awaiting_lock = nodes_awaiting_lock(holders, &self.seen);
+                executed.awaiting_lock = nodes_awaiting_lock(holders, self.seen);
             }
             executed.add(action, result);
             if executed.shared.is_some() {
@@ -217,7 +217,7 @@ impl Pass<'_> {
 
     fn store_created(&mut self, action: &Action, reboot: Option<NodeReboot>) {
         if let Action::CreateRecord { uid, .. } = action {
-            self.created.add(uid, &self.seen);
+            self.created.add(uid, self.seen);
         }
         if let Some(reboot) = reboot {
             self.store_reboot(reboot);
@@ -226,13 +226,13 @@ impl Pass<'_> {
 
     fn store_reboot(&mut self, reboot: NodeReboot) {
         self.cache.absorb_reboot(reboot.clone());
-        self.seen
-            .reboots
-            .insert(reboot.metadata.name.clone().unwrap_or_default(), Arc::new(reboot));
+        let name = reboot.metadata.name.clone().unwrap_or_default();
+        self.seen.replace_reboot(&name, Some(Arc::new(reboot)));
     }
 
     fn forget_reboot(&mut self, node: &str) {
-        if let Some(reboot) = self.seen.reboots.remove(node) {
+        if let Some(reboot) = self.seen.reboots.get(node).cloned() {
+            self.seen.replace_reboot(node, None);
             self.cache.forget_reboot(&reboot);
         }
     }

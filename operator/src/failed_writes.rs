@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use lockkeeper_planner::Snapshot;
+use lockkeeper_snapshot::Filling;
 use tokio::time::Instant;
 
 use crate::execute::{Error, LOCK, Retry};
@@ -87,17 +87,16 @@ impl FailedWrites {
     }
 
     /// Puts lasting refusals into the snapshot, and forgets nodes that are gone.
-    pub fn fill(&mut self, snapshot: &mut Snapshot, now: Instant) {
-        self.0.retain(|name, _| {
-            name == LOCK || snapshot.nodes.contains_key(name) || snapshot.unmanaged_records.contains(name)
-        });
+    pub fn fill(&mut self, filling: &mut Filling, now: Instant) {
+        self.0
+            .retain(|name, _| name == LOCK || filling.nodes().contains_key(name) || filling.is_unmanaged(name));
         for (name, failed) in &self.0 {
             let Some(refusal) = failed.lasting_refusal(now) else {
                 continue;
             };
             if name == LOCK {
-                snapshot.refused_lock_write = Some(refusal.clone());
-            } else if let Some(node) = snapshot.nodes.get_mut(name) {
+                filling.refuse_lock_write(refusal.clone());
+            } else if let Some(node) = filling.node(name) {
                 node.refused_write.get_or_insert_with(|| refusal.clone());
             }
         }
@@ -123,6 +122,8 @@ fn pause_after(error: &Error, count: u32, is_refused: bool) -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use kube::core::Status;
     use lockkeeper_planner::Snapshot;
 
@@ -203,7 +204,7 @@ mod tests {
             now += pause;
             pause = failed.record(LOCK, error, now);
         }
-        failed.fill(&mut snapshot, now);
+        failed.fill(&mut Filling::new(&mut snapshot, &mut BTreeSet::new()), now);
         (snapshot.refused_lock_write, pause)
     }
 
@@ -245,7 +246,7 @@ mod tests {
         failed.record("cluster", &answer(403, "no"), now);
         failed.record("cluster", &answer(403, "no"), now);
         let mut snapshot = Snapshot::default();
-        failed.fill(&mut snapshot, now);
+        failed.fill(&mut Filling::new(&mut snapshot, &mut BTreeSet::new()), now);
         assert_eq!(snapshot.refused_lock_write, None);
     }
 
@@ -260,7 +261,7 @@ mod tests {
         failed.clear("w-1");
         assert!(!failed.is_waiting("w-1", now));
         failed.record("w-1", &answer(403, "no"), now);
-        failed.fill(&mut Snapshot::default(), now);
+        failed.fill(&mut Filling::new(&mut Snapshot::default(), &mut BTreeSet::new()), now);
         assert_eq!(failed.next_attempt(now), None, "its Node is gone");
     }
 }

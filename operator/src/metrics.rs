@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 
 use chrono::TimeDelta;
 use lockkeeper_notify::Outcome as NotificationOutcome;
-use lockkeeper_planner::{Action, Outcome};
+use lockkeeper_planner::{Action, Outcome, RebootMethod};
 use lockkeeper_silences::Outcome as SilenceOutcome;
 use prometheus::{HistogramVec, IntCounter, IntCounterVec, IntGauge, Registry, TextEncoder};
 
@@ -48,6 +48,7 @@ pub struct Metrics {
     cluster: Cluster,
     described: Vec<Described>,
     reboots: IntCounterVec,
+    orders: IntCounterVec,
     drain: HistogramVec,
     down: HistogramVec,
     passes: IntCounter,
@@ -89,6 +90,11 @@ impl Metrics {
                 "reboots_total",
                 "Operations that ended, by outcome.",
                 &["policy", "outcome"],
+            )?,
+            orders: make.counters(
+                "reboot_orders_total",
+                "Reboots that were ordered, by method.",
+                &["policy", "method"],
             )?,
             drain: make.histogram("drain_seconds", "From the cordon to the reboot order.", &DRAIN_BUCKETS)?,
             down: make.histogram(
@@ -224,6 +230,9 @@ impl Metrics {
             for outcome in Outcome::ALL {
                 self.reboots.with_label_values(&[new.as_str(), outcome.as_str()]);
             }
+            for method in RebootMethod::ORDERED {
+                self.orders.with_label_values(&[new.as_str(), method.as_str()]);
+            }
             self.drain.with_label_values(&[new]);
             self.down.with_label_values(&[new]);
             self.missed.with_label_values(&[new]);
@@ -232,6 +241,9 @@ impl Metrics {
             // Each fails only for a series that is not there, which is what we want.
             for outcome in Outcome::ALL {
                 let _ = self.reboots.remove_label_values(&[gone.as_str(), outcome.as_str()]);
+            }
+            for method in RebootMethod::ORDERED {
+                let _ = self.orders.remove_label_values(&[gone.as_str(), method.as_str()]);
             }
             let _ = self.drain.remove_label_values(&[gone]);
             let _ = self.down.remove_label_values(&[gone]);
@@ -269,6 +281,11 @@ impl Metrics {
     /// An operation has ended.
     pub fn count_reboot(&self, policy: &str, outcome: Outcome) {
         self.reboots.with_label_values(&[policy, outcome.as_str()]).inc();
+    }
+
+    /// A reboot was ordered.
+    pub fn count_order(&self, policy: &str, method: RebootMethod) {
+        self.orders.with_label_values(&[policy, method.as_str()]).inc();
     }
 
     /// A node was drained.

@@ -6,8 +6,8 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use lockkeeper_kube_util::{Clock, error_chain};
 use lockkeeper_planner::preconditions::Proven;
-use lockkeeper_planner::{Action, Plan, Snapshot, check};
-use lockkeeper_snapshot::{Local, ObservedObjects};
+use lockkeeper_planner::{Action, Plan, Preflight, Snapshot, check};
+use lockkeeper_snapshot::{KeptSnapshot, Local, ObservedObjects};
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -82,6 +82,8 @@ pub struct Reconciler {
     failed_writes: FailedWrites,
     /// The statuses of nodes whose last publication failed.
     failed_statuses: FailedWrites,
+    /// The snapshot of the last pass; a replica that does not lead has none.
+    kept: KeptSnapshot,
     created: CreatedRecords,
     proven: Proven,
     last_write: Option<Instant>,
@@ -102,6 +104,7 @@ impl Reconciler {
     ) -> Self {
         let tasks = Tasks::new(clients, &options.namespace, options.checks.clone(), options.clock);
         let local = Local {
+            preflight: Preflight::Unknown,
             own_node: options.own_node.clone(),
             control_plane_labels: options.control_plane_labels.clone(),
             accepts_unconfined_agents: options.accepts_unconfined_agents,
@@ -122,6 +125,7 @@ impl Reconciler {
             conflicts: 0,
             failed_writes: FailedWrites::default(),
             failed_statuses: FailedWrites::default(),
+            kept: KeptSnapshot::default(),
             created: CreatedRecords::default(),
             proven: Proven::default(),
             last_write: None,
@@ -141,6 +145,7 @@ impl Reconciler {
             } else {
                 self.tasks.stop();
                 self.proven = Proven::default();
+                self.kept = KeptSnapshot::default();
                 self.reporter.stop_leading();
                 NextPass::default()
             };
@@ -184,6 +189,14 @@ impl Reconciler {
 
     /// One pass. Statuses are published once there is nothing more to execute.
     async fn pass(&mut self) -> NextPass {
+        // A pass that is dropped on its way loses what is kept, and the next one makes it from nothing.
+        let mut kept = std::mem::take(&mut self.kept);
+        let next = self.pass_over(&mut kept).await;
+        self.kept = kept;
+        next
+    }
+
+    async fn pass_over(&mut self, kept: &mut KeptSnapshot) -> NextPass {
         let component = self.health.clone();
         let _busy = component.busy();
         let now = self.options.clock.now();
@@ -192,32 +205,34 @@ impl Reconciler {
             tracing::warn!("nothing is planned: {error}");
             return NextPass::at(Instant::now() + RETRY_DELAY);
         }
-        let (mut snapshot, seen) = observe(&self.cache.read(), &self.local, Instant::now());
-        self.heed_rewind(&snapshot);
-        self.tasks.fill(&mut snapshot, &seen);
-        self.failed_writes.fill(&mut snapshot, Instant::now());
-        self.failed_statuses.fill(&mut snapshot, Instant::now());
-        let plan = (self.options.plan)(&snapshot, now);
-        let violations = check(&snapshot, &plan, now);
-        self.reporter.pass(&snapshot, &seen, &plan, &violations, now);
+        observe(kept, &self.cache.read(), &self.local, Instant::now());
+        self.heed_rewind(kept.parts().0);
+        let (mut filling, seen) = kept.fill();
+        self.tasks.fill(&mut filling, seen);
+        self.failed_writes.fill(&mut filling, Instant::now());
+        self.failed_statuses.fill(&mut filling, Instant::now());
+        let (snapshot, seen) = kept.parts();
+        let plan = (self.options.plan)(snapshot, now);
+        let violations = check(snapshot, &plan, now);
+        self.reporter.pass(snapshot, seen, &plan, &violations, now);
         if !violations.is_empty() {
             return NextPass::at(Instant::now() + RETRY_DELAY);
         }
-        self.tasks.reconcile(&plan, &snapshot, &seen);
+        self.tasks.reconcile(&plan, snapshot, seen);
         for (node, event) in self.tasks.take_events() {
-            self.reporter.drain(&snapshot, &node, event);
+            self.reporter.drain(snapshot, &node, event);
         }
-        self.execute(&snapshot, seen, &plan, now).await
+        self.execute(snapshot, seen, &plan, now).await
     }
 
     async fn execute(
         &mut self,
         snapshot: &Snapshot,
-        seen: ObservedObjects,
+        seen: &mut ObservedObjects,
         plan: &Plan,
         now: DateTime<Utc>,
     ) -> NextPass {
-        let actions = self.due_actions(plan, &seen);
+        let actions = self.due_actions(plan, seen);
         let namespace = &self.options.namespace;
         let mut pass = Pass {
             api: &self.api,
@@ -243,7 +258,7 @@ impl Reconciler {
             }
         }
         let reporter = &mut self.reporter;
-        let before = RecordsBefore::of(&actions, &pass.seen);
+        let before = RecordsBefore::of(&actions, pass.seen);
         let executed = pass
             .execute_all(&actions, |action, error| {
                 reporter.action_done(snapshot, &before, action, error);

@@ -186,6 +186,7 @@ impl Reporter {
             }
         }
         if let Some(node) = snapshot.nodes.get(name) {
+            action_events::count_order(&self.metrics, action, node.operation());
             // A node that is admitted at once has its conditions from this write, so that nothing is left to publish later.
             if let (Action::WriteRecord { .. }, Some(record)) = (action, before.0.get(name)) {
                 self.report_required(name, node, record);

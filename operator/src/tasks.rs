@@ -14,7 +14,7 @@ use chrono::{DateTime, Utc};
 use lockkeeper_drain::{DrainClients, EmptyNode};
 use lockkeeper_kube_util::Clock;
 use lockkeeper_planner::{Plan, Snapshot};
-use lockkeeper_snapshot::ObservedObjects;
+use lockkeeper_snapshot::{Filling, ObservedObjects};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
@@ -63,13 +63,13 @@ impl Tasks {
     }
 
     /// Puts the answers into the snapshot.
-    pub fn fill(&mut self, snapshot: &mut Snapshot, observed: &ObservedObjects) {
-        self.drains.fill(snapshot);
-        self.preflights.fill(snapshot, observed);
-        self.checks.fill(snapshot, observed);
-        self.daemon_sets.fill(snapshot);
-        self.workloads.fill(snapshot);
-        self.hook_jobs.fill(snapshot);
+    pub fn fill(&mut self, filling: &mut Filling, observed: &ObservedObjects) {
+        self.drains.fill(filling);
+        self.preflights.fill(filling, observed);
+        self.checks.fill(filling, observed);
+        self.daemon_sets.fill(filling);
+        self.workloads.fill(filling);
+        self.hook_jobs.fill(filling);
     }
 
     /// Starts the tasks that the plan needs and ends those that it does not.

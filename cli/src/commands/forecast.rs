@@ -92,6 +92,7 @@ pub(crate) fn observed(objects: &Objects, nodes: objects::Nodes) -> ObservedObje
         lock: objects.lock.clone().map(Arc::new),
         static_pods: Vec::new(),
         undecodable: undecodable(&objects.undecodable),
+        ..ObservedObjects::default()
     }
 }
 

@@ -1,13 +1,19 @@
 //! What a look at the cache costs, from 100 to 15,000 nodes: `cargo bench -p lockkeeper-snapshot`.
 //!
-//! Time and allocations. All of the cluster is converted in each pass, eleven allocations a node: for 15,000 of them 59 ms
-//! at best on busy cores and 30 MB, some fifty times what a plan for a cluster that is up to date costs.
+//! Time and allocations. The first look of a leader converts the whole cluster, eleven allocations a node. Each later one
+//! costs what has changed: see `docs/scale.md` for the figures.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
 use divan::{AllocProfiler, Bencher};
-use lockkeeper_snapshot::{Local, ObservedObjects, snapshot};
+use lockkeeper_crds::{NodeReboot, RebootLock, RebootPolicy};
+use lockkeeper_planner::{check, plan};
+use lockkeeper_snapshot::guarded::{UndecodablePolicy, UndecodableRecord};
+use lockkeeper_snapshot::slim::Node;
+use lockkeeper_snapshot::static_pod::StaticPod;
+use lockkeeper_snapshot::{KeptSnapshot, Local, Objects, ObservedObjects, snapshot};
 use serde_json::json;
 
 #[global_allocator]
@@ -62,9 +68,73 @@ fn seen(size: usize) -> ObservedObjects {
     seen
 }
 
-/// Nothing has changed, and all of it is read again: what a pass does before it plans.
+/// The cache of the operator, of which everything can be decoded.
+struct Cache(ObservedObjects);
+
+impl Objects for Cache {
+    fn nodes(&self) -> impl Iterator<Item = (&str, &Arc<Node>)> {
+        self.0.nodes.iter().map(|(name, node)| (name.as_str(), node))
+    }
+
+    fn reboots(&self) -> impl Iterator<Item = (&str, Result<&Arc<NodeReboot>, &Arc<UndecodableRecord>>)> {
+        self.0.reboots.iter().map(|(name, reboot)| (name.as_str(), Ok(reboot)))
+    }
+
+    fn policies(&self) -> impl Iterator<Item = (&str, Result<&Arc<RebootPolicy>, &Arc<UndecodablePolicy>>)> {
+        self.0.policies.iter().map(|(name, policy)| (name.as_str(), Ok(policy)))
+    }
+
+    fn lock(&self) -> Option<Result<&Arc<RebootLock>, &String>> {
+        self.0.lock.as_ref().map(Ok)
+    }
+
+    fn static_pods(&self) -> impl Iterator<Item = &Arc<StaticPod>> {
+        self.0.static_pods.iter()
+    }
+}
+
+/// A kept snapshot, and after it the event of one Node.
+fn changing(size: usize) -> (KeptSnapshot, Cache, impl FnMut(&mut Cache)) {
+    let (mut kept, cache) = (KeptSnapshot::default(), Cache(seen(size)));
+    kept.update(&cache, &Local::default());
+    let name = format!("worker-{:05}.example", size / 2);
+    let change = move |cache: &mut Cache| {
+        if let Some(node) = cache.0.nodes.get_mut(&name) {
+            let mut other = (**node).clone();
+            other.spec.unschedulable = !other.spec.unschedulable;
+            *node = Arc::new(other);
+        }
+    };
+    (kept, cache, change)
+}
+
+/// One Node has changed since the last look.
 #[divan::bench(args = SIZES)]
-fn up_to_date(bencher: Bencher, size: usize) {
+fn one_event(bencher: Bencher, size: usize) {
+    let (mut kept, mut cache, mut change) = changing(size);
+    bencher.bench_local(|| {
+        change(&mut cache);
+        kept.update(&cache, &Local::default());
+    });
+}
+
+/// The same, with the plan and what judges it: a pass without a write.
+#[divan::bench(args = SIZES)]
+fn pass_after_one_event(bencher: Bencher, size: usize) {
+    let (mut kept, mut cache, mut change) = changing(size);
+    let now: DateTime<Utc> = "2026-11-22T00:00:00Z".parse().unwrap();
+    bencher.bench_local(|| {
+        change(&mut cache);
+        kept.update(&cache, &Local::default());
+        let (snapshot, _) = kept.parts();
+        let plan = plan(snapshot, now);
+        check(snapshot, &plan, now).len()
+    });
+}
+
+/// The first look: the whole cluster is converted.
+#[divan::bench(args = SIZES)]
+fn from_nothing(bencher: Bencher, size: usize) {
     let seen = seen(size);
     bencher.bench_local(|| snapshot(&seen, &Local::default()));
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use chrono::TimeDelta;
 use lockkeeper_crds::{HistoryEntry, NodeReboot, Outcome};
-use lockkeeper_planner::{DurationEstimate, Node};
+use lockkeeper_planner::{DurationEstimate, Node, PolicyName};
 use lockkeeper_planner::{MAX_SUCCESSES, Success, estimate_durations};
 
 /// So many are gathered before all but the latest are forgotten.
@@ -41,7 +41,7 @@ impl<'a> DurationHistory<'a> {
 }
 
 /// The policy of a node, if it has exactly one.
-pub(crate) fn policy_of(node: &Node) -> Option<&str> {
+pub(crate) fn policy_of(node: &Node) -> Option<&PolicyName> {
     match &*node.policies {
         [one] => Some(one),
         _ => None,

@@ -1,33 +1,22 @@
 //! A look at the cache: the objects, and what the planner sees in them.
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use chrono::TimeDelta;
-use lockkeeper_planner::{OBSERVATION_GRACE, Snapshot, ViewGap};
-use lockkeeper_snapshot::{Local, ObservedObjects, UndecodableObjects, snapshot};
+use lockkeeper_crds::{NodeReboot, RebootLock, RebootPolicy};
+use lockkeeper_planner::{OBSERVATION_GRACE, ViewGap};
+use lockkeeper_snapshot::guarded::{UndecodablePolicy, UndecodableRecord};
+use lockkeeper_snapshot::slim::Node;
+use lockkeeper_snapshot::static_pod::StaticPod;
+use lockkeeper_snapshot::{KeptSnapshot, Local, Objects};
 
-use super::{Cache, Table, WatchFailure};
+use super::{Cache, WatchFailure};
 use crate::watched_kind::WatchedKind;
 
-/// Takes a snapshot of the cache.
-pub fn observe(cache: &Cache, local: &Local, now: tokio::time::Instant) -> (Snapshot, ObservedObjects) {
-    let (reboots, undecodable_reboots) = decoded(&cache.reboots);
-    let (policies, undecodable_policies) = decoded(&cache.policies);
-    let causes = undecodable_policies.into_iter();
-    let lock = cache.lock();
-    let seen = ObservedObjects {
-        nodes: kept(cache.nodes.iter()),
-        reboots,
-        policies,
-        lock: lock.and_then(|lock| lock.as_ref().ok()).cloned(),
-        static_pods: cache.static_pods.iter().map(|(_, pod)| pod.clone()).collect(),
-        undecodable: UndecodableObjects {
-            policies: causes.map(|(name, policy)| (name, policy.cause.clone())).collect(),
-            reboots: undecodable_reboots,
-            lock: lock.and_then(|lock| Some(lock.as_ref().err()?.cause.clone())),
-        },
-    };
-    let mut view = snapshot(&seen, local);
+/// Makes the kept snapshot one of the cache.
+pub fn observe(kept: &mut KeptSnapshot, cache: &Cache, local: &Local, now: tokio::time::Instant) {
+    kept.update(cache, local);
+    let (view, _) = kept.parts();
     // A watch that has failed for a minute shows the past: nothing starts on it, what runs goes on under its guards.
     let stale = cache.stale(now).into_iter();
     for (kind, gap) in stale.map(|(kind, failure)| (kind, watch_failing(kind, failure))) {
@@ -47,19 +36,6 @@ pub fn observe(cache: &Cache, local: &Local, now: tokio::time::Instant) -> (Snap
     }
     let watched_for = TimeDelta::from_std(cache.watched_for(now)).unwrap_or(OBSERVATION_GRACE);
     view.watched_for = watched_for.min(OBSERVATION_GRACE);
-    (view, seen)
-}
-
-/// The objects of a table that can be decoded, and the others.
-fn decoded<T: Clone, E: Clone>(table: &Table<Result<T, E>>) -> (BTreeMap<String, T>, BTreeMap<String, E>) {
-    let (mut objects, mut undecodable) = (BTreeMap::new(), BTreeMap::new());
-    for (name, object) in table.iter() {
-        match object {
-            Ok(object) => drop(objects.insert(name.to_owned(), object.clone())),
-            Err(error) => drop(undecodable.insert(name.to_owned(), error.clone())),
-        }
-    }
-    (objects, undecodable)
 }
 
 /// Why a kind is not listed: its watch fails, or its first list has not arrived.
@@ -83,6 +59,25 @@ fn watch_failing(kind: WatchedKind, failure: &WatchFailure) -> ViewGap {
     }
 }
 
-fn kept<'a, T: Clone + 'a>(entries: impl Iterator<Item = (&'a str, &'a T)>) -> BTreeMap<String, T> {
-    entries.map(|(name, value)| (name.to_owned(), value.clone())).collect()
+impl Objects for Cache {
+    fn nodes(&self) -> impl Iterator<Item = (&str, &Arc<Node>)> {
+        self.nodes.iter()
+    }
+
+    fn reboots(&self) -> impl Iterator<Item = (&str, Result<&Arc<NodeReboot>, &Arc<UndecodableRecord>>)> {
+        self.reboots.iter().map(|(name, reboot)| (name, reboot.as_ref()))
+    }
+
+    fn policies(&self) -> impl Iterator<Item = (&str, Result<&Arc<RebootPolicy>, &Arc<UndecodablePolicy>>)> {
+        self.policies.iter().map(|(name, policy)| (name, policy.as_ref()))
+    }
+
+    fn lock(&self) -> Option<Result<&Arc<RebootLock>, &String>> {
+        let lock = Self::lock(self)?.as_ref();
+        Some(lock.map_err(|undecodable| &undecodable.cause))
+    }
+
+    fn static_pods(&self) -> impl Iterator<Item = &Arc<StaticPod>> {
+        self.static_pods.iter().map(|(_, pod)| pod)
+    }
 }

@@ -1,8 +1,8 @@
 use super::feed::{WatchedTable, handle_event};
 use super::*;
 use kube::runtime::watcher::Event;
-use lockkeeper_planner::ViewGap;
-use lockkeeper_snapshot::Local;
+use lockkeeper_planner::{Snapshot, ViewGap};
+use lockkeeper_snapshot::{KeptSnapshot, Local};
 use serde_json::json;
 
 fn node(name: &str, version: &str, boot: &str) -> Node {
@@ -178,8 +178,14 @@ fn listed(times: [&str; 3]) -> SharedCache {
     cache
 }
 
+fn snapshot_of(cache: &SharedCache, now: Instant) -> Snapshot {
+    let mut kept = KeptSnapshot::default();
+    observe(&mut kept, &cache.read(), &Local::default(), now);
+    kept.parts().0.clone()
+}
+
 fn gaps(cache: &SharedCache) -> (Vec<String>, Vec<ViewGap>, Option<ViewGap>) {
-    let (snapshot, _) = observe(&cache.read(), &Local::default(), Instant::now());
+    let snapshot = snapshot_of(cache, Instant::now());
     let nodes = snapshot.nodes.iter().filter(|(_, node)| node.view_gap.is_some());
     let global = snapshot.unlisted.into_iter().chain(snapshot.view_gaps);
     (
@@ -262,7 +268,7 @@ fn a_stale_watch_on_static_pods_is_a_gap_of_the_control_plane_alone() {
         cache.read().record_failure(WatchedKind::StaticPods, "refused", now);
     }
     let now = start + Duration::from_secs(63);
-    let (snapshot, _) = observe(&cache.read(), &Local::default(), now);
+    let snapshot = snapshot_of(&cache, now);
     assert_eq!((snapshot.unlisted, snapshot.view_gaps), (vec![], vec![]));
     assert!(snapshot.control_plane_gap.is_some());
 }

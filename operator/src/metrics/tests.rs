@@ -1,3 +1,5 @@
+use lockkeeper_planner::RebootMethod;
+
 use super::*;
 
 fn lines(metrics: &Metrics, name: &str) -> Vec<String> {
@@ -69,12 +71,18 @@ fn the_counters_of_a_policy_begin_with_nothing_and_go_with_it() {
     assert!(begun.iter().all(|line| line.ends_with(" 0")), "{begun:?}");
     metrics.count_reboot("workers", Outcome::Succeeded);
     metrics.observe_drain("workers", 12.0);
+    metrics.count_order("workers", RebootMethod::SoftReboot);
+    let orders = lines(&metrics, "lockkeeper_reboot_orders_total");
+    assert_eq!(orders.len(), RebootMethod::ORDERED.len());
+    let soft = r#"lockkeeper_reboot_orders_total{method="SoftReboot",policy="workers"} 1"#;
+    assert!(orders.iter().any(|line| line == soft), "{orders:?}");
     metrics.set_policies(["workers", "others"].into_iter());
     let succeeded = r#"lockkeeper_reboots_total{outcome="Succeeded",policy="workers"}"#;
     assert_eq!(lines(&metrics, succeeded), [format!("{succeeded} 1")]);
     metrics.set_policies(std::iter::empty());
     for name in [
         "reboots_total",
+        "reboot_orders_total",
         "drain_seconds",
         "reboot_down_seconds",
         "windows_closed",

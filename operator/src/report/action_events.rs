@@ -124,6 +124,13 @@ fn runs_hooks_after(operation: &Operation) -> bool {
     operation.hook.is_some() || ended.into_iter().any(|hook| hook.point == HookPoint::AfterReboot)
 }
 
+/// Counts a reboot that was ordered.
+pub(super) fn count_order(metrics: &Metrics, action: &Action, operation: Option<&Operation>) {
+    if let (Action::OrderReboot { order, .. }, Some(operation)) = (action, operation) {
+        metrics.count_order(&operation.policy, order.ordered_method());
+    }
+}
+
 /// Counts an operation that ended.
 pub(super) fn count(metrics: &Metrics, action: &Action) {
     let Action::WriteRecord { change, .. } = action else {

@@ -10,8 +10,8 @@ use kube::Client;
 use lockkeeper_checks::{AskedNode, Evaluator, Expressions};
 use lockkeeper_crds as api;
 use lockkeeper_kube_util::Clock;
-use lockkeeper_planner::{CheckJobs, CheckResult, CheckRound, CheckStage, CheckVerdict, Plan, PolicyName, Snapshot};
-use lockkeeper_snapshot::ObservedObjects;
+use lockkeeper_planner::{CheckJobs, CheckResult, CheckRound, CheckStage, CheckVerdict, Plan, PolicyName};
+use lockkeeper_snapshot::{Filling, ObservedObjects};
 use tokio::time::Instant;
 
 use super::supervisor::{AnswerSender, Supervisor, Task, WakeUp};
@@ -59,9 +59,9 @@ impl Checks {
     }
 
     /// Puts the last rounds into the snapshot; a round of checks that have changed since does not count.
-    pub fn fill(&self, snapshot: &mut Snapshot, observed: &ObservedObjects) {
+    pub fn fill(&self, filling: &mut Filling, observed: &ObservedObjects) {
         for (name, task) in self.tasks.iter() {
-            let policy = snapshot.policies.get_mut(name);
+            let policy = filling.policy(name);
             let Some(checks) = policy.and_then(|policy| policy.checks.as_mut()) else {
                 continue;
             };

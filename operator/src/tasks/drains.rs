@@ -11,7 +11,7 @@ use lockkeeper_crds::Operation;
 use lockkeeper_drain::{DrainClients, EmptyNode, Progress, Settings};
 use lockkeeper_kube_util::{Clock, error_chain};
 use lockkeeper_planner::{Action, Change, HookPoint, Node, Phase, Snapshot, StageKind};
-use lockkeeper_snapshot::ObservedObjects;
+use lockkeeper_snapshot::{Filling, ObservedObjects};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
@@ -72,10 +72,10 @@ impl Drains {
     }
 
     /// Puts into the snapshot how far each drain is.
-    pub fn fill(&self, snapshot: &mut Snapshot) {
+    pub fn fill(&self, filling: &mut Filling) {
         let now = Instant::now();
         for (name, task) in self.tasks.iter() {
-            if let Some(node) = snapshot.nodes.get_mut(name) {
+            if let Some(node) = filling.node(name) {
                 node.drain = task.answer().fill(&mut node.drain_details, now);
             }
         }

@@ -5,7 +5,8 @@ use std::time::Duration;
 use kube::Client;
 use lockkeeper_jobs::{JobRun, Jobs};
 use lockkeeper_kube_util::{WatchBackoff, error_chain};
-use lockkeeper_planner::{HookJob, JobReport, JobState, Plan, Snapshot};
+use lockkeeper_planner::{HookJob, JobReport, JobState, Plan};
+use lockkeeper_snapshot::Filling;
 use tokio::time::Instant;
 
 use super::supervisor::{AnswerSender, Supervisor, WakeUp};
@@ -35,9 +36,9 @@ impl HookJobs {
     }
 
     /// Puts what is known of the Jobs into the snapshot.
-    pub fn fill(&self, snapshot: &mut Snapshot) {
+    pub fn fill(&self, filling: &mut Filling) {
         for (name, task) in self.tasks.iter() {
-            if let (Some(node), Some(state)) = (snapshot.nodes.get_mut(name), task.answer().clone()) {
+            if let (Some(node), Some(state)) = (filling.node(name), task.answer().clone()) {
                 let id = task.question.id.clone();
                 node.hook_job = Some(JobReport { id, state });
             }

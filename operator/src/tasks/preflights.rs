@@ -10,7 +10,7 @@ use lockkeeper_drain::{DryRunCache, OwnPods, Settings, preflight_with_cache};
 use lockkeeper_kube_util::{Clock, error_chain};
 use lockkeeper_planner as planner;
 use lockkeeper_planner::{Snapshot, WaitReason};
-use lockkeeper_snapshot::ObservedObjects;
+use lockkeeper_snapshot::{Filling, ObservedObjects};
 use tokio::time::Instant;
 
 use super::supervisor::{AnswerSender, Supervisor, Task, WakeUp};
@@ -78,18 +78,20 @@ impl Preflights {
     }
 
     /// Puts the answers into the snapshot, and forgets those whose question has changed.
-    pub fn fill(&mut self, snapshot: &mut Snapshot, observed: &ObservedObjects) {
-        self.tasks.retain(|name| question(snapshot.nodes.get(name)?, observed));
+    pub fn fill(&mut self, filling: &mut Filling, observed: &ObservedObjects) {
+        self.tasks.retain(|name| question(filling.nodes().get(name)?, observed));
         // The answer for other rules is forgotten, but not which pods an Event has named.
         let is_clear =
             |task: &Task<Question, Answer>| matches!(task.answer().verdict, planner::Preflight::Clear { .. });
         self.notified
-            .retain(|name, _| snapshot.nodes.contains_key(name) && !self.tasks.get(name).is_some_and(is_clear));
-        for (name, node) in &mut snapshot.nodes {
-            let answer = self.tasks.get(name).map(Task::answer);
-            node.preflight = answer.as_ref().map(|answer| answer.verdict.clone()).unwrap_or_default();
-            node.drain_details.doubtful = answer.as_ref().is_some_and(|answer| answer.doubtful);
-            node.drain_details.longest_grace = answer.map(|answer| answer.longest_grace).unwrap_or_default();
+            .retain(|name, _| filling.nodes().contains_key(name) && !self.tasks.get(name).is_some_and(is_clear));
+        for (name, task) in self.tasks.iter() {
+            if let Some(node) = filling.node(name) {
+                let answer = task.answer();
+                node.preflight = answer.verdict.clone();
+                node.drain_details.doubtful = answer.doubtful;
+                node.drain_details.longest_grace = answer.longest_grace;
+            }
         }
     }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 use lockkeeper_drain::{DrainClients, Error};
 use lockkeeper_kube_util::{WatchBackoff, error_chain};
 use lockkeeper_planner::{BootId, Node, Operation, Snapshot};
+use lockkeeper_snapshot::Filling;
 use tokio::time::Instant;
 
 use super::supervisor::{AnswerSender, Supervisor, WakeUp};
@@ -77,9 +78,9 @@ impl<P: Probe> Probes<P> {
     }
 
     /// Puts the answers into the snapshot.
-    pub fn fill(&self, snapshot: &mut Snapshot) {
+    pub fn fill(&self, filling: &mut Filling) {
         for (name, task) in self.tasks.iter() {
-            if let Some(node) = snapshot.nodes.get_mut(name)
+            if let Some(node) = filling.node(name)
                 && question(node).as_ref() == Some(&task.question)
             {
                 P::fill(node, task.answer().clone());

@@ -286,6 +286,20 @@ pub enum RebootMethod {
 }
 
 impl RebootMethod {
+    /// The methods that a reboot may be ordered with: `Auto` has chosen one then.
+    pub const ORDERED: [Self; 4] = [Self::Reboot, Self::SoftReboot, Self::Kexec, Self::External];
+
+    /// The name, as in the API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Auto => "Auto",
+            Self::Reboot => "Reboot",
+            Self::SoftReboot => "SoftReboot",
+            Self::Kexec => "Kexec",
+            Self::External => "External",
+        }
+    }
+
     /// Whether the host reboots itself, so that its agent must be able to.
     pub fn needs_agent(self) -> bool {
         match self {

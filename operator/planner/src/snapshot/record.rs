@@ -50,6 +50,16 @@ pub struct Order {
 }
 
 impl Order {
+    /// How the host is to be rebooted: what `Auto` has come to is in the order.
+    pub fn ordered_method(&self) -> RebootMethod {
+        match self.method {
+            _ if self.soft_reboots.is_some() => RebootMethod::SoftReboot,
+            RebootMethod::Auto | RebootMethod::Reboot | RebootMethod::SoftReboot => RebootMethod::Reboot,
+            RebootMethod::Kexec => RebootMethod::Kexec,
+            RebootMethod::External => RebootMethod::External,
+        }
+    }
+
     /// Whether both are the same order; the time when it expires is no part of its identity.
     pub fn is_same(&self, other: &Self) -> bool {
         (&self.id, self.action, &self.boot_id) == (&other.id, other.action, &other.boot_id)

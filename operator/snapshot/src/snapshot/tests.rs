@@ -1,6 +1,15 @@
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use lockkeeper_crds::{NodeReboot, NodeRebootStatus, names};
+use lockkeeper_kube_util::Guarded;
+use planner::PolicyName;
+
 use super::*;
 use crate::guarded::GuardedRecord;
-use lockkeeper_kube_util::Guarded;
+use crate::hold::hold;
+use crate::node_view::{deletion, record};
+use crate::slim;
 use serde_json::{Value, json};
 
 fn seen(policies: &[(&str, Value)], nodes: &[(&str, Value)]) -> ObservedObjects {

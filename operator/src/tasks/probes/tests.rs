@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
 
@@ -5,7 +6,7 @@ use http::{Request, Response, StatusCode};
 use kube::Client;
 use kube::client::Body;
 use lockkeeper_planner::DaemonSetReadiness;
-use lockkeeper_snapshot::{Local, ObservedObjects, snapshot};
+use lockkeeper_snapshot::{Filling, Local, ObservedObjects, snapshot};
 use serde_json::{Value, json};
 
 use tokio::sync::{Notify, mpsc};
@@ -119,7 +120,7 @@ fn seen(boot: &str) -> Snapshot {
 /// The answer of the probe of that node in this boot.
 fn answer(probes: &Probes<DaemonSetProbe>, boot: &str) -> DaemonSetReadiness {
     let mut snapshot = seen(boot);
-    probes.fill(&mut snapshot);
+    probes.fill(&mut Filling::new(&mut snapshot, &mut BTreeSet::new()));
     snapshot.nodes["w-01"].daemon_sets.clone()
 }
 

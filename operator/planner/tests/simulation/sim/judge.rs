@@ -1,5 +1,6 @@
 //! The rules of design section 10, asked of the truth: not of what an operator believed, but of what it did.
 
+use lockkeeper_planner::preconditions::LOCK_FRESH;
 use lockkeeper_planner::*;
 
 use super::cluster::Cluster;
@@ -28,6 +29,8 @@ pub struct Judge {
     pub(super) down_for: Vec<Option<String>>,
     /// The operation for which each host went down last, once it is up again.
     pub(super) came_back: Vec<Option<String>>,
+    /// When a person edited the lock last.
+    pub lock_edited: Option<i64>,
     /// What has happened, and when, by a clock that is right.
     pub history: History,
 }
@@ -137,7 +140,10 @@ impl Judge {
                     .starts(cluster, node, allowed, writer, at, &mut self.violations);
             }
             (Action::OrderReboot { order, .. }, Some(node)) => {
-                self.orders(cluster, node, order, writer.now);
+                let just_edited = self
+                    .lock_edited
+                    .is_some_and(|edited| at - edited < LOCK_FRESH.num_milliseconds());
+                self.orders(cluster, node, order, writer.now, just_edited);
                 self.hooks_before(cluster, node);
             }
             (Action::Uncordon { .. }, Some(node)) => {

@@ -268,6 +268,7 @@ impl World {
         };
         let mut object = lock.clone();
         (0..self.hosts.len()).for_each(|node| self.judge.slot_may_go(node));
+        self.judge.lock_edited = Some(self.at);
         // Another one each time, as an id that was used never comes again.
         let unknown = format!("unknown{}", self.at);
         let holders = &mut object.value.holders;

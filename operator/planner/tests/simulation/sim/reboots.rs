@@ -9,7 +9,7 @@ use super::writer::Before;
 
 impl Judge {
     /// S3 and S4 at the point of no return.
-    pub(super) fn orders(&mut self, cluster: &Cluster, node: usize, order: &Order, now: Instant) {
+    pub(super) fn orders(&mut self, cluster: &Cluster, node: usize, order: &Order, now: Instant, just_edited: bool) {
         let (name, pods) = (&cluster.names[node], cluster.pods[node]);
         let Some(object) = cluster.nodes[node].as_ref() else {
             return self.broken("S3", &format!("{name} is ordered to reboot and is gone"));
@@ -24,6 +24,8 @@ impl Judge {
             .iter()
             .any(|holder| &holder.node == name && holder.operation_id == id);
         let left = reboots_with_pods(cluster.operation(node));
+        // What a person edits while the answer of the lock is on its way is seen too late.
+        let holds = holds || just_edited;
         self.demand(marked && holds && (pods == 0 || left), "S3", || {
             format!("{name} is ordered to reboot: marked {marked}, entry {holds}, pods {pods}")
         });
