@@ -44,7 +44,7 @@ cluster_test() {
 
 # Those that take minutes come first, so that the last ones to end are short.
 longest_first() {
-    local path slow=" monitoring drain_policy outages failed leaders daemon_sets limits faults story meddling "
+    local path slow=" monitoring drain_policy outages failed leaders daemon_sets limits faults eviction_requests story meddling "
     for path in e2e/tests/*.rs; do
         basename "$path" .rs
     done | awk -v slow="$slow" '{print index(slow, " " $1 " ") ? index(slow, " " $1 " ") : 999, $1}' |

@@ -78,7 +78,8 @@ pub const PART_OF: &str = "lockkeeper";
 pub const COMPONENT_LABEL: &str = "app.kubernetes.io/component";
 /// The value of [`COMPONENT_LABEL`] of Jobs that run for a node, and of their pods.
 pub const JOB_COMPONENT: &str = "job";
-/// A label and an annotation of Jobs that run for a node, and of their pods: the node. [`OPERATION`] is another one.
+/// A label and an annotation of Jobs that run for a node, and of their pods, and a label of `EvictionRequest`s for pods of a
+/// node: the node. [`OPERATION`] is another one.
 pub const JOB_NODE: &str = "lockkeeper.dev/node";
 /// A label and an annotation of Jobs that run for a node, and of their pods: what they run for.
 pub const JOB_PURPOSE: &str = "lockkeeper.dev/purpose";

@@ -14,12 +14,14 @@ set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 cache=${LOCKKEEPER_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/lockkeeper}
 
-# Without these flags the programs report version v0.0.0.
-version=$(sed -n 's|^\tk8s.io/kubernetes \(v[0-9.]*\).*|\1|p' "$here/kubernetes/go.mod")
-minor=${version#v1.}
-package=k8s.io/component-base/version
-ldflags="-s -w -X $package.gitVersion=$version -X $package.gitMajor=1 -X $package.gitMinor=${minor%%.*}"
-ldflags+=" -X $package.gitTreeState=clean"
+# Without these flags the programs report version v0.0.0. Usage: kubernetes_flags MODULE
+kubernetes_flags() {
+    local version minor package=k8s.io/component-base/version
+    version=$(sed -n 's|^\tk8s.io/kubernetes \(v[0-9.]*\).*|\1|p' "$here/$1/go.mod")
+    minor=${version#v1.}
+    echo "-s -w -X $package.gitVersion=$version -X $package.gitMajor=1 -X $package.gitMinor=${minor%%.*}" \
+        "-X $package.gitTreeState=clean"
+}
 # Without a cluster Helm 3 assumes Kubernetes 1.20 unless these flags set another version.
 helm=helm.sh/helm/v3/pkg
 client=$(sed -n 's|^\tk8s.io/client-go v0\.\([0-9]*\)\..*|\1|p' "$here/helm3/go.mod")
@@ -30,7 +32,8 @@ flags_of() {
             "-X $helm/lint/rules.k8sVersionMajor=1 -X $helm/lint/rules.k8sVersionMinor=$client"
         ;;
     prometheus | butane) echo "-s -w" ;;
-    *) echo "$ldflags" ;;
+    kubernetes-next) kubernetes_flags kubernetes-next ;;
+    *) kubernetes_flags kubernetes ;;
     esac
 }
 # The tests use static targets only, so Prometheus is built without service discovery.
@@ -66,6 +69,7 @@ kube-scheduler kubernetes k8s.io/kubernetes/cmd/kube-scheduler 5_s
 kubelet kubernetes k8s.io/kubernetes/cmd/kubelet 15_s
 kubectl kubernetes k8s.io/kubernetes/cmd/kubectl 20_s
 etcd kubernetes go.etcd.io/etcd/server/v3 10_s
+kube-apiserver-next kubernetes-next k8s.io/kubernetes/cmd/kube-apiserver 3_min
 kwok kwok sigs.k8s.io/kwok/cmd/kwok 1_min
 helm4 helm4 helm.sh/helm/v4/cmd/helm 90_s
 helm3 helm3 helm.sh/helm/v3/cmd/helm 90_s

@@ -31,6 +31,8 @@ const POLL: Duration = Duration::from_millis(50);
 pub struct Options {
     /// Where the addresses of pods come from, a /24 per node: the default serves 256 nodes.
     pub cluster_cidr: String,
+    /// The API server: `kube-apiserver`, or `kube-apiserver-next` of a later version of Kubernetes.
+    pub api_server: &'static str,
     /// Appended to the API server's flags.
     pub api_server_args: Vec<String>,
     /// Appended to the controller manager's flags.
@@ -41,6 +43,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             cluster_cidr: "10.244.0.0/16".to_owned(),
+            api_server: "kube-apiserver",
             api_server_args: Vec::new(),
             controller_manager_args: Vec::new(),
         }
@@ -87,7 +90,7 @@ impl ControlPlane {
         controller_manager_args.extend(options.controller_manager_args);
         let client = client(&dir.join("admin.kubeconfig"), USER_AGENT_NAME).await?;
         let mut plane = Self {
-            api_server_spec: spec("kube-apiserver", api_server_args),
+            api_server_spec: spec(options.api_server, api_server_args),
             api_server: None,
             others: Vec::new(),
             dir: dir.to_owned(),

@@ -54,6 +54,11 @@ impl Stack {
         Self::installed_by(ControlPlane::install, name, count, operators).await
     }
 
+    /// The same on a control plane with these options.
+    pub async fn start_on(options: Options, name: &str, count: usize, operators: usize) -> Result<Self> {
+        Self::built(options, ControlPlane::install, name, count, operators).await
+    }
+
     /// The same, installed in another way than with kubectl.
     pub async fn installed_by(
         install: impl FnOnce(&ControlPlane) -> Result<()>,
@@ -61,8 +66,18 @@ impl Stack {
         count: usize,
         operators: usize,
     ) -> Result<Self> {
+        Self::built(Options::default(), install, name, count, operators).await
+    }
+
+    async fn built(
+        options: Options,
+        install: impl FnOnce(&ControlPlane) -> Result<()>,
+        name: &str,
+        count: usize,
+        operators: usize,
+    ) -> Result<Self> {
         let workdir = Workdir::new(name)?;
-        let plane = ControlPlane::start(workdir.path(), Options::default()).await?;
+        let plane = ControlPlane::start(workdir.path(), options).await?;
         install(&plane)?;
         let nodes = HollowCluster::start(&plane, count).await?;
         let kubeconfigs = write_kubeconfigs(&plane, nodes.names()).await?;

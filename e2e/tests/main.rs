@@ -18,6 +18,7 @@ mod deadline;
 mod docs;
 mod drain;
 mod drain_policy;
+mod eviction_requests;
 mod failed;
 mod faults;
 mod harness;

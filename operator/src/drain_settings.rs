@@ -5,6 +5,17 @@ use lockkeeper_drain::{Deletion, Error, OwnPods, Settings, Stage};
 use lockkeeper_kube_util::Clock;
 use lockkeeper_snapshot::convert;
 
+/// What is the same for each drain and preflight of this operator.
+#[derive(Clone, Debug)]
+pub struct DrainOptions {
+    /// The namespace of our own pods.
+    pub namespace: String,
+    /// What the times of pods and of the policy are compared with.
+    pub clock: Clock,
+    /// Whether pods with responders are left to these.
+    pub eviction_requests: bool,
+}
+
 /// The policy's choices as they were when the operation began, and the stage that it has reached.
 pub fn of_operation(node: &str, operation: &Operation, namespace: &str, clock: Clock) -> Result<Settings, Error> {
     let drain = &operation.settings.drain;

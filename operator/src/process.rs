@@ -66,6 +66,10 @@ struct Arguments {
     /// drained and rebooted.
     #[arg(long)]
     accept_unconfined_agents: bool,
+    /// Ask the eviction responders of pods (spec.evictionResponders, an alpha API of Kubernetes 1.37) instead of evicting
+    /// these pods: see docs/drain.md.
+    #[arg(long)]
+    eviction_requests: bool,
     /// A YAML file with the receivers of notifications: see docs/notifications.md. It is read again when it changes.
     #[arg(long, value_name = "FILE")]
     notifications_config: Option<PathBuf>,
@@ -134,6 +138,7 @@ async fn run(arguments: Arguments, plan: PlanFn) -> anyhow::Result<()> {
             control_plane_labels: arguments.control_plane_labels,
             accepts_unconfined_agents: arguments.accept_unconfined_agents,
             namespace: arguments.lease_namespace,
+            eviction_requests: arguments.eviction_requests,
             checks: CheckOptions {
                 expressions: expressions()?,
                 interval: Duration::from_secs(arguments.check_interval_seconds),

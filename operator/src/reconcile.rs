@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cache::{Rewind, SharedCache, observe};
 use crate::client::Clients;
+use crate::drain_settings::DrainOptions;
 use crate::execute::{Apis, CreatedRecords, Error, Executed, LOCK, Pass, Retry, nodes_awaiting_lock};
 use crate::failed_writes::FailedWrites;
 use crate::health::Component;
@@ -53,6 +54,8 @@ pub struct Options {
     pub accepts_unconfined_agents: bool,
     /// The namespace of our own pods.
     pub namespace: String,
+    /// Whether pods with responders are left to these while a node is drained.
+    pub eviction_requests: bool,
     /// How checks are evaluated.
     pub checks: CheckOptions,
     /// The planner.
@@ -102,7 +105,13 @@ impl Reconciler {
         server_clock: ServerClock,
         health: Component,
     ) -> Self {
-        let tasks = Tasks::new(clients, &options.namespace, options.checks.clone(), options.clock);
+        let checks = options.checks.clone();
+        let settings = DrainOptions {
+            namespace: options.namespace.clone(),
+            clock: options.clock,
+            eviction_requests: options.eviction_requests,
+        };
+        let tasks = Tasks::new(clients, &settings, checks);
         let local = Local {
             preflight: Preflight::Unknown,
             own_node: options.own_node.clone(),

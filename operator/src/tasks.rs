@@ -1,4 +1,4 @@
-//! What runs beside the reconcile loop: drains, preflights, checks, probes, Jobs of hooks and forecasts.
+//! What runs beside the reconcile loop: drains, withdrawals, preflights, checks, probes, Jobs of hooks and forecasts.
 
 pub mod checks;
 pub mod drains;
@@ -7,12 +7,12 @@ pub mod hooks;
 pub mod preflights;
 pub mod probes;
 pub mod supervisor;
+pub mod withdrawals;
 
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use lockkeeper_drain::{DrainClients, EmptyNode};
-use lockkeeper_kube_util::Clock;
 use lockkeeper_planner::{Plan, Snapshot};
 use lockkeeper_snapshot::{Filling, ObservedObjects};
 use tokio::sync::mpsc;
@@ -25,13 +25,16 @@ use self::hooks::HookJobs;
 use self::preflights::Preflights;
 use self::probes::{DaemonSetProbe, Probes, WorkloadProbe};
 use self::supervisor::WakeUp;
+use self::withdrawals::Withdrawals;
 use crate::client::Clients;
+use crate::drain_settings::DrainOptions;
 use crate::report::event::Event;
 
 /// All tasks of the leader. They run only while it leads, and each pass brings them in line with its plan.
 #[derive(Debug)]
 pub struct Tasks {
     drains: Drains,
+    withdrawals: Withdrawals,
     preflights: Preflights,
     checks: Checks,
     daemon_sets: Probes<DaemonSetProbe>,
@@ -42,8 +45,9 @@ pub struct Tasks {
 }
 
 impl Tasks {
-    /// No task runs yet; `namespace` is that of our own pods.
-    pub fn new(clients: &Clients, namespace: &str, checks: CheckOptions, clock: Clock) -> Self {
+    /// No task runs yet.
+    pub fn new(clients: &Clients, options: &DrainOptions, checks: CheckOptions) -> Self {
+        let (namespace, eviction_requests) = (&options.namespace, options.eviction_requests);
         let (wake_up, wake_ups) = WakeUp::channel();
         let client = &clients.evict;
         let drain_clients = DrainClients {
@@ -51,12 +55,19 @@ impl Tasks {
             watches: clients.watch.clone(),
         };
         Self {
-            checks: Checks::new(client.clone(), namespace.to_owned(), checks, clock, wake_up.clone()),
-            drains: Drains::new(drain_clients.clone(), namespace.to_owned(), clock, wake_up.clone()),
-            preflights: Preflights::new(client.clone(), namespace.to_owned(), clock, wake_up.clone()),
+            checks: Checks::new(
+                client.clone(),
+                namespace.clone(),
+                checks,
+                options.clock,
+                wake_up.clone(),
+            ),
+            drains: Drains::new(drain_clients.clone(), options, wake_up.clone()),
+            withdrawals: Withdrawals::new(eviction_requests.then(|| client.clone()), wake_up.clone()),
+            preflights: Preflights::new(client.clone(), options, wake_up.clone()),
             daemon_sets: Probes::new(drain_clients.clone(), wake_up.clone()),
             workloads: Probes::new(drain_clients.clone(), wake_up.clone()),
-            hook_jobs: HookJobs::new(client.clone(), namespace.to_owned(), wake_up.clone()),
+            hook_jobs: HookJobs::new(client.clone(), namespace.clone(), wake_up.clone()),
             forecasts: Forecasts::new(wake_up),
             wake_ups,
         }
@@ -75,6 +86,9 @@ impl Tasks {
     /// Starts the tasks that the plan needs and ends those that it does not.
     pub fn reconcile(&mut self, plan: &Plan, snapshot: &Snapshot, observed: &ObservedObjects) {
         self.drains.reconcile(snapshot, observed, &plan.actions);
+        if snapshot.unlisted.is_empty() {
+            self.withdrawals.reconcile(self.drains.nodes());
+        }
         self.preflights.reconcile(&plan.preflight, snapshot, observed);
         self.checks.reconcile(plan, observed);
         self.daemon_sets.reconcile(&plan.daemon_set_probes, snapshot);
@@ -132,6 +146,7 @@ impl Tasks {
     /// Ends all tasks: another replica leads.
     pub fn stop(&mut self) {
         self.drains.stop();
+        self.withdrawals.stop();
         self.preflights.stop();
         self.checks.stop();
         self.daemon_sets.stop();

@@ -2,6 +2,9 @@
 
 use crate::{Installation, ReasonName};
 
+const CONFINE_AGENTS: &str = "follow the remedy in the message, or start the operator with --accept-unconfined-agents \
+                              (chart: operator.acceptUnconfinedAgents); the agents test again by themselves";
+
 impl ReasonName {
     /// The next step of a person about a node that waits for this reason under `policy`; `None` if only time helps.
     pub fn advice(self, node: &str, policy: &str, installation: &Installation) -> Option<String> {
@@ -25,10 +28,7 @@ impl ReasonName {
             }
             Self::AgentMissing | Self::AgentNotAnswering => installation.check_agent(node),
             Self::AgentIncapable => "follow the remedy in the message; the agent checks again by itself".to_owned(),
-            Self::AgentNotConfined => "follow the remedy in the message, or start the operator with \
-                                       --accept-unconfined-agents (chart: operator.acceptUnconfinedAgents); the agents test \
-                                       again by themselves"
-                .to_owned(),
+            Self::AgentNotConfined => CONFINE_AGENTS.to_owned(),
             Self::Inhibited => format!("let that program on {node} finish, or stop it"),
             Self::BreakerOpen => {
                 "check the failed nodes, then retry or release them: kubectl lockkeeper status".to_owned()
@@ -98,6 +98,7 @@ impl ReasonName {
             | Self::Soaking
             | Self::Preparing
             | Self::LoadBalancerDelay
+            | Self::ResponderActive
             | Self::PodRunning
             | Self::PodTerminating
             | Self::VolumesAttached

@@ -196,6 +196,7 @@ impl fmt::Display for WaitReason {
             Self::HookFailed { hook, message } => write!(f, "hook {hook} failed: {message}"),
             Self::Uncordoned => f.write_str("uncordoned by another client during the drain; deferred"),
             Self::PodRunning { message }
+            | Self::ResponderActive { message, .. }
             | Self::VolumesAttached { message, .. }
             | Self::EvictionBlocked { message }
             | Self::WriteRefused { message }

@@ -81,6 +81,8 @@ pub enum ReasonName {
     Uncordoned,
     /// A disruption budget or a webhook refuses an eviction; the message names it.
     EvictionBlocked,
+    /// The eviction responders of a pod were asked, and have not evicted it yet; the message has their progress.
+    ResponderActive,
     /// A pod may complete first.
     PodRunning,
     /// A pod is shutting down within its grace period.
@@ -107,7 +109,7 @@ pub enum ReasonName {
 
 impl ReasonName {
     /// Every reason, in the order of the checks.
-    pub const ALL: [Self; 49] = [
+    pub const ALL: [Self; 50] = [
         Self::ViewIncomplete,
         Self::PolicyConflict,
         Self::NoPolicy,
@@ -146,6 +148,7 @@ impl ReasonName {
         Self::HookFailed,
         Self::Uncordoned,
         Self::EvictionBlocked,
+        Self::ResponderActive,
         Self::PodRunning,
         Self::PodTerminating,
         Self::PodStuck,

@@ -340,6 +340,13 @@ impl ReasonName {
                 PersonOrTime,
                 true,
             ),
+            Self::ResponderActive => row(
+                "ResponderActive",
+                "the eviction responders of a pod were asked; the message has their progress",
+                Normal,
+                Time,
+                false,
+            ),
             Self::PodRunning => row("PodRunning", "a pod may complete first", Normal, Time, false),
             Self::PodTerminating => row(
                 "PodTerminating",

@@ -259,6 +259,13 @@ pub enum WaitReason {
         /// The pods and what refuses them.
         message: String,
     },
+    /// The responders of a pod were asked for its eviction.
+    ResponderActive {
+        /// The pods, the responder and its progress.
+        message: String,
+        /// When the responder expects to have ended, if it says so.
+        until: Option<Instant>,
+    },
     /// A pod may complete first.
     PodRunning {
         /// The pods and the rule.
@@ -411,6 +418,7 @@ impl WaitReason {
             Self::HookFailed { .. } => ReasonName::HookFailed,
             Self::Uncordoned => ReasonName::Uncordoned,
             Self::EvictionBlocked { .. } => ReasonName::EvictionBlocked,
+            Self::ResponderActive { .. } => ReasonName::ResponderActive,
             Self::PodRunning { .. } => ReasonName::PodRunning,
             Self::PodTerminating { .. } => ReasonName::PodTerminating,
             Self::PodStuck { .. } => ReasonName::PodStuck,

@@ -13,6 +13,7 @@ impl WaitReason {
             | Self::ChecksPending { until, .. }
             | Self::CheckUnavailable { until, .. }
             | Self::CheckFailing { until, .. }
+            | Self::ResponderActive { until, .. }
             | Self::PodTerminating { until, .. } => *until,
             Self::OutsideWindow { opens, .. } | Self::DoesNotFitWindow { opens, .. } => *opens,
             Self::LoadBalancerDelay { from } => Some(*from),

@@ -1,30 +1,36 @@
 #!/bin/bash
-# Writes go.mod and go.sum for a Kubernetes and an etcd version. Usage: pin.sh v1.36.3 v3.6.8
+# Writes go.mod and go.sum. Usage: pin.sh v1.36.3 v3.6.8   (the versions of Kubernetes and etcd that clusters run)
+#                                  pin.sh v1.37.2          (the API server of ../kubernetes-next, for tests of alpha APIs)
 set -euo pipefail
 cd "$(dirname "$0")"
-kubernetes=${1:?usage: pin.sh KUBERNETES_VERSION ETCD_VERSION}
-etcd=${2:?usage: pin.sh KUBERNETES_VERSION ETCD_VERSION}
+kubernetes=${1:?usage: pin.sh KUBERNETES_VERSION [ETCD_VERSION]}
+etcd=${2:-}
 export GOWORK=off
+
+if [ -n "$etcd" ]; then
+    tools=(go.etcd.io/etcd/server/v3
+        k8s.io/kubernetes/cmd/{kube-apiserver,kube-controller-manager,kube-scheduler,kubectl,kubelet})
+    required="go.etcd.io/etcd/server/v3 $etcd"
+else
+    cd ../kubernetes-next
+    tools=(k8s.io/kubernetes/cmd/kube-apiserver)
+    required=
+fi
 
 # Kubernetes replaces its staging modules by local paths. Go ignores these replacements in a dependency, so each staging
 # module is replaced by its release here.
 upstream=$(go mod download -json "k8s.io/kubernetes@$kubernetes" | sed -n 's/.*"GoMod": "\(.*\)".*/\1/p')
 cat >go.mod <<MODULE
-module lockkeeper.dev/e2e/kubernetes
+module lockkeeper.dev/e2e/${PWD##*/}
 
 go 1.26
 
 tool (
-	go.etcd.io/etcd/server/v3
-	k8s.io/kubernetes/cmd/kube-apiserver
-	k8s.io/kubernetes/cmd/kube-controller-manager
-	k8s.io/kubernetes/cmd/kube-scheduler
-	k8s.io/kubernetes/cmd/kubectl
-	k8s.io/kubernetes/cmd/kubelet
+$(printf '\t%s\n' "${tools[@]}")
 )
 
 require (
-	go.etcd.io/etcd/server/v3 $etcd
+	$required
 	k8s.io/kubernetes $kubernetes
 )
 

@@ -112,6 +112,18 @@ fn the_monitoring_overlay_is_the_chart_with_monitoring() {
 }
 
 #[test]
+fn the_overlay_of_eviction_requests_is_the_chart_with_their_permission() {
+    let text = render(&[
+        "--skip-tests",
+        "--set",
+        "evictionRequests.enabled=true",
+        "--show-only=templates/operator-eviction-requests.yaml",
+    ]);
+    let text = format!("# Rendered from the chart by `make generate`; do not edit.\n{text}");
+    expect_file![file("deploy/kustomize/eviction-requests/eviction-requests.yaml")].assert_eq(&text);
+}
+
+#[test]
 fn the_manifest_starts_with_the_namespace_and_has_no_custom_resources() {
     let all = documents(&read("deploy/lockkeeper.yaml")).unwrap();
     let kinds: Vec<&str> = all.iter().filter_map(|document| document["kind"].as_str()).collect();

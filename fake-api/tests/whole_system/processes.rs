@@ -161,6 +161,7 @@ async fn run_operator(api: FakeApi, clock: Clock, name: String, pace: Pace, metr
             plan: lockkeeper_planner::plan,
             // The API server in memory has no admission policies.
             accepts_unconfined_agents: true,
+            eviction_requests: false,
             checks: CheckOptions {
                 expressions: lockkeeper_checks::Expressions::Here,
                 interval: Duration::from_secs(15),

@@ -10,6 +10,10 @@ use serde::Deserialize;
 pub(crate) enum EvictionAnswer {
     /// The eviction was accepted; the pod is shutting down.
     Granted,
+    /// The responders of the pod were asked.
+    RespondersAsked,
+    /// The API server does not serve the API by which responders are asked.
+    RespondersNotServed,
     /// The pod with that UID does not exist any more.
     Gone,
     /// Its budget allows no disruption now, or is being recomputed.

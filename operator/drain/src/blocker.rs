@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use lockkeeper_reasons::ReasonName;
 
 use crate::pod::PodName;
+use crate::responders::ActiveResponder;
 
 /// Why a pod is still on the node. `Display` is the message.
 ///
@@ -105,6 +106,17 @@ pub enum Blocker {
     NamespaceTerminating {
         /// The pod.
         pod: PodName,
+    },
+    /// The pod's responders were asked for its eviction.
+    Responder {
+        /// The pod.
+        pod: PodName,
+        /// The one that works on it, if one does.
+        active: Option<ActiveResponder>,
+        /// When they were asked.
+        asked: DateTime<Utc>,
+        /// Why their progress is not known, if it is not.
+        failure: Option<String>,
     },
     /// The pod may complete first.
     MayComplete {
@@ -208,6 +220,7 @@ impl Blocker {
             | Self::NamespaceTerminating { .. }
             | Self::ApiUnavailable { .. } => ReasonName::EvictionBlocked,
             Self::Stuck { .. } => ReasonName::PodStuck,
+            Self::Responder { .. } => ReasonName::ResponderActive,
             Self::MayComplete { .. } => ReasonName::PodRunning,
             Self::VolumesAttached { .. } => ReasonName::VolumesAttached,
             Self::Terminating { .. } => ReasonName::PodTerminating,
@@ -222,6 +235,7 @@ impl Blocker {
             | Self::VolumesAttached { until, .. }
             | Self::LoadBalancerDelay { from: until } => Some(*until),
             Self::OptedOut { until, .. } => *until,
+            Self::Responder { active, .. } => active.as_ref()?.expected_end,
             Self::Uncordoned { .. }
             | Self::Undecodable { .. }
             | Self::Unmanaged { .. }
@@ -254,6 +268,7 @@ impl Blocker {
             | Self::Webhook { pod, .. }
             | Self::Budget { pod, .. }
             | Self::NamespaceTerminating { pod }
+            | Self::Responder { pod, .. }
             | Self::MayComplete { pod, .. }
             | Self::Terminating { pod, .. } => Some(pod),
             Self::Uncordoned { .. }
@@ -283,6 +298,7 @@ impl Blocker {
             Self::Undecodable { pod, .. }
             | Self::Unmanaged { pod }
             | Self::EmptyDir { pod }
+            | Self::Responder { pod, .. }
             | Self::Rule { pod, .. }
             | Self::TwoBudgets { pod, .. }
             | Self::Forbidden { pod, .. }

@@ -48,6 +48,10 @@ impl Cause {
             | Blocker::NamespaceTerminating { .. }
             | Blocker::ApiUnavailable { .. } => WaitReason::EvictionBlocked { message },
             Blocker::Stuck { .. } => WaitReason::PodStuck { message },
+            Blocker::Responder { .. } => WaitReason::ResponderActive {
+                message,
+                until: self.until(),
+            },
             Blocker::MayComplete { .. } => WaitReason::PodRunning { message },
             Blocker::VolumesAttached { until, .. } => WaitReason::VolumesAttached {
                 message,

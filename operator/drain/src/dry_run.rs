@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use crate::answer::EvictionAnswer;
 use crate::blocker::Blocker;
-use crate::evict::{EvictionRequest, evict};
+use crate::evict::{RemovalRequest, evict};
 use crate::limits::{DRY_RUN_MAX_AGE, MAX_REQUESTS_PER_BUDGET};
 use crate::pod::{PodName, Uid};
 
@@ -40,7 +40,7 @@ pub(crate) type UnansweredPod = (PodName, String);
 impl DryRunCache {
     /// Sends dry runs for new pods and for a sample of the others. If a sample has changed, or the answers are too old,
     /// dry runs are sent for all pods.
-    pub(crate) async fn refresh(&mut self, client: &Client, requests: Vec<EvictionRequest>) -> Option<UnansweredPod> {
+    pub(crate) async fn refresh(&mut self, client: &Client, requests: Vec<RemovalRequest>) -> Option<UnansweredPod> {
         let now = Instant::now();
         if self.filled_at.is_none_or(|at| now >= at + DRY_RUN_MAX_AGE) {
             self.filled_at = Some(now);
@@ -60,7 +60,7 @@ impl DryRunCache {
     pub(crate) async fn sample_namespaces(
         &mut self,
         client: &Client,
-        mut requests: Vec<EvictionRequest>,
+        mut requests: Vec<RemovalRequest>,
     ) -> Option<UnansweredPod> {
         let mut namespaces = BTreeSet::new();
         requests.retain(|request| namespaces.insert(request.pod.namespace.clone()));
@@ -68,7 +68,7 @@ impl DryRunCache {
     }
 
     /// The pods without an answer and one pod of each namespace and kind of answer; and the rest.
-    fn samples(&self, requests: Vec<EvictionRequest>) -> (Vec<EvictionRequest>, Vec<EvictionRequest>) {
+    fn samples(&self, requests: Vec<RemovalRequest>) -> (Vec<RemovalRequest>, Vec<RemovalRequest>) {
         let mut kinds: BTreeSet<String> = BTreeSet::new();
         requests
             .into_iter()
@@ -79,7 +79,7 @@ impl DryRunCache {
     }
 
     /// Sends a few dry runs at a time and keeps the answers. Returns whether all known answers are unchanged.
-    async fn send(&mut self, client: &Client, requests: Vec<EvictionRequest>) -> (Option<UnansweredPod>, bool) {
+    async fn send(&mut self, client: &Client, requests: Vec<RemovalRequest>) -> (Option<UnansweredPod>, bool) {
         let answers = stream::iter(requests).map(|request| async move { (evict(client, &request).await, request) });
         let answers: Vec<_> = answers.buffer_unordered(MAX_REQUESTS_PER_BUDGET).collect().await;
         let (mut unanswered, mut unchanged) = (None::<UnansweredPod>, true);
@@ -144,6 +144,8 @@ fn dry_run_result(answer: EvictionAnswer, pod: &PodName) -> Result<DryRunResult,
             budgets: Vec::new(),
         },
         EvictionAnswer::Granted
+        | EvictionAnswer::RespondersAsked
+        | EvictionAnswer::RespondersNotServed
         | EvictionAnswer::Gone
         | EvictionAnswer::Budget { .. }
         | EvictionAnswer::NamespaceTerminating => return Ok(DryRunResult::Clear),

@@ -52,6 +52,14 @@ pub enum Error {
         /// The timeout.
         seconds: u64,
     },
+    /// A request to eviction responders cannot be withdrawn.
+    #[error("cannot withdraw the eviction request {request}: {message}")]
+    Withdraw {
+        /// Its namespace and name.
+        request: String,
+        /// Why not.
+        message: String,
+    },
     /// A dry run had no conclusive answer.
     #[error("the dry run of an eviction of pod {pod} failed: {message}")]
     DryRun {
@@ -76,6 +84,7 @@ impl Error {
                 Some("repair that webhook, or remove its ValidatingWebhookConfiguration")
             }
             Self::DryRun { .. }
+            | Self::Withdraw { .. }
             | Self::Read { .. }
             | Self::ReadTimeout { .. }
             | Self::Client(_)

@@ -15,17 +15,20 @@ use serde_json::{Value, json};
 use crate::answer::{EvictionAnswer, classify};
 use crate::limits::EVICTION_TIMEOUT;
 use crate::pod::{PodName, Uid};
+use crate::responders;
 
-/// A request for the eviction of one pod.
+/// A request for the removal of one pod from its node.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct EvictionRequest {
+pub(crate) struct RemovalRequest {
     /// The pod.
     pub(crate) pod: PodName,
     /// Its UID, so that another pod of that name is not evicted.
     pub(crate) uid: Uid,
+    /// The node that is drained.
+    pub(crate) node: String,
     /// Overrides the pod's grace period.
     pub(crate) grace: Option<i64>,
-    /// Whether the pod is evicted or deleted.
+    /// Whether the pod is evicted or deleted, or its responders are asked.
     pub(crate) method: EvictionMethod,
     /// Whether nothing is changed.
     pub(crate) dry_run: bool,
@@ -38,10 +41,12 @@ pub(crate) enum EvictionMethod {
     Evict,
     /// Deleted, regardless of its budget.
     Delete,
+    /// Evicted by its responders, which are asked.
+    AskResponders,
 }
 
 /// Sends the request once and classifies the answer.
-pub(crate) async fn evict(client: &Client, request: &EvictionRequest) -> EvictionAnswer {
+pub(crate) async fn evict(client: &Client, request: &RemovalRequest) -> EvictionAnswer {
     match tokio::time::timeout(EVICTION_TIMEOUT, send(client, request)).await {
         Ok(Ok(answer)) => answer,
         Ok(Err(message)) => EvictionAnswer::Unavailable {
@@ -55,7 +60,8 @@ pub(crate) async fn evict(client: &Client, request: &EvictionRequest) -> Evictio
     }
 }
 
-async fn send(client: &Client, request: &EvictionRequest) -> Result<EvictionAnswer, String> {
+async fn send(client: &Client, request: &RemovalRequest) -> Result<EvictionAnswer, String> {
+    let method = request.method;
     let request = http_request(request).map_err(|error| error.to_string())?;
     let response = client.send(request).await.map_err(|error| error_chain(&error))?;
     let code = response.status().as_u16();
@@ -68,10 +74,14 @@ async fn send(client: &Client, request: &EvictionRequest) -> Result<EvictionAnsw
         .collect_bytes()
         .await
         .map_err(|error| error_chain(&error))?;
-    Ok(classify(code, retry_after.map(Duration::from_secs), &body))
+    let retry_after = retry_after.map(Duration::from_secs);
+    Ok(match method {
+        EvictionMethod::Evict | EvictionMethod::Delete => classify(code, retry_after, &body),
+        EvictionMethod::AskResponders => responders::classify(code, retry_after, &body),
+    })
 }
 
-fn http_request(request: &EvictionRequest) -> http::Result<Request<Body>> {
+fn http_request(request: &RemovalRequest) -> http::Result<Request<Body>> {
     let PodName { namespace, name } = &request.pod;
     let mut options = json!({"preconditions": {"uid": request.uid.0}});
     if let (Some(grace), Some(map)) = (request.grace, options.as_object_mut()) {
@@ -90,6 +100,7 @@ fn http_request(request: &EvictionRequest) -> http::Result<Request<Body>> {
             let path = format!("{path}/eviction?fieldValidation=Strict{dry_run}");
             (Request::post(path), body)
         }
+        EvictionMethod::AskResponders => return responders::http_request(request),
         EvictionMethod::Delete => {
             let body = with(options, &json!({"apiVersion": "v1", "kind": "DeleteOptions"}));
             (Request::delete(format!("{path}?fieldValidation=Strict{dry_run}")), body)

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 
 use crate::blocker::BudgetOutlook;
 use crate::budget::BudgetView;
-use crate::evict::{EvictionMethod, EvictionRequest};
+use crate::evict::{EvictionMethod, RemovalRequest};
 use crate::limits::{DELETE_ANNOUNCEMENT, GRANT_TIMEOUT, MAX_REQUESTS, MAX_REQUESTS_PER_BUDGET};
 use crate::pod::{Controller, Phase, PodName, PodView, Uid};
 use crate::select::{Decision, Tier, holds_node};
@@ -30,7 +30,7 @@ pub(crate) enum GateDecision {
 
 impl State {
     /// Picks the pods to evict now and records their requests as pending.
-    pub(crate) fn pick(&mut self, now: DateTime<Utc>) -> Vec<EvictionRequest> {
+    pub(crate) fn pick(&mut self, now: DateTime<Utc>) -> Vec<RemovalRequest> {
         let mut picked = Vec::new();
         while let Some((request, pending)) = self.next_request(now) {
             if let Some(pod) = self.pods.as_mut().and_then(|pods| pods.get_mut(&request.uid)) {
@@ -42,7 +42,7 @@ impl State {
         picked
     }
 
-    fn next_request(&self, now: DateTime<Utc>) -> Option<(EvictionRequest, PendingRequest)> {
+    fn next_request(&self, now: DateTime<Utc>) -> Option<(RemovalRequest, PendingRequest)> {
         if self.requests.len() >= MAX_REQUESTS {
             return None;
         }
@@ -54,9 +54,10 @@ impl State {
                 GateDecision::Now(budget) => {
                     let name = pod.view.name.clone();
                     let method = self.method(pod)?;
-                    let request = EvictionRequest {
+                    let request = RemovalRequest {
                         pod: name.clone(),
                         uid: uid.clone(),
+                        node: self.settings.node.clone(),
                         grace: self.grace(now, pod, method),
                         method,
                         dry_run: false,
@@ -69,17 +70,25 @@ impl State {
             })
     }
 
-    /// Whether a pod is evicted or deleted; `None` if neither is allowed.
+    /// Whether a pod is evicted or deleted, or its responders are asked; `None` if none of these is allowed.
     ///
     /// A pod of a `StatefulSet` is never deleted while its node is not Ready: the node may be alive.
     pub(crate) fn method(&self, pod: &TrackedPod) -> Option<EvictionMethod> {
         match pod.decision {
-            Decision::Evict => Some(EvictionMethod::Evict),
+            Decision::Evict => Some(self.eviction_of(pod)),
             Decision::Delete if pod.view.controller == Controller::StatefulSet && !self.node_is_ready() => {
-                Some(EvictionMethod::Evict)
+                Some(self.eviction_of(pod))
             }
             Decision::Delete => Some(EvictionMethod::Delete),
             Decision::Skip(_) | Decision::Wait | Decision::Complete(_) | Decision::Block(_) | Decision::Unknown => None,
+        }
+    }
+
+    fn eviction_of(&self, pod: &TrackedPod) -> EvictionMethod {
+        if self.asks_responders(pod) {
+            EvictionMethod::AskResponders
+        } else {
+            EvictionMethod::Evict
         }
     }
 
@@ -101,7 +110,7 @@ impl State {
             (EvictionMethod::Delete, Stage::Delete(deletion)) => {
                 deletion.until.map(|until| (until - now).num_seconds().max(1))
             }
-            (EvictionMethod::Evict, _) | (EvictionMethod::Delete, Stage::Evict) => None,
+            (EvictionMethod::Evict | EvictionMethod::AskResponders, _) | (EvictionMethod::Delete, Stage::Evict) => None,
         };
         match rest_of_stage {
             Some(rest) if rest < grace.unwrap_or(pod.view.grace) => Some(rest),
@@ -133,7 +142,11 @@ impl State {
             return GateDecision::OnEvent;
         }
         let not_before = match &pod.attempt {
-            Attempt::Open => None,
+            Attempt::Asked { at } if method == EvictionMethod::AskResponders => {
+                let due = self.responders_due(uid, pod, *at);
+                return due.map_or(GateDecision::OnEvent, GateDecision::At);
+            }
+            Attempt::Open | Attempt::Asked { .. } => None,
             Attempt::Granted { at, .. } => Some(*at + GRANT_TIMEOUT),
             Attempt::Later { at, .. } => Some(*at),
         };
@@ -142,6 +155,7 @@ impl State {
         }
         match method {
             EvictionMethod::Delete => self.check_announcement(now),
+            EvictionMethod::AskResponders => GateDecision::Now(None),
             EvictionMethod::Evict => self.check_budgets(now, pod, in_flight),
         }
     }

@@ -41,6 +41,7 @@ mod progress;
 mod reaction;
 mod ready_workloads;
 mod report;
+mod responders;
 mod returns;
 mod rule;
 mod run;
@@ -69,6 +70,7 @@ pub use pod::{Controller, Criticality, Phase, PodName, PodView, Shutdown, Tolera
 pub use preflight::{PodPreflight, Preflight, PreflightBlock, preflight, preflight_with_cache, quick_preflight};
 pub use progress::{PodLine, PodState, Progress, WaitingTier};
 pub use ready_workloads::{ReadyWorkload, ReadyWorkloads, find_unready, ready_workloads};
+pub use responders::{ActiveResponder, withdraw_requests};
 pub use returns::ReturningOwner;
 pub use rule::{Behavior, Namespaces, Rule};
 pub use run::drain;

@@ -16,6 +16,12 @@ pub(crate) const READ_TIMEOUT: Duration = Duration::from_secs(15);
 /// How long all reads of a node's workloads together may take before its drain: the other nodes wait meanwhile.
 pub(crate) const WORKLOADS_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How long a request to responders may stay without an answer of the API's controller, before the pod is evicted: an API
+/// server may serve the API although nothing acts on it.
+pub(crate) const RESPONDERS_TIMEOUT: TimeDelta = TimeDelta::seconds(60);
+/// Delay before responders are asked again whose request was deleted.
+pub(crate) const ASK_AGAIN: TimeDelta = TimeDelta::seconds(15);
+
 /// From the start of the stage `Delete` to its first deletion: the Event about it must come first.
 pub(crate) const DELETE_ANNOUNCEMENT: TimeDelta = TimeDelta::seconds(2);
 

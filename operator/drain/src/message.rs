@@ -2,10 +2,12 @@
 
 use std::fmt::{self, Display};
 
+use chrono::{DateTime, Utc};
 use lockkeeper_reasons::{format_time, plural};
 
 use crate::blocker::{Blocker, BudgetNumbers, BudgetOutlook};
 use crate::pod::PodName;
+use crate::responders::ActiveResponder;
 use crate::returns::ReturningOwner;
 
 /// The pods that a message is about.
@@ -67,6 +69,7 @@ pub(crate) fn message(blocker: &Blocker, pods: &PodList) -> String {
         | Blocker::Forbidden { .. }
         | Blocker::Refused { .. }
         | Blocker::Webhook { .. }
+        | Blocker::Responder { .. }
         | Blocker::Budget { .. }
         | Blocker::NamespaceTerminating { .. }
         | Blocker::ApiUnavailable { .. }
@@ -129,6 +132,9 @@ pub(crate) fn message_without_pods(blocker: &Blocker, pods: &PodList) -> String 
         Blocker::NamespaceTerminating { .. } => {
             format!("{} namespace is being deleted", pods.pick("its", "their"))
         }
+        Blocker::Responder {
+            active, asked, failure, ..
+        } => responder_message(active.as_ref(), *asked, failure.as_deref()),
         Blocker::ApiUnavailable { message } => format!("the API server is unavailable: {message}"),
         Blocker::MayComplete { rule, .. } => format!("may complete first (the policy's drain.rules[{rule}])"),
         Blocker::VolumesAttached { names, count, .. } => {
@@ -150,6 +156,27 @@ pub(crate) fn message_without_pods(blocker: &Blocker, pods: &PodList) -> String 
         Blocker::LoadBalancerDelay { from } => {
             format!("waiting for load balancers; evictions start at {}", format_time(*from))
         }
+    }
+}
+
+fn responder_message(active: Option<&ActiveResponder>, asked: DateTime<Utc>, failure: Option<&str>) -> String {
+    let mut text = match active {
+        None => format!("waiting for an eviction responder (asked at {})", format_time(asked)),
+        Some(active) => {
+            let heartbeat = active.heartbeat.map_or_else(
+                || "no heartbeat yet".to_owned(),
+                |at| format!("last heartbeat at {}", format_time(at)),
+            );
+            format!("eviction responder {} is active ({heartbeat})", active.name)
+        }
+    };
+    let message = active.map(|active| active.message.as_str()).unwrap_or_default();
+    if !message.is_empty() {
+        text = format!("{text}: {message}");
+    }
+    match failure {
+        Some(failure) => format!("{text}; this may be out of date: {failure}"),
+        None => text,
     }
 }
 

@@ -69,6 +69,8 @@ pub struct PodView {
     pub empty_dir: bool,
     /// How it opts out of eviction.
     pub opt_out: Option<OptOut>,
+    /// Whether it names responders for its eviction.
+    pub has_responders: bool,
     /// The volume claims it uses.
     pub claims: Vec<String>,
     /// Names in the node's status of volumes that it uses without a claim.
@@ -156,6 +158,7 @@ struct SlimSpec {
     priority_class_name: Option<String>,
     volumes: Option<Vec<SlimVolume>>,
     tolerations: Option<Vec<SlimToleration>>,
+    eviction_responders: Option<Vec<IgnoredAny>>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -239,6 +242,7 @@ impl From<SlimPod> for PodView {
                 .collect(),
             criticality: criticality(spec.priority_class_name.as_deref()),
             tolerance: tolerance(spec.tolerations.as_deref().unwrap_or_default()),
+            has_responders: spec.eviction_responders.is_some_and(|all| !all.is_empty()),
             grace: spec.termination_grace_period_seconds.unwrap_or(DEFAULT_GRACE),
             name,
             uid: Uid(meta.uid.clone().unwrap_or_default()),

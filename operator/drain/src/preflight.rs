@@ -8,7 +8,7 @@ use crate::blocker::{Blocker, BudgetNumbers, BudgetOutlook};
 use crate::cause::{Cause, group_by_cause};
 use crate::dry_run::{DryRunCache, DryRunResult, UnansweredPod};
 use crate::error::Error;
-use crate::evict::{EvictionMethod, EvictionRequest};
+use crate::evict::{EvictionMethod, RemovalRequest};
 use crate::fresh_reads;
 use crate::limits::MAX_REQUESTS_PER_BUDGET;
 use crate::pod::{PodName, Tolerance};
@@ -159,7 +159,7 @@ fn combine(
 }
 
 /// Lists the pods and budgets, and returns dry runs for the pods that the lists do not decide.
-async fn read(client: &Client, settings: &Settings) -> Result<(State, DateTime<Utc>, Vec<EvictionRequest>), Error> {
+async fn read(client: &Client, settings: &Settings) -> Result<(State, DateTime<Utc>, Vec<RemovalRequest>), Error> {
     let mut state = State::new(settings.clone());
     let pods = fresh_reads::pods(client, &settings.node).await?;
     let now = settings.clock.now();
@@ -190,7 +190,8 @@ fn doubt(pod: &TrackedPod, state: &State) -> Option<Blocker> {
     let budget = state
         .tried_budget(&pod.view)
         .filter(|budget| budget.sync_error.is_none())?;
-    (pod.decision == Decision::Evict).then(|| budget.blocker(pod.view.name.clone(), BudgetOutlook::AfterCordon, ""))
+    (pod.decision == Decision::Evict && !state.asks_responders(pod))
+        .then(|| budget.blocker(pod.view.name.clone(), BudgetOutlook::AfterCordon, ""))
 }
 
 /// The owner of a pod that is evicted, if the pod tolerates the cordon.
@@ -199,20 +200,24 @@ fn may_return(pod: &TrackedPod) -> Option<String> {
     pod.view.owner.clone().filter(|_| tolerates)
 }
 
-/// Dry runs for pods without a blocker. An exhausted budget would refuse; that answer is known.
-fn dry_runs(now: DateTime<Utc>, state: &State) -> Vec<EvictionRequest> {
+/// Dry runs for pods without a blocker and without responders. An exhausted budget would refuse; that answer is known.
+fn dry_runs(now: DateTime<Utc>, state: &State) -> Vec<RemovalRequest> {
     let allowed = |pod: &TrackedPod| {
         let guard = state.budgets_of(&pod.view).find(|budget| budget.guards(&pod.view));
         guard.is_none_or(|budget| budget.numbers.allowed > 0)
     };
     let pods = state.pods.iter().flatten();
     let undecided = |pod: &TrackedPod| {
-        pod.decision == Decision::Evict && allowed(pod) && listed_blockers(now, pod, state).is_empty()
+        pod.decision == Decision::Evict
+            && !state.asks_responders(pod)
+            && allowed(pod)
+            && listed_blockers(now, pod, state).is_empty()
     };
     pods.filter(|(_, pod)| undecided(pod))
-        .map(|(uid, pod)| EvictionRequest {
+        .map(|(uid, pod)| RemovalRequest {
             pod: pod.view.name.clone(),
             uid: uid.clone(),
+            node: state.settings.node.clone(),
             grace: None,
             method: EvictionMethod::Evict,
             dry_run: true,
@@ -228,6 +233,8 @@ fn listed_blockers(now: DateTime<Utc>, pod: &TrackedPod, state: &State) -> Vec<B
         // A finalizer, or the kubelet, has kept it for longer than its grace period already.
         Decision::Wait => return state.stuck_blocker(now, pod).into_iter().collect(),
         Decision::Skip(_) | Decision::Delete | Decision::Complete(_) | Decision::Unknown => return Vec::new(),
+        // What its responders can do is not known before they are asked.
+        Decision::Evict if state.asks_responders(pod) => return Vec::new(),
         Decision::Evict => {}
     }
     if let Some(budgets) = state.conflicting_budgets(&pod.view) {

@@ -58,6 +58,11 @@ impl State {
         let retry = refusal_retry(uid, now);
         match answer {
             EvictionAnswer::Granted => self.granted(now + retry, now, request),
+            EvictionAnswer::RespondersAsked => NextAttempt::State(Attempt::Asked { at: now }),
+            EvictionAnswer::RespondersNotServed => {
+                self.evict_plainly(uid);
+                NextAttempt::State(Attempt::Open)
+            }
             EvictionAnswer::Gone => NextAttempt::State(Attempt::Open),
             EvictionAnswer::Budget {
                 name,

@@ -157,8 +157,12 @@ impl State {
             Decision::Evict | Decision::Delete => match (&pod.attempt, self.gate_decision(now, uid, pod, in_flight)) {
                 (_, GateDecision::LaterTier) => PodState::Later,
                 (Attempt::Granted { .. }, _) => PodState::Leaving,
-                (Attempt::Open | Attempt::Later { .. }, _) if self.requests.contains_key(uid) => PodState::Asked,
-                (Attempt::Open | Attempt::Later { .. }, _) => PodState::Waiting,
+                (Attempt::Open | Attempt::Asked { .. } | Attempt::Later { .. }, _)
+                    if self.requests.contains_key(uid) =>
+                {
+                    PodState::Asked
+                }
+                (Attempt::Open | Attempt::Asked { .. } | Attempt::Later { .. }, _) => PodState::Waiting,
             },
         }
     }
@@ -205,6 +209,7 @@ impl State {
             Decision::Wait => self.shutdown_blocker(now, pod).into_iter().collect(),
             Decision::Evict | Decision::Delete => match &pod.attempt {
                 Attempt::Granted { .. } => Vec::new(),
+                Attempt::Asked { at } => vec![self.responder_blocker(uid, name, *at)],
                 Attempt::Later { blocker, .. } => blocker.clone().into_iter().collect(),
                 Attempt::Open => self.budget_blocker(now, uid, pod, in_flight).into_iter().collect(),
             },

@@ -16,7 +16,7 @@ use crate::clients::DrainClients;
 use crate::completion::Completion;
 use crate::detach::DetachState;
 use crate::error::Error;
-use crate::evict::{EvictionRequest, evict};
+use crate::evict::{RemovalRequest, evict};
 use crate::fresh_reads::{claimed_volume, namespace_labels, remaining_pods};
 use crate::limits::{LIST_RETRY, READ_RETRY};
 use crate::pod::{PodName, Uid};
@@ -42,6 +42,7 @@ pub async fn drain(
         let now = run.clock.now();
         run.state.end_opt_outs(now);
         run.state.note_last_pod(now);
+        run.state.end_requests(now);
         run.send_requests(now);
         publish(&progress, run.state.progress(now));
         if run.step(now).await? == Step::Complete {
@@ -85,6 +86,8 @@ struct Run {
     watches: SelectAll<BoxStream<'static, WatchEvent>>,
     /// Namespaces whose budgets are watched.
     watched_namespaces: BTreeSet<String>,
+    /// Namespaces whose responders are watched.
+    asked_namespaces: BTreeSet<String>,
     /// Whether attachments are watched.
     attachments_watched: bool,
     evictions: FuturesUnordered<BoxFuture<(Uid, EvictionAnswer)>>,
@@ -112,6 +115,7 @@ impl Run {
             intake: WatchIntake::default(),
             watches: SelectAll::from_iter(watches),
             watched_namespaces: BTreeSet::new(),
+            asked_namespaces: BTreeSet::new(),
             attachments_watched: false,
             evictions: FuturesUnordered::new(),
             reads: FuturesUnordered::new(),
@@ -126,6 +130,13 @@ impl Run {
         for namespace in self.state.namespaces_with_evictions() {
             if self.watched_namespaces.insert(namespace.clone()) {
                 self.watches.push(watches::budgets(&self.clients.watches, &namespace));
+            }
+        }
+        for namespace in self.state.namespaces_asked() {
+            if self.asked_namespaces.insert(namespace.clone()) {
+                let node = &self.state.settings.node;
+                self.watches
+                    .extend(watches::responders(&self.clients.watches, &namespace, node));
             }
         }
         for request in self.state.pick(now) {
@@ -224,7 +235,7 @@ impl Run {
     }
 }
 
-async fn send(client: Client, request: EvictionRequest) -> (Uid, EvictionAnswer) {
+async fn send(client: Client, request: RemovalRequest) -> (Uid, EvictionAnswer) {
     let answer = evict(&client, &request).await;
     let (pod, uid, method) = (&request.pod, &request.uid.0, request.method);
     tracing::debug!(%pod, uid, ?method, ?answer, "eviction requested");

@@ -34,6 +34,8 @@ pub struct Settings {
     pub own_pods: OwnPods,
     /// Owners whose pods stay, as they return to the node; the drain adds those that it finds.
     pub returning: BTreeSet<String>,
+    /// Whether pods with responders are left to these (`spec.evictionResponders`, an alpha API of Kubernetes 1.37).
+    pub eviction_requests: bool,
     /// When the node was cordoned: a drain that starts soon afterwards has seen every pod that has to leave.
     ///
     /// The minimum age of the cordon at the end counts from when the drain saw it, as this time may be of another
@@ -64,6 +66,7 @@ impl Settings {
             grace_period_seconds: None,
             own_pods,
             returning: BTreeSet::new(),
+            eviction_requests: false,
             cordoned_at,
             evict_from: None,
             wait_for_volume_detach: Duration::from_mins(5),

@@ -11,6 +11,7 @@ use crate::budget::BudgetView;
 use crate::limits::{FAILURE_SHOWN_FOR, SAME_FAILURE};
 use crate::node::NodeView;
 use crate::pod::{PodName, PodView, Uid};
+use crate::responders::NamespaceResponders;
 use crate::returns::Returns;
 use crate::rule::Namespaces;
 use crate::select::{Decision, EvictionBar, StayReason, Tier, Verdict, decide, holds_node};
@@ -42,6 +43,8 @@ pub(crate) struct State {
     pub(crate) gates: BTreeMap<PodName, EvictionGate>,
     /// Requests without an answer.
     pub(crate) requests: BTreeMap<Uid, PendingRequest>,
+    /// What responders do, by namespace.
+    pub(crate) responders: BTreeMap<String, NamespaceResponders>,
     /// Pods that came back after they had left.
     pub(crate) returns: Returns,
     /// The last failure of the API server.
@@ -59,6 +62,8 @@ pub(crate) struct TrackedPod {
     pub(crate) failures: u32,
     /// Whether its eviction has been requested.
     pub(crate) requested: bool,
+    /// Whether its responders are asked no more: they have ended without its eviction, or do not answer.
+    pub(crate) responders_ended: bool,
 }
 
 /// What is remembered of a pod that had to leave.
@@ -78,6 +83,8 @@ pub(crate) struct PodToMove {
 pub(crate) enum Attempt {
     /// Not requested yet, or the budget's gate decides when.
     Open,
+    /// Its responders were asked; the watches will show what they do.
+    Asked { at: DateTime<Utc> },
     /// Granted; the watch will show the shutdown.
     Granted { at: DateTime<Utc>, budget: Option<PodName> },
     /// Refused; requested again later.
@@ -144,6 +151,7 @@ impl State {
             budgets: BTreeMap::new(),
             gates: BTreeMap::new(),
             requests: BTreeMap::new(),
+            responders: BTreeMap::new(),
             returns: Returns::default(),
             failure: None,
         }
@@ -357,16 +365,23 @@ impl State {
             };
             self.pods_to_move.insert(view.uid.clone(), pod);
         }
-        let (attempt, failures, requested) = before.map_or((Attempt::Open, 0, false), |pod| {
-            (pod.attempt, pod.failures, pod.requested)
-        });
-        let pod = TrackedPod {
+        let new = TrackedPod {
             view,
             decision,
             tier,
-            attempt,
-            failures,
-            requested,
+            attempt: Attempt::Open,
+            failures: 0,
+            requested: false,
+            responders_ended: false,
+        };
+        let pod = match before {
+            None => new,
+            Some(before) => TrackedPod {
+                view: new.view,
+                decision: new.decision,
+                tier: new.tier,
+                ..before
+            },
         };
         (pod, stays)
     }

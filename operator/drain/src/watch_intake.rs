@@ -69,6 +69,7 @@ impl WatchIntake {
                     .as_mut()
                     .map(|attachments| attachments.remove(&name));
             }
+            WatchEvent::Responders(event) => state.responders_changed(now, event),
             WatchEvent::Failed(message) => state.record_failure(now, message),
             WatchEvent::Unrelated => {}
         }

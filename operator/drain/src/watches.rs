@@ -10,6 +10,7 @@ use crate::budget::{BudgetView, SlimBudget, name_of};
 use crate::fresh_reads::pods_on;
 use crate::node::{NodeView, SlimNode};
 use crate::pod::{PodName, PodView, SlimPod, Uid};
+use crate::responders::{self, ResponderEvent};
 use crate::volumes::{AttachmentRest, SlimAttachment, on_node};
 
 /// An event of one of the watches.
@@ -49,6 +50,8 @@ pub(crate) enum WatchEvent {
     AttachmentsListed,
     /// An attachment is gone.
     AttachmentGone(String),
+    /// A request to responders, or what they do, has changed.
+    Responders(ResponderEvent),
     /// An event that does not concern the node.
     Unrelated,
     /// Another watch failed; it restarts by itself.
@@ -129,7 +132,12 @@ pub(crate) fn attachments(client: &Client, node: &str) -> BoxStream<'static, Wat
         .boxed()
 }
 
-fn failure(what: &str, error: &watcher::Error) -> String {
+/// Watches what the responders of pods in a namespace do.
+pub(crate) fn responders(client: &Client, namespace: &str, node: &str) -> [BoxStream<'static, WatchEvent>; 2] {
+    responders::watches(client, namespace, node).map(|events| events.map(WatchEvent::Responders).boxed())
+}
+
+pub(crate) fn failure(what: &str, error: &watcher::Error) -> String {
     let cause = match error {
         watcher::Error::InitialListFailed(error)
         | watcher::Error::WatchStartFailed(error)

@@ -3,7 +3,7 @@
 mod notifications;
 mod state;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use chrono::TimeDelta;
@@ -18,7 +18,7 @@ use tokio::time::{Instant, timeout};
 use self::notifications::{BLOCKED_FOR, DrainNotifications};
 use self::state::{EarlierRuns, EvictionTime, State};
 use super::supervisor::{AnswerSender, Supervisor, WakeUp};
-use crate::drain_settings::of_operation;
+use crate::drain_settings::{DrainOptions, of_operation};
 use crate::report::event::Event;
 
 /// An engine that returned an error is started again after this, until the operation itself times out.
@@ -32,6 +32,7 @@ pub struct Drains {
     clients: DrainClients,
     namespace: String,
     clock: Clock,
+    eviction_requests: bool,
     tasks: Supervisor<String, Attempt, State>,
     /// What Events have told of each drain.
     notifications: BTreeMap<String, (Attempt, DrainNotifications)>,
@@ -59,11 +60,12 @@ impl std::fmt::Debug for Drains {
 
 impl Drains {
     /// No drain runs yet.
-    pub fn new(clients: DrainClients, namespace: String, clock: Clock, wake_up: WakeUp) -> Self {
+    pub fn new(clients: DrainClients, options: &DrainOptions, wake_up: WakeUp) -> Self {
         Self {
             clients,
-            namespace,
-            clock,
+            namespace: options.namespace.clone(),
+            clock: options.clock,
+            eviction_requests: options.eviction_requests,
             tasks: Supervisor::new(wake_up),
             notifications: BTreeMap::new(),
             earlier_runs: BTreeMap::new(),
@@ -127,6 +129,11 @@ impl Drains {
         }
     }
 
+    /// The nodes that are drained now.
+    pub fn nodes(&self) -> BTreeSet<String> {
+        self.tasks.iter().map(|(node, _)| node.clone()).collect()
+    }
+
     /// Ends the drain of a node; the next pass starts it anew.
     pub fn restart(&mut self, node: &str) {
         if let Some(task) = self.tasks.get(node) {
@@ -154,7 +161,10 @@ impl Drains {
         let empty = empty
             .filter(|(order, _)| *order == attempt.order)
             .map(|(_, empty)| empty);
-        let settings = of_operation(node, operation, &self.namespace, self.clock).map(with_rounded_cordon_time);
+        let settings = of_operation(node, operation, &self.namespace, self.clock).map(|settings| Settings {
+            eviction_requests: self.eviction_requests,
+            ..with_rounded_cordon_time(settings)
+        });
         let (clients, name) = (self.clients.clone(), node.to_owned());
         let before = self.earlier_runs.get(node).filter(|(known, _)| *known == attempt);
         let first = EarlierRuns {

@@ -14,6 +14,7 @@ use lockkeeper_snapshot::{Filling, ObservedObjects};
 use tokio::time::Instant;
 
 use super::supervisor::{AnswerSender, Supervisor, Task, WakeUp};
+use crate::drain_settings::DrainOptions;
 use crate::report::event::Event;
 use crate::report::notified_pods::NotifiedPods;
 
@@ -29,6 +30,7 @@ pub struct Preflights {
     client: Client,
     namespace: String,
     clock: Clock,
+    eviction_requests: bool,
     tasks: Supervisor<String, Question, Answer>,
     /// Which blocked pods Events have named.
     notified: BTreeMap<String, NotifiedPods>,
@@ -67,11 +69,12 @@ impl std::fmt::Debug for Preflights {
 
 impl Preflights {
     /// No preflight runs yet. The client must not retry by itself.
-    pub fn new(client: Client, namespace: String, clock: Clock, wake_up: WakeUp) -> Self {
+    pub fn new(client: Client, options: &DrainOptions, wake_up: WakeUp) -> Self {
         Self {
             client,
-            namespace,
-            clock,
+            namespace: options.namespace.clone(),
+            clock: options.clock,
+            eviction_requests: options.eviction_requests,
             tasks: Supervisor::new(wake_up),
             notified: BTreeMap::new(),
         }
@@ -151,7 +154,12 @@ impl Preflights {
         let (clock, now) = (self.clock, self.clock.now());
         let own = OwnPods::in_namespace(&self.namespace);
         let settings = Settings::of_policy(name, &policy.spec.drain, own, now);
-        let settings = settings.map(|settings| Settings { clock, ..settings });
+        let eviction_requests = self.eviction_requests;
+        let settings = settings.map(|settings| Settings {
+            clock,
+            eviction_requests,
+            ..settings
+        });
         let last = self.tasks.get(name).map(|task| task.answer().clone());
         let initial = Answer {
             pauses: false,

@@ -57,6 +57,11 @@ fn drain_samples() -> Vec<WaitReason> {
         WaitReason::EvictionBlocked {
             message: budget.to_owned(),
         },
+        WaitReason::ResponderActive {
+            message: "pod shop/db-0: eviction responder virt.example/mover is active (last heartbeat at 2026-11-24T21:00:30Z): copied 40% of the memory"
+                .to_owned(),
+            until: Some(at(1)),
+        },
         WaitReason::PodRunning {
             message: "pod batch/job-1 may complete (the policy's drain.rules[0])".to_owned(),
         },

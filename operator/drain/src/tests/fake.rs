@@ -10,7 +10,7 @@ use kube::client::Body;
 use serde_json::{Value, json};
 
 use super::with;
-use super::world::{Death, Stream, World, answer, full_name, status};
+use super::world::{Death, ResponderApi, Stream, World, answer, full_name, status};
 
 /// The fake API server; clones are the same server.
 #[derive(Clone)]
@@ -185,6 +185,11 @@ impl Fake {
         if self.world().down {
             return Err(reset());
         }
+        if path.starts_with("/apis/lifecycle.k8s.io/")
+            && let Some(answer) = self.responders(&parts.method, &path, &body)
+        {
+            return answer;
+        }
         if path.ends_with("/eviction") {
             return self.leave(&path, &query, &body, "POST").await;
         }
@@ -216,6 +221,43 @@ impl Fake {
             world.put("pods", pod);
         }
         Ok(answer(200, None, &list))
+    }
+
+    /// What the API of responders answers; `None` to a list or watch where it is served.
+    fn responders(
+        &self,
+        method: &http::Method,
+        path: &str,
+        body: &[u8],
+    ) -> Option<Result<Response<Stream>, std::io::Error>> {
+        let mut world = self.world();
+        if world.responders == ResponderApi::Absent {
+            world.note(format!("{method} not served"));
+            // As plain text, as for each group that a server does not know.
+            return Some(Ok(answer(404, None, &json!("404 page not found"))));
+        }
+        if method == http::Method::GET {
+            let fails = world.responders == ResponderApi::WithoutEvictions && path.ends_with("/evictions");
+            return fails.then(|| Ok(status(403, "evictions is forbidden")));
+        }
+        if method == http::Method::DELETE {
+            return Some(Ok(world.withdraw(path, body)));
+        }
+        let request: Value = serde_json::from_slice(body).unwrap();
+        world.note(format!("ASK {}", full_name(&request)));
+        match world.faults.pop_front() {
+            Some(Fault::Answer {
+                code,
+                retry_after,
+                body,
+            }) => Some(Ok(answer(code, retry_after, &body))),
+            Some(Fault::Reset | Fault::Hang) => Some(Err(reset())),
+            Some(Fault::LostReply) => {
+                world.ask(request);
+                Some(Err(reset()))
+            }
+            None => Some(Ok(world.ask(request))),
+        }
     }
 
     fn named(&self, path: &str) -> Response<Stream> {
@@ -310,7 +352,14 @@ impl Fake {
 
 /// The kind of a list or watch; none where one object is read.
 fn watched(path: &str) -> Option<&'static str> {
-    let kinds = ["pods", "poddisruptionbudgets", "nodes", "volumeattachments"];
+    let kinds = [
+        "pods",
+        "poddisruptionbudgets",
+        "nodes",
+        "volumeattachments",
+        "evictionrequests",
+        "evictions",
+    ];
     kinds.into_iter().find(|kind| path.ends_with(&format!("/{kind}")))
 }
 

@@ -179,6 +179,12 @@ fn a_protected_pod_names_the_policy_field_that_protects_it() {
             until: Some(at),
         },
         Blocker::Rule { pod: db(), rule: 2 },
+        Blocker::Responder {
+            pod: db(),
+            active: None,
+            asked: at,
+            failure: None,
+        },
         Blocker::MayComplete { pod: db(), rule: 0 },
         Blocker::VolumesAttached {
             names: vec!["pv-1".to_owned(), "pv-2".to_owned()],
@@ -192,6 +198,7 @@ fn a_protected_pod_names_the_policy_field_that_protects_it() {
         EvictionBlocked: pod shop/db-0 opts out of eviction (annotation karpenter.sh/do-not-disrupt; the policy's drain.podOptOuts is Respect)
         EvictionBlocked: pods shop/db-0, shop/web-1 opt out of eviction until 2026-11-18T11:06:40Z (annotation karpenter.sh/do-not-disrupt; the policy's drain.podOptOuts is Respect)
         EvictionBlocked: pod shop/db-0: the policy's drain.rules[2] blocks the eviction
+        ResponderActive: pod shop/db-0: waiting for an eviction responder (asked at 2026-11-18T11:06:40Z)
         PodRunning: pod shop/db-0 may complete first (the policy's drain.rules[0])
         VolumesAttached: volumes pv-1, pv-2 and 2 more are still attached
         LoadBalancerDelay: waiting for load balancers; evictions start at 2026-11-18T11:06:40Z

@@ -14,6 +14,7 @@ mod nodes;
 mod page;
 mod preflights;
 mod races;
+mod responders;
 mod returns;
 mod rules;
 mod selection;

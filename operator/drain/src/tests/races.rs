@@ -8,7 +8,7 @@ use serde_json::json;
 use super::{budget, node, pod, settings, view, with};
 use crate::answer::EvictionAnswer;
 use crate::budget::{BudgetView, SlimBudget};
-use crate::evict::EvictionRequest;
+use crate::evict::RemovalRequest;
 use crate::node::SlimNode;
 use crate::pod::Uid;
 use crate::state::State;
@@ -46,7 +46,7 @@ fn state(pods: usize, allowed: i32) -> State {
     state
 }
 
-fn names(asks: &[EvictionRequest]) -> Vec<&str> {
+fn names(asks: &[RemovalRequest]) -> Vec<&str> {
     asks.iter().map(|ask| ask.pod.name.as_str()).collect()
 }
 

@@ -27,11 +27,24 @@ pub(super) enum Death {
     Server,
 }
 
+/// What there is of the API of responders.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ResponderApi {
+    Served,
+    /// No client may read evictions.
+    WithoutEvictions,
+    Absent,
+}
+
 pub(super) struct World {
     pub(super) pods: BTreeMap<String, Value>,
     pub(super) budgets: BTreeMap<String, Value>,
     pub(super) nodes: BTreeMap<String, Value>,
     pub(super) attachments: BTreeMap<String, Value>,
+    /// Requests to responders, and what these do.
+    pub(super) eviction_requests: BTreeMap<String, Value>,
+    pub(super) pod_evictions: BTreeMap<String, Value>,
+    pub(super) responders: ResponderApi,
     /// What is read by name: namespaces, claims, volumes, by the last two parts of their path.
     pub(super) named: BTreeMap<String, Value>,
     /// Every request as `METHOD what`, with the time since the start.
@@ -69,6 +82,9 @@ impl World {
             budgets: BTreeMap::new(),
             nodes: BTreeMap::from([("n1".to_owned(), super::node())]),
             attachments: BTreeMap::new(),
+            eviction_requests: BTreeMap::new(),
+            pod_evictions: BTreeMap::new(),
+            responders: ResponderApi::Served,
             named: BTreeMap::new(),
             requests: Vec::new(),
             evictions: Vec::new(),
@@ -125,6 +141,8 @@ impl World {
             "poddisruptionbudgets" => &mut self.budgets,
             "nodes" => &mut self.nodes,
             "volumeattachments" => &mut self.attachments,
+            "evictionrequests" => &mut self.eviction_requests,
+            "evictions" => &mut self.pod_evictions,
             other => panic!("{other}"),
         }
     }
@@ -174,6 +192,8 @@ impl World {
                 .collect(),
             "nodes" => self.nodes.values().collect(),
             "volumeattachments" => self.attachments.values().collect(),
+            "evictionrequests" => self.eviction_requests.values().collect(),
+            "evictions" => self.pod_evictions.values().collect(),
             _ => self
                 .budgets
                 .values()
@@ -181,6 +201,35 @@ impl World {
                 .collect(),
         };
         json!({"kind": "List", "apiVersion": "v1", "metadata": {"resourceVersion": self.version.to_string()}, "items": items})
+    }
+
+    /// Creates a request to responders, once.
+    pub(super) fn ask(&mut self, mut request: Value) -> Response<Stream> {
+        let name = text(&request, "name").to_owned();
+        if self.eviction_requests.contains_key(&name) {
+            let body = json!({"kind": "Status", "code": 409, "reason": "AlreadyExists", "message": "already exists"});
+            return answer(409, None, &body);
+        }
+        merge(&mut request, &json!({"metadata": {"uid": format!("uid-of-{name}")}}));
+        self.put("evictionrequests", request);
+        status(201, "")
+    }
+
+    /// Deletes a request to responders, if it is the one that is meant.
+    pub(super) fn withdraw(&mut self, path: &str, body: &[u8]) -> Response<Stream> {
+        let options: Value = serde_json::from_slice(body).unwrap();
+        let name = path.rsplit('/').next().unwrap().to_owned();
+        self.note(format!("WITHDRAW {name}"));
+        let uid = &options["preconditions"]["uid"];
+        assert!(uid.is_string(), "{options}");
+        match self.eviction_requests.get(&name) {
+            Some(request) if request["metadata"]["uid"] == *uid => {
+                self.remove("evictionrequests", &name);
+                answer(200, None, &json!({"kind": "Status", "status": "Success"}))
+            }
+            Some(_) => status(409, "the UID in the precondition does not match"),
+            None => status(404, "not found"),
+        }
     }
 
     /// As the API server does: no budget for what does not run, one that has room, or a refusal.

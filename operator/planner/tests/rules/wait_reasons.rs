@@ -204,6 +204,13 @@ const IN_PROGRESS: &[Cause] = &[
         let message = "pod shop/db-0: budget shop/db allows 0".to_owned();
         drain_n1(world, Some(WaitReason::EvictionBlocked { message }));
     }),
+    (ReasonName::ResponderActive, |world| {
+        let (message, until) = (
+            "pod shop/db-0: eviction responder a.example/b is active".to_owned(),
+            None,
+        );
+        drain_n1(world, Some(WaitReason::ResponderActive { message, until }));
+    }),
     (ReasonName::PodRunning, |world| {
         let message = "pod shop/job-x: may complete first".to_owned();
         drain_n1(world, Some(WaitReason::PodRunning { message }));

@@ -88,7 +88,7 @@ pub struct Write<'a> {
     pub made: &'a mut BTreeSet<String>,
     /// Whether this pass has verified the policies, where once is enough.
     pub policies_verified: &'a mut bool,
-    /// When this pass wrote the lock, and now, by a clock that nobody sets; in milliseconds.
+    /// When this pass wrote the lock, and now, by a clock that is never set; in milliseconds.
     pub lock_written: &'a mut Option<i64>,
     pub at: i64,
     /// What this process has proven with its own writes.
