@@ -9,6 +9,9 @@ use crate::Instant;
 /// How many open spans are tried before the reboot counts as one that never fits.
 const MAX_SPANS: usize = 64;
 
+/// How long a node may take to start in a window: a span that fits a reboot exactly would never be used.
+const START_DELAY: TimeDelta = TimeDelta::seconds(10);
+
 /// Why a reboot that takes `needs` may not start in the window that `closes`. A reboot that fits into no window at all
 /// may start in any.
 pub(crate) fn too_late(schedule: &Schedule, needs: TimeDelta, closes: Instant, now: Instant) -> Option<WaitReason> {
@@ -39,7 +42,7 @@ pub(crate) fn too_late_from(needs: TimeDelta, closes: Instant) -> Instant {
     closes - needs + TimeDelta::nanoseconds(1)
 }
 
-/// Whether any open span from `from` on is as long as `needs`.
+/// Whether any open span from `from` on is as long as `needs`, and as a node may take to start after it has opened.
 fn fits_later(schedule: &Schedule, needs: TimeDelta, from: Instant) -> bool {
     let mut at = from;
     for _ in 0..MAX_SPANS {
@@ -50,7 +53,7 @@ fn fits_later(schedule: &Schedule, needs: TimeDelta, from: Instant) -> bool {
         };
         match schedule.opening(opens) {
             Opening::Open { closes: None } => return true,
-            Opening::Open { closes: Some(closes) } if closes - opens >= needs => return true,
+            Opening::Open { closes: Some(closes) } if closes - opens >= needs + START_DELAY => return true,
             Opening::Open { closes: Some(closes) } => at = closes,
             Opening::Closed { .. } | Opening::Excluded { .. } => return false,
         }
