@@ -15,8 +15,9 @@ impl WaitReason {
             | Self::CheckFailing { until, .. }
             | Self::PodTerminating { until, .. } => *until,
             Self::OutsideWindow { opens, .. } | Self::DoesNotFitWindow { opens, .. } => *opens,
-            Self::LoadBalancerDelay { from } => Some(*from),
-            Self::ViewIncomplete(ViewGap::SchedulersUnaware { until })
+            Self::NoticeGiven { until }
+            | Self::LoadBalancerDelay { from: until }
+            | Self::ViewIncomplete(ViewGap::SchedulersUnaware { until })
             | Self::BreakerOpen {
                 recovery: BreakerRecovery::ProbeAt(until),
                 ..
