@@ -5,6 +5,7 @@ use lockkeeper_reasons::WaitReason;
 
 use super::schedule::{Opening, Schedule};
 use crate::Instant;
+use crate::snapshot::Policy;
 
 /// How many open spans are tried before the reboot counts as one that never fits.
 const MAX_SPANS: usize = 64;
@@ -26,14 +27,16 @@ pub(crate) fn too_late(schedule: &Schedule, needs: TimeDelta, closes: Instant, n
 }
 
 /// How long a reboot of a node takes: as long as others, but if a pod may take longer than that to shut down, that long and
-/// a short reboot.
-pub(crate) fn needed_time(estimate: TimeDelta, longest_grace: TimeDelta) -> TimeDelta {
+/// a short reboot. The notice comes before that.
+pub(crate) fn needed_time(policy: &Policy, longest_grace: TimeDelta) -> TimeDelta {
     /// From the end of the drain to the uncordon.
     const SHORT_REBOOT: TimeDelta = TimeDelta::minutes(5);
+    let estimate = policy.duration_estimate.cordoned;
+    let notice = policy.settings.notice.unwrap_or_default();
     if longest_grace > estimate {
-        longest_grace + SHORT_REBOOT
+        notice + longest_grace + SHORT_REBOOT
     } else {
-        estimate
+        notice + estimate
     }
 }
 

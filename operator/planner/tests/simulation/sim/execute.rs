@@ -88,7 +88,7 @@ pub struct Write<'a> {
     pub made: &'a mut BTreeSet<String>,
     /// Whether this pass has verified the policies, where once is enough.
     pub policies_verified: &'a mut bool,
-    /// When this pass wrote the lock, and now, by a clock that nobody sets; in milliseconds.
+    /// When this pass wrote the lock, and now, by a clock that is never set; in milliseconds.
     pub lock_written: &'a mut Option<i64>,
     pub at: i64,
     /// What this process has proven with its own writes.
@@ -138,6 +138,13 @@ impl Write<'_> {
                 });
             }),
             Action::EndHandshake { node, .. } => self.annotation(node, |node| node.handshake = None),
+            Action::GiveNotice { node, id, .. } => {
+                let (id, given) = (id.clone(), self.now);
+                self.annotation(node, |node| {
+                    node.notice = NoticeCondition::Ours(GivenNotice { id, given });
+                })
+            }
+            Action::EndNotice { node, .. } => self.annotation(node, |node| node.notice = NoticeCondition::Absent),
             Action::RemoveCommand { node, .. } => self.record(node, |record| record.command = None),
             Action::RemoveRequest { node, .. } => self.annotation(node, |node| node.requested = None),
             Action::RemoveApproval { node, .. } => self.annotation(node, |node| node.approved = None),

@@ -289,7 +289,8 @@ pub fn is_selected(cluster: &Cluster, node: usize, name: &PolicyName) -> bool {
 /// Whether the window is open for as long as a reboot takes, minute by minute, or no window of the next eight days is.
 fn fits(policy: &Policy, schedule: &Result<Schedule, String>, now: Instant) -> bool {
     let Ok(schedule) = schedule else { return false };
-    let needs = policy.duration_estimate.cordoned.num_minutes();
+    let needs = policy.duration_estimate.cordoned + policy.settings.notice.unwrap_or_default();
+    let needs = needs.num_minutes();
     let open = |minute: i64| schedule.is_open(now + TimeDelta::minutes(minute));
     if (0..needs).all(open) {
         return true;

@@ -1,10 +1,13 @@
 //! The rules of design section 10, asked of the truth: not of what an operator believed, but of what it did.
 
+use std::collections::BTreeMap;
+
 use lockkeeper_planner::*;
 
 use super::cluster::Cluster;
 use super::history::{History, is_selected};
 use super::hosts::Host;
+use super::notices::Given;
 use super::writer::{Allowed, Before, Writer};
 
 #[derive(Debug, Default)]
@@ -29,6 +32,8 @@ pub struct Judge {
     down_for: Vec<Option<String>>,
     /// What has happened, and when, by a clock that is right.
     pub history: History,
+    /// The last notice that each node was given.
+    pub notices: BTreeMap<usize, Given>,
 }
 
 /// What people did to a node since its last operation began.
@@ -142,6 +147,7 @@ impl Judge {
                 self.orders(cluster, node, order, writer.now);
                 self.hooks_before(cluster, node);
             }
+            (Action::GiveNotice { id, .. }, Some(node)) => self.gives_notice(cluster, node, id, writer),
             (Action::Uncordon { .. }, Some(node)) => {
                 self.lifts(cluster, before, node);
                 self.hooks_after(cluster, node);
