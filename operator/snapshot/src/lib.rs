@@ -12,6 +12,7 @@ pub mod handshake;
 mod handshake_annotation;
 mod hold;
 mod managed;
+pub mod notice;
 pub mod slim;
 mod snapshot;
 pub mod states;

@@ -14,13 +14,13 @@ use planner::{BootId, PolicyName, ViewGap};
 use crate::convert::{self, word};
 use crate::duration_history::{DurationHistory, policy_of};
 use crate::guarded::UndecodableRecord;
-use crate::handshake;
 use crate::hold::hold;
 use crate::managed::{is_unmanaged_record, unmanaged};
 use crate::slim::{self, annotation};
 use crate::states::node_owners;
 use crate::static_pod::StaticPod;
 use crate::taints;
+use crate::{handshake, notice};
 
 /// The objects that a snapshot is made of; every write of its plan is guarded by the versions in here.
 #[derive(Clone, Debug, Default)]
@@ -233,6 +233,7 @@ fn node_view(
         daemon_sets: planner::DaemonSetReadiness::Unknown,
         workloads: planner::WorkloadReadiness::Unknown,
         handshake: handshake::on(node),
+        notice: notice::on(node),
         hook_job: None,
     })
 }
