@@ -31,6 +31,7 @@ mod limits;
 mod manifests;
 mod meddling;
 mod monitoring;
+mod notice;
 mod notifications;
 mod outages;
 mod plugin;
