@@ -39,7 +39,7 @@ pub struct History {
     /// Whether the drain of each node has reached a stage.
     staged: Vec<bool>,
     /// Whether an operator has written while its clock was far off, or records of success were lost with a backup.
-    clock_was_wrong: bool,
+    pub clock_was_wrong: bool,
     /// Every success.
     successes: Vec<Success>,
     /// The reboots of each node that no person requested: when they ended.
