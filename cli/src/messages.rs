@@ -245,7 +245,7 @@ fn error_samples() -> Samples {
         ..slim::Node::default()
     };
     let mut no_system = slim::Node::default();
-    no_system.status.ready = Some(slim::ReadyCondition::default());
+    no_system.status.ready = Some(slim::NodeCondition::default());
     let mut all = vec![
         sample("error 404", request(404, "NotFound", "404 page not found")),
         sample("error 401", request(401, "Unauthorized", "Unauthorized")),

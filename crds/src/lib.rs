@@ -40,7 +40,7 @@ pub use policy::{
     AlertName, AlertStates, AlertsCheck, Approval, Breaker, BreakerState, BreakerStatus, Canary, Check, Checks,
     ConditionStatus, Deadline, DeadlineStatus, DeleteExempt, Disruption, Drain, DrainBehavior, DrainRule, EmptyDirData,
     Exclusion, Hook, HookAnnotation, HookFailurePolicy, HookJob, Hooks, HttpCheck, JobCheck, Matcher,
-    NodeConditionCheck, ObjectCheck, OnCheckError, OnTimeout, Overridden, Override, PodOptOuts, PodsCheck,
+    NodeConditionCheck, Notice, ObjectCheck, OnCheckError, OnTimeout, Overridden, Override, PodOptOuts, PodsCheck,
     PodsExpected, PolicyWaiting, PrometheusCheck, QueryCheck, QueryResult, QueueOrder, Reboot, RebootMethod,
     RebootPolicy, RebootPolicySpec, RebootPolicyStatus, RolloutStatus, Rung, RungStatus, SecretKey, Server, Topology,
     UnmanagedPods, Urgent, Window, WindowState,

@@ -20,6 +20,10 @@ pub const EVENT_SOURCE: &str = "lockkeeper";
 pub const OPERATION: &str = "lockkeeper.dev/operation";
 /// On a Node: the hook that waits for an annotation there, as JSON; the operator sets and removes it.
 pub const HOOK: &str = "lockkeeper.dev/hook";
+/// The type of the condition of a Node that gives notice, a name of KEP-5683.
+pub const MAINTENANCE_PLANNED: &str = "MaintenancePlanned";
+/// The reason of that condition, by which the operator knows its own.
+pub const NOTICE_REASON: &str = "LockkeeperReboot";
 /// On a Node, by a person: reboot it once although its host does not require it.
 pub const REBOOT_REQUESTED: &str = "lockkeeper.dev/reboot-requested";
 /// On a Node, by a person: do not start it; the value is the reason.

@@ -271,6 +271,9 @@ pub struct HistoryEntry {
     /// Seconds from the cordon to the reboot order.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drained_seconds: Option<i64>,
+    /// Seconds of `drainedSeconds` that were notice, until the first eviction or until all pods had left.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub noticed_seconds: Option<i64>,
     /// Seconds from the reboot order to the new boot.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub down_seconds: Option<i64>,

@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::host::Cause;
-use crate::policy::{Defaults, Drain, Hooks, Overridden, Reboot};
+use crate::policy::{Defaults, Drain, Hooks, Notice, Overridden, Reboot};
 
 /// One attempt to reboot one node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
@@ -128,6 +128,9 @@ pub struct Operation {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 24))]
     pub ended_hooks: Vec<EndedHook>,
+    /// When notice was given, by the condition `MaintenancePlanned` of the Node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub noticed_time: Option<DateTime<Utc>>,
     /// What the policy's `deadline` or `urgent` had overridden when the node was admitted; absent if nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub overridden: Option<Overridden>,
@@ -300,6 +303,9 @@ pub struct OperationSettings {
     /// What is done before its drain, before its reboot and after it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hooks: Option<Hooks>,
+    /// The notice that its workloads get before its drain.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub notice: Option<Notice>,
     /// Seconds that the agent may take to answer.
     #[serde(default = "Defaults::require_agent_seconds")]
     pub require_agent_seconds: i32,
@@ -311,6 +317,7 @@ impl Default for OperationSettings {
             drain: Drain::default(),
             reboot: Reboot::default(),
             hooks: None,
+            notice: None,
             require_agent_seconds: Defaults::require_agent_seconds(),
         }
     }

@@ -5,6 +5,7 @@ mod deadline;
 mod disruption;
 mod drain;
 mod hooks;
+mod notice;
 mod reboot;
 mod schedule;
 mod status;
@@ -21,6 +22,7 @@ pub use deadline::{Deadline, Overridden, Override, Rung, Urgent};
 pub use disruption::{Approval, Breaker, Canary, Disruption, QueueOrder, Topology};
 pub use drain::{DeleteExempt, Drain, DrainBehavior, DrainRule, EmptyDirData, OnTimeout, PodOptOuts, UnmanagedPods};
 pub use hooks::{Hook, HookAnnotation, HookFailurePolicy, HookJob, Hooks};
+pub use notice::Notice;
 pub use reboot::{Reboot, RebootMethod};
 pub use schedule::{Exclusion, Window};
 pub use status::{
@@ -98,6 +100,9 @@ pub struct RebootPolicySpec {
     /// What is done about each node before its drain, before its reboot and after it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hooks: Option<Hooks>,
+    /// Advance notice to the workloads of a node before it is drained.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub notice: Option<Notice>,
     /// Until when a required reboot must be done, and what is overridden for that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline: Option<Deadline>,

@@ -32,6 +32,7 @@ mod limits;
 mod manifests;
 mod meddling;
 mod monitoring;
+mod notice;
 mod notifications;
 mod outages;
 mod plugin;

@@ -24,7 +24,7 @@ pub fn of_operation(node: &str, operation: &Operation, namespace: &str, clock: C
     settings.clock = clock;
     // The last list of pods leaves them out, and a drain that starts anew does not evict them again.
     settings.returning = operation.returning_owners.iter().map(|owner| owner.0.clone()).collect();
-    if settings.evict_from.is_some() {
+    if settings.evict_from.is_some() || operation.noticed_time.is_some() {
         // The planner says until then why the node waits.
         settings.evict_from = Some(convert::operation(operation).evict_from());
     }
@@ -64,6 +64,15 @@ mod tests {
         let delayed = operation(&json!({"excludeFromLoadBalancersSeconds": 30}), None);
         let settings = of_operation("w-01", &delayed, "here", Clock::machine()).unwrap();
         assert_eq!(settings.evict_from, Some(at("2026-11-21T12:00:41Z")));
+    }
+
+    #[test]
+    fn nothing_is_evicted_before_the_notice_ends() {
+        let mut operation = operation(&json!({}), None);
+        operation.settings.notice = Some(lockkeeper_crds::Notice { seconds: 600 });
+        operation.noticed_time = Some(at("2026-11-21T12:00:11Z"));
+        let settings = of_operation("w-01", &operation, "here", Clock::machine()).unwrap();
+        assert_eq!(settings.evict_from, Some(at("2026-11-21T12:10:11Z")));
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod error;
 mod handshakes;
 mod housekeeping;
 mod lock;
+mod notices;
 mod outcome;
 mod preconditions;
 mod record;
@@ -193,6 +194,8 @@ impl Pass<'_> {
             Action::RemoveTaint { node, taint } => self.set_taint(node, *taint, false).await,
             Action::BeginHandshake { node, id, keys } => self.begin_handshake(node, id, keys).await,
             Action::EndHandshake { node, keys } => self.end_handshake(node, keys).await,
+            Action::GiveNotice { node, id, lasts } => self.give_notice(node, id, *lasts).await,
+            Action::EndNotice { node, .. } => self.end_notice(node).await,
             Action::RemoveCommand { node, .. } => self.remove_command(node).await,
             Action::RemoveRequest { node, .. } => self.remove_annotation(node, names::REBOOT_REQUESTED).await,
             Action::RemoveApproval { node, .. } => self.remove_annotation(node, names::APPROVED).await,

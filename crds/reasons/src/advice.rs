@@ -60,11 +60,7 @@ impl ReasonName {
             Self::HookUnavailable => {
                 format!("follow the remedy in the message, or change the hook: kubectl edit rbp {policy}")
             }
-            Self::HookFailed => format!(
-                "repair what the hook does (its Job's log: kubectl logs -n {} -l lockkeeper.dev/node={node}), or change the hook: \
-                 kubectl edit rbp {policy}",
-                installation.namespace
-            ),
+            Self::HookFailed => repair_hook(node, policy, installation),
             Self::Uncordoned => format!(
                 "to keep the node out of the rollout: kubectl annotate node {node} lockkeeper.dev/hold='<reason>'"
             ),
@@ -97,6 +93,7 @@ impl ReasonName {
             | Self::ChecksPending
             | Self::Soaking
             | Self::Preparing
+            | Self::NoticeGiven
             | Self::LoadBalancerDelay
             | Self::ResponderActive
             | Self::PodRunning
@@ -107,6 +104,14 @@ impl ReasonName {
         };
         Some(text)
     }
+}
+
+fn repair_hook(node: &str, policy: &str, installation: &Installation) -> String {
+    format!(
+        "repair what the hook does (its Job's log: kubectl logs -n {} -l lockkeeper.dev/node={node}), or change the hook: \
+                 kubectl edit rbp {policy}",
+        installation.namespace
+    )
 }
 
 #[cfg(test)]

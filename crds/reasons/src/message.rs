@@ -180,6 +180,13 @@ impl fmt::Display for WaitReason {
                     format_time(*asked)
                 )
             }
+            Self::NoticeGiven { until } => {
+                write!(
+                    f,
+                    "advance notice was given; evictions start at {}, or the reboot once all pods have left",
+                    format_time(*until)
+                )
+            }
             Self::LoadBalancerDelay { from } => {
                 write!(
                     f,

@@ -69,6 +69,8 @@ pub enum ReasonName {
     Preparing,
     /// The API server refuses a write about the node; the message names what refuses it.
     WriteRefused,
+    /// The workloads of the node have been given notice, and have time to leave by themselves; then evictions start.
+    NoticeGiven,
     /// Load balancers have time to stop sending traffic; then evictions start.
     LoadBalancerDelay,
     /// A hook of the policy is in progress.
@@ -109,7 +111,7 @@ pub enum ReasonName {
 
 impl ReasonName {
     /// Every reason, in the order of the checks.
-    pub const ALL: [Self; 50] = [
+    pub const ALL: [Self; 51] = [
         Self::ViewIncomplete,
         Self::PolicyConflict,
         Self::NoPolicy,
@@ -142,6 +144,7 @@ impl ReasonName {
         Self::PreflightBlocked,
         Self::Preparing,
         Self::WriteRefused,
+        Self::NoticeGiven,
         Self::LoadBalancerDelay,
         Self::HookRunning,
         Self::HookUnavailable,

@@ -298,6 +298,13 @@ impl ReasonName {
                 Person,
                 true,
             ),
+            Self::NoticeGiven => row(
+                "NoticeGiven",
+                "the workloads of the node have been given notice, and have time to leave by themselves; then evictions start",
+                Normal,
+                Time,
+                false,
+            ),
             Self::LoadBalancerDelay => row(
                 "LoadBalancerDelay",
                 "load balancers have time to stop sending traffic; then evictions start",

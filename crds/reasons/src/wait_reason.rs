@@ -222,6 +222,11 @@ pub enum WaitReason {
         /// The write, and what refuses it.
         message: String,
     },
+    /// The workloads of the node have been given notice, and have time to leave by themselves.
+    NoticeGiven {
+        /// When evictions start.
+        until: Instant,
+    },
     /// Load balancers have time to stop sending traffic.
     LoadBalancerDelay {
         /// When evictions start.
@@ -412,6 +417,7 @@ impl WaitReason {
             Self::PreflightBlocked { .. } => ReasonName::PreflightBlocked,
             Self::Preparing { .. } => ReasonName::Preparing,
             Self::WriteRefused { .. } => ReasonName::WriteRefused,
+            Self::NoticeGiven { .. } => ReasonName::NoticeGiven,
             Self::LoadBalancerDelay { .. } => ReasonName::LoadBalancerDelay,
             Self::HookRunning { .. } => ReasonName::HookRunning,
             Self::HookUnavailable { .. } => ReasonName::HookUnavailable,

@@ -16,8 +16,9 @@ impl WaitReason {
             | Self::ResponderActive { until, .. }
             | Self::PodTerminating { until, .. } => *until,
             Self::OutsideWindow { opens, .. } | Self::DoesNotFitWindow { opens, .. } => *opens,
-            Self::LoadBalancerDelay { from } => Some(*from),
-            Self::ViewIncomplete(ViewGap::SchedulersUnaware { until })
+            Self::NoticeGiven { until }
+            | Self::LoadBalancerDelay { from: until }
+            | Self::ViewIncomplete(ViewGap::SchedulersUnaware { until })
             | Self::BreakerOpen {
                 recovery: BreakerRecovery::ProbeAt(until),
                 ..

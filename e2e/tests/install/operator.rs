@@ -34,6 +34,7 @@ pub(crate) async fn limits_the_operator_to_what_it_changes(plane: &ControlPlane)
     .await;
     changes_the_cordon_and_its_own_taints_of_a_node(&operator).await;
     changes_nothing_else_of_a_node(&operator).await;
+    changes_its_own_condition_of_a_node_and_no_other_status(&plane.client(), &operator).await;
     gives_no_more_slots_than_the_lock_allows(&plane.client(), &operator).await;
     orders_a_reboot_only_for_a_node_with_a_slot(&operator).await;
     deletes_pods_only_if_allowed_and_on_nodes_with_a_slot(plane, &operator).await;
@@ -125,6 +126,66 @@ async fn changes_nothing_else_of_a_node(operator: &Client) {
     ] {
         assert_refused(what, change_node(operator, change).await);
     }
+}
+
+async fn changes_its_own_condition_of_a_node_and_no_other_status(admin: &Client, operator: &Client) {
+    let conditions = |condition: Value| json!({"status": {"conditions": [condition]}});
+    let notice =
+        |reason: &str| conditions(json!({"type": names::MAINTENANCE_PLANNED, "status": "True", "reason": reason}));
+    let without = conditions(json!({"type": names::MAINTENANCE_PLANNED, "$patch": "delete"}));
+    let ready = conditions(json!({"type": "Ready", "status": "True", "reason": "KubeletReady"}));
+    let own = notice(names::NOTICE_REASON);
+    refused_in_time("a Node that is Ready", |attempt| {
+        let message = format!("attempt {attempt}");
+        let ready = conditions(json!({"type": "Ready", "status": "True", "message": message}));
+        change_node_status(operator, ready)
+    })
+    .await;
+    change_node_status(admin, ready).await.unwrap();
+    for (what, change) in [
+        ("its notice", &own),
+        ("its notice removed", &without),
+        ("its notice again", &own),
+    ] {
+        let done = change_node_status(operator, change.clone()).await;
+        assert!(done.is_ok(), "{what}: {done:?}");
+    }
+    for (what, change) in [
+        (
+            "a condition of others removed",
+            conditions(json!({"type": "Ready", "$patch": "delete"})),
+        ),
+        (
+            "a condition of others",
+            conditions(json!({"type": "Ready", "status": "False"})),
+        ),
+        (
+            "a new condition",
+            conditions(json!({"type": "Drained", "status": "True"})),
+        ),
+        ("its notice with another reason", notice("Recycling")),
+        ("the capacity", json!({"status": {"capacity": {"cpu": "64"}}})),
+        (
+            "a label with the status",
+            json!({"metadata": {"labels": {"role": "db"}}}),
+        ),
+        (
+            "an annotation with the status",
+            json!({"metadata": {"annotations": {"example.com/x": "y"}}}),
+        ),
+        (
+            "a finalizer with the status",
+            json!({"metadata": {"finalizers": ["example.com/x"]}}),
+        ),
+    ] {
+        assert_refused(what, change_node_status(operator, change).await);
+    }
+    change_node_status(admin, notice("Recycling")).await.unwrap();
+    assert_refused("a notice of others replaced", change_node_status(operator, own).await);
+    assert_refused(
+        "a notice of others removed",
+        change_node_status(operator, without).await,
+    );
 }
 
 async fn gives_no_more_slots_than_the_lock_allows(admin: &Client, operator: &Client) {
@@ -247,6 +308,18 @@ async fn change_node(client: &Client, change: Value) -> Result<(), kube::Error> 
     };
     let nodes: Api<Node> = Api::all(client.clone());
     nodes.patch("w-1", &params, &Patch::Merge(&change)).await.map(drop)
+}
+
+async fn change_node_status(client: &Client, change: Value) -> Result<(), kube::Error> {
+    let params = PatchParams {
+        field_manager: Some(names::OPERATOR_MANAGER.to_owned()),
+        ..PatchParams::default()
+    };
+    let nodes: Api<Node> = Api::all(client.clone());
+    nodes
+        .patch_status("w-1", &params, &Patch::Strategic(&change))
+        .await
+        .map(drop)
 }
 
 async fn patch_reboot(client: &Client, node: &str, change: Value) -> Result<(), kube::Error> {

@@ -13,6 +13,7 @@ pub(crate) async fn gives_the_operator_what_it_uses_and_no_more(admin: Client) {
     const OPERATOR: &str = "system:serviceaccount:lockkeeper-system:lockkeeper-operator";
     for question in [
         "patch nodes",
+        "patch nodes/status",
         "list pods",
         "watch pods",
         "create pods/eviction",
@@ -36,7 +37,7 @@ pub(crate) async fn gives_the_operator_what_it_uses_and_no_more(admin: Client) {
         "create nodes",
         "update nodes",
         "delete nodes",
-        "patch nodes/status",
+        "update nodes/status",
         "create pods",
         "delete pods",
         "list apps/replicasets",

@@ -96,6 +96,7 @@ fn cluster(size: usize, pending: usize, limit: Limit) -> Snapshot {
             daemon_sets: DaemonSetReadiness::Unknown,
             workloads: lockkeeper_planner::WorkloadReadiness::Unknown,
             handshake: None,
+            notice: lockkeeper_planner::NoticeCondition::Absent,
             hook_job: None,
         }
     };

@@ -1,5 +1,7 @@
 //! What a plan asks for: one action is one API write. `preconditions` says what must still hold when it is written.
 
+use chrono::TimeDelta;
+
 use crate::Instant;
 use crate::names::{BootId, PolicyName};
 use crate::snapshot::{
@@ -99,6 +101,22 @@ pub enum Action {
         /// The keys, as the Node says them.
         keys: HandshakeKeys,
     },
+    /// Give notice of the drain, by a condition of the Node.
+    GiveNotice {
+        /// The node.
+        node: String,
+        /// The id of the attempt.
+        id: String,
+        /// How long after the write evictions start.
+        lasts: TimeDelta,
+    },
+    /// Remove the condition that [`Action::GiveNotice`] has set on the Node.
+    EndNotice {
+        /// The node.
+        node: String,
+        /// The id of the attempt, as the Node says it.
+        id: String,
+    },
     /// Remove a command that was answered.
     RemoveCommand {
         /// The node.
@@ -124,7 +142,7 @@ pub enum Action {
 
 impl Action {
     /// The name of every action.
-    pub const NAMES: [&str; 16] = [
+    pub const NAMES: [&str; 18] = [
         "CreateLock",
         "CreateRecord",
         "DeleteRecord",
@@ -138,6 +156,8 @@ impl Action {
         "RemoveTaint",
         "BeginHandshake",
         "EndHandshake",
+        "GiveNotice",
+        "EndNotice",
         "RemoveCommand",
         "RemoveRequest",
         "RemoveApproval",
@@ -159,6 +179,8 @@ impl Action {
             Self::RemoveTaint { .. } => "RemoveTaint",
             Self::BeginHandshake { .. } => "BeginHandshake",
             Self::EndHandshake { .. } => "EndHandshake",
+            Self::GiveNotice { .. } => "GiveNotice",
+            Self::EndNotice { .. } => "EndNotice",
             Self::RemoveCommand { .. } => "RemoveCommand",
             Self::RemoveRequest { .. } => "RemoveRequest",
             Self::RemoveApproval { .. } => "RemoveApproval",
@@ -180,6 +202,8 @@ impl Action {
             | Self::RemoveTaint { node, .. }
             | Self::BeginHandshake { node, .. }
             | Self::EndHandshake { node, .. }
+            | Self::GiveNotice { node, .. }
+            | Self::EndNotice { node, .. }
             | Self::RemoveCommand { node, .. }
             | Self::RemoveRequest { node, .. }
             | Self::RemoveApproval { node, .. } => Some(node),

@@ -7,13 +7,14 @@ mod rollout;
 
 use std::collections::BTreeMap;
 
+use chrono::TimeDelta;
 use lockkeeper_reasons::WaitReason;
 
 use crate::Instant;
 use crate::context::{Context, NodeRef, PolicyContext};
 use crate::history::is_set_aside;
 use crate::names::PolicyName;
-use crate::snapshot::{Breaker, Node, PolicyState, Rollout};
+use crate::snapshot::{Breaker, Node, Policy, PolicyState, Rollout};
 use crate::windows::schedule_capacity::{self, InsufficientWindowTime, PendingReboots};
 use crate::windows::{Opening, window_fit};
 use canary::CanaryState;
@@ -95,7 +96,7 @@ impl<'a> PolicyAssessment<'a> {
         let policy = context.policy;
         let too_late = match (&policy.schedule, &context.opening) {
             (Ok(schedule), Ok(Opening::Open { closes: Some(closes) })) => {
-                window_fit::too_late(schedule, policy.duration_estimate.cordoned, *closes, now)
+                window_fit::too_late(schedule, usual_time(policy), *closes, now)
             }
             _ => None,
         };
@@ -113,10 +114,9 @@ impl<'a> PolicyAssessment<'a> {
     /// windows may be others than those of the policy.
     pub(crate) fn too_late_for(&self, node: &Node, now: Instant) -> Option<WaitReason> {
         let policy = self.context.policy;
-        let estimate = policy.duration_estimate.cordoned;
-        let needs = window_fit::needed_time(estimate, node.drain_details.longest_grace);
+        let needs = window_fit::needed_time(policy, node.drain_details.longest_grace);
         let relaxed = self.context.relaxed_for(node, now);
-        if relaxed.is_none() && (self.too_late.is_some() || needs <= estimate) {
+        if relaxed.is_none() && (self.too_late.is_some() || needs <= usual_time(policy)) {
             return self.too_late.clone();
         }
         let (schedule, opening) = match relaxed {
@@ -144,7 +144,8 @@ impl<'a> PolicyAssessment<'a> {
         let reboots = PendingReboots {
             pending: self.pending,
             at_once: self.context.limit.min(self.context.max_unavailable),
-            each: policy.duration_estimate.total.max(chrono::TimeDelta::seconds(1)),
+            each: policy.duration_estimate.total.max(TimeDelta::seconds(1))
+                + policy.settings.notice.unwrap_or_default(),
             pace: policy.pace,
         };
         schedule_capacity::estimate(schedule, reboots, now)
@@ -152,7 +153,7 @@ impl<'a> PolicyAssessment<'a> {
 
     /// The instants at which time alone may change what this policy allows.
     pub(crate) fn changes_at(&self) -> impl Iterator<Item = Instant> {
-        let needs = self.context.policy.duration_estimate.cordoned;
+        let needs = usual_time(self.context.policy);
         let relaxed = self.context.relaxed.values().map(|relaxed| &relaxed.opening);
         let openings = self.context.opening.as_ref().ok().into_iter().chain(relaxed);
         let schedule = openings.flat_map(move |opening| match opening {
@@ -167,4 +168,9 @@ impl<'a> PolicyAssessment<'a> {
         let changes = schedule.flatten().chain(probes).chain(canary);
         changes.chain(probe).chain(self.context.credible_at)
     }
+}
+
+/// How long a reboot takes whose pods shut down as fast as usual.
+fn usual_time(policy: &Policy) -> TimeDelta {
+    window_fit::needed_time(policy, TimeDelta::zero())
 }

@@ -8,6 +8,7 @@
 mod count;
 mod hooks;
 mod live;
+mod notice;
 mod overrides;
 mod own;
 mod policy_checks;
@@ -80,6 +81,17 @@ pub fn check(snapshot: &Snapshot, plan: &Plan, now: Instant) -> Vec<Violation> {
                 if let (Some((name, node)), Change::Set(Some(operation))) = (there(node), &change.operation) {
                     begins(snapshot, name, node, operation, now, &mut found);
                     stage_begins(snapshot, name, node, operation, now, &mut found);
+                    found.extend(notice::recorded(name, node, operation));
+                }
+            }
+            Action::GiveNotice { node, id, lasts } => {
+                if let Some((name, node)) = there(node) {
+                    found.extend(notice::given(name, node, id, *lasts));
+                }
+            }
+            Action::EndNotice { node, id } => {
+                if let Some((name, node)) = there(node) {
+                    found.extend(notice::ended(name, node, id));
                 }
             }
             Action::DeleteRecord { node } => {
@@ -213,6 +225,7 @@ fn reboot(holders: &[Holder], name: &str, node: &Node, order: &Order, found: &mu
         let what = format!("{name} would be rebooted (entry {holds}, cordoned {cordoned}, drained {drained})");
         found.push(violation("S3", what));
     }
+    found.extend(notice::outstanding(name, operation));
     if let Some(hook) = hooks::outstanding(operation) {
         let what = format!("{name} would be rebooted before hook {hook} has ended");
         found.push(violation("S3", what));

@@ -144,6 +144,7 @@ fn retry(operation: &Operation, node: &Node, now: Instant) -> (Operation, Comman
         } else {
             Vec::new()
         },
+        noticed: operation.noticed.filter(|_| rebooted),
         failure: None,
         ..operation.clone()
     };

@@ -1,7 +1,8 @@
 //! What nodes need that are not in progress: a record, an answer to a command, the right policy name, the right taints; and
-//! what hooks leave on any node.
+//! what hooks and notices leave on any node.
 
 mod handshakes;
+mod notices;
 mod records;
 mod taints;
 
@@ -13,5 +14,6 @@ pub(crate) fn housekeeping(assessment: &Assessment, planned: &[Action]) -> Vec<A
     let mut actions = records::reconcile(assessment, planned);
     actions.extend(taints::reconcile(assessment));
     actions.extend(handshakes::reconcile(assessment));
+    actions.extend(notices::reconcile(assessment, planned));
     actions
 }

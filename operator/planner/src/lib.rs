@@ -56,12 +56,12 @@ pub use snapshot::{
     AnswerState, Approval, BootBefore, Breaker, BreakerRule, BreakerState, CHECKS_FRESH, Canary, CheckJobs,
     CheckResult, CheckRound, CheckStage, CheckVerdict, Checks, Command, Confinement, CountedWorkload, CurrentHook,
     DaemonSetReadiness, Deferred, Deletion, Drain, DrainDetails, DurationEstimate, EndedHook, EvictedWorkload, Failure,
-    Finding, Handshake, HandshakeKeys, Hold, Holder, Hook, HookJob, HookKind, HookPoint, Hooks, Host, HostAnswer,
-    JobReport, JobState, LastReboot, Limit, Lock, MAX_GRACE_WAIT, Node, OBSERVATION_GRACE, OnTimeout, Operation, Order,
-    OrderAction, OrderedReboot, Outcome, Overridden, Override, PendingDeadline, PendingOutcome, Phase, Policy,
-    PolicyState, Preflight, QueueOrder, Ready, RebootMethod, RebootSeries, Record, Released, Rollout, Rung,
-    SCHEDULER_GRACE, Settings, Snapshot, SoftReboots, Stage, StageKind, Taint, Taints, Topology, Urgent,
-    WorkloadReadiness,
+    Finding, GivenNotice, Handshake, HandshakeKeys, Hold, Holder, Hook, HookJob, HookKind, HookPoint, Hooks, Host,
+    HostAnswer, JobReport, JobState, LastReboot, Limit, Lock, MAX_GRACE_WAIT, Node, NoticeCondition, OBSERVATION_GRACE,
+    OnTimeout, Operation, Order, OrderAction, OrderedReboot, Outcome, Overridden, Override, PendingDeadline,
+    PendingOutcome, Phase, Policy, PolicyState, Preflight, QueueOrder, Ready, RebootMethod, RebootSeries, Record,
+    Released, Rollout, Rung, SCHEDULER_GRACE, Settings, Snapshot, SoftReboots, Stage, StageKind, Taint, Taints,
+    Topology, Urgent, WorkloadReadiness,
 };
 pub use windows::{Exclusion, InsufficientWindowTime, OpenSpan, Opening, Schedule, Window, WindowError};
 

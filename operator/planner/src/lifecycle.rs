@@ -6,6 +6,7 @@ pub(crate) mod deadline;
 mod drain;
 mod finish;
 mod hooks;
+mod notice;
 mod prepare;
 mod reboot;
 mod soak;

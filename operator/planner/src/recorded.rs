@@ -53,6 +53,7 @@ pub(crate) fn correct_operation(operation: &Operation, now: Instant) -> Option<O
         rebooted: operation.rebooted.map(corrected),
         uncordoned: operation.uncordoned.map(corrected),
         healthy_since: operation.healthy_since.map(corrected),
+        noticed: operation.noticed.map(corrected),
         hook: operation.hook.clone().map(|hook| CurrentHook {
             since: corrected(hook.since),
             ..hook

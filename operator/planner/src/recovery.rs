@@ -345,6 +345,7 @@ fn lost_operation(holder: &Holder, context: &Context) -> Operation {
         healthy_since: None,
         hook: None,
         ended_hooks: Vec::new(),
+        noticed: None,
         overridden: None,
         settings: policy.map(|policy| policy.settings.clone()).unwrap_or_default(),
         failure: None,

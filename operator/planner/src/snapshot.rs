@@ -4,6 +4,7 @@ mod boot_before;
 mod checks;
 mod hooks;
 mod node;
+mod notice;
 mod operation;
 mod overrides;
 mod policy;
@@ -27,6 +28,7 @@ pub use node::{
     DaemonSetReadiness, Deletion, Drain, DrainDetails, Hold, Node, Preflight, Ready, Taint, Taints, WorkloadReadiness,
 };
 pub(crate) use node::{PREFLIGHT_FRESH, UnavailableCause, is_fresh};
+pub use notice::{GivenNotice, NoticeCondition};
 pub use operation::{
     CountedWorkload, EvictedWorkload, Failure, MAX_GRACE_WAIT, MAX_RETURNING_OWNERS, Operation, Outcome,
     PendingOutcome, Phase, Stage, StageKind,

@@ -51,10 +51,33 @@ pub(crate) fn policy_of(node: &Node) -> Option<&PolicyName> {
 /// A reboot that was proven; its times are those of the record.
 fn success(record: &HistoryEntry) -> Option<Success> {
     let seconds = [record.drained_seconds, record.down_seconds, record.verified_seconds];
-    let cordoned = seconds.into_iter().flatten().sum();
+    let cordoned: i64 = seconds.into_iter().flatten().sum();
+    // The notice is what the policy says now, whatever it was then.
+    let noticed = record.noticed_seconds.unwrap_or_default();
     (record.outcome == Outcome::Succeeded).then(|| Success {
         ended: record.ended_time,
-        cordoned: TimeDelta::try_seconds(cordoned).unwrap_or_default(),
-        total: record.ended_time - record.started_time,
+        cordoned: TimeDelta::try_seconds(cordoned - noticed).unwrap_or_default(),
+        total: record.ended_time - record.started_time - TimeDelta::try_seconds(noticed).unwrap_or_default(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_notice_is_no_part_of_what_a_reboot_took() {
+        let entry = |noticed: Option<i64>| {
+            let entry = json!({
+                "operationID": "7f3c", "outcome": "Succeeded",
+                "startedTime": "2026-12-01T14:00:00Z", "endedTime": "2026-12-01T14:20:00Z",
+                "drainedSeconds": 700, "downSeconds": 60, "verifiedSeconds": 40, "noticedSeconds": noticed,
+            });
+            success(&serde_json::from_value(entry).unwrap()).unwrap()
+        };
+        let took = |success: &Success| (success.cordoned.num_seconds(), success.total.num_seconds());
+        assert_eq!(took(&entry(None)), (800, 1200));
+        assert_eq!(took(&entry(Some(600))), (200, 600));
+    }
 }

@@ -15,6 +15,7 @@ mod hold;
 mod kept;
 mod managed;
 mod node_view;
+pub mod notice;
 mod observed;
 mod policy_views;
 pub mod slim;

@@ -11,7 +11,6 @@ use planner::{BootId, PolicyName, ViewGap};
 
 use crate::convert::{self, word};
 use crate::guarded::UndecodableRecord;
-use crate::handshake;
 use crate::hold::hold;
 use crate::managed::unmanaged;
 use crate::observed::Local;
@@ -19,6 +18,7 @@ use crate::policy_views::Selection;
 use crate::slim::{self, annotation};
 use crate::states::node_owners;
 use crate::taints;
+use crate::{handshake, notice};
 
 /// A node that Lockkeeper manages; an operation that is in progress ends whatever becomes of its Node's labels.
 pub(crate) fn node_view(
@@ -67,6 +67,7 @@ pub(crate) fn node_view(
         daemon_sets: planner::DaemonSetReadiness::Unknown,
         workloads: planner::WorkloadReadiness::Unknown,
         handshake: handshake::on(node),
+        notice: notice::on(node),
         hook_job: None,
     })
 }

@@ -67,17 +67,19 @@ pub struct Taint {
 #[serde(from = "WireStatus")]
 pub struct NodeStatus {
     /// The Ready condition; absent until the kubelet has reported once.
-    pub ready: Option<ReadyCondition>,
+    pub ready: Option<NodeCondition>,
+    /// The condition `MaintenancePlanned`, without its heartbeat.
+    pub maintenance_planned: Option<Box<NodeCondition>>,
     /// The boot and what runs in it.
     pub node_info: NodeInfo,
     /// Whether a volume is attached to it or in use.
     pub has_volumes: bool,
 }
 
-/// The condition of type `Ready`.
+/// A condition.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct ReadyCondition {
+pub struct NodeCondition {
     /// `True`, `False` or `Unknown`.
     pub status: String,
     /// One word, such as `KubeletNotReady`.
@@ -179,14 +181,25 @@ struct WireCondition {
     #[serde(rename = "type")]
     type_: String,
     #[serde(flatten)]
-    condition: ReadyCondition,
+    condition: NodeCondition,
 }
 
 impl From<WireStatus> for NodeStatus {
     fn from(wire: WireStatus) -> Self {
-        let ready = wire.conditions.into_iter().find(|condition| condition.type_ == "Ready");
+        let (mut ready, mut maintenance_planned) = (None, None);
+        for WireCondition { type_, condition } in wire.conditions {
+            if type_ == "Ready" {
+                ready = Some(condition);
+            } else if type_ == names::MAINTENANCE_PLANNED {
+                maintenance_planned = Some(Box::new(NodeCondition {
+                    last_heartbeat_time: None,
+                    ..condition
+                }));
+            }
+        }
         Self {
-            ready: ready.map(|ready| ready.condition),
+            ready,
+            maintenance_planned,
             node_info: wire.node_info,
             has_volumes: [wire.volumes_attached, wire.volumes_in_use]
                 .into_iter()

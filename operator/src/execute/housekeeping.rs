@@ -41,6 +41,8 @@ impl Pass<'_> {
             | Action::RemoveTaint { .. }
             | Action::BeginHandshake { .. }
             | Action::EndHandshake { .. }
+            | Action::GiveNotice { .. }
+            | Action::EndNotice { .. }
             | Action::RemoveCommand { .. }
             | Action::RemoveRequest { .. }
             | Action::RemoveApproval { .. } => false,

@@ -117,6 +117,8 @@ impl<'a> Target<'a> {
             Action::AddTaint { .. } | Action::RemoveTaint { .. } => "write the taints of",
             Action::BeginHandshake { .. } => "ask for the annotation of a hook on",
             Action::EndHandshake { .. } => "remove the keys of a hook from",
+            Action::GiveNotice { .. } => "set the condition MaintenancePlanned of",
+            Action::EndNotice { .. } => "remove the condition MaintenancePlanned from",
             Action::RemoveCommand { .. } => "remove the command from NodeReboot",
             Action::RemoveRequest { .. } => "remove the request from",
             Action::RemoveApproval { .. } => "remove the approval from",

@@ -276,6 +276,7 @@ fn history_entry(finished: &Finished) -> HistoryEntry {
         ended_time: whole_seconds(finished.time),
         waited_seconds: between(operation.required, Some(operation.started)),
         drained_seconds: between(operation.cordoned, operation.reboot_ordered),
+        noticed_seconds: between(operation.noticed, operation.notice_ends().min(operation.reboot_ordered)),
         down_seconds: between(operation.reboot_ordered, operation.rebooted),
         verified_seconds: between(operation.rebooted, operation.uncordoned.or(Some(finished.time))),
         pods_moved: operation.pods_moved,

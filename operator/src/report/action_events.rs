@@ -1,6 +1,7 @@
 //! What an action that was carried out is worth: a log line, an Event, counters.
 
 use lockkeeper_planner::{Action, Change, HookPoint, Instant, Operation, Phase, RecordChange};
+use lockkeeper_reasons::format_duration;
 
 use super::event::Event;
 use crate::metrics::Metrics;
@@ -35,6 +36,8 @@ pub(super) fn describe(action: &Action) -> String {
         Action::EndHandshake { keys, .. } => {
             format!("the hook that waited for the annotation {} has ended", keys.annotation)
         }
+        Action::GiveNotice { id, lasts, .. } => format!("notice {id} given for {}", format_duration(*lasts)),
+        Action::EndNotice { id, .. } => format!("notice {id} removed"),
         Action::RemoveCommand { command, .. } => format!("command {} removed after its answer", command.verb),
         Action::RemoveRequest { value, .. } => format!("request \"{value}\" removed: it is fulfilled"),
         Action::RemoveApproval { value, .. } => format!("approval \"{value}\" removed: it was used"),
@@ -79,6 +82,8 @@ pub(super) fn event(action: &Action) -> Option<Event> {
         | Action::RemoveTaint { .. }
         | Action::BeginHandshake { .. }
         | Action::EndHandshake { .. }
+        | Action::GiveNotice { .. }
+        | Action::EndNotice { .. }
         | Action::RemoveCommand { .. }
         | Action::RemoveRequest { .. }
         | Action::RemoveApproval { .. } => None,
@@ -102,7 +107,7 @@ fn change_event(change: &RecordChange) -> Option<Event> {
 fn phase_event(operation: &Operation) -> Option<Event> {
     Some(match operation.phase {
         Phase::Preparing => Event::lock_acquired(operation),
-        // A hook in progress is a wait, which has an Event of its own; and the cordon is told once.
+        // A notice and a hook in progress are waits, which have Events of their own; and the cordon is told once.
         Phase::Draining if operation.hook.is_some() || is_cordon_told(operation) => return None,
         Phase::Draining => Event::draining(operation),
         Phase::Rebooting => Event::reboot_ordered(operation),
@@ -115,7 +120,8 @@ fn phase_event(operation: &Operation) -> Option<Event> {
 
 /// Whether more than the cordon was recorded in this phase.
 fn is_cordon_told(operation: &Operation) -> bool {
-    operation.stage.is_none() && !(operation.ended_hooks.is_empty() && operation.returning_owners.is_empty())
+    let goes_on = !operation.ended_hooks.is_empty() || !operation.returning_owners.is_empty();
+    operation.stage.is_none() && (goes_on || operation.noticed.is_some())
 }
 
 /// Whether a hook after the reboot is in progress or has ended.

@@ -55,6 +55,7 @@ fn operation() -> Operation {
         healthy_since: None,
         hook: None,
         ended_hooks: Vec::new(),
+        noticed: None,
         overridden: None,
         settings: Settings::default(),
         failure: Some(Failure {

@@ -240,9 +240,11 @@ fn attempt(node: &Node) -> Option<Attempt> {
     let is_cordoned = node.cordoned_for.as_ref() == Some(&operation.id) && node.unschedulable;
     // Nothing leaves the node before its first hooks have ended.
     let awaits_hooks = operation.next_hook(HookPoint::BeforeDrain).is_some();
+    // Nor before its workloads have been given notice.
+    let awaits = awaits_hooks || operation.awaits_notice();
     // Without the taint, the pods of DaemonSets would come back as soon as they are gone.
     let is_tainted = node.taints.rebooting || !operation.settings.daemon_sets_last;
-    (is_draining && is_cordoned && is_tainted && !awaits_hooks).then(|| Attempt {
+    (is_draining && is_cordoned && is_tainted && !awaits).then(|| Attempt {
         order: operation.order_id(),
         stage: operation.stage.map(|stage| stage.kind),
     })

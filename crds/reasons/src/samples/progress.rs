@@ -32,6 +32,7 @@ fn cordon_samples() -> Vec<WaitReason> {
 fn drain_samples() -> Vec<WaitReason> {
     let budget = "pod shop/db-0: budget shop/db allows 0 disruptions (2 of 3 ready, 3 needed)";
     vec![
+        WaitReason::NoticeGiven { until: at(10) },
         WaitReason::LoadBalancerDelay { from: at(2) },
         WaitReason::HookRunning {
             hook: "move-primary".to_owned(),

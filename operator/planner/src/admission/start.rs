@@ -119,6 +119,7 @@ fn new_operation(id: String, node: &Node, policy: &PolicyContext, now: Instant) 
         healthy_since: None,
         hook: None,
         ended_hooks: Vec::new(),
+        noticed: None,
         overridden: Overrides::of(policy.policy, node, now).record(),
         settings: policy.policy.settings.clone(),
         failure: None,

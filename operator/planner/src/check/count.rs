@@ -2,11 +2,13 @@
 
 use std::collections::BTreeSet;
 
+use chrono::TimeDelta;
+
 use super::overrides::binding;
 use crate::Instant;
 use crate::recorded::{or_now, unless_ahead};
 use crate::snapshot::{Node, Phase, Policy, Rollout};
-use crate::windows::window_fit::{needed_time, too_late};
+use crate::windows::window_fit::too_late;
 use crate::windows::{Opening, Schedule};
 
 /// One policy's nodes, counted.
@@ -136,8 +138,9 @@ fn closed_by(policy: &Policy, schedule: &Schedule, now: Instant) -> Option<&'sta
     }
     match schedule.opening(now) {
         Opening::Open { closes: None } => None,
-        Opening::Open { closes: Some(closes) } => too_late(schedule, policy.duration_estimate.cordoned, closes, now)
-            .map(|_| "it does not fit what is left of the window"),
+        Opening::Open { closes: Some(closes) } => {
+            too_late(schedule, usual_time(policy), closes, now).map(|_| "it does not fit what is left of the window")
+        }
         Opening::Closed { .. } | Opening::Excluded { .. } => Some("it is outside its windows"),
     }
 }
@@ -147,10 +150,20 @@ pub(super) fn grace_does_not_fit(node: &Node, policy: &Policy, now: Instant) -> 
     let Ok(schedule) = &policy.schedule else {
         return true;
     };
-    let needs = needed_time(policy.duration_estimate.cordoned, node.drain_details.longest_grace);
+    let grace = node.drain_details.longest_grace + TimeDelta::minutes(5);
+    let needs = if node.drain_details.longest_grace > policy.duration_estimate.cordoned {
+        grace + policy.settings.notice.unwrap_or_default()
+    } else {
+        usual_time(policy)
+    };
     let schedule = binding(policy, schedule, node, now);
     match schedule.opening(now) {
         Opening::Open { closes: Some(closes) } => too_late(&schedule, needs, closes, now).is_some(),
         Opening::Open { closes: None } | Opening::Closed { .. } | Opening::Excluded { .. } => false,
     }
+}
+
+/// The time that a reboot takes, and its notice.
+fn usual_time(policy: &Policy) -> TimeDelta {
+    policy.duration_estimate.cordoned + policy.settings.notice.unwrap_or_default()
 }

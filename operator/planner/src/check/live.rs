@@ -100,6 +100,9 @@ pub fn leftovers(before: &Snapshot, after: &Snapshot) -> Vec<Violation> {
         if node.handshake.is_some() {
             differs(name, "still has the keys of a hook");
         }
+        if node.notice.ours().is_some() {
+            differs(name, "still has a notice of ours");
+        }
         if let Some(record) = &node.record {
             if record.operation.is_some() {
                 differs(name, "still has an operation");

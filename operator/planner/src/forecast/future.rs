@@ -10,8 +10,8 @@ use crate::action::{Action, RecordChange};
 use crate::names::PolicyName;
 use crate::plan::Plan;
 use crate::snapshot::{
-    Confinement, Drain, Hold, Host, LastReboot, Lock, Node, Operation, Order, OrderAction, Phase, Preflight, Record,
-    Snapshot,
+    Confinement, Drain, Hold, Host, LastReboot, Lock, Node, NoticeCondition, Operation, Order, OrderAction, Phase,
+    Preflight, Record, Snapshot,
 };
 use lockkeeper_reasons::WaitReason;
 
@@ -114,7 +114,8 @@ impl Future {
             .map(|policy| policy.duration_estimate.total);
         let whole = whole
             .unwrap_or_else(|| crate::DurationEstimate::default().total)
-            .max(TimeDelta::seconds(1));
+            .max(TimeDelta::seconds(1))
+            + operation.settings.notice.unwrap_or_default();
         // One that takes longer than usual is taken to be nearly there.
         let end = (operation.started.min(now) + whole).max(now + whole / 10);
         let start = operation.started;
@@ -203,12 +204,17 @@ impl Future {
                 node.handshake = None;
                 return false;
             }
+            (Action::EndNotice { .. }, Some(node)) => {
+                node.notice = NoticeCondition::Absent;
+                return false;
+            }
             (
                 Action::CreateRecord { .. }
                 | Action::Uncordon { .. }
                 | Action::AddTaint { .. }
                 | Action::RemoveTaint { .. }
                 | Action::EndHandshake { .. }
+                | Action::EndNotice { .. }
                 | Action::RemoveRequest { .. }
                 | Action::RemoveApproval { .. },
                 None,
@@ -217,7 +223,8 @@ impl Future {
                 Action::OrderReboot { .. }
                 | Action::Cordon { .. }
                 | Action::DeleteRecord { .. }
-                | Action::BeginHandshake { .. },
+                | Action::BeginHandshake { .. }
+                | Action::GiveNotice { .. },
                 _,
             ) => return false,
         }

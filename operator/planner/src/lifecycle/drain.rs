@@ -1,4 +1,4 @@
-//! From the cordon to the reboot order: the taint, load balancers, pods, and what follows a time-out.
+//! From the cordon to the reboot order: the notice, the taint, load balancers, pods, and what follows a time-out.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use lockkeeper_reasons::{ViewGap, WaitReason, format_duration};
 
 use super::active::{ActiveOperation, Step};
 use super::deadline::{OnDeadline, SHUTDOWN_DELAY, after_drain, drain_deadline};
-use super::hooks;
+use super::{hooks, notice};
 use crate::Instant;
 use crate::action::Action;
 use crate::snapshot::{
@@ -33,7 +33,7 @@ pub(super) fn next_step(active: &ActiveOperation) -> Step {
     if !active.is_cordoned() || !active.node.unschedulable {
         return active.defer(&WaitReason::Uncordoned);
     }
-    if let Some(step) = hooks::next_step(active, HookPoint::BeforeDrain) {
+    if let Some(step) = notice::give(active).or_else(|| hooks::next_step(active, HookPoint::BeforeDrain)) {
         return step;
     }
     if operation.settings.daemon_sets_last && !active.node.taints.rebooting {
@@ -42,11 +42,7 @@ pub(super) fn next_step(active: &ActiveOperation) -> Step {
             taint: Taint::Rebooting,
         });
     }
-    let from = operation.evict_from();
-    if now < from && operation.settings.load_balancer_delay > TimeDelta::zero() {
-        return Step::wait(WaitReason::LoadBalancerDelay { from }, Some(from));
-    }
-    if let Some(step) = record_returning_owners(active) {
+    if let Some(step) = notice::await_evictions(active).or_else(|| record_returning_owners(active)) {
         return step;
     }
     match &active.node.drain {

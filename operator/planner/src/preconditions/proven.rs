@@ -73,6 +73,8 @@ impl Proven {
             | Action::RemoveTaint { .. }
             | Action::BeginHandshake { .. }
             | Action::EndHandshake { .. }
+            | Action::GiveNotice { .. }
+            | Action::EndNotice { .. }
             | Action::RemoveCommand { .. }
             | Action::RemoveRequest { .. }
             | Action::RemoveApproval { .. } => {}

@@ -42,6 +42,8 @@ pub fn preconditions(action: &Action, observed: &impl Observed, now: Instant) ->
         | Action::RemoveTaint { .. }
         | Action::BeginHandshake { .. }
         | Action::EndHandshake { .. }
+        | Action::GiveNotice { .. }
+        | Action::EndNotice { .. }
         | Action::RemoveCommand { .. }
         | Action::RemoveRequest { .. }
         | Action::RemoveApproval { .. } => Ok(vec![]),

@@ -46,6 +46,7 @@ fn operation(id: &str, phase: Phase) -> Operation {
         healthy_since: None,
         hook: None,
         ended_hooks: Vec::new(),
+        noticed: None,
         overridden: None,
         extended_until: None,
         returning_owners: vec![],

@@ -46,6 +46,7 @@ fn cordoned(operation: &str, now: Instant) -> Node {
         daemon_sets: DaemonSetReadiness::default(),
         workloads: WorkloadReadiness::Unknown,
         handshake: None,
+        notice: crate::snapshot::NoticeCondition::Absent,
         hook_job: None,
     }
 }

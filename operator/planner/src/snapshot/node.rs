@@ -7,6 +7,7 @@ use lockkeeper_reasons::{ViewGap, WaitReason};
 
 use super::boot_before::BootBefore;
 use super::hooks::{Handshake, JobReport};
+use super::notice::NoticeCondition;
 use super::operation::Operation;
 use super::record::{AnswerState, Host, Record};
 use crate::Instant;
@@ -76,6 +77,8 @@ pub struct Node {
     pub workloads: WorkloadReadiness,
     /// The hook that waits for an annotation, as the Node says.
     pub handshake: Option<Handshake>,
+    /// The notice of its drain, as the Node says.
+    pub notice: NoticeCondition,
     /// What is known of the Job of the hook in progress.
     pub hook_job: Option<JobReport>,
 }

@@ -77,6 +77,8 @@ pub struct Operation {
     pub hook: Option<CurrentHook>,
     /// The hooks that have ended, in their order.
     pub ended_hooks: Vec<EndedHook>,
+    /// When notice of the drain was given.
+    pub noticed: Option<Instant>,
     /// What the policy's deadline or its urgent override had overridden when it was admitted.
     pub overridden: Option<Overridden>,
     /// The settings with which it finishes.
@@ -153,21 +155,37 @@ impl Operation {
         Some((current, hooks.find(|hook| hook.name == current.name)?))
     }
 
-    /// When evictions may start: the hooks before the drain have ended, and load balancers have had their time since the
-    /// cordon.
+    /// Whether the workloads of the node are still to be given notice.
+    pub fn awaits_notice(&self) -> bool {
+        self.settings.notice.is_some() && self.noticed.is_none()
+    }
+
+    /// When the notice ends, once it is given.
+    pub fn notice_ends(&self) -> Option<Instant> {
+        Some(self.noticed? + self.settings.notice?)
+    }
+
+    /// When evictions may start: the hooks before the drain have ended, the notice is over, and load balancers have had their
+    /// time since the cordon.
     pub fn evict_from(&self) -> Instant {
+        let hooks = self.ended_hooks.iter();
+        let hooks = hooks.filter(|hook| hook.point == HookPoint::BeforeDrain);
+        let hooks = hooks.map(|hook| hook.ended);
+        let from = self.load_balancers_ready();
+        hooks.chain(self.notice_ends()).fold(from, Instant::max)
+    }
+
+    /// When load balancers have had their time since the cordon.
+    pub(crate) fn load_balancers_ready(&self) -> Instant {
         /// Times are recorded in whole seconds: the cordon may be that much younger.
         const ROUNDING: TimeDelta = TimeDelta::seconds(1);
         let cordoned = self.cordoned.unwrap_or(self.asked);
         let delay = self.settings.load_balancer_delay;
-        let from = if delay > TimeDelta::zero() {
+        if delay > TimeDelta::zero() {
             cordoned + delay + ROUNDING
         } else {
             cordoned
-        };
-        let hooks = self.ended_hooks.iter();
-        let hooks = hooks.filter(|hook| hook.point == HookPoint::BeforeDrain);
-        hooks.map(|hook| hook.ended).fold(from, Instant::max)
+        }
     }
 
     /// Whether the drain has reached this stage.

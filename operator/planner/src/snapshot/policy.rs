@@ -155,9 +155,9 @@ impl Default for BreakerRule {
 /// How long operations take, by the policy's last successes; the defaults until there are enough of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DurationEstimate {
-    /// From cordon to uncordon, the 90th percentile: what must fit into a window.
+    /// From cordon to uncordon without the notice, the 90th percentile: what must fit into a window beside the notice.
     pub cordoned: TimeDelta,
-    /// A whole operation, as long as it has its slot, the median: what a forecast counts with.
+    /// A whole operation without its notice, as long as it has its slot, the median: what a forecast counts with.
     pub total: TimeDelta,
 }
 
@@ -237,6 +237,8 @@ pub struct Settings {
     pub prefer_updated_nodes: bool,
     /// What is done before its drain, before its reboot and after it.
     pub hooks: Hooks,
+    /// How long before its first eviction the workloads of the node are given notice; `None` if they are not.
+    pub notice: Option<TimeDelta>,
     /// Who reboots the node, and in which way.
     pub method: RebootMethod,
     /// The time from the reboot order until the node must be Ready again.
@@ -260,6 +262,7 @@ impl Default for Settings {
             daemon_sets_last: false,
             prefer_updated_nodes: false,
             hooks: Hooks::default(),
+            notice: None,
             method: RebootMethod::Auto,
             reboot_timeout: TimeDelta::seconds(900),
             daemon_sets_timeout: None,

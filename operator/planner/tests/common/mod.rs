@@ -28,6 +28,8 @@ pub struct World {
     pub never_back: Vec<String>,
     /// Nodes whose pods may not leave.
     pub blocked: Vec<String>,
+    /// Nodes whose pods leave by themselves while they have notice.
+    pub leaving: Vec<String>,
     pub refusing: Vec<String>,
     pub silent: Vec<String>,
     /// The `DaemonSet`s that are ready on each node when it is cordoned.
@@ -124,6 +126,7 @@ impl World {
                     daemon_sets: DaemonSetReadiness::Unknown,
                     workloads: WorkloadReadiness::Unknown,
                     handshake: None,
+                    notice: NoticeCondition::Absent,
                     hook_job: None,
                 },
             );
@@ -134,6 +137,7 @@ impl World {
             away: TimeDelta::seconds(40),
             never_back: vec![],
             blocked: vec![],
+            leaving: vec![],
             refusing: vec![],
             silent: vec![],
             daemons: vec![],
@@ -300,7 +304,9 @@ impl World {
                 .as_ref()
                 .map_or("no order".to_owned(), |o| format!("{:?}", o.action)),
             Action::Uncordon { keep_cordon: true, .. } => "stays cordoned".to_owned(),
-            Action::BeginHandshake { id, .. } => id.clone(),
+            Action::BeginHandshake { id, .. } | Action::GiveNotice { id, .. } | Action::EndNotice { id, .. } => {
+                id.clone()
+            }
             Action::AddTaint { taint, .. } | Action::RemoveTaint { taint, .. } => format!("{taint:?}"),
             _ => String::new(),
         };
@@ -378,6 +384,11 @@ impl World {
                 });
             }
             Action::EndHandshake { node, .. } => self.node(node).handshake = None,
+            Action::GiveNotice { node, id, .. } => {
+                let (id, given) = (id.clone(), self.now);
+                self.node(node).notice = NoticeCondition::Ours(GivenNotice { id, given });
+            }
+            Action::EndNotice { node, .. } => self.node(node).notice = NoticeCondition::Absent,
             Action::RemoveCommand { node, .. } => self.record(node).command = None,
             Action::RemoveRequest { node, .. } => self.node(node).requested = None,
             Action::RemoveApproval { node, .. } => self.node(node).approved = None,

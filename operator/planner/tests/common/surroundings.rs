@@ -67,6 +67,7 @@ impl World {
             }
             let (refuses, blocked) = (self.refusing.contains(&name), self.blocked.contains(&name));
             let never_back = self.never_back.contains(&name);
+            let leaving = self.leaving.contains(&name);
             let boot_id = self.node(&name).boot_id.clone();
             let Some(record) = self.node(&name).record.as_mut() else {
                 continue;
@@ -79,6 +80,7 @@ impl World {
             let Some(order) = record.order.clone() else { continue };
             let node = self.node(&name);
             let operation = node.operation().filter(|op| op.phase == Phase::Draining);
+            let operation = operation.filter(|op| leaving || has_had_notice(op, now));
             let drain = operation.map(|op| (name.clone(), op.order_id(), op.stage.is_some()));
             if let Some(drain) = drain.filter(|_| node.cordoned_for.is_some()) {
                 let since = *self.drains.entry(drain).or_insert(now);
@@ -200,4 +202,9 @@ impl World {
             ..Host::default()
         };
     }
+}
+
+/// Whether pods may be evicted as far as the notice is concerned.
+fn has_had_notice(operation: &Operation, now: Instant) -> bool {
+    !operation.awaits_notice() && operation.notice_ends().is_none_or(|ends| ends <= now)
 }

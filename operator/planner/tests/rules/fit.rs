@@ -57,6 +57,20 @@ fn a_node_that_fits_no_window_may_start_in_any_window() {
 }
 
 #[test]
+fn a_window_that_a_reboot_fits_exactly_is_used() {
+    let mut world = World::new(1);
+    world.policy().schedule = Ok(windows(&[("0 12 * * *", 900)]));
+    world.now = at("2026-11-21T12:00:01Z");
+    world.run_until_idle();
+    world.run(5);
+    assert_eq!(
+        world.started(),
+        ["n1"],
+        "no pass runs at the very instant of the opening"
+    );
+}
+
+#[test]
 fn an_exclusion_shortens_a_window() {
     let mut world = World::new(1);
     let mut schedule = windows(&[("0 12 * * *", 3600)]);

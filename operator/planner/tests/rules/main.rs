@@ -27,6 +27,8 @@ mod inhibitors;
 mod job_checks;
 mod limits;
 mod methods;
+mod notice;
+mod notice_checks;
 mod order;
 mod outages;
 mod preflight;

@@ -174,6 +174,7 @@ fn a_node_that_is_deleted_and_recreated_leaves_no_holder() {
         daemon_sets: DaemonSetReadiness::Unknown,
         workloads: WorkloadReadiness::Unknown,
         handshake: None,
+        notice: NoticeCondition::Absent,
         hook_job: None,
         ..node.clone()
     };

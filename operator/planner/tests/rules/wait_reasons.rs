@@ -182,6 +182,11 @@ const IN_PROGRESS: &[Cause] = &[
         world.node("n1").ready.ready = true;
         world.node("n1").refused_write = Some("the API server refuses to uncordon n1: not today".to_owned());
     }),
+    (ReasonName::NoticeGiven, |world| {
+        world.policy().settings.notice = Some(TimeDelta::seconds(600));
+        world.run_until_idle();
+        world.run(5);
+    }),
     (ReasonName::LoadBalancerDelay, |world| {
         world.policy().settings.load_balancer_delay = TimeDelta::seconds(30);
         world.run_until_idle();

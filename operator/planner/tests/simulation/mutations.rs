@@ -89,6 +89,10 @@ fn setup(mutant: Mutant) -> Setup {
             deadlines: Some(true),
             ..any
         },
+        Mutant::BelievesAnyNotice | Mutant::KeepsNotice => Setup {
+            notices: Some(true),
+            ..any
+        },
         Mutant::IgnoresDaemons | Mutant::CountsAnOldReport => Setup {
             daemons: Some(true),
             ..any

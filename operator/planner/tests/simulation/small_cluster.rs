@@ -51,6 +51,7 @@ pub(crate) fn operation(id: &str, phase: Phase) -> Operation {
         healthy_since: None,
         hook: None,
         ended_hooks: Vec::new(),
+        noticed: None,
         overridden: None,
         settings: Settings::default(),
         failure: None,

@@ -33,7 +33,7 @@ struct Arguments {
 fn main() -> ExitCode {
     let Some(arguments) = arguments(std::env::args().skip(1)) else {
         eprintln!(
-            "soak [--seeds COUNT] [--from SEED] [--seed SEED] [--nodes COUNT] [--no-faults] [--two_leaders] [--[no-]daemons] [--[no-]workloads] [--[no-]checks] [--[no-]hooks] [--[no-]deadlines] [--mutant NAME] [--faults NAME,NAME]"
+            "soak [--seeds COUNT] [--from SEED] [--seed SEED] [--nodes COUNT] [--no-faults] [--two_leaders] [--[no-]daemons] [--[no-]workloads] [--[no-]checks] [--[no-]hooks] [--[no-]notices] [--[no-]deadlines] [--mutant NAME] [--faults NAME,NAME]"
         );
         return ExitCode::from(2);
     };
@@ -73,6 +73,8 @@ fn arguments(mut words: impl Iterator<Item = String>) -> Option<Arguments> {
             "--checks" => arguments.setup.checks = Some(true),
             "--no-checks" => arguments.setup.checks = Some(false),
             "--hooks" => arguments.setup.hooks = Some(true),
+            "--notices" => arguments.setup.notices = Some(true),
+            "--no-notices" => arguments.setup.notices = Some(false),
             "--no-hooks" => arguments.setup.hooks = Some(false),
             "--deadlines" => arguments.setup.deadlines = Some(true),
             "--no-deadlines" => arguments.setup.deadlines = Some(false),

@@ -51,6 +51,7 @@ pub fn operation(from: &api::Operation) -> planner::Operation {
         healthy_since: from.healthy_since_time,
         hook: from.hook.as_ref().and_then(hooks::current),
         ended_hooks: from.ended_hooks.iter().filter_map(hooks::ended).collect(),
+        noticed: from.noticed_time,
         overridden: from.overridden.as_ref().map(overridden),
         settings: settings(&from.settings),
         failure: from
@@ -115,6 +116,7 @@ pub fn operation_to_api(from: &planner::Operation, settings: &api::OperationSett
         healthy_since_time: from.healthy_since.map(whole_seconds),
         hook: from.hook.as_ref().map(hooks::current_to_api),
         ended_hooks: from.ended_hooks.iter().map(hooks::ended_to_api).collect(),
+        noticed_time: from.noticed.map(whole_seconds),
         overridden: from.overridden.as_ref().map(overridden_to_api),
         settings: settings.clone(),
         failure: from.failure.as_ref().map(|failure| api::Failure {
@@ -232,6 +234,7 @@ pub fn settings_of(policy: &api::RebootPolicySpec) -> api::OperationSettings {
         drain: policy.drain.clone(),
         reboot: policy.reboot.clone(),
         hooks: policy.hooks.clone(),
+        notice: policy.notice.clone(),
         require_agent_seconds: policy.require_agent_seconds,
     }
 }
@@ -250,6 +253,7 @@ pub(super) fn settings(from: &api::OperationSettings) -> planner::Settings {
         daemon_sets_last: from.drain.daemon_sets_last,
         prefer_updated_nodes: from.drain.prefer_updated_nodes,
         hooks: hooks::hooks(from.hooks.as_ref()),
+        notice: from.notice.as_ref().map(|notice| seconds(notice.seconds)),
         method: super::method(from.reboot.method),
         reboot_timeout: seconds(from.reboot.timeout_seconds),
         daemon_sets_timeout: from.reboot.daemon_sets_timeout_seconds.map(seconds),

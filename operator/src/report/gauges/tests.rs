@@ -41,6 +41,7 @@ fn operation(phase: Phase) -> Operation {
         healthy_since: None,
         hook: None,
         ended_hooks: Vec::new(),
+        noticed: None,
         overridden: None,
         settings: Settings::default(),
         failure: None,
@@ -88,6 +89,7 @@ fn node(operation: Option<Operation>) -> Node {
         daemon_sets: lockkeeper_planner::DaemonSetReadiness::Unknown,
         workloads: lockkeeper_planner::WorkloadReadiness::Unknown,
         handshake: None,
+        notice: lockkeeper_planner::NoticeCondition::Absent,
         hook_job: None,
     }
 }

@@ -101,7 +101,7 @@ impl World {
             let writer = Writer {
                 now,
                 skew: known.skew,
-                drained_for: index.and_then(|index| Some(self.at - known.drains.get(&index)?.since)),
+                drained_for: index.and_then(|index| Some((self.at - known.drains.get(&index)?.since).max(0))),
                 watched_for: known.watched_for,
             };
             self.judge

@@ -10,12 +10,13 @@ use super::world::{Event, World};
 impl World {
     /// Starts the drains that should run and ends the others, as `operator/src/drains.rs` does.
     pub fn tend(&mut self, operator: usize) {
-        let (at, now) = (self.at, self.now());
+        let (at, now, start) = (self.at, self.now(), self.start);
         let known = &mut self.operators[operator];
         let runs = |node: &Node, operation: &Operation| {
             operation.phase == Phase::Draining
                 && operation.pending_outcome.is_none()
                 && operation.next_hook(HookPoint::BeforeDrain).is_none()
+                && !operation.awaits_notice()
                 && node.cordoned_for.as_ref() == Some(&operation.id)
                 && node.unschedulable
         };
@@ -46,13 +47,18 @@ impl World {
             // The clock that recorded it may have been ahead; the cordon is older than the drain in any case.
             let cordoned = operation.cordoned.unwrap_or(operation.started) + TimeDelta::seconds(1) - skew;
             let cordoned = cordoned.min(now);
+            let notice = operation
+                .notice_ends()
+                .map(|ends| (ends - skew - start).num_milliseconds());
+            let evict_at = notice.unwrap_or(at);
             let task = Task {
                 operation: operation.id.clone(),
                 attempt: operation.attempt,
                 cordoned: cordoned.trunc_subsecs(0),
                 moved: 0,
                 stage: operation.stage.map(|stage| stage.kind),
-                since: at,
+                evict_at,
+                since: at.max(evict_at),
             };
             (index, task)
         };
@@ -139,6 +145,15 @@ impl World {
         let Some(task) = known.drains.get_mut(&index).filter(|_| known.epoch == epoch) else {
             return;
         };
+        let (evict_at, moved) = (task.evict_at, task.moved);
+        if let Some(delay) = self.await_notice(index, evict_at) {
+            self.after(delay, Event::Drain(operator, epoch, index));
+            return self.show_drain(operator, index, Drain::Running { moved, waiting: None });
+        }
+        let known = &mut self.operators[operator];
+        let Some(task) = known.drains.get_mut(&index) else {
+            return;
+        };
         let now = self.start + TimeDelta::milliseconds(self.at);
         let (blocked, steady) = (self.hosts[index].blocked_until, task.cordoned + TimeDelta::seconds(3));
         let deletes = task.stage == Some(StageKind::Delete);
@@ -152,6 +167,8 @@ impl World {
             };
             (drain, Some((blocked - self.at).min(300_000)))
         } else if self.cluster.pods[index] > 0 {
+            let order = format!("{}-{}", task.operation, task.attempt);
+            self.judge.evicts(&self.cluster, index, &order, now, known.skew);
             self.cluster.pods[index] -= 1;
             task.moved += 1;
             let moved = task.moved;
@@ -169,6 +186,10 @@ impl World {
         if let Some(delay) = again {
             self.after(delay, Event::Drain(operator, epoch, index));
         }
+        self.show_drain(operator, index, drain);
+    }
+
+    fn show_drain(&mut self, operator: usize, index: usize, drain: Drain) {
         let known = &mut self.operators[operator];
         if known.progress.get(&index) != Some(&drain) {
             known.view.set_drain(index, &drain);

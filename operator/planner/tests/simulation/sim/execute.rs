@@ -138,6 +138,13 @@ impl Write<'_> {
                 });
             }),
             Action::EndHandshake { node, .. } => self.annotation(node, |node| node.handshake = None),
+            Action::GiveNotice { node, id, .. } => {
+                let (id, given) = (id.clone(), self.now);
+                self.annotation(node, |node| {
+                    node.notice = NoticeCondition::Ours(GivenNotice { id, given });
+                })
+            }
+            Action::EndNotice { node, .. } => self.annotation(node, |node| node.notice = NoticeCondition::Absent),
             Action::RemoveCommand { node, .. } => self.record(node, |record| record.command = None),
             Action::RemoveRequest { node, .. } => self.annotation(node, |node| node.requested = None),
             Action::RemoveApproval { node, .. } => self.annotation(node, |node| node.approved = None),

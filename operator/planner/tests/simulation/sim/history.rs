@@ -39,7 +39,7 @@ pub struct History {
     /// Whether the drain of each node has reached a stage.
     staged: Vec<bool>,
     /// Whether an operator has written while its clock was far off, or records of success were lost with a backup.
-    clock_was_wrong: bool,
+    pub clock_was_wrong: bool,
     /// Every success.
     successes: Vec<Success>,
     /// The reboots of each node that no person requested: when they ended.
@@ -289,7 +289,8 @@ pub fn is_selected(cluster: &Cluster, node: usize, name: &PolicyName) -> bool {
 /// Whether the window is open for as long as a reboot takes, minute by minute, or no window of the next eight days is.
 fn fits(policy: &Policy, schedule: &Result<Schedule, String>, now: Instant) -> bool {
     let Ok(schedule) = schedule else { return false };
-    let needs = policy.duration_estimate.cordoned.num_minutes();
+    let needs = policy.duration_estimate.cordoned + policy.settings.notice.unwrap_or_default();
+    let needs = needs.num_minutes();
     let open = |minute: i64| schedule.is_open(now + TimeDelta::minutes(minute));
     if (0..needs).all(open) {
         return true;
@@ -300,5 +301,6 @@ fn fits(policy: &Policy, schedule: &Result<Schedule, String>, now: Instant) -> b
         length = if open(minute) { length + 1 } else { 0 };
         longest = longest.max(length);
     }
-    longest < needs
+    // No pass runs at the very instant of an opening: a window that it fits exactly is none that it fits.
+    longest <= needs
 }

@@ -1,10 +1,13 @@
 //! The rules of design section 10, asked of the truth: not of what an operator believed, but of what it did.
 
+use std::collections::BTreeMap;
+
 use lockkeeper_planner::preconditions::LOCK_FRESH;
 use lockkeeper_planner::*;
 
 use super::cluster::Cluster;
 use super::history::{History, is_selected};
+use super::notices::Given;
 use super::writer::{Allowed, Before, Writer};
 
 #[derive(Debug, Default)]
@@ -33,6 +36,8 @@ pub struct Judge {
     pub lock_edited: Option<i64>,
     /// What has happened, and when, by a clock that is right.
     pub history: History,
+    /// The last notice that each node was given.
+    pub notices: BTreeMap<usize, Given>,
 }
 
 /// What people did to a node since its last operation began.
@@ -146,6 +151,7 @@ impl Judge {
                 self.orders(cluster, node, order, writer.now, just_edited);
                 self.hooks_before(cluster, node);
             }
+            (Action::GiveNotice { id, .. }, Some(node)) => self.gives_notice(cluster, node, id, writer),
             (Action::Uncordon { .. }, Some(node)) => {
                 self.lifts(cluster, before, node);
                 self.hooks_after(cluster, node);

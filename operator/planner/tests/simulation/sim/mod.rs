@@ -20,6 +20,7 @@ pub mod hosts;
 pub mod jobs;
 pub mod judge;
 pub mod mutants;
+pub mod notices;
 pub mod operator;
 pub mod outages;
 pub mod people;

@@ -125,6 +125,10 @@ mutants! {
     BelievesAnyHook,
     /// What a hook has set on a Node is not removed.
     KeepsHandshake,
+    /// Any notice counts as given long before.
+    BelievesAnyNotice,
+    /// The notice stays on the Node after the operation has ended.
+    KeepsNotice,
     /// A node starts, and succeeds, whatever the Jobs of its checks do.
     IgnoresJobs,
     /// What Jobs did for an earlier operation counts for this one.
@@ -214,8 +218,7 @@ fn doctor(mutant: Mutant, seen: &mut Snapshot, now: Instant) -> bool {
         }
         Mutant::CountsPassedTime => {
             let long = chrono::TimeDelta::days(1);
-            let nodes = seen.nodes.values_mut();
-            nodes.for_each(|node| node.drain_details.evicting_for = long);
+            nodes(seen).for_each(|node| node.drain_details.evicting_for = long);
         }
         Mutant::JudgesAtOnce => seen.watched_for = OBSERVATION_GRACE,
         Mutant::OrdersAtOnce => seen.watched_for = seen.watched_for.max(SCHEDULER_GRACE),
@@ -275,6 +278,7 @@ fn doctor(mutant: Mutant, seen: &mut Snapshot, now: Instant) -> bool {
         Mutant::IgnoresChecks => seen.policies.values_mut().for_each(|policy| policy.checks = None),
         Mutant::KnowsEveryFinding => know_every_finding(seen),
         Mutant::BelievesAnyHook => nodes(seen).for_each(believe_hook),
+        Mutant::BelievesAnyNotice => nodes(seen).for_each(believe_notice),
         Mutant::IgnoresJobs => super::jobs::ignore(seen),
         Mutant::ConfusesJobs => super::jobs::confuse(seen),
         Mutant::ReachesRungsEarly => seen.policies.values_mut().for_each(reach_rungs_early),
@@ -298,6 +302,12 @@ fn believe_hook(node: &mut Node) {
         id,
         state: JobState::Succeeded,
     });
+}
+
+fn believe_notice(node: &mut Node) {
+    if let NoticeCondition::Ours(notice) = &mut node.notice {
+        notice.given -= chrono::TimeDelta::hours(1);
+    }
 }
 
 fn nodes(seen: &mut Snapshot) -> impl Iterator<Item = &mut Node> {
@@ -413,6 +423,9 @@ fn answer(mutant: Mutant, seen: &Snapshot, plan: &mut Plan) {
         Mutant::KeepsHandshake => plan
             .actions
             .retain(|action| !matches!(action, Action::EndHandshake { .. })),
+        Mutant::KeepsNotice => plan
+            .actions
+            .retain(|action| !matches!(action, Action::EndNotice { .. })),
         Mutant::KeepsCommand => plan
             .actions
             .retain(|action| !matches!(action, Action::RemoveCommand { .. })),

@@ -85,6 +85,8 @@ pub struct Task {
     pub moved: usize,
     /// What followed the time-out, if it has; another stage is another drain.
     pub stage: Option<StageKind>,
+    /// When evictions may start.
+    pub evict_at: i64,
     /// When this process began to ask for evictions.
     pub since: i64,
 }
@@ -252,7 +254,10 @@ impl World {
         }
         self.perturb(operator);
         let known = &mut self.operators[operator];
-        let elapsed = known.drains.iter().map(|(index, task)| (*index, self.at - task.since));
+        let elapsed = known
+            .drains
+            .iter()
+            .map(|(index, task)| (*index, (self.at - task.since).max(0)));
         let elapsed = elapsed.collect();
         known.watched_for = self.at - known.interrupted;
         known.view.set_elapsed(&elapsed, known.watched_for);

@@ -71,6 +71,10 @@ pub fn world(seed: u64, setup: Setup) -> World {
     if setup.hooks.unwrap_or(seed_says) && setup.boots_in.is_none() && !setup.no_faults {
         world.with_hooks();
     }
+    let seed_says = world.notice_rng.chance(300);
+    if setup.notices.unwrap_or(seed_says) && setup.boots_in.is_none() && !setup.no_faults {
+        world.with_notices();
+    }
     let seed_says = world.deadline_rng.chance(300);
     if setup.deadlines.unwrap_or(seed_says) && setup.boots_in.is_none() && !setup.no_faults {
         world.with_deadlines();
@@ -285,6 +289,7 @@ pub fn node(boot_id: BootId, uid: String, created: Instant, ready: bool) -> Node
         daemon_sets: DaemonSetReadiness::Unknown,
         workloads: WorkloadReadiness::Unknown,
         handshake: None,
+        notice: NoticeCondition::Absent,
         hook_job: None,
     }
 }

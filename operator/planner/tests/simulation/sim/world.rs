@@ -140,6 +140,8 @@ pub struct World {
     pub hook_jobs: Jobs,
     /// For all that has to do with deadlines, likewise.
     pub deadline_rng: Rng,
+    /// For all that has to do with notices, likewise.
+    pub notice_rng: Rng,
     /// Milliseconds since the start.
     pub at: i64,
     pub start: Instant,
@@ -190,6 +192,8 @@ pub struct Setup {
     pub checks: Option<bool>,
     /// Whether policies have hooks; absent = the seed says.
     pub hooks: Option<bool>,
+    /// Whether policies ask for notice; absent = the seed says.
+    pub notices: Option<bool>,
     /// Whether policies have deadlines; absent = the seed says.
     pub deadlines: Option<bool>,
     pub mutant: Option<Mutant>,
@@ -227,6 +231,7 @@ impl World {
             checks: Checks::default(),
             hook_rng: Rng::new(seed ^ super::hooks::GENERATOR),
             hook_jobs: Jobs::default(),
+            notice_rng: Rng::new(seed ^ super::notices::GENERATOR),
             deadline_rng: Rng::new(seed ^ super::deadlines::GENERATOR),
             at: 0,
             start,
