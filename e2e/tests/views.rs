@@ -171,7 +171,7 @@ async fn makes_no_second_record_for_a_node_that_is_gone(
     let mut pass = Pass {
         api: &Apis::new(&clients.api),
         cache: &SharedCache::counting(metrics.clone()),
-        seen: ObservedObjects::default(),
+        seen: &mut ObservedObjects::default(),
         snapshot: &snapshot,
         now: chrono::Utc::now(),
         clock: Clock::machine(),
