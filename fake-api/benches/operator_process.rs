@@ -53,7 +53,7 @@ async fn main() {
         *counted.lock().unwrap().entry(what).or_default() += 1;
     });
     fill(&api, count);
-    let leader = Operator::start(&program, "leader", serve(&api, "leader").await);
+    let leader = Operator::start(&program, "leader", &serve(&api, "leader").await);
     println!("{count} nodes of {} bytes, parts of {part:?}\n", node_size(&api));
     println!("| part | RSS | of it data | peak RSS | processor time | requests |\n|---|---|---|---|---|---|");
     let begin = Instant::now();
@@ -97,7 +97,7 @@ async fn main() {
     )
     .await;
     requests.lock().unwrap().clear();
-    let standby = Operator::start(&program, "standby", serve(&api, "standby").await);
+    let standby = Operator::start(&program, "standby", &serve(&api, "standby").await);
     measure("standby, from its start", &standby, &requests, part, async {}).await;
 }
 
@@ -160,7 +160,7 @@ async fn serve(api: &FakeApi, client: &'static str) -> String {
 struct Operator(Child);
 
 impl Operator {
-    fn start(program: &str, name: &str, server: String) -> Self {
+    fn start(program: &str, name: &str, server: &str) -> Self {
         let config = std::env::temp_dir().join(format!("lockkeeper-bench-{}-{name}.yaml", std::process::id()));
         let content = json!({
             "apiVersion": "v1", "kind": "Config", "current-context": "it",

@@ -117,7 +117,6 @@ impl Reconciler {
             own_node: options.own_node.clone(),
             control_plane_labels: options.control_plane_labels.clone(),
             accepts_unconfined_agents: options.accepts_unconfined_agents,
-            ..Local::default()
         };
         Self {
             api: Apis::new(&clients.api),

@@ -224,7 +224,7 @@ impl Reporter {
     /// Writes the statuses of the policies that changed; one that is refused delays no other. Returns the first failure.
     pub async fn publish_policies(&self, pass: &Pass<'_>, plan: &Plan, outlook: &Outlook) -> Result<(), Error> {
         let statuses = pass.seen.policies.iter().filter_map(|(name, object)| {
-            let after = policy::status(name, object, pass.snapshot, &pass.seen, plan, outlook, pass.now)?;
+            let after = policy::status(name, object, pass.snapshot, pass.seen, plan, outlook, pass.now)?;
             Some((name, object, after))
         });
         let statuses: Vec<_> = statuses.collect();

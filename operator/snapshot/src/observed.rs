@@ -39,7 +39,7 @@ impl ObservedObjects {
         self.replaced.entry(name.to_owned()).or_insert(before);
     }
 
-    /// Puts back what the snapshot was made of, so that it can be compared with what there is now.
+    /// Restores what the snapshot was made of, so that it can be compared with what there is now.
     pub(crate) fn restore_reboots(&mut self) {
         for (name, before) in std::mem::take(&mut self.replaced) {
             match before {
@@ -70,7 +70,7 @@ pub struct Local {
     pub accepts_unconfined_agents: bool,
     /// The labels of a control-plane node; any of them counts.
     pub control_plane_labels: Vec<String>,
-    /// The preflight of a node that nobody has asked about: for the operator it is unknown, and for a reader from outside
+    /// The preflight of a node that was not asked about: for the operator it is unknown, and for a reader from outside
     /// none is made.
     pub preflight: planner::Preflight,
 }

@@ -55,7 +55,7 @@ impl Reporter {
         failed: &FailedWrites,
     ) -> Published {
         self.exporter
-            .export(&self.metrics, pass.snapshot, &pass.seen, plan, pass.now);
+            .export(&self.metrics, pass.snapshot, pass.seen, plan, pass.now);
         let mut changes = self.changed_statuses(pass, plan);
         changes.retain(|change| !failed.is_waiting(&change.name, Instant::now()));
         sort(&mut changes, &self.last_status);

@@ -59,10 +59,10 @@ impl Cluster {
             1 => self.change_reboot(name, variant),
             2 => self.change_policy(["a", "b"][index % 2], variant),
             3 => self.change_lock(variant),
-            4 => self.change_pod(name, index, variant),
+            4 => self.change_pod(&name, index, variant),
             5 => {
-                self.local.own_node = (variant % 2 == 0).then_some(name);
-                self.local.accepts_unconfined_agents = variant % 3 == 0;
+                self.local.own_node = (variant.is_multiple_of(2)).then_some(name);
+                self.local.accepts_unconfined_agents = variant.is_multiple_of(3);
                 self.local.control_plane_labels = vec![["pool", "other"][variant % 2].to_owned()];
             }
             // A new list: all objects are others, and the same.
@@ -172,7 +172,7 @@ impl Cluster {
         };
     }
 
-    fn change_pod(&mut self, node: String, index: usize, variant: usize) {
+    fn change_pod(&mut self, node: &str, index: usize, variant: usize) {
         let name = format!("etcd-{}", index % 3);
         if variant.is_multiple_of(5) {
             self.static_pods.remove(&name);
@@ -225,7 +225,7 @@ fn fill(kept: &mut KeptSnapshot, index: usize) {
     // Then the pass writes a record, and has what it was answered.
     let (_, seen) = kept.parts();
     let written = seen.reboots.values().next_back().cloned();
-    seen.replace_reboot(&format!("n{}", index % 5), written.filter(|_| index % 2 == 0));
+    seen.replace_reboot(&format!("n{}", index % 5), written.filter(|_| index.is_multiple_of(2)));
 }
 
 proptest! {
