@@ -1,6 +1,7 @@
 //! Forecasts: at most one at a time and one a minute, and none while no rollout is in progress.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -35,7 +36,7 @@ const CLUSTER: () = ();
 /// The forecasts of one leader.
 #[derive(Debug)]
 pub struct Forecasts {
-    tasks: Supervisor<(), Snapshot, Outlook>,
+    tasks: Supervisor<(), Arc<Snapshot>, Outlook>,
     /// The policies whose rollouts the last forecast knew.
     known: BTreeSet<PolicyName>,
 }
@@ -71,8 +72,8 @@ impl Forecasts {
         }
         self.known = rollouts;
         let last = self.outlook();
-        let question = snapshot.clone();
-        self.tasks.start(CLUSTER, snapshot.clone(), last, |answer| async move {
+        let question = Arc::new(snapshot.clone());
+        self.tasks.start(CLUSTER, question.clone(), last, |answer| async move {
             let found = tokio::task::spawn_blocking(move || {
                 let forecast = forecast(&question, now, Horizon::default());
                 let late = forecast.late_nodes(&question, now);
@@ -224,7 +225,7 @@ mod tests {
         assert_eq!(forecasts.reconcile(&changed, &rolling(), time(1)), None);
         assert_eq!(
             forecasts.tasks.get(&CLUSTER).unwrap().question,
-            changed,
+            Arc::new(changed),
             "it was started"
         );
     }
@@ -248,7 +249,7 @@ mod tests {
         assert_eq!(forecasts.reconcile(&changed, &two, time(0)), None);
         assert_eq!(
             forecasts.tasks.get(&CLUSTER).unwrap().question,
-            changed,
+            Arc::new(changed),
             "it was started"
         );
     }
