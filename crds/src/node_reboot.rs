@@ -105,7 +105,7 @@ pub struct NodeRebootStatus {
     pub waiting: Option<WaitingStatus>,
     /// The operation in progress, as far as it must survive a crash of the operator.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub operation: Option<Operation>,
+    pub operation: Option<Box<Operation>>,
     /// How often the node was deferred since its last success, and when the next attempt may start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deferred: Option<Deferred>,
@@ -114,7 +114,7 @@ pub struct NodeRebootStatus {
     pub released: Option<Released>,
     /// The last reboot by Lockkeeper.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub last_reboot: Option<HistoryEntry>,
+    pub last_reboot: Option<Box<HistoryEntry>>,
     /// The last ten operations that ended, newest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 10))]

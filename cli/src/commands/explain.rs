@@ -64,7 +64,7 @@ pub(crate) fn render(
     add("overridden", overridden(&status), ActionRequired::None);
     add("agent", agent(&status), ActionRequired::Manual);
     add("node", node.map(node_condition), ActionRequired::None);
-    let last = status.history.first().or(status.last_reboot.as_ref());
+    let last = status.history.first().or(status.last_reboot.as_deref());
     add("last time", last.map(|entry| ended(entry, clock)), ActionRequired::None);
     add("command", last_command(&status, clock), ActionRequired::None);
     add(

@@ -142,7 +142,11 @@ pub(crate) fn record(reboot: &NodeReboot) -> planner::Record {
     };
     planner::Record {
         host: status.host.as_ref().map(convert::host),
-        operation: status.operation.as_ref().map(convert::operation).map(Box::new),
+        operation: status
+            .operation
+            .as_ref()
+            .map(|operation| convert::operation(operation))
+            .map(Box::new),
         required_observed: required_observed(status),
         deferred: status.deferred.as_ref().map(|deferred| planner::Deferred {
             count: deferred.count,

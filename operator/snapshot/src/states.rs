@@ -29,7 +29,7 @@ pub fn record_state(reboot: &NodeReboot) -> RecordState {
         owners: node_owners(&reboot.metadata).map(str::to_owned).collect(),
         policy: reboot.spec.policy.as_deref().map(Into::into),
         has_order: reboot.spec.order.is_some(),
-        operation: operation.map(convert::operation).map(Box::new),
+        operation: operation.map(|operation| convert::operation(operation)).map(Box::new),
     }
 }
 

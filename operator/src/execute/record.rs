@@ -36,7 +36,7 @@ impl Pass<'_> {
         let mut after = self.apply_change(&before, change);
         self.record_pods_at_cordon(node, &before, &mut after).await?;
         if let Some(view) = self.snapshot.nodes.get(node) {
-            let operation = after.operation.as_ref().map(convert::operation);
+            let operation = after.operation.as_deref().map(convert::operation);
             // Why it failed, or what the phase begins with, is said in the same write; what else a node waits for is published
             // when it is quiet.
             let failure = operation
@@ -138,7 +138,7 @@ impl Pass<'_> {
             let settings = |operation: &Operation| self.settings(before, operation);
             after.operation = operation
                 .as_ref()
-                .map(|operation| convert::operation_to_api(operation, &settings(operation)));
+                .map(|operation| Box::new(convert::operation_to_api(operation, &settings(operation))));
         }
         if let Change::Set(deferred) = &change.deferred {
             after.deferred = deferred.as_ref().map(|deferred| Deferred {
@@ -158,7 +158,7 @@ impl Pass<'_> {
         if let Some(finished) = &change.finished {
             let record = history_entry(finished);
             if finished.last_reboot.is_some() {
-                after.last_reboot = Some(record.clone());
+                after.last_reboot = Some(Box::new(record.clone()));
             }
             after.history.insert(0, record);
             after.history.truncate(MAX_HISTORY);
@@ -231,10 +231,10 @@ impl Pass<'_> {
 /// The operation, if this write records that its drain begins.
 fn newly_draining<'a>(before: &NodeRebootStatus, after: &'a mut NodeRebootStatus) -> Option<&'a mut api::Operation> {
     let draining = |operation: &api::Operation| operation.phase == api::Phase::Draining;
-    if before.operation.as_ref().is_some_and(draining) {
+    if before.operation.as_deref().is_some_and(draining) {
         return None;
     }
-    after.operation.as_mut().filter(|operation| draining(operation))
+    after.operation.as_deref_mut().filter(|operation| draining(operation))
 }
 
 fn evicted_workload(from: Workload) -> api::EvictedWorkload {

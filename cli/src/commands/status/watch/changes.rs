@@ -113,7 +113,7 @@ fn last_reboot(objects: &Objects, node: &NodeView) -> Option<String> {
         return None;
     }
     let status = objects.reboots.get(&node.name)?.status.as_ref()?;
-    let entry = status.history.first().or(status.last_reboot.as_ref())?;
+    let entry = status.history.first().or(status.last_reboot.as_deref())?;
     (entry.outcome == Outcome::Succeeded).then(|| format!("rebooted: {}", measurements(entry)))
 }
 
