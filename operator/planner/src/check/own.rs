@@ -5,6 +5,8 @@
 
 use std::collections::BTreeSet;
 
+use lockkeeper_reasons::ReasonName;
+
 use super::starts::{PlannedHolder, Starts};
 use super::violation::{Violation, violation};
 use crate::history::check_history;
@@ -24,8 +26,17 @@ impl Starts<'_> {
         if all[place + 1..].iter().any(|one| one.added) {
             found.push(violation("S6", format!("{own} runs the operator and is not last")));
         }
-        // Those that are only asked whether their pods can leave have their place before the others.
-        let asked = plan.preflight.iter().filter(|name| *name != own);
+        // Those that are only asked whether their pods can leave, or whose checks are, have their place before the others.
+        let starts = |name: &str| {
+            self.snapshot
+                .nodes
+                .get(name)
+                .is_some_and(|node| node.operation().is_none())
+        };
+        let pending = plan.wait_reasons.iter();
+        let pending = pending.filter(|(name, why)| why.name() == ReasonName::ChecksPending && starts(name));
+        let asked: BTreeSet<&String> = plan.preflight.iter().chain(pending.map(|(name, _)| name)).collect();
+        let asked = asked.into_iter().filter(|name| *name != own);
         let asked = asked.filter_map(|name| self.snapshot.nodes.get_key_value(name));
         let asked: Vec<(Holder, &Node)> = asked
             .filter_map(|(name, node)| Some((self.entry_for(name, node)?, node)))
