@@ -62,7 +62,7 @@ async fn processes(stack: &VmStack, node: &str) -> Vec<String> {
 }
 
 fn last_reboot(reboot: &NodeReboot) -> Option<&HistoryEntry> {
-    reboot.status.as_ref()?.last_reboot.as_ref()
+    reboot.status.as_ref()?.last_reboot.as_deref()
 }
 
 /// Stages an update of this package, and waits until the host has soft-rebooted for it, the `expected`th time in this boot.

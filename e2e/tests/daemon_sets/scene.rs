@@ -78,7 +78,7 @@ pub(super) async fn rebooting(stack: &Stack, node: &str) -> Operation {
     let operation = |reboot: &NodeReboot| reboot.status.as_ref().and_then(|status| status.operation.clone());
     let ordered = |reboot: &NodeReboot| operation(reboot).is_some_and(|one| one.phase == Phase::Rebooting);
     let reboot = stack.wait_reboot(node, "ordered to reboot", LONG, ordered).await;
-    operation(&reboot.unwrap()).unwrap()
+    *operation(&reboot.unwrap()).unwrap()
 }
 
 /// Waits until the node waits for a `DaemonSet` with these words, and returns all of them.
